@@ -1,0 +1,1 @@
+"""Datasets to training batches: reading, windows, transforms, normalisation."""

@@ -1,0 +1,1 @@
+"""The embedded simulator: one small MuJoCo table scene with tasks and scripted experts."""

@@ -1,0 +1,1 @@
+"""Closed-loop evaluation: the episode loop, benchmarks, the report."""

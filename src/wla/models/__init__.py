@@ -1,0 +1,1 @@
+"""The model: backbone, meta-queries, World Expert, Action Expert, flow matching, losses."""

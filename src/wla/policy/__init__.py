@@ -1,0 +1,1 @@
+"""Acting: from an observation to an action chunk."""

@@ -1,0 +1,124 @@
+"""The vocabulary of the package. Read this first.
+
+Letters in shapes: B batch, H W image, S state dimensions, A action dimensions, n chunk length, T tokens, Q meta-queries,
+D width. Units and frames of states and actions are written down in a `wla.specs.RobotSpec`, never assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+from torch import Tensor
+
+from wla.specs import RobotSpec
+
+Outcome = Literal["success", "failure", "error"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a robot sees and feels at one control step.
+
+    images: camera name -> uint8 (H, W, 3), RGB, upright. state: float32 (S,), in the units of the robot's spec.
+    """
+
+    images: Mapping[str, UInt8[np.ndarray, "H W 3"]]
+    state: Float32[np.ndarray, " S"]
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """What a policy answers: the next n actions and what they are for.
+
+    actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers, in words
+    (empty when the policy says none). subgoal: uint8 (H, W, 3), the imagined primary image after the chunk, only when asked.
+    """
+
+    actions: Float32[np.ndarray, "n A"]
+    subtasks: tuple[str, ...] = ()
+    subgoal: UInt8[np.ndarray, "H W 3"] | None = None
+
+
+@dataclass(frozen=True)
+class PolicyState:
+    """Everything a policy carries from one call to the next; explicit, so that one policy serves many episodes.
+
+    seed and step together decide the sampling noise: the same state and observation give the same chunk.
+    """
+
+    instruction: str
+    seed: int = 0
+    step: int = 0
+    subtasks: tuple[str, ...] = ()
+
+
+@dataclass
+class Batch:
+    """One training batch, the only thing `data` and `models` share. Masks are True where a value counts.
+
+    tokens are left-padded: instruction, state, image placeholders, subtask text, meta-queries. labels is -100 where no
+    text is learned. Samples without actions have action_mask False everywhere; without subtasks, labels -100 everywhere.
+    """
+
+    tokens: Int64[Tensor, "B T"]
+    attention_mask: Bool[Tensor, "B T"]
+    labels: Int64[Tensor, "B T"]
+    images: dict[str, UInt8[Tensor, "B H W 3"]]
+    state: Float32[Tensor, "B S"]
+    actions: Float32[Tensor, "B n A"]
+    action_mask: Bool[Tensor, "B n A"]
+    subgoal: UInt8[Tensor, "B H W 3"] | None
+    subgoal_mask: Bool[Tensor, " B"]
+    ids: list[str] = field(default_factory=list)
+
+
+State = TypeVar("State")
+
+
+class Policy(Protocol[State]):
+    """Anything that acts: a trained model, a scripted expert, a random baseline."""
+
+    def reset(self, instruction: str, *, seed: int = 0) -> State:
+        """The state at the start of an episode."""
+        ...
+
+    def act(self, observation: Observation, state: State) -> tuple[ActionChunk, State]:
+        """The next chunk (n >= 1) and the state to pass to the next call."""
+        ...
+
+
+@runtime_checkable
+class Env(Protocol):
+    """A gymnasium environment that says which robot it is.
+
+    Observations are dicts ``{"images": {camera: uint8 (H, W, 3)}, "state": float32 (S,)}``, so that
+    ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool) there.
+    ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the step limit.
+    """
+
+    @property
+    def robot_spec(self) -> RobotSpec: ...
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]: ...
+
+    def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]: ...
+
+    def close(self) -> None: ...
+
+
+class Recorder(Protocol):
+    """Listens to the episode loop: a dataset writer, a video maker, a report."""
+
+    def start(self, seed: int, instruction: str) -> None: ...
+
+    def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
+        """Before `action` (A,) is executed; `chunk` is the chunk in force and `offset` the action's place in it."""
+        ...
+
+    def end(self, observation: Observation, outcome: Outcome) -> None:
+        """After the last step, with the final observation."""
+        ...
