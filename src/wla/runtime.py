@@ -62,7 +62,7 @@ def device(name: str | None = None) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # AssertionError is what a torch built without CUDA raises.
-        raise ValueError(f"device {name!r} is not on this machine ({str(error).splitlines()[0]}); try 'cpu'") from error
+        raise ValueError(f"device {name!r} is not usable here: use 'cpu', or 'cuda' where torch finds a GPU") from error
     return found
 
 

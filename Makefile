@@ -1,0 +1,46 @@
+# make demo · make test · make check: each sets up what is missing first, and is quick the second time.
+# Needs Python 3.11 or newer with its venv module. Nothing is installed outside .venv but, where it is missing, the GL
+# library that MuJoCo renders with (`wla doctor --fix` says what it does).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+HEALTHY := $(VENV)/.healthy
+
+.PHONY: help demo test check fix clean
+
+help:
+	@echo "make demo    run the bundled policy in the embedded simulator"
+	@echo "make test    run the tests; PYTEST='-k name' selects"
+	@echo "make check   lint, formatting and types"
+	@echo "make fix     mend lint and formatting"
+	@echo "make clean   forget the environment"
+
+demo: $(HEALTHY)
+	$(BIN)/wla demo
+
+test: $(HEALTHY)
+	$(BIN)/pytest -n 2 $(PYTEST)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("wla needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(HEALTHY): $(INSTALLED)
+	$(BIN)/wla doctor --fix
+	@touch $@
