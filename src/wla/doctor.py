@@ -1,0 +1,189 @@
+"""What `wla doctor` does: look at the machine, and say for each missing thing the one command that gets it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+GL_PACKAGES = ("libegl1", "libgl1-mesa-dri")
+RENDER_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. ok is None for a fact that is neither good nor bad; fix is the command that mends it."""
+
+    name: str
+    found: str
+    ok: bool | None
+    fix: str = ""
+
+
+def run(fix: bool = False) -> int:
+    """Print the state of this machine; 0 when all that the package needs is there, or else 1.
+
+    With `fix` the GL library is installed through apt-get where that is allowed; nothing else is changed.
+    """
+    console = Console()
+    gl = gl_finding()
+    if fix and not gl.ok and (install := gl_install()) is not None:
+        console.print("Installing the GL library:", escape(shlex.join(install)))
+        _apt(install)
+        gl = gl_finding()
+    findings = [python_finding(), *package_findings(), gl, video_finding(), *machine_findings()]
+    console.print(_table(findings))
+    missing = [finding for finding in findings if finding.ok is False]
+    if missing:
+        console.print("[bold]To get what is missing:[/bold]")
+        for command in dict.fromkeys(finding.fix for finding in missing):
+            console.print(f"  {escape(command)}", soft_wrap=True)
+    return 1 if missing else 0
+
+
+def python_finding() -> Finding:
+    """The Python version against the package's bound."""
+    bound = metadata.metadata("wla")["Requires-Python"]
+    version = platform.python_version()
+    ok = SpecifierSet(bound).contains(version, prereleases=True)
+    return Finding(f"python {bound}", version, ok, "" if ok else "apt-get install -y python3 python3-venv")
+
+
+def package_findings() -> Iterator[Finding]:
+    """Every dependency (without the extras) against the bounds in pyproject.toml."""
+    for line in metadata.requires("wla") or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield package_finding(requirement)
+
+
+def package_finding(requirement: Requirement) -> Finding:
+    """One dependency: installed, and in the version that is asked for."""
+    command = shlex.join([sys.executable, "-m", "pip", "install", f"{requirement.name}{requirement.specifier}"])
+    name = f"{requirement.name} {requirement.specifier}".strip()
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "not installed", False, command)
+    if not requirement.specifier.contains(version, prereleases=True):
+        return Finding(name, version, False, command)
+    return Finding(name, version, True)
+
+
+def gl_finding() -> Finding:
+    """Whether MuJoCo renders a frame here, tried in a process of its own, because a broken driver may crash it."""
+    command = [sys.executable, "-c", "from wla.doctor import render_once; print(render_once())"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("rendering", f"no frame within {RENDER_SECONDS} s", False, _gl_fix())
+    if done.returncode == 0:
+        return Finding("rendering", done.stdout.strip(), True)
+    if done.returncode < 0:
+        return Finding("rendering", f"crashed with signal {-done.returncode}", False, _gl_fix())
+    return Finding("rendering", (done.stderr.strip().splitlines() or ["failed"])[-1], False, _gl_fix())
+
+
+def render_once() -> str:
+    """Render one small frame with MuJoCo; returns the renderer's name. Raises whatever the renderer raises."""
+    from wla.runtime import prepare_gl
+
+    backend = prepare_gl() or "MuJoCo's own choice"
+    import mujoco
+
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><light pos='0 0 2'/><geom size='.1'/></worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    with mujoco.Renderer(model, 32, 32) as renderer:
+        renderer.update_scene(data)
+        if not renderer.render().any():
+            raise RuntimeError(f"{backend} renders only black frames")
+    return backend
+
+
+def gl_install() -> list[str] | None:
+    """The command that installs the GL library, when this process may run it; None otherwise."""
+    if shutil.which("apt-get") is None or os.environ.get("MUJOCO_GL"):
+        return None
+    if os.geteuid() == 0:
+        return _apt_install()
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return [sudo, "-n", *_apt_install()]
+    return None
+
+
+def video_finding() -> Finding:
+    """Whether PyAV brings the H.264 encoder that datasets are written with."""
+    try:
+        av = importlib.import_module("av")
+        av.codec.Codec("libx264", "w")
+    except (ImportError, ValueError) as error:
+        # ValueError is what PyAV's UnknownCodecError is.
+        command = shlex.join([sys.executable, "-m", "pip", "install", "--force-reinstall", "--only-binary", "av", "av"])
+        return Finding("video (libx264)", str(error), False, command)
+    return Finding("video (libx264)", f"ffmpeg {av.ffmpeg_version_info}", True)
+
+
+def machine_findings() -> Iterator[Finding]:
+    """Facts that decide how long things take: cores, memory, disk, GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("cores", str(cores), None)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Finding("memory", f"{memory / 2**30:.1f} GiB", None)
+    yield Finding("disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free", None)
+    yield Finding("gpu", _gpus(), None)
+
+
+def _gpus() -> str:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        # OSError: a CUDA library that torch wants does not load.
+        return f"unknown, torch does not import: {error}"
+    return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none (the CPU is used)"
+
+
+def _apt_install() -> list[str]:
+    return ["apt-get", "install", "--yes", "--no-install-recommends", *GL_PACKAGES]
+
+
+def _apt(install: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    prefix = install[: install.index("apt-get")]
+    # A failed update (one dead source is enough) does not matter when the install works; the second look decides.
+    subprocess.run([*prefix, "apt-get", "update"], env=environment, check=False)
+    subprocess.run(install, env=environment, check=False)
+
+
+def _gl_fix() -> str:
+    if os.environ.get("MUJOCO_GL"):
+        return "unset MUJOCO_GL"
+    if shutil.which("apt-get") is None:
+        return "install Mesa's EGL library (libEGL.so.1 and its software driver) with your system's package manager"
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return f"{sudo}apt-get update; {sudo}{shlex.join(_apt_install())}"
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("", "needed", "found")
+    for finding in findings:
+        mark = {True: "[green]ok[/green]", False: "[red]missing[/red]", None: ""}[finding.ok]
+        table.add_row(mark, escape(finding.name), escape(finding.found))
+    return table
