@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-GL_PACKAGES = ("libegl1", "libgl1-mesa-dri")
+# libopengl0: PyOpenGL asks it for GL functions, and neither of the others brings it.
+GL_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
 RENDER_SECONDS = 120
 
 
