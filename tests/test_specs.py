@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+
+ACTION = ActionSpec(
+    names=("x", "gripper"),
+    units=("m", "1"),
+    kinds=("delta", "absolute"),
+    low=(-0.1, -1.0),
+    high=(0.1, 1.0),
+    frame="world",
+    gripper="-1 open .. 1 closed",
+    rate_hz=10.0,
+)
+OBSERVATION = ObservationSpec(
+    cameras={"front": (96, 64), "wrist": (64, 64)},
+    state_names=("x", "y", "gripper"),
+    state_units=("m", "m", "1"),
+    state_frame="world",
+)
+ROBOT = RobotSpec(embodiment="gantry", action=ACTION, observation=OBSERVATION)
+
+
+def test_dimensions_follow_from_the_names() -> None:
+    assert ACTION.dim == 2
+    assert OBSERVATION.state_dim == 3
+
+
+def test_the_first_camera_is_the_primary_one_also_after_a_file(tmp_path: Path) -> None:
+    assert OBSERVATION.primary_camera == "front"
+    ROBOT.save(tmp_path / "robot.json")
+    loaded = RobotSpec.load(tmp_path / "robot.json")
+    assert loaded == ROBOT
+    assert list(loaded.observation.cameras) == ["front", "wrist"]
+
+
+def test_equal_robots_pass() -> None:
+    ROBOT.require_equal(ROBOT.model_copy(deep=True), ours="the policy", theirs="the dataset")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "field"),
+    [
+        ("action", {"frame": "tool"}, "action.frame is 'world' in the policy and 'tool' in the dataset"),
+        ("action", {"gripper": "0 closed .. 1 open"}, "action.gripper"),
+        ("action", {"rate_hz": 20.0}, "action.rate_hz"),
+        ("action", {"kinds": ("absolute", "absolute")}, "action.kinds"),
+        ("observation", {"state_units": ("mm", "mm", "1")}, "observation.state_units"),
+        ("observation", {"cameras": {"front": (96, 64)}}, "observation.cameras.wrist is .* None in the dataset"),
+    ],
+)
+def test_a_mismatch_raises_and_names_the_field(part: str, change: dict[str, Any], field: str) -> None:
+    other = ROBOT.model_copy(update={part: getattr(ROBOT, part).model_copy(update=change)})
+    with pytest.raises(ValueError, match=field):
+        ROBOT.require_equal(other, ours="the policy", theirs="the dataset")
+
+
+def test_an_unknown_kind_of_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match="frame"):
+        ActionSpec(**{**ACTION.model_dump(), "frame": "camera"})
