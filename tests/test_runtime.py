@@ -23,7 +23,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def only(*libraries: str):
+def only(*libraries: str) -> Callable[[str], object]:
     def load(name: str) -> object:
         if name not in libraries:
             raise OSError(f"{name}: cannot open shared object file")
