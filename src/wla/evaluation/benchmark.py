@@ -1,0 +1,178 @@
+"""Closed-loop evaluation: many episodes of many tasks, resumable, with rates that carry their uncertainty.
+
+A folder of results holds ``run.json`` (what is evaluated), ``results.jsonl`` (one line per episode, written as they
+finish), ``episodes/`` (a few recorded ones), ``summary.json`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wla.config import Config
+from wla.envs.seeds import require_seeds, seed_range
+from wla.evaluation.build import build, checkpoint_sha256, make_cases, require_imagining
+from wla.evaluation.episodes import Album, episode_folder
+from wla.evaluation.progress import EpisodeProgress
+from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
+from wla.evaluation.workers import Job, Worker, run_jobs
+
+RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
+
+
+class EvalConfig(Config):
+    """What to evaluate. policy: expert, random, zero, or a checkpoint (folder, bundled name or hub id).
+
+    tasks: none means all of the environment. episodes: per task and setting, with seeds from seed (default: the first
+    of the split's range). execute: actions of each chunk that are run before acting again, default all. imagine: ask
+    for imagined subgoals in recorded episodes. max_videos: recorded episodes per task and setting.
+    """
+
+    policy: str
+    env: str = "tabletop"
+    tasks: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ("clean",)
+    embodiment: str = "gantry"
+    episodes: int = Field(50, ge=1)
+    seed: int | None = None
+    split: Literal["evaluation", "validation"] = "evaluation"
+    execute: int | None = Field(None, ge=1)
+    imagine: bool = False
+    max_videos: int = Field(6, ge=0)
+
+    @property
+    def seeds(self) -> range:
+        start = seed_range(self.split).start if self.seed is None else self.seed
+        return range(start, start + self.episodes)
+
+
+class Identity(Config):
+    """What has to be the same for episodes to share one folder (``run.json``)."""
+
+    policy: str
+    checkpoint_sha256: str | None
+    execute: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All episodes of a folder, per case and together."""
+
+    policy: str
+    checkpoint_sha256: str | None
+    cases: tuple[tuple[Case, Rate], ...]
+    total: Rate
+
+    def save(self, path: Path) -> None:
+        tree = {
+            "policy": self.policy,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "rule": RULE,
+            "cases": [asdict(case) | asdict(rate) for case, rate in self.cases],
+            "all": asdict(self.total),
+        }
+        path.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+
+
+def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary:
+    """Evaluate as `config` says, adding to what `out` already holds.
+
+    ValueError for seeds outside the split's range, unknown names, a policy of another robot, or a folder with results
+    of another policy.
+    """
+    require_seeds(config.seeds, config.split)
+    cases = make_cases(config.env, config.tasks, config.settings, config.embodiment)
+    if config.imagine:
+        require_imagining(config.policy)
+    identity = Identity(
+        policy=config.policy, checkpoint_sha256=checkpoint_sha256(config.policy), execute=config.execute
+    )
+    worker = Worker(partial(build, policy=config.policy), config.policy, config.execute, config.imagine)
+    return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
+
+
+def evaluate(
+    cases: Sequence[Case],
+    seeds: Sequence[int],
+    worker: Worker,
+    identity: Identity,
+    out: Path,
+    *,
+    workers: int,
+    max_videos: int,
+) -> Summary:
+    """Run every seed of every case that `out` does not have yet; an interruption loses only episodes in progress."""
+    _open_folder(out, identity)
+    results = _drop_errors(out)
+    finished = {(result.case, result.seed) for result in results}
+    missing = [(case, seed) for case in cases for seed in seeds if (case, seed) not in finished]
+    album = Album(out / "episodes", max_videos)
+    jobs = (Job(case, seed, album.has_room(case)) for case, seed in missing)
+    total = len(cases) * len(seeds)
+    try:
+        with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
+            for result, recording in done:
+                if recording is not None and album.wants(result.case, result.outcome):
+                    album.add(result, recording)
+                append_result(out / "results.jsonl", result)
+                results.append(result)
+                progress.show(result)
+    finally:
+        # Also after an interruption the summary says what the folder holds.
+        summary = summarise(results, identity)
+        summary.save(out / "summary.json")
+    return summary
+
+
+def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
+    cases = dict.fromkeys(result.case for result in results)
+    rates = tuple((case, success_rate(r for r in results if r.case == case)) for case in cases)
+    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results))
+
+
+def load_summary(out: Path) -> Summary:
+    """The summary of a folder's results as they are now. FileNotFoundError when the folder holds none."""
+    if not (out / "run.json").exists():
+        raise FileNotFoundError(f"{out} holds no evaluation: run.json is missing")
+    return summarise(read_results(out / "results.jsonl"), Identity.load(out / "run.json"))
+
+
+def _open_folder(out: Path, identity: Identity) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "run.json"
+    if not path.exists():
+        identity.save(path)
+        return
+    before = Identity.load(path)
+    same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
+    if identity.checkpoint_sha256 is None:
+        same_policy &= before.policy == identity.policy
+    if not same_policy or before.execute != identity.execute:
+        raise ValueError(
+            f"{out} holds results of another run ({_words(before)}); this one is {_words(identity)}: "
+            "use another --out folder"
+        )
+
+
+def _words(identity: Identity) -> str:
+    sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
+    return f"policy {identity.policy}{sha}, execute {identity.execute or 'all'}"
+
+
+def _drop_errors(out: Path) -> list[EpisodeResult]:
+    """The decided episodes of a folder; those that crashed are taken out, so that they run again."""
+    results = read_results(out / "results.jsonl")
+    decided = [result for result in results if result.outcome != "error"]
+    if len(decided) < len(results):
+        for result in (result for result in results if result.outcome == "error"):
+            shutil.rmtree(out / "episodes" / episode_folder(result.case, result.seed), ignore_errors=True)
+        write_results(out / "results.jsonl", decided)
+    return decided

@@ -1,0 +1,81 @@
+"""From the words of a command line to an environment and the policy that acts in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from wla.envs.perturb import KickedActions
+from wla.envs.registry import make_env, make_expert, task_names
+from wla.evaluation.results import Case
+from wla.evaluation.rollout import require_same_robot
+from wla.policy.baselines import RandomPolicy, ZeroPolicy
+from wla.specs import RobotSpec
+from wla.types import Env, Policy
+
+SCRIPTED = ("expert", "random", "zero")
+"""Policies that need no checkpoint. Every other name is a checkpoint."""
+
+
+def build(case: Case, *, policy: str) -> tuple[Env, Policy]:
+    """The environment of the case and the named policy for it. ValueError when they are for different robots."""
+    env = make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
+    acting = _policy(policy, env)
+    require_same_robot(env, acting, policy)
+    return env, acting
+
+
+def build_expert(case: Case, *, kicks: bool) -> tuple[Env, Policy]:
+    """The environment of the case and its expert; with kicks, actions are disturbed now and then."""
+    env, expert = build(case, policy="expert")
+    return (KickedActions(env), expert) if kicks else (env, expert)
+
+
+def robot_of(case: Case) -> RobotSpec:
+    env = make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
+    try:
+        return env.robot_spec
+    finally:
+        env.close()
+
+
+def checkpoint_sha256(policy: str) -> str | None:
+    """The checkpoint's identity, None for policies that have none. Also finds a missing checkpoint before any work."""
+    return None if policy in SCRIPTED else _load_once(policy).checkpoint_sha256
+
+
+def require_imagining(policy: str) -> None:
+    """ValueError for a policy that has no world model to imagine with."""
+    if policy in SCRIPTED:
+        raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
+
+
+def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
+    """Every task in every setting; no tasks means all of the environment. ValueError names an unknown task."""
+    known = task_names(env)
+    chosen = list(dict.fromkeys(tasks)) or list(known)
+    for task in chosen:
+        if task not in known:
+            raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
+    return [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
+
+
+def _policy(name: str, env: Env) -> Policy:
+    match name:
+        case "expert":
+            return make_expert(env)
+        case "random":
+            return RandomPolicy(env.robot_spec)
+        case "zero":
+            return ZeroPolicy(env.robot_spec)
+        case _:
+            return _load_once(name)
+
+
+@lru_cache(maxsize=1)
+def _load_once(name: str) -> Any:
+    # Here, because the scripted policies need none of the model libraries, which take seconds to import.
+    from wla.policy.wla_policy import load_policy
+
+    return load_policy(name)

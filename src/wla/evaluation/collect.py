@@ -1,0 +1,111 @@
+"""Datasets from scripted experts: expert episodes through the episode loop into a LeRobot dataset, resumable.
+
+Beside the dataset's own files the folder holds ``collect.jsonl``, one line per episode that was tried. Only successes
+become part of the dataset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wla.config import Config
+from wla.data.lerobot_writer import DatasetWriter
+from wla.data.recorder import DatasetRecorder
+from wla.envs.seeds import require_seeds
+from wla.evaluation.build import build_expert, make_cases, robot_of
+from wla.evaluation.progress import EpisodeProgress
+from wla.evaluation.results import Case, EpisodeResult, append_result, read_results, write_results
+from wla.evaluation.workers import Job, Worker, run_jobs
+from wla.specs import RobotSpec
+
+
+class CollectConfig(Config):
+    """What to collect. episodes: tried per task and setting, with seeds from seed on.
+
+    kicks: disturb the motion now and then, so that the expert shows how to recover. actions: False leaves them out, for
+    video-only data.
+    """
+
+    env: str = "tabletop"
+    tasks: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ("clean",)
+    embodiment: str = "gantry"
+    episodes: int = Field(100, ge=1)
+    seed: int = 0
+    split: Literal["training", "validation"] = "training"
+    kicks: bool = True
+    actions: bool = True
+
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.episodes)
+
+
+def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[str]:
+    """Collect what `out` does not have yet; returns how many episodes had which outcome, earlier runs included.
+
+    After KeyboardInterrupt or an exception the finished episodes are in the dataset, and the same call goes on.
+    ValueError for seeds outside the split's range, unknown names, or a folder with something else in it.
+    """
+    require_seeds(config.seeds, config.split)
+    cases = make_cases(config.env, config.tasks, config.settings, config.embodiment)
+    worker = Worker(partial(build_expert, kicks=config.kicks), "expert")
+    robot_spec = robot_of(cases[0])
+    return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions)
+
+
+def record(
+    cases: Sequence[Case],
+    seeds: Sequence[int],
+    worker: Worker,
+    robot_spec: RobotSpec,
+    out: Path,
+    *,
+    workers: int,
+    actions: bool,
+) -> Counter[str]:
+    """Run every seed of every case that is not in `out` yet and keep the successes."""
+    with DatasetWriter(out, robot_spec, with_actions=actions) as writer:
+        results = _published(out / "collect.jsonl", writer.total_episodes)
+        finished = {(result.case, result.seed) for result in results}
+        missing = [(case, seed) for case in cases for seed in seeds if (case, seed) not in finished]
+        jobs = (Job(case, seed, record=True) for case, seed in missing)
+        total = len(cases) * len(seeds)
+        recorder = DatasetRecorder(writer)
+        with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
+            for result, recording in done:
+                if result.outcome == "success" and recording is not None:
+                    recording.replay(recorder)
+                append_result(out / "collect.jsonl", result)
+                results.append(result)
+                progress.show(result)
+    return Counter(result.outcome for result in results)
+
+
+def _published(path: Path, episodes: int) -> list[EpisodeResult]:
+    """The lines of earlier runs that count: a kill can lose the last successes between their line and their shard.
+
+    Drops the lines after the success that is the dataset's last episode, and crashed episodes: they run again.
+    """
+    results = read_results(path)
+    kept: list[EpisodeResult] = []
+    successes = 0
+    for result in results:
+        if result.outcome == "success":
+            if successes == episodes:
+                break
+            successes += 1
+        if result.outcome != "error":
+            kept.append(result)
+    if successes < episodes:
+        raise ValueError(f"{path} lists {successes} of the dataset's {episodes} episodes; collect into a new folder")
+    if len(kept) < len(results):
+        write_results(path, kept)
+    return kept

@@ -1,0 +1,33 @@
+"""Which software produced a number: scores move with simulator and renderer versions."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from functools import lru_cache
+from importlib.metadata import version
+
+LIBRARIES = ("wla", "torch", "numpy", "transformers", "gymnasium", "mujoco", "metaworld")
+
+
+def fingerprint() -> dict[str, str]:
+    """Versions of Python, of the libraries that this process has loaded, and of the OpenGL renderer that is in use."""
+    prints = {"python": platform.python_version(), "platform": platform.platform()}
+    prints |= {name: _version(name) for name in LIBRARIES if name in sys.modules}
+    return prints | _renderer()
+
+
+@lru_cache
+def _version(name: str) -> str:
+    return version(name)
+
+
+def _renderer() -> dict[str, str]:
+    # Only an environment that renders loads OpenGL, and only then a context is current in this thread.
+    if "OpenGL.GL" not in sys.modules:
+        return {}
+    from OpenGL import GL
+
+    names = {"gl_vendor": GL.GL_VENDOR, "gl_renderer": GL.GL_RENDERER, "gl_version": GL.GL_VERSION}
+    values = {key: GL.glGetString(name) for key, name in names.items()}
+    return {key: value.decode() for key, value in values.items() if value}

@@ -1,0 +1,55 @@
+"""An episode kept in memory, to be written by another process or looked at afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wla.specs import RobotSpec
+from wla.types import ActionChunk, Observation, Outcome, Recorder
+
+
+@dataclass(frozen=True)
+class Step:
+    """One executed action (A,), the observation before it, the chunk in force and the action's place in the chunk."""
+
+    observation: Observation
+    action: np.ndarray
+    chunk: ActionChunk
+    offset: int
+
+
+@dataclass
+class Recording:
+    """A `Recorder` that keeps one episode. Pickles, so that worker processes can hand episodes over.
+
+    steps has one entry per executed action (in an episode that crashed, also the action that crashed); last is the
+    observation after them.
+    """
+
+    robot_spec: RobotSpec
+    seed: int = 0
+    instruction: str = ""
+    steps: list[Step] = field(default_factory=list)
+    last: Observation | None = None
+    outcome: Outcome | None = None
+
+    def start(self, seed: int, instruction: str) -> None:
+        self.seed, self.instruction = seed, instruction
+        self.steps, self.last, self.outcome = [], None, None
+
+    def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
+        self.steps.append(Step(observation, action, chunk, offset))
+
+    def end(self, observation: Observation, outcome: Outcome) -> None:
+        self.last, self.outcome = observation, outcome
+
+    def replay(self, recorder: Recorder) -> None:
+        """Tell a finished episode to another recorder."""
+        if self.last is None or self.outcome is None:
+            raise ValueError("only a finished episode can be replayed")
+        recorder.start(self.seed, self.instruction)
+        for step in self.steps:
+            recorder.step(step.observation, step.action, step.chunk, step.offset)
+        recorder.end(self.last, self.outcome)

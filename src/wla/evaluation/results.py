@@ -1,0 +1,136 @@
+"""One line per episode: what was run, how it ended and with which versions; and the rates over many of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from wla.types import Outcome
+
+WILSON_Z = 1.959964
+"""The 97.5 % point of the normal distribution: two-sided 95 %."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What an environment is built from: one task in one setting on one robot."""
+
+    env: str
+    task: str
+    setting: str
+    embodiment: str
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode, one line of ``results.jsonl``.
+
+    error: one line saying what crashed and where, only when outcome is "error". steps: actions that were executed.
+    checkpoint_sha256: None for experts and baselines. subtasks: (step, words) pairs, one whenever the policy's words
+    change. fingerprint: versions of the libraries and the renderer.
+    """
+
+    env: str
+    task: str
+    setting: str
+    embodiment: str
+    instruction: str
+    seed: int
+    outcome: Outcome
+    error: str | None
+    steps: int
+    policy: str
+    checkpoint_sha256: str | None
+    subtasks: tuple[tuple[int, str], ...]
+    fingerprint: dict[str, str]
+
+    @property
+    def case(self) -> Case:
+        return Case(self.env, self.task, self.setting, self.embodiment)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Successes among the n episodes that were decided; errors are counted beside them, never in n.
+
+    rate, low and high are fractions, None when n is 0. low .. high is the Wilson 95 % interval.
+    """
+
+    n: int
+    successes: int
+    errors: int
+    rate: float | None
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        errors = f", {self.errors} error{'s' * (self.errors != 1)} not counted" if self.errors else ""
+        if self.rate is None or self.low is None or self.high is None:
+            return f"no decided episode{errors}"
+        return (
+            f"{100 * self.rate:.1f} % ({self.successes} of {self.n}, "
+            f"95 % interval {100 * self.low:.1f} .. {100 * self.high:.1f}{errors})"
+        )
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a rate (Wilson 1927), n >= 1. It stays sensible at 0 and at n of n."""
+    rate, z2 = successes / n, WILSON_Z**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = WILSON_Z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    # At the ends one bound is exactly the rate; rounding must not push it past.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def success_rate(results: Iterable[EpisodeResult]) -> Rate:
+    outcomes = [result.outcome for result in results]
+    successes, errors = outcomes.count("success"), outcomes.count("error")
+    n = len(outcomes) - errors
+    if n == 0:
+        return Rate(0, 0, errors, None, None, None)
+    return Rate(n, successes, errors, successes / n, *wilson(successes, n))
+
+
+def read_results(path: Path) -> list[EpisodeResult]:
+    """The finished episodes of a ``results.jsonl``; none when there is no such file.
+
+    A last line that was cut off (the process was killed while writing it) is removed from the file: that episode runs
+    again. Any other line that does not fit raises ValueError with its number.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    if complete != text:
+        path.write_text(complete, encoding="utf-8")
+    names = {field.name for field in fields(EpisodeResult)}
+    results = []
+    for number, line in enumerate(complete.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number} is not JSON ({error}); repair or remove the line") from error
+        if not isinstance(row, dict) or row.keys() != names:
+            raise ValueError(f"{path}:{number} is not an episode result; use another --out folder")
+        row["subtasks"] = tuple((step, words) for step, words in row["subtasks"])
+        results.append(EpisodeResult(**row))
+    return results
+
+
+def append_result(path: Path, result: EpisodeResult) -> None:
+    """Add one line and hand it to the operating system before returning."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(result.to_json() + "\n")
+
+
+def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:
+    """Replace the file, at once: a reader sees the old lines or the new ones."""
+    new = path.with_suffix(".part")
+    new.write_text("".join(result.to_json() + "\n" for result in results), encoding="utf-8")
+    new.replace(path)

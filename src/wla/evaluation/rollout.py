@@ -1,0 +1,119 @@
+"""The only episode loop: collecting, evaluating and demonstrating all run episodes through `rollout`."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from wla.evaluation.fingerprint import fingerprint
+from wla.evaluation.results import Case, EpisodeResult
+from wla.specs import RobotSpec
+from wla.types import ActionChunk, Env, Observation, Outcome, Policy, Recorder
+
+
+def rollout(
+    env: Env,
+    policy: Policy,
+    seed: int,
+    *,
+    case: Case,
+    policy_name: str,
+    recorders: Sequence[Recorder] = (),
+    execute: int | None = None,
+) -> EpisodeResult:
+    """Run one episode from ``env.reset(seed=seed)`` until the environment ends it.
+
+    execute: how many actions of each chunk are run before the policy acts again; None runs whole chunks. case and
+    policy_name only label the result.
+
+    An exception inside the environment or the policy, or an action that does not fit the robot, makes the outcome
+    "error": that is no failed episode. Exceptions of recorders (a full disk) and KeyboardInterrupt pass through.
+    ValueError before the first step when the policy was made for another robot.
+    """
+    if execute is not None and execute < 1:
+        raise ValueError(f"execute is how many actions of each chunk are run: at least 1, not {execute}")
+    require_same_robot(env, policy, policy_name)
+
+    observation: Observation | None = None
+    instruction, steps, subtasks = "", 0, list[tuple[int, str]]()
+    outcome: Outcome | None = None
+    error: str | None = None
+    try:
+        with _crashes():
+            raw, info = env.reset(seed=seed)
+            observation, instruction = Observation(**raw), info["instruction"]
+        for recorder in recorders:
+            recorder.start(seed, instruction)
+        with _crashes():
+            state = policy.reset(instruction, seed=seed)
+        while outcome is None:
+            with _crashes():
+                chunk, state = policy.act(observation, state)
+                _require_actions(chunk, env.robot_spec)
+            words = ", then ".join(chunk.subtasks)
+            if words and (not subtasks or subtasks[-1][1] != words):
+                subtasks.append((steps, words))
+            for offset, action in enumerate(chunk.actions[:execute]):
+                for recorder in recorders:
+                    recorder.step(observation, action, chunk, offset)
+                with _crashes():
+                    raw, _, terminated, truncated, info = env.step(action)
+                    observation, success = Observation(**raw), bool(info["success"])
+                steps += 1
+                if terminated or truncated:
+                    outcome = "success" if success else "failure"
+                    break
+    except _Crash as crash:
+        outcome, error = "error", str(crash)
+    if observation is not None:
+        for recorder in recorders:
+            recorder.end(observation, outcome)
+
+    return EpisodeResult(
+        env=case.env,
+        task=case.task,
+        setting=case.setting,
+        embodiment=case.embodiment,
+        instruction=instruction,
+        seed=seed,
+        outcome=outcome,
+        error=error,
+        steps=steps,
+        policy=policy_name,
+        checkpoint_sha256=getattr(policy, "checkpoint_sha256", None),
+        subtasks=tuple(subtasks),
+        fingerprint=fingerprint(),
+    )
+
+
+def require_same_robot(env: Env, policy: Policy, policy_name: str) -> None:
+    """ValueError when the policy says which robot it was made for and the environment has another one."""
+    spec: RobotSpec | None = getattr(policy, "robot_spec", None)
+    if spec is not None:
+        spec.require_equal(env.robot_spec, ours=f"policy {policy_name}", theirs="the environment")
+
+
+class _Crash(Exception):
+    """An exception of the environment or the policy, as one line that says what and where."""
+
+
+@contextmanager
+def _crashes() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        message = str(error).strip().partition("\n")[0]
+        raise _Crash(f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})") from error
+
+
+def _require_actions(chunk: ActionChunk, spec: RobotSpec) -> None:
+    shape = chunk.actions.shape
+    if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
+        raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
+    if not np.isfinite(chunk.actions).all():
+        raise ValueError("the policy's actions are not all finite")

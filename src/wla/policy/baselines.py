@@ -1,0 +1,54 @@
+"""Policies that look at nothing: the floor that a learned policy has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from wla.specs import ActionSpec, RobotSpec
+from wla.types import ActionChunk, Observation, PolicyState
+
+
+class RandomPolicy:
+    """Uniform actions between the robot's limits, one per call. The same episode seed gives the same actions."""
+
+    def __init__(self, robot_spec: RobotSpec) -> None:
+        self.robot_spec = robot_spec
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        return PolicyState(instruction, seed)
+
+    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+        """Actions of shape (1, A)."""
+        action = self.robot_spec.action
+        noise = np.random.default_rng((state.seed, state.step)).uniform(action.low, action.high)
+        return ActionChunk(noise[None].astype(np.float32)), replace(state, step=state.step + 1)
+
+
+class ZeroPolicy:
+    """Stands still with an open gripper: delta dimensions get zero; see `rest_action` for the absolute ones."""
+
+    def __init__(self, robot_spec: RobotSpec) -> None:
+        self.robot_spec = robot_spec
+        self._rest = rest_action(robot_spec.action)
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        return PolicyState(instruction, seed)
+
+    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+        """Actions of shape (1, A)."""
+        return ActionChunk(self._rest[None].copy()), replace(state, step=state.step + 1)
+
+
+def rest_action(spec: ActionSpec) -> np.ndarray:
+    """The action (A,) that changes nothing: 0 for deltas, and for absolute dimensions the lower limit.
+
+    By the package's convention the lower end of a gripper is open (``spec.gripper``, '-1 open .. 1 closed'). ValueError
+    for a robot with another absolute dimension: no constant keeps it still.
+    """
+    others = [n for n, kind in zip(spec.names, spec.kinds, strict=True) if kind == "absolute" and "grip" not in n]
+    if others:
+        raise ValueError(f"the zero policy cannot hold absolute action dimensions still: {', '.join(others)}")
+    rest = [low if kind == "absolute" else 0.0 for kind, low in zip(spec.kinds, spec.low, strict=True)]
+    return np.asarray(rest, dtype=np.float32)
