@@ -1,0 +1,257 @@
+"""Read LeRobot v3.0 datasets: our own (`DatasetWriter`) and those of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Int64, UInt8
+
+from wla.data.frame_cache import Piece, cached_frames
+from wla.data.lerobot_format import (
+    ACTION,
+    IMAGE_PREFIX,
+    INDEX_COLUMNS,
+    INFO,
+    ROBOT,
+    STATE,
+    SUBTASK,
+    file_numbers,
+    frame_rate,
+    read_episodes,
+    read_info,
+    read_table,
+    read_tasks,
+)
+from wla.data.video import probe
+from wla.specs import RobotSpec
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded."""
+
+    index: int
+    start: int
+    end: int
+    instruction: str
+    seed: int | None = None
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+class LeRobotDataset:
+    """A dataset of N frames; everything but the images is read into memory and checked on construction.
+
+    robot_spec is None for datasets that other programs recorded: LeRobot does not store units and frames, and they are
+    never guessed. Such datasets may have any cameras, and no `subtask_text`; without `action` they are action-free.
+
+    Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks, and subtasks
+    int64 (N,), indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,), indices
+    into instructions. cameras: name -> (height, width).
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        """ValueError, in one line that names the file and what to do, when something is absent, damaged or inconsistent."""
+        self.root = Path(root)
+        self.info = read_info(self.root)
+        self.robot_spec = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
+        self.fps = float(self.info.fps)
+        self._check_features()
+        self._rows = read_episodes(self.root, self.info)
+        if not self._rows:
+            raise ValueError(f"{self.root}: the dataset has no episodes yet; collect some first")
+        self.instructions = tuple(read_tasks(self.root))
+        self.episodes = _episodes(self.root, self._rows)
+        self._starts = np.array([episode.start for episode in self.episodes])
+        self._check_videos()
+        table = self._read_frames()
+        self.state: Float32[np.ndarray, "N S"] = self._matrix(table, STATE)
+        self.actions: Float32[np.ndarray, "N A"] | None = (
+            self._matrix(table, ACTION) if ACTION in self.info.features else None
+        )
+        self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
+        self.subtasks, self.subtask_texts = _subtasks(table)
+        self._check_frames(table)
+
+    def __len__(self) -> int:
+        return self.episodes[-1].end
+
+    @cached_property
+    def cameras(self) -> dict[str, tuple[int, int]]:
+        """Camera name -> (height, width). Video features outside `observation.images.` keep their full name."""
+        sizes = {key: self.info.features[key].shape for key in self.info.video_keys}
+        return {key.removeprefix(IMAGE_PREFIX): (shape[0], shape[1]) for key, shape in sizes.items()}
+
+    def episode_of(self, index: int) -> Episode:
+        """The episode of frame `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.root}: frame {index} of {len(self)}")
+        return self.episodes[int(np.searchsorted(self._starts, index, side="right")) - 1]
+
+    def frame_id(self, index: int) -> str:
+        """A name for messages, e.g. 'data/place episode 12 frame 3'."""
+        episode = self.episode_of(index)
+        return f"{self.root} episode {episode.index} frame {index - episode.start}"
+
+    def frames(self, camera: str) -> UInt8[np.ndarray, "N H W 3"]:
+        """All frames of a camera, memory-mapped and read-only; decoded on first use into `ROOT/.cache`.
+
+        ValueError for an unknown camera, a damaged video, or when the folder cannot hold the cache.
+        """
+        if camera not in self.cameras:
+            raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
+        key = next(key for key in self.info.video_keys if key.removeprefix(IMAGE_PREFIX) == camera)
+        return cached_frames(self.root, camera, self._pieces(key), (len(self), *self.cameras[camera], 3))
+
+    def _pieces(self, key: str) -> list[Piece]:
+        """Where the frames of each episode lie in the video files."""
+        pieces = []
+        for episode, row in zip(self.episodes, self._rows, strict=True):
+            first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
+            pieces.append(Piece(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode)))
+        return pieces
+
+    def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
+        template = self.info.data_path if folder == "data" else self.info.video_path
+        assert template is not None
+        place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        return self.root / template.format(**place, **names)
+
+    def _check_features(self) -> None:
+        path = self.root / INFO
+        features = self.info.features
+        for name in (STATE, *INDEX_COLUMNS):
+            if name not in features:
+                raise ValueError(f"{path}: feature {name!r} is missing; the dataset has {list(features)}")
+        pictures = [key for key, feature in features.items() if feature.dtype == "image"]
+        if pictures:
+            raise ValueError(f"{path}: {pictures[0]!r} is stored as single images; convert the dataset to videos")
+        spec = self.robot_spec
+        if spec is None:
+            return
+        if frame_rate(spec.action.rate_hz) != frame_rate(self.fps):
+            raise ValueError(f"{path}: fps is {self.fps:g} and {ROBOT} says {spec.action.rate_hz:g} Hz; correct one")
+        wanted = {STATE: (spec.observation.state_dim,), ACTION: (spec.action.dim,)}
+        wanted |= {IMAGE_PREFIX + camera: (*size, 3) for camera, size in spec.observation.cameras.items()}
+        for key, shape in wanted.items():
+            if key not in features and key != ACTION:
+                raise ValueError(f"{path}: feature {key!r} is missing, {ROBOT} has it; correct one")
+            if key in features and features[key].shape != shape:
+                raise ValueError(
+                    f"{path}: {key!r} has shape {features[key].shape} and {ROBOT} says {shape}; correct one"
+                )
+
+    def _check_videos(self) -> None:
+        for key in self.info.video_keys:
+            counts: dict[Path, int] = {}
+            for episode, piece in zip(self.episodes, self._pieces(key), strict=True):
+                if piece.first != counts.get(piece.path, 0):
+                    raise ValueError(
+                        f"{piece.path}: episode {episode.index} starts at frame {piece.first} of the video, it must be "
+                        f"{counts.get(piece.path, 0)}; correct from_timestamp in meta/episodes"
+                    )
+                counts[piece.path] = piece.first + piece.length
+            height, width = self.info.features[key].shape[:2]
+            for path, count in counts.items():
+                facts = probe(path)
+                if facts.frames != count:
+                    raise ValueError(
+                        f"{path}: holds {facts.frames} frames, the episodes {count}; restore it or collect again"
+                    )
+                if (facts.height, facts.width) != (height, width):
+                    raise ValueError(
+                        f"{path}: is {facts.height}x{facts.width}, {INFO} says {height}x{width}; correct {INFO}"
+                    )
+                if abs(facts.rate - frame_rate(self.fps)) > 0.01:
+                    raise ValueError(f"{path}: has {facts.rate} frames/s, {INFO} says {self.fps:g}; correct {INFO}")
+
+    def _read_frames(self) -> pa.Table:
+        """The columns of all frames, checked to follow each other as the episodes say."""
+        optional = [name for name in (ACTION, SUBTASK) if name in self.info.features]
+        columns = [STATE, *optional, *INDEX_COLUMNS]
+        counts: dict[Path, int] = {}
+        for episode, row in zip(self.episodes, self._rows, strict=True):
+            path = self._file(row, "data")
+            counts[path] = counts.get(path, 0) + len(episode)
+        tables = []
+        for path, count in counts.items():
+            table = read_table(path, columns)
+            if len(table) != count:
+                raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore it")
+            tables.append(table)
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+    def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
+        column = table[key].combine_chunks()
+        shape = self.info.features[key].shape
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            values = column.flatten()
+        else:
+            values = column
+        if len(shape) != 1 or len(values) != len(table) * shape[0] or values.null_count:
+            raise ValueError(f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} says")
+        matrix = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), shape[0])
+        bad = np.flatnonzero(~np.isfinite(matrix).all(1))
+        if bad.size:
+            raise ValueError(
+                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {matrix[bad[0]]}; remove the episode"
+            )
+        return matrix
+
+    def _check_frames(self, table: pa.Table) -> None:
+        lengths = [len(episode) for episode in self.episodes]
+        within = np.arange(len(self)) - np.repeat(self._starts, lengths)
+        expected: dict[str, tuple[np.ndarray, float]] = {
+            "index": (np.arange(len(self)), 0),
+            "frame_index": (within, 0),
+            "episode_index": (np.repeat([episode.index for episode in self.episodes], lengths), 0),
+            # Half a frame: float32 seconds are that exact for hours, and a wrong rate is found at the second frame.
+            "timestamp": (within / self.fps, 0.5 / self.fps),
+        }
+        for name, (wanted, tolerance) in expected.items():
+            values = table[name].to_numpy()
+            wrong = np.flatnonzero(~(np.abs(values - wanted) <= tolerance))
+            if wrong.size:
+                first = int(wrong[0])
+                raise ValueError(
+                    f"{self.frame_id(first)}: {name} is {values[first]}, it must be {wanted[first]:g} (fps "
+                    f"{self.fps:g}); restore the data files or correct {INFO}"
+                )
+        wrong = np.flatnonzero((self.task_index < 0) | (self.task_index >= len(self.instructions)))
+        if wrong.size:
+            first = int(wrong[0])
+            raise ValueError(
+                f"{self.frame_id(first)}: task_index {self.task_index[first]} is not in meta/tasks.parquet; restore it"
+            )
+
+
+def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]:
+    episodes: list[Episode] = []
+    for number, row in enumerate(rows):
+        start, end = row["dataset_from_index"], row["dataset_to_index"]
+        expected = episodes[-1].end if episodes else 0
+        if row["episode_index"] != number or start != expected or end - start != row["length"] or end <= start:
+            raise ValueError(
+                f"{root}/meta/episodes: episode {number} spans frames {start}..{end}, length {row['length']}, "
+                f"after {expected} frames; episodes must follow each other, restore the file"
+            )
+        if not row["tasks"]:
+            raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
+        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed")))
+    return tuple(episodes)
+
+
+def _subtasks(table: pa.Table) -> tuple[Int64[np.ndarray, " N"] | None, tuple[str, ...]]:
+    if SUBTASK not in table.column_names:
+        return None, ()
+    texts, inverse = np.unique(np.array(table[SUBTASK].fill_null("").to_pylist()), return_inverse=True)
+    if texts[0] == "":  # sorts first
+        texts, inverse = texts[1:], inverse - 1
+    return (inverse.astype(np.int64), tuple(map(str, texts))) if texts.size else (None, ())

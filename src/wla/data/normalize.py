@@ -1,0 +1,97 @@
+"""Statistics of states and actions, and the scaling to [-1, 1] that training, evaluation and serving share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import model_validator
+
+from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
+
+
+class VectorStatistics(Config):
+    """Per dimension over `count` frames, in the units of the robot's spec."""
+
+    min: tuple[float, ...]
+    max: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    count: int
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not len(self.min) == len(self.max) == len(self.mean) == len(self.std):
+            raise ValueError("min, max, mean and std have different lengths")
+        for i, (low, high) in enumerate(zip(self.min, self.max, strict=True)):
+            if not low <= high:
+                raise ValueError(f"dimension {i}: min {low} is above max {high}")
+        return self
+
+    @property
+    def dim(self) -> int:
+        return len(self.min)
+
+    @classmethod
+    def of(cls, arrays: Sequence[Float32[np.ndarray, "_ D"]]) -> Self:
+        """The statistics of all rows of all arrays. ValueError when their dimensions differ."""
+        dims = sorted({array.shape[1] for array in arrays})
+        if len(dims) != 1:
+            raise ValueError(f"statistics over vectors of different dimensions {dims}; use datasets of one robot")
+        rows = np.concatenate(arrays)
+        # float64, or the mean of a million frames loses digits.
+        mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
+        low, high, middle, spread = (tuple(map(float, v)) for v in (rows.min(0), rows.max(0), mean, std))
+        return cls(min=low, max=high, mean=middle, std=spread, count=len(rows))
+
+
+class Statistics(Config):
+    """What a checkpoint remembers about the numbers it was trained on. action is None for action-free data."""
+
+    state: VectorStatistics
+    action: VectorStatistics | None = None
+
+
+def compute_statistics(datasets: Sequence[LeRobotDataset]) -> Statistics:
+    """Statistics of all frames of datasets of one robot; actions over those that have them."""
+    actions = [dataset.actions for dataset in datasets if dataset.actions is not None]
+    return Statistics(
+        state=VectorStatistics.of([dataset.state for dataset in datasets]),
+        action=VectorStatistics.of(actions) if actions else None,
+    )
+
+
+class MinMaxNormalizer:
+    """Maps [min, max] of every dimension to [-1, 1] and back.
+
+    Values outside the statistics are not clipped: they map outside [-1, 1]. A dimension that never changed
+    (min = max) maps to 0, and back to its constant whatever is given.
+    """
+
+    def __init__(self, statistics: VectorStatistics, *, dim: int, name: str) -> None:
+        """ValueError when the statistics do not have the `dim` dimensions of what is called `name` in messages."""
+        if statistics.dim != dim:
+            raise ValueError(
+                f"{name} has {dim} dimensions and its statistics {statistics.dim}; compute them from data of this robot"
+            )
+        low, high = np.array(statistics.min), np.array(statistics.max)
+        self._name = name
+        self._center = (low + high) / 2
+        self._radius = (high - low) / 2
+        self._inverse = np.divide(1.0, self._radius, out=np.zeros(dim), where=self._radius > 0)
+
+    def normalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
+        """From the robot's units to [-1, 1]. ValueError on another dimension."""
+        return ((self._checked(values) - self._center) * self._inverse).astype(np.float32)
+
+    def denormalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
+        """From [-1, 1] to the robot's units. ValueError on another dimension."""
+        return (self._checked(values) * self._radius + self._center).astype(np.float32)
+
+    def _checked(self, values: np.ndarray) -> np.ndarray:
+        if values.shape[-1] != len(self._center):
+            raise ValueError(f"{self._name} has {values.shape[-1]} dimensions, its statistics {len(self._center)}")
+        return values.astype(np.float64)

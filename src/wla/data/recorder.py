@@ -1,0 +1,38 @@
+"""Turns the episodes of the episode loop into a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from jaxtyping import Float32
+
+from wla.data.lerobot_writer import DatasetWriter
+from wla.types import ActionChunk, Observation, Outcome
+
+
+class DatasetRecorder:
+    """A `wla.types.Recorder` that writes every control step as a frame.
+
+    Episodes whose outcome is not in `keep` are dropped. The observation after the last action has no action and is not
+    recorded. A frame's subtask is the first one of the chunk in force. The writer is closed by whoever opened it.
+    """
+
+    def __init__(self, writer: DatasetWriter, *, keep: Collection[Outcome] = ("success",)) -> None:
+        self._writer = writer
+        self._keep = frozenset(keep)
+        self._seed, self._instruction = 0, ""
+
+    def start(self, seed: int, instruction: str) -> None:
+        self._writer.end_episode("", keep=False)  # an episode that was broken off
+        self._seed, self._instruction = seed, instruction
+
+    def step(
+        self, observation: Observation, action: Float32[np.ndarray, " A"], chunk: ActionChunk, offset: int
+    ) -> None:
+        subtask = chunk.subtasks[0] if chunk.subtasks else ""
+        recorded = action if self._writer.with_actions else None
+        self._writer.add_frame(observation.images, observation.state, recorded, subtask)
+
+    def end(self, observation: Observation, outcome: Outcome) -> None:
+        self._writer.end_episode(self._instruction, keep=outcome in self._keep, seed=self._seed)

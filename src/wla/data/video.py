@@ -1,0 +1,94 @@
+"""H.264 in mp4: encode an episode, join episodes to one file, count and decode frames.
+
+Encoder settings, measured on 96 px tabletop-like frames with one thread: `veryfast` encodes 5200 frames/s at 0.9 kB per
+frame, `ultrafast` 9700 at 1.2 kB, `medium` 2900 at 1.0 kB; all at 36.1 dB, which 4:2:0 colour limits. Every second frame
+is a key frame (fast random access for readers that seek); no B frames, so decoding order is display order.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from jaxtyping import UInt8
+
+_OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What the header of a video says."""
+
+    frames: int
+    height: int
+    width: int
+    rate: Fraction
+
+
+def encode(frames: Sequence[UInt8[np.ndarray, "H W 3"]], rate: Fraction) -> bytes:
+    """An mp4 of uint8 RGB frames of one even size, at `rate` frames per second."""
+    height, width, _ = frames[0].shape
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # One thread per encoder: parallel collection uses processes, and x264's threads cost more than they give here.
+        stream.codec_context.thread_count = 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
+    """Write mp4s that `encode` made with the same size and rate one after the other, without encoding again."""
+    count = 0
+    with av.open(str(path), "w", format="mp4") as output:
+        stream = None
+        for part in parts:
+            with av.open(io.BytesIO(part)) as source:
+                if stream is None:
+                    stream = output.add_stream_from_template(source.streams.video[0])
+                for packet in source.demux(video=0):
+                    if packet.dts is None:  # the empty packet that ends a stream
+                        continue
+                    packet.stream = stream
+                    packet.pts = packet.dts = round(count / (rate * packet.time_base))
+                    output.mux(packet)
+                    count += 1
+
+
+def probe(path: Path) -> VideoFacts:
+    """Read a video's header. ValueError when the file is absent or damaged."""
+    if not path.is_file():
+        raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path}: holds no video stream")
+            stream = container.streams.video[0]
+            return VideoFacts(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
+    except (FFmpegError, OSError) as error:
+        raise ValueError(f"{path}: damaged video ({error}); restore it or collect the dataset again") from error
+
+
+def decode(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """All frames in order, RGB. ValueError names the frame at which a damaged file stops."""
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            # Without this FFmpeg paints over damage and goes on.
+            stream.codec_context.options = {"err_detect": "explode"}
+            for frame in container.decode(stream):
+                yield frame.to_ndarray(format="rgb24")
+                count += 1
+    except (FFmpegError, OSError) as error:
+        raise ValueError(f"{path}: damaged video at frame {count} ({error}); restore it or collect again") from error
