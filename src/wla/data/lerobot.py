@@ -52,13 +52,13 @@ class LeRobotDataset:
     robot_spec is None for datasets that other programs recorded: LeRobot does not store units and frames, and they are
     never guessed. Such datasets may have any cameras, and no `subtask_text`; without `action` they are action-free.
 
-    Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks, and subtasks
-    int64 (N,), indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,), indices
+    Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
+    int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
     into instructions. cameras: name -> (height, width).
     """
 
     def __init__(self, root: Path | str) -> None:
-        """ValueError, in one line that names the file and what to do, when something is absent, damaged or inconsistent."""
+        """ValueError names the file or frame, and what to do, when something is absent, damaged or inconsistent."""
         self.root = Path(root)
         self.info = read_info(self.root)
         self.robot_spec = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
@@ -138,7 +138,7 @@ class LeRobotDataset:
             return
         if frame_rate(spec.action.rate_hz) != frame_rate(self.fps):
             raise ValueError(f"{path}: fps is {self.fps:g} and {ROBOT} says {spec.action.rate_hz:g} Hz; correct one")
-        wanted = {STATE: (spec.observation.state_dim,), ACTION: (spec.action.dim,)}
+        wanted: dict[str, tuple[int, ...]] = {STATE: (spec.observation.state_dim,), ACTION: (spec.action.dim,)}
         wanted |= {IMAGE_PREFIX + camera: (*size, 3) for camera, size in spec.observation.cameras.items()}
         for key, shape in wanted.items():
             if key not in features and key != ACTION:

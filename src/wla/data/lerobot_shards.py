@@ -1,7 +1,7 @@
 """Publishing shards: the only code that changes a dataset folder.
 
 New files are written into a staging folder, flushed to disk and then renamed into place, `meta/info.json` last. Readers
-believe `info.json`, so a crash, Ctrl-C or full disk at any moment leaves a valid dataset with all shards published before.
+believe `info.json`: a crash, Ctrl-C or full disk at any moment leaves a valid dataset with all shards published before.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,7 +18,7 @@ class DatasetRecorder:
     recorded. A frame's subtask is the first one of the chunk in force. The writer is closed by whoever opened it.
     """
 
-    def __init__(self, writer: DatasetWriter, *, keep: Collection[Outcome] = ("success",)) -> None:
+    def __init__(self, writer: DatasetWriter, *, keep: Sequence[Outcome] = ("success",)) -> None:
         self._writer = writer
         self._keep = frozenset(keep)
         self._seed, self._instruction = 0, ""
