@@ -23,8 +23,6 @@ from pathlib import Path
 BLOCK = re.compile(
     r"<!-- test\b(?P<changes>.*?)-->\s*```(?P<language>\w+)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE
 )
-    r"<!-- test\b(?P<changes>.*?)-->\s*```(?P<language>\w+)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
