@@ -1,0 +1,48 @@
+"""Environments by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import gymnasium
+
+from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.expert import Expert
+from wla.envs.tabletop.gantry import Gantry
+from wla.envs.tabletop.tasks import TASKS
+from wla.types import Env, Policy
+
+_TABLETOP_ARMS = {arm.embodiment: arm for arm in (Gantry,)}
+_SETTINGS = ("clean", "randomized")
+_NAMES = ("tabletop",)
+
+
+def task_names(name: str) -> tuple[str, ...]:
+    """The tasks of environment `name`. ValueError for an unknown name."""
+    _require(name, _NAMES, "environment")
+    return tuple(TASKS)
+
+
+def make_env(
+    name: str, *, task: str, setting: str = "clean", embodiment: str = "gantry", image_size: int = 96
+) -> TabletopEnv:
+    """A new environment. ValueError, listing what there is, for an unknown name, task, setting or embodiment."""
+    _require(task, task_names(name), "task")
+    _require(setting, _SETTINGS, "setting")
+    _require(embodiment, _TABLETOP_ARMS, "embodiment")
+    if image_size < 16:
+        raise ValueError(f"image_size is {image_size}; at least 16 pixels are needed to see anything")
+    return TabletopEnv(TASKS[task], _TABLETOP_ARMS[embodiment](), varied=setting == "randomized", image_size=image_size)
+
+
+def make_expert(env: Env | gymnasium.Env) -> Policy:
+    """The scripted expert for `env`, wrapped or not. ValueError where there is none."""
+    inner = env.unwrapped if isinstance(env, gymnasium.Env) else env
+    if not isinstance(inner, TabletopEnv):
+        raise ValueError(f"there is no scripted expert for {type(inner).__name__}; the tabletop has one for every task")
+    return Expert(inner)
+
+
+def _require(value: str, known: Iterable[str], what: str) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; known are: {', '.join(known)}")

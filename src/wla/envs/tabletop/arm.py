@@ -1,0 +1,93 @@
+"""What the simulator asks of an embodiment, and what an expert asks an embodiment to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from wla.specs import ActionSpec
+
+if TYPE_CHECKING:
+    from wla.envs.tabletop.world import World
+
+RATE_HZ = 10.0
+SPEED = 0.03
+"""Longest way of the tool in one control step, metres."""
+
+Grip = Literal["take", "let go", "tool"]
+"""take: hold what is there. let go: open or release. tool: the gripper as a stick, to press, push and hook with."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One expert step. move: (3,) metres, world frame; turn: radians; subtask: what this step is for, in words."""
+
+    move: Float64[np.ndarray, 3]
+    grip: Grip
+    subtask: str
+    turn: float = 0.0
+
+
+class Arm(Protocol):
+    """One embodiment. Stateless: everything that changes lives in the world's MuJoCo data.
+
+    The tool point is where blocks are held. `tip` is how far (metres) the tool reaches below it, `girth` the half width
+    of the closed tool, `grasp_height` the height of the tool point above the centre of a block that it grasps.
+    """
+
+    embodiment: ClassVar[str]
+    action_spec: ClassVar[ActionSpec]
+    state_names: ClassVar[tuple[str, ...]]
+    state_units: ClassVar[tuple[str, ...]]
+    state_frame: ClassVar[Literal["world", "tool", "joint"]]
+    tip: ClassVar[float]
+    girth: ClassVar[float]
+    grasp_height: ClassVar[float]
+    bodies: ClassVar[tuple[str, ...]]
+
+    def xml(self) -> str:
+        """MJCF elements for the world body, with a camera named wrist."""
+        ...
+
+    def extras_xml(self, blocks: tuple[str, ...]) -> str:
+        """MJCF sections beside the world body (actuators, equalities); `blocks` are the bodies that can be held."""
+        ...
+
+    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+        """Put the tool at a random place over the table, between the heights `low` and `high` (metres)."""
+        ...
+
+    def hold(self, world: World, body: str) -> None:
+        """Put the block `body` into the gripper, as if it had been grasped."""
+        ...
+
+    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
+        """Run the physics for one control step under `action`, which is within its limits."""
+        ...
+
+    def state(self, world: World) -> Float32[np.ndarray, " S"]:
+        """The measured state, in the units of `state_units`."""
+        ...
+
+    def tool(self, world: World) -> Float64[np.ndarray, 3]:
+        """The tool point, metres, world frame."""
+        ...
+
+    def misalignment(self, world: World, yaw: float) -> float:
+        """How far (radians) the tool has to turn to grasp a block of this yaw."""
+        ...
+
+    def holds(self, world: World, body: str) -> bool:
+        """Whether the block `body` is held, as far as can be measured."""
+        ...
+
+    def ready(self, world: World) -> bool:
+        """Whether the gripper can go down over a block."""
+        ...
+
+    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+        """The action, within limits, that comes nearest to what an expert advises."""
+        ...

@@ -1,0 +1,175 @@
+"""The tabletop as a gymnasium environment."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jaxtyping import Float32
+
+from wla.envs.tabletop.arm import Arm
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.look import Look
+from wla.envs.tabletop.parts import Distractor, Part, SceneObject
+from wla.envs.tabletop.render import Renderer
+from wla.envs.tabletop.tasks import Task
+from wla.envs.tabletop.tasks.common import random_clutter
+from wla.envs.tabletop.world import World
+from wla.specs import ObservationSpec, RobotSpec
+
+CAMERAS = ("front", "wrist")
+HOLD_STEPS = 5
+"""How many steps in a row success has to hold."""
+_SCENES = 0x5CE7E  # sets static scenes apart from the episodes of the same seed
+
+
+class TabletopEnv(gymnasium.Env):
+    """One task on the table. Fulfils `wla.types.Env`; everything random follows from the reset seed.
+
+    varied: whether table, light, camera and hues change from episode to episode and distractors lie around.
+
+    Observations: images "front" and "wrist", uint8 (image_size, image_size, 3), and "state", float32 (S,) as the
+    robot spec says. Actions: float32 (A,); anything beyond the limits is clipped. Reward: 1 while the goal is reached.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as a plain attribute
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(self, task: type[Task], arm: Arm, *, varied: bool = False, image_size: int = 96) -> None:
+        self._task_class = task
+        self._arm = arm
+        self._varied = varied
+        self._size = image_size
+        self.render_mode = "rgb_array"
+        self.robot_spec = RobotSpec(
+            embodiment=f"tabletop-{arm.embodiment}",
+            action=arm.action_spec,
+            observation=ObservationSpec(
+                cameras=dict.fromkeys(CAMERAS, (image_size, image_size)),
+                state_names=arm.state_names,
+                state_units=arm.state_units,
+                state_frame=arm.state_frame,
+            ),
+        )
+        spec = arm.action_spec
+        self._low, self._high = np.array(spec.low, dtype=np.float32), np.array(spec.high, dtype=np.float32)
+        self.action_space = gymnasium.spaces.Box(self._low, self._high, dtype=np.float32)
+        image = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), dtype=np.uint8)
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "images": gymnasium.spaces.Dict(dict.fromkeys(CAMERAS, image)),
+                "state": gymnasium.spaces.Box(-np.inf, np.inf, (len(arm.state_names),), dtype=np.float32),
+            }
+        )
+        self._renderer: Renderer | None = None
+        self._task: Task | None = None
+        self._world: World | None = None
+        self._steps = 0
+        self._held = 0
+
+    @property
+    def task(self) -> Task:
+        """The present episode. RuntimeError before the first reset."""
+        if self._task is None:
+            raise RuntimeError("the environment has no scene yet: call reset() first")
+        return self._task
+
+    @property
+    def world(self) -> World:
+        """The physics of the present episode. RuntimeError before the first reset."""
+        if self._world is None:
+            raise RuntimeError("the environment has no scene yet: call reset() first")
+        return self._world
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """A new episode; info["instruction"] says what is wanted. There are no options."""
+        super().reset(seed=seed)
+        if options:
+            raise ValueError(f"the tabletop has no reset options, got {sorted(options)}")
+        rng = self.np_random
+        self._build(rng)
+        self._arm.pose(self.world, rng, 0.08, 0.2)
+        self.world.forward()
+        self._steps = self._held = 0
+        phrasings: Phrasings = self.task.phrasings
+        instruction = phrasings.choose(rng, seed, self.task.words)
+        return self.observe(), {"instruction": instruction, "success": False}
+
+    def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
+        """One control step (0.1 s). ValueError for an action of the wrong shape or with values that are not finite."""
+        self._arm.drive(self.world, self._checked(action))
+        self._steps += 1
+        reached = self.task.success(self.world)
+        self._held = self._held + 1 if reached else 0
+        success = self._held >= HOLD_STEPS
+        terminated = success or self.task.failed(self.world)
+        truncated = not terminated and self._steps >= self.task.step_limit
+        return self.observe(), float(reached), terminated, truncated, {"success": success}
+
+    def observe(self) -> dict[str, Any]:
+        """The observation of the present moment."""
+        world = self.world
+        if self._renderer is None:
+            self._renderer = Renderer(world.model, self._size)
+        images = {name: self._renderer.render(world.model, world.data, name) for name in CAMERAS}
+        return {"images": images, "state": self._arm.state(world)}
+
+    def render(self) -> np.ndarray:
+        """The front camera's image, for gymnasium's tools."""
+        return self.observe()["images"]["front"]
+
+    def objects(self) -> list[SceneObject]:
+        """Where everything with a name is now, the tool included."""
+        found = [
+            SceneObject(part.name, part.colour, _triple(self.world.position(part.body)))
+            for part in self.world.parts
+            if not isinstance(part, Distractor)
+        ]
+        return [*found, SceneObject("tool", "", _triple(self.world.tool))]
+
+    def sample_scene(self, seed: int) -> dict[str, Any]:
+        """A still scene of this task's objects with the tool anywhere, in a third of the cases holding a block.
+
+        For questions about what is seen; `objects()` then describes this scene. No physics runs.
+        """
+        rng = np.random.default_rng([seed, _SCENES])
+        self._build(rng)
+        world = self.world
+        self._arm.pose(world, rng, 0.02, 0.2)
+        blocks = world.blocks()
+        if blocks and rng.random() < 1 / 3:
+            self._arm.hold(world, blocks[int(rng.integers(len(blocks)))].body)
+        world.forward()
+        return self.observe()
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _build(self, rng: np.random.Generator) -> None:
+        self._task = self._task_class.sample(rng)
+        look = Look()
+        parts: tuple[Part, ...] = self._task.parts
+        if self._varied:
+            look = look.varied(rng)
+            parts = (*parts, *random_clutter(rng, parts, self._task.clutter))
+        self._world = World(self._arm, parts, look, self._size)
+
+    def _checked(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
+        values = np.asarray(action, dtype=np.float32)
+        if values.shape != self.action_space.shape:
+            raise ValueError(f"the action has shape {values.shape}, this robot takes {self.action_space.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"the action has values that are not finite: {values}")
+        return np.clip(values, self._low, self._high)
+
+
+def _triple(position: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in position)
+    assert math.isfinite(x + y + z), "the physics has diverged"
+    return x, y, z

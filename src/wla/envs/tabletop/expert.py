@@ -1,0 +1,28 @@
+"""The scripted expert as a policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wla.envs.tabletop.env import TabletopEnv
+from wla.types import ActionChunk, Observation, PolicyState
+
+
+class Expert:
+    """Does the present episode's task, looking at the simulator instead of the images.
+
+    Chunks have one action and name its subtask. What it does follows from the present scene alone.
+    """
+
+    def __init__(self, env: TabletopEnv) -> None:
+        self._env = env
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        return PolicyState(instruction, seed=seed)
+
+    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+        world = self._env.world
+        advice = self._env.task.advise(world)
+        action = world.arm.action(world, advice)
+        subtasks = (advice.subtask,)
+        return ActionChunk(action[None], subtasks), replace(state, step=state.step + 1, subtasks=subtasks)

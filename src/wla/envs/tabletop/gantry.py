@@ -1,0 +1,137 @@
+"""The gantry: x, y, z, yaw and two fingers that hold blocks by friction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import mujoco
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice
+from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.specs import ActionSpec
+
+if TYPE_CHECKING:
+    from wla.envs.tabletop.world import World
+
+TURN = 0.25
+OPEN_WIDTH = 0.08
+_HALF_OPEN = OPEN_WIDTH / 2
+_LOW = np.array([-0.22, -0.17, 0.018, -1.2])
+_HIGH = np.array([0.22, 0.17, 0.25, 1.2])
+_SWEEP = (0.25, 0.5, 0.75, 1.0, 1.0)
+"""The share of the commanded motion that the servos aim at, one entry for each part of a control step. The last part
+lets them arrive."""
+
+
+class Gantry:
+    """Addresses: the arm comes first in the model, so its joints are qpos[0:6] and its actuators ctrl[0:6]."""
+
+    embodiment: ClassVar[str] = "gantry"
+    action_spec: ClassVar[ActionSpec] = ActionSpec(
+        names=("dx", "dy", "dz", "dyaw", "gripper"),
+        units=("m", "m", "m", "rad", "1"),
+        kinds=("delta", "delta", "delta", "delta", "absolute"),
+        low=(-SPEED, -SPEED, -SPEED, -TURN, -1.0),
+        high=(SPEED, SPEED, SPEED, TURN, 1.0),
+        frame="world",
+        gripper="-1 open .. 1 closed",
+        rate_hz=RATE_HZ,
+    )
+    state_names: ClassVar[tuple[str, ...]] = ("x", "y", "z", "yaw", "gripper_width")
+    state_units: ClassVar[tuple[str, ...]] = ("m", "m", "m", "rad", "m")
+    state_frame: ClassVar[Literal["world", "tool", "joint"]] = "world"
+    tip: ClassVar[float] = 0.012
+    girth: ClassVar[float] = 0.012
+    grasp_height: ClassVar[float] = 0.0
+    bodies: ClassVar[tuple[str, ...]] = ("palm", "finger_left", "finger_right")
+
+    def xml(self) -> str:
+        """A chain of slides and one hinge; the tool point is the origin of the palm body."""
+        finger = (
+            '<body name="finger_{name}"><joint name="finger_{name}" type="slide" axis="{side} 0 0" range="0 0.041"/>'
+            '<geom type="box" size="0.006 0.011 0.029" pos="{centre} 0 0.017" mass="0.05" friction="2 0.01 0.0001" '
+            'rgba="0.95 0.5 0.1 1"/></body>'
+        )
+        hidden = '<geom type="sphere" size="0.005" mass="0.2" contype="0" conaffinity="0" rgba="0 0 0 0"/>'
+        return (
+            f'<body name="rail_x"><joint name="x" type="slide" axis="1 0 0"/>{hidden}'
+            f'<body name="rail_y"><joint name="y" type="slide" axis="0 1 0"/>{hidden}'
+            f'<body name="rail_z"><joint name="z" type="slide" axis="0 0 1"/>{hidden}'
+            '<geom type="cylinder" size="0.008 0.15" pos="0 0 0.21" mass="0.1" contype="0" conaffinity="0" '
+            'rgba="0.25 0.25 0.28 1"/>'
+            '<body name="palm"><joint name="yaw" type="hinge" axis="0 0 1" armature="0.001"/>'
+            '<geom type="box" size="0.05 0.013 0.009" pos="0 0 0.054" mass="0.1" rgba="0.25 0.25 0.28 1"/>'
+            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.89 0.456" fovy="80"/>'
+            + finger.format(name="left", side=-1, centre=-0.006)
+            + finger.format(name="right", side=1, centre=0.006)
+            + "</body></body></body></body>"
+        )
+
+    def extras_xml(self, blocks: tuple[str, ...]) -> str:
+        """Stiff, critically damped position servos; the fingers' springs centre what they hold."""
+        del blocks  # friction needs no preparation
+        slides = "".join(
+            f'<position joint="{axis}" kp="{mass * 150**2}" kv="{mass * 2 * 150}" forcerange="-80 80"/>'
+            for axis, mass in (("x", 1.0), ("y", 0.8), ("z", 0.6))
+        )
+        yaw = '<position joint="yaw" kp="40" kv="0.5" forcerange="-5 5"/>'
+        fingers = "".join(
+            f'<position joint="finger_{side}" kp="500" kv="10" forcerange="-12 12"/>' for side in ("left", "right")
+        )
+        return f"<actuator>{slides}{yaw}{fingers}</actuator>"
+
+    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+        x, y, yaw = rng.uniform(-1.0, 1.0, 3) * (0.18, 0.13, 0.6)
+        opening = _HALF_OPEN if rng.random() < 0.7 else rng.uniform(0.0, _HALF_OPEN)
+        self._set(world, np.array([x, y, rng.uniform(low, high), yaw, opening, opening]))
+
+    def hold(self, world: World, body: str) -> None:
+        tool = world.data.qpos[:6].copy()
+        tool[4:6] = BLOCK_HALF
+        self._set(world, tool)
+        world.move_block(body, tool[:3], tool[3])
+
+    def _set(self, world: World, joints: np.ndarray) -> None:
+        world.data.qpos[:6] = joints
+        world.data.ctrl[:6] = joints
+
+    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
+        data = world.data
+        start = data.qpos[:4].copy()
+        # Aiming from the measured pose means that nothing winds up when the tool is blocked.
+        goal = np.clip(start + action[:4], _LOW, _HIGH)
+        data.ctrl[4:6] = _HALF_OPEN * 0.5 * (1.0 - action[4])
+        for share in _SWEEP:
+            data.ctrl[:4] = start + share * (goal - start)
+            mujoco.mj_step(world.model, data, world.substeps // len(_SWEEP))
+
+    def state(self, world: World) -> Float32[np.ndarray, " S"]:
+        joints = world.data.qpos
+        return np.array([*joints[:4], joints[4] + joints[5]], dtype=np.float32)
+
+    def tool(self, world: World) -> Float64[np.ndarray, 3]:
+        return world.data.qpos[:3].copy()
+
+    def misalignment(self, world: World, yaw: float) -> float:
+        """Blocks look the same after a quarter turn, so the nearest one is taken."""
+        quarter = np.pi / 2
+        return float((yaw - world.data.qpos[3] + quarter / 2) % quarter - quarter / 2)
+
+    def holds(self, world: World, body: str) -> bool:
+        """The fingers stand as far apart as a block is wide, and the block is between them."""
+        width = world.data.qpos[4] + world.data.qpos[5]
+        if not 0.034 < width < 0.046:
+            return False
+        offset = world.position(body) - self.tool(world)
+        return bool(np.hypot(offset[0], offset[1]) < 0.018 and abs(offset[2]) < 0.02)
+
+    def ready(self, world: World) -> bool:
+        return bool(world.data.qpos[4] + world.data.qpos[5] > OPEN_WIDTH - 0.012)
+
+    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+        """Straight towards the advised place, no faster than SPEED."""
+        move = advice.move * min(1.0, SPEED / max(float(np.linalg.norm(advice.move)), 1e-9))
+        gripper = -1.0 if advice.grip == "let go" else 1.0
+        return np.array([*move, np.clip(advice.turn, -TURN, TURN), gripper], dtype=np.float32)

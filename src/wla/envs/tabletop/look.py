@@ -1,0 +1,61 @@
+"""How a scene looks: colours, light and camera. Never what can be done in it."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+Rgb = tuple[float, float, float]
+
+BLOCKS: dict[str, Rgb] = {
+    "red": (0.85, 0.08, 0.08),
+    "green": (0.08, 0.62, 0.14),
+    "blue": (0.08, 0.22, 0.90),
+    "yellow": (0.95, 0.85, 0.08),
+}
+
+
+def rgba(colour: Rgb, shade: float = 1.0) -> str:
+    """`colour` as MJCF writes it, darkened by `shade`."""
+    return " ".join(f"{channel * shade:.4f}" for channel in colour) + " 1"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One appearance. Colours are RGB in 0..1, light_direction and camera_shift (metres) are in the world frame."""
+
+    table: Rgb = (0.50, 0.47, 0.43)
+    light: Rgb = (0.55, 0.55, 0.55)
+    light_direction: tuple[float, float, float] = (0.2, 0.3, -1.0)
+    camera_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    blocks: dict[str, Rgb] = field(default_factory=lambda: dict(BLOCKS))
+    bowl: Rgb = (0.95, 0.95, 0.95)
+    plate: Rgb = (0.10, 0.10, 0.12)
+    button: Rgb = (0.90, 0.10, 0.75)
+    zone: Rgb = (0.72, 0.62, 0.85)
+    metal: Rgb = (0.30, 0.31, 0.33)
+    wood: Rgb = (0.52, 0.31, 0.14)
+    handle: Rgb = (0.10, 0.80, 0.85)
+
+    def varied(self, rng: np.random.Generator) -> Look:
+        """A random neighbour: other table and light, hues nudged, the front camera moved a little."""
+        return replace(
+            self,
+            table=colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.35), rng.uniform(0.3, 0.65)),
+            light=_triple(rng.uniform(0.4, 0.7) * rng.uniform(0.9, 1.1, 3)),
+            light_direction=(rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), -1.0),
+            camera_shift=_triple(rng.uniform(-0.015, 0.015, 3)),
+            blocks={name: _nudged(colour, rng) for name, colour in self.blocks.items()},
+        )
+
+
+def _nudged(colour: Rgb, rng: np.random.Generator) -> Rgb:
+    """A shade close enough to keep its name."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    return colorsys.hsv_to_rgb((hue + rng.uniform(-0.025, 0.025)) % 1.0, saturation, value * rng.uniform(0.85, 1.05))
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])

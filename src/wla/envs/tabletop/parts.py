@@ -1,0 +1,193 @@
+"""The things on the table. Each part knows its MuJoCo description, the room it needs and what it is called.
+
+Metres, radians, kilograms; world frame: x to the right and y away from the front camera, z up, table top at z = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from wla.envs.tabletop.look import Look, rgba
+
+BLOCK_HALF = 0.02
+BOWL_INNER, BOWL_HEIGHT, BOWL_FLOOR = 0.058, 0.025, 0.004
+PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
+BUTTON_TOP, BUTTON_TRAVEL = 0.034, 0.012
+ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.13, 0.145
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """Ground truth about something visible. name: as a person calls it; position: (3,) metres, world frame."""
+
+    name: str
+    colour: str
+    position: tuple[float, float, float]
+
+
+class Part(Protocol):
+    """Something on the table at (x, y). body: of MuJoCo; radius: of the circle that nothing else may enter at first."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def colour(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def radius(self) -> float: ...
+
+    def xml(self, look: Look) -> str:
+        """MJCF elements for the world body."""
+        ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """A cube that can be moved; the only thing with a colour to tell it by."""
+
+    colour: str
+    x: float
+    y: float
+    yaw: float = 0.0
+    radius: ClassVar[float] = 0.045
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} block"
+
+    @property
+    def body(self) -> str:
+        return f"block_{self.colour}"
+
+    def xml(self, look: Look) -> str:
+        half, angle = BLOCK_HALF, self.yaw / 2
+        return (
+            f'<body name="{self.body}" pos="{self.x} {self.y} {half}" quat="{math.cos(angle)} 0 0 {math.sin(angle)}">'
+            f'<freejoint/><geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.9 0.005 0.0001" '
+            f'rgba="{rgba(look.blocks[self.colour])}"/></body>'
+        )
+
+
+@dataclass(frozen=True)
+class Bowl:
+    """A white bowl: a floor and a ring of twelve walls."""
+
+    x: float
+    y: float
+    name: ClassVar[str] = "bowl"
+    colour: ClassVar[str] = "white"
+    body: ClassVar[str] = "bowl"
+    radius: ClassVar[float] = 0.072
+
+    def xml(self, look: Look) -> str:
+        sides, wall = 12, 0.003
+        reach, width = BOWL_INNER + wall, (BOWL_INNER + 2 * wall) * math.tan(math.pi / sides)
+        walls = "".join(
+            f'<geom type="box" size="{wall} {width} {BOWL_HEIGHT / 2}" rgba="{rgba(look.bowl)}" '
+            f'pos="{reach * math.cos(turn)} {reach * math.sin(turn)} {BOWL_HEIGHT / 2}" '
+            f'quat="{math.cos(turn / 2)} 0 0 {math.sin(turn / 2)}"/>'
+            for turn in (2 * math.pi * side / sides for side in range(sides))
+        )
+        floor = (
+            f'<geom type="cylinder" size="{BOWL_INNER} {BOWL_FLOOR / 2}" pos="0 0 {BOWL_FLOOR / 2}" '
+            f'rgba="{rgba(look.bowl, shade=0.8)}"/>'
+        )
+        return f'<body name="{self.body}" pos="{self.x} {self.y} 0">{floor}{walls}</body>'
+
+
+@dataclass(frozen=True)
+class Button:
+    """A spring button: a magenta cap that slides down into a grey base."""
+
+    x: float
+    y: float
+    name: ClassVar[str] = "button"
+    colour: ClassVar[str] = "magenta"
+    body: ClassVar[str] = "button"
+    joint: ClassVar[str] = "button_slide"
+    radius: ClassVar[float] = 0.06
+
+    def xml(self, look: Look) -> str:
+        cap = 0.006
+        base = BUTTON_TOP - 2 * cap - BUTTON_TRAVEL  # the pressed cap just reaches it
+        return (
+            f'<body name="button_base" pos="{self.x} {self.y} 0">'
+            f'<geom type="cylinder" size="0.036 {base / 2}" pos="0 0 {base / 2}" rgba="{rgba(look.metal)}"/></body>'
+            f'<body name="{self.body}" pos="{self.x} {self.y} {BUTTON_TOP - cap}">'
+            f'<joint name="{self.joint}" type="slide" axis="0 0 1" range="{-BUTTON_TRAVEL} 0" limited="true" '
+            f'stiffness="250" springref="0.002" damping="3"/>'
+            f'<geom type="cylinder" size="0.026 {cap}" mass="0.03" rgba="{rgba(look.button)}"/>'
+            f'<geom type="cylinder" size="0.018 0.005" pos="0 0 -0.01" mass="0.01" contype="0" conaffinity="0" '
+            f'rgba="{rgba(look.button, shade=0.6)}"/></body>'
+        )
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A pale area of the table, named by the side on which the front camera sees it."""
+
+    side: str
+    colour: ClassVar[str] = "violet"
+    y: ClassVar[float] = 0.0
+    radius: ClassVar[float] = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.side} zone"
+
+    @property
+    def body(self) -> str:
+        return f"zone_{self.side}"
+
+    @property
+    def x(self) -> float:
+        return -ZONE_X if self.side == "left" else ZONE_X
+
+    def xml(self, look: Look) -> str:
+        return (
+            f'<body name="{self.body}" pos="{self.x} 0 0"><geom type="box" size="{ZONE_HALF_X} {ZONE_HALF_Y} 0.0005" '
+            f'contype="0" conaffinity="0" rgba="{rgba(look.zone)}"/></body>'
+        )
+
+
+@dataclass(frozen=True)
+class Distractor:
+    """Something to be ignored: shape and colour are no task's."""
+
+    index: int
+    shape: str
+    shade: tuple[float, float, float]
+    x: float
+    y: float
+    yaw: float
+    name: ClassVar[str] = "distractor"
+    colour: ClassVar[str] = ""
+    radius: ClassVar[float] = 0.045
+
+    @property
+    def body(self) -> str:
+        return f"distractor_{self.index}"
+
+    def xml(self, look: Look) -> str:
+        size, height = DISTRACTOR_SHAPES[self.shape]
+        angle = self.yaw / 2
+        return (
+            f'<body name="{self.body}" pos="{self.x} {self.y} {height}" quat="{math.cos(angle)} 0 0 {math.sin(angle)}">'
+            f'<freejoint/><geom type="{self.shape}" size="{size}" mass="0.05" friction="0.9 0.005 0.0001" '
+            f'rgba="{rgba(self.shade)}"/></body>'
+        )
+
+
+DISTRACTOR_SHAPES: dict[str, tuple[str, float]] = {
+    "cylinder": ("0.012 0.018", 0.018),
+    "box": ("0.03 0.009 0.008", 0.008),
+    "ellipsoid": ("0.022 0.022 0.009", 0.009),
+}
+"""MuJoCo geometry type -> its size and the height of its centre when it lies on the table."""

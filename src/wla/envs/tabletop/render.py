@@ -1,0 +1,59 @@
+"""Off-screen rendering that outlives the models it draws."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+_MAX_GEOMS = 400
+
+
+class Renderer:
+    """Draws square images of any model that has no meshes or textures, with one graphics context for all of them.
+
+    The backend is the one that MUJOCO_GL names, else EGL on Linux. A renderer belongs to the thread that made it.
+    """
+
+    def __init__(self, model: mujoco.MjModel, size: int) -> None:
+        self._size = size
+        self._window = _context_class()(size, size)
+        self._window.make_current()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[flag] = 0
+        self._options = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._view = mujoco.MjrRect(0, 0, size, size)
+
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "H W 3"]:
+        """What the named camera sees: RGB, upright."""
+        self._window.make_current()
+        self._camera.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        mujoco.mjv_updateScene(
+            model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
+        )
+        mujoco.mjr_render(self._view, self._scene, self._context)
+        image = np.empty((self._size, self._size, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(image, None, self._view, self._context)
+        return np.ascontiguousarray(image[::-1])  # OpenGL counts rows from the bottom
+
+    def close(self) -> None:
+        """Give the graphics context back."""
+        self._window.make_current()
+        self._context.free()
+        self._window.free()
+
+
+def _context_class() -> type:
+    backend = os.environ.get("MUJOCO_GL") or ("egl" if sys.platform == "linux" else "glfw")
+    if backend not in ("egl", "osmesa", "glfw", "cgl"):
+        raise ValueError(f"MUJOCO_GL is {backend!r}; rendering needs egl, osmesa, glfw or cgl")
+    return importlib.import_module(f"mujoco.{backend}").GLContext

@@ -1,0 +1,56 @@
+"""What several tasks need to set their scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wla.envs.tabletop.look import BLOCKS, Rgb
+from wla.envs.tabletop.parts import DISTRACTOR_SHAPES, Block, Distractor, Part
+from wla.envs.tabletop.scatter import Point, Spot, scatter
+
+CLUTTER = Spot(radius=0.045, x=0.2, y=0.15)
+"""Anywhere on the table where there is room."""
+CLUTTER_COLOURS: tuple[Rgb, ...] = (
+    (0.9, 0.5, 0.7),
+    (0.45, 0.25, 0.6),
+    (0.1, 0.45, 0.45),
+    (0.15, 0.15, 0.15),
+    (0.9, 0.9, 0.85),
+)
+TILT = 0.35
+"""Blocks start with their sides turned by up to this angle (radians)."""
+
+
+def random_blocks(
+    rng: np.random.Generator, count: int, others: Sequence[Spot] = (), spot: Spot | None = None
+) -> tuple[tuple[Block, ...], list[Point]]:
+    """`count` blocks of distinct random colours, and places for the `others`, none of them overlapping.
+
+    spot: where the blocks may be (by default, anywhere).
+    """
+    wanted = [*others, *[spot or Spot(Block.radius)] * count]
+    points = scatter(rng, wanted)
+    colours = rng.permutation(list(BLOCKS))[:count]
+    places = points[len(others) :]
+    blocks = tuple(
+        Block(str(colour), x, y, float(rng.uniform(-TILT, TILT)))
+        for colour, (x, y) in zip(colours, places, strict=True)
+    )
+    return blocks, points[: len(others)]
+
+
+def random_clutter(rng: np.random.Generator, parts: Sequence[Part], spot: Spot) -> tuple[Distractor, ...]:
+    """Two or three things to be ignored, in the area of `spot` where the parts leave room."""
+    found: list[Distractor] = []
+    for index in range(int(rng.integers(2, 4))):
+        taken = [(part.x, part.y, part.radius) for part in (*parts, *found)]
+        for _ in range(30):
+            x, y = rng.uniform(-1.0, 1.0, 2) * (spot.x, spot.y) + spot.centre
+            if all(np.hypot(x - a, y - b) > spot.radius + radius for a, b, radius in taken):
+                shape = str(rng.choice(list(DISTRACTOR_SHAPES)))
+                shade = CLUTTER_COLOURS[int(rng.integers(len(CLUTTER_COLOURS)))]
+                found.append(Distractor(index, shape, shade, float(x), float(y), float(rng.uniform(-1.5, 1.5))))
+                break
+    return tuple(found)

@@ -1,0 +1,86 @@
+"""Put one of several blocks into the bowl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import BLOCK_HALF, BOWL_FLOOR, Block, Bowl, Part
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import above, pick_and_put
+from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
+from wla.envs.tabletop.world import World
+
+
+def in_bowl(world: World, block: Block) -> bool:
+    """Whether the block rests in the bowl, held or not."""
+    offset = world.position(block.body) - world.position(Bowl.body)
+    return bool(np.hypot(offset[0], offset[1]) < 0.042 and offset[2] < 0.042)
+
+
+def bowl_goal(world: World) -> np.ndarray:
+    """Where (3,) a block's centre should be when it is let go: a short drop above the floor, clear of the walls."""
+    return above(world.position(Bowl.body), BOWL_FLOOR + BLOCK_HALF + 0.016)
+
+
+@dataclass(frozen=True)
+class Place:
+    """`blocks[0]` is the one that is wanted."""
+
+    blocks: tuple[Block, ...]
+    bowl: Bowl
+
+    name: ClassVar[str] = "place"
+    step_limit: ClassVar[int] = 80
+    clutter: ClassVar[Spot] = CLUTTER
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "put the {colour} block in the bowl",
+            "place the {colour} block in the bowl",
+            "move the {colour} block into the bowl",
+            "drop the {colour} block into the bowl",
+            "pick up the {colour} block and put it in the bowl",
+            "pick the {colour} block and place it into the bowl",
+            "take the {colour} block and drop it in the bowl",
+            "the {colour} block goes into the bowl",
+            "grasp the {colour} block and move it to the bowl",
+            "bring the {colour} block to the white bowl",
+            "take the {colour} block to the bowl and release it",
+            "please put the {colour} block into the white bowl",
+        ),
+        unseen=(
+            "please drop the {colour} block in the white bowl",
+            "grasp the {colour} block and place it in the bowl",
+            "pick up the {colour} block and bring it to the bowl",
+            "take the {colour} block and put it into the white bowl",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        blocks, (bowl,) = random_blocks(rng, int(rng.integers(2, 5)), [Spot(Bowl.radius, x=0.14, y=0.09)])
+        return cls(blocks, Bowl(*bowl))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.blocks, self.bowl)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {"colour": self.blocks[0].colour}
+
+    def success(self, world: World) -> bool:
+        return in_bowl(world, self.blocks[0]) and not world.touches_tool(self.blocks[0].body)
+
+    def failed(self, world: World) -> bool:
+        return False
+
+    def advise(self, world: World) -> Advice:
+        block = self.blocks[0]
+        done = in_bowl(world, block) and not world.arm.holds(world, block.body)
+        return pick_and_put(world, block, bowl_goal(world), Bowl.name, done=done)

@@ -1,0 +1,75 @@
+"""Press a spring button and keep it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL, Block, Button, Part
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import come_down
+from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
+from wla.envs.tabletop.world import World
+
+
+@dataclass(frozen=True)
+class Press:
+    """A button among blocks of no use."""
+
+    button: Button
+    blocks: tuple[Block, ...]
+
+    name: ClassVar[str] = "press"
+    step_limit: ClassVar[int] = 50
+    clutter: ClassVar[Spot] = CLUTTER
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "press the button",
+            "push the button",
+            "push the button down",
+            "press down on the button",
+            "press the magenta button",
+            "go to the button and press it",
+            "move to the button and push it down",
+            "please press the button",
+            "hold the button down",
+            "press the button and hold it",
+        ),
+        unseen=(
+            "press the button down",
+            "please push the magenta button",
+            "move to the magenta button and press it",
+            "push the button and hold it down",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        blocks, (button,) = random_blocks(rng, int(rng.integers(0, 3)), [Spot(Button.radius, x=0.15, y=0.11)])
+        return cls(Button(*button), blocks)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.button, *self.blocks)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {}
+
+    def success(self, world: World) -> bool:
+        return world.slide(Button.joint) < -0.6 * BUTTON_TRAVEL
+
+    def failed(self, world: World) -> bool:
+        return False
+
+    def advise(self, world: World) -> Advice:
+        centre = world.position(Button.body)
+        pressed = BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip
+        move = come_down(world.tool, np.array([centre[0], centre[1], pressed]))
+        over = np.hypot(*(centre - world.tool)[:2]) < 0.02
+        return Advice(move, "tool", "press the button" if over else "reach the button")
