@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,12 @@ import numpy as np
 from jaxtyping import UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wla.data.video import decode
-
 _FOLDER = ".cache"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """`length` frames of a video file, from its frame `first` on, that become the frames from `start` on of a dataset.
+    """`length` frames of a file, from its frame `first` on, that become the frames from `start` on of a dataset.
 
     The pieces of one file cover it from the first frame to the last, without gaps.
     """
@@ -33,18 +31,22 @@ class Piece:
     length: int
 
 
-def cached_frames(
-    root: Path, camera: str, pieces: Sequence[Piece], shape: tuple[int, int, int, int]
-) -> UInt8[np.ndarray, "N H W 3"]:
-    """The frames of all pieces as one read-only memory map of `shape`, decoded when the videos changed since last time.
+Decoder = Callable[[Path], Iterator[UInt8[np.ndarray, "H W 3"]]]
+"""All frames of a file in order."""
 
-    ValueError when a video is damaged or has the wrong number of frames, or the cache cannot be written.
+
+def cached_frames(
+    root: Path, camera: str, pieces: Sequence[Piece], shape: tuple[int, int, int, int], decode: Decoder
+) -> UInt8[np.ndarray, "N H W 3"]:
+    """The frames of all pieces as one read-only memory map of `shape`, decoded when the files changed since last time.
+
+    ValueError when a file is damaged or has the wrong number of frames, or the cache cannot be written.
     """
     folder = root / _FOLDER
     target = folder / f"{camera}-{_key(root, pieces, shape)}.npy"
     if not target.exists():
         try:
-            _build(folder, target, pieces, shape)
+            _build(folder, target, pieces, shape, decode)
         except OSError as error:
             raise ValueError(
                 f"{folder}: cannot write decoded frames ({error}); free disk space or copy the dataset"
@@ -62,7 +64,9 @@ def _key(root: Path, pieces: Sequence[Piece], shape: tuple[int, ...]) -> str:
     return hashlib.sha256("\n".join([str(shape), *lines]).encode()).hexdigest()[:16]
 
 
-def _build(folder: Path, target: Path, pieces: Sequence[Piece], shape: tuple[int, int, int, int]) -> None:
+def _build(
+    folder: Path, target: Path, pieces: Sequence[Piece], shape: tuple[int, int, int, int], decode: Decoder
+) -> None:
     folder.mkdir(exist_ok=True)
     # A memory map on a disk that fills up kills the process instead of raising, so look first.
     needed, free = int(np.prod(shape)), shutil.disk_usage(folder).free
@@ -78,7 +82,7 @@ def _build(folder: Path, target: Path, pieces: Sequence[Piece], shape: tuple[int
         frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         with Progress(*columns, transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
             task = progress.add_task(f"decoding {target.stem.rpartition('-')[0]}", total=shape[0])
-            jobs = [pool.submit(_decode_file, path, part, frames, stop) for path, part in files.items()]
+            jobs = [pool.submit(_decode_file, path, part, frames, decode, stop) for path, part in files.items()]
             try:
                 for job in jobs:
                     progress.advance(task, job.result())
@@ -90,14 +94,16 @@ def _build(folder: Path, target: Path, pieces: Sequence[Piece], shape: tuple[int
         partial.unlink(missing_ok=True)
 
 
-def _decode_file(path: Path, pieces: Sequence[Piece], frames: np.ndarray, stop: Event) -> int:
-    """Decode one video into `frames`; returns the number of frames taken."""
+def _decode_file(path: Path, pieces: Sequence[Piece], frames: np.ndarray, decode: Decoder, stop: Event) -> int:
+    """Decode one file into `frames`; returns the number of frames taken."""
     ordered = sorted(pieces, key=lambda piece: piece.first)
     target = np.concatenate([np.arange(piece.start, piece.start + piece.length) for piece in ordered])
     count = 0
     for count, frame in enumerate(decode(path), start=1):
         if stop.is_set():
             return count
+        if frame.shape != frames.shape[1:]:
+            raise ValueError(f"{path}: frame {count - 1} is {frame.shape}, meta/info.json says {frames.shape[1:]}")
         if count <= len(target):
             frames[target[count - 1]] = frame
     if count != len(target):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
+from wla.data import video
 from wla.data.frame_cache import Piece, cached_frames
 from wla.data.lerobot_format import (
     ACTION,
@@ -24,11 +25,11 @@ from wla.data.lerobot_format import (
     file_numbers,
     frame_rate,
     read_episodes,
+    read_images,
     read_info,
     read_table,
     read_tasks,
 )
-from wla.data.video import probe
 from wla.specs import RobotSpec
 
 
@@ -54,7 +55,8 @@ class LeRobotDataset:
 
     Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
-    into instructions. cameras: name -> (height, width).
+    into instructions. cameras: name -> (height, width);
+    cameras outside `observation.images.` keep the full name of their feature.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -63,6 +65,7 @@ class LeRobotDataset:
         self.info = read_info(self.root)
         self.robot_spec = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
         self.fps = float(self.info.fps)
+        self.cameras = {camera: self.info.image_size(key) for camera, key in self.info.cameras.items()}
         self._check_features()
         self._rows = read_episodes(self.root, self.info)
         if not self._rows:
@@ -83,12 +86,6 @@ class LeRobotDataset:
     def __len__(self) -> int:
         return self.episodes[-1].end
 
-    @cached_property
-    def cameras(self) -> dict[str, tuple[int, int]]:
-        """Camera name -> (height, width). Video features outside `observation.images.` keep their full name."""
-        sizes = {key: self.info.features[key].shape for key in self.info.video_keys}
-        return {key.removeprefix(IMAGE_PREFIX): (shape[0], shape[1]) for key, shape in sizes.items()}
-
     def episode_of(self, index: int) -> Episode:
         """The episode of frame `index`."""
         if not 0 <= index < len(self):
@@ -107,15 +104,28 @@ class LeRobotDataset:
         """
         if camera not in self.cameras:
             raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
-        key = next(key for key in self.info.video_keys if key.removeprefix(IMAGE_PREFIX) == camera)
-        return cached_frames(self.root, camera, self._pieces(key), (len(self), *self.cameras[camera], 3))
+        key = self.info.cameras[camera]
+        shape = (len(self), *self.cameras[camera], 3)
+        if key in self.info.video_keys:
+            return cached_frames(self.root, camera, self._video_pieces(key), shape, video.decode)
+        return cached_frames(self.root, camera, self._data_pieces(), shape, partial(read_images, key=key))
 
-    def _pieces(self, key: str) -> list[Piece]:
+    def _video_pieces(self, key: str) -> list[Piece]:
         """Where the frames of each episode lie in the video files."""
         pieces = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
             first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
             pieces.append(Piece(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode)))
+        return pieces
+
+    def _data_pieces(self) -> list[Piece]:
+        """Where the rows of each episode lie in the data files."""
+        counts: dict[Path, int] = {}
+        pieces = []
+        for episode, row in zip(self.episodes, self._rows, strict=True):
+            path = self._file(row, "data")
+            pieces.append(Piece(path, counts.get(path, 0), episode.start, len(episode)))
+            counts[path] = counts.get(path, 0) + len(episode)
         return pieces
 
     def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
@@ -130,9 +140,6 @@ class LeRobotDataset:
         for name in (STATE, *INDEX_COLUMNS):
             if name not in features:
                 raise ValueError(f"{path}: feature {name!r} is missing; the dataset has {list(features)}")
-        pictures = [key for key, feature in features.items() if feature.dtype == "image"]
-        if pictures:
-            raise ValueError(f"{path}: {pictures[0]!r} is stored as single images; convert the dataset to videos")
         spec = self.robot_spec
         if spec is None:
             return
@@ -151,16 +158,16 @@ class LeRobotDataset:
     def _check_videos(self) -> None:
         for key in self.info.video_keys:
             counts: dict[Path, int] = {}
-            for episode, piece in zip(self.episodes, self._pieces(key), strict=True):
+            for episode, piece in zip(self.episodes, self._video_pieces(key), strict=True):
                 if piece.first != counts.get(piece.path, 0):
                     raise ValueError(
                         f"{piece.path}: episode {episode.index} starts at frame {piece.first} of the video, it must be "
                         f"{counts.get(piece.path, 0)}; correct from_timestamp in meta/episodes"
                     )
                 counts[piece.path] = piece.first + piece.length
-            height, width = self.info.features[key].shape[:2]
+            height, width = self.info.image_size(key)
             for path, count in counts.items():
-                facts = probe(path)
+                facts = video.probe(path)
                 if facts.frames != count:
                     raise ValueError(
                         f"{path}: holds {facts.frames} frames, the episodes {count}; restore it or collect again"
@@ -176,10 +183,7 @@ class LeRobotDataset:
         """The columns of all frames, checked to follow each other as the episodes say."""
         optional = [name for name in (ACTION, SUBTASK) if name in self.info.features]
         columns = [STATE, *optional, *INDEX_COLUMNS]
-        counts: dict[Path, int] = {}
-        for episode, row in zip(self.episodes, self._rows, strict=True):
-            path = self._file(row, "data")
-            counts[path] = counts.get(path, 0) + len(episode)
+        counts = {piece.path: piece.first + piece.length for piece in self._data_pieces()}
         tables = []
         for path, count in counts.items():
             table = read_table(path, columns)

@@ -7,6 +7,7 @@ Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import UInt8
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wla.specs import RobotSpec
@@ -76,6 +80,24 @@ class DatasetInfo(BaseModel):
     @property
     def video_keys(self) -> tuple[str, ...]:
         return tuple(key for key, feature in self.features.items() if feature.dtype == "video")
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """Camera name -> feature: a video, or single images (dtype 'image') inside the data files.
+
+        Features outside `observation.images.` keep their full name.
+        """
+        keys = [key for key, feature in self.features.items() if feature.dtype in ("video", "image")]
+        return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
+
+    def image_size(self, key: str) -> tuple[int, int]:
+        """(height, width) of a camera feature. ValueError when it does not have three colour channels."""
+        shape = self.features[key].shape
+        if len(shape) == 3 and shape[2] == 3:
+            return shape[0], shape[1]
+        if len(shape) == 3 and shape[0] == 3:
+            return shape[1], shape[2]
+        raise ValueError(f"{INFO}: {key!r} has shape {shape}, only colour images (height, width, 3) can be read")
 
 
 def read_info(root: Path) -> DatasetInfo:
@@ -159,6 +181,14 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 def read_schema(path: Path) -> pa.Schema:
     with _open_parquet(path) as file:
         return file.schema_arrow
+
+
+def read_images(path: Path, key: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The single images of a feature of dtype 'image', in the order of the rows."""
+    with _open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=64, columns=[key]):
+            for cell in batch.column(0).to_pylist():
+                yield np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB"))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from wla.data.lerobot_format import (
     read_tasks,
     tasks_table,
 )
-from wla.data.lerobot_staging import Progress, Shard, write_shard
+from wla.data.lerobot_staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot_stats import join_stats
 from wla.specs import RobotSpec
 
@@ -57,23 +57,18 @@ class ShardStore:
             shutil.rmtree(leftover)
 
     @property
-    def video_keys(self) -> tuple[str, ...]:
-        return self._info.video_keys
-
-    @property
     def total_episodes(self) -> int:
         return self._progress.episodes
 
-    def publish(self, shards: Sequence[Shard]) -> None:
-        """Append all shards, or none. ValueError when the disk is full or someone else wrote into the folder."""
+    def publish(self, episodes: Sequence[EpisodeData]) -> None:
+        """Append a shard of these episodes, or nothing. ValueError: the disk is full or another process wrote here."""
         if read_info(self.root).total_episodes != self.total_episodes:
             raise ValueError(f"{self.root}: another process wrote into this dataset; collect into separate folders")
         progress = self._progress.copy()
         with self._disk_errors():
             stage = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
             try:
-                for shard in shards:
-                    write_shard(stage, shard, progress, self.video_keys, self.rate)
+                write_shard(stage, episodes, progress, self.rate)
                 pq.write_table(tasks_table(progress.tasks), stage / TASKS)
                 (stage / STATS).write_text(json.dumps(progress.stats, indent=4), encoding="utf-8")
                 (stage / INFO).write_text(_info_json(self._info, progress), encoding="utf-8")
@@ -115,7 +110,7 @@ class ShardStore:
                 frames=last["dataset_to_index"],
                 shards=last["data/chunk_index"] * self._info.chunks_size + last["data/file_index"] + 1,
                 tasks=read_tasks(self.root),
-                stats=join_stats([row_stats(row) for row in rows]),
+                stats=join_stats([_row_stats(row) for row in rows]),
             )
 
     @contextmanager
@@ -129,7 +124,7 @@ class ShardStore:
             ) from error
 
 
-def row_stats(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _row_stats(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The statistics in a row of `meta/episodes`, by feature and then by name."""
     stats: dict[str, dict[str, Any]] = {}
     for column, value in row.items():

@@ -1,9 +1,9 @@
-"""The files of one shard, written into a staging folder."""
+"""The files of one shard: episodes that become part of a dataset together."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
+from wla.data import video
 from wla.data.lerobot_format import (
     ACTION,
     DATA_PATH,
@@ -29,22 +30,15 @@ from wla.data.lerobot_stats import FeatureStats, join_stats, vector_stats
 
 @dataclass(frozen=True)
 class EpisodeData:
-    """One finished episode of T frames without its images; image_stats is keyed by video feature."""
+    """One finished episode of T frames. videos (mp4) and image_stats are keyed by video feature."""
 
     instruction: str
     state: Float32[np.ndarray, "T S"]
     actions: Float32[np.ndarray, "T A"] | None
     subtasks: Sequence[str]
+    videos: dict[str, bytes]
     image_stats: dict[str, FeatureStats]
     seed: int | None
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Episodes that share files. write_video(key, path) puts their frames of one video feature into one mp4."""
-
-    episodes: Sequence[EpisodeData]
-    write_video: Callable[[str, Path], None]
 
 
 @dataclass
@@ -66,27 +60,28 @@ class Progress:
         self.frames += len(episode.state)
 
 
-def write_shard(stage: Path, shard: Shard, progress: Progress, video_keys: Sequence[str], rate: Fraction) -> None:
-    """Write the files of a shard below `stage`, numbered and counted on from `progress`, which then includes it."""
+def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress, rate: Fraction) -> None:
+    """Write a shard below the folder `stage`, numbered and counted on from `progress`, which then includes it."""
     place = file_numbers(progress.shards)
     rows: list[dict[str, Any]] = []
     tables = []
     start_in_file = 0
-    for episode in shard.episodes:
+    for episode in episodes:
         if episode.instruction not in progress.tasks:
             progress.tasks.append(episode.instruction)
         indices = _index_columns(episode, progress, rate)
         stats = _episode_stats(episode, indices)
         tables.append(_frames_table(episode, indices))
-        rows.append(_row(episode, progress, stats, place, video_keys, start_in_file, rate))
+        rows.append(_row(episode, progress, stats, place, start_in_file, rate))
         start_in_file += len(episode.state)
         progress.add(episode, stats)
-    for key in video_keys:
-        shard.write_video(key, _new_file(stage, VIDEO_PATH.format(video_key=key, **place)))
+    for key in episodes[0].videos:
+        path = _new_file(stage, VIDEO_PATH.format(video_key=key, **place))
+        video.join([episode.videos[key] for episode in episodes], path, rate)
     with pq.ParquetWriter(_new_file(stage, DATA_PATH.format(**place)), tables[0].schema) as writer:
         for table in tables:  # one row group per episode, as LeRobot has it
             writer.write_table(table)
-    seeds = pa.array([episode.seed for episode in shard.episodes], pa.int64())
+    seeds = pa.array([episode.seed for episode in episodes], pa.int64())
     table = pa.Table.from_pylist(rows).append_column("seed", seeds)
     pq.write_table(table, _new_file(stage, EPISODES_PATH.format(**place)))
     progress.shards += 1
@@ -136,7 +131,6 @@ def _row(
     progress: Progress,
     stats: dict[str, FeatureStats],
     place: dict[str, int],
-    video_keys: Sequence[str],
     start_in_file: int,
     rate: Fraction,
 ) -> dict[str, Any]:
@@ -148,9 +142,9 @@ def _row(
         "dataset_from_index": progress.frames,
         "dataset_to_index": progress.frames + length,
     }
-    for folder in ("data", "meta/episodes", *(f"videos/{key}" for key in video_keys)):
+    for folder in ("data", "meta/episodes", *(f"videos/{key}" for key in episode.videos)):
         row |= {f"{folder}/{name}": value for name, value in place.items()}
-    for key in video_keys:
+    for key in episode.videos:
         row[f"videos/{key}/from_timestamp"] = start_in_file / float(rate)
         row[f"videos/{key}/to_timestamp"] = (start_in_file + length) / float(rate)
     return row | {f"stats/{key}/{name}": value for key, part in stats.items() for name, value in part.items()}

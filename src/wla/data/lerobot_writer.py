@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from wla.data import video
 from wla.data.lerobot_format import IMAGE_PREFIX
 from wla.data.lerobot_shards import ShardStore
-from wla.data.lerobot_staging import EpisodeData, Shard
+from wla.data.lerobot_staging import EpisodeData
 from wla.data.lerobot_stats import image_stats
 from wla.specs import RobotSpec
 
@@ -48,7 +48,7 @@ class DatasetWriter:
         self.with_actions = with_actions
         self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions)
         self._shard_frames = shard_frames
-        self._pending: list[tuple[EpisodeData, dict[str, bytes]]] = []
+        self._pending: list[EpisodeData] = []
         self._frames = self._no_frames()
 
     @property
@@ -102,14 +102,15 @@ class DatasetWriter:
             state=np.stack(frames.state),
             actions=np.stack(frames.actions) if self.with_actions else None,
             subtasks=frames.subtasks,
+            videos={
+                IMAGE_PREFIX + camera: video.encode(images, self._store.rate)
+                for camera, images in frames.images.items()
+            },
             image_stats={IMAGE_PREFIX + camera: image_stats(images) for camera, images in frames.images.items()},
             seed=seed,
         )
-        videos = {
-            IMAGE_PREFIX + camera: video.encode(images, self._store.rate) for camera, images in frames.images.items()
-        }
-        self._pending.append((episode, videos))
-        if sum(len(episode.state) for episode, _ in self._pending) >= self._shard_frames:
+        self._pending.append(episode)
+        if sum(len(episode.state) for episode in self._pending) >= self._shard_frames:
             self._publish()
 
     def close(self) -> None:
@@ -130,12 +131,9 @@ class DatasetWriter:
         return _Frames({camera: [] for camera in self.robot_spec.observation.cameras})
 
     def _publish(self) -> None:
-        def write_video(key: str, path: Path) -> None:
-            video.join([videos[key] for _, videos in self._pending], path, self._store.rate)
-
         before = self._store.total_episodes
         try:
-            self._store.publish([Shard([episode for episode, _ in self._pending], write_video)])
+            self._store.publish(self._pending)
         finally:
             del self._pending[: self._store.total_episodes - before]
 
