@@ -68,6 +68,7 @@ class TabletopEnv(gymnasium.Env):
         self._renderer: Renderer | None = None
         self._task: Task | None = None
         self._world: World | None = None
+        self._worlds: dict[tuple[str, ...], World] = {}  # compiling takes longer than rendering
         self._steps = 0
         self._held = 0
 
@@ -158,7 +159,12 @@ class TabletopEnv(gymnasium.Env):
         if self._varied:
             look = look.varied(rng)
             parts = (*parts, *random_clutter(rng, parts, self._task.clutter))
-        self._world = World(self._arm, parts, look, self._size)
+        parts = tuple(sorted(parts, key=lambda part: part.body))
+        kinds = tuple(part.body for part in parts)
+        if kinds not in self._worlds:
+            self._worlds[kinds] = World(self._arm, parts, self._size)
+        self._world = self._worlds[kinds]
+        self._world.arrange(parts, look)
 
     def _checked(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
         values = np.asarray(action, dtype=np.float32)

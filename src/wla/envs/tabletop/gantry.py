@@ -91,7 +91,7 @@ class Gantry:
         tool = world.data.qpos[:6].copy()
         tool[4:6] = BLOCK_HALF
         self._set(world, tool)
-        world.move_block(body, tool[:3], tool[3])
+        world.put(body, tool[:3], tool[3])
 
     def _set(self, world: World, joints: np.ndarray) -> None:
         world.data.qpos[:6] = joints

@@ -31,13 +31,6 @@ class Look:
     light_direction: tuple[float, float, float] = (0.2, 0.3, -1.0)
     camera_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     blocks: dict[str, Rgb] = field(default_factory=lambda: dict(BLOCKS))
-    bowl: Rgb = (0.95, 0.95, 0.95)
-    plate: Rgb = (0.10, 0.10, 0.12)
-    button: Rgb = (0.90, 0.10, 0.75)
-    zone: Rgb = (0.72, 0.62, 0.85)
-    metal: Rgb = (0.30, 0.31, 0.33)
-    wood: Rgb = (0.52, 0.31, 0.14)
-    handle: Rgb = (0.10, 0.80, 0.85)
 
     def varied(self, rng: np.random.Generator) -> Look:
         """A random neighbour: other table and light, hues nudged, the front camera moved a little."""

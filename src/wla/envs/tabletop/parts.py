@@ -1,4 +1,6 @@
-"""The things on the table. Each part knows its MuJoCo description, the room it needs and what it is called.
+"""The things on the table. Each part knows its MuJoCo description, its place, the room it needs and what it is called.
+
+Descriptions say nothing about places and looks, so that one compiled model serves many scenes.
 
 Metres, radians, kilograms; world frame: x to the right and y away from the front camera, z up, table top at z = 0.
 """
@@ -7,15 +9,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from wla.envs.tabletop.look import Look, rgba
+from wla.envs.tabletop.look import Look, Rgb, rgba
+
+if TYPE_CHECKING:
+    from wla.envs.tabletop.world import World
 
 BLOCK_HALF = 0.02
 BOWL_INNER, BOWL_HEIGHT, BOWL_FLOOR = 0.058, 0.025, 0.004
 PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
-BUTTON_TOP, BUTTON_TRAVEL = 0.034, 0.012
+BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
 ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.13, 0.145
+
+BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
+BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)
+ZONE_COLOUR: Rgb = (0.72, 0.62, 0.85)
+METAL: Rgb = (0.30, 0.31, 0.33)
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,12 @@ class Part(Protocol):
     @property
     def radius(self) -> float: ...
 
-    def xml(self, look: Look) -> str:
-        """MJCF elements for the world body."""
+    def xml(self) -> str:
+        """MJCF elements for the world body, the same for every scene that has this part."""
+        ...
+
+    def arrange(self, world: World, look: Look) -> None:
+        """Put the part where it belongs and give it its colour."""
         ...
 
 
@@ -66,13 +80,16 @@ class Block:
     def body(self) -> str:
         return f"block_{self.colour}"
 
-    def xml(self, look: Look) -> str:
-        half, angle = BLOCK_HALF, self.yaw / 2
+    def xml(self) -> str:
+        half = BLOCK_HALF
         return (
-            f'<body name="{self.body}" pos="{self.x} {self.y} {half}" quat="{math.cos(angle)} 0 0 {math.sin(angle)}">'
-            f'<freejoint/><geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.9 0.005 0.0001" '
-            f'rgba="{rgba(look.blocks[self.colour])}"/></body>'
+            f'<body name="{self.body}"><freejoint/>'
+            f'<geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.9 0.005 0.0001"/></body>'
         )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put(self.body, (self.x, self.y, BLOCK_HALF), self.yaw)
+        world.paint(self.body, look.blocks[self.colour])
 
 
 @dataclass(frozen=True)
@@ -86,20 +103,23 @@ class Bowl:
     body: ClassVar[str] = "bowl"
     radius: ClassVar[float] = 0.072
 
-    def xml(self, look: Look) -> str:
+    def xml(self) -> str:
         sides, wall = 12, 0.003
         reach, width = BOWL_INNER + wall, (BOWL_INNER + 2 * wall) * math.tan(math.pi / sides)
         walls = "".join(
-            f'<geom type="box" size="{wall} {width} {BOWL_HEIGHT / 2}" rgba="{rgba(look.bowl)}" '
+            f'<geom type="box" size="{wall} {width} {BOWL_HEIGHT / 2}" rgba="{rgba(BOWL_COLOUR)}" '
             f'pos="{reach * math.cos(turn)} {reach * math.sin(turn)} {BOWL_HEIGHT / 2}" '
             f'quat="{math.cos(turn / 2)} 0 0 {math.sin(turn / 2)}"/>'
             for turn in (2 * math.pi * side / sides for side in range(sides))
         )
         floor = (
             f'<geom type="cylinder" size="{BOWL_INNER} {BOWL_FLOOR / 2}" pos="0 0 {BOWL_FLOOR / 2}" '
-            f'rgba="{rgba(look.bowl, shade=0.8)}"/>'
+            f'rgba="{rgba(BOWL_COLOUR, shade=0.8)}"/>'
         )
-        return f'<body name="{self.body}" pos="{self.x} {self.y} 0">{floor}{walls}</body>'
+        return f'<body name="{self.body}">{floor}{walls}</body>'
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put(self.body, (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
@@ -114,19 +134,23 @@ class Button:
     joint: ClassVar[str] = "button_slide"
     radius: ClassVar[float] = 0.06
 
-    def xml(self, look: Look) -> str:
-        cap = 0.006
+    def xml(self) -> str:
+        cap = BUTTON_CAP
         base = BUTTON_TOP - 2 * cap - BUTTON_TRAVEL  # the pressed cap just reaches it
         return (
-            f'<body name="button_base" pos="{self.x} {self.y} 0">'
-            f'<geom type="cylinder" size="0.036 {base / 2}" pos="0 0 {base / 2}" rgba="{rgba(look.metal)}"/></body>'
-            f'<body name="{self.body}" pos="{self.x} {self.y} {BUTTON_TOP - cap}">'
+            '<body name="button_base">'
+            f'<geom type="cylinder" size="0.036 {base / 2}" pos="0 0 {base / 2}" rgba="{rgba(METAL)}"/></body>'
+            f'<body name="{self.body}">'
             f'<joint name="{self.joint}" type="slide" axis="0 0 1" range="{-BUTTON_TRAVEL} 0" limited="true" '
             f'stiffness="250" springref="0.002" damping="3"/>'
-            f'<geom type="cylinder" size="0.026 {cap}" mass="0.03" rgba="{rgba(look.button)}"/>'
+            f'<geom type="cylinder" size="0.026 {cap}" mass="0.03" rgba="{rgba(BUTTON_COLOUR)}"/>'
             f'<geom type="cylinder" size="0.018 0.005" pos="0 0 -0.01" mass="0.01" contype="0" conaffinity="0" '
-            f'rgba="{rgba(look.button, shade=0.6)}"/></body>'
+            f'rgba="{rgba(BUTTON_COLOUR, shade=0.6)}"/></body>'
         )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put("button_base", (self.x, self.y, 0.0))
+        world.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
 
 
 @dataclass(frozen=True)
@@ -150,20 +174,22 @@ class Zone:
     def x(self) -> float:
         return -ZONE_X if self.side == "left" else ZONE_X
 
-    def xml(self, look: Look) -> str:
+    def xml(self) -> str:
         return (
-            f'<body name="{self.body}" pos="{self.x} 0 0"><geom type="box" size="{ZONE_HALF_X} {ZONE_HALF_Y} 0.0005" '
-            f'contype="0" conaffinity="0" rgba="{rgba(look.zone)}"/></body>'
+            f'<body name="{self.body}"><geom type="box" size="{ZONE_HALF_X} {ZONE_HALF_Y} 0.0005" '
+            f'contype="0" conaffinity="0" rgba="{rgba(ZONE_COLOUR)}"/></body>'
         )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put(self.body, (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
 class Distractor:
-    """Something to be ignored: shape and colour are no task's."""
+    """Something to be ignored: shape and colour are no task's. A scene has at most one of each shape."""
 
-    index: int
     shape: str
-    shade: tuple[float, float, float]
+    shade: Rgb
     x: float
     y: float
     yaw: float
@@ -173,16 +199,18 @@ class Distractor:
 
     @property
     def body(self) -> str:
-        return f"distractor_{self.index}"
+        return f"distractor_{self.shape}"
 
-    def xml(self, look: Look) -> str:
-        size, height = DISTRACTOR_SHAPES[self.shape]
-        angle = self.yaw / 2
+    def xml(self) -> str:
+        size, _ = DISTRACTOR_SHAPES[self.shape]
         return (
-            f'<body name="{self.body}" pos="{self.x} {self.y} {height}" quat="{math.cos(angle)} 0 0 {math.sin(angle)}">'
-            f'<freejoint/><geom type="{self.shape}" size="{size}" mass="0.05" friction="0.9 0.005 0.0001" '
-            f'rgba="{rgba(self.shade)}"/></body>'
+            f'<body name="{self.body}"><freejoint/>'
+            f'<geom type="{self.shape}" size="{size}" mass="0.05" friction="0.9 0.005 0.0001"/></body>'
         )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put(self.body, (self.x, self.y, DISTRACTOR_SHAPES[self.shape][1]), self.yaw)
+        world.paint(self.body, self.shade)
 
 
 DISTRACTOR_SHAPES: dict[str, tuple[str, float]] = {

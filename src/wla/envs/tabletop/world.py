@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from wla.envs.tabletop.arm import RATE_HZ, Arm
-from wla.envs.tabletop.look import Look, rgba
+from wla.envs.tabletop.look import Look, Rgb
 from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
 
 TIMESTEP = 0.005
@@ -24,14 +24,42 @@ class World:
 
     substeps = round(1.0 / (RATE_HZ * TIMESTEP))
 
-    def __init__(self, arm: Arm, parts: Sequence[Part], look: Look, image_size: int) -> None:
+    def __init__(self, arm: Arm, parts: Sequence[Part], image_size: int) -> None:
+        """Compile a scene with these kinds of parts; `arrange` then fills it."""
         self.arm = arm
         self.parts = tuple(parts)
-        self.model = mujoco.MjModel.from_xml_string(_xml(arm, parts, look, image_size))
+        self.model = mujoco.MjModel.from_xml_string(_xml(arm, parts, image_size))
         self.data = mujoco.MjData(self.model)
         self._bodies: dict[str, int] = {}
         tool_bodies = [self.body_id(name) for name in arm.bodies]
         self._is_tool = np.isin(self.model.geom_bodyid, tool_bodies)
+
+    def arrange(self, parts: Sequence[Part], look: Look) -> None:
+        """Start over with other parts of the same kinds, wherever they now are, and another look."""
+        self.parts = tuple(parts)
+        mujoco.mj_resetData(self.model, self.data)
+        self.model.geom("table").rgba[:3] = look.table
+        self.model.light("lamp").dir[:] = look.light_direction
+        self.model.light("lamp").diffuse[:] = look.light
+        self.model.camera("front").pos[:] = FRONT_CAMERA + look.camera_shift
+        for part in parts:
+            part.arrange(self, look)
+
+    def put(self, body: str, position: Sequence[float] | np.ndarray, yaw: float = 0.0) -> None:
+        """Put a thing somewhere, at rest. position: (3,) metres; yaw: radians."""
+        number = self.body_id(body)
+        turned = [math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)]
+        joint = self.model.body_jntadr[number]
+        if joint >= 0 and self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            address = self.model.jnt_qposadr[joint]
+            self.data.qpos[address : address + 7] = [*position, *turned]
+        else:
+            self.model.body_pos[number] = position
+            self.model.body_quat[number] = turned
+
+    def paint(self, body: str, colour: Rgb) -> None:
+        """Give all of a thing one colour."""
+        self.model.geom_rgba[self.model.geom_bodyid == self.body_id(body), :3] = colour
 
     def body_id(self, name: str) -> int:
         """MuJoCo's number of the body; an unknown name is a bug."""
@@ -73,11 +101,6 @@ class World:
         owners = self.model.geom_bodyid[pairs] == self.body_id(body)
         return bool((owners & self._is_tool[pairs][:, ::-1]).any())
 
-    def move_block(self, body: str, position: np.ndarray, yaw: float) -> None:
-        """Put a block somewhere, at rest. position: (3,) of its centre, metres; yaw: radians."""
-        address = self.model.jnt_qposadr[self.model.body_jntadr[self.body_id(body)]]
-        self.data.qpos[address : address + 7] = [*position, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)]
-
     def blocks(self) -> list[Block]:
         """The blocks in the scene."""
         return [part for part in self.parts if isinstance(part, Block)]
@@ -87,12 +110,12 @@ class World:
         return bool(self.position(body)[2] < BLOCK_HALF * 1.5)
 
 
-def _xml(arm: Arm, parts: Sequence[Part], look: Look, image_size: int) -> str:
-    eye = FRONT_CAMERA + look.camera_shift
+def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
     blocks = tuple(part.body for part in parts if isinstance(part, Block))
     return f"""<mujoco>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+<size memory="2M"/>
 <visual>
   <global offwidth="{image_size}" offheight="{image_size}"/>
   <quality shadowsize="0" offsamples="0" numslices="14" numstacks="8"/>
@@ -100,12 +123,11 @@ def _xml(arm: Arm, parts: Sequence[Part], look: Look, image_size: int) -> str:
   <map znear="0.01"/>
 </visual>
 <worldbody>
-  <light type="directional" castshadow="false" specular="0 0 0"
-         dir="{_numbers(look.light_direction)}" diffuse="{_numbers(look.light)}"/>
-  <camera name="front" pos="{_numbers(eye)}" xyaxes="{_facing(eye, FRONT_TARGET)}" fovy="{FRONT_FOV}"/>
+  <light name="lamp" type="directional" castshadow="false" specular="0 0 0"/>
+  <camera name="front" xyaxes="{_facing(FRONT_CAMERA, FRONT_TARGET)}" fovy="{FRONT_FOV}"/>
   {arm.xml()}
-  <geom name="table" type="plane" size="2 2 0.1" rgba="{rgba(look.table)}" friction="0.9 0.005 0.0001"/>
-  {"".join(part.xml(look) for part in parts)}
+  <geom name="table" type="plane" size="2 2 0.1" friction="0.9 0.005 0.0001"/>
+  {"".join(part.xml() for part in parts)}
 </worldbody>
 {arm.extras_xml(blocks)}
 </mujoco>"""

@@ -44,13 +44,12 @@ def random_blocks(
 def random_clutter(rng: np.random.Generator, parts: Sequence[Part], spot: Spot) -> tuple[Distractor, ...]:
     """Two or three things to be ignored, in the area of `spot` where the parts leave room."""
     found: list[Distractor] = []
-    for index in range(int(rng.integers(2, 4))):
+    for shape in rng.permutation(list(DISTRACTOR_SHAPES))[: int(rng.integers(2, 4))]:
+        shade = CLUTTER_COLOURS[int(rng.integers(len(CLUTTER_COLOURS)))]
         taken = [(part.x, part.y, part.radius) for part in (*parts, *found)]
         for _ in range(30):
             x, y = rng.uniform(-1.0, 1.0, 2) * (spot.x, spot.y) + spot.centre
             if all(np.hypot(x - a, y - b) > spot.radius + radius for a, b, radius in taken):
-                shape = str(rng.choice(list(DISTRACTOR_SHAPES)))
-                shade = CLUTTER_COLOURS[int(rng.integers(len(CLUTTER_COLOURS)))]
-                found.append(Distractor(index, shape, shade, float(x), float(y), float(rng.uniform(-1.5, 1.5))))
+                found.append(Distractor(str(shape), shade, float(x), float(y), float(rng.uniform(-1.5, 1.5))))
                 break
     return tuple(found)
