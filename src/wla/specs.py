@@ -43,7 +43,7 @@ class ObservationSpec(Config):
 
 
 class RobotSpec(Config):
-    """A robot as a policy meets it: travels inside datasets and checkpoints and is compared whenever two of them meet."""
+    """A robot as a policy meets it: travels inside datasets and checkpoints and is compared whenever two meet."""
 
     embodiment: str
     action: ActionSpec
