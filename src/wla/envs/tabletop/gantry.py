@@ -63,7 +63,7 @@ class Gantry:
             'rgba="0.25 0.25 0.28 1"/>'
             '<body name="palm"><joint name="yaw" type="hinge" axis="0 0 1" armature="0.001"/>'
             '<geom type="box" size="0.05 0.013 0.009" pos="0 0 0.054" mass="0.1" rgba="0.25 0.25 0.28 1"/>'
-            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.89 0.456" fovy="80"/>'
+            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.966 0.259" fovy="80"/>'
             + finger.format(name="left", side=-1, centre=-0.006)
             + finger.format(name="right", side=1, centre=0.006)
             + "</body></body></body></body>"

@@ -20,11 +20,16 @@ BLOCK_HALF = 0.02
 BOWL_INNER, BOWL_HEIGHT, BOWL_FLOOR = 0.058, 0.025, 0.004
 PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
 BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
+DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT = 0.042, 0.08, 0.028
+"""Free way between handle and drawer, how far the drawer slides, and how high the handle is."""
 ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.13, 0.145
 
 BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
 BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)
 ZONE_COLOUR: Rgb = (0.72, 0.62, 0.85)
+PLATE_COLOUR: Rgb = (0.10, 0.10, 0.12)
+WOOD: Rgb = (0.52, 0.31, 0.14)
+HANDLE_COLOUR: Rgb = (0.10, 0.80, 0.85)
 METAL: Rgb = (0.30, 0.31, 0.33)
 
 
@@ -151,6 +156,61 @@ class Button:
     def arrange(self, world: World, look: Look) -> None:
         world.put("button_base", (self.x, self.y, 0.0))
         world.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A flat black plate."""
+
+    x: float
+    y: float
+    name: ClassVar[str] = "plate"
+    colour: ClassVar[str] = "black"
+    body: ClassVar[str] = "plate"
+    radius: ClassVar[float] = 0.068
+
+    def xml(self) -> str:
+        return (
+            f'<body name="{self.body}"><geom type="cylinder" size="{PLATE_RADIUS} {PLATE_TOP / 2}" '
+            f'pos="0 0 {PLATE_TOP / 2}" rgba="{rgba(PLATE_COLOUR)}"/></body>'
+        )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put(self.body, (self.x, self.y, 0.0))
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """A wooden cabinet at the back with a drawer that slides towards the front camera. (x, y): the closed handle."""
+
+    x: float
+    y: float
+    name: ClassVar[str] = "drawer handle"
+    colour: ClassVar[str] = "cyan"
+    body: ClassVar[str] = "drawer_handle"
+    joint: ClassVar[str] = "drawer_slide"
+    radius: ClassVar[float] = 0.125
+
+    def xml(self) -> str:
+        """The moving body's origin is the middle of the handle; a tool fits between the handle and the front panel."""
+        wood, dark = rgba(WOOD), rgba(WOOD, shade=0.6)
+        panel, cabinet = DRAWER_GAP + 0.010, DRAWER_GAP + 0.052
+        return (
+            f'<body name="cabinet"><geom type="box" size="0.07 0.035 0.025" pos="0 {cabinet} 0.025" rgba="{wood}"/>'
+            f'<body name="{self.body}" pos="0 0 {HANDLE_HEIGHT}">'
+            f'<joint name="{self.joint}" type="slide" axis="0 -1 0" range="0 {DRAWER_TRAVEL}" damping="6" '
+            f'frictionloss="0.3"/><geom type="box" size="0.045 0.005 0.007" mass="0.05" rgba="{rgba(HANDLE_COLOUR)}"/>'
+            f'<geom type="box" size="0.004 {DRAWER_GAP / 2} 0.005" pos="-0.041 {DRAWER_GAP / 2} 0" mass="0.02" '
+            f'rgba="{rgba(HANDLE_COLOUR)}"/>'
+            f'<geom type="box" size="0.004 {DRAWER_GAP / 2} 0.005" pos="0.041 {DRAWER_GAP / 2} 0" mass="0.02" '
+            f'rgba="{rgba(HANDLE_COLOUR)}"/>'
+            f'<geom type="box" size="0.062 0.005 0.021" pos="0 {panel} -0.004" mass="0.1" rgba="{dark}"/>'
+            f'<geom type="box" size="0.058 0.034 0.002" pos="0 {panel + 0.038} -0.021" mass="0.1" contype="0" '
+            f'conaffinity="0" rgba="{dark}"/></body></body>'
+        )
+
+    def arrange(self, world: World, look: Look) -> None:
+        world.put("cabinet", (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float64
 
 from wla.envs.tabletop.look import BLOCKS, Rgb
-from wla.envs.tabletop.parts import DISTRACTOR_SHAPES, Block, Distractor, Part
+from wla.envs.tabletop.parts import BLOCK_HALF, BOWL_FLOOR, DISTRACTOR_SHAPES, Block, Bowl, Distractor, Part
 from wla.envs.tabletop.scatter import Point, Spot, scatter
+from wla.envs.tabletop.skills import above
+from wla.envs.tabletop.world import World
 
 CLUTTER = Spot(radius=0.045, x=0.2, y=0.15)
 """Anywhere on the table where there is room."""
@@ -53,3 +56,20 @@ def random_clutter(rng: np.random.Generator, parts: Sequence[Part], spot: Spot) 
                 found.append(Distractor(str(shape), shade, float(x), float(y), float(rng.uniform(-1.5, 1.5))))
                 break
     return tuple(found)
+
+
+def in_bowl(world: World, block: Block) -> bool:
+    """Whether the block rests in the bowl, held or not."""
+    offset = world.position(block.body) - world.position(Bowl.body)
+    return bool(np.hypot(offset[0], offset[1]) < 0.042 and offset[2] < 0.042)
+
+
+def bowl_goal(world: World) -> Float64[np.ndarray, 3]:
+    """Where a block's centre should be when it is let go: a short drop above the floor, clear of the walls."""
+    return above(world.position(Bowl.body), BOWL_FLOOR + BLOCK_HALF + 0.016)
+
+
+def rests_on(world: World, block: Block, top: Float64[np.ndarray, 3], radius: float) -> bool:
+    """Whether the block stands on the point `top` (3,), its centre within `radius` (metres) of it, held or not."""
+    offset = world.position(block.body) - above(top, BLOCK_HALF)
+    return bool(np.hypot(offset[0], offset[1]) < radius and abs(offset[2]) < 0.006)

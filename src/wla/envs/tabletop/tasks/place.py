@@ -10,22 +10,11 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import BLOCK_HALF, BOWL_FLOOR, Block, Bowl, Part
+from wla.envs.tabletop.parts import Block, Bowl, Part
 from wla.envs.tabletop.scatter import Spot
-from wla.envs.tabletop.skills import above, pick_and_put
-from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
+from wla.envs.tabletop.skills import pick_and_put
+from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks
 from wla.envs.tabletop.world import World
-
-
-def in_bowl(world: World, block: Block) -> bool:
-    """Whether the block rests in the bowl, held or not."""
-    offset = world.position(block.body) - world.position(Bowl.body)
-    return bool(np.hypot(offset[0], offset[1]) < 0.042 and offset[2] < 0.042)
-
-
-def bowl_goal(world: World) -> np.ndarray:
-    """Where (3,) a block's centre should be when it is let go: a short drop above the floor, clear of the walls."""
-    return above(world.position(Bowl.body), BOWL_FLOOR + BLOCK_HALF + 0.016)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""Open the drawer by hooking its handle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT, Block, Drawer, Part
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import come_down, leave
+from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
+from wla.envs.tabletop.world import World
+
+
+@dataclass(frozen=True)
+class OpenDrawer:
+    """A closed drawer, and blocks of no use beside it."""
+
+    drawer: Drawer
+    blocks: tuple[Block, ...]
+
+    name: ClassVar[str] = "drawer"
+    step_limit: ClassVar[int] = 60
+    clutter: ClassVar[Spot] = CLUTTER
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "open the drawer",
+            "pull the drawer open",
+            "pull open the drawer",
+            "pull the drawer handle",
+            "open the drawer by its handle",
+            "pull the handle of the drawer",
+            "please open the drawer",
+            "slide the drawer open",
+            "go to the handle and pull the drawer open",
+            "hook the handle and open the drawer",
+            "hook the drawer handle and pull",
+        ),
+        unseen=(
+            "please pull the drawer open by its handle",
+            "slide open the drawer",
+            "go to the drawer and open it by its handle",
+            "hook the handle of the drawer and pull it open",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        room = Spot(Drawer.radius, x=0.08, y=0.02, centre=(0.0, 0.045))
+        blocks, (place,) = random_blocks(rng, int(rng.integers(0, 3)), [room])
+        return cls(Drawer(*place), blocks)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.drawer, *self.blocks)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {}
+
+    def success(self, world: World) -> bool:
+        return world.slide(Drawer.joint) > 0.75 * DRAWER_TRAVEL
+
+    def failed(self, world: World) -> bool:
+        return False
+
+    def advise(self, world: World) -> Advice:
+        """Come down between handle and drawer, then pull until the drawer is nearly at its end."""
+        tool, handle = world.tool, world.position(Drawer.body)
+        pull, reach = f"pull the {Drawer.name}", f"reach the {Drawer.name}"
+        if world.slide(Drawer.joint) > 0.9 * DRAWER_TRAVEL:
+            return leave(world, pull, "tool")
+        turn = world.arm.misalignment(world, 0.0)
+        gap = np.array([handle[0], handle[1] + 0.005 + DRAWER_GAP / 2, HANDLE_HEIGHT])
+        away = gap - tool
+        if abs(away[0]) < 0.03 and abs(away[1]) < DRAWER_GAP / 2 and abs(away[2]) < 0.012:
+            return Advice(np.array([away[0], -0.022, away[2]]), "tool", pull, turn)
+        return Advice(come_down(tool, gap, slack=0.04 * abs(turn)), "tool", reach, turn)

@@ -1,0 +1,85 @@
+"""Put one block into the bowl and then another on the plate, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import BLOCK_HALF, PLATE_TOP, Block, Bowl, Part, Plate
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import above, pick_and_put
+from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks, rests_on
+from wla.envs.tabletop.world import World
+
+
+@dataclass(frozen=True)
+class PlaceTwo:
+    """`blocks[0]` goes into the bowl, then `blocks[1]` on the plate. The other order fails for good."""
+
+    blocks: tuple[Block, ...]
+    bowl: Bowl
+    plate: Plate
+
+    name: ClassVar[str] = "place_two"
+    step_limit: ClassVar[int] = 150
+    clutter: ClassVar[Spot] = CLUTTER
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "put the {a} block in the bowl, then the {b} block on the plate",
+            "put the {a} block in the bowl, then put the {b} block on the plate",
+            "place the {a} block in the bowl and then the {b} block on the plate",
+            "first put the {a} block in the bowl, then the {b} block on the plate",
+            "move the {a} block into the bowl, then move the {b} block onto the plate",
+            "first the {a} block goes into the bowl, then the {b} block goes on the plate",
+            "take the {a} block to the bowl and then the {b} block to the plate",
+            "drop the {a} block in the bowl and then place the {b} block on the plate",
+            "put the {b} block on the plate after the {a} block is in the bowl",
+            "the {a} block goes in the bowl, and after this the {b} block goes onto the plate",
+        ),
+        unseen=(
+            "first place the {a} block in the bowl and then put the {b} block on the plate",
+            "drop the {a} block into the bowl, then take the {b} block to the plate",
+            "move the {b} block onto the plate after the {a} block is in the bowl",
+            "first move the {a} block into the bowl, and after this place the {b} block on the plate",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        dishes = [Spot(Bowl.radius, x=0.14, y=0.09), Spot(Plate.radius, x=0.14, y=0.09)]
+        blocks, (bowl, plate) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
+        return cls(blocks, Bowl(*bowl), Plate(*plate))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.blocks, self.bowl, self.plate)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {"a": self.blocks[0].colour, "b": self.blocks[1].colour}
+
+    def success(self, world: World) -> bool:
+        return in_bowl(world, self.blocks[0]) and self._second_is_done(world)
+
+    def failed(self, world: World) -> bool:
+        return self._second_is_done(world) and not in_bowl(world, self.blocks[0])
+
+    def advise(self, world: World) -> Advice:
+        first, second = self.blocks[:2]
+        arm = world.arm
+        if not in_bowl(world, first) or arm.holds(world, first.body):
+            return pick_and_put(world, first, bowl_goal(world), Bowl.name, done=False)
+        goal = above(world.position(Plate.body), PLATE_TOP + BLOCK_HALF + 0.004)
+        done = self._on_plate(world) and not arm.holds(world, second.body)
+        return pick_and_put(world, second, goal, Plate.name, done=done)
+
+    def _on_plate(self, world: World) -> bool:
+        return rests_on(world, self.blocks[1], above(world.position(Plate.body), PLATE_TOP), 0.045)
+
+    def _second_is_done(self, world: World) -> bool:
+        return self._on_plate(world) and not world.touches_tool(self.blocks[1].body)
