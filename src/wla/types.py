@@ -18,6 +18,9 @@ from wla.specs import RobotSpec
 
 Outcome = Literal["success", "failure", "error"]
 
+IGNORE = -100
+"""Label of a token that no text is learned from."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -60,8 +63,9 @@ class PolicyState:
 class Batch:
     """One training batch, the only thing `data` and `models` share. Masks are True where a value counts.
 
-    tokens are left-padded: instruction, state, image placeholders, subtask text, meta-queries. labels is -100 where no
-    text is learned. Samples without actions have action_mask False everywhere; without subtasks, labels -100 everywhere.
+    tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the token
+    that should follow position t, IGNORE where no text is learned. Samples without actions have action_mask False
+    everywhere; without subtasks, labels IGNORE everywhere; without a later frame, subgoal_mask False.
     """
 
     tokens: Int64[Tensor, "B T"]

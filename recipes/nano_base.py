@@ -1,0 +1,25 @@
+"""The base of `nano-tabletop`: a small embodied vision-language model that locates, counts and compares things.
+
+Command:  wla train recipes/nano_base.py --out outputs/nano_base
+Needs:    datasets/nano_tabletop (see recipes/nano_tabletop.py)
+"""
+
+from wla.training.base_training import BaseTraining
+from wla.training.nano import CAMERAS, PROMPT, TASKS, nano_backbone
+from wla.training.optim import OptimConfig
+from wla.training.scenes import SceneConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> BaseTraining:
+    return BaseTraining(
+        backbone=nano_backbone(),
+        prompt=PROMPT,
+        scenes=SceneConfig(tasks=TASKS, per_kind=1500, cameras=CAMERAS),
+        scenes_folder="datasets/nano_scenes",
+        datasets=("datasets/nano_tabletop",),
+        loop=LoopConfig(
+            optim=OptimConfig(steps=3000, learning_rate=1e-3, final_learning_rate=2e-4, warmup=100, weight_decay=0.01),
+            batch_size=64,
+        ),
+    )

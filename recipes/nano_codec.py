@@ -1,0 +1,22 @@
+"""The image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 6 x 6 latents, frozen afterwards.
+
+Command:  wla train recipes/nano_codec.py --out outputs/nano_codec
+Needs:    datasets/nano_tabletop (see recipes/nano_tabletop.py)
+"""
+
+from wla.training.codec_training import CodecTraining
+from wla.training.nano import CODEC
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> CodecTraining:
+    return CodecTraining(
+        codec=CODEC,
+        datasets=("datasets/nano_tabletop",),
+        camera="front",
+        loop=LoopConfig(
+            optim=OptimConfig(steps=2500, learning_rate=2e-3, final_learning_rate=1e-4, warmup=100, weight_decay=0.0),
+            batch_size=32,
+        ),
+    )

@@ -1,0 +1,29 @@
+"""`nano-tabletop`: one policy for the six short tasks on the gantry, both settings.
+
+Commands, from nothing:
+    wla collect --setting clean randomized --episodes 400 --workers 2 --out datasets/nano_tabletop
+    wla train recipes/nano_codec.py --out outputs/nano_codec
+    wla train recipes/nano_base.py --out outputs/nano_base
+    wla train recipes/nano_tabletop.py --out outputs/nano_tabletop
+"""
+
+from wla.data.loader import DatasetConfig
+from wla.models.losses import LossWeights
+from wla.training.nano import nano_model
+from wla.training.optim import OptimConfig
+from wla.training.policy_training import PolicyTraining
+from wla.training.trainer import LoopConfig
+
+
+def config() -> PolicyTraining:
+    return PolicyTraining(
+        model=nano_model(state_dim=5, action_dim=5, chunk=8),
+        base="outputs/nano_base/checkpoint",
+        codec="outputs/nano_codec/checkpoint",
+        datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
+        weights=LossWeights(action=1.0, world=0.1, language=0.1),
+        loop=LoopConfig(
+            optim=OptimConfig(steps=6000, learning_rate=1e-3, final_learning_rate=2e-5, warmup=200, weight_decay=0.01),
+            batch_size=64,
+        ),
+    )

@@ -1,0 +1,145 @@
+"""From datasets to training batches: a weighted mixture of windows.
+
+Which samples a batch holds depends only on the generator that is passed in, so a resumed run sees the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
+from wla.data.normalize import MinMaxNormalizer
+from wla.data.prompts import Prompter, left_pad
+from wla.data.transforms import shrink
+from wla.data.windows import subtask_window, window
+from wla.types import IGNORE, Batch
+
+
+class DatasetConfig(Config):
+    """One dataset of a mixture. Without a weight it counts by its number of frames."""
+
+    path: str
+    weight: float | None = None
+
+
+@dataclass
+class WindowBatches:
+    """Draws batches from datasets of one robot.
+
+    cameras: camera -> side that the backbone sees, the primary one first. empty_instructions: share of the samples
+    whose instruction is emptied, for classifier-free guidance.
+    """
+
+    datasets: Sequence[LeRobotDataset]
+    weights: Sequence[float | None]
+    prompter: Prompter
+    state: MinMaxNormalizer
+    action: MinMaxNormalizer
+    action_dim: int
+    cameras: dict[str, int]
+    chunk: int
+    empty_instructions: float = 0.0
+    _sources: list[_Source] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sources = [_Source.of(dataset, self.cameras, self.state) for dataset in self.datasets]
+        shares = [
+            float(len(dataset)) if weight is None else weight
+            for dataset, weight in zip(self.datasets, self.weights, strict=True)
+        ]
+        self._shares = np.array(shares) / sum(shares)
+
+    def draw(self, size: int, rng: np.random.Generator) -> Batch:
+        """A batch of `size` windows, datasets by weight and frames uniformly within them."""
+        counts = rng.multinomial(size, self._shares)
+        parts = [
+            self._part(source, rng.integers(len(source.dataset), size=count), rng)
+            for source, count in zip(self._sources, counts, strict=True)
+            if count
+        ]
+        rows = [row for part in parts for row in part.rows]
+        tokens, mask = left_pad([row[0] for row in rows], self.prompter.pad)
+        labels, _ = left_pad([row[1] for row in rows], IGNORE)
+        primary = next(iter(self.cameras))
+        return Batch(
+            tokens=tokens,
+            attention_mask=mask,
+            labels=labels,
+            images={camera: torch.cat([part.images[camera] for part in parts]) for camera in self.cameras},
+            state=torch.cat([part.state for part in parts]),
+            actions=torch.cat([part.actions for part in parts]),
+            action_mask=torch.cat([part.action_mask for part in parts]),
+            subgoal=torch.cat([part.images[f"subgoal {primary}"] for part in parts]),
+            subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
+            ids=[name for part in parts for name in part.ids],
+        )
+
+    def _part(self, source: _Source, frames: np.ndarray, rng: np.random.Generator) -> _Part:
+        dataset = source.dataset
+        frames = np.sort(frames)  # neighbouring reads of the memory map
+        places = window(frames, source.start[frames], source.end[frames], self.chunk, 0)
+        primary = next(iter(self.cameras))
+        images = {camera: shrink(source.frames[camera][frames], side) for camera, side in self.cameras.items()}
+        images[f"subgoal {primary}"] = shrink(source.frames[primary][places.subgoal], self.cameras[primary])
+        mask = np.broadcast_to(places.chunk_mask[..., None], (*places.chunk.shape, self.action_dim)).copy()
+        if dataset.actions is None:
+            actions = np.zeros(mask.shape, np.float32)
+            mask[:] = False
+        else:
+            actions = self.action.normalize(dataset.actions[places.chunk])
+        return _Part(
+            rows=[self._row(source, int(frame), rng) for frame in frames],
+            images=images,
+            state=torch.from_numpy(source.state[frames]),
+            actions=torch.from_numpy(actions),
+            action_mask=torch.from_numpy(mask),
+            subgoal_mask=torch.from_numpy(places.subgoal_mask),
+            ids=[dataset.frame_id(int(frame)) for frame in frames],
+        )
+
+    def _row(self, source: _Source, frame: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        dataset = source.dataset
+        emptied = rng.random() < self.empty_instructions
+        instruction = "" if emptied else dataset.instructions[dataset.task_index[frame]]
+        subtasks = None
+        if dataset.subtasks is not None:
+            chain = subtask_window(dataset.subtasks, frame, self.chunk, int(source.end[frame]))
+            subtasks = [dataset.subtask_texts[index] for index in chain] or None
+        return self.prompter.sample(instruction, source.state[frame], subtasks)
+
+
+@dataclass
+class _Source:
+    """A dataset with what every draw needs of it, computed once; state normalised, start and end per frame."""
+
+    dataset: LeRobotDataset
+    frames: dict[str, np.ndarray]
+    state: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer) -> _Source:
+        frames = {camera: dataset.frames(camera) for camera in cameras}
+        lengths = [len(episode) for episode in dataset.episodes]
+        start = np.repeat([episode.start for episode in dataset.episodes], lengths)
+        end = np.repeat([episode.end for episode in dataset.episodes], lengths)
+        return cls(dataset, frames, state.normalize(dataset.state), start, end)
+
+
+@dataclass
+class _Part:
+    """The samples of a batch that come from one dataset."""
+
+    rows: list[tuple[list[int], list[int]]]
+    images: dict[str, torch.Tensor]
+    state: torch.Tensor
+    actions: torch.Tensor
+    action_mask: torch.Tensor
+    subgoal_mask: torch.Tensor
+    ids: list[str]

@@ -1,0 +1,120 @@
+"""Token sequences: what the backbone reads, in training and in acting.
+
+user turn: instruction, image placeholders (one run per camera), the state as location words - assistant turn: the
+subtask text - newline, begin marker, meta-queries. The end marker and the turn's end, which nothing can read any more,
+are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from wla.config import Config
+from wla.data import tokenizer as words
+from wla.types import IGNORE
+
+SEPARATOR = "; "
+
+
+class PromptConfig(Config):
+    """queries: number of meta-queries; locations: number of bins for a coordinate in [-1, 1]."""
+
+    queries: int = 8
+    locations: int = 64
+
+
+class Prompter:
+    """Builds token sequences for one tokenizer and one set of cameras; encoded texts are remembered."""
+
+    def __init__(
+        self, config: PromptConfig, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.pad, self.start, self.stop, image, begin, end, first, last = (
+            self._id(name)
+            for name in (
+                words.PAD,
+                words.START,
+                words.END,
+                words.IMAGE,
+                words.BEGIN_QUERIES,
+                words.END_QUERIES,
+                words.query_name(0),
+                words.query_name(config.queries - 1),
+            )
+        )
+        if last - first != config.queries - 1:
+            raise ValueError("tokenizer: the meta-queries are not consecutive vocabulary entries")
+        self.begin_queries, self.end_queries, self.first_query, self.image = begin, end, first, image
+        self.first_location = self._id(words.location_name(0))
+        self._id(words.location_name(config.locations - 1))
+        self.images = [image] * sum(image_tokens.values())
+        self.newline = self.encode("\n")
+        self._known: dict[str, list[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def prompt(self, instruction: str, state: Float[np.ndarray, " S"]) -> list[int]:
+        """Everything before the subtask text. state is normalised to [-1, 1]."""
+        return [self.start, *self.text(instruction), *self.images, *self.locate(state), self.stop, self.start]
+
+    def locate(self, values: Float[np.ndarray, " k"]) -> list[int]:
+        """Location words of values in [-1, 1]; values outside fall into the border bins."""
+        bins = np.floor((np.asarray(values) + 1) * 0.5 * self.config.locations).astype(int)
+        return (np.clip(bins, 0, self.config.locations - 1) + self.first_location).tolist()
+
+    def answer(self, subtasks: Sequence[str]) -> list[int]:
+        return self.text(SEPARATOR.join(subtasks))
+
+    def subtasks(self, tokens: Sequence[int]) -> tuple[str, ...]:
+        """The inverse of `answer` for decoded tokens."""
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        return tuple(part.strip() for part in text.split(SEPARATOR.strip()) if part.strip())
+
+    def suffix(self) -> list[int]:
+        """What follows the subtask text."""
+        queries = range(self.first_query, self.first_query + self.config.queries)
+        return [*self.newline, self.begin_queries, *queries]
+
+    def sample(
+        self, instruction: str, state: Float[np.ndarray, " S"], subtasks: Sequence[str] | None
+    ) -> tuple[list[int], list[int]]:
+        """A training sequence and its labels (what should follow each position); no labels without subtasks."""
+        prompt = self.prompt(instruction, state)
+        answer = self.answer(subtasks) if subtasks is not None else []
+        suffix = self.suffix()
+        labels = [IGNORE] * (len(prompt) + len(answer) + len(suffix))
+        if subtasks is not None:
+            labels[len(prompt) - 1 : len(prompt) + len(answer)] = [*answer, self.stop]
+        return [*prompt, *answer, *suffix], labels
+
+    def text(self, text: str) -> list[int]:
+        """Tokens of a text that is likely to come again."""
+        if text not in self._known:
+            self._known[text] = self.encode(text)
+        return self._known[text]
+
+    def _id(self, name: str) -> int:
+        index = self.tokenizer.convert_tokens_to_ids(name)
+        if index is None:
+            raise ValueError(f"tokenizer: the word {name} is missing from its vocabulary")
+        return index
+
+
+def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Rows of different lengths as one array padded on the left, and where it holds something."""
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest), value)
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        tokens[index, longest - len(row) :] = torch.tensor(row)
+        mask[index, longest - len(row) :] = True
+    return tokens, mask

@@ -1,0 +1,56 @@
+"""The nano tokenizer: byte-level BPE with the chat markers of Qwen, location words and meta-queries.
+
+A user's full-size tokenizer comes as a folder; this one is trained in milliseconds on the words of the tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+PAD, START, END, IMAGE = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>"
+BEGIN_QUERIES, END_QUERIES = "<|begin_of_img|>", "<|end_of_img|>"
+
+
+def query_name(index: int) -> str:
+    return f"<|query_{index}|>"
+
+
+def location_name(index: int) -> str:
+    """A word that stands for one of the bins into which a normalised coordinate is sorted."""
+    return f"<|loc_{index}|>"
+
+
+def special_words(queries: int, locations: int) -> list[str]:
+    """The first entries of the vocabulary, in order."""
+    words = [PAD, START, END, IMAGE, *map(location_name, range(locations)), BEGIN_QUERIES, END_QUERIES]
+    return [*words, *map(query_name, range(queries))]
+
+
+def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size: int = 768) -> PreTrainedTokenizerFast:
+    """Byte-level BPE on `texts`; any other text still encodes, byte by byte in the worst case."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=special_words(queries, locations),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    path.write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """ValueError when the file is missing or is not a tokenizer."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no tokenizer here; a checkpoint holds config, weights, statistics and tokenizer")
+    return PreTrainedTokenizerFast(tokenizer_file=str(path), pad_token=PAD, eos_token=END)

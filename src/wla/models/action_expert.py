@@ -1,0 +1,168 @@
+"""The Action Expert: query states and proprioception -> a chunk of actions, by flow matching.
+
+One state token and n action tokens run through transformer blocks that alternate between attending to the query states
+of one backbone layer and to each other (WLA-0: 28 blocks, width 1024). There is no adaptive norm; time enters with the
+action tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.models.attention import attend
+from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data
+from wla.models.losses import masked_mean
+
+
+class ActionExpertConfig(Config):
+    """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
+
+    state_dim: int
+    action_dim: int
+    chunk: int
+    width: int = 128
+    heads: int = 4
+    layers: int = 4
+    first_cross: int = 0
+    repeats: int = 16
+    """How many noises each chunk is trained with at once; they share the queries' keys and values."""
+    steps: int = 32
+    """Euler steps of sampling."""
+    time: ActionTimeConfig = ActionTimeConfig()
+
+
+KeysValues = tuple[Float[Tensor, "B h Q d"], Float[Tensor, "B h Q d"]]
+
+
+class ExpertAttention(nn.Module):
+    """Multi-head attention with biases; keys and values of a condition can be computed once and used many times."""
+
+    def __init__(self, width: int, heads: int, source: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(source, width)
+        self.value = nn.Linear(source, width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, source: Float[Tensor, "B Q S"]) -> KeysValues:
+        return self._split(self.key(source)), self._split(self.value(source))
+
+    def forward(self, x: Float[Tensor, "B T D"], keys_values: KeysValues) -> Float[Tensor, "B T D"]:
+        keys, values = keys_values
+        answer = attend(self._split(self.query(x)), keys, values)
+        return self.out(answer.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B h T d"]:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class ExpertBlock(nn.Module):
+    """Attention (to a condition, or to the tokens themselves) and an MLP, each after a LayerNorm without weights."""
+
+    def __init__(self, width: int, heads: int, condition_width: int | None) -> None:
+        super().__init__()
+        self.crosses = condition_width is not None
+        self.attention = ExpertAttention(width, heads, condition_width or width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: Float[Tensor, "B T D"], condition: KeysValues | None) -> Float[Tensor, "B T D"]:
+        normed = nn.functional.layer_norm(x, x.shape[-1:])
+        x = x + self.attention(normed, condition or self.attention.keys_values(normed))
+        return x + self.mlp(nn.functional.layer_norm(x, x.shape[-1:]))
+
+
+def relu_mlp(source: int, hidden: int, target: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), nn.Linear(hidden, target))
+
+
+def sinusoidal(t: Float[Tensor, " B"], width: int, buckets: int) -> Float[Tensor, "B D"]:
+    """Sinusoidal features of the bucketed time."""
+    levels = (t.float() * buckets).long().clamp(0, buckets - 1)
+    frequencies = torch.exp(
+        -math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
+    )
+    angles = levels[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ActionExpert(nn.Module):
+    """Velocity network, training loss and sampler for action chunks in normalised units."""
+
+    def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.state_encoder = relu_mlp(config.state_dim, width, width)
+        self.action_encoder = nn.Linear(config.action_dim, width)
+        self.time_mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(config.chunk, width))
+        self.blocks = nn.ModuleList(
+            [
+                ExpertBlock(width, config.heads, condition_width if j % 2 == config.first_cross else None)
+                for j in range(config.layers)
+            ]
+        )
+        self.decoder = relu_mlp(width, width, config.action_dim)
+
+    def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
+        """Keys and values of the query states (one entry per block), the same for every noise and step."""
+        assert len(queries) == len(self.blocks), "one layer of query states for each block"
+        return [
+            block.attention.keys_values(states) if block.crosses else None
+            for block, states in zip(self.blocks, queries, strict=True)
+        ]
+
+    def velocity(
+        self,
+        x: Float[Tensor, "B n A"],
+        t: Float[Tensor, " B"],
+        state: Float[Tensor, "B S"],
+        condition: list[KeysValues | None],
+    ) -> Float[Tensor, "B n A"]:
+        time = sinusoidal(t, self.config.width, self.config.time.buckets).to(x.dtype)
+        time = time[:, None].expand(-1, x.shape[1], -1)
+        actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
+        tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
+        for block, keys_values in zip(self.blocks, condition, strict=True):
+            tokens = block(tokens, keys_values)
+        return self.decoder(nn.functional.layer_norm(tokens, tokens.shape[-1:]))[:, 1:]
+
+    def loss(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        actions: Float[Tensor, "B n A"],
+        mask: Bool[Tensor, "B n A"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean squared velocity error over real action entries, `repeats` noises for each chunk."""
+        repeats = self.config.repeats
+        noise = torch.randn(repeats * len(actions), *actions.shape[1:], generator=generator).to(actions)
+        t = sample_action_times(self.config.time, len(noise), generator).to(actions)
+        x, target = toward_data(noise, _repeat(actions, repeats), t)
+        condition = [
+            None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
+            for pair in self.condition(queries)
+        ]
+        error = (self.velocity(x, t, _repeat(state, repeats), condition).float() - target.float()).square()
+        return masked_mean(error, _repeat(mask, repeats))
+
+    def sample(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        noise: Float[Tensor, "B n A"],
+    ) -> Float[Tensor, "B n A"]:
+        """Actions in normalised units, from the given noise."""
+        condition = self.condition(queries)
+        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.steps)
+
+
+def _repeat(x: Tensor, times: int) -> Tensor:
+    return x.repeat(times, *[1] * (x.ndim - 1))

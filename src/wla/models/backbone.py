@@ -1,0 +1,79 @@
+"""The vision-language backbone as the rest of the model sees it: read a prompt, extend it, turn states into logits.
+
+Everything behind this interface may differ (a tiny network with a convolutional stem, Qwen3-VL); everything in front of
+it (meta-queries, connector, experts, text decoding, losses) is shared.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+
+@dataclass
+class Context:
+    """What the backbone has read so far.
+
+    layers: for each layer the hidden states of the tokens of the *last* call, (B, T, D), before the final norm.
+    images: camera -> features (B, P, D) as they entered the text layers. attention_mask: (B, T_all), all tokens so far.
+    cache: keys and values of all tokens so far, or None when the context is not to be extended.
+    """
+
+    layers: list[Float[Tensor, "B T D"]]
+    images: dict[str, Float[Tensor, "B P D"]]
+    attention_mask: Bool[Tensor, "B T_all"]
+    cache: DynamicCache | None
+
+    @property
+    def last(self) -> Float[Tensor, "B T D"]:
+        return self.layers[-1]
+
+
+class Backbone(nn.Module, ABC):
+    """Interface of a backbone. width: D; num_layers: L; image_tokens: camera -> number of placeholder tokens P."""
+
+    width: int
+    num_layers: int
+    image_tokens: dict[str, int]
+
+    @abstractmethod
+    def read(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        *,
+        keep_cache: bool = False,
+    ) -> Context:
+        """Read a whole left-padded prompt; image placeholders are filled in the order of `image_tokens`."""
+
+    @abstractmethod
+    def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
+        """Read more text after a context with a cache (which is consumed); tokens with mask False do not exist."""
+
+    @abstractmethod
+    def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
+        """Next-token logits from last-layer states (the final norm is applied here)."""
+
+
+def causal_mask(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Bool[Tensor, "B 1 T T_all"]:
+    """Which tokens the last `new` tokens attend to: earlier ones that count, and always themselves.
+
+    A padding token attends to itself, since a row without any key would turn into NaN.
+    """
+    total = attention_mask.shape[1]
+    order = torch.arange(total, device=attention_mask.device)
+    rows = order[total - new :, None]
+    allowed = (order[None, :] <= rows)[None] & attention_mask[:, None, :]
+    return (allowed | (order[None, :] == rows)[None])[:, None]
+
+
+def token_positions(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Int64[Tensor, "B T"]:
+    """Positions of the last `new` tokens, counting only tokens that count (left padding and holes take no position)."""
+    return (attention_mask.long().cumsum(1) - 1).clamp(min=0)[:, attention_mask.shape[1] - new :]

@@ -1,0 +1,116 @@
+"""The World Expert: imagines the latent of the frame after the chunk. Loaded only when images are wanted.
+
+diffusers' Sana transformer, except that block j cross-attends to the condition made from backbone layer j, where the
+library's own forward pass gives every block the same condition.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.models.connector import Connector, ConnectorConfig
+from wla.models.flow import toward_noise
+
+TIMESTEPS = 1000
+
+
+class WorldExpertConfig(Config):
+    """Sizes (WLA-0: 28 layers, 36 heads of 32, latent 64 x 16 x 16)."""
+
+    latent_channels: int
+    latent_size: int
+    layers: int
+    heads: int
+    head_width: int
+    cross_heads: int
+    mlp_ratio: float = 2.5
+    connector: ConnectorConfig
+    steps: int = 30
+    """Sampling steps of DPM-Solver++."""
+
+
+class WorldExpert(nn.Module):
+    """Velocity network over latents, its training loss and its sampler."""
+
+    def __init__(self, config: WorldExpertConfig, backbone_width: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.heads * config.head_width
+        self.connector = Connector(config.connector, backbone_width)
+        self.sana = SanaTransformer2DModel(
+            in_channels=config.latent_channels,
+            out_channels=config.latent_channels,
+            num_attention_heads=config.heads,
+            attention_head_dim=config.head_width,
+            num_layers=config.layers,
+            num_cross_attention_heads=config.cross_heads,
+            cross_attention_head_dim=width // config.cross_heads,
+            cross_attention_dim=width,
+            caption_channels=config.connector.out,
+            mlp_ratio=config.mlp_ratio,
+            sample_size=config.latent_size,
+            patch_size=1,
+            interpolation_scale=1,
+        )
+
+    def condition(
+        self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
+    ) -> list[Float[Tensor, "B K W"]]:
+        """For each layer, the current image's tokens and that layer's query states through connector and projection."""
+        conditions = []
+        for states in queries:
+            caption = self.sana.caption_projection(self.connector(torch.cat([image, states], dim=1)))
+            conditions.append(self.sana.caption_norm(caption))
+        return conditions
+
+    def velocity(
+        self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: list[Float[Tensor, "B K W"]]
+    ) -> Float[Tensor, "B C h w"]:
+        """Predicted noise - latent at noise level s."""
+        batch, _, height, width = x.shape
+        tokens = self.sana.patch_embed(x)
+        modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
+        for block, states in zip(self.sana.transformer_blocks, condition, strict=True):
+            tokens = block(tokens, None, states, None, modulation, height, width)
+        tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
+        return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+    def loss(
+        self,
+        image: Float[Tensor, "B P D"],
+        queries: list[Float[Tensor, "B Q D"]],
+        latent: Float[Tensor, "B C h w"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean squared velocity error at random noise levels."""
+        noise = torch.randn(latent.shape, generator=generator).to(latent)
+        s = (torch.randint(TIMESTEPS, (len(latent),), generator=generator) + 1).to(latent) / TIMESTEPS
+        x, target = toward_noise(latent, noise, s)
+        velocity = self.velocity(x, s, self.condition(image, queries))
+        return (velocity.float() - target.float()).square().mean()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        image: Float[Tensor, "B P D"],
+        queries: list[Float[Tensor, "B Q D"]],
+        noise: Float[Tensor, "B C h w"],
+    ) -> Float[Tensor, "B C h w"]:
+        """Imagined latents, from the given noise."""
+        scheduler = DPMSolverMultistepScheduler(
+            num_train_timesteps=TIMESTEPS,
+            algorithm_type="dpmsolver++",
+            prediction_type="flow_prediction",
+            use_flow_sigmas=True,
+        )
+        scheduler.set_timesteps(self.config.steps)
+        condition = self.condition(image, queries)
+        x = noise
+        for timestep in scheduler.timesteps:
+            s = torch.full((len(x),), float(timestep) / TIMESTEPS, dtype=x.dtype, device=x.device)
+            x = scheduler.step(self.velocity(x, s, condition), timestep, x).prev_sample
+        return x

@@ -1,0 +1,34 @@
+"""Where a policy's files are: bundled with the package, in a folder, or on the hub."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+
+def bundled() -> dict[str, Path]:
+    """Names of the policies that come with the package, and their folders."""
+    root = Path(str(resources.files("wla"))) / "bundled"
+    return {folder.name: folder for folder in sorted(root.iterdir())} if root.is_dir() else {}
+
+
+def locate(name: str | Path) -> Path:
+    """The folder of a checkpoint. ValueError says what was looked for."""
+    known = bundled()
+    if str(name) in known:
+        return known[str(name)]
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise ValueError(
+            f"no policy {str(name)!r}: neither a folder nor one of the bundled {', '.join(known) or 'none'}"
+        )
+    try:
+        return Path(snapshot_download(str(name)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(f"no folder {str(name)!r}, and the hub did not give it: {type(error).__name__}") from error

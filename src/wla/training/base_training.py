@@ -1,0 +1,117 @@
+"""The small backbone's head start: questions about rendered scenes, answered in words and location words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
+from wla.data.normalize import Statistics, compute_statistics
+from wla.data.prompts import PromptConfig, Prompter, left_pad
+from wla.data.questions import Thing, question_sample, question_texts, questions
+from wla.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from wla.models.losses import next_token_loss
+from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
+from wla.policy.checkpoint import load_weights, replacing, save_weights
+from wla.training.scenes import SceneConfig, render_scenes
+from wla.training.trainer import LoopConfig
+from wla.types import IGNORE
+
+CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
+
+
+class BaseTraining(Config):
+    """Recipe of a base. datasets: where the words of the tokenizer and the range of the state come from."""
+
+    backbone: NanoBackboneConfig
+    prompt: PromptConfig
+    scenes: SceneConfig
+    scenes_folder: str
+    datasets: tuple[str, ...]
+    workers: int = 2
+    loop: LoopConfig
+
+    def build(self) -> BaseTask:
+        return BaseTask(self)
+
+
+class BaseTask:
+    """A `wla.training.trainer.Task`."""
+
+    def __init__(self, config: BaseTraining) -> None:
+        self.config = config
+        self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
+        datasets = [LeRobotDataset(Path(path)) for path in config.datasets]
+        self.statistics = compute_statistics(datasets)
+        texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
+        self.tokenizer = train_tokenizer(
+            [*texts, *question_texts(self.scenes.names)],
+            queries=config.prompt.queries,
+            locations=config.prompt.locations,
+            size=config.backbone.vocabulary,
+        )
+        self.backbone = NanoBackbone(config.backbone)
+        self.prompter = Prompter(config.prompt, self.tokenizer, self.backbone.image_tokens)
+        low, high = np.array(self.statistics.state.min), np.array(self.statistics.state.max)
+        center, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
+        self.names = self.scenes.names
+        self.state = ((self.scenes.state - center) / radius).astype(np.float32)
+        # The first three state dimensions are the tool's place, so places and state share their location words.
+        self.things = [
+            [Thing(name, tuple((np.array(place) - center[:3]) / radius[:3])) for name, place in scene]
+            for scene in self.scenes.things
+        ]
+
+    @property
+    def module(self) -> nn.Module:
+        return self.backbone
+
+    def losses(
+        self, step: int, device: torch.device, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        chosen = np.sort(rng.integers(len(self.scenes), size=self.config.loop.batch_size))
+        rows = [self._sample(int(index), rng) for index in chosen]
+        tokens, mask = left_pad([row[0] for row in rows], self.prompter.pad)
+        labels, _ = left_pad([row[1] for row in rows], IGNORE)
+        images = {name: torch.from_numpy(pixels[chosen]).to(device) for name, pixels in self.scenes.images.items()}
+        context = self.backbone.read(tokens.to(device), mask.to(device), images)
+        learned = labels != IGNORE
+        logits, answers = self.backbone.logits(context.last[learned.to(device)]), labels[learned].to(device)
+        loss = next_token_loss(logits, answers)
+        return {"loss": loss} | self._quality(logits.detach(), answers), [f"scene {index}" for index in chosen]
+
+    def save(self, folder: Path, step: int) -> None:
+        with replacing(folder) as fresh:
+            self.config.save(fresh / CONFIG)
+            self.statistics.save(fresh / STATISTICS)
+            save_tokenizer(self.tokenizer, fresh / TOKENIZER)
+            save_weights(self.backbone.state_dict(), fresh / WEIGHTS)
+
+    def _sample(self, index: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        things = self.things[index]
+        here = {thing.name for thing in things}
+        others = [name for name in self.names if name not in here]
+        return question_sample(self.prompter, self.state[index], questions(things, rng, others=others))
+
+    def _quality(self, logits: Tensor, answers: Tensor) -> dict[str, Tensor]:
+        """Mean distance of located places in bins, and the share of right words."""
+        guess, first = logits.argmax(-1), self.prompter.first_location
+        places = (answers >= first) & (answers < first + self.config.prompt.locations)
+        distance = (guess - answers)[places].abs().clamp(max=self.config.prompt.locations).float().mean()
+        return {"bins_off": distance, "words_right": (guess == answers)[~places].float().mean()}
+
+
+def load_base(folder: Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:
+    """A trained base: its recipe, backbone, prompter (with tokenizer) and statistics of the state."""
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder}: no base here; train one first (recipes/nano_base.py)")
+    config = BaseTraining.load(folder / CONFIG)
+    backbone = NanoBackbone(config.backbone)
+    load_weights(backbone, folder / WEIGHTS)
+    prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
+    return config, backbone, prompter, Statistics.load(folder / STATISTICS)

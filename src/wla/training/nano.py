@@ -1,0 +1,47 @@
+"""Sizes of the nano model, about 5 M parameters. Full size differs from it by configuration only."""
+
+from __future__ import annotations
+
+from wla.data.prompts import PromptConfig
+from wla.data.tokenizer import special_words
+from wla.models.action_expert import ActionExpertConfig
+from wla.models.connector import ConnectorConfig
+from wla.models.image_codec import ImageCodecConfig
+from wla.models.nano_backbone import NanoBackboneConfig
+from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.models.world_expert import WorldExpertConfig
+
+CAMERAS = {"front": 96, "wrist": 48}
+PROMPT = PromptConfig(queries=8, locations=64)
+TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
+CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 24, 48, 96, 128), layers=(0, 1, 1, 1, 2))
+"""96 px -> 16 x 6 x 6."""
+
+
+def nano_backbone() -> NanoBackboneConfig:
+    image = special_words(PROMPT.queries, PROMPT.locations).index("<|image_pad|>")
+    return NanoBackboneConfig(vocabulary=768, image_token=image, cameras=CAMERAS)
+
+
+def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
+    words = special_words(PROMPT.queries, PROMPT.locations)
+    begin = words.index("<|begin_of_img|>")
+    return WLAConfig(
+        backbone=nano_backbone(),
+        queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + 2, count=PROMPT.queries),
+        action_expert=ActionExpertConfig(
+            state_dim=state_dim, action_dim=action_dim, chunk=chunk, first_cross=1, repeats=8, steps=10
+        ),
+        world_expert=WorldExpertConfig(
+            latent_channels=CODEC.latent_channels,
+            latent_size=CAMERAS["front"] // 2 ** (len(CODEC.channels) - 1),
+            layers=4,
+            heads=4,
+            head_width=32,
+            cross_heads=4,
+            connector=ConnectorConfig(mlp=384, head_width=32, out=128),
+            steps=8,
+        ),
+        codec=CODEC,
+        world_samples=16,
+    )

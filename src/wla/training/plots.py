@@ -1,0 +1,40 @@
+"""Loss curves of a run, for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+SKIPPED = {"step", "lr", "samples_per_s"}
+
+
+def plot_metrics(metrics: Path) -> Path | None:
+    """Draw every logged term over the steps into `metrics.png` beside the file; None when nothing was logged yet."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        return None
+    names = [name for name in rows[0] if name not in SKIPPED]
+    figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
+    steps = np.array([row["step"] for row in rows])
+    for axis, name in zip(axes[0], names, strict=True):
+        values = np.array([row[name] for row in rows])
+        axis.plot(steps, values, lw=0.5, alpha=0.4)
+        window = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+        axis.plot(steps[len(steps) - len(smooth) :], smooth, lw=1.5)
+        axis.set_title(name)
+        axis.set_xlabel("step")
+        if (values > 0).all():
+            axis.set_yscale("log")
+    figure.tight_layout()
+    path = metrics.with_suffix(".png")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

@@ -1,0 +1,111 @@
+"""Training the whole model on datasets of one robot, from a base and a frozen codec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import DatasetConfig, WindowBatches
+from wla.data.normalize import MinMaxNormalizer, Statistics, compute_statistics
+from wla.models.losses import LossWeights
+from wla.models.wla import WLA, WLAConfig
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.specs import RobotSpec
+from wla.training.base_training import load_base
+from wla.training.codec_training import load_codec
+from wla.training.trainer import LoopConfig
+from wla.types import Batch
+
+
+class PolicyTraining(Config):
+    """Recipe of a policy. base and codec are folders that their own recipes wrote."""
+
+    model: WLAConfig
+    base: str
+    codec: str
+    datasets: tuple[DatasetConfig, ...]
+    weights: LossWeights = LossWeights()
+    empty_instructions: float = 0.05
+    loop: LoopConfig
+
+    def build(self) -> PolicyTask:
+        return PolicyTask(self)
+
+
+class PolicyTask:
+    """A `wla.training.trainer.Task`."""
+
+    def __init__(self, config: PolicyTraining) -> None:
+        self.config = config
+        datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
+        self.robot_spec = _one_robot(datasets)
+        base, backbone, prompter, base_statistics = load_base(Path(config.base))
+        codec = load_codec(Path(config.codec))
+        if base.backbone != config.model.backbone:
+            raise ValueError(f"{config.base}: this base has another backbone than the recipe; train the base again")
+        self.prompter, self.prompt_config = prompter, base.prompt
+        # The state keeps the base's range, or its location words would change their meaning.
+        self.statistics = Statistics(state=base_statistics.state, action=compute_statistics(datasets).action)
+        self.model_config = config.model.model_copy(update={"codec": codec.config})
+        self.model = WLA(self.model_config)
+        self.model.backbone.load_state_dict(backbone.state_dict())
+        assert self.model.codec is not None
+        self.model.codec.load_state_dict(codec.state_dict())
+        spec = self.robot_spec
+        if self.statistics.action is None:
+            raise ValueError("none of the datasets has actions; a policy needs at least one that does")
+        self.batches = WindowBatches(
+            datasets=datasets,
+            weights=[source.weight for source in config.datasets],
+            prompter=self.prompter,
+            state=MinMaxNormalizer(self.statistics.state, dim=spec.observation.state_dim, name="state"),
+            action=MinMaxNormalizer(self.statistics.action, dim=spec.action.dim, name="action"),
+            action_dim=spec.action.dim,
+            cameras=config.model.backbone.cameras,
+            chunk=config.model.action_expert.chunk,
+            empty_instructions=config.empty_instructions,
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        return self.model
+
+    def losses(
+        self, step: int, device: torch.device, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
+        losses = self.model(batch, generator)
+        terms = {"action": losses.action, "world": losses.world, "language": losses.language}
+        return {"loss": losses.total(self.config.weights), **terms}, batch.ids
+
+    def save(self, folder: Path, step: int) -> None:
+        config = CheckpointConfig(model=self.model_config, prompt=self.prompt_config, trained_steps=step)
+        tokenizer = self.prompter.tokenizer
+        save_checkpoint(Checkpoint(config, self.model, self.statistics, self.robot_spec, tokenizer), folder)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with all its tensors on `device`."""
+    moved = {
+        name: value.to(device) if isinstance(value, Tensor) else value
+        for name, value in vars(batch).items()
+        if name != "images"
+    }
+    return Batch(images={name: image.to(device) for name, image in batch.images.items()}, **moved)
+
+
+def _one_robot(datasets: list[LeRobotDataset]) -> RobotSpec:
+    first = datasets[0]
+    for dataset in datasets:
+        if dataset.robot_spec is None:
+            raise ValueError(f"{dataset.root}: does not say which robot it is of (meta/wla_robot.json is missing)")
+        assert first.robot_spec is not None
+        first.robot_spec.require_equal(dataset.robot_spec, ours=str(first.root), theirs=str(dataset.root))
+    assert first.robot_spec is not None
+    return first.robot_spec

@@ -1,0 +1,84 @@
+"""Still scenes of the simulator, rendered once and kept as arrays, to ask questions about and to train the codec on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from wla.config import Config
+from wla.data.transforms import shrink
+from wla.envs.registry import make_env
+from wla.envs.seeds import require_seeds
+from wla.policy.checkpoint import replacing
+
+
+class SceneConfig(Config):
+    """Which scenes: `per_kind` of each task and setting, seeds from `seed` on."""
+
+    tasks: tuple[str, ...]
+    settings: tuple[str, ...] = ("clean", "randomized")
+    embodiment: str = "gantry"
+    per_kind: int = 1500
+    seed: int = 0
+    cameras: dict[str, int]
+    """Camera -> side to keep."""
+
+
+class Scenes:
+    """N scenes: images[camera] uint8 (N, side, side, 3), state (N, S), things: per scene, (name, place in metres)."""
+
+    def __init__(self, folder: Path) -> None:
+        config = SceneConfig.load(folder / "scenes.json")
+        self.images = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in config.cameras}
+        self.state = np.load(folder / "state.npy")
+        lines = (folder / "things.jsonl").read_text(encoding="utf-8").splitlines()
+        self.things: list[list[tuple[str, tuple[float, float, float]]]] = [
+            [(name, tuple(place)) for name, place in json.loads(line)] for line in lines
+        ]
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({name for scene in self.things for name, _ in scene})
+
+
+def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
+    """The scenes in `folder`, rendered now unless the same ones are there already."""
+    if (folder / "scenes.json").is_file() and SceneConfig.load(folder / "scenes.json") == config:
+        return Scenes(folder)
+    require_seeds(range(config.seed, config.seed + config.per_kind), "training")
+    kinds = [(config, task, setting) for task in config.tasks for setting in config.settings]
+    with replacing(folder) as fresh, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        parts = list(track(pool.map(_render_kind, kinds), total=len(kinds), description="rendering scenes"))
+        for name in config.cameras:
+            np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
+        np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))
+        lines = [json.dumps(scene) for _, _, things in parts for scene in things]
+        (fresh / "things.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        config.save(fresh / "scenes.json")
+    return Scenes(folder)
+
+
+def _render_kind(
+    kind: tuple[SceneConfig, str, str],
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[Sequence[tuple[str, Sequence[float]]]]]:
+    config, task, setting = kind
+    env = make_env("tabletop", task=task, setting=setting, embodiment=config.embodiment)
+    images: dict[str, list[np.ndarray]] = {name: [] for name in config.cameras}
+    states, things = [], []
+    for seed in range(config.seed, config.seed + config.per_kind):
+        observation = env.sample_scene(seed)
+        for name, side in config.cameras.items():
+            images[name].append(shrink(observation["images"][name][None], side).numpy()[0])
+        states.append(observation["state"])
+        things.append([(thing.name, thing.position) for thing in env.objects()])
+    env.close()
+    return {name: np.stack(values) for name, values in images.items()}, np.stack(states), things

@@ -1,0 +1,153 @@
+"""The training loop. What is trained is a `Task`; the loop steps, logs, saves, resumes and stops cleanly.
+
+Every step is a function of (weights, optimiser, step number): batches and noise are drawn from generators seeded with the
+step. So resuming continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from wla import runtime
+from wla.config import Config
+from wla.training.optim import OptimConfig, build_optimizer, learning_rate
+from wla.training.plots import plot_metrics
+from wla.training.resume import load_training_state, save_training_state
+
+METRICS = "metrics.jsonl"
+
+
+class LoopConfig(Config):
+    """How to train, whatever is trained."""
+
+    optim: OptimConfig
+    batch_size: int = 64
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 10
+    device: str | None = None
+
+
+class Task(Protocol):
+    """Something to train: a module, its batches, its loss, and how to save it for use."""
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    def losses(
+        self, step: int, device: torch.device, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Loss terms of the step's batch ("loss" is minimised, the others are logged) and the ids of its samples."""
+        ...
+
+    def save(self, folder: Path, step: int) -> None:
+        """Write a usable checkpoint."""
+        ...
+
+
+class TrainingStopped(ValueError):
+    """A run that must not go on; the message says why and what was kept."""
+
+
+def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
+    """Train and return the folder of the final checkpoint, `out/checkpoint`.
+
+    Ctrl-C finishes the running step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
+    """
+    checkpoint, state_folder, metrics = out / "checkpoint", out / "training_state", out / METRICS
+    device = runtime.device(config.device)
+    module = task.module.to(device).train()
+    optimizer = build_optimizer(config.optim, module)
+    start = 0
+    if resume:
+        start = load_training_state(state_folder, module, optimizer)
+        _keep_lines_before(metrics, start)
+    elif state_folder.exists():
+        raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    config.save(out / "loop.json")
+
+    def save(step: int) -> None:
+        task.save(checkpoint, step)
+        save_training_state(state_folder, module, optimizer, step)
+        plot_metrics(metrics)
+
+    with _interruptible() as interrupted, _progress() as progress, metrics.open("a", encoding="utf-8") as log:
+        bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
+        began, last_saved = time.perf_counter(), start
+        for step in range(start, config.optim.steps):
+            record = _step(task, module, optimizer, config, device, step)
+            seconds = time.perf_counter() - began
+            record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
+            if step % config.log_every == 0 or step + 1 == config.optim.steps:
+                log.write(json.dumps({"step": step, **record}) + "\n")
+                log.flush()
+                progress.update(bar, loss=f"loss {record['loss']:.4f}")
+            progress.update(bar, completed=step + 1)
+            stop = interrupted()
+            if stop or (step + 1) % config.save_every == 0 or step + 1 == config.optim.steps:
+                save(step + 1)
+                last_saved = step + 1
+            if stop:
+                raise KeyboardInterrupt(f"training stopped after step {last_saved}, saved in {out}; --resume continues")
+    return checkpoint
+
+
+def _step(
+    task: Task, module: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, device: torch.device, step: int
+) -> dict[str, float]:
+    rate = learning_rate(config.optim, step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    generator = torch.Generator().manual_seed(hash((config.seed, step)) % 2**63)
+    with torch.autocast(device.type, runtime.autocast_dtype(device)):
+        losses, ids = task.losses(step, device, generator)
+    optimizer.zero_grad(set_to_none=True)
+    losses["loss"].backward()
+    norm = nn.utils.clip_grad_norm_(module.parameters(), config.optim.clip)
+    record = {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": float(norm), "lr": rate}
+    if not all(map(_finite, record.values())):
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())
+        raise TrainingStopped(
+            f"step {step}: not finite ({terms}) on samples {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}; "
+            "look at these samples or lower the learning rate. The last saved checkpoint is untouched"
+        )
+    optimizer.step()
+    return record
+
+
+def _finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def _keep_lines_before(metrics: Path, step: int) -> None:
+    """Drop what a killed run logged after its last save; these steps are run again."""
+    if metrics.exists():
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        metrics.write_text("".join(line for line in lines if json.loads(line)["step"] < step), encoding="utf-8")
+
+
+@contextmanager
+def _interruptible() -> Iterator:
+    """Turns the first Ctrl-C into a flag, so that it never falls between a weight update and its optimiser state."""
+    flag: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: flag.append(number))
+    try:
+        yield lambda: bool(flag)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())
