@@ -13,45 +13,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from wla.config import Config
-from wla.envs.seeds import require_seeds, seed_range
-from wla.evaluation.build import build, checkpoint_sha256, make_cases, require_imagining
+from wla.envs.seeds import require_seeds
+from wla.evaluation.build import build, checkpoint_sha256, make_cases
+from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episodes import Album, episode_folder
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
 from wla.evaluation.workers import Job, Worker, run_jobs
 
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
-
-
-class EvalConfig(Config):
-    """What to evaluate. policy: expert, random, zero, or a checkpoint (folder, bundled name or hub id).
-
-    tasks: none means all of the environment. episodes: per task and setting, with seeds from seed (default: the first
-    of the split's range). execute: actions of each chunk that are run before acting again, default all. imagine: ask
-    for imagined subgoals in recorded episodes. max_videos: recorded episodes per task and setting.
-    """
-
-    policy: str
-    env: str = "tabletop"
-    tasks: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ("clean",)
-    embodiment: str = "gantry"
-    episodes: int = Field(50, ge=1)
-    seed: int | None = None
-    split: Literal["evaluation", "validation"] = "evaluation"
-    execute: int | None = Field(None, ge=1)
-    imagine: bool = False
-    max_videos: int = Field(6, ge=0)
-
-    @property
-    def seeds(self) -> range:
-        start = seed_range(self.split).start if self.seed is None else self.seed
-        return range(start, start + self.episodes)
 
 
 class Identity(Config):
@@ -89,13 +61,11 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     of another policy.
     """
     require_seeds(config.seeds, config.split)
-    cases = make_cases(config.env, config.tasks, config.settings, config.embodiment)
-    if config.imagine:
-        require_imagining(config.policy)
-    identity = Identity(
-        policy=config.policy, checkpoint_sha256=checkpoint_sha256(config.policy), execute=config.execute
-    )
-    worker = Worker(partial(build, policy=config.policy), config.policy, config.execute, config.imagine)
+    cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
+    sha256 = checkpoint_sha256(config.policy, imagine=config.imagine)
+    identity = Identity(policy=config.policy, checkpoint_sha256=sha256, execute=config.execute)
+    make = partial(build, policy=config.policy, imagine=config.imagine)
+    worker = Worker(make, config.policy, config.execute, config.imagine)
     return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
 
 

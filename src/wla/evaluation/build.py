@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from wla.envs.perturb import KickedActions
 from wla.envs.registry import make_env, make_expert, task_names
+from wla.envs.tabletop.env import TabletopEnv
 from wla.evaluation.results import Case
 from wla.evaluation.rollout import require_same_robot
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
@@ -18,37 +19,39 @@ SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
 
 
-def build(case: Case, *, policy: str) -> tuple[Env, Policy]:
+def build(case: Case, *, policy: str, imagine: bool = False) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
-    env = make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
-    acting = _policy(policy, env)
+    env = _env(case)
+    acting = _policy(policy, env, imagine)
     require_same_robot(env, acting, policy)
     return env, acting
 
 
 def build_expert(case: Case, *, kicks: bool) -> tuple[Env, Policy]:
     """The environment of the case and its expert; with kicks, actions are disturbed now and then."""
-    env, expert = build(case, policy="expert")
-    return (KickedActions(env), expert) if kicks else (env, expert)
+    env = _env(case)
+    # gymnasium types a wrapper's step more loosely than the environment's.
+    return cast(Env, KickedActions(env)) if kicks else env, make_expert(env)
 
 
 def robot_of(case: Case) -> RobotSpec:
-    env = make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
+    env = _env(case)
     try:
         return env.robot_spec
     finally:
         env.close()
 
 
-def checkpoint_sha256(policy: str) -> str | None:
-    """The checkpoint's identity, None for policies that have none. Also finds a missing checkpoint before any work."""
-    return None if policy in SCRIPTED else _load_once(policy).checkpoint_sha256
+def checkpoint_sha256(policy: str, *, imagine: bool = False) -> str | None:
+    """The checkpoint's identity, None for policies that have none. ValueError for a checkpoint that does not load.
 
-
-def require_imagining(policy: str) -> None:
-    """ValueError for a policy that has no world model to imagine with."""
-    if policy in SCRIPTED:
+    ValueError also when a policy that has no world model is asked to imagine.
+    """
+    if policy not in SCRIPTED:
+        return _load_once(policy, imagine).checkpoint_sha256
+    if imagine:
         raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
+    return None
 
 
 def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
@@ -61,7 +64,11 @@ def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodime
     return [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
 
 
-def _policy(name: str, env: Env) -> Policy:
+def _env(case: Case) -> TabletopEnv:
+    return make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
+
+
+def _policy(name: str, env: Env, imagine: bool) -> Policy:
     match name:
         case "expert":
             return make_expert(env)
@@ -70,12 +77,12 @@ def _policy(name: str, env: Env) -> Policy:
         case "zero":
             return ZeroPolicy(env.robot_spec)
         case _:
-            return _load_once(name)
+            return _load_once(name, imagine)
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str) -> Any:
-    # Here, because the scripted policies need none of the model libraries, which take seconds to import.
+def _load_once(name: str, imagine: bool) -> Any:
+    # Imported here, because the scripted policies need none of the model libraries, which take seconds.
     from wla.policy.wla_policy import load_policy
 
-    return load_policy(name)
+    return load_policy(name, imagination=imagine)

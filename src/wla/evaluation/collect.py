@@ -11,41 +11,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
-
-from wla.config import Config
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.recorder import DatasetRecorder
 from wla.envs.seeds import require_seeds
 from wla.evaluation.build import build_expert, make_cases, robot_of
+from wla.evaluation.configs import CollectConfig
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, append_result, read_results, write_results
 from wla.evaluation.workers import Job, Worker, run_jobs
 from wla.specs import RobotSpec
-
-
-class CollectConfig(Config):
-    """What to collect. episodes: tried per task and setting, with seeds from seed on.
-
-    kicks: disturb the motion now and then, so that the expert shows how to recover. actions: False leaves them out, for
-    video-only data.
-    """
-
-    env: str = "tabletop"
-    tasks: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ("clean",)
-    embodiment: str = "gantry"
-    episodes: int = Field(100, ge=1)
-    seed: int = 0
-    split: Literal["training", "validation"] = "training"
-    kicks: bool = True
-    actions: bool = True
-
-    @property
-    def seeds(self) -> range:
-        return range(self.seed, self.seed + self.episodes)
 
 
 def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[str]:
@@ -55,7 +30,7 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     ValueError for seeds outside the split's range, unknown names, or a folder with something else in it.
     """
     require_seeds(config.seeds, config.split)
-    cases = make_cases(config.env, config.tasks, config.settings, config.embodiment)
+    cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
     worker = Worker(partial(build_expert, kicks=config.kicks), "expert")
     robot_spec = robot_of(cases[0])
     return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions)

@@ -23,8 +23,8 @@ def _version(name: str) -> str:
 
 
 def _renderer() -> dict[str, str]:
-    # Only an environment that renders loads OpenGL, and only then a context is current in this thread.
-    if "OpenGL.GL" not in sys.modules:
+    # Only an environment that renders loads PyOpenGL, and its context stays current in this thread.
+    if "OpenGL" not in sys.modules:
         return {}
     from OpenGL import GL
 

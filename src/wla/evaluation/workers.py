@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ class Imagining:
         return self._policy.act(observation, state, imagine=True)
 
 
-def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Iterator[Episode]:
+def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
     """Run the jobs, in this process when workers is 1, else in that many new ones; yields episodes in order.
 
     jobs is read lazily, a few ahead of the episodes that were yielded. Closing the iterator or KeyboardInterrupt drops
@@ -106,7 +106,7 @@ def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Iterator[Epis
         yield from _spread(jobs, worker, workers)
 
 
-def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Iterator[Episode]:
+def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
     pending: deque[Future[Episode]] = deque()
     threads = max(1, torch.get_num_threads() // workers)
     # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
@@ -114,7 +114,7 @@ def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Iterator[Episo
     pool = ProcessPoolExecutor(workers, context, _start_worker, (worker, threads))
     try:
         for job in jobs:
-            pending.append(pool.submit(_run_in_worker, job))
+            pending.append(_submit(pool, job))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -131,13 +131,21 @@ def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Iterator[Episo
         pool.shutdown(cancel_futures=True)
 
 
+def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Episode]:
+    # Submitting may start a process, which inherits the blocked signal: Ctrl-C reaches every process of a terminal, but
+    # this one alone decides what happens then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_run_in_worker, job)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _worker: Worker | None = None
 
 
 def _start_worker(worker: Worker, threads: int) -> None:
     global _worker
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _worker = worker
 

@@ -1,0 +1,237 @@
+"""The command line: parsing only. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tyro
+from pydantic import BaseModel, Field, ValidationError
+from tyro.conf import Positional
+
+from wla.evaluation.configs import CollectConfig, EvalConfig
+
+HELP = """usage: wla COMMAND [options]
+
+World-language-action robot policies: collect, train, evaluate.
+
+A round on a laptop:
+
+  wla doctor                                               what this machine lacks
+  wla collect --tasks place --episodes 400 --out datasets/place
+  wla train recipes/nano_tabletop.py                       writes a checkpoint
+  wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
+
+Commands (`wla COMMAND --help` shows options and examples):
+
+{commands}
+
+A mistake prints one line and exits with 2; --traceback (or WLA_TRACEBACK=1) shows where it came from.
+"""
+
+
+class BadArguments(Exception):
+    """A value that parses but cannot be meant, as one line."""
+
+
+class OneLine(BaseModel):
+    """Arguments whose mistakes become `BadArguments`: of a ValueError the parser would print pydantic's whole text."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            item = error.errors()[0]
+            option = "--" + ".".join(map(str, item["loc"])).replace("_", "-")
+            raise BadArguments(f"{option}: {item['msg']} (got {item['input']!r})") from error
+
+
+class EvalArgs(OneLine, EvalConfig):
+    """Run a policy in closed loop and write success rates with their uncertainty.
+
+    OUT gets results.jsonl (a line per episode, as they finish), summary.json and report.html. The same command again
+    goes on where it stopped. Crashes are errors: no rate counts them, they are listed apart and the exit code is 1.
+
+    examples:
+      wla eval expert --tasks place stack --episodes 50 --out outputs/expert
+      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
+      wla eval my_run/checkpoint --tasks place --execute 4 --imagine --out outputs/imagined
+    """
+
+    policy: Positional[str]
+    """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
+    out: Path
+    """Folder of the results."""
+    workers: int = Field(1, ge=1)
+    """Processes."""
+
+
+class CollectArgs(OneLine, CollectConfig):
+    """Record the scripted expert as a LeRobot v3.0 dataset.
+
+    Only successes are kept. Ctrl-C keeps finished episodes, and the same command again goes on where it stopped.
+
+    examples:
+      wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
+      wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
+      wla collect --tasks push_back --embodiment scara --no-actions --no-kicks --out datasets/video
+    """
+
+    out: Path
+    """Folder of the dataset."""
+    workers: int = Field(1, ge=1)
+    """Processes."""
+
+
+class TrainArgs(BaseModel):
+    """Train what a recipe describes. Ctrl-C saves, and --resume goes on from there bit for bit.
+
+    examples:
+      wla train recipes/nano_tabletop.py
+      wla train recipes/nano_tabletop.py loop.batch_size=32 loop.optim.steps=200 --out outputs/short
+      wla train recipes/nano_tabletop.py --print-config
+      wla train recipes/nano_tabletop.py --resume
+    """
+
+    recipe: Positional[Path]
+    """A .py file with a function config() that returns what to train."""
+    overrides: Positional[tuple[str, ...]] = ()
+    """Changes to the recipe, as dotted.path=value."""
+    out: Path | None = None
+    """Folder of the run; outputs/NAME_OF_THE_RECIPE when left out."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    print_config: bool = False
+    """Print the configuration with the changes made, and train nothing."""
+
+
+class DoctorArgs(BaseModel):
+    """Say what this machine lacks and which command gets it. Exits with 1 when something is missing.
+
+    examples:
+      wla doctor
+      wla doctor --fix
+    """
+
+    fix: bool = False
+    """Also install the GL library, where that is allowed."""
+
+
+def evaluate(args: EvalArgs) -> int:
+    from wla.evaluation.benchmark import run_benchmark
+
+    try:
+        summary = run_benchmark(args, args.out, workers=args.workers)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
+    for case, rate in summary.cases:
+        print(f"{case.task} {case.setting} {case.embodiment}: {rate}")
+    print(f"all: {summary.total}")
+    return 1 if summary.total.errors else 0
+
+
+def collect(args: CollectArgs) -> int:
+    from wla.evaluation.collect import collect
+
+    try:
+        counts = collect(args, args.out, workers=args.workers)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
+    print(
+        f"{args.out}: {counts['success']} episodes kept, {counts['failure']} failures dropped, {counts['error']} errors"
+    )
+    return 1 if counts["error"] else 0
+
+
+def train(args: TrainArgs) -> int:
+    from wla.training.trainer import train
+
+    config = load_recipe(args.recipe).override(args.overrides)
+    if args.print_config:
+        print(config.model_dump_json(indent=2))
+        return 0
+    out = args.out or Path("outputs") / args.recipe.stem
+    print(f"checkpoint: {train(config.build(), config.loop, out, resume=args.resume)}")
+    return 0
+
+
+def load_recipe(path: Path) -> Any:
+    """What the file's config() returns. ValueError when the file is no recipe."""
+    if not path.is_file() or path.suffix != ".py":
+        raise ValueError(f"{path} is no recipe: a recipe is a .py file with a function config()")
+    names = runpy.run_path(str(path))
+    if "config" not in names:
+        raise ValueError(f"{path} has no function config(); see recipes/ for examples")
+    return names["config"]()
+
+
+def doctor(args: DoctorArgs) -> int:
+    from wla import doctor
+
+    return doctor.run(args.fix)
+
+
+class Command(NamedTuple):
+    """A subcommand: its arguments, whose docstring is its help, and what runs them and returns the exit code."""
+
+    arguments: type[BaseModel]
+    run: Callable[[Any], int]
+
+
+COMMANDS = {
+    "doctor": Command(DoctorArgs, doctor),
+    "collect": Command(CollectArgs, collect),
+    "train": Command(TrainArgs, train),
+    "eval": Command(EvalArgs, evaluate),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 2 for a mistake of the user, 130 for Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    trace = bool(os.environ.get("WLA_TRACEBACK")) or "--traceback" in words
+    words = [word for word in words if word != "--traceback"]
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt as stop:
+        _complain(f"interrupted: {stop}" if str(stop) else "interrupted", trace)
+        return 130
+    except (BadArguments, ValueError, OSError, ModuleNotFoundError) as error:
+        _complain(f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
+        return 2
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_help(), end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        from wla import __version__
+
+        print(__version__)
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)} (see wla --help)")
+    command = COMMANDS[name]
+    return command.run(tyro.cli(command.arguments, prog=f"wla {name}", args=rest))
+
+
+def _help() -> str:
+    lines = ((name, (command.arguments.__doc__ or "").partition("\n")[0]) for name, command in COMMANDS.items())
+    return HELP.format(commands="\n".join(f"  {name:<10}{line}" for name, line in lines))
+
+
+def _complain(line: str, trace: bool) -> None:
+    if trace:
+        traceback.print_exc()
+    print(f"wla: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""What to evaluate and what to collect.
+
+Apart from the code that they configure, because the command line shows them and must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from wla.config import Config
+from wla.envs.seeds import seed_range
+
+
+class EvalConfig(Config):
+    """What to evaluate."""
+
+    policy: str
+    """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
+    env: str = "tabletop"
+    """Environment."""
+    tasks: tuple[str, ...] = ()
+    """Tasks; none means all of the environment."""
+    setting: tuple[str, ...] = ("clean",)
+    """One or more of the environment's settings."""
+    embodiment: str = "gantry"
+    """Robot."""
+    episodes: int = Field(50, ge=1)
+    """Episodes per task and setting."""
+    seed: int | None = None
+    """First seed; None is the start of the split's range."""
+    split: Literal["evaluation", "validation"] = "evaluation"
+    """Which seeds are allowed: evaluation (100000 and up) or validation (10000-19999)."""
+    execute: int | None = Field(None, ge=1)
+    """Actions of each chunk that are run before the policy acts again; None runs all."""
+    imagine: bool = False
+    """Ask the policy for its imagined subgoals in the episodes that are recorded."""
+    max_videos: int = Field(6, ge=0)
+    """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
+
+    @property
+    def seeds(self) -> range:
+        start = seed_range(self.split).start if self.seed is None else self.seed
+        return range(start, start + self.episodes)
+
+
+class CollectConfig(Config):
+    """What to collect."""
+
+    env: str = "tabletop"
+    """Environment."""
+    tasks: tuple[str, ...] = ()
+    """Tasks; none means all of the environment."""
+    setting: tuple[str, ...] = ("clean",)
+    """One or more of the environment's settings."""
+    embodiment: str = "gantry"
+    """Robot."""
+    episodes: int = Field(100, ge=1)
+    """Episodes tried per task and setting; successes are kept."""
+    seed: int = 0
+    """First seed."""
+    split: Literal["training", "validation"] = "training"
+    """Which seeds are allowed: training (0-9999) or validation (10000-19999)."""
+    kicks: bool = True
+    """Disturb the motion now and then, so that the expert shows how to recover."""
+    actions: bool = True
+    """Record actions; without them the dataset is video only."""
+
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.episodes)
