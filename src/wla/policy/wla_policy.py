@@ -25,7 +25,7 @@ MAX_TEXT_TOKENS = 48
 def load_policy(name: str | Path, *, imagination: bool = False) -> WLAPolicy:
     """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
 
-    With imagination=False the World Expert and the codec are neither built nor read; `act(..., imagine=True)` then raises.
+    With imagination=False World Expert and codec are neither built nor read; `act(..., imagine=True)` then raises.
     """
     folder = locate(name)
     return WLAPolicy(load_checkpoint(folder, imagination=imagination), name=str(name), checkpoint_sha256=sha256(folder))

@@ -18,7 +18,7 @@ from wla.models.losses import next_token_loss
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
 from wla.policy.checkpoint import load_weights, replacing, save_weights
 from wla.training.scenes import SceneConfig, render_scenes
-from wla.training.trainer import LoopConfig
+from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import IGNORE
 
 CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
@@ -70,9 +70,7 @@ class BaseTask:
     def module(self) -> nn.Module:
         return self.backbone
 
-    def losses(
-        self, step: int, device: torch.device, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], list[str]]:
+    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         chosen = np.sort(rng.integers(len(self.scenes), size=self.config.loop.batch_size))
         rows = [self._sample(int(index), rng) for index in chosen]

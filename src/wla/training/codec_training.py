@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.policy.checkpoint import load_weights, replacing, save_weights
-from wla.training.trainer import LoopConfig
+from wla.training.trainer import LoopConfig, StepLosses
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
@@ -42,9 +42,7 @@ class CodecTask:
     def module(self) -> nn.Module:
         return self.codec
 
-    def losses(
-        self, step: int, device: torch.device, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], list[str]]:
+    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         chosen = torch.randint(int(self._ends[-1]), (self.config.loop.batch_size,), generator=generator).tolist()
         images = torch.from_numpy(np.stack([self._frame(index) for index in chosen])).to(device)
         target = self.codec.to_unit(images)

@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate, both functions of the step alone so that resuming needs no more than the step."""
+"""The optimiser and its learning rate; the rate is a function of the step alone, so resuming needs only the step."""
 
 from __future__ import annotations
 

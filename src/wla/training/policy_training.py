@@ -18,7 +18,7 @@ from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.specs import RobotSpec
 from wla.training.base_training import load_base
 from wla.training.codec_training import load_codec
-from wla.training.trainer import LoopConfig
+from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
 
 
@@ -75,9 +75,7 @@ class PolicyTask:
     def module(self) -> nn.Module:
         return self.model
 
-    def losses(
-        self, step: int, device: torch.device, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], list[str]]:
+    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
         losses = self.model(batch, generator)

@@ -1,7 +1,7 @@
 """The training loop. What is trained is a `Task`; the loop steps, logs, saves, resumes and stops cleanly.
 
-Every step is a function of (weights, optimiser, step number): batches and noise are drawn from generators seeded with the
-step. So resuming continues bit for bit.
+Every step is a function of (weights, optimiser, step number): batches and noise are drawn from generators seeded
+with the step. So resuming continues bit for bit.
 """
 
 from __future__ import annotations
@@ -38,16 +38,18 @@ class LoopConfig(Config):
     device: str | None = None
 
 
+StepLosses = tuple[dict[str, Tensor], list[str]]
+"""Loss terms of a step's batch ("loss" is minimised, the others are logged) and the ids of its samples."""
+
+
 class Task(Protocol):
     """Something to train: a module, its batches, its loss, and how to save it for use."""
 
     @property
     def module(self) -> nn.Module: ...
 
-    def losses(
-        self, step: int, device: torch.device, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], list[str]]:
-        """Loss terms of the step's batch ("loss" is minimised, the others are logged) and the ids of its samples."""
+    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        """Forward pass of one step; all randomness comes from the generator."""
         ...
 
     def save(self, folder: Path, step: int) -> None:
