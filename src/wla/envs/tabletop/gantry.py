@@ -20,9 +20,9 @@ OPEN_WIDTH = 0.08
 _HALF_OPEN = OPEN_WIDTH / 2
 _LOW = np.array([-0.22, -0.17, 0.018, -1.2])
 _HIGH = np.array([0.22, 0.17, 0.25, 1.2])
-_SWEEP = (0.25, 0.5, 0.75, 1.0, 1.0)
-"""The share of the commanded motion that the servos aim at, one entry for each part of a control step. The last part
-lets them arrive."""
+_SWEEP = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0, 1.0, 1.0)
+"""The share of the commanded motion that the servos aim at in each tenth of a control step: gently, so that nothing
+slips out of the fingers, and with time at the end to arrive."""
 
 
 class Gantry:
@@ -78,7 +78,7 @@ class Gantry:
         )
         yaw = '<position joint="yaw" kp="40" kv="0.5" forcerange="-5 5"/>'
         fingers = "".join(
-            f'<position joint="finger_{side}" kp="500" kv="10" forcerange="-12 12"/>' for side in ("left", "right")
+            f'<position joint="finger_{side}" kp="250" kv="8" forcerange="-12 12"/>' for side in ("left", "right")
         )
         return f"<actuator>{slides}{yaw}{fingers}</actuator>"
 

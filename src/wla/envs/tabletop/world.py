@@ -114,7 +114,8 @@ def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
     blocks = tuple(part.body for part in parts if isinstance(part, Block))
     return f"""<mujoco>
 <compiler angle="radian" autolimits="true"/>
-<option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+<option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="20"/>
+<default><geom solref="0.01 1" solimp="0.95 0.99 0.001"/></default>
 <size memory="2M"/>
 <visual>
   <global offwidth="{image_size}" offheight="{image_size}"/>
