@@ -31,6 +31,12 @@ class Advice:
     turn: float = 0.0
 
 
+def limited(move: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+    """`move` (3,) no faster than SPEED along the table, in its direction, and no faster than SPEED up or down."""
+    along = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
+    return np.array([*along, np.clip(move[2], -SPEED, SPEED)])
+
+
 class Arm(Protocol):
     """One embodiment. Stateless: everything that changes lives in the world's MuJoCo data.
 

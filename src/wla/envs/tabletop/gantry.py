@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice
+from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
 from wla.specs import ActionSpec
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 TURN = 0.25
 OPEN_WIDTH = 0.08
 _HALF_OPEN = OPEN_WIDTH / 2
-_LOW = np.array([-0.22, -0.17, 0.018, -1.2])
-_HIGH = np.array([0.22, 0.17, 0.25, 1.2])
-_SWEEP = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0, 1.0, 1.0)
+_LOW = np.array([-0.25, -0.19, 0.018, -1.2])
+_HIGH = np.array([0.25, 0.19, 0.25, 1.2])
+_SWEEP = (0.06, 0.18, 0.32, 0.46, 0.6, 0.74, 0.86, 0.95, 1.0, 1.0)
 """The share of the commanded motion that the servos aim at in each tenth of a control step: gently, so that nothing
 slips out of the fingers, and with time at the end to arrive."""
 
@@ -115,9 +115,9 @@ class Gantry:
         return world.data.qpos[:3].copy()
 
     def misalignment(self, world: World, yaw: float) -> float:
-        """Blocks look the same after a quarter turn, so the nearest one is taken."""
+        """Blocks look the same after a quarter turn; the tool always stays within an eighth of straight ahead."""
         quarter = np.pi / 2
-        return float((yaw - world.data.qpos[3] + quarter / 2) % quarter - quarter / 2)
+        return float((yaw + quarter / 2) % quarter - quarter / 2 - world.data.qpos[3])
 
     def holds(self, world: World, body: str) -> bool:
         """The fingers stand as far apart as a block is wide, and the block is between them."""
@@ -131,7 +131,5 @@ class Gantry:
         return bool(world.data.qpos[4] + world.data.qpos[5] > OPEN_WIDTH - 0.012)
 
     def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
-        """Straight towards the advised place, no faster than SPEED."""
-        move = advice.move * min(1.0, SPEED / max(float(np.linalg.norm(advice.move)), 1e-9))
         gripper = -1.0 if advice.grip == "let go" else 1.0
-        return np.array([*move, np.clip(advice.turn, -TURN, TURN), gripper], dtype=np.float32)
+        return np.array([*limited(advice.move), np.clip(advice.turn, -TURN, TURN), gripper], dtype=np.float32)

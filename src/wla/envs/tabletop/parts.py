@@ -89,7 +89,7 @@ class Block:
         half = BLOCK_HALF
         return (
             f'<body name="{self.body}"><freejoint/>'
-            f'<geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.9 0.005 0.0001"/></body>'
+            f'<geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.6 0.005 0.0001"/></body>'
         )
 
     def arrange(self, world: World, look: Look) -> None:
@@ -265,7 +265,7 @@ class Distractor:
         size, _ = DISTRACTOR_SHAPES[self.shape]
         return (
             f'<body name="{self.body}"><freejoint/>'
-            f'<geom type="{self.shape}" size="{size}" mass="0.05" friction="0.9 0.005 0.0001"/></body>'
+            f'<geom type="{self.shape}" size="{size}" mass="0.05" friction="0.6 0.005 0.0001"/></body>'
         )
 
     def arrange(self, world: World, look: Look) -> None:

@@ -68,15 +68,15 @@ def put(world: World, block: Block, goal: Vector, goal_name: str) -> Advice:
     return Advice(come_down(tool, target), "take", f"move to the {goal_name}")
 
 
-def leave(world: World, subtask: str, grip: Grip = "let go") -> Advice:
-    """Straight up, away from what has been done."""
-    return Advice(np.array([0.0, 0.0, TRAVEL - world.tool[2]]), grip, subtask)
+def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRAVEL) -> Advice:
+    """Straight up, away from what has been done, to `height` (metres)."""
+    return Advice(np.array([0.0, 0.0, height - world.tool[2]]), grip, subtask)
 
 
 def pick_and_put(world: World, block: Block, goal: Vector, goal_name: str, *, done: bool) -> Advice:
     """Bring a block to a place; `done` says that it lies there, free of the tool or about to be."""
     if done:
-        return leave(world, f"release the {block.name}")
+        return leave(world, f"release the {block.name}", height=goal[2] + 0.065)
     if world.arm.holds(world, block.body):
         return put(world, block, goal, goal_name)
     return pick(world, block)

@@ -127,7 +127,7 @@ def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
   <light name="lamp" type="directional" castshadow="false" specular="0 0 0"/>
   <camera name="front" xyaxes="{_facing(FRONT_CAMERA, FRONT_TARGET)}" fovy="{FRONT_FOV}"/>
   {arm.xml()}
-  <geom name="table" type="plane" size="2 2 0.1" friction="0.9 0.005 0.0001"/>
+  <geom name="table" type="plane" size="2 2 0.1" friction="0.6 0.005 0.0001"/>
   {"".join(part.xml() for part in parts)}
 </worldbody>
 {arm.extras_xml(blocks)}

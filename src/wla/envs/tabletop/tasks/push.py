@@ -98,11 +98,11 @@ class Push:
         contact = BLOCK_HALF + world.arm.girth
         low = 1.0 - ramp(tool[2], height + 0.006, height + 0.015)
         # Once the tool is up, anywhere well inside the zone will do.
-        if abs(goal - centre[0]) < (0.012 if low > 0.0 else 0.035):
+        if abs(goal - centre[0]) < (0.018 if low > 0.0 else 0.035):
             return leave(world, push, "tool")
         aligned = 1.0 - ramp(abs(centre[1] - tool[1]), 0.008, 0.016)
         if behind > contact - 0.006 and low * aligned > 0.0 and behind < contact + 0.06:
-            step = min(0.022, abs(goal - centre[0]) + max(0.0, behind - contact))
+            step = min(0.02, abs(goal - centre[0]) + max(0.0, behind - contact))
             move = np.array([way * step * low * aligned, centre[1] - tool[1], height - tool[2]])
             return Advice(move, "tool", push, turn)
         start = np.array([centre[0] - way * (contact + 0.022), centre[1], height])
