@@ -124,6 +124,7 @@ class DoctorArgs(BaseModel):
 
 def evaluate(args: EvalArgs) -> int:
     from wla.evaluation.benchmark import run_benchmark
+    from wla.evaluation.report import write_report
 
     try:
         summary = run_benchmark(args, args.out, workers=args.workers)
@@ -132,6 +133,7 @@ def evaluate(args: EvalArgs) -> int:
     for case, rate in summary.cases:
         print(f"{case.task} {case.setting} {case.embodiment}: {rate}")
     print(f"all: {summary.total}")
+    print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0
 
 

@@ -100,8 +100,8 @@ def test_videos_are_few_and_of_both_kinds(tmp_path):
 def test_imagined_subgoals_are_kept_beside_the_frames_that_came(tmp_path):
     go(tmp_path, range(1), worker=Worker(build, "walker", imagine=True), max_videos=3)
     folder, shown = read_episodes(tmp_path / "episodes")[0]
-    assert [(s.asked_at, s.due_at, s.real) for s in shown.subgoals] == [(0, 3, "real-0003.png"), (3, 6, None)]
-    assert (folder / "real-0003.png").exists()
+    assert [(s.asked_at, s.due_at, s.real) for s in shown.subgoals] == [(0, 3, "real-0003.jpg"), (3, 6, None)]
+    assert (folder / "real-0003.jpg").exists()
     assert (folder / shown.subgoals[1].imagined).exists()
 
 
