@@ -43,7 +43,7 @@ def test_osmesa_is_taken_without_egl_and_told_to_pyopengl(fresh: pytest.MonkeyPa
 
 
 def test_without_a_library_the_error_names_the_way_out(fresh: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeError, match="wla doctor --fix"):
+    with pytest.raises(OSError, match="wla doctor --fix"):
         runtime.prepare_gl(only())
 
 

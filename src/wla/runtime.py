@@ -25,7 +25,7 @@ def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
     Returns the value of ``MUJOCO_GL`` now in force ("" = MuJoCo's own choice). ``load`` opens a shared library by name
     and raises OSError when it cannot.
 
-    Raises RuntimeError when neither library loads, or when mujoco was imported too early to be told.
+    Raises OSError when neither library loads, RuntimeError when mujoco was imported too early to be told.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if not chosen and sys.platform == "linux":
@@ -86,6 +86,6 @@ def _first_that_loads(load: Callable[[str], object]) -> str:
         except OSError:
             continue
         return backend
-    raise RuntimeError(
+    raise OSError(
         f"MuJoCo needs {' or '.join(GL_LIBRARIES.values())} to render and neither loads: run `wla doctor --fix`"
     )

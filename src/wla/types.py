@@ -1,7 +1,8 @@
 """The vocabulary of the package. Read this first.
 
-Letters in shapes: B batch, H W image, S state dimensions, A action dimensions, n chunk length, T tokens, Q meta-queries,
-D width. Units and frames of states and actions are written down in a `wla.specs.RobotSpec`, never assumed.
+Letters in shapes: B batch, H W image, S state dimensions, A action dimensions, n chunk length, T tokens,
+Q meta-queries, D width. Units and frames of states and actions are written down in a `wla.specs.RobotSpec`, never
+assumed.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class ActionChunk:
     """What a policy answers: the next n actions and what they are for.
 
     actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers, in words
-    (empty when the policy says none). subgoal: uint8 (H, W, 3), the imagined primary image after the chunk, only when asked.
+    (empty when the policy says none). subgoal: uint8 (H, W, 3), the imagined primary image after the chunk, when asked.
+    execute: how many of the actions to run before acting again, as the policy advises (None: all).
     """
 
     actions: Float32[np.ndarray, "n A"]
     subtasks: tuple[str, ...] = ()
     subgoal: UInt8[np.ndarray, "H W 3"] | None = None
+    execute: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class PolicyState:
 class Batch:
     """One training batch, the only thing `data` and `models` share. Masks are True where a value counts.
 
-    tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the token
-    that should follow position t, IGNORE where no text is learned. Samples without actions have action_mask False
+    tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the
+    token that should follow position t, IGNORE where no text is learned. Samples without actions have action_mask False
     everywhere; without subtasks, labels IGNORE everywhere; without a later frame, subgoal_mask False.
     """
 
@@ -100,8 +103,9 @@ class Env(Protocol):
     """A gymnasium environment that says which robot it is.
 
     Observations are dicts ``{"images": {camera: uint8 (H, W, 3)}, "state": float32 (S,)}``, so that
-    ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool) there.
-    ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the step limit.
+    ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool)
+    there. ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
+    step limit.
     """
 
     @property
