@@ -22,6 +22,7 @@ def config() -> PolicyTraining:
         codec="outputs/nano_codec/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
+        execute=4,
         loop=LoopConfig(
             optim=OptimConfig(steps=6000, learning_rate=1e-3, final_learning_rate=2e-5, warmup=200, weight_decay=0.01),
             batch_size=64,

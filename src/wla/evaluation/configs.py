@@ -33,7 +33,7 @@ class EvalConfig(Config):
     split: Literal["evaluation", "validation"] = "evaluation"
     """Which seeds are allowed: evaluation (100000 and up) or validation (10000-19999)."""
     execute: int | None = Field(None, ge=1)
-    """Actions of each chunk that are run before the policy acts again; None runs all."""
+    """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
     imagine: bool = False
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
     max_videos: int = Field(6, ge=0)

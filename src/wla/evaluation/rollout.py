@@ -27,7 +27,7 @@ def rollout(
 ) -> EpisodeResult:
     """Run one episode from ``env.reset(seed=seed)`` until the environment ends it.
 
-    execute: how many actions of each chunk are run before the policy acts again; None runs whole chunks. case and
+    execute: how many actions of each chunk are run before the policy acts again; None leaves it to the chunk. case and
     policy_name only label the result.
 
     An exception inside the environment or the policy, or an action that does not fit the robot, makes the outcome
@@ -57,7 +57,7 @@ def rollout(
             words = ", then ".join(chunk.subtasks)
             if words and (not subtasks or subtasks[-1][1] != words):
                 subtasks.append((steps, words))
-            for offset, action in enumerate(chunk.actions[:execute]):
+            for offset, action in enumerate(chunk.actions[: execute or chunk.execute]):
                 for recorder in recorders:
                     recorder.step(observation, action, chunk, offset)
                 with _crashes():

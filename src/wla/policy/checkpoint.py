@@ -38,6 +38,8 @@ class CheckpointConfig(Config):
     model: WLAConfig
     prompt: PromptConfig
     trained_steps: int = 0
+    execute: int | None = None
+    """How many actions of a chunk to run before acting again; None runs all."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class WLAPolicy:
         self.checkpoint_sha256 = checkpoint_sha256
         self.robot_spec: RobotSpec = checkpoint.robot_spec
         self.model = checkpoint.model
+        self._execute = checkpoint.config.execute
         self._prompter = checkpoint.prompter
         self._state: MinMaxNormalizer = checkpoint.state_normalizer
         self._action: MinMaxNormalizer = checkpoint.action_normalizer
@@ -92,6 +93,7 @@ class WLAPolicy:
                 actions=self._in_limits(self._action.denormalize(actions[index])),
                 subtasks=subtasks,
                 subgoal=None if subgoals is None else subgoals[index],
+                execute=self._execute,
             )
             answers.append((chunk, replace(state, step=state.step + 1, subtasks=subtasks)))
         return answers

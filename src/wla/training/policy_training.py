@@ -31,6 +31,8 @@ class PolicyTraining(Config):
     datasets: tuple[DatasetConfig, ...]
     weights: LossWeights = LossWeights()
     empty_instructions: float = 0.05
+    execute: int | None = None
+    """Written into the checkpoint: how many actions of a chunk to run before acting again."""
     loop: LoopConfig
 
     def build(self) -> PolicyTask:
@@ -83,7 +85,9 @@ class PolicyTask:
         return {"loss": losses.total(self.config.weights), **terms}, batch.ids
 
     def save(self, folder: Path, step: int) -> None:
-        config = CheckpointConfig(model=self.model_config, prompt=self.prompt_config, trained_steps=step)
+        config = CheckpointConfig(
+            model=self.model_config, prompt=self.prompt_config, trained_steps=step, execute=self.config.execute
+        )
         tokenizer = self.prompter.tokenizer
         save_checkpoint(Checkpoint(config, self.model, self.statistics, self.robot_spec, tokenizer), folder)
 

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import WindowBatches
+from wla.data.normalize import MinMaxNormalizer
+from wla.data.prompts import Prompter
+from wla.types import IGNORE, Batch
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory) -> list[LeRobotDataset]:
+    root = tmp_path_factory.mktemp("data")
+    with_actions = tiny.write_dataset(root / "actions")
+    videos = tiny.write_dataset(root / "videos", with_actions=False)
+    return [LeRobotDataset(with_actions), LeRobotDataset(videos)]
+
+
+def loader(datasets, weights=None, **changes) -> WindowBatches:
+    statistics = tiny.statistics()
+    values = {
+        "datasets": datasets,
+        "weights": weights or [None] * len(datasets),
+        "prompter": Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1}),
+        "state": MinMaxNormalizer(statistics.state, dim=tiny.STATE, name="state"),
+        "action": MinMaxNormalizer(statistics.action, dim=tiny.ACTION, name="action"),
+        "action_dim": tiny.ACTION,
+        "cameras": tiny.CAMERAS,
+        "chunk": tiny.CHUNK,
+    }
+    return WindowBatches(**{**values, **changes})
+
+
+def draw(batches: WindowBatches, size: int = 64, seed: int = 0) -> Batch:
+    return batches.draw(size, np.random.default_rng(seed))
+
+
+def test_shapes_and_masks_at_episode_ends(datasets):
+    batch = draw(loader(datasets[:1]))
+    assert batch.images["front"].shape == (64, 32, 32, 3)
+    assert batch.images["wrist"].shape == (64, 16, 16, 3)
+    seen = set()
+    for index, name in enumerate(batch.ids):
+        frame = int(name.rsplit(" ", 1)[1])
+        left = 10 - frame
+        assert batch.action_mask[index, :, 0].tolist() == [step < left for step in range(tiny.CHUNK)]
+        assert bool(batch.subgoal_mask[index]) == (frame + tiny.CHUNK < 10)
+        seen.add(frame)
+    assert seen == set(range(10))
+
+
+def test_actions_and_states_are_the_dataset_s(datasets):
+    batch = draw(loader(datasets[:1]))
+    dataset = datasets[0]
+    starts = {episode.index: episode.start for episode in dataset.episodes}
+    for index, name in enumerate(batch.ids):
+        words = name.split()
+        frame = starts[int(words[-3])] + int(words[-1])
+        torch.testing.assert_close(batch.state[index], torch.from_numpy(dataset.state[frame]))
+        torch.testing.assert_close(batch.actions[index, 0], torch.from_numpy(dataset.actions[frame] * 10))
+        torch.testing.assert_close(batch.images["front"][index], torch.from_numpy(dataset.frames("front")[frame]))
+
+
+def test_a_batch_is_decided_by_its_generator(datasets):
+    batches = loader(datasets)
+    first, again, other = draw(batches), draw(batches), draw(batches, seed=1)
+    assert first.ids == again.ids
+    assert torch.equal(first.tokens, again.tokens)
+    assert first.ids != other.ids
+
+
+def test_mixtures_follow_their_weights_and_mask_missing_actions(datasets):
+    batch = draw(loader(datasets, weights=[1.0, 3.0]), size=400)
+    videos = torch.tensor(["videos" in name for name in batch.ids])
+    assert 0.65 < videos.float().mean() < 0.85
+    assert not batch.action_mask[videos].any()
+    assert batch.action_mask[~videos].any(dim=2).any(dim=1).all()
+    assert batch.subgoal_mask[videos].any()
+
+
+def test_instructions_are_emptied_as_often_as_asked(datasets):
+    batches = loader(datasets[:1], empty_instructions=0.5)
+    lengths = draw(batches, size=400).attention_mask.sum(1)
+    full = draw(loader(datasets[:1]), size=400).attention_mask.sum(1)
+    assert lengths.min() < full.min()
+    assert 0.35 < (lengths < full.min()).float().mean() < 0.65
+
+
+def test_subtask_windows_become_labels(datasets):
+    batches = loader(datasets[:1])
+    batch = draw(batches)
+    for index, name in enumerate(batch.ids):
+        frame = int(name.rsplit(" ", 1)[1])
+        answer = [token for token in batch.labels[index].tolist() if token != IGNORE][:-1]
+        spoken = batches.prompter.subtasks(answer)
+        last = min(frame + tiny.CHUNK, 9)
+        want = tuple(text for i, text in enumerate(tiny.SUBTASKS) if frame <= 5 * i + 4 and last >= 5 * i)
+        assert spoken == want

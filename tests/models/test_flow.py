@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data, toward_noise
+
+
+def test_paths_meet_their_ends_and_follow_their_velocity():
+    noise, data = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    for t, want in ((0.0, noise), (1.0, data)):
+        x, _ = toward_data(noise, data, torch.full((2,), t))
+        torch.testing.assert_close(x, want)
+    x, velocity = toward_data(noise, data, torch.tensor([0.25, 0.5]))
+    later, _ = toward_data(noise, data, torch.tensor([0.35, 0.6]))
+    torch.testing.assert_close(x + 0.1 * velocity, later)
+    x, velocity = toward_noise(data, noise, torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(x, torch.stack([data[0], noise[1]]))
+    torch.testing.assert_close(velocity, noise - data)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_euler_is_exact_on_straight_paths(steps):
+    noise, data = torch.randn(2, 3), torch.randn(2, 3)
+    torch.testing.assert_close(euler(lambda x, t: data - noise, noise, steps), data)
+
+
+def test_times_favour_noise():
+    times = sample_action_times(ActionTimeConfig(), 20_000, torch.Generator().manual_seed(0))
+    # 0.999 (1 - Beta(1.5, 1)) has mean 0.999 * 0.4.
+    assert times.min() >= 0
+    assert times.max() < 0.999
+    assert abs(times.mean() - 0.3996) < 0.01
+
+
+def test_other_time_distributions_are_refused():
+    with pytest.raises(ValueError, match="beta must be 1"):
+        sample_action_times(ActionTimeConfig(beta=2.0), 1, None)

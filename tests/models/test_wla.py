@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import ACTION, CAMERAS, CHUNK, INSTRUCTIONS, PROMPT, STATE, SUBTASKS, model_config, prompter
+
+from wla.data.prompts import left_pad
+from wla.models.wla import WLA
+from wla.types import IGNORE, Batch
+
+
+@pytest.fixture
+def model() -> WLA:
+    torch.manual_seed(0)
+    return WLA(model_config())
+
+
+def make_batch(model: WLA, *, actions: list[bool], subtasks: list[bool], subgoal: list[bool]) -> Batch:
+    size = len(actions)
+    words = prompter(model)
+    rows = [
+        words.sample(INSTRUCTIONS[i % 2], torch.zeros(STATE).numpy(), SUBTASKS if has else None)
+        for i, has in enumerate(subtasks)
+    ]
+    tokens, mask = left_pad([row[0] for row in rows], words.pad)
+    labels, _ = left_pad([row[1] for row in rows], IGNORE)
+    generator = torch.Generator().manual_seed(3)
+    images = {
+        name: torch.randint(0, 256, (size, side, side, 3), dtype=torch.uint8, generator=generator)
+        for name, side in CAMERAS.items()
+    }
+    return Batch(
+        tokens=tokens,
+        attention_mask=mask,
+        labels=labels,
+        images=images,
+        state=torch.zeros(size, STATE),
+        actions=torch.randn(size, CHUNK, ACTION, generator=generator),
+        action_mask=torch.tensor(actions)[:, None, None].expand(size, CHUNK, ACTION),
+        subgoal=images["front"].flip(1),
+        subgoal_mask=torch.tensor(subgoal),
+        ids=[f"sample {i}" for i in range(size)],
+    )
+
+
+def gradients(model: WLA, part: str) -> float:
+    return sum(float(p.grad.abs().sum()) for name, p in model.named_parameters() if p.grad is not None and part in name)
+
+
+def test_a_mixed_batch_gives_three_losses_that_repeat_exactly(model):
+    batch = make_batch(model, actions=[True, False, True], subtasks=[False, True, True], subgoal=[True, True, False])
+    losses = [model(batch, torch.Generator().manual_seed(7)) for _ in range(2)]
+    for name in ("action", "world", "language"):
+        first, second = (float(getattr(loss, name).detach()) for loss in losses)
+        assert first > 0
+        assert first == second
+
+
+@pytest.mark.parametrize(("missing", "part"), [("actions", "action_expert"), ("subgoal", "world_expert")])
+def test_what_a_batch_lacks_gives_no_loss_and_no_gradient(model, missing, part):
+    has = {"actions": [True, True], "subtasks": [True, True], "subgoal": [True, True]} | {missing: [False, False]}
+    losses = model(make_batch(model, **has))
+    name = {"actions": "action", "subgoal": "world", "subtasks": "language"}[missing]
+    assert float(getattr(losses, name)) == 0
+    (losses.action + losses.world + losses.language).backward()
+    assert gradients(model, part) == 0
+    assert gradients(model, "backbone") > 0
+
+
+def test_every_trained_part_learns_from_a_full_batch_and_the_codec_stays(model):
+    losses = model(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2))
+    (losses.action + losses.world + losses.language).backward()
+    silent = {name for name, p in model.named_parameters() if p.grad is None and not name.startswith("codec.")}
+    assert not silent
+    assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("codec."))
+
+
+def test_masked_action_entries_do_not_count(model):
+    batch = make_batch(model, actions=[True, True], subtasks=[True, True], subgoal=[False, False])
+    batch.action_mask = batch.action_mask.clone()
+    batch.action_mask[:, 2:] = False
+    want = model(batch, torch.Generator().manual_seed(1)).action
+    batch.actions = batch.actions.clone()
+    batch.actions[:, 2:] = 0.5
+    changed = model(batch, torch.Generator().manual_seed(1)).action
+    # What stands in a masked entry reaches the loss only through attention between the noisy actions.
+    assert want.isfinite()
+    assert changed.isfinite()
+    batch.action_mask = torch.zeros_like(batch.action_mask)
+    assert float(model(batch).action) == 0
+
+
+def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
+    model.eval()
+    words = prompter(model)
+    batch = make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2)
+    rows = [words.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
+    tokens, mask = left_pad(rows, words.pad)
+    with torch.no_grad():
+        context, texts = model.decode_text(model.read(tokens, mask, batch.images), words.stop, 6)
+        queries = model.read_queries(context, words.newline)
+        for index, row in enumerate(rows):
+            whole = torch.tensor([[*row, *texts[index], *words.suffix()]])
+            images = {name: image[index : index + 1] for name, image in batch.images.items()}
+            read = model.backbone.read(whole, torch.ones_like(whole, dtype=torch.bool), images)
+            for layer, want in zip(queries, read.layers[-len(queries) :], strict=True):
+                torch.testing.assert_close(layer[index], want[0, -PROMPT.queries :], atol=1e-5, rtol=1e-4)
+            greedy = model.backbone.logits(read.last[0, len(row) - 1 : len(row) - 1 + len(texts[index])]).argmax(-1)
+            assert greedy.tolist() == texts[index]
+
+
+def test_without_imagination_the_world_is_not_built():
+    model = WLA(model_config(), imagination=False)
+    assert not [name for name in model.state_dict() if name.startswith(("world_expert", "codec"))]
+    losses = model(make_batch(model, actions=[True], subtasks=[True], subgoal=[True]))
+    assert float(losses.world) == 0

@@ -1,0 +1,123 @@
+"""A model small enough for tests, with everything that a checkpoint holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wla.data.lerobot_writer import DatasetWriter
+from wla.data.normalize import Statistics, VectorStatistics
+from wla.data.prompts import PromptConfig, Prompter
+from wla.data.tokenizer import special_words, train_tokenizer
+from wla.models.action_expert import ActionExpertConfig
+from wla.models.connector import ConnectorConfig
+from wla.models.image_codec import ImageCodecConfig
+from wla.models.nano_backbone import NanoBackboneConfig
+from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
+from wla.models.world_expert import WorldExpertConfig
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig
+from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.types import Observation
+
+PROMPT = PromptConfig(queries=3, locations=8)
+CAMERAS = {"front": 32, "wrist": 16}
+CHUNK, STATE, ACTION = 4, 3, 2
+SUBTASKS = ("reach the red block", "grasp the red block")
+INSTRUCTIONS = ("put the red block in the bowl", "press the button")
+WORDS = special_words(PROMPT.queries, PROMPT.locations)
+
+
+def model_config() -> WLAConfig:
+    begin = WORDS.index("<|begin_of_img|>")
+    codec = ImageCodecConfig(latent_channels=4, channels=(8, 8, 8), layers=(0, 1, 1))
+    return WLAConfig(
+        backbone=NanoBackboneConfig(
+            vocabulary=400,
+            image_token=WORDS.index("<|image_pad|>"),
+            cameras=CAMERAS,
+            width=32,
+            layers=2,
+            heads=2,
+            mlp=48,
+            stem_channels=(4, 8, 8),
+        ),
+        queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + 2, count=PROMPT.queries),
+        action_expert=ActionExpertConfig(
+            state_dim=STATE, action_dim=ACTION, chunk=CHUNK, width=16, heads=2, layers=2, repeats=2, steps=3
+        ),
+        world_expert=WorldExpertConfig(
+            latent_channels=4,
+            latent_size=8,
+            layers=2,
+            heads=2,
+            head_width=8,
+            cross_heads=2,
+            connector=ConnectorConfig(mlp=32, head_width=16, out=24),
+            steps=2,
+        ),
+        codec=codec,
+    )
+
+
+def tokenizer():
+    return train_tokenizer([*INSTRUCTIONS, *SUBTASKS], queries=PROMPT.queries, locations=PROMPT.locations, size=400)
+
+
+def prompter(model: WLA) -> Prompter:
+    return Prompter(PROMPT, tokenizer(), model.backbone.image_tokens)
+
+
+def robot_spec() -> RobotSpec:
+    return RobotSpec(
+        embodiment="toy",
+        action=ActionSpec(
+            names=("dx", "grip"),
+            units=("m/step", "1"),
+            kinds=("delta", "absolute"),
+            low=(-0.1, -1.0),
+            high=(0.1, 1.0),
+            frame="world",
+            gripper="-1 open .. 1 closed",
+            rate_hz=10.0,
+        ),
+        observation=ObservationSpec(
+            cameras={"front": (32, 32), "wrist": (32, 32)},
+            state_names=("x", "y", "width"),
+            state_units=("m", "m", "m"),
+            state_frame="world",
+        ),
+    )
+
+
+def statistics() -> Statistics:
+    def of(low: float, high: float, dim: int) -> VectorStatistics:
+        return VectorStatistics(min=(low,) * dim, max=(high,) * dim, mean=(0.0,) * dim, std=(1.0,) * dim, count=10)
+
+    return Statistics(state=of(-1.0, 1.0, STATE), action=of(-0.1, 0.1, ACTION))
+
+
+def checkpoint(seed: int = 0) -> Checkpoint:
+    torch.manual_seed(seed)
+    config = CheckpointConfig(model=model_config(), prompt=PROMPT)
+    return Checkpoint(config, WLA(config.model).eval(), statistics(), robot_spec(), tokenizer())
+
+
+def observation(seed: int = 0) -> Observation:
+    rng = np.random.default_rng(seed)
+    images = {name: rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for name in CAMERAS}
+    return Observation(images=images, state=rng.uniform(-1, 1, STATE).astype(np.float32))
+
+
+def write_dataset(root: Path, *, episodes: int = 2, length: int = 10, with_actions: bool = True) -> Path:
+    """Episodes of random pictures; the first half of each is the first subtask."""
+    rng = np.random.default_rng(0)
+    with DatasetWriter(root, robot_spec(), with_actions=with_actions) as writer:
+        for episode in range(episodes):
+            for step in range(length):
+                seen = observation(100 * episode + step)
+                action = rng.uniform(-0.1, 0.1, ACTION).astype(np.float32) if with_actions else None
+                writer.add_frame(seen.images, seen.state, action, SUBTASKS[2 * step // length])
+            writer.end_episode(INSTRUCTIONS[episode % 2], keep=True, seed=episode)
+    return root
