@@ -1,4 +1,4 @@
-"""LeRobot itself reads what we write, and we read what it writes. Runs where `lerobot` is installed (not a dependency)."""
+"""LeRobot reads what we write, and we what it writes. Runs where `lerobot` is installed; it is no dependency."""
 
 from __future__ import annotations
 

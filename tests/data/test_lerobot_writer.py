@@ -109,36 +109,43 @@ def test_resume_without_new_episodes_changes_nothing(tmp_path):
 
 
 def test_ctrl_c_keeps_finished_episodes(tmp_path):
-    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "d", robot(), shard_frames=1000) as writer:
-        add_episode(writer, 0)
-        add_episode(writer, 1)
-        add_frames(writer, 2, 5)
-        raise KeyboardInterrupt
+    def collect() -> None:
+        with DatasetWriter(tmp_path / "d", robot(), shard_frames=1000) as writer:
+            add_episode(writer, 0)
+            add_episode(writer, 1)
+            add_frames(writer, 2, 5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect()
     check_episodes(tmp_path / "d", (0, 1))
 
 
-def test_interrupt_at_every_rename_loses_and_doubles_nothing(tmp_path, monkeypatch):
-    replace = os.replace
-    for number in range(7):
-        for after in (False, True):
-            root, renames = tmp_path / f"{number}{after}", []
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", range(7))
+def test_interrupt_at_a_rename_loses_and_doubles_nothing(tmp_path, monkeypatch, number, after):
+    replace, renames = os.replace, []
 
-            def interrupted(source, target, number=number, after=after, renames=renames):
-                renames.append(target)
-                hit = len(renames) == number + 8  # the first shard takes seven renames
-                if hit and not after:
-                    raise KeyboardInterrupt
-                replace(source, target)
-                if hit:
-                    raise KeyboardInterrupt
+    def interrupted(source, target):
+        renames.append(target)
+        hit = len(renames) == 7 + number + 1  # the first shard takes seven renames
+        if hit and not after:
+            raise KeyboardInterrupt
+        replace(source, target)
+        if hit:
+            raise KeyboardInterrupt
 
-            monkeypatch.setattr(lerobot_shards.os, "replace", interrupted)
-            with pytest.raises(KeyboardInterrupt), DatasetWriter(root, robot(), shard_frames=10) as writer:
-                add_episode(writer, 0)
-                assert len(renames) == 7
-                add_episode(writer, 1)
-            check_episodes(root, (0, 1))
-            assert not list(root.glob(".staging*"))
+    def collect() -> None:
+        with DatasetWriter(tmp_path / "d", robot(), shard_frames=10) as writer:
+            add_episode(writer, 0)
+            assert len(renames) == 7
+            add_episode(writer, 1)
+
+    monkeypatch.setattr(lerobot_shards.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect()
+    check_episodes(tmp_path / "d", (0, 1))
+    assert not list((tmp_path / "d").glob(".staging*"))
 
 
 def test_killed_between_renames_the_dataset_is_the_last_finished_shard(tmp_path, monkeypatch):

@@ -16,39 +16,41 @@ class Window:
     """Frame indices of samples; every index lies inside its episode, masks are True where it is not a stand-in.
 
     history: t - h, or the episode's first frame before that exists. chunk: t .. t + n - 1, the last frame repeated past
-    the end. subgoal: t + n, or the last frame. Leading dimensions are those of the t that was asked for.
+    the end. subgoal: t + n, or the last frame.
     """
 
-    history: Int64[np.ndarray, "*B"]
-    history_mask: Bool[np.ndarray, "*B"]
-    chunk: Int64[np.ndarray, "*B n"]
-    chunk_mask: Bool[np.ndarray, "*B n"]
-    subgoal: Int64[np.ndarray, "*B"]
-    subgoal_mask: Bool[np.ndarray, "*B"]
+    history: Int64[np.ndarray, " B"]
+    history_mask: Bool[np.ndarray, " B"]
+    chunk: Int64[np.ndarray, "B n"]
+    chunk_mask: Bool[np.ndarray, "B n"]
+    subgoal: Int64[np.ndarray, " B"]
+    subgoal_mask: Bool[np.ndarray, " B"]
 
 
 def window(
-    index: Int64[np.ndarray, "*B"] | int,
-    episode_start: Int64[np.ndarray, "*B"] | int,
-    episode_end: Int64[np.ndarray, "*B"] | int,
+    index: Int64[np.ndarray, " B"],
+    episode_start: Int64[np.ndarray, " B"] | int,
+    episode_end: Int64[np.ndarray, " B"] | int,
     chunk: int,
     history: int,
 ) -> Window:
-    """The window of frame t = `index` in the episode start <= t < end; arrays give many at once.
+    """The windows of the frames t = `index`, each in its episode start <= t < end.
 
     chunk is n >= 1 and history is h >= 0, in frames. ValueError when they are not, or when t is outside its episode.
     """
     if chunk < 1 or history < 0:
         raise ValueError(f"chunk must be at least 1 and history at least 0 frames, they are {chunk} and {history}")
     t, start, end = np.broadcast_arrays(*(np.asarray(v, np.int64) for v in (index, episode_start, episode_end)))
-    if not ((start <= t) & (t < end)).all():
-        raise ValueError(f"frame {index} is outside of its episode, {episode_start} <= frame < {episode_end}")
-    steps = t[..., None] + np.arange(chunk)
+    outside = np.flatnonzero((t < start) | (t >= end))
+    if outside.size:
+        i = outside[0]
+        raise ValueError(f"frame {t[i]} is outside of its episode, {start[i]} <= frame < {end[i]}")
+    steps = t[:, None] + np.arange(chunk)
     return Window(
         history=np.maximum(t - history, start),
         history_mask=t - history >= start,
-        chunk=np.minimum(steps, end[..., None] - 1),
-        chunk_mask=steps < end[..., None],
+        chunk=np.minimum(steps, end[:, None] - 1),
+        chunk_mask=steps < end[:, None],
         subgoal=np.minimum(t + chunk, end - 1),
         subgoal_mask=t + chunk < end,
     )
