@@ -9,10 +9,11 @@ import gymnasium
 from wla.envs.tabletop.env import TabletopEnv
 from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.gantry import Gantry
+from wla.envs.tabletop.scara import Scara
 from wla.envs.tabletop.tasks import TASKS
 from wla.types import Env, Policy
 
-_TABLETOP_ARMS = {arm.embodiment: arm for arm in (Gantry,)}
+_TABLETOP_ARMS = {arm.embodiment: arm for arm in (Gantry, Scara)}
 _SETTINGS = ("clean", "randomized")
 _NAMES = ("tabletop",)
 

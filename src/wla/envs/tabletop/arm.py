@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -35,6 +37,22 @@ def limited(move: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
     """`move` (3,) no faster than SPEED along the table, in its direction, and no faster than SPEED up or down."""
     along = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
     return np.array([*along, np.clip(move[2], -SPEED, SPEED)])
+
+
+_SWEEP = (0.06, 0.18, 0.32, 0.46, 0.6, 0.74, 0.86, 0.95, 1.0, 1.0)
+"""The share of the commanded motion that the servos aim at in each tenth of a control step: gently, so that nothing
+slips out of the fingers, and with time at the end to arrive."""
+
+
+def follow(world: World, start: Float64[np.ndarray, " J"], goal: Float64[np.ndarray, " J"]) -> Iterator[None]:
+    """Run one control step that takes the first joints from `start` to `goal`, stopping ten times to let things happen.
+
+    Starting from the measured pose means that nothing winds up when the tool is blocked.
+    """
+    for share in _SWEEP:
+        world.data.ctrl[: len(goal)] = start + share * (goal - start)
+        mujoco.mj_step(world.model, world.data, world.substeps // len(_SWEEP))
+        yield
 
 
 class Arm(Protocol):

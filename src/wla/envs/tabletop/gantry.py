@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, limited
+from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, follow, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
 from wla.specs import ActionSpec
 
@@ -20,9 +19,6 @@ OPEN_WIDTH = 0.08
 _HALF_OPEN = OPEN_WIDTH / 2
 _LOW = np.array([-0.25, -0.19, 0.018, -1.2])
 _HIGH = np.array([0.25, 0.19, 0.25, 1.2])
-_SWEEP = (0.06, 0.18, 0.32, 0.46, 0.6, 0.74, 0.86, 0.95, 1.0, 1.0)
-"""The share of the commanded motion that the servos aim at in each tenth of a control step: gently, so that nothing
-slips out of the fingers, and with time at the end to arrive."""
 
 
 class Gantry:
@@ -50,18 +46,19 @@ class Gantry:
     def xml(self) -> str:
         """A chain of slides and one hinge; the tool point is the origin of the palm body."""
         finger = (
-            '<body name="finger_{name}"><joint name="finger_{name}" type="slide" axis="{side} 0 0" range="0 0.041"/>'
+            '<body name="finger_{name}" gravcomp="1">'
+            '<joint name="finger_{name}" type="slide" axis="{side} 0 0" range="0 0.041"/>'
             '<geom type="box" size="0.006 0.011 0.029" pos="{centre} 0 0.017" mass="0.05" friction="2 0.01 0.0001" '
             'rgba="0.95 0.5 0.1 1"/></body>'
         )
         hidden = '<geom type="sphere" size="0.005" mass="0.2" contype="0" conaffinity="0" rgba="0 0 0 0"/>'
         return (
-            f'<body name="rail_x"><joint name="x" type="slide" axis="1 0 0"/>{hidden}'
-            f'<body name="rail_y"><joint name="y" type="slide" axis="0 1 0"/>{hidden}'
-            f'<body name="rail_z"><joint name="z" type="slide" axis="0 0 1"/>{hidden}'
+            f'<body name="rail_x" gravcomp="1"><joint name="x" type="slide" axis="1 0 0"/>{hidden}'
+            f'<body name="rail_y" gravcomp="1"><joint name="y" type="slide" axis="0 1 0"/>{hidden}'
+            f'<body name="rail_z" gravcomp="1"><joint name="z" type="slide" axis="0 0 1"/>{hidden}'
             '<geom type="cylinder" size="0.008 0.15" pos="0 0 0.21" mass="0.1" contype="0" conaffinity="0" '
             'rgba="0.25 0.25 0.28 1"/>'
-            '<body name="palm"><joint name="yaw" type="hinge" axis="0 0 1" armature="0.001"/>'
+            '<body name="palm" gravcomp="1"><joint name="yaw" type="hinge" axis="0 0 1" armature="0.001"/>'
             '<geom type="box" size="0.05 0.013 0.009" pos="0 0 0.054" mass="0.1" rgba="0.25 0.25 0.28 1"/>'
             '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.966 0.259" fovy="80"/>'
             + finger.format(name="left", side=-1, centre=-0.006)
@@ -100,12 +97,10 @@ class Gantry:
     def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
         data = world.data
         start = data.qpos[:4].copy()
-        # Aiming from the measured pose means that nothing winds up when the tool is blocked.
         goal = np.clip(start + action[:4], _LOW, _HIGH)
         data.ctrl[4:6] = _HALF_OPEN * 0.5 * (1.0 - action[4])
-        for share in _SWEEP:
-            data.ctrl[:4] = start + share * (goal - start)
-            mujoco.mj_step(world.model, data, world.substeps // len(_SWEEP))
+        for _ in follow(world, start, goal):
+            pass
 
     def state(self, world: World) -> Float32[np.ndarray, " S"]:
         joints = world.data.qpos

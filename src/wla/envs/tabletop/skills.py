@@ -15,9 +15,9 @@ from wla.envs.tabletop.parts import Block
 from wla.envs.tabletop.world import World
 
 TRAVEL = 0.085
-"""Height (metres) of the tool point on the way: what is held clears the blocks and the bowl."""
+"""Height (metres) of what is held on the way: it clears the blocks and the bowl."""
 _CLEAR = 0.065
-"""Height of the tool point from which it may move sideways freely."""
+"""Height from which the tool may move sideways freely."""
 
 Vector = Float64[np.ndarray, "3"]
 
@@ -32,16 +32,17 @@ def above(point: Vector, height: float) -> Vector:
     return point + np.array([0.0, 0.0, height])
 
 
-def come_down(tool: Vector, target: Vector, *, slack: float = 0.0) -> Vector:
+def come_down(world: World, target: Vector, *, slack: float = 0.0) -> Vector:
     """The move (3,) to `target` from above: high while far to the side, down a funnel when over it.
 
     slack: metres by which anything else is still off (an angle, an open gripper), counted as distance to the side.
     """
+    tool, lift = world.tool, world.arm.grasp_height
     aside = target[:2] - tool[:2]
     distance = float(np.hypot(*aside)) + slack
-    height = target[2] + (max(TRAVEL, target[2]) - target[2]) * ramp(distance, 0.008, 0.030)
+    height = target[2] + (max(TRAVEL + lift, target[2]) - target[2]) * ramp(distance, 0.008, 0.030)
     # Low among other things, rise first.
-    free = max(ramp(tool[2], _CLEAR - 0.025, _CLEAR), 1.0 - ramp(distance, 0.020, 0.035))
+    free = max(ramp(tool[2] - lift, _CLEAR - 0.025, _CLEAR), 1.0 - ramp(distance, 0.020, 0.035))
     return np.array([*(aside * free), height - tool[2]])
 
 
@@ -50,13 +51,12 @@ def pick(world: World, block: Block) -> Advice:
     arm, tool = world.arm, world.tool
     target = above(world.position(block.body), arm.grasp_height)
     turn = arm.misalignment(world, world.yaw(block.body))
-    away = np.abs(target - tool)
-    if max(away[0], away[1]) < 0.008 and away[2] < 0.008 and abs(turn) < 0.12:
-        return Advice(np.zeros(3), "take", f"grasp the {block.name}", 0.0)
+    if np.abs(target - tool).max() < 0.008 and abs(turn) < 0.12:
+        return Advice(target - tool, "take", f"grasp the {block.name}")
     slack = 0.04 * abs(turn)
     if not arm.ready(world):
         slack += 0.03
-    return Advice(come_down(tool, target, slack=slack), "let go", f"reach the {block.name}", turn)
+    return Advice(come_down(world, target, slack=slack), "let go", f"reach the {block.name}", turn)
 
 
 def put(world: World, block: Block, goal: Vector, goal_name: str) -> Advice:
@@ -65,7 +65,7 @@ def put(world: World, block: Block, goal: Vector, goal_name: str) -> Advice:
     target = above(goal, world.arm.grasp_height)
     if np.hypot(*(target - tool)[:2]) < 0.012 and tool[2] < target[2] + 0.008:
         return Advice(np.zeros(3), "let go", f"release the {block.name}")
-    return Advice(come_down(tool, target), "take", f"move to the {goal_name}")
+    return Advice(come_down(world, target), "take", f"move to the {goal_name}")
 
 
 def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRAVEL) -> Advice:

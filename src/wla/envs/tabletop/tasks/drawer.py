@@ -10,7 +10,7 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT, Block, Drawer, Part
+from wla.envs.tabletop.parts import DRAWER_GAP, DRAWER_TRAVEL, Block, Drawer, Part
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import come_down, leave
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
@@ -76,8 +76,8 @@ class OpenDrawer:
         if world.slide(Drawer.joint) > 0.9 * DRAWER_TRAVEL:
             return leave(world, pull, "tool")
         turn = world.arm.misalignment(world, 0.0)
-        gap = np.array([handle[0], handle[1] + 0.005 + DRAWER_GAP / 2, HANDLE_HEIGHT])
+        gap = np.array([handle[0], handle[1] + 0.005 + DRAWER_GAP / 2, world.arm.tip + 0.016])
         away = gap - tool
         if abs(away[0]) < 0.03 and abs(away[1]) < DRAWER_GAP / 2 and abs(away[2]) < 0.012:
             return Advice(np.array([away[0], -0.022, away[2]]), "tool", pull, turn)
-        return Advice(come_down(tool, gap, slack=0.04 * abs(turn)), "tool", reach, turn)
+        return Advice(come_down(world, gap, slack=0.04 * abs(turn)), "tool", reach, turn)

@@ -70,6 +70,6 @@ class Press:
     def advise(self, world: World) -> Advice:
         centre = world.position(Button.body)
         pressed = BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip
-        move = come_down(world.tool, np.array([centre[0], centre[1], pressed]))
+        move = come_down(world, np.array([centre[0], centre[1], pressed]))
         over = np.hypot(*(centre - world.tool)[:2]) < 0.02
         return Advice(move, "tool", "press the button" if over else "reach the button")

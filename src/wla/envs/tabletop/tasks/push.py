@@ -93,7 +93,7 @@ class Push:
         turn = world.arm.misalignment(world, 0.0)
         way = float(np.sign(goal - centre[0]))
         push = f"push the {block.name} to the {self.side} zone"
-        height = max(BLOCK_HALF, world.arm.tip + 0.006)
+        height = world.arm.tip + 0.008
         behind = (centre[0] - tool[0]) * way
         contact = BLOCK_HALF + world.arm.girth
         low = 1.0 - ramp(tool[2], height + 0.006, height + 0.015)
@@ -106,4 +106,4 @@ class Push:
             move = np.array([way * step * low * aligned, centre[1] - tool[1], height - tool[2]])
             return Advice(move, "tool", push, turn)
         start = np.array([centre[0] - way * (contact + 0.022), centre[1], height])
-        return Advice(come_down(tool, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)
+        return Advice(come_down(world, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)

@@ -1,0 +1,163 @@
+"""The scara: two revolute joints, a quill that goes up and down, and a suction cup. Acts in joint space."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import mujoco
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, follow, limited
+from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.specs import ActionSpec
+
+if TYPE_CHECKING:
+    from wla.envs.tabletop.world import World
+
+TURN = 0.1
+_BASE = np.array([0.0, 0.30])
+_LINK = 0.32
+_DECK = 0.27  # height of the links: the front camera sees the table below them
+_LOW = np.array([-2.2, 0.3, 0.004])
+_HIGH = np.array([1.2, 2.75, 0.25])
+_CUP = 0.012
+_PRESS = 0.002  # how deep the cup pushes into what it is to hold
+
+
+class Scara:
+    """Addresses: the arm comes first in the model, so its joints are qpos[0:3] and its actuators ctrl[0:3]."""
+
+    embodiment: ClassVar[str] = "scara"
+    action_spec: ClassVar[ActionSpec] = ActionSpec(
+        names=("dshoulder", "delbow", "dz", "suction"),
+        units=("rad", "rad", "m", "1"),
+        kinds=("delta", "delta", "delta", "absolute"),
+        low=(-TURN, -TURN, -SPEED, -1.0),
+        high=(TURN, TURN, SPEED, 1.0),
+        frame="joint",
+        gripper="-1 suction off .. 1 on, on when above 0",
+        rate_hz=RATE_HZ,
+    )
+    state_names: ClassVar[tuple[str, ...]] = ("shoulder", "elbow", "z", "holding")
+    state_units: ClassVar[tuple[str, ...]] = ("rad", "rad", "m", "1")
+    state_frame: ClassVar[Literal["world", "tool", "joint"]] = "joint"
+    tip: ClassVar[float] = 0.0
+    girth: ClassVar[float] = _CUP
+    grasp_height: ClassVar[float] = BLOCK_HALF - _PRESS
+    bodies: ClassVar[tuple[str, ...]] = ("cup",)
+
+    def xml(self) -> str:
+        """The base is behind the table; at zero both links point to the front camera. The cup's origin is its rim."""
+        blue, pale = "0.20 0.35 0.55 1", "0.85 0.88 0.90 1"
+        ghost = 'contype="0" conaffinity="0"'
+        link = (
+            f'<geom type="capsule" fromto="0 0 0 0 {-_LINK} 0" size="0.018" mass="0.3" {ghost} rgba="{blue}"/>'
+            f'<geom type="cylinder" size="0.026 0.022" mass="0.1" {ghost} rgba="{pale}"/>'
+        )
+        return (
+            f'<body name="column" pos="{_BASE[0]} {_BASE[1]} 0">'
+            f'<geom type="cylinder" size="0.035 {_DECK / 2}" pos="0 0 {_DECK / 2}" {ghost} rgba="{pale}"/>'
+            f'<body name="upper_arm" pos="0 0 {_DECK}" gravcomp="1"><joint name="shoulder" axis="0 0 1"/>{link}'
+            f'<body name="forearm" pos="0 {-_LINK} 0" gravcomp="1"><joint name="elbow" axis="0 0 1"/>{link}'
+            f'<body name="cup" pos="0 {-_LINK} {-_DECK}" gravcomp="1"><joint name="z" type="slide" axis="0 0 1"/>'
+            f'<geom type="cylinder" size="{_CUP} 0.012" pos="0 0 0.012" mass="0.1" friction="1 0.005 0.0001" '
+            'rgba="0.15 0.15 0.15 1"/>'
+            '<geom type="cylinder" size="0.007 0.16" pos="0 0 0.18" mass="0.1" friction="1 0.005 0.0001" '
+            f'rgba="{pale}"/>'
+            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.966 0.259" fovy="80"/>'
+            "</body></body></body></body>"
+        )
+
+    def extras_xml(self, blocks: tuple[str, ...]) -> str:
+        """Position servos, and for every block a weld that suction switches on."""
+        welds = "".join(
+            f'<weld name="suction_{body}" body1="cup" body2="{body}" active="false" solref="0.01 1"/>'
+            for body in blocks
+        )
+        return (
+            '<actuator><position joint="shoulder" kp="2000" kv="28" forcerange="-60 60"/>'
+            '<position joint="elbow" kp="800" kv="11" forcerange="-30 30"/>'
+            '<position joint="z" kp="6000" kv="80" forcerange="-40 40"/></actuator>'
+            f"<equality>{welds}</equality>"
+        )
+
+    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+        x, y = rng.uniform(-1.0, 1.0, 2) * (0.18, 0.13)
+        joints = _joints(np.array([x, y, rng.uniform(low, high)]))
+        world.data.qpos[:3] = joints
+        world.data.ctrl[:3] = joints
+
+    def hold(self, world: World, body: str) -> None:
+        if world.data.qpos[2] < 2 * BLOCK_HALF:
+            world.data.qpos[2] = world.data.ctrl[2] = 2 * BLOCK_HALF
+        tool = self.tool(world)
+        world.put(body, tool - (0.0, 0.0, self.grasp_height), float(world.data.qpos[:2].sum()))
+        self._attach(world, body)
+
+    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
+        start = world.data.qpos[:3].copy()
+        goal = np.clip(start + action[:3], _LOW, _HIGH)
+        sucking = action[3] > 0.0
+        if not sucking:
+            world.data.eq_active[:] = 0
+        for _ in follow(world, start, goal):
+            if sucking and not world.data.eq_active.any():
+                self._catch(world)
+
+    def _catch(self, world: World) -> None:
+        """Hold whichever block the cup stands on."""
+        tool = self.tool(world)
+        for block in world.blocks():
+            offset = world.position(block.body) - tool
+            if np.hypot(offset[0], offset[1]) < 0.016 and offset[2] < -0.01 and world.touches_tool(block.body):
+                self._attach(world, block.body)
+                return
+
+    def _attach(self, world: World, body: str) -> None:
+        """Weld the block to the cup as they now stand to each other."""
+        mujoco.mj_kinematics(world.model, world.data)
+        cup, block = world.body_id("cup"), world.body_id(body)
+        back, turned = np.empty(4), np.empty(4)
+        mujoco.mju_negQuat(back, world.data.xquat[cup])
+        mujoco.mju_mulQuat(turned, back, world.data.xquat[block])
+        between = world.data.xmat[cup].reshape(3, 3).T @ (world.data.xpos[block] - world.data.xpos[cup])
+        number = mujoco.mj_name2id(world.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
+        # MuJoCo's layout for a weld: anchor on the second body (3), place (3) and orientation (4) in the first, scale.
+        world.model.eq_data[number, :10] = [0.0, 0.0, 0.0, *between, *turned]
+        world.data.eq_active[number] = 1
+
+    def state(self, world: World) -> Float32[np.ndarray, " S"]:
+        return np.array([*world.data.qpos[:3], float(world.data.eq_active.any())], dtype=np.float32)
+
+    def tool(self, world: World) -> Float64[np.ndarray, 3]:
+        shoulder, elbow, z = world.data.qpos[:3]
+        ahead = math.cos(shoulder) + math.cos(shoulder + elbow)
+        aside = math.sin(shoulder) + math.sin(shoulder + elbow)
+        return np.array([_BASE[0] + _LINK * aside, _BASE[1] - _LINK * ahead, z])
+
+    def misalignment(self, world: World, yaw: float) -> float:
+        """A round cup fits any block."""
+        del world, yaw
+        return 0.0
+
+    def holds(self, world: World, body: str) -> bool:
+        number = mujoco.mj_name2id(world.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
+        return bool(world.data.eq_active[number])
+
+    def ready(self, world: World) -> bool:
+        return not world.data.eq_active.any()
+
+    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+        """The joint motion towards the advised place; the joints keep step when one of them is too slow."""
+        move = _joints(self.tool(world) + limited(advice.move)) - world.data.qpos[:3]
+        move[:2] *= min(1.0, TURN / max(float(np.abs(move[:2]).max()), 1e-9))
+        return np.array([*move, 1.0 if advice.grip == "take" else -1.0], dtype=np.float32)
+
+
+def _joints(tool: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+    """Shoulder, elbow and quill for the tool point (3,), or the nearest in reach; the elbow bends one way only."""
+    aside, ahead = tool[0] - _BASE[0], _BASE[1] - tool[1]
+    half = math.acos(min(1.0, math.hypot(aside, ahead) / (2 * _LINK)))  # the links are equally long
+    return np.clip([math.atan2(aside, ahead) - half, 2 * half, tool[2]], _LOW, _HIGH)
