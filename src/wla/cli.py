@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ World-language-action robot policies: collect, train, evaluate.
 A round on a laptop:
 
   wla doctor                                               what this machine lacks
+  wla demo                                                 the bundled policy at work
   wla collect --tasks place --episodes 400 --out datasets/place
   wla train recipes/nano_tabletop.py                       writes a checkpoint
   wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
@@ -110,6 +112,22 @@ class TrainArgs(BaseModel):
     """Print the configuration with the changes made, and train nothing."""
 
 
+class DemoArgs(OneLine):
+    """Run the bundled policy on each task of the simulator and write a report to look at.
+
+    examples:
+      wla demo
+      wla demo --policy outputs/nano_tabletop/checkpoint --episodes 5
+    """
+
+    policy: str = "nano-tabletop"
+    """A checkpoint: folder, bundled name or hub id."""
+    episodes: int = Field(2, ge=1)
+    """Episodes per task."""
+    workers: int = Field(2, ge=1)
+    """Processes."""
+
+
 class DoctorArgs(BaseModel):
     """Say what this machine lacks and which command gets it. Exits with 1 when something is missing.
 
@@ -135,6 +153,16 @@ def evaluate(args: EvalArgs) -> int:
     print(f"all: {summary.total}")
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0
+
+
+def demo(args: DemoArgs) -> int:
+    out = Path("outputs/demo")
+    if out.exists():
+        shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would go on
+    asked = {"policy": args.policy, "episodes": args.episodes, "workers": args.workers}
+    code = evaluate(EvalArgs(**asked, imagine=True, max_videos=3, out=out))
+    print(f"Open {out / 'report.html'} in a browser: videos, what the policy said, what it imagined.")
+    return code
 
 
 def collect(args: CollectArgs) -> int:
@@ -187,6 +215,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "doctor": Command(DoctorArgs, doctor),
+    "demo": Command(DemoArgs, demo),
     "collect": Command(CollectArgs, collect),
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
