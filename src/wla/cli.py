@@ -15,7 +15,7 @@ import tyro
 from pydantic import BaseModel, Field, ValidationError
 from tyro.conf import Positional
 
-from wla.evaluation.configs import CollectConfig, EvalConfig
+from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -71,6 +71,18 @@ class EvalArgs(OneLine, EvalConfig):
     """Folder of the results."""
     workers: int = Field(1, ge=1)
     """Processes."""
+
+
+class CompareArgs(OneLine, HeldOutConfig):
+    """Compare a policy's words, images and actions with recorded episodes that it was not trained on.
+
+    examples:
+      wla collect --split validation --seed 10000 --episodes 20 --no-kicks --out datasets/held_out
+      wla compare nano-tabletop --dataset datasets/held_out
+    """
+
+    policy: Positional[str]
+    """A checkpoint: folder, bundled name or hub id."""
 
 
 class CollectArgs(OneLine, CollectConfig):
@@ -155,6 +167,13 @@ def evaluate(args: EvalArgs) -> int:
     return 1 if summary.total.errors else 0
 
 
+def compare(args: CompareArgs) -> int:
+    from wla.evaluation.held_out import compare
+
+    print(compare(args).model_dump_json(indent=2))
+    return 0
+
+
 def demo(args: DemoArgs) -> int:
     out = Path("outputs/demo")
     if out.exists():
@@ -219,6 +238,7 @@ COMMANDS = {
     "collect": Command(CollectArgs, collect),
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
+    "compare": Command(CompareArgs, compare),
 }
 
 

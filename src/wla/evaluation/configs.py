@@ -5,6 +5,7 @@ Apart from the code that they configure, because the command line shows them and
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -70,3 +71,16 @@ class CollectConfig(Config):
     @property
     def seeds(self) -> range:
         return range(self.seed, self.seed + self.episodes)
+
+
+class HeldOutConfig(Config):
+    """What to compare."""
+
+    policy: str
+    """A checkpoint: folder, bundled name or hub id."""
+    dataset: Path
+    """A LeRobot dataset of the same robot that was not trained on."""
+    frames: int = Field(1000, ge=1)
+    """How many frames to look at, evenly spread over the dataset."""
+    imagine: bool = True
+    """Also imagine the images."""
