@@ -88,7 +88,7 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
         began, last_saved = time.perf_counter(), start
         for step in range(start, config.optim.steps):
-            record = _step(task, module, optimizer, config, device, step)
+            record = training_step(task, module, optimizer, config, device, step)
             seconds = time.perf_counter() - began
             record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
             if step % config.log_every == 0 or step + 1 == config.optim.steps:
@@ -105,9 +105,10 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     return checkpoint
 
 
-def _step(
+def training_step(
     task: Task, module: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, device: torch.device, step: int
 ) -> dict[str, float]:
+    """One optimiser step; what was logged. TrainingStopped, before the weights change, when anything is not finite."""
     rate = learning_rate(config.optim, step)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,0 +1,50 @@
+"""Training throughput of a recipe: forward, backward and optimiser, batches drawn from the dataset.
+
+Command:  python benchmarks/training.py recipes/nano_tabletop.py [dotted.path=value ...]
+Appends a line to benchmarks/training.jsonl. The dataset, base and codec that the recipe names must be there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import store
+
+from wla.cli import load_recipe
+from wla.training.optim import build_optimizer
+from wla.training.trainer import training_step
+
+STEPS, WARMUP = 20, 3
+
+
+def main() -> None:
+    recipe, *overrides = sys.argv[1:]
+    config = load_recipe(Path(recipe)).override(overrides)
+    task = config.build()
+    module = task.module.train()
+    optimizer = build_optimizer(config.loop.optim, module)
+    seconds = []
+    for step in range(WARMUP + STEPS):
+        began = time.perf_counter()
+        training_step(task, module, optimizer, config.loop, torch.device("cpu"), step)
+        seconds.append(time.perf_counter() - began)
+    median = float(np.median(seconds[WARMUP:]))
+    store(
+        "training",
+        {
+            "recipe": recipe,
+            "threads": torch.get_num_threads(),
+            "batch_size": config.loop.batch_size,
+            "steps": STEPS,
+            "median_step_s": round(median, 3),
+            "samples_per_s": round(config.loop.batch_size / median, 1),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
