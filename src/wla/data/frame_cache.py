@@ -13,6 +13,7 @@ from threading import Event
 
 import numpy as np
 from jaxtyping import UInt8
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _FOLDER = ".cache"
@@ -80,7 +81,10 @@ def _build(
     stop = Event()
     try:
         frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        with Progress(*columns, transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with (
+            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+        ):
             task = progress.add_task(f"decoding {target.stem.rpartition('-')[0]}", total=shape[0])
             jobs = [pool.submit(_decode_file, path, part, frames, decode, stop) for path, part in files.items()]
             try:
