@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from wla.envs.tabletop.physics import Physics
 from wla.specs import ActionSpec
 
-if TYPE_CHECKING:
-    from wla.envs.tabletop.world import World
-
-RATE_HZ = 10.0
 SPEED = 0.03
 """Longest way of the tool in one control step, metres."""
 
@@ -27,13 +24,13 @@ Grip = Literal["take", "let go", "tool"]
 class Advice:
     """One expert step. move: (3,) metres, world frame; turn: radians; subtask: what this step is for, in words."""
 
-    move: Float64[np.ndarray, 3]
+    move: Float64[np.ndarray, " 3"]
     grip: Grip
     subtask: str
     turn: float = 0.0
 
 
-def limited(move: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+def limited(move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """`move` (3,) no faster than SPEED along the table, in its direction, and no faster than SPEED up or down."""
     along = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
     return np.array([*along, np.clip(move[2], -SPEED, SPEED)])
@@ -44,19 +41,19 @@ _SWEEP = (0.06, 0.18, 0.32, 0.46, 0.6, 0.74, 0.86, 0.95, 1.0, 1.0)
 slips out of the fingers, and with time at the end to arrive."""
 
 
-def follow(world: World, start: Float64[np.ndarray, " J"], goal: Float64[np.ndarray, " J"]) -> Iterator[None]:
+def follow(physics: Physics, start: Float64[np.ndarray, " J"], goal: Float64[np.ndarray, " J"]) -> Iterator[None]:
     """Run one control step that takes the first joints from `start` to `goal`, stopping ten times to let things happen.
 
     Starting from the measured pose means that nothing winds up when the tool is blocked.
     """
     for share in _SWEEP:
-        world.data.ctrl[: len(goal)] = start + share * (goal - start)
-        mujoco.mj_step(world.model, world.data, world.substeps // len(_SWEEP))
+        physics.data.ctrl[: len(goal)] = start + share * (goal - start)
+        mujoco.mj_step(physics.model, physics.data, physics.substeps // len(_SWEEP))
         yield
 
 
 class Arm(Protocol):
-    """One embodiment. Stateless: everything that changes lives in the world's MuJoCo data.
+    """One embodiment. Stateless: everything that changes lives in the physics.
 
     The tool point is where blocks are held. `tip` is how far (metres) the tool reaches below it, `girth` the half width
     of the closed tool, `grasp_height` the height of the tool point above the centre of a block that it grasps.
@@ -80,38 +77,38 @@ class Arm(Protocol):
         """MJCF sections beside the world body (actuators, equalities); `blocks` are the bodies that can be held."""
         ...
 
-    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         """Put the tool at a random place over the table, between the heights `low` and `high` (metres)."""
         ...
 
-    def hold(self, world: World, body: str) -> None:
+    def hold(self, physics: Physics, body: str) -> None:
         """Put the block `body` into the gripper, as if it had been grasped."""
         ...
 
-    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
+    def drive(self, physics: Physics, action: Float32[np.ndarray, " A"]) -> None:
         """Run the physics for one control step under `action`, which is within its limits."""
         ...
 
-    def state(self, world: World) -> Float32[np.ndarray, " S"]:
+    def state(self, physics: Physics) -> Float32[np.ndarray, " S"]:
         """The measured state, in the units of `state_units`."""
         ...
 
-    def tool(self, world: World) -> Float64[np.ndarray, 3]:
+    def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
         """The tool point, metres, world frame."""
         ...
 
-    def misalignment(self, world: World, yaw: float) -> float:
+    def misalignment(self, physics: Physics, yaw: float) -> float:
         """How far (radians) the tool has to turn to grasp a block of this yaw."""
         ...
 
-    def holds(self, world: World, body: str) -> bool:
+    def holds(self, physics: Physics, body: str) -> bool:
         """Whether the block `body` is held, as far as can be measured."""
         ...
 
-    def ready(self, world: World) -> bool:
+    def ready(self, physics: Physics) -> bool:
         """Whether the gripper can go down over a block."""
         ...
 
-    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
         """The action, within limits, that comes nearest to what an expert advises."""
         ...

@@ -139,12 +139,15 @@ class TabletopEnv(gymnasium.Env):
         """
         rng = np.random.default_rng([seed, _SCENES])
         self._build(rng)
-        world = self.world
-        self._arm.pose(world, rng, 0.02, 0.2)
-        blocks = world.blocks()
-        if blocks and rng.random() < 1 / 3:
-            self._arm.hold(world, blocks[int(rng.integers(len(blocks)))].body)
-        world.forward()
+        world, blocks = self.world, self.world.blocks()
+        held = [str(rng.choice([block.body for block in blocks]))] if blocks and rng.random() < 1 / 3 else []
+        for low in (0.02, 0.02, 0.02, 0.12):
+            self._arm.pose(world, rng, low, 0.2)
+            for body in held:
+                self._arm.hold(world, body)
+            world.forward()
+            if not world.stuck([*self._arm.bodies, *held]):
+                break
         return self.observe()
 
     def close(self) -> None:

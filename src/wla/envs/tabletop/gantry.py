@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, follow, limited
+from wla.envs.tabletop.arm import SPEED, Advice, follow, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
-
-if TYPE_CHECKING:
-    from wla.envs.tabletop.world import World
 
 TURN = 0.25
 OPEN_WIDTH = 0.08
@@ -79,52 +77,52 @@ class Gantry:
         )
         return f"<actuator>{slides}{yaw}{fingers}</actuator>"
 
-    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         x, y, yaw = rng.uniform(-1.0, 1.0, 3) * (0.18, 0.13, 0.6)
         opening = _HALF_OPEN if rng.random() < 0.7 else rng.uniform(0.0, _HALF_OPEN)
-        self._set(world, np.array([x, y, rng.uniform(low, high), yaw, opening, opening]))
+        self._set(physics, np.array([x, y, rng.uniform(low, high), yaw, opening, opening]))
 
-    def hold(self, world: World, body: str) -> None:
-        tool = world.data.qpos[:6].copy()
+    def hold(self, physics: Physics, body: str) -> None:
+        tool = physics.data.qpos[:6].copy()
         tool[4:6] = BLOCK_HALF
-        self._set(world, tool)
-        world.put(body, tool[:3], tool[3])
+        self._set(physics, tool)
+        physics.put(body, tool[:3], tool[3])
 
-    def _set(self, world: World, joints: np.ndarray) -> None:
-        world.data.qpos[:6] = joints
-        world.data.ctrl[:6] = joints
+    def _set(self, physics: Physics, joints: np.ndarray) -> None:
+        physics.data.qpos[:6] = joints
+        physics.data.ctrl[:6] = joints
 
-    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
-        data = world.data
+    def drive(self, physics: Physics, action: Float32[np.ndarray, " A"]) -> None:
+        data = physics.data
         start = data.qpos[:4].copy()
         goal = np.clip(start + action[:4], _LOW, _HIGH)
         data.ctrl[4:6] = _HALF_OPEN * 0.5 * (1.0 - action[4])
-        for _ in follow(world, start, goal):
+        for _ in follow(physics, start, goal):
             pass
 
-    def state(self, world: World) -> Float32[np.ndarray, " S"]:
-        joints = world.data.qpos
+    def state(self, physics: Physics) -> Float32[np.ndarray, " S"]:
+        joints = physics.data.qpos
         return np.array([*joints[:4], joints[4] + joints[5]], dtype=np.float32)
 
-    def tool(self, world: World) -> Float64[np.ndarray, 3]:
-        return world.data.qpos[:3].copy()
+    def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
+        return physics.data.qpos[:3].copy()
 
-    def misalignment(self, world: World, yaw: float) -> float:
+    def misalignment(self, physics: Physics, yaw: float) -> float:
         """Blocks look the same after a quarter turn; the tool always stays within an eighth of straight ahead."""
         quarter = np.pi / 2
-        return float((yaw + quarter / 2) % quarter - quarter / 2 - world.data.qpos[3])
+        return float((yaw + quarter / 2) % quarter - quarter / 2 - physics.data.qpos[3])
 
-    def holds(self, world: World, body: str) -> bool:
+    def holds(self, physics: Physics, body: str) -> bool:
         """The fingers stand as far apart as a block is wide, and the block is between them."""
-        width = world.data.qpos[4] + world.data.qpos[5]
+        width = physics.data.qpos[4] + physics.data.qpos[5]
         if not 0.034 < width < 0.046:
             return False
-        offset = world.position(body) - self.tool(world)
+        offset = physics.position(body) - self.tool(physics)
         return bool(np.hypot(offset[0], offset[1]) < 0.018 and abs(offset[2]) < 0.02)
 
-    def ready(self, world: World) -> bool:
-        return bool(world.data.qpos[4] + world.data.qpos[5] > OPEN_WIDTH - 0.012)
+    def ready(self, physics: Physics) -> bool:
+        return bool(physics.data.qpos[4] + physics.data.qpos[5] > OPEN_WIDTH - 0.012)
 
-    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
         gripper = -1.0 if advice.grip == "let go" else 1.0
         return np.array([*limited(advice.move), np.clip(advice.turn, -TURN, TURN), gripper], dtype=np.float32)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from wla.envs.tabletop.look import Look, Rgb, rgba
-
-if TYPE_CHECKING:
-    from wla.envs.tabletop.world import World
+from wla.envs.tabletop.physics import Physics
 
 BLOCK_HALF = 0.02
 BOWL_INNER, BOWL_HEIGHT, BOWL_FLOOR = 0.058, 0.025, 0.004
@@ -62,7 +60,7 @@ class Part(Protocol):
         """MJCF elements for the world body, the same for every scene that has this part."""
         ...
 
-    def arrange(self, world: World, look: Look) -> None:
+    def arrange(self, physics: Physics, look: Look) -> None:
         """Put the part where it belongs and give it its colour."""
         ...
 
@@ -92,9 +90,9 @@ class Block:
             f'<geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.6 0.005 0.0001"/></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put(self.body, (self.x, self.y, BLOCK_HALF), self.yaw)
-        world.paint(self.body, look.blocks[self.colour])
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put(self.body, (self.x, self.y, BLOCK_HALF), self.yaw)
+        physics.paint(self.body, look.blocks[self.colour])
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ class Bowl:
         )
         return f'<body name="{self.body}">{floor}{walls}</body>'
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put(self.body, (self.x, self.y, 0.0))
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put(self.body, (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,9 @@ class Button:
             f'rgba="{rgba(BUTTON_COLOUR, shade=0.6)}"/></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put("button_base", (self.x, self.y, 0.0))
-        world.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put("button_base", (self.x, self.y, 0.0))
+        physics.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
 
 
 @dataclass(frozen=True)
@@ -175,8 +173,8 @@ class Plate:
             f'pos="0 0 {PLATE_TOP / 2}" rgba="{rgba(PLATE_COLOUR)}"/></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put(self.body, (self.x, self.y, 0.0))
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put(self.body, (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
@@ -209,8 +207,8 @@ class Drawer:
             f'conaffinity="0" rgba="{dark}"/></body></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put("cabinet", (self.x, self.y, 0.0))
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put("cabinet", (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
@@ -240,8 +238,8 @@ class Zone:
             f'contype="0" conaffinity="0" rgba="{rgba(ZONE_COLOUR)}"/></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put(self.body, (self.x, self.y, 0.0))
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put(self.body, (self.x, self.y, 0.0))
 
 
 @dataclass(frozen=True)
@@ -268,9 +266,9 @@ class Distractor:
             f'<geom type="{self.shape}" size="{size}" mass="0.05" friction="0.6 0.005 0.0001"/></body>'
         )
 
-    def arrange(self, world: World, look: Look) -> None:
-        world.put(self.body, (self.x, self.y, DISTRACTOR_SHAPES[self.shape][1]), self.yaw)
-        world.paint(self.body, self.shade)
+    def arrange(self, physics: Physics, look: Look) -> None:
+        physics.put(self.body, (self.x, self.y, DISTRACTOR_SHAPES[self.shape][1]), self.yaw)
+        physics.paint(self.body, self.shade)
 
 
 DISTRACTOR_SHAPES: dict[str, tuple[str, float]] = {

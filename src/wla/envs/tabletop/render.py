@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-
 import mujoco
 import numpy as np
 from jaxtyping import UInt8
@@ -16,12 +12,12 @@ _MAX_GEOMS = 400
 class Renderer:
     """Draws square images of any model that has no meshes or textures, with one graphics context for all of them.
 
-    The backend is the one that MUJOCO_GL names, else EGL on Linux. A renderer belongs to the thread that made it.
+    A renderer belongs to the thread that made it.
     """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
         self._size = size
-        self._window = _context_class()(size, size)
+        self._window = mujoco.GLContext(size, size)
         self._window.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -50,10 +46,3 @@ class Renderer:
         self._window.make_current()
         self._context.free()
         self._window.free()
-
-
-def _context_class() -> type:
-    backend = os.environ.get("MUJOCO_GL") or ("egl" if sys.platform == "linux" else "glfw")
-    if backend not in ("egl", "osmesa", "glfw", "cgl"):
-        raise ValueError(f"MUJOCO_GL is {backend!r}; rendering needs egl, osmesa, glfw or cgl")
-    return importlib.import_module(f"mujoco.{backend}").GLContext

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import RATE_HZ, SPEED, Advice, follow, limited
+from wla.envs.tabletop.arm import SPEED, Advice, follow, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
-
-if TYPE_CHECKING:
-    from wla.envs.tabletop.world import World
 
 TURN = 0.1
 _BASE = np.array([0.0, 0.30])
@@ -83,80 +81,81 @@ class Scara:
             f"<equality>{welds}</equality>"
         )
 
-    def pose(self, world: World, rng: np.random.Generator, low: float, high: float) -> None:
+    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         x, y = rng.uniform(-1.0, 1.0, 2) * (0.18, 0.13)
         joints = _joints(np.array([x, y, rng.uniform(low, high)]))
-        world.data.qpos[:3] = joints
-        world.data.ctrl[:3] = joints
+        physics.data.qpos[:3] = joints
+        physics.data.ctrl[:3] = joints
 
-    def hold(self, world: World, body: str) -> None:
-        if world.data.qpos[2] < 2 * BLOCK_HALF:
-            world.data.qpos[2] = world.data.ctrl[2] = 2 * BLOCK_HALF
-        tool = self.tool(world)
-        world.put(body, tool - (0.0, 0.0, self.grasp_height), float(world.data.qpos[:2].sum()))
-        self._attach(world, body)
+    def hold(self, physics: Physics, body: str) -> None:
+        if physics.data.qpos[2] < 2 * BLOCK_HALF:
+            physics.data.qpos[2] = physics.data.ctrl[2] = 2 * BLOCK_HALF
+        tool = self.tool(physics)
+        physics.put(body, tool - (0.0, 0.0, self.grasp_height), float(physics.data.qpos[:2].sum()))
+        self._attach(physics, body)
 
-    def drive(self, world: World, action: Float32[np.ndarray, " A"]) -> None:
-        start = world.data.qpos[:3].copy()
+    def drive(self, physics: Physics, action: Float32[np.ndarray, " A"]) -> None:
+        start = physics.data.qpos[:3].copy()
         goal = np.clip(start + action[:3], _LOW, _HIGH)
         sucking = action[3] > 0.0
         if not sucking:
-            world.data.eq_active[:] = 0
-        for _ in follow(world, start, goal):
-            if sucking and not world.data.eq_active.any():
-                self._catch(world)
+            physics.data.eq_active[:] = 0
+        for _ in follow(physics, start, goal):
+            if sucking and not physics.data.eq_active.any():
+                self._catch(physics)
 
-    def _catch(self, world: World) -> None:
+    def _catch(self, physics: Physics) -> None:
         """Hold whichever block the cup stands on."""
-        tool = self.tool(world)
-        for block in world.blocks():
-            offset = world.position(block.body) - tool
-            if np.hypot(offset[0], offset[1]) < 0.016 and offset[2] < -0.01 and world.touches_tool(block.body):
-                self._attach(world, block.body)
+        tool = self.tool(physics)
+        for number in physics.model.eq_obj2id:
+            body = physics.model.body(number).name
+            offset = physics.position(body) - tool
+            if np.hypot(offset[0], offset[1]) < 0.016 and offset[2] < -0.01 and physics.touching(self.bodies, (body,)):
+                self._attach(physics, body)
                 return
 
-    def _attach(self, world: World, body: str) -> None:
+    def _attach(self, physics: Physics, body: str) -> None:
         """Weld the block to the cup as they now stand to each other."""
-        mujoco.mj_kinematics(world.model, world.data)
-        cup, block = world.body_id("cup"), world.body_id(body)
+        mujoco.mj_kinematics(physics.model, physics.data)
+        cup, block = physics.body_id("cup"), physics.body_id(body)
         back, turned = np.empty(4), np.empty(4)
-        mujoco.mju_negQuat(back, world.data.xquat[cup])
-        mujoco.mju_mulQuat(turned, back, world.data.xquat[block])
-        between = world.data.xmat[cup].reshape(3, 3).T @ (world.data.xpos[block] - world.data.xpos[cup])
-        number = mujoco.mj_name2id(world.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
+        mujoco.mju_negQuat(back, physics.data.xquat[cup])
+        mujoco.mju_mulQuat(turned, back, physics.data.xquat[block])
+        between = physics.data.xmat[cup].reshape(3, 3).T @ (physics.data.xpos[block] - physics.data.xpos[cup])
+        number = mujoco.mj_name2id(physics.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
         # MuJoCo's layout for a weld: anchor on the second body (3), place (3) and orientation (4) in the first, scale.
-        world.model.eq_data[number, :10] = [0.0, 0.0, 0.0, *between, *turned]
-        world.data.eq_active[number] = 1
+        physics.model.eq_data[number, :10] = [0.0, 0.0, 0.0, *between, *turned]
+        physics.data.eq_active[number] = 1
 
-    def state(self, world: World) -> Float32[np.ndarray, " S"]:
-        return np.array([*world.data.qpos[:3], float(world.data.eq_active.any())], dtype=np.float32)
+    def state(self, physics: Physics) -> Float32[np.ndarray, " S"]:
+        return np.array([*physics.data.qpos[:3], float(physics.data.eq_active.any())], dtype=np.float32)
 
-    def tool(self, world: World) -> Float64[np.ndarray, 3]:
-        shoulder, elbow, z = world.data.qpos[:3]
+    def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
+        shoulder, elbow, z = physics.data.qpos[:3]
         ahead = math.cos(shoulder) + math.cos(shoulder + elbow)
         aside = math.sin(shoulder) + math.sin(shoulder + elbow)
         return np.array([_BASE[0] + _LINK * aside, _BASE[1] - _LINK * ahead, z])
 
-    def misalignment(self, world: World, yaw: float) -> float:
+    def misalignment(self, physics: Physics, yaw: float) -> float:
         """A round cup fits any block."""
-        del world, yaw
+        del physics, yaw
         return 0.0
 
-    def holds(self, world: World, body: str) -> bool:
-        number = mujoco.mj_name2id(world.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
-        return bool(world.data.eq_active[number])
+    def holds(self, physics: Physics, body: str) -> bool:
+        number = mujoco.mj_name2id(physics.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
+        return bool(physics.data.eq_active[number])
 
-    def ready(self, world: World) -> bool:
-        return not world.data.eq_active.any()
+    def ready(self, physics: Physics) -> bool:
+        return not physics.data.eq_active.any()
 
-    def action(self, world: World, advice: Advice) -> Float32[np.ndarray, " A"]:
+    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
         """The joint motion towards the advised place; the joints keep step when one of them is too slow."""
-        move = _joints(self.tool(world) + limited(advice.move)) - world.data.qpos[:3]
+        move = _joints(self.tool(physics) + limited(advice.move)) - physics.data.qpos[:3]
         move[:2] *= min(1.0, TURN / max(float(np.abs(move[:2]).max()), 1e-9))
         return np.array([*move, 1.0 if advice.grip == "take" else -1.0], dtype=np.float32)
 
 
-def _joints(tool: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+def _joints(tool: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """Shoulder, elbow and quill for the tool point (3,), or the nearest in reach; the elbow bends one way only."""
     aside, ahead = tool[0] - _BASE[0], _BASE[1] - tool[1]
     half = math.acos(min(1.0, math.hypot(aside, ahead) / (2 * _LINK)))  # the links are equally long

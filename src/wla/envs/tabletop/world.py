@@ -1,38 +1,31 @@
-"""One compiled scene: table, parts and arm, and the questions that tasks ask about it."""
+"""One scene: table, parts and arm, and the questions that tasks ask about it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 from jaxtyping import Float64
 
-from wla.envs.tabletop.arm import RATE_HZ, Arm
-from wla.envs.tabletop.look import Look, Rgb
+from wla.envs.tabletop.arm import Arm
+from wla.envs.tabletop.look import Look
 from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
+from wla.envs.tabletop.physics import TIMESTEP, Physics
 
-TIMESTEP = 0.005
 FRONT_CAMERA = np.array([0.0, -0.40, 0.50])
 FRONT_TARGET = np.array([0.0, 0.012, 0.03])
 FRONT_FOV = 44.0
 
 
-class World:
-    """The physics of one episode: `model`, `data`, the `arm` in it and its `parts`."""
-
-    substeps = round(1.0 / (RATE_HZ * TIMESTEP))
+class World(Physics):
+    """The physics of one episode, with the `arm` in it and its `parts`."""
 
     def __init__(self, arm: Arm, parts: Sequence[Part], image_size: int) -> None:
         """Compile a scene with these kinds of parts; `arrange` then fills it."""
+        super().__init__(_xml(arm, parts, image_size))
         self.arm = arm
         self.parts = tuple(parts)
-        self.model = mujoco.MjModel.from_xml_string(_xml(arm, parts, image_size))
-        self.data = mujoco.MjData(self.model)
-        self._bodies: dict[str, int] = {}
-        tool_bodies = [self.body_id(name) for name in arm.bodies]
-        self._is_tool = np.isin(self.model.geom_bodyid, tool_bodies)
 
     def arrange(self, parts: Sequence[Part], look: Look) -> None:
         """Start over with other parts of the same kinds, wherever they now are, and another look."""
@@ -45,61 +38,14 @@ class World:
         for part in parts:
             part.arrange(self, look)
 
-    def put(self, body: str, position: Sequence[float] | np.ndarray, yaw: float = 0.0) -> None:
-        """Put a thing somewhere, at rest. position: (3,) metres; yaw: radians."""
-        number = self.body_id(body)
-        turned = [math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)]
-        joint = self.model.body_jntadr[number]
-        if joint >= 0 and self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
-            address = self.model.jnt_qposadr[joint]
-            self.data.qpos[address : address + 7] = [*position, *turned]
-        else:
-            self.model.body_pos[number] = position
-            self.model.body_quat[number] = turned
-
-    def paint(self, body: str, colour: Rgb) -> None:
-        """Give all of a thing one colour."""
-        self.model.geom_rgba[self.model.geom_bodyid == self.body_id(body), :3] = colour
-
-    def body_id(self, name: str) -> int:
-        """MuJoCo's number of the body; an unknown name is a bug."""
-        if name not in self._bodies:
-            number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, name)
-            assert number >= 0, f"no body {name!r} in this scene"
-            self._bodies[name] = number
-        return self._bodies[name]
-
-    def forward(self) -> None:
-        """Bring everything that follows from positions up to date, without moving anything."""
-        mujoco.mj_forward(self.model, self.data)
-
     @property
-    def tool(self) -> Float64[np.ndarray, 3]:
+    def tool(self) -> Float64[np.ndarray, " 3"]:
         """The tool point, metres, world frame."""
         return self.arm.tool(self)
 
-    def position(self, body: str) -> Float64[np.ndarray, 3]:
-        """Where the body is, metres, world frame."""
-        return self.data.xpos[self.body_id(body)].copy()
-
-    def yaw(self, body: str) -> float:
-        """Direction (radians) of whichever horizontal side of a block is nearest to the x axis; tumbling is allowed."""
-        rotation = self.data.xmat[self.body_id(body)].reshape(3, 3)
-        column = int(np.argmax(np.hypot(rotation[0], rotation[1])))
-        return math.atan2(rotation[1, column], rotation[0, column])
-
-    def slide(self, joint: str) -> float:
-        """How far (metres) a sliding joint has moved from where it started."""
-        number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_JOINT, joint)
-        return float(self.data.qpos[self.model.jnt_qposadr[number]])
-
     def touches_tool(self, body: str) -> bool:
         """Whether any part of the tool is in contact with the body."""
-        pairs = self.data.contact.geom
-        if not len(pairs):
-            return False
-        owners = self.model.geom_bodyid[pairs] == self.body_id(body)
-        return bool((owners & self._is_tool[pairs][:, ::-1]).any())
+        return self.touching(self.arm.bodies, (body,))
 
     def blocks(self) -> list[Block]:
         """The blocks in the scene."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.world import World
 
 
-class Task(Protocol):
+class Task(ABC):
     """One episode of a task: what lies where, what is wanted, and how an expert would go on.
 
     step_limit: control steps. clutter: where things of no use may lie without being in the way.
@@ -26,26 +27,28 @@ class Task(Protocol):
     clutter: ClassVar[Spot]
 
     @classmethod
+    @abstractmethod
     def sample(cls, rng: np.random.Generator) -> Self:
         """A random episode."""
-        ...
 
     @property
-    def parts(self) -> tuple[Part, ...]: ...
+    @abstractmethod
+    def parts(self) -> tuple[Part, ...]:
+        """Everything on the table but clutter."""
 
     @property
     def words(self) -> Mapping[str, str]:
         """The fields of the phrasings."""
-        ...
+        return {}
 
+    @abstractmethod
     def success(self, world: World) -> bool:
         """Whether the goal is reached now."""
-        ...
 
     def failed(self, world: World) -> bool:
         """Whether the goal is out of reach for good."""
-        ...
+        return False
 
+    @abstractmethod
     def advise(self, world: World) -> Advice:
-        """What an expert does now."""
-        ...
+        """What an expert does now: a function of the present scene alone."""

@@ -64,12 +64,12 @@ def in_bowl(world: World, block: Block) -> bool:
     return bool(np.hypot(offset[0], offset[1]) < 0.042 and offset[2] < 0.042)
 
 
-def bowl_goal(world: World) -> Float64[np.ndarray, 3]:
+def bowl_goal(world: World) -> Float64[np.ndarray, " 3"]:
     """Where a block's centre should be when it is let go: a short drop above the floor, clear of the walls."""
     return above(world.position(Bowl.body), BOWL_FLOOR + BLOCK_HALF + 0.016)
 
 
-def rests_on(world: World, block: Block, top: Float64[np.ndarray, 3], radius: float) -> bool:
+def rests_on(world: World, block: Block, top: Float64[np.ndarray, " 3"], radius: float) -> bool:
     """Whether the block stands on the point `top` (3,), its centre within `radius` (metres) of it, held or not."""
     offset = world.position(block.body) - above(top, BLOCK_HALF)
     return bool(np.hypot(offset[0], offset[1]) < radius and abs(offset[2]) < 0.006)

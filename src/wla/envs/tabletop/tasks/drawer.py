@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -13,12 +12,13 @@ from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.parts import DRAWER_GAP, DRAWER_TRAVEL, Block, Drawer, Part
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import come_down, leave
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
 from wla.envs.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class OpenDrawer:
+class OpenDrawer(Task):
     """A closed drawer, and blocks of no use beside it."""
 
     drawer: Drawer
@@ -39,7 +39,7 @@ class OpenDrawer:
             "slide the drawer open",
             "go to the handle and pull the drawer open",
             "hook the handle and open the drawer",
-            "hook the drawer handle and pull",
+            "hook the drawer handle and pull it",
         ),
         unseen=(
             "please pull the drawer open by its handle",
@@ -59,15 +59,8 @@ class OpenDrawer:
     def parts(self) -> tuple[Part, ...]:
         return (self.drawer, *self.blocks)
 
-    @property
-    def words(self) -> Mapping[str, str]:
-        return {}
-
     def success(self, world: World) -> bool:
         return world.slide(Drawer.joint) > 0.75 * DRAWER_TRAVEL
-
-    def failed(self, world: World) -> bool:
-        return False
 
     def advise(self, world: World) -> Advice:
         """Come down between handle and drawer, then pull until the drawer is nearly at its end."""

@@ -13,12 +13,13 @@ from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.parts import Block, Bowl, Part
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import pick_and_put
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks
 from wla.envs.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(Task):
     """`blocks[0]` is the one that is wanted."""
 
     blocks: tuple[Block, ...]
@@ -65,9 +66,6 @@ class Place:
 
     def success(self, world: World) -> bool:
         return in_bowl(world, self.blocks[0]) and not world.touches_tool(self.blocks[0].body)
-
-    def failed(self, world: World) -> bool:
-        return False
 
     def advise(self, world: World) -> Advice:
         block = self.blocks[0]

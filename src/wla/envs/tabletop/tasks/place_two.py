@@ -13,12 +13,13 @@ from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.parts import BLOCK_HALF, PLATE_TOP, Block, Bowl, Part, Plate
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import above, pick_and_put
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks, rests_on
 from wla.envs.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class PlaceTwo:
+class PlaceTwo(Task):
     """`blocks[0]` goes into the bowl, then `blocks[1]` on the plate. The other order fails for good."""
 
     blocks: tuple[Block, ...]

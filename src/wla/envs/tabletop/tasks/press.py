@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -13,12 +12,13 @@ from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL, Block, Button, Part
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import come_down
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
 from wla.envs.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class Press:
+class Press(Task):
     """A button among blocks of no use."""
 
     button: Button
@@ -57,15 +57,8 @@ class Press:
     def parts(self) -> tuple[Part, ...]:
         return (self.button, *self.blocks)
 
-    @property
-    def words(self) -> Mapping[str, str]:
-        return {}
-
     def success(self, world: World) -> bool:
         return world.slide(Button.joint) < -0.6 * BUTTON_TRAVEL
-
-    def failed(self, world: World) -> bool:
-        return False
 
     def advise(self, world: World) -> Advice:
         centre = world.position(Button.body)

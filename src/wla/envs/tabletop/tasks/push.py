@@ -14,6 +14,7 @@ from wla.envs.tabletop.look import BLOCKS
 from wla.envs.tabletop.parts import BLOCK_HALF, ZONE_HALF_X, ZONE_HALF_Y, Block, Part, Zone
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import come_down, leave, ramp
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import TILT
 from wla.envs.tabletop.world import World
 
@@ -22,7 +23,7 @@ _LANES = (-0.078, 0.0, 0.078)
 
 
 @dataclass(frozen=True)
-class Push:
+class Push(Task):
     """`blocks[0]` is to go to the zone on `side`."""
 
     blocks: tuple[Block, ...]
@@ -81,9 +82,6 @@ class Push:
         offset = world.position(self.blocks[0].body) - (Zone(self.side).x, 0.0, 0.0)
         inside = abs(offset[0]) < ZONE_HALF_X - 0.005 and abs(offset[1]) < ZONE_HALF_Y
         return bool(inside and world.is_on_table(self.blocks[0].body))
-
-    def failed(self, world: World) -> bool:
-        return False
 
     def advise(self, world: World) -> Advice:
         """Come down behind the block, then push through its middle until it is in the middle of the zone."""

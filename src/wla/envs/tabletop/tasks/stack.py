@@ -13,12 +13,13 @@ from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import above, pick_and_put
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks, rests_on
 from wla.envs.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(Task):
     """`blocks[0]` is to stand on `blocks[1]`."""
 
     blocks: tuple[Block, ...]
@@ -63,9 +64,6 @@ class Stack:
 
     def success(self, world: World) -> bool:
         return self._stacked(world) and not world.touches_tool(self.blocks[0].body)
-
-    def failed(self, world: World) -> bool:
-        return False
 
     def advise(self, world: World) -> Advice:
         upper, lower = self.blocks[:2]

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from episodes import blind_env
+
+from wla.envs.tabletop.arm import SPEED, Advice
+
+
+@pytest.mark.parametrize("embodiment", ["gantry", "scara"])
+def test_commanded_motion_is_reached_within_the_step(embodiment: str) -> None:
+    env = blind_env("press", embodiment=embodiment)
+    rng = np.random.default_rng(0)
+    high = np.array(env.robot_spec.action.high)
+    worst = []
+    for seed in range(5):
+        before = env.reset(seed=seed)[0]["state"]
+        for _ in range(8):
+            action = (rng.uniform(-0.5, 0.5, high.shape) * high).astype(np.float32)
+            action[2] = abs(action[2]) / 8  # stay over the table
+            after = env.step(action)[0]["state"]
+            worst.append(np.abs((after - before - action)[:3] / high[:3]).max())
+            before = after
+    assert max(worst) < 0.05
+
+
+@pytest.mark.parametrize("embodiment", ["gantry", "scara"])
+def test_an_arm_that_is_told_nothing_stays(embodiment: str) -> None:
+    env = blind_env("press", embodiment=embodiment)
+    start = env.reset(seed=3)[0]["state"]
+    idle = np.zeros(len(env.robot_spec.action.low), dtype=np.float32)
+    for _ in range(30):
+        state = env.step(idle)[0]["state"]
+    assert np.abs(state - start)[:3].max() < 1e-3
+
+
+@pytest.mark.parametrize("embodiment", ["gantry", "scara"])
+def test_experts_move_the_tool_straight_and_within_limits(embodiment: str) -> None:
+    env = blind_env("press", embodiment=embodiment)
+    for seed in range(10):
+        env.reset(seed=seed)
+        before = env.world.tool
+        towards = np.array([0.0, 0.0, 0.15]) - before
+        action = env.world.arm.action(env.world, Advice(towards, "tool", ""))
+        assert env.action_space.contains(action)
+        env.step(action)
+        moved = env.world.tool - before
+        assert np.hypot(*moved[:2]) < SPEED * 1.05
+        along = moved[:2] @ towards[:2] / np.linalg.norm(moved[:2]) / np.linalg.norm(towards[:2])
+        assert along > 0.97
+
+
+def test_the_gantry_measures_what_it_holds_not_what_it_was_told() -> None:
+    env = blind_env("place")
+    env.sample_scene(0)
+    block = env.world.blocks()[0].body
+    env.world.arm.pose(env.world, np.random.default_rng(0), 0.1, 0.12)
+    env.world.arm.hold(env.world, block)
+    close = np.array([0, 0, 0.01, 0, 1], dtype=np.float32)
+    for _ in range(5):
+        state = env.step(close)[0]["state"]
+    assert state[4] == pytest.approx(0.04, abs=0.003)
+    assert env.world.arm.holds(env.world, block)
+    assert env.world.position(block)[2] > 0.1
+    state = env.step(np.array([0, 0, 0, 0, -1], dtype=np.float32))[0]["state"]
+    assert state[4] == pytest.approx(0.08, abs=0.003)
+    assert not env.world.arm.holds(env.world, block)
+
+
+def test_the_scara_carries_what_it_sucks_and_drops_it_when_told() -> None:
+    env = blind_env("place", embodiment="scara")
+    env.sample_scene(0)
+    block = env.world.blocks()[0].body
+    env.world.arm.pose(env.world, np.random.default_rng(0), 0.1, 0.12)
+    env.world.arm.hold(env.world, block)
+    for _ in range(10):
+        state = env.step(np.array([0.05, -0.05, 0.005, 1], dtype=np.float32))[0]["state"]
+    assert state[3] == 1.0
+    assert np.abs(env.world.position(block) - env.world.tool)[:2].max() < 0.003
+    for _ in range(4):
+        state = env.step(np.array([0, 0, 0, -1], dtype=np.float32))[0]["state"]
+    assert state[3] == 0.0
+    assert env.world.position(block)[2] < 0.05
+
+
+def test_suction_in_the_air_holds_nothing() -> None:
+    env = blind_env("place", embodiment="scara")
+    env.reset(seed=0)
+    assert env.step(np.array([0, 0, 0, 1], dtype=np.float32))[0]["state"][3] == 0.0

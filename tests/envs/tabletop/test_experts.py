@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from episodes import blind_env, score, solved
+
+from wla.envs.registry import make_expert, task_names
+from wla.types import Observation
+
+ARMS = ("gantry", "scara")
+TASKS = task_names("tabletop")
+SUBTASKS = {
+    "place": r"(reach|grasp|release) the \w+ block|move to the bowl",
+    "stack": r"(reach|grasp|release|move to) the \w+ block",
+    "push": r"reach the \w+ block|push the \w+ block to the (left|right) zone",
+    "press": r"(reach|press) the button",
+    "drawer": r"(reach|pull) the drawer handle",
+    "place_two": r"(reach|grasp|release) the \w+ block|move to the (bowl|plate)",
+}
+
+
+@pytest.mark.parametrize("embodiment", ARMS)
+@pytest.mark.parametrize("task", TASKS)
+def test_experts_succeed(task: str, embodiment: str) -> None:
+    env = blind_env(task, setting="randomized", embodiment=embodiment)
+    assert all(solved(env, range(4)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kicks", [False, True])
+@pytest.mark.parametrize("embodiment", ARMS)
+@pytest.mark.parametrize("setting", ["clean", "randomized"])
+@pytest.mark.parametrize("task", TASKS)
+def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str, kicks: bool) -> None:
+    env = blind_env(task, setting=setting, embodiment=embodiment)
+    assert np.mean(solved(env, range(100), kicks=kicks)) >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("random", [False, True])
+@pytest.mark.parametrize("embodiment", ARMS)
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_are_not_solved_by_chance(task: str, embodiment: str, random: bool) -> None:
+    assert score(blind_env(task, embodiment=embodiment), range(60), random=random) < 0.05
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
+    env = blind_env(task)
+    expert = make_expert(env)
+    observation, info = env.reset(seed=11)
+    state, over, said = expert.reset(info["instruction"]), False, []
+    while not over:
+        chunk, state = expert.act(Observation(**observation), state)
+        # Someone who has seen nothing of the past gives the same advice.
+        afresh, _ = make_expert(env).act(Observation(**observation), expert.reset(""))
+        assert np.array_equal(chunk.actions, afresh.actions)
+        assert chunk.subtasks == afresh.subtasks
+        assert chunk.actions.shape == (1, env.robot_spec.action.dim)
+        assert env.action_space.contains(chunk.actions[0])
+        said.append(chunk.subtasks[0])
+        observation, _, terminated, truncated, _ = env.step(chunk.actions[0])
+        over = terminated or truncated
+    assert all(re.fullmatch(SUBTASKS[task], text) for text in said)
+    changes = [text for text, last in zip(said, [None, *said], strict=False) if text != last]
+    assert len(changes) == len(set(changes)), "an undisturbed expert never returns to a subtask"
+
+
+def test_place_two_fails_for_good_in_the_wrong_order() -> None:
+    env = blind_env("place_two")
+    env.reset(seed=0)
+    world, second = env.world, env.task.parts[1]
+    x, y, _ = world.position("plate")
+    world.put(second.body, (x, y, 0.0285))
+    world.forward()
+    idle = np.array([0, 0, 0, 0, -1], dtype=np.float32)
+    outcomes = [env.step(idle)[2:] for _ in range(2)]
+    assert any(terminated and not info["success"] for terminated, _, info in outcomes)
+
+
+def test_a_block_that_is_knocked_away_is_fetched_again() -> None:
+    env = blind_env("place")
+    expert = make_expert(env)
+    observation, info = env.reset(seed=5)
+    state, over, dropped = expert.reset(info["instruction"]), False, False
+    while not over:
+        chunk, state = expert.act(Observation(**observation), state)
+        if chunk.subtasks[0] == "move to the bowl" and not dropped and env.world.tool[2] > 0.08:
+            dropped = True
+            block = env.task.parts[0].body
+            env.world.put(block, (0.0, -0.12, 0.02), 0.2)
+        observation, _, terminated, truncated, info = env.step(chunk.actions[0])
+        over = terminated or truncated
+    assert dropped
+    assert info["success"]

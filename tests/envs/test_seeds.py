@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from wla.envs.seeds import Use, require_seeds, seed_range
+
+
+@pytest.mark.parametrize(
+    ("use", "first", "last"),
+    [("training", 0, 9_999), ("validation", 10_000, 19_999), ("evaluation", 100_000, 2_000_000)],
+)
+def test_each_use_has_its_own_seeds(use: Use, first: int, last: int) -> None:
+    require_seeds([first, last], use)
+    with pytest.raises(ValueError, match=f"not for {use}"):
+        require_seeds([first, first - 1], use)
+    others = {"training", "validation", "evaluation"} - {use}
+    assert not any(first in seed_range(other) or last in seed_range(other) for other in others)
+
+
+def test_the_first_wrong_seed_is_named() -> None:
+    with pytest.raises(ValueError, match="seed 10000 is not for training: use seeds from 0 to 9999"):
+        require_seeds(range(9_998, 10_005), "training")
