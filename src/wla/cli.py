@@ -178,8 +178,10 @@ def demo(args: DemoArgs) -> int:
     out = Path("outputs/demo")
     if out.exists():
         shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would go on
-    asked = {"policy": args.policy, "episodes": args.episodes, "workers": args.workers}
-    code = evaluate(EvalArgs(**asked, imagine=True, max_videos=3, out=out))
+    asked = EvalArgs(
+        policy=args.policy, episodes=args.episodes, workers=args.workers, imagine=True, max_videos=3, out=out
+    )
+    code = evaluate(asked)
     print(f"Open {out / 'report.html'} in a browser: videos, what the policy said, what it imagined.")
     return code
 

@@ -44,7 +44,8 @@ def questions(things: Sequence[Thing], rng: np.random.Generator, *, others: Sequ
     asked.append(Question("how many blocks", COUNTS[len(blocks)]))
     if others:
         present = rng.random() < 0.5
-        name = things[rng.integers(len(things))].name if present else others[rng.integers(len(others))]
+        known = [thing.name for thing in things] if present else others
+        name = known[int(rng.integers(len(known)))]
         asked.append(Question(f"is there a {name}", YES if present else NO))
     if len(things) > 1:
         first, second = (things[i] for i in rng.choice(len(things), 2, replace=False))
@@ -54,10 +55,7 @@ def questions(things: Sequence[Thing], rng: np.random.Generator, *, others: Sequ
 
 
 def _said(name: str, rng: np.random.Generator) -> str:
-    """The name, or with its colour last: then the word before the answer is the one to look for, which is learned first.
-
-    Without this, blocks were located but their colours confused for thousands of steps.
-    """
+    """The name, or with its colour last, so that the word before the answer is the one to look for."""
     colour, _, noun = name.partition(" ")
     return f"{noun} that is {colour}" if noun == "block" and rng.random() < 0.5 else name
 

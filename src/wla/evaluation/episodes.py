@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ VIDEO_HEIGHT = 288
 """Smallest height of a video in pixels: frames are enlarged by a whole factor, so that colours survive 4:2:0."""
 
 
-JPEG: dict[str, int] = {"quality": 92, "subsampling": 0}
+JPEG: dict[str, Any] = {"quality": 92, "subsampling": 0}
 """A quarter of a PNG's size, and no visible difference on images this small."""
 
 

@@ -45,7 +45,10 @@ def compare(config: HeldOutConfig) -> HeldOut:
     primary = policy.robot_spec.observation.primary_camera
     chunk = policy.model.config.action_expert.chunk
     frames = np.unique(np.linspace(0, len(dataset) - 1, config.frames).astype(int))
-    right, imagined, copied, errors = 0, [], [], []
+    right = 0
+    imagined: list[float] = []
+    copied: list[float] = []
+    errors: list[np.ndarray] = []
     low, high = np.array(policy.robot_spec.action.low), np.array(policy.robot_spec.action.high)
     for start in track(range(0, len(frames), BATCH), description="asking the policy"):
         chosen = frames[start : start + BATCH]
@@ -61,11 +64,12 @@ def compare(config: HeldOutConfig) -> HeldOut:
         for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
             spoken = subtask_window(dataset.subtasks, int(frame), chunk, episode.end)
             right += answer.subtasks == tuple(dataset.subtask_texts[index] for index in spoken)
-            place = window(int(frame), episode.start, episode.end, chunk, 0)
-            real = dataset.actions[place.chunk][place.chunk_mask]
-            errors.append(np.abs(answer.actions[place.chunk_mask] - real).mean(0) / (high - low))
-            now, later = dataset.frames(primary)[frame], dataset.frames(primary)[place.subgoal]
-            if answer.subgoal is not None and place.subgoal_mask and moved(now, later):
+            place = window(np.array([frame]), np.array([episode.start]), np.array([episode.end]), chunk, 0)
+            inside = place.chunk_mask[0]
+            real = dataset.actions[place.chunk[0][inside]]
+            errors.append(np.abs(answer.actions[inside] - real).mean(0) / (high - low))
+            now, later = dataset.frames(primary)[frame], dataset.frames(primary)[place.subgoal[0]]
+            if answer.subgoal is not None and place.subgoal_mask[0] and moved(now, later):
                 imagined.append(psnr(answer.subgoal, later))
                 copied.append(psnr(now, later))
     return HeldOut(

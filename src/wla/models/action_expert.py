@@ -71,6 +71,10 @@ class ExpertBlock(nn.Module):
         self.attention = ExpertAttention(width, heads, condition_width or width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
+    def condition(self, states: Float[Tensor, "B Q C"]) -> KeysValues | None:
+        """Keys and values of a condition, for a block that attends to one."""
+        return self.attention.keys_values(states) if self.crosses else None
+
     def forward(self, x: Float[Tensor, "B T D"], condition: KeysValues | None) -> Float[Tensor, "B T D"]:
         normed = nn.functional.layer_norm(x, x.shape[-1:])
         x = x + self.attention(normed, condition or self.attention.keys_values(normed))
@@ -113,10 +117,7 @@ class ActionExpert(nn.Module):
     def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
         """Keys and values of the query states (one entry per block), the same for every noise and step."""
         assert len(queries) == len(self.blocks), "one layer of query states for each block"
-        return [
-            block.attention.keys_values(states) if block.crosses else None
-            for block, states in zip(self.blocks, queries, strict=True)
-        ]
+        return [block.condition(states) for block, states in zip(self.blocks, queries, strict=True)]
 
     def velocity(
         self,

@@ -41,13 +41,17 @@ class ZeroPolicy:
         return ActionChunk(self._rest[None].copy()), replace(state, step=state.step + 1)
 
 
-def rest_action(spec: ActionSpec) -> np.ndarray:
-    """The action (A,) that changes nothing: 0 for deltas, and for absolute dimensions the lower limit.
+GRIPPERS = ("gripper", "suction")
+"""Names of absolute action dimensions whose lower limit is open (or off), by the package's convention."""
 
-    By the package's convention the lower end of a gripper is open (``spec.gripper``, '-1 open .. 1 closed'). ValueError
-    for a robot with another absolute dimension: no constant keeps it still.
+
+def rest_action(spec: ActionSpec) -> np.ndarray:
+    """The action (A,) that changes nothing: 0 for deltas, open for the gripper.
+
+    ValueError for a robot with another absolute dimension: no constant keeps it still.
     """
-    others = [n for n, kind in zip(spec.names, spec.kinds, strict=True) if kind == "absolute" and "grip" not in n]
+    kinds = dict(zip(spec.names, spec.kinds, strict=True))
+    others = [name for name, kind in kinds.items() if kind == "absolute" and name not in GRIPPERS]
     if others:
         raise ValueError(f"the zero policy cannot hold absolute action dimensions still: {', '.join(others)}")
     rest = [low if kind == "absolute" else 0.0 for kind, low in zip(spec.kinds, spec.low, strict=True)]

@@ -100,7 +100,7 @@ class WLAPolicy:
 
     def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
         spec = self.robot_spec.action
-        return np.clip(actions, np.float32(spec.low), np.float32(spec.high))
+        return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
 
     def _check(self, observation: Observation) -> None:
         """ValueError naming the first thing that does not fit the robot that this policy was trained for."""

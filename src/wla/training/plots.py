@@ -20,11 +20,11 @@ def plot_metrics(metrics: Path) -> Path | None:
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     if not rows:
         return None
-    names = [name for name in rows[0] if name not in SKIPPED]
+    names = [name for name in rows[-1] if name not in SKIPPED]
     figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
-    steps = np.array([row["step"] for row in rows])
     for axis, name in zip(axes[0], names, strict=True):
-        values = np.array([row[name] for row in rows])
+        steps = np.array([row["step"] for row in rows if name in row])
+        values = np.array([row[name] for row in rows if name in row])
         axis.plot(steps, values, lw=0.5, alpha=0.4)
         window = max(1, len(values) // 50)
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")

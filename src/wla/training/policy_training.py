@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
@@ -94,12 +94,18 @@ class PolicyTask:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with all its tensors on `device`."""
-    moved = {
-        name: value.to(device) if isinstance(value, Tensor) else value
-        for name, value in vars(batch).items()
-        if name != "images"
-    }
-    return Batch(images={name: image.to(device) for name, image in batch.images.items()}, **moved)
+    return Batch(
+        tokens=batch.tokens.to(device),
+        attention_mask=batch.attention_mask.to(device),
+        labels=batch.labels.to(device),
+        images={name: image.to(device) for name, image in batch.images.items()},
+        state=batch.state.to(device),
+        actions=batch.actions.to(device),
+        action_mask=batch.action_mask.to(device),
+        subgoal=None if batch.subgoal is None else batch.subgoal.to(device),
+        subgoal_mask=batch.subgoal_mask.to(device),
+        ids=batch.ids,
+    )
 
 
 def _one_robot(datasets: list[LeRobotDataset]) -> RobotSpec:

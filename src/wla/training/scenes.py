@@ -1,10 +1,10 @@
-"""Still scenes of the simulator, rendered once and kept as arrays, to ask questions about and to train the codec on."""
+"""Still scenes of the simulator, rendered once and kept as arrays, to ask questions about."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from wla.config import Config
 from wla.data.transforms import shrink
 from wla.envs.registry import make_env
 from wla.envs.seeds import require_seeds
+from wla.envs.tabletop.world import World
 from wla.policy.checkpoint import replacing
 
 
@@ -30,24 +31,38 @@ class SceneConfig(Config):
     """Camera -> side to keep."""
 
 
+Place = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SceneThing:
+    """Something with a name: its place (x, y, z) in metres in the world, and in the frame of each camera.
+
+    views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the
+    place in the camera's frame (x right, y up, z back, metres).
+    """
+
+    name: str
+    place: Place
+    views: dict[str, tuple[float, float, float, float, float]]
+
+
 class Scenes:
-    """N scenes: images[camera] uint8 (N, side, side, 3), state (N, S), things: per scene, (name, place in metres)."""
+    """N scenes: images[camera] uint8 (N, side, side, 3), state (N, S), and the things in each."""
 
     def __init__(self, folder: Path) -> None:
         config = SceneConfig.load(folder / "scenes.json")
         self.images = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in config.cameras}
         self.state = np.load(folder / "state.npy")
         lines = (folder / "things.jsonl").read_text(encoding="utf-8").splitlines()
-        self.things: list[list[tuple[str, tuple[float, float, float]]]] = [
-            [(name, tuple(place)) for name, place in json.loads(line)] for line in lines
-        ]
+        self.things = [[SceneThing(**thing) for thing in json.loads(line)] for line in lines]
 
     def __len__(self) -> int:
         return len(self.state)
 
     @property
     def names(self) -> list[str]:
-        return sorted({name for scene in self.things for name, _ in scene})
+        return sorted({thing.name for scene in self.things for thing in scene})
 
 
 def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
@@ -61,7 +76,7 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
         for name in config.cameras:
             np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
         np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))
-        lines = [json.dumps(scene) for _, _, things in parts for scene in things]
+        lines = [json.dumps([asdict(thing) for thing in scene]) for _, _, things in parts for scene in things]
         (fresh / "things.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         config.save(fresh / "scenes.json")
     return Scenes(folder)
@@ -69,7 +84,7 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
 
 def _render_kind(
     kind: tuple[SceneConfig, str, str],
-) -> tuple[dict[str, np.ndarray], np.ndarray, list[Sequence[tuple[str, Sequence[float]]]]]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[list[SceneThing]]]:
     config, task, setting = kind
     env = make_env("tabletop", task=task, setting=setting, embodiment=config.embodiment)
     images: dict[str, list[np.ndarray]] = {name: [] for name in config.cameras}
@@ -79,6 +94,21 @@ def _render_kind(
         for name, side in config.cameras.items():
             images[name].append(shrink(observation["images"][name][None], side).numpy()[0])
         states.append(observation["state"])
-        things.append([(thing.name, thing.position) for thing in env.objects()])
+        things.append(
+            [
+                SceneThing(
+                    thing.name, thing.position, {name: view(env.world, name, thing.position) for name in config.cameras}
+                )
+                for thing in env.objects()
+            ]
+        )
     env.close()
     return {name: np.stack(values) for name, values in images.items()}, np.stack(states), things
+
+
+def view(world: World, camera: str, place: Place) -> tuple[float, float, float, float, float]:
+    """Where a camera sees a place of the world: see `SceneThing.views`. MuJoCo's cameras look along their -z axis."""
+    pose = world.data.camera(camera)
+    x, y, z = (np.array(place) - pose.xpos) @ pose.xmat.reshape(3, 3)
+    reach = np.tan(np.radians(world.model.camera(camera).fovy[0]) / 2) * max(-z, 1e-6)
+    return float(0.5 + 0.5 * x / reach), float(0.5 - 0.5 * y / reach), float(x), float(y), float(z)
