@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,26 @@ def test_a_crash_of_reset_keeps_the_first_line_only():
     assert result.outcome == "error"
     assert result.error.startswith("RuntimeError: no such scene (fakes.py:")
     assert recording.last is None
+
+
+@pytest.mark.parametrize(("asked", "calls"), [(None, 2), (1, 4)])
+def test_a_chunk_may_say_how_much_of_it_to_run(asked, calls):
+    class Careful(Walker):
+        def act(self, observation, state):
+            chunk, state = super().act(observation, state)
+            return replace(chunk, execute=2), state
+
+    recording = Recording(spec())
+    run(0, policy=Careful(), execute=asked, recorders=[recording])
+    assert [step.offset for step in recording.steps].count(0) == calls
+
+
+def test_a_chunk_that_wants_nothing_run_is_an_error():
+    class Idle(Walker):
+        def act(self, observation, state):
+            return ActionChunk(np.zeros((3, 2), np.float32), execute=0), state
+
+    assert "at least 1" in run(0, policy=Idle()).error
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def _open_folder(out: Path, identity: Identity) -> None:
 
 def _words(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
-    return f"policy {identity.policy}{sha}, execute {identity.execute or 'all'}"
+    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}"
 
 
 def _drop_errors(out: Path) -> list[EpisodeResult]:

@@ -55,13 +55,16 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False) -> str | None:
 
 
 def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
-    """Every task in every setting; no tasks means all of the environment. ValueError names an unknown task."""
+    """Every task in every setting; no tasks means all of the environment. ValueError names an unknown one."""
     known = task_names(env)
     chosen = list(dict.fromkeys(tasks)) or list(known)
     for task in chosen:
         if task not in known:
             raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
-    return [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
+    cases = [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
+    for case in cases[:: len(chosen)]:
+        robot_of(case)  # knows the settings and embodiments, and complains before any work is done
+    return cases
 
 
 def _env(case: Case) -> TabletopEnv:

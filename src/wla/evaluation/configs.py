@@ -23,7 +23,7 @@ class EvalConfig(Config):
     """Environment."""
     tasks: tuple[str, ...] = ()
     """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = ("clean",)
+    setting: tuple[str, ...] = Field(("clean",), min_length=1)
     """One or more of the environment's settings."""
     embodiment: str = "gantry"
     """Robot."""
@@ -53,7 +53,7 @@ class CollectConfig(Config):
     """Environment."""
     tasks: tuple[str, ...] = ()
     """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = ("clean",)
+    setting: tuple[str, ...] = Field(("clean",), min_length=1)
     """One or more of the environment's settings."""
     embodiment: str = "gantry"
     """Robot."""

@@ -53,7 +53,7 @@ def rollout(
         while outcome is None:
             with _crashes():
                 chunk, state = policy.act(observation, state)
-                _require_actions(chunk, env.robot_spec)
+                _require_usable(chunk, env.robot_spec)
             words = ", then ".join(chunk.subtasks)
             if words and (not subtasks or subtasks[-1][1] != words):
                 subtasks.append((steps, words))
@@ -111,9 +111,11 @@ def _crashes() -> Iterator[None]:
         raise _Crash(f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})") from error
 
 
-def _require_actions(chunk: ActionChunk, spec: RobotSpec) -> None:
+def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
     shape = chunk.actions.shape
     if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
         raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
+    if chunk.execute is not None and chunk.execute < 1:
+        raise ValueError(f"the policy wants {chunk.execute} actions of its chunk to be run; at least 1 is needed")
     if not np.isfinite(chunk.actions).all():
         raise ValueError("the policy's actions are not all finite")

@@ -1,0 +1,82 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from fakes import CASE, Walker, build, spec
+
+from wla.evaluation.collect import collect, record
+from wla.evaluation.configs import CollectConfig
+from wla.evaluation.results import read_results
+from wla.evaluation.workers import Worker
+
+
+def go(out, seeds, *, make=build, workers=1, actions=True):
+    return record([CASE], seeds, Worker(make, "expert"), spec(), out, workers=workers, actions=actions)
+
+
+def stored_seeds(out):
+    files = sorted((out / "meta/episodes").rglob("*.parquet"))
+    return [seed for file in files for seed in pq.read_table(file)["seed"].to_pylist()]
+
+
+def test_successes_are_kept_and_the_rest_is_counted(tmp_path):
+    counts = go(tmp_path / "data", range(9))
+    assert counts == {"success": 4, "failure": 3, "error": 2}
+    assert stored_seeds(tmp_path / "data") == [0, 2, 4, 6]
+
+
+def test_ctrl_c_keeps_finished_episodes_and_the_same_call_goes_on(tmp_path):
+    class Interrupted(Walker):
+        def reset(self, instruction, *, seed=0):
+            if seed == 5:
+                raise KeyboardInterrupt
+            return super().reset(instruction, seed=seed)
+
+    out = tmp_path / "data"
+    with pytest.raises(KeyboardInterrupt):
+        go(out, range(10), make=lambda case: (build(case)[0], Interrupted()))
+    assert stored_seeds(out) == [0, 2, 4]
+    go(out, range(10))
+    assert stored_seeds(out) == [0, 2, 4, 6, 9]
+    assert go(out, range(6)) == {"success": 5, "failure": 3}  # nothing new, crashed ones are out of this range
+    assert stored_seeds(out) == [0, 2, 4, 6, 9]
+
+
+def test_successes_that_a_kill_took_are_collected_again(tmp_path):
+    out = tmp_path / "data"
+    go(out, range(3))
+    lines = (out / "collect.jsonl").read_text()
+    lost = json.loads(lines.splitlines()[0]) | {"seed": 4}
+    (out / "collect.jsonl").write_text(lines + json.dumps(lost) + "\n")
+    go(out, range(5))
+    assert stored_seeds(out) == [0, 2, 4]
+    assert [r.seed for r in read_results(out / "collect.jsonl")] == [0, 1, 2, 3, 4]
+
+
+def test_a_dataset_without_its_list_is_not_continued(tmp_path):
+    go(tmp_path / "data", range(3))
+    (tmp_path / "data/collect.jsonl").unlink()
+    with pytest.raises(ValueError, match="lists 0 of the dataset's 2 episodes"):
+        go(tmp_path / "data", range(5))
+
+
+def test_without_actions_there_is_no_action_column(tmp_path):
+    go(tmp_path / "data", range(1), actions=False)
+    assert "action" not in json.loads((tmp_path / "data/meta/info.json").read_text())["features"]
+
+
+@pytest.mark.parametrize(("seed", "split"), [(100_000, "training"), (9_999, "training"), (0, "validation")])
+def test_seeds_outside_the_split_are_refused(tmp_path, seed, split):
+    config = CollectConfig(tasks=("place",), episodes=2, seed=seed, split=split)
+    with pytest.raises(ValueError, match="is not for"):
+        collect(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_expert_of_the_tabletop_becomes_a_dataset(tmp_path):
+    out = tmp_path / "data"
+    assert collect(CollectConfig(tasks=("place",), episodes=2, kicks=False), out) == {"success": 2}
+    result = read_results(out / "collect.jsonl")[0]
+    assert [words.split()[0] for _, words in result.subtasks] == ["reach", "grasp", "move", "release"]
+    assert "gl_renderer" in result.fingerprint
+    assert stored_seeds(out) == [0, 1]

@@ -1,0 +1,84 @@
+import re
+import shutil
+
+import pytest
+from fakes import build
+from test_benchmark import go
+
+from wla.evaluation.benchmark import Identity
+from wla.evaluation.episodes import read_episodes
+from wla.evaluation.report import make_curves, make_spans, write_report
+from wla.evaluation.workers import Worker
+
+NASTY = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, execute=None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    go(out, range(9), worker=Worker(build, NASTY.policy, imagine=True), identity=NASTY, max_videos=6)
+    return out
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def test_the_report_needs_nothing_but_itself(html):
+    outside = re.sub(r'"data:[a-z]+/[a-z0-9]+;base64,[A-Za-z0-9+/=]+"', '""', html)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<script src", outside)
+    assert all(source == "" for source in re.findall(r'src="([^"]*)"', outside))
+
+
+def test_rates_come_with_n_interval_and_errors(html):
+    assert "4 of 7 episodes succeed" in html
+    assert "95 % interval 25.0 to 84.2 %" in html
+    assert "2 errors" in html
+    assert "ZeroDivisionError: the simulation exploded" in html
+    assert "set 3" in html  # the three failures ended in "set off"
+
+
+def test_videos_timelines_and_subgoals_are_there(folder, html):
+    episodes = read_episodes(folder / "episodes")
+    assert html.count("data:video/mp4;base64,") == len(episodes) == 6
+    assert html.count("imagined at") == html.count("came at") == sum(len(shown.subgoals) for _, shown in episodes)
+    assert 'class="badge error"' in html
+
+
+def test_names_are_text_not_markup(html):
+    assert "alert(1)</script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
+    shown = next(shown for _, shown in read_episodes(folder / "episodes") if shown.seed == 0)
+    spans = make_spans(shown, {"set": 0, "arrive": 1})
+    assert [span.words for span in spans] == ["set off", "arrive"]
+    assert spans[0].left == 0
+    assert spans[-1].left + spans[-1].width == pytest.approx(100)
+    assert spans[1].start == pytest.approx(0.3)  # step 3 at 10 Hz
+    dx, gripper = make_curves(shown)
+    assert dx.path.startswith("M0 0.0V0.0H200.0")  # 0.25 is the upper limit; 4 steps and the last frame
+    assert dx.zero == pytest.approx(20)
+    assert gripper.path.startswith("M0 40.0")
+
+
+def test_an_action_beyond_the_limits_stays_inside_its_box(folder):
+    shown = read_episodes(folder / "episodes")[0][1]
+    wild = shown.model_copy(update={"actions": ((9.0, 0.0), (0.0, 0.0))})
+    curve = make_curves(wild)[0]
+    assert (curve.low, curve.high) == (-0.25, 9.0)
+    assert all(0 <= float(y) <= 40 for y in re.findall(r"V([-0-9.]+)", curve.path))
+
+
+def test_a_policy_without_words_or_videos_still_has_a_report(tmp_path):
+    go(tmp_path, range(2))
+    assert "1 of 2 episodes succeed" in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_folder_without_results_is_refused(tmp_path, folder):
+    with pytest.raises(FileNotFoundError, match=r"holds no evaluation: run\.json is missing"):
+        write_report(tmp_path)
+    shutil.copy(folder / "run.json", tmp_path)
+    assert "No episode was decided" in write_report(tmp_path).read_text(encoding="utf-8")

@@ -1,0 +1,182 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from wla import cli
+
+
+def wla(*words):
+    """Exit code of the command line in this process; the parser exits by itself."""
+    try:
+        return cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text(
+        "from wla.evaluation.configs import CollectConfig\n"
+        "def config():\n    return CollectConfig(episodes=7)\n"
+    )  # fmt: skip
+    return path
+
+
+def test_help_teaches_and_is_quick(capsys):
+    start = time.perf_counter()
+    assert wla("--help") == 0
+    assert time.perf_counter() - start < 0.5
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in cli.COMMANDS)
+    assert "wla collect --tasks place" in text
+
+
+def test_help_needs_neither_torch_nor_mujoco():
+    code = (
+        "import sys; from wla.cli import main; main(['--help']); print({'torch', 'mujoco', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_examples_in_its_help(name, capsys):
+    assert wla(name, "--help") == 0
+    text = capsys.readouterr().out
+    assert f"\n  wla {name}" in text.partition("examples:")[2]
+    assert "--" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate"], "no command 'evaluate'; there are"),
+        (
+            ["eval", "expert", "--out", "OUT", "--episodes", "0"],
+            "--episodes: Input should be greater",
+        ),
+        (["eval", "expert", "--out", "OUT", "--workers", "0"], "--workers: Input should be greater"),
+        (["eval", "expert", "--out", "OUT", "--execute", "-1"], "--execute: Input should be greater"),
+        (["eval", "expert", "--out", "OUT", "--seed", "3"], "seed 3 is not for evaluation"),
+        (["eval", "expert", "--out", "OUT", "--tasks", "fly"], "'fly'"),
+        (["eval", "expert", "--out", "OUT", "--env", "moon"], "'moon'"),
+        (["eval", "expert", "--out", "OUT", "--tasks", "place", "--setting", "dark"], "'dark'"),
+        (["eval", "expert", "--out", "OUT", "--tasks", "place", "--embodiment", "dog"], "'dog'"),
+        (["eval", "expert", "--out", "OUT", "--tasks", "place", "--imagine"], "policy expert cannot imagine"),
+        (["eval", "no-such-policy", "--out", "OUT", "--tasks", "place"], "no policy 'no-such-policy'"),
+        (["eval", "expert", "--out", "FILE", "--tasks", "place"], "File exists"),
+        (["collect", "--out", "OUT", "--seed", "100000"], "seed 100000 is not for training"),
+        (["collect", "--out", "OUT", "--tasks", "fly"], "'fly'"),
+        (["collect", "--out", "OUT", "--tasks", "place", "--setting"], "--setting: Tuple should have at least 1"),
+        (["train", "nowhere.py"], "nowhere.py is no recipe"),
+        (["train", "RECIPE", "episode=3", "--print-config"], "no field 'episode'"),
+        (["train", "RECIPE", "episodes", "--print-config"], "not of the form dotted.path=value"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, recipe, capsys):
+    (tmp_path / "file").touch()
+    places = {"OUT": tmp_path / "out", "FILE": tmp_path / "file", "RECIPE": recipe}
+    assert wla(*[places.get(word, word) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("wla: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["eval", "--out", "x"], ["eval", "expert"], ["eval", "expert", "--out", "x", "--epsiodes", "3"]]
+)
+def test_missing_and_misspelt_options_are_named(words, capsys):
+    assert wla(*words) == 2
+    assert "wla eval --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_the_trace_is_shown_when_asked_for(way, monkeypatch, capsys):
+    if way == "variable":
+        monkeypatch.setenv("WLA_TRACEBACK", "1")
+    assert wla("train", "nowhere.py", *(["--traceback"] if way == "flag" else [])) == 2
+    error = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in error
+    assert error.splitlines()[-1].startswith("wla: error: nowhere.py")
+
+
+def test_a_full_disk_is_one_line(monkeypatch, tmp_path, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", str(tmp_path / "results.jsonl"))
+
+    monkeypatch.setattr("wla.evaluation.benchmark.append_result", full)
+    assert wla("eval", "zero", "--tasks", "place", "--episodes", 1, "--max-videos", 0, "--out", tmp_path / "out") == 2
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_bug_is_not_passed_off_as_a_mistake(monkeypatch, tmp_path):
+    def broken(*_, **__):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("wla.evaluation.benchmark.run_benchmark", broken)
+    with pytest.raises(KeyError):
+        cli.main(["eval", "zero", "--out", str(tmp_path)])
+
+
+def test_print_config_shows_the_overridden_recipe(recipe, capsys):
+    assert wla("train", recipe, "episodes=9", 'tasks=["place"]', "--print-config") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["episodes"], shown["tasks"], shown["kicks"]) == (9, ["place"], True)
+
+
+def test_a_file_without_config_is_no_recipe(tmp_path, capsys):
+    path = tmp_path / "empty.py"
+    path.touch()
+    assert wla("train", path) == 2
+    assert "has no function config()" in capsys.readouterr().err
+
+
+def test_eval_writes_rates_and_a_report(tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ("eval", "zero", "--tasks", "place", "--episodes", 2, "--seed", 200_000, "--max-videos", 1, "--out", out)
+    assert wla(*words) == 0
+    assert "place clean gantry: 0.0 % (0 of 2, 95 % interval 0.0 .. 65.8)" in capsys.readouterr().out
+    assert (out / "report.html").exists()
+    assert wla(*words) == 0  # finished: nothing runs again
+    assert len((out / "results.jsonl").read_text().splitlines()) == 2
+
+
+def test_errors_make_the_exit_code_1(monkeypatch, tmp_path, capsys):
+    def crash(*_):
+        raise RuntimeError("the simulator is unwell")
+
+    monkeypatch.setattr("wla.envs.tabletop.env.TabletopEnv.step", crash)
+    assert wla("eval", "zero", "--tasks", "place", "--episodes", 1, "--out", tmp_path / "out") == 1
+    assert "no decided episode, 1 error not counted" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
+    out = tmp_path / "data"
+    command = [sys.executable, "-m", "wla.cli", "collect", "--tasks", "place", "--workers", "2", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--episodes", "2000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    lines = out / "collect.jsonl"
+    while not lines.exists() and process.poll() is None:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"wla: interrupted: finished episodes are in {out}; the same command goes on" in error
+    assert "Traceback" not in error
+    kept = sum('"success"' in line for line in lines.read_text().splitlines())
+    assert json.loads((out / "meta/info.json").read_text())["total_episodes"] == kept > 0
