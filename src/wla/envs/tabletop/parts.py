@@ -20,7 +20,7 @@ PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
 BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
 DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT = 0.042, 0.08, 0.028
 """Free way between handle and drawer, how far the drawer slides, and how high the handle is."""
-ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.13, 0.145
+ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.15, 0.145
 
 BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
 BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)

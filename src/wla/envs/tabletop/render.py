@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
+
 import mujoco
 import numpy as np
 from jaxtyping import UInt8
@@ -28,6 +31,8 @@ class Renderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._view = mujoco.MjrRect(0, 0, size, size)
+        self._open = True
+        atexit.register(_close, weakref.ref(self))  # else the context would outlive the library that made it
 
     def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "H W 3"]:
         """What the named camera sees: RGB, upright."""
@@ -42,7 +47,15 @@ class Renderer:
         return np.ascontiguousarray(image[::-1])  # OpenGL counts rows from the bottom
 
     def close(self) -> None:
-        """Give the graphics context back."""
-        self._window.make_current()
-        self._context.free()
-        self._window.free()
+        """Give the graphics context back. Does nothing the second time."""
+        if self._open:
+            self._open = False
+            self._window.make_current()
+            self._context.free()
+            self._window.free()
+
+
+def _close(renderer: weakref.ref[Renderer]) -> None:
+    alive = renderer()
+    if alive is not None:
+        alive.close()

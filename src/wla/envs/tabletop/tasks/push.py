@@ -18,7 +18,7 @@ from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import TILT
 from wla.envs.tabletop.world import World
 
-_LANES = (-0.078, 0.0, 0.078)
+_LANES = (-0.072, 0.0, 0.072)
 """Blocks start in lanes (metres, along x), so that pushing one leaves the others alone."""
 
 
@@ -31,7 +31,7 @@ class Push(Task):
 
     name: ClassVar[str] = "push"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.165))
+    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     phrasings: ClassVar[Phrasings] = Phrasings(
         seen=(
             "push the {colour} block to the {side} zone",
