@@ -15,7 +15,7 @@ import torch
 from machine import store
 
 from wla.cli import load_recipe
-from wla.training.optim import build_optimizer
+from wla.training.optim import build_optimizers
 from wla.training.trainer import training_step
 
 STEPS, WARMUP = 20, 3
@@ -26,11 +26,11 @@ def main() -> None:
     config = load_recipe(Path(recipe)).override(overrides)
     task = config.build()
     module = task.module.train()
-    optimizer = build_optimizer(config.loop.optim, module)
+    optimizers = build_optimizers(config.loop.optim, module)
     seconds = []
     for step in range(WARMUP + STEPS):
         began = time.perf_counter()
-        training_step(task, module, optimizer, config.loop, torch.device("cpu"), step)
+        training_step(task, module, optimizers, config.loop, torch.device("cpu"), step)
         seconds.append(time.perf_counter() - began)
     median = float(np.median(seconds[WARMUP:]))
     store(

@@ -5,7 +5,7 @@ Needs:    datasets/nano_tabletop (see recipes/nano_tabletop.py)
 """
 
 from wla.training.base_training import BaseTraining
-from wla.training.nano import CAMERAS, PROMPT, TASKS, nano_backbone
+from wla.training.nano import CAMERAS, NANO_MATRICES, PROMPT, TASKS, nano_backbone
 from wla.training.optim import OptimConfig
 from wla.training.scenes import SceneConfig
 from wla.training.trainer import LoopConfig
@@ -19,7 +19,14 @@ def config() -> BaseTraining:
         scenes_folder="datasets/nano_scenes",
         datasets=("datasets/nano_tabletop",),
         loop=LoopConfig(
-            optim=OptimConfig(steps=3000, learning_rate=1e-3, final_learning_rate=2e-4, warmup=100, weight_decay=0.01),
+            optim=OptimConfig(
+                steps=3000,
+                learning_rate=1e-3,
+                final_learning_rate=2e-4,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_MATRICES,
+            ),
             batch_size=64,
         ),
     )

@@ -9,7 +9,7 @@ Commands, from nothing:
 
 from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
-from wla.training.nano import nano_model
+from wla.training.nano import NANO_POLICY_MATRICES, nano_model
 from wla.training.optim import OptimConfig
 from wla.training.policy_training import PolicyTraining
 from wla.training.trainer import LoopConfig
@@ -24,7 +24,14 @@ def config() -> PolicyTraining:
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
         execute=4,
         loop=LoopConfig(
-            optim=OptimConfig(steps=6000, learning_rate=1e-3, final_learning_rate=2e-5, warmup=200, weight_decay=0.01),
+            optim=OptimConfig(
+                steps=6000,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_POLICY_MATRICES,
+            ),
             batch_size=64,
         ),
     )

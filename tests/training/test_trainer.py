@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from wla.training.optim import OptimConfig, learning_rate
+from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train
 
 
 def loop(steps: int, **changes: object) -> LoopConfig:
-    optim = OptimConfig(steps=steps, learning_rate=1e-2, warmup=3)
+    optim = OptimConfig(steps=steps, learning_rate=1e-2, warmup=3, muon=("0.weight",))
     return LoopConfig(optim=optim, batch_size=4, log_every=1, **changes)
 
 
@@ -129,8 +129,17 @@ def test_a_run_leaves_curves(tmp_path):
 
 def test_learning_rate_warms_up_and_decays():
     config = OptimConfig(steps=100, learning_rate=1.0, final_learning_rate=0.1, warmup=10)
-    rates = [learning_rate(config, step) for step in range(101)]
+    rates = [schedule(config, step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1)
     assert all(a >= b for a, b in pairwise(rates[9:]))
+
+
+def test_muon_takes_the_matrices_that_are_named_and_a_pattern_that_matches_none_raises():
+    net = Toy().net
+    adam, muon = build_optimizers(OptimConfig(steps=1, muon=(r"^0\.",)), net)
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(net[0].weight)]
+    assert len(adam.param_groups[0]["params"]) == 3
+    with pytest.raises(ValueError, match="matches no matrix"):
+        build_optimizers(OptimConfig(steps=1, muon=("bias",)), net)

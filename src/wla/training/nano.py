@@ -14,6 +14,9 @@ from wla.models.world_expert import WorldExpertConfig
 CAMERAS = {"front": 96, "wrist": 48}
 PROMPT = PromptConfig(queries=8, locations=64)
 TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
+NANO_MATRICES = (r"text\.layers\.",)
+NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.")
+"""What Muon trains (see `OptimConfig.muon`)."""
 CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 24, 48, 96, 128), layers=(0, 1, 1, 1, 2))
 """96 px -> 16 x 6 x 6."""
 

@@ -1,17 +1,22 @@
-"""The optimiser and its learning rate; the rate is a function of the step alone, so resuming needs only the step."""
+"""The optimisers and their learning rate; the rate is a function of the step alone, so resuming needs only the step."""
 
 from __future__ import annotations
 
 import math
+import re
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wla.config import Config
 
 
 class OptimConfig(Config):
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up and cosine decay, and Muon for the matrices that are named.
+
+    Muon (orthogonalised momentum) suits small transformers that learn from scratch: on the nano backbone it leaves the
+    plateau before any attention has formed within 200 steps, where AdamW stayed there for thousands.
+    """
 
     steps: int
     learning_rate: float = 5e-5
@@ -21,19 +26,44 @@ class OptimConfig(Config):
     weight_decay: float = 1e-8
     clip: float = 1.0
     """Largest norm of the whole gradient."""
+    muon: tuple[str, ...] = ()
+    """Regular expressions; matrices whose name one of them matches are trained by Muon."""
+    muon_learning_rate: float = 0.02
+    """Follows the same warm-up and decay."""
 
 
-def build_optimizer(config: OptimConfig, module: nn.Module) -> torch.optim.AdamW:
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-    )
+def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim.Optimizer]:
+    """One optimiser for each kind of parameter. ValueError when a pattern matches no matrix."""
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    matrices: dict[str, Tensor] = {}
+    for pattern in config.muon:
+        found = {name: value for name, value in trained.items() if value.ndim == 2 and re.search(pattern, name)}
+        if not found:
+            raise ValueError(f"optim.muon: {pattern!r} matches no matrix of the model")
+        matrices |= found
+    others = [value for name, value in trained.items() if name not in matrices]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            others, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices.values(), lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
 
 
-def learning_rate(config: OptimConfig, step: int) -> float:
-    """Rate of the step with this index, from 0."""
+def schedule(config: OptimConfig, step: int) -> float:
+    """The share of the peak learning rate at the step with this index, from 0."""
     if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
+        return (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
+    last = config.final_learning_rate / config.learning_rate
+    return last + (1 - last) * cosine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,29 +15,33 @@ from wla.policy.checkpoint import replacing
 TENSORS, STEP = "state.safetensors", "step.json"
 
 
-def save_training_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+Optimizers = Sequence[torch.optim.Optimizer]
+
+
+def save_training_state(folder: Path, module: nn.Module, optimizers: Optimizers, step: int) -> None:
     """Written whole or not at all."""
     tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in values.items()}
     with replacing(folder) as fresh:
         # Tied weights share memory, which the file format does not take.
         save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, fresh / TENSORS)
         (fresh / STEP).write_text(json.dumps({"step": step}), encoding="utf-8")
 
 
-def load_training_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore module and optimiser; the number of steps already done."""
+def load_training_state(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
+    """Restore module and optimisers; the number of steps already done."""
     if not (folder / TENSORS).is_file():
         raise ValueError(f"{folder}: nothing to resume here; start without --resume")
     tensors = load_file(folder / TENSORS)
     module.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("module.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in optimizers]
     for key, value in tensors.items():
-        kind, _, rest = key.partition(".")
-        if kind == "optimizer":
-            index, _, name = rest.partition(".")
-            state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if key.startswith("optimizer."):
+            _, number, index, name = key.split(".")
+            states[int(number)].setdefault(int(index), {})[name] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
     return int(json.loads((folder / STEP).read_text(encoding="utf-8"))["step"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.training.optim import OptimConfig, build_optimizer, learning_rate
+from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.plots import plot_metrics
 from wla.training.resume import load_training_state, save_training_state
 
@@ -69,10 +69,10 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     checkpoint, state_folder, metrics = out / "checkpoint", out / "training_state", out / METRICS
     device = runtime.device(config.device)
     module = task.module.to(device).train()
-    optimizer = build_optimizer(config.optim, module)
+    optimizers = build_optimizers(config.optim, module)
     start = 0
     if resume:
-        start = load_training_state(state_folder, module, optimizer)
+        start = load_training_state(state_folder, module, optimizers)
         _keep_lines_before(metrics, start)
     elif state_folder.exists():
         raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
@@ -81,14 +81,14 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
 
     def save(step: int) -> None:
         task.save(checkpoint, step)
-        save_training_state(state_folder, module, optimizer, step)
+        save_training_state(state_folder, module, optimizers, step)
         plot_metrics(metrics)
 
     with _interruptible() as interrupted, _progress() as progress, metrics.open("a", encoding="utf-8") as log:
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
         began, last_saved = time.perf_counter(), start
         for step in range(start, config.optim.steps):
-            record = training_step(task, module, optimizer, config, device, step)
+            record = training_step(task, module, optimizers, config, device, step)
             seconds = time.perf_counter() - began
             record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
             if step % config.log_every == 0 or step + 1 == config.optim.steps:
@@ -106,26 +106,36 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
 
 
 def training_step(
-    task: Task, module: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, device: torch.device, step: int
+    task: Task,
+    module: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    config: LoopConfig,
+    device: torch.device,
+    step: int,
 ) -> dict[str, float]:
     """One optimiser step; what was logged. TrainingStopped, before the weights change, when anything is not finite."""
-    rate = learning_rate(config.optim, step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    rate = schedule(config.optim, step)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["peak"]
     generator = torch.Generator().manual_seed(hash((config.seed, step)) % 2**63)
     with torch.autocast(device.type, runtime.autocast_dtype(device)):
         losses, ids = task.losses(step, device, generator)
-    optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     norm = nn.utils.clip_grad_norm_(module.parameters(), config.optim.clip)
-    record = {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": float(norm), "lr": rate}
+    record = {name: float(value.detach()) for name, value in losses.items()} | {
+        "grad_norm": float(norm),
+        "lr": rate * config.optim.learning_rate,
+    }
     if not all(map(_finite, record.values())):
         terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())
         raise TrainingStopped(
             f"step {step}: not finite ({terms}) on samples {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}; "
             "look at these samples or lower the learning rate. The last saved checkpoint is untouched"
         )
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return record
 
 
