@@ -8,6 +8,7 @@ action tokens.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -117,7 +118,7 @@ class ActionExpert(nn.Module):
     def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
         """Keys and values of the query states (one entry per block), the same for every noise and step."""
         assert len(queries) == len(self.blocks), "one layer of query states for each block"
-        return [block.condition(states) for block, states in zip(self.blocks, queries, strict=True)]
+        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, queries, strict=True)]
 
     def velocity(
         self,

@@ -73,8 +73,8 @@ class BaseTask:
             camera: PatchTargets(self.scenes, camera, math.isqrt(count), self.names)
             for camera, count in self.backbone.image_tokens.items()
         }
-        heads = {camera: PatchHead(self.backbone.width, len(self.names)) for camera in self.targets}
-        self._module = nn.ModuleDict({"backbone": self.backbone, "heads": nn.ModuleDict(heads)})
+        self.heads = {camera: PatchHead(self.backbone.width, len(self.names)) for camera in self.targets}
+        self._module = nn.ModuleDict({"backbone": self.backbone, "heads": nn.ModuleDict(self.heads)})
 
     @property
     def module(self) -> nn.Module:
@@ -112,7 +112,7 @@ class BaseTask:
     ) -> tuple[Tensor, Tensor]:
         """Mean over the cameras."""
         found = [
-            self._module["heads"][camera].loss(
+            self.heads[camera].loss(
                 features[camera],
                 torch.from_numpy(target.present[chosen]).to(device),
                 torch.from_numpy(target.places[chosen]).to(device),
