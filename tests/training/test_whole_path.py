@@ -1,0 +1,174 @@
+"""Scenes, base, codec and policy at the size of a test, trained one after the other as the recipes do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+import wla
+from wla.data.lerobot_writer import DatasetWriter
+from wla.data.loader import DatasetConfig
+from wla.envs.registry import make_env, make_expert
+from wla.training.base_training import BaseTraining, load_base
+from wla.training.codec_training import CodecTraining, load_codec
+from wla.training.optim import OptimConfig
+from wla.training.patches import PatchTargets
+from wla.training.policy_training import PolicyTask, PolicyTraining
+from wla.training.scenes import SceneConfig, Scenes, render_scenes
+from wla.training.trainer import LoopConfig, train
+from wla.types import Observation
+
+CAMERAS = {"front": 32, "wrist": 16}
+
+
+def loop(steps: int) -> LoopConfig:
+    optim = OptimConfig(steps=steps, learning_rate=1e-3, warmup=2, muon=(r"text\.layers",))
+    return LoopConfig(optim=optim, batch_size=4, log_every=1, save_every=100)
+
+
+def collect(folder: Path) -> None:
+    env = make_env("tabletop", task="press", image_size=32)
+    expert = make_expert(env)
+    with DatasetWriter(folder, env.robot_spec) as writer:
+        for seed in range(2):
+            raw, info = env.reset(seed=seed)
+            state = expert.reset(info["instruction"])
+            for _ in range(12):
+                seen = Observation(**raw)
+                chunk, state = expert.act(seen, state)
+                writer.add_frame(seen.images, seen.state, chunk.actions[0], chunk.subtasks[0])
+                raw, *_ = env.step(chunk.actions[0])
+            writer.end_episode(info["instruction"], keep=True, seed=seed)
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The dataset, and a trained base and codec."""
+    root = tmp_path_factory.mktemp("path")
+    collect(root / "data")
+    model = tiny.model_config()
+    base = BaseTraining(
+        backbone=model.backbone,
+        prompt=tiny.PROMPT,
+        scenes=SceneConfig(tasks=("place",), settings=("clean",), per_kind=6, cameras=CAMERAS),
+        scenes_folder=str(root / "scenes"),
+        datasets=(str(root / "data"),),
+        workers=1,
+        look_steps=2,
+        loop=loop(4),
+    )
+    train(base.build(), base.loop, root / "base")
+    codec = CodecTraining(codec=model.codec, datasets=(str(root / "data"),), camera="front", loop=loop(3))
+    train(codec.build(), codec.loop, root / "codec")
+    return root
+
+
+def policy_training(folder: Path, steps: int) -> PolicyTraining:
+    expert = tiny.model_config().action_expert.model_copy(update={"state_dim": 5, "action_dim": 5})
+    return PolicyTraining(
+        model=tiny.model_config().model_copy(update={"action_expert": expert}),
+        base=str(folder / "base" / "checkpoint"),
+        codec=str(folder / "codec" / "checkpoint"),
+        datasets=(DatasetConfig(path=str(folder / "data")),),
+        loop=loop(steps),
+    )
+
+
+def test_the_policy_that_comes_out_acts(folder, tmp_path):
+    recipe = policy_training(folder, 3)
+    checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
+    policy = wla.load_policy(checkpoint, imagination=True)
+    env = make_env("tabletop", task="press", image_size=32)
+    raw, info = env.reset(seed=100_000)
+    chunk, _ = policy.act(Observation(**raw), policy.reset(info["instruction"]), imagine=True)
+    env.close()
+    assert chunk.actions.shape == (tiny.CHUNK, 5)
+    assert (chunk.actions >= env.action_space.low).all()
+    assert (chunk.actions <= env.action_space.high).all()
+    assert chunk.subgoal.shape == (32, 32, 3)
+
+
+def losses(out: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in ("step", "loss", "action", "world", "language")} for row in rows]
+
+
+def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path):
+    recipe = policy_training(folder, 24)
+    train(recipe.build(), recipe.loop, tmp_path / "whole")
+
+    class Interrupted(PolicyTask):
+        def losses(self, step, device, generator):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().losses(step, device, generator)
+
+    with pytest.raises(KeyboardInterrupt, match="after step 4"):
+        train(Interrupted(recipe), recipe.loop, tmp_path / "halves")
+    train(recipe.build(), recipe.loop, tmp_path / "halves", resume=True)
+    assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
+
+
+def test_the_policy_starts_from_its_base_and_codec(folder):
+    task = policy_training(folder, 1).build()
+    _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
+    for key, value in backbone.state_dict().items():
+        assert np.array_equal(task.model.backbone.state_dict()[key], value), key
+    assert task.statistics.state == statistics.state
+    assert task.model_config.codec.scaling_factor == load_codec(folder / "codec" / "checkpoint").config.scaling_factor
+
+
+def test_what_is_missing_is_named(folder, tmp_path):
+    recipe = policy_training(folder, 1)
+    with pytest.raises(ValueError, match="no base here; train one first"):
+        recipe.model_copy(update={"base": str(tmp_path)}).build()
+    with pytest.raises(ValueError, match="no codec here; train one first"):
+        recipe.model_copy(update={"codec": str(tmp_path)}).build()
+
+
+def test_scenes_are_rendered_once_and_know_what_the_cameras_see(folder):
+    scenes = Scenes(folder / "scenes")
+    config = SceneConfig.load(folder / "scenes" / "scenes.json")
+    before = (folder / "scenes" / "front.npy").stat().st_mtime_ns
+    render_scenes(config, folder / "scenes", workers=1)
+    assert (folder / "scenes" / "front.npy").stat().st_mtime_ns == before
+    assert len(scenes) == 6
+    assert "bowl" in scenes.names
+    targets = PatchTargets(scenes, "front", 4, scenes.names)
+    for row, things in enumerate(scenes.things):
+        for thing in things:
+            u, v, *place = thing.views["front"]
+            inside = 0 <= u < 1 and 0 <= v < 1
+            patches = targets.present[row, :, scenes.names.index(thing.name)]
+            assert patches.sum() == inside
+            if inside:
+                assert patches[int(4 * v) * 4 + int(4 * u)]
+                np.testing.assert_allclose(targets.places[row][patches][0, scenes.names.index(thing.name)] / 10, place)
+
+
+def test_views_point_at_the_things_they_name():
+    env = make_env("tabletop", task="place")
+    from wla.training.scenes import view
+
+    strongest = {"red": [0], "green": [1], "blue": [2], "yellow": [0, 1]}
+    hits, total = 0, 0
+    for seed in range(12):
+        image = env.sample_scene(seed)["images"]["front"]
+        for thing in env.objects():
+            if thing.name.endswith("block"):
+                u, v, *_ = view(env.world, "front", thing.position)
+                red, green, blue = image[int(96 * v), int(96 * u)].astype(int)
+                channels = strongest[thing.name.split()[0]]
+                others = [x for i, x in enumerate((red, green, blue)) if i not in channels]
+                hits += min(image[int(96 * v), int(96 * u)][channels]) > max(others) + 30
+                total += 1
+    env.close()
+    assert total >= 24
+    assert hits >= 0.75 * total  # the arm hides some
