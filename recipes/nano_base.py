@@ -15,12 +15,12 @@ def config() -> BaseTraining:
     return BaseTraining(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=TASKS, per_kind=1500, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=TASKS, per_kind=1000, cameras=CAMERAS),
         scenes_folder="datasets/nano_scenes",
         datasets=("datasets/nano_tabletop",),
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=3000,
+                steps=2400,
                 learning_rate=1e-3,
                 final_learning_rate=2e-4,
                 warmup=100,
