@@ -46,8 +46,8 @@ def follow(physics: Physics, start: Float64[np.ndarray, " J"], goal: Float64[np.
 
     Starting from the measured pose means that nothing winds up when the tool is blocked.
     """
-    for share in _SWEEP:
-        physics.data.ctrl[: len(goal)] = start + share * (goal - start)
+    for target in start + np.outer(_SWEEP, goal - start):
+        physics.data.ctrl[: len(goal)] = target
         mujoco.mj_step(physics.model, physics.data, physics.substeps // len(_SWEEP))
         yield
 

@@ -24,7 +24,7 @@ Vector = Float64[np.ndarray, "3"]
 
 def ramp(value: float, low: float, high: float) -> float:
     """0 below `low`, 1 above `high`, linear between."""
-    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def above(point: Vector, height: float) -> Vector:
