@@ -69,7 +69,7 @@ class EvalArgs(OneLine, EvalConfig):
     """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
     out: Path
     """Folder of the results."""
-    workers: int = Field(1, ge=1)
+    workers: int = Field(default=1, ge=1)
     """Processes."""
 
 
@@ -85,6 +85,19 @@ class CompareArgs(OneLine, HeldOutConfig):
     """A checkpoint: folder, bundled name or hub id."""
 
 
+class PackArgs(OneLine):
+    """Copy a checkpoint with its weights in half precision, for shipping. Acting still runs in full precision.
+
+    examples:
+      wla pack outputs/nano_tabletop/checkpoint --out nano-tabletop
+    """
+
+    checkpoint: Positional[Path]
+    """Folder of the checkpoint."""
+    out: Path
+    """Folder of the copy."""
+
+
 class CollectArgs(OneLine, CollectConfig):
     """Record the scripted expert as a LeRobot v3.0 dataset.
 
@@ -98,7 +111,7 @@ class CollectArgs(OneLine, CollectConfig):
 
     out: Path
     """Folder of the dataset."""
-    workers: int = Field(1, ge=1)
+    workers: int = Field(default=1, ge=1)
     """Processes."""
 
 
@@ -134,9 +147,9 @@ class DemoArgs(OneLine):
 
     policy: str = "nano-tabletop"
     """A checkpoint: folder, bundled name or hub id."""
-    episodes: int = Field(2, ge=1)
+    episodes: int = Field(default=2, ge=1)
     """Episodes per task."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Processes."""
 
 
@@ -171,6 +184,14 @@ def compare(args: CompareArgs) -> int:
     from wla.evaluation.held_out import compare
 
     print(compare(args).model_dump_json(indent=2))
+    return 0
+
+
+def pack(args: PackArgs) -> int:
+    from wla.policy.checkpoint import pack_checkpoint, sha256
+
+    pack_checkpoint(args.checkpoint, args.out)
+    print(f"{args.out}: sha256 {sha256(args.out)}")
     return 0
 
 
@@ -241,6 +262,7 @@ COMMANDS = {
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
+    "pack": Command(PackArgs, pack),
 }
 
 

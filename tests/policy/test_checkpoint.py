@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wla.policy import checkpoint as module
-from wla.policy.checkpoint import load_checkpoint, save_checkpoint, sha256
+from wla.policy.checkpoint import load_checkpoint, pack_checkpoint, save_checkpoint, sha256
 
 
 @pytest.fixture
@@ -104,3 +104,13 @@ def test_saving_again_replaces_and_changes_the_fingerprint(folder):
     save_checkpoint(tiny.checkpoint(seed=1), folder)
     assert sha256(folder) != before
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+
+
+def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
+    pack_checkpoint(folder, tmp_path / "packed")
+    size = [(path / "model.safetensors").stat().st_size for path in (tmp_path / "packed", folder)]
+    assert size[0] < 0.6 * size[1]
+    packed, whole = (load_checkpoint(path).model.state_dict() for path in (tmp_path / "packed", folder))
+    for key, value in whole.items():
+        assert packed[key].dtype == value.dtype
+        torch.testing.assert_close(packed[key], value, atol=1e-3, rtol=1e-3)

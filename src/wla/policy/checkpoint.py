@@ -10,7 +10,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -116,6 +116,17 @@ def load_weights(model: torch.nn.Module, path: Path, *, skip: tuple[str, ...] = 
 
 def save_weights(state: dict[str, Tensor], path: Path) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, path)
+
+
+def pack_checkpoint(folder: Path, out: Path) -> None:
+    """A copy of a checkpoint with its weights stored in half precision; they are loaded in full precision."""
+    load_checkpoint(folder)
+    with replacing(out) as fresh:
+        for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER):
+            shutil.copy(folder / name, fresh / name)
+        weights = load_file(folder / WEIGHTS)
+        halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+        save_file(halved, fresh / WEIGHTS)
 
 
 def sha256(folder: Path) -> str:
