@@ -59,7 +59,11 @@ def test_left_padding():
 
 
 def test_questions_are_answered_from_the_scene():
-    things = [Thing("red block", (-0.5, 0, 0)), Thing("bowl", (0.5, 0, 0)), Thing("blue block", (0, 0, 0))]
+    things = [
+        Thing("red block", (-0.5, 0.0, 0.0)),
+        Thing("bowl", (0.5, 0.0, 0.0)),
+        Thing("blue block", (0.0, 0.0, 0.0)),
+    ]
     for seed in range(30):
         asked = questions(things, np.random.default_rng(seed), others=["button"])
         answers = {question.text: question.answer for question in asked}

@@ -27,8 +27,8 @@ from wla.types import Observation
 CAMERAS = {"front": 32, "wrist": 16}
 
 
-def loop(steps: int) -> LoopConfig:
-    optim = OptimConfig(steps=steps, learning_rate=1e-3, warmup=2, muon=(r"text\.layers",))
+def loop(steps: int, muon: tuple[str, ...] = (r"text\.layers",)) -> LoopConfig:
+    optim = OptimConfig(steps=steps, learning_rate=1e-3, warmup=2, muon=muon)
     return LoopConfig(optim=optim, batch_size=4, log_every=1, save_every=100)
 
 
@@ -65,7 +65,7 @@ def folder(tmp_path_factory) -> Path:
         loop=loop(4),
     )
     train(base.build(), base.loop, root / "base")
-    codec = CodecTraining(codec=model.codec, datasets=(str(root / "data"),), camera="front", loop=loop(3))
+    codec = CodecTraining(codec=model.codec, datasets=(str(root / "data"),), camera="front", loop=loop(3, muon=()))
     train(codec.build(), codec.loop, root / "codec")
     return root
 

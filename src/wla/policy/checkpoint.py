@@ -87,7 +87,12 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     load_weights(model, folder / WEIGHTS, skip=() if imagination else IMAGINATION)
     robot_spec = RobotSpec.load(folder / ROBOT)
     statistics = Statistics.load(folder / STATISTICS)
-    return Checkpoint(config, model.eval(), statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
+    checkpoint = Checkpoint(config, model.eval(), statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
+    try:
+        _ = checkpoint.state_normalizer, checkpoint.action_normalizer
+    except ValueError as error:
+        raise ValueError(f"{folder / STATISTICS}: {error}") from error
+    return checkpoint
 
 
 def load_weights(model: torch.nn.Module, path: Path, *, skip: tuple[str, ...] = ()) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,8 +33,7 @@ class SceneConfig(Config):
 Place = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class SceneThing:
+class SceneThing(Config):
     """Something with a name: its place (x, y, z) in metres in the world, and in the frame of each camera.
 
     views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the
@@ -55,7 +53,7 @@ class Scenes:
         self.images = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in config.cameras}
         self.state = np.load(folder / "state.npy")
         lines = (folder / "things.jsonl").read_text(encoding="utf-8").splitlines()
-        self.things = [[SceneThing(**thing) for thing in json.loads(line)] for line in lines]
+        self.things = [[SceneThing.model_validate(thing) for thing in json.loads(line)] for line in lines]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -76,7 +74,7 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
         for name in config.cameras:
             np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
         np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))
-        lines = [json.dumps([asdict(thing) for thing in scene]) for _, _, things in parts for scene in things]
+        lines = [json.dumps([thing.model_dump() for thing in scene]) for _, _, things in parts for scene in things]
         (fresh / "things.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         config.save(fresh / "scenes.json")
     return Scenes(folder)
@@ -97,7 +95,9 @@ def _render_kind(
         things.append(
             [
                 SceneThing(
-                    thing.name, thing.position, {name: view(env.world, name, thing.position) for name in config.cameras}
+                    name=thing.name,
+                    place=thing.position,
+                    views={name: view(env.world, name, thing.position) for name in config.cameras},
                 )
                 for thing in env.objects()
             ]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import torch
+from tiny import model_config
+
+from wla.models.world_expert import TIMESTEPS, WorldExpert
+
+WIDTH = 32
+
+
+def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:
+    return [torch.randn(batch, 3, WIDTH, generator=torch.Generator().manual_seed(i)) for i in range(layers)]
+
+
+def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():
+    torch.manual_seed(0)
+    expert = WorldExpert(model_config().world_expert, WIDTH).eval()
+    x, s = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.9])
+    image, states = torch.randn(2, 4, WIDTH), [queries(2)[0]] * 2
+    caption = expert.connector(torch.cat([image, states[0]], dim=1))
+    with torch.no_grad():
+        want = expert.sana(x, encoder_hidden_states=caption, timestep=s * TIMESTEPS).sample
+        got = expert.velocity(x, s, expert.condition(image, states))
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+
+def test_world_expert_blocks_read_their_own_layers():
+    torch.manual_seed(0)
+    expert = WorldExpert(model_config().world_expert, WIDTH).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    base = expert.sample(image, states, noise)
+    for layer in range(2):
+        changed = [state + (index == layer) for index, state in enumerate(states)]
+        assert not torch.allclose(expert.sample(image, changed, noise), base)
