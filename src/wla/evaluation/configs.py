@@ -23,21 +23,21 @@ class EvalConfig(Config):
     """Environment."""
     tasks: tuple[str, ...] = ()
     """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = Field(("clean",), min_length=1)
+    setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
     """One or more of the environment's settings."""
     embodiment: str = "gantry"
     """Robot."""
-    episodes: int = Field(50, ge=1)
+    episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting."""
     seed: int | None = None
     """First seed; None is the start of the split's range."""
     split: Literal["evaluation", "validation"] = "evaluation"
     """Which seeds are allowed: evaluation (100000 and up) or validation (10000-19999)."""
-    execute: int | None = Field(None, ge=1)
+    execute: int | None = Field(default=None, ge=1)
     """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
     imagine: bool = False
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
-    max_videos: int = Field(6, ge=0)
+    max_videos: int = Field(default=6, ge=0)
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
 
     @property
@@ -53,11 +53,11 @@ class CollectConfig(Config):
     """Environment."""
     tasks: tuple[str, ...] = ()
     """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = Field(("clean",), min_length=1)
+    setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
     """One or more of the environment's settings."""
     embodiment: str = "gantry"
     """Robot."""
-    episodes: int = Field(100, ge=1)
+    episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     seed: int = 0
     """First seed."""
@@ -80,7 +80,7 @@ class HeldOutConfig(Config):
     """A checkpoint: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot that was not trained on."""
-    frames: int = Field(1000, ge=1)
+    frames: int = Field(default=1000, ge=1)
     """How many frames to look at, evenly spread over the dataset."""
     imagine: bool = True
     """Also imagine the images."""

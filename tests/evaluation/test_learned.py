@@ -1,0 +1,60 @@
+"""A checkpoint (untrained, tiny) goes through the same benchmark as every other policy."""
+
+import pytest
+import tiny
+import torch
+
+from wla.data.normalize import Statistics, VectorStatistics
+from wla.evaluation.benchmark import run_benchmark
+from wla.evaluation.build import robot_of
+from wla.evaluation.configs import EvalConfig
+from wla.evaluation.episodes import read_episodes
+from wla.evaluation.report import write_report
+from wla.evaluation.results import Case, read_results
+from wla.models.wla import WLA
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+
+
+def statistics(dim):
+    return VectorStatistics(min=(-0.1,) * dim, max=(0.1,) * dim, mean=(0.0,) * dim, std=(1.0,) * dim, count=10)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    robot = robot_of(Case("tabletop", "place", "clean", "gantry"))
+    state, action = robot.observation.state_dim, robot.action.dim
+    model = tiny.model_config()
+    expert = model.action_expert.model_copy(update={"state_dim": state, "action_dim": action})
+    model = model.model_copy(update={"action_expert": expert})
+    config = CheckpointConfig(model=model, prompt=tiny.PROMPT)
+    numbers = Statistics(state=statistics(state), action=statistics(action))
+    folder = tmp_path_factory.mktemp("run") / "checkpoint"
+    save_checkpoint(Checkpoint(config, WLA(model).eval(), numbers, robot, tiny.tokenizer()), folder)
+    return str(folder)
+
+
+def test_a_checkpoint_is_evaluated_and_shows_what_it_imagined(checkpoint, tmp_path):
+    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, execute=2, imagine=True, max_videos=1)
+    summary = run_benchmark(config, tmp_path)
+    assert (summary.total.n, summary.total.errors) == (1, 0)
+    result = read_results(tmp_path / "results.jsonl")[0]
+    assert result.checkpoint_sha256 == summary.checkpoint_sha256
+    assert len(result.checkpoint_sha256) == 64
+    shown = read_episodes(tmp_path / "episodes")[0][1]
+    assert [subgoal.asked_at for subgoal in shown.subgoals[:3]] == [0, 2, 4]
+    assert "imagined at 2" in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_imagining_does_not_change_what_the_policy_does(checkpoint, tmp_path):
+    for imagine in (False, True):
+        config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, imagine=imagine, max_videos=1)
+        run_benchmark(config, tmp_path / str(imagine))
+    plain, imagining = (read_episodes(tmp_path / str(i) / "episodes")[0][1] for i in (False, True))
+    assert plain.actions == imagining.actions
+
+
+def test_a_checkpoint_of_another_robot_is_refused(checkpoint, tmp_path):
+    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, embodiment="scara")
+    with pytest.raises(ValueError, match="are for different robots"):
+        run_benchmark(config, tmp_path / "out")
