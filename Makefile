@@ -12,7 +12,7 @@ HEALTHY := $(VENV)/.healthy
 
 help:
 	@echo "make demo    run the bundled policy in the embedded simulator"
-	@echo "make test    run the tests; PYTEST='-k name' selects"
+	@echo "make test    run the tests; PYTEST='-k name' selects, PYTEST='-m slow' runs the slow ones"
 	@echo "make check   lint, formatting and types"
 	@echo "make fix     mend lint and formatting"
 	@echo "make clean   forget the environment"
@@ -21,7 +21,7 @@ demo: $(HEALTHY)
 	$(BIN)/wla demo
 
 test: $(HEALTHY)
-	$(BIN)/pytest -n 2 $(PYTEST)
+	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
