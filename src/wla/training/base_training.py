@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.normalize import Statistics, compute_statistics
@@ -47,6 +48,7 @@ class BaseTask:
     """A `wla.training.trainer.Task`."""
 
     def __init__(self, config: BaseTraining) -> None:
+        runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
         datasets = [LeRobotDataset(Path(path)) for path in config.datasets]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
@@ -33,6 +34,7 @@ class CodecTask:
     """A `wla.training.trainer.Task`."""
 
     def __init__(self, config: CodecTraining) -> None:
+        runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.codec = ImageCodec(config.codec)
         self._frames = [LeRobotDataset(Path(path)).frames(config.camera) for path in config.datasets]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowBatches
@@ -43,6 +44,7 @@ class PolicyTask:
     """A `wla.training.trainer.Task`."""
 
     def __init__(self, config: PolicyTraining) -> None:
+        runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
         self.robot_spec = _one_robot(datasets)
