@@ -120,7 +120,8 @@ def training_step(
         for group in optimizer.param_groups:
             group["lr"] = rate * group["peak"]
     generator = torch.Generator().manual_seed(hash((config.seed, step)) % 2**63)
-    with torch.autocast(device.type, runtime.autocast_dtype(device)):
+    dtype = runtime.autocast_dtype(device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         losses, ids = task.losses(step, device, generator)
     losses["loss"].backward()
     norm = nn.utils.clip_grad_norm_(module.parameters(), config.optim.clip)
