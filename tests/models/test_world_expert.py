@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from tiny import model_config
 
@@ -28,7 +29,19 @@ def test_world_expert_blocks_read_their_own_layers():
     torch.manual_seed(0)
     expert = WorldExpert(model_config().world_expert, WIDTH).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
-    base = expert.sample(image, states, noise)
+    base = expert.sample(expert.condition(image, states), noise)
     for layer in range(2):
         changed = [state + (index == layer) for index, state in enumerate(states)]
-        assert not torch.allclose(expert.sample(image, changed, noise), base)
+        assert not torch.allclose(expert.sample(expert.condition(image, changed), noise), base)
+
+
+def test_an_expert_that_sees_the_present_imagines_from_its_latent():
+    torch.manual_seed(0)
+    expert = WorldExpert(model_config().world_expert.model_copy(update={"sees_present": True}), WIDTH).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    first, second = (torch.randn(1, 4, 8, 8) for _ in range(2))
+    imagined = [expert.sample(expert.condition(image, states, present), noise) for present in (first, second)]
+    assert imagined[0].shape == noise.shape
+    assert not torch.allclose(*imagined)
+    with pytest.raises(AssertionError, match="sees_present"):
+        expert.condition(image, states)

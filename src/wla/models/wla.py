@@ -128,13 +128,22 @@ class WLA(nn.Module):
         return self.action_expert.sample(queries, state, noise)
 
     def imagine(
-        self, context: Context, queries: list[Float[Tensor, "B Q D"]], noise: Float[Tensor, "B C h w"]
+        self,
+        context: Context,
+        queries: list[Float[Tensor, "B Q D"]],
+        image: UInt8[Tensor, "B H W 3"],
+        noise: Float[Tensor, "B C h w"],
     ) -> UInt8[Tensor, "B H W 3"]:
-        """The primary camera's image after the chunk."""
+        """What the primary camera, which shows `image` now, will show after the chunk."""
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
-        latents = self.world_expert.sample(context.images[self.primary_camera], queries, noise)
-        return self.codec.decode(latents)
+        condition = self.world_expert.condition(context.images[self.primary_camera], queries, self._present(image))
+        return self.codec.decode(self.world_expert.sample(condition, noise))
+
+    def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
+        """The latent of the current primary image, for a World Expert that sees it."""
+        assert self.codec is not None
+        return self.codec.encode(image) if self.config.world_expert.sees_present else None
 
     def _world_loss(
         self,
@@ -149,9 +158,12 @@ class WLA(nn.Module):
         if self.config.world_samples is not None:
             order = torch.randperm(len(chosen), generator=generator)[: self.config.world_samples]
             chosen = chosen[order.to(chosen.device)]
-        latent = self.codec.encode(batch.subgoal[chosen])
-        image = context.images[self.primary_camera][chosen]
-        return self.world_expert.loss(image, [layer[chosen] for layer in queries], latent, generator)
+        condition = self.world_expert.condition(
+            context.images[self.primary_camera][chosen],
+            [layer[chosen] for layer in queries],
+            self._present(batch.images[self.primary_camera][chosen]),
+        )
+        return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
 
     def _is_query(self, tokens: Int64[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
         first = self.config.queries.first

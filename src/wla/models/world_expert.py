@@ -6,6 +6,8 @@ library's own forward pass gives every block the same condition.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
 from jaxtyping import Float
@@ -29,8 +31,19 @@ class WorldExpertConfig(Config):
     cross_heads: int
     mlp_ratio: float = 2.5
     connector: ConnectorConfig
+    sees_present: bool = False
+    """Also read the latent of the present frame, channel by channel beside the noisy one, so that what stays as it is
+    is copied instead of imagined. WLA-0: no, it knows the present from the backbone's tokens alone."""
     steps: int = 30
     """Sampling steps of DPM-Solver++."""
+
+
+@dataclass(frozen=True)
+class WorldCondition:
+    """What a future is imagined from: for each block what it attends to, and the present frame's latent if it is read."""
+
+    layers: list[Float[Tensor, "B K W"]]
+    present: Float[Tensor, "B C h w"] | None
 
 
 class WorldExpert(nn.Module):
@@ -42,7 +55,7 @@ class WorldExpert(nn.Module):
         width = config.heads * config.head_width
         self.connector = Connector(config.connector, backbone_width)
         self.sana = SanaTransformer2DModel(
-            in_channels=config.latent_channels,
+            in_channels=config.latent_channels * (2 if config.sees_present else 1),
             out_channels=config.latent_channels,
             num_attention_heads=config.heads,
             attention_head_dim=config.head_width,
@@ -58,31 +71,37 @@ class WorldExpert(nn.Module):
         )
 
     def condition(
-        self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
-    ) -> list[Float[Tensor, "B K W"]]:
-        """For each layer, the current image's tokens and that layer's query states through connector and projection."""
-        conditions = []
+        self,
+        image: Float[Tensor, "B P D"],
+        queries: list[Float[Tensor, "B Q D"]],
+        present: Float[Tensor, "B C h w"] | None = None,
+    ) -> WorldCondition:
+        """For each layer, the current image's tokens and that layer's query states through connector and projection.
+
+        present is the latent of the current image, for an expert that sees it.
+        """
+        assert (present is not None) == self.config.sees_present, "the present's latent goes with sees_present"
+        layers = []
         for states in queries:
             caption = self.sana.caption_projection(self.connector(torch.cat([image, states], dim=1)))
-            conditions.append(self.sana.caption_norm(caption))
-        return conditions
+            layers.append(self.sana.caption_norm(caption))
+        return WorldCondition(layers, present)
 
     def velocity(
-        self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: list[Float[Tensor, "B K W"]]
+        self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
     ) -> Float[Tensor, "B C h w"]:
         """Predicted noise - latent at noise level s."""
         batch, _, height, width = x.shape
-        tokens = self.sana.patch_embed(x)
+        tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
-        for block, states in zip(self.sana.transformer_blocks, condition, strict=True):
+        for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
             tokens = block(tokens, None, states, None, modulation, height, width)
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
     def loss(
         self,
-        image: Float[Tensor, "B P D"],
-        queries: list[Float[Tensor, "B Q D"]],
+        condition: WorldCondition,
         latent: Float[Tensor, "B C h w"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
@@ -90,16 +109,10 @@ class WorldExpert(nn.Module):
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         s = (torch.randint(TIMESTEPS, (len(latent),), generator=generator) + 1).to(latent) / TIMESTEPS
         x, target = toward_noise(latent, noise, s)
-        velocity = self.velocity(x, s, self.condition(image, queries))
-        return (velocity.float() - target.float()).square().mean()
+        return (self.velocity(x, s, condition).float() - target.float()).square().mean()
 
     @torch.no_grad()
-    def sample(
-        self,
-        image: Float[Tensor, "B P D"],
-        queries: list[Float[Tensor, "B Q D"]],
-        noise: Float[Tensor, "B C h w"],
-    ) -> Float[Tensor, "B C h w"]:
+    def sample(self, condition: WorldCondition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """Imagined latents, from the given noise."""
         scheduler = DPMSolverMultistepScheduler(
             num_train_timesteps=TIMESTEPS,
@@ -108,7 +121,6 @@ class WorldExpert(nn.Module):
             use_flow_sigmas=True,
         )
         scheduler.set_timesteps(self.config.steps)
-        condition = self.condition(image, queries)
         x = noise
         for timestep in scheduler.timesteps:
             s = torch.full((len(x),), float(timestep) / TIMESTEPS, dtype=x.dtype, device=x.device)

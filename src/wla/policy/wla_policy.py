@@ -85,7 +85,8 @@ class WLAPolicy:
         if imagine:
             world = self.model.config.world_expert
             latent = (world.latent_channels, world.latent_size, world.latent_size)
-            subgoals = self.model.imagine(context, queries, _noise(states, latent)).numpy()
+            primary = images[self.model.primary_camera]
+            subgoals = self.model.imagine(context, queries, primary, _noise(states, latent)).numpy()
         answers = []
         for index, state in enumerate(states):
             subtasks = self._prompter.subtasks(texts[index])

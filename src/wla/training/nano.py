@@ -43,6 +43,7 @@ def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
             head_width=32,
             cross_heads=4,
             connector=ConnectorConfig(mlp=384, head_width=32, out=128),
+            sees_present=True,
             steps=8,
         ),
         codec=CODEC,
