@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from toy_robot import robot
 
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
@@ -18,7 +19,7 @@ from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.models.world_expert import WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.specs import RobotSpec
 from wla.types import Observation
 
 PROMPT = PromptConfig(queries=3, locations=8)
@@ -70,25 +71,7 @@ def prompter(model: WLA) -> Prompter:
 
 
 def robot_spec() -> RobotSpec:
-    return RobotSpec(
-        embodiment="toy",
-        action=ActionSpec(
-            names=("dx", "grip"),
-            units=("m/step", "1"),
-            kinds=("delta", "absolute"),
-            low=(-0.1, -1.0),
-            high=(0.1, 1.0),
-            frame="world",
-            gripper="-1 open .. 1 closed",
-            rate_hz=10.0,
-        ),
-        observation=ObservationSpec(
-            cameras={"front": (32, 32), "wrist": (32, 32)},
-            state_names=("x", "y", "width"),
-            state_units=("m", "m", "m"),
-            state_frame="world",
-        ),
-    )
+    return robot(limits=(-0.1, 0.1), size=(32, 32))
 
 
 def statistics() -> Statistics:
