@@ -67,6 +67,19 @@ class Walker:
         return ActionChunk(np.tile(np.float32([pace, -1.0]), (3, 1)), words, subgoal), state
 
 
+class Interrupted(Walker):
+    """Someone presses Ctrl-C when the episode of seed `at` begins."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        if seed == self._at:
+            raise KeyboardInterrupt
+        return super().reset(instruction, seed=seed)
+
+
 def build(case: Case) -> tuple[LineEnv, Walker]:
     return LineEnv(), Walker()
 
