@@ -25,6 +25,7 @@ from wla.types import Observation
 PROMPT = PromptConfig(queries=3, locations=8)
 CAMERAS = {"front": 32, "wrist": 16}
 CHUNK, STATE, ACTION = 4, 3, 2
+WIDTH = 32
 SUBTASKS = ("reach the red block", "grasp the red block")
 INSTRUCTIONS = ("put the red block in the bowl", "press the button")
 WORDS = special_words(PROMPT.queries, PROMPT.locations)
@@ -38,7 +39,7 @@ def model_config() -> WLAConfig:
             vocabulary=400,
             image_token=WORDS.index("<|image_pad|>"),
             cameras=CAMERAS,
-            width=32,
+            width=WIDTH,
             layers=2,
             heads=2,
             mlp=48,
@@ -60,6 +61,13 @@ def model_config() -> WLAConfig:
         ),
         codec=codec,
     )
+
+
+def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:
+    """Random states (batch, Q, WIDTH) of the meta-queries, one for each layer of the backbone."""
+    return [
+        torch.randn(batch, PROMPT.queries, WIDTH, generator=torch.Generator().manual_seed(i)) for i in range(layers)
+    ]
 
 
 def tokenizer():
