@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from toy_robot import robot
 
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
@@ -18,12 +19,13 @@ from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.models.world_expert import WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.specs import RobotSpec
 from wla.types import Observation
 
 PROMPT = PromptConfig(queries=3, locations=8)
 CAMERAS = {"front": 32, "wrist": 16}
 CHUNK, STATE, ACTION = 4, 3, 2
+WIDTH = 32
 SUBTASKS = ("reach the red block", "grasp the red block")
 INSTRUCTIONS = ("put the red block in the bowl", "press the button")
 WORDS = special_words(PROMPT.queries, PROMPT.locations)
@@ -37,7 +39,7 @@ def model_config() -> WLAConfig:
             vocabulary=400,
             image_token=WORDS.index("<|image_pad|>"),
             cameras=CAMERAS,
-            width=32,
+            width=WIDTH,
             layers=2,
             heads=2,
             mlp=48,
@@ -61,6 +63,13 @@ def model_config() -> WLAConfig:
     )
 
 
+def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:
+    """Random states (batch, Q, WIDTH) of the meta-queries, one for each layer of the backbone."""
+    return [
+        torch.randn(batch, PROMPT.queries, WIDTH, generator=torch.Generator().manual_seed(i)) for i in range(layers)
+    ]
+
+
 def tokenizer():
     return train_tokenizer([*INSTRUCTIONS, *SUBTASKS], queries=PROMPT.queries, locations=PROMPT.locations, size=400)
 
@@ -70,25 +79,7 @@ def prompter(model: WLA) -> Prompter:
 
 
 def robot_spec() -> RobotSpec:
-    return RobotSpec(
-        embodiment="toy",
-        action=ActionSpec(
-            names=("dx", "grip"),
-            units=("m/step", "1"),
-            kinds=("delta", "absolute"),
-            low=(-0.1, -1.0),
-            high=(0.1, 1.0),
-            frame="world",
-            gripper="-1 open .. 1 closed",
-            rate_hz=10.0,
-        ),
-        observation=ObservationSpec(
-            cameras={"front": (32, 32), "wrist": (32, 32)},
-            state_names=("x", "y", "width"),
-            state_units=("m", "m", "m"),
-            state_frame="world",
-        ),
-    )
+    return robot(limits=(-0.1, 0.1), size=(32, 32))
 
 
 def statistics() -> Statistics:

@@ -5,35 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from toy_robot import robot
 
 from wla.data.lerobot_writer import DatasetWriter
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.specs import RobotSpec
 
 SUBTASKS = ("reach", "grasp", "move")
-
-
-def robot(
-    embodiment: str = "toy", *, state_dim: int = 3, action_dim: int = 2, size: tuple[int, int] = (32, 48)
-) -> RobotSpec:
-    return RobotSpec(
-        embodiment=embodiment,
-        action=ActionSpec(
-            names=tuple(f"a{i}" for i in range(action_dim)),
-            units=("m/step",) * action_dim,
-            kinds=("delta",) * action_dim,
-            low=(-1.0,) * action_dim,
-            high=(1.0,) * action_dim,
-            frame="world",
-            gripper="none",
-            rate_hz=10.0,
-        ),
-        observation=ObservationSpec(
-            cameras={"front": size, "wrist": size},
-            state_names=tuple(f"s{i}" for i in range(state_dim)),
-            state_units=("m",) * state_dim,
-            state_frame="world",
-        ),
-    )
 
 
 def image(seed: int, frame: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_datasets import image, robot
+from small_datasets import image
+from toy_robot import robot
 
 from wla.data import video
 from wla.data.lerobot import LeRobotDataset

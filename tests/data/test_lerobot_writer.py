@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_datasets import add_episode, add_frames, episode_arrays, image, psnr, robot, write_dataset
+from small_datasets import add_episode, add_frames, episode_arrays, image, psnr, write_dataset
+from toy_robot import robot
 
 from wla.data import lerobot_shards, video
 from wla.data.lerobot import LeRobotDataset

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_datasets import image, robot
+from small_datasets import image
+from toy_robot import robot
 
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_writer import DatasetWriter

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from toy_robot import robot
 
 from wla.evaluation.results import Case
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.specs import RobotSpec
 from wla.types import ActionChunk, Observation, PolicyState
 
 LIMIT = 8
 
 
 def spec(embodiment: str = "walker") -> RobotSpec:
-    return RobotSpec(
-        embodiment=embodiment,
-        action=ActionSpec(
-            names=("dx", "gripper"),
-            units=("m/step", "1"),
-            kinds=("delta", "absolute"),
-            low=(-0.25, -1.0),
-            high=(0.25, 1.0),
-            frame="world",
-            gripper="-1 open .. 1 closed",
-            rate_hz=10.0,
-        ),
-        observation=ObservationSpec(
-            cameras={"front": (16, 16), "wrist": (16, 16)},
-            state_names=("x",),
-            state_units=("m",),
-            state_frame="world",
-        ),
-    )
+    return robot(embodiment, state_dim=1, limits=(-0.25, 0.25), size=(16, 16))
 
 
 class LineEnv:
@@ -82,6 +65,19 @@ class Walker:
         words = ("set off",) if observation.state[0] < 0.5 else ("arrive",)
         subgoal = np.full((16, 16, 3), 99, np.uint8) if imagine else None
         return ActionChunk(np.tile(np.float32([pace, -1.0]), (3, 1)), words, subgoal), state
+
+
+class Interrupted(Walker):
+    """Someone presses Ctrl-C when the episode of seed `at` begins."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        if seed == self._at:
+            raise KeyboardInterrupt
+        return super().reset(instruction, seed=seed)
 
 
 def build(case: Case) -> tuple[LineEnv, Walker]:

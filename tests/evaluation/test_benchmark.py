@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from fakes import CASE, Walker, build, build_and_die
+from fakes import CASE, Interrupted, Walker, build, build_and_die
 
 from wla.evaluation.benchmark import EvalConfig, Identity, evaluate, load_summary, run_benchmark
 from wla.evaluation.episodes import read_episodes
@@ -32,14 +32,8 @@ def test_errors_are_reported_apart_and_the_summary_states_the_rule(tmp_path):
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path):
-    class Interrupted(Walker):
-        def reset(self, instruction, *, seed=0):
-            if seed == 3:
-                raise KeyboardInterrupt
-            return super().reset(instruction, seed=seed)
-
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, range(6), worker=Worker(lambda case: (build(case)[0], Interrupted()), "walker"))
+        go(tmp_path, range(6), worker=Worker(lambda case: (build(case)[0], Interrupted(at=3)), "walker"))
     assert lines(tmp_path) == [(0, "success"), (1, "failure"), (2, "success")]
     assert json.loads((tmp_path / "summary.json").read_text())["all"]["n"] == 3
     go(tmp_path, range(6))

@@ -2,7 +2,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from fakes import CASE, Walker, build, spec
+from fakes import CASE, Interrupted, build, spec
 
 from wla.evaluation.collect import collect, record
 from wla.evaluation.configs import CollectConfig
@@ -26,15 +26,9 @@ def test_successes_are_kept_and_the_rest_is_counted(tmp_path):
 
 
 def test_ctrl_c_keeps_finished_episodes_and_the_same_call_goes_on(tmp_path):
-    class Interrupted(Walker):
-        def reset(self, instruction, *, seed=0):
-            if seed == 5:
-                raise KeyboardInterrupt
-            return super().reset(instruction, seed=seed)
-
     out = tmp_path / "data"
     with pytest.raises(KeyboardInterrupt):
-        go(out, range(10), make=lambda case: (build(case)[0], Interrupted()))
+        go(out, range(10), make=lambda case: (build(case)[0], Interrupted(at=5)))
     assert stored_seeds(out) == [0, 2, 4]
     go(out, range(10))
     assert stored_seeds(out) == [0, 2, 4, 6, 9]

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
 import torch
-from tiny import ACTION, CHUNK, STATE, model_config
+from tiny import ACTION, CHUNK, STATE, WIDTH, model_config, queries
 
 from wla.models.action_expert import ActionExpert
-
-WIDTH = 32
-
-
-def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:
-    return [torch.randn(batch, 3, WIDTH, generator=torch.Generator().manual_seed(i)) for i in range(layers)]
 
 
 def test_action_expert_reads_only_the_layers_of_its_crossing_blocks():

@@ -2,15 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import model_config
+from tiny import WIDTH, model_config, queries
 
 from wla.models.world_expert import TIMESTEPS, WorldExpert
-
-WIDTH = 32
-
-
-def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:
-    return [torch.randn(batch, 3, WIDTH, generator=torch.Generator().manual_seed(i)) for i in range(layers)]
 
 
 def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():

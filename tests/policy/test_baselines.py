@@ -1,30 +1,12 @@
 import numpy as np
 import pytest
+from toy_robot import robot
 
 from wla.envs.registry import make_env
 from wla.policy.baselines import RandomPolicy, ZeroPolicy, rest_action
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 from wla.types import Observation
 
 OBSERVATION = Observation({"front": np.zeros((16, 16, 3), np.uint8)}, np.zeros(1, np.float32))
-
-
-def robot(names=("dx", "gripper"), kinds=("delta", "absolute")):
-    n = len(names)
-    action = ActionSpec(
-        names=names,
-        units=("1",) * n,
-        kinds=kinds,
-        low=(-0.1,) + (-1.0,) * (n - 1),
-        high=(0.2,) + (1.0,) * (n - 1),
-        frame="world",
-        gripper="-1 open .. 1 closed",
-        rate_hz=10.0,
-    )
-    observation = ObservationSpec(
-        cameras={"front": (16, 16)}, state_names=("x",), state_units=("m",), state_frame="world"
-    )
-    return RobotSpec(embodiment="walker", action=action, observation=observation)
 
 
 def acted(policy, seed, steps=50):
@@ -38,7 +20,7 @@ def acted(policy, seed, steps=50):
 
 
 def test_random_actions_fill_the_limits_and_follow_the_seed():
-    policy = RandomPolicy(robot())
+    policy = RandomPolicy(robot(limits=(-0.1, 0.2)))
     actions = acted(policy, 3)
     assert (actions >= [-0.1, -1.0]).all()
     assert (actions <= [0.2, 1.0]).all()
@@ -52,8 +34,9 @@ def test_zero_stands_still_with_an_open_gripper():
 
 
 def test_absolute_positions_cannot_be_held_by_a_constant():
+    action = robot().action.model_copy(update={"names": ("joint", "gripper"), "kinds": ("absolute", "absolute")})
     with pytest.raises(ValueError, match="still: joint"):
-        rest_action(robot(names=("joint", "gripper"), kinds=("absolute", "absolute")).action)
+        rest_action(action)
 
 
 def test_zero_does_not_move_the_tabletop():

@@ -84,11 +84,7 @@ class Block:
         return f"block_{self.colour}"
 
     def xml(self) -> str:
-        half = BLOCK_HALF
-        return (
-            f'<body name="{self.body}"><freejoint/>'
-            f'<geom type="box" size="{half} {half} {half}" mass="0.04" friction="0.6 0.005 0.0001"/></body>'
-        )
+        return _loose_xml(self.body, "box", f"{BLOCK_HALF} {BLOCK_HALF} {BLOCK_HALF}", mass=0.04)
 
     def arrange(self, physics: Physics, look: Look) -> None:
         physics.put(self.body, (self.x, self.y, BLOCK_HALF), self.yaw)
@@ -96,15 +92,28 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Bowl:
-    """A white bowl: a floor and a ring of twelve walls."""
+class Fixture:
+    """A part that stays where the scene puts it, in colours of its own; a scene has at most one of each kind."""
 
     x: float
     y: float
-    name: ClassVar[str] = "bowl"
-    colour: ClassVar[str] = "white"
-    body: ClassVar[str] = "bowl"
-    radius: ClassVar[float] = 0.072
+    name: ClassVar[str]
+    colour: ClassVar[str]
+    body: ClassVar[str]
+    radius: ClassVar[float]
+
+    def arrange(self, physics: Physics, look: Look) -> None:
+        """Put its body on the table."""
+        physics.put(self.body, (self.x, self.y, 0.0))
+
+
+class Bowl(Fixture):
+    """A white bowl: a floor and a ring of twelve walls."""
+
+    name = "bowl"
+    colour = "white"
+    body = "bowl"
+    radius = 0.072
 
     def xml(self) -> str:
         sides, wall = 12, 0.003
@@ -121,21 +130,15 @@ class Bowl:
         )
         return f'<body name="{self.body}">{floor}{walls}</body>'
 
-    def arrange(self, physics: Physics, look: Look) -> None:
-        physics.put(self.body, (self.x, self.y, 0.0))
 
-
-@dataclass(frozen=True)
-class Button:
+class Button(Fixture):
     """A spring button: a magenta cap that slides down into a grey base."""
 
-    x: float
-    y: float
-    name: ClassVar[str] = "button"
-    colour: ClassVar[str] = "magenta"
-    body: ClassVar[str] = "button"
+    name = "button"
+    colour = "magenta"
+    body = "button"
     joint: ClassVar[str] = "button_slide"
-    radius: ClassVar[float] = 0.06
+    radius = 0.06
 
     def xml(self) -> str:
         cap = BUTTON_CAP
@@ -156,16 +159,13 @@ class Button:
         physics.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
 
 
-@dataclass(frozen=True)
-class Plate:
+class Plate(Fixture):
     """A flat black plate."""
 
-    x: float
-    y: float
-    name: ClassVar[str] = "plate"
-    colour: ClassVar[str] = "black"
-    body: ClassVar[str] = "plate"
-    radius: ClassVar[float] = 0.068
+    name = "plate"
+    colour = "black"
+    body = "plate"
+    radius = 0.068
 
     def xml(self) -> str:
         return (
@@ -173,36 +173,31 @@ class Plate:
             f'pos="0 0 {PLATE_TOP / 2}" rgba="{rgba(PLATE_COLOUR)}"/></body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
-        physics.put(self.body, (self.x, self.y, 0.0))
 
-
-@dataclass(frozen=True)
-class Drawer:
+class Drawer(Fixture):
     """A wooden cabinet at the back with a drawer that slides towards the front camera. (x, y): the closed handle."""
 
-    x: float
-    y: float
-    name: ClassVar[str] = "drawer handle"
-    colour: ClassVar[str] = "cyan"
-    body: ClassVar[str] = "drawer_handle"
+    name = "drawer handle"
+    colour = "cyan"
+    body = "drawer_handle"
     joint: ClassVar[str] = "drawer_slide"
-    radius: ClassVar[float] = 0.125
+    radius = 0.125
 
     def xml(self) -> str:
         """The moving body's origin is the middle of the handle; a tool fits between the handle and the front panel."""
         wood, dark = rgba(WOOD), rgba(WOOD, shade=0.6)
         panel, cabinet = DRAWER_GAP + 0.010, DRAWER_GAP + 0.052
+        posts = "".join(
+            f'<geom type="box" size="0.004 {DRAWER_GAP / 2} 0.005" pos="{side} {DRAWER_GAP / 2} 0" mass="0.02" '
+            f'rgba="{rgba(HANDLE_COLOUR)}"/>'
+            for side in (-0.041, 0.041)
+        )
         return (
             f'<body name="cabinet"><geom type="box" size="0.07 0.035 0.025" pos="0 {cabinet} 0.025" rgba="{wood}"/>'
             f'<body name="{self.body}" pos="0 0 {HANDLE_HEIGHT}">'
             f'<joint name="{self.joint}" type="slide" axis="0 -1 0" range="0 {DRAWER_TRAVEL}" damping="6" '
             f'frictionloss="0.3"/><geom type="box" size="0.045 0.005 0.007" mass="0.05" rgba="{rgba(HANDLE_COLOUR)}"/>'
-            f'<geom type="box" size="0.004 {DRAWER_GAP / 2} 0.005" pos="-0.041 {DRAWER_GAP / 2} 0" mass="0.02" '
-            f'rgba="{rgba(HANDLE_COLOUR)}"/>'
-            f'<geom type="box" size="0.004 {DRAWER_GAP / 2} 0.005" pos="0.041 {DRAWER_GAP / 2} 0" mass="0.02" '
-            f'rgba="{rgba(HANDLE_COLOUR)}"/>'
-            f'<geom type="box" size="0.062 0.005 0.021" pos="0 {panel} -0.004" mass="0.1" rgba="{dark}"/>'
+            f'{posts}<geom type="box" size="0.062 0.005 0.021" pos="0 {panel} -0.004" mass="0.1" rgba="{dark}"/>'
             f'<geom type="box" size="0.058 0.034 0.002" pos="0 {panel + 0.038} -0.021" mass="0.1" contype="0" '
             f'conaffinity="0" rgba="{dark}"/></body></body>'
         )
@@ -261,10 +256,7 @@ class Distractor:
 
     def xml(self) -> str:
         size, _ = DISTRACTOR_SHAPES[self.shape]
-        return (
-            f'<body name="{self.body}"><freejoint/>'
-            f'<geom type="{self.shape}" size="{size}" mass="0.05" friction="0.6 0.005 0.0001"/></body>'
-        )
+        return _loose_xml(self.body, self.shape, size, mass=0.05)
 
     def arrange(self, physics: Physics, look: Look) -> None:
         physics.put(self.body, (self.x, self.y, DISTRACTOR_SHAPES[self.shape][1]), self.yaw)
@@ -277,3 +269,11 @@ DISTRACTOR_SHAPES: dict[str, tuple[str, float]] = {
     "ellipsoid": ("0.022 0.022 0.009", 0.009),
 }
 """MuJoCo geometry type -> its size and the height of its centre when it lies on the table."""
+
+
+def _loose_xml(body: str, shape: str, size: str, mass: float) -> str:
+    """Something that can be moved, of a single geometry; its colour comes with each scene."""
+    return (
+        f'<body name="{body}"><freejoint/>'
+        f'<geom type="{shape}" size="{size}" mass="{mass}" friction="0.6 0.005 0.0001"/></body>'
+    )
