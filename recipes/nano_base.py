@@ -20,7 +20,7 @@ def config() -> BaseTraining:
         datasets=("datasets/nano_tabletop",),
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=2400,
+                steps=1800,
                 learning_rate=1e-3,
                 final_learning_rate=2e-4,
                 warmup=100,

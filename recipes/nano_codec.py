@@ -1,4 +1,4 @@
-"""The image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 6 x 6 latents, frozen afterwards.
+"""The image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 12 x 12 latents, frozen afterwards.
 
 Command:  wla train recipes/nano_codec.py --out outputs/nano_codec
 Needs:    datasets/nano_tabletop (see recipes/nano_tabletop.py)
@@ -16,7 +16,7 @@ def config() -> CodecTraining:
         datasets=("datasets/nano_tabletop",),
         camera="front",
         loop=LoopConfig(
-            optim=OptimConfig(steps=2500, learning_rate=2e-3, final_learning_rate=1e-4, warmup=100, weight_decay=0.0),
-            batch_size=32,
+            optim=OptimConfig(steps=7000, learning_rate=2e-3, final_learning_rate=1e-4, warmup=100, weight_decay=0.0),
+            batch_size=8,
         ),
     )

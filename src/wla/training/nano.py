@@ -17,8 +17,8 @@ TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
 NANO_MATRICES = (r"text\.layers\.",)
 NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.")
 """What Muon trains (see `OptimConfig.muon`)."""
-CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 24, 48, 96, 128), layers=(0, 1, 1, 1, 2))
-"""96 px -> 16 x 6 x 6."""
+CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 16, 32, 64), layers=(0, 1, 2, 3))
+"""96 px -> 16 x 12 x 12."""
 
 
 def nano_backbone() -> NanoBackboneConfig:
