@@ -20,7 +20,7 @@ MAX_LINES = 400
 
 # A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.
 LAYERS = {
-    **dict.fromkeys(("types", "specs", "config", "runtime"), 0),
+    **dict.fromkeys(("types", "specs", "config", "files", "runtime"), 0),
     **dict.fromkeys(("data", "models", "envs"), 1),
     "policy": 2,
     "evaluation": 3,

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from full_disk import full_disk
 
 from wla import cli
 
@@ -70,7 +71,8 @@ def test_every_command_has_examples_in_its_help(name, capsys):
         (["eval", "expert", "--out", "OUT", "--tasks", "place", "--embodiment", "dog"], "'dog'"),
         (["eval", "expert", "--out", "OUT", "--tasks", "place", "--imagine"], "policy expert cannot imagine"),
         (["eval", "no-such-policy", "--out", "OUT", "--tasks", "place"], "no policy 'no-such-policy'"),
-        (["eval", "expert", "--out", "FILE", "--tasks", "place"], "File exists"),
+        (["eval", "expert", "--out", "FILE", "--tasks", "place"], "file: cannot write ([Errno 17] File exists"),
+        (["collect", "--out", "FILE/data", "--tasks", "place"], "file/data: cannot write ([Errno 20] Not a directory"),
         (["collect", "--out", "OUT", "--seed", "100000"], "seed 100000 is not for training"),
         (["collect", "--out", "OUT", "--tasks", "fly"], "'fly'"),
         (["collect", "--out", "OUT", "--tasks", "place", "--setting"], "--setting: Tuple should have at least 1"),
@@ -81,7 +83,12 @@ def test_every_command_has_examples_in_its_help(name, capsys):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, recipe, capsys):
     (tmp_path / "file").touch()
-    places = {"OUT": tmp_path / "out", "FILE": tmp_path / "file", "RECIPE": recipe}
+    places = {
+        "OUT": tmp_path / "out",
+        "FILE": tmp_path / "file",
+        "FILE/data": tmp_path / "file" / "data",
+        "RECIPE": recipe,
+    }
     assert wla(*[places.get(word, word) for word in words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("wla: error: ")
@@ -108,13 +115,13 @@ def test_the_trace_is_shown_when_asked_for(way, monkeypatch, capsys):
     assert error.splitlines()[-1].startswith("wla: error: nowhere.py")
 
 
-def test_a_full_disk_is_one_line(monkeypatch, tmp_path, capsys):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device", str(tmp_path / "results.jsonl"))
-
-    monkeypatch.setattr("wla.evaluation.benchmark.append_result", full)
-    assert wla("eval", "zero", "--tasks", "place", "--episodes", 1, "--max-videos", 0, "--out", tmp_path / "out") == 2
-    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+def test_a_full_disk_is_one_line(tmp_path, capsys):
+    with full_disk(300):
+        code = wla("eval", "zero", "--tasks", "place", "--episodes", 1, "--max-videos", 0, "--out", tmp_path / "out")
+    assert code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"wla: error: {tmp_path / 'out'}: cannot write")
+    assert line.endswith("finished episodes are kept: free disk space, then the same command goes on")
 
 
 def test_a_bug_is_not_passed_off_as_a_mistake(monkeypatch, tmp_path):

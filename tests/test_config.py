@@ -37,12 +37,14 @@ def test_a_configuration_cannot_be_changed_in_place() -> None:
         ('{"rat": 1}', "rat: Extra inputs"),
         ('{"inner": {"width": "wide"}}', "inner.width: .*got 'wide'"),
         ('{"inner": {"width": 0}}', "inner.width: .*greater than 0"),
-        ("{", "Invalid JSON"),
+        ("{", "damaged, Invalid JSON.*restore the file"),
+        ("\0\xff", "damaged, Invalid JSON.*restore the file"),
+        (f'{{"rate": "{"long " * 99}"}}', r"rate: .*long \.\.\.\)"),
     ],
 )
 def test_loading_names_the_file_and_the_field(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "config.json"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
         Outer.load(path)
 

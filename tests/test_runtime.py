@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -95,6 +97,19 @@ def test_devices() -> None:
 def test_autocast_never_uses_half_precision() -> None:
     assert runtime.autocast_dtype(torch.device("cpu")) in (torch.bfloat16, torch.float32)
     assert runtime.autocast_dtype(torch.device("meta")) == torch.float32
+
+
+def test_ctrl_c_waits_until_what_it_may_not_break_is_done() -> None:
+    done = []
+    with runtime.interrupts_held() as interrupted:
+        assert not interrupted()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        done.append("saved")
+        assert interrupted()
+    assert done == ["saved"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

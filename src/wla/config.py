@@ -9,6 +9,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wla.files import write_whole
+
+SHOWN = 80
+"""Characters of a wrong value that a message shows."""
+
 
 class Config(BaseModel):
     """Base of every configuration class. Lives beside the class that it configures."""
@@ -16,13 +21,13 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def save(self, path: Path) -> None:
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a JSON file. ValueError names the file and the first field that does not fit."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ValueError(f"{path}: {_first(error)}") from error
 
@@ -59,5 +64,8 @@ def _assign(tree: dict[str, Any], path: str, value: Any) -> None:
 
 def _first(error: ValidationError) -> str:
     item = error.errors()[0]
+    if item["type"] == "json_invalid":
+        return f"damaged, {item['msg']}; restore the file"
     where = ".".join(str(part) for part in item["loc"]) or "configuration"
-    return f"{where}: {item['msg']} (got {item.get('input')!r})"
+    value = repr(item.get("input"))
+    return f"{where}: {item['msg']} (got {value if len(value) <= SHOWN else value[:SHOWN] + ' ...'})"

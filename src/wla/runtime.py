@@ -1,12 +1,15 @@
-"""What a process decides once: the renderer, the seed, the device and the precision."""
+"""What a process decides once: the renderer, the seed, the device, the precision, and when Ctrl-C may stop it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import random
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -77,6 +80,23 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     else:
         fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
+
+
+@contextmanager
+def interrupts_held() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C, however often, does not break into the block; the function that is yielded says whether one came.
+
+    Only the main thread can be interrupted, so elsewhere there is nothing to hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _first_that_loads(load: Callable[[str], object]) -> str:

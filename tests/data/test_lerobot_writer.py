@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from full_disk import full_disk
 from small_datasets import add_episode, add_frames, episode_arrays, image, psnr, write_dataset
 from toy_robot import robot
 
@@ -138,6 +140,7 @@ def test_interrupt_at_a_rename_loses_and_doubles_nothing(tmp_path, monkeypatch, 
 
     def collect() -> None:
         with DatasetWriter(tmp_path / "d", robot(), shard_frames=10) as writer:
+            renames.clear()  # what creating the folder took
             add_episode(writer, 0)
             assert len(renames) == 7
             add_episode(writer, 1)
@@ -184,6 +187,37 @@ def test_full_disk_keeps_published_episodes_and_can_be_retried(tmp_path, monkeyp
     monkeypatch.undo()
     writer.close()
     check_episodes(tmp_path / "d", (0, 1, 2))
+
+
+def test_full_disk_at_the_start_can_be_retried(tmp_path):
+    with (
+        full_disk(1000),
+        pytest.raises(ValueError, match=r"d: cannot write .*; free disk space or choose"),
+    ):
+        DatasetWriter(tmp_path / "d", robot())
+    assert list((tmp_path / "d").iterdir()) == []
+    check_episodes(write_dataset(tmp_path / "d", (0,)), (0,))
+
+
+def test_a_second_ctrl_c_does_not_lose_what_the_first_one_saves(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        os.kill(os.getpid(), signal.SIGINT)
+        replace(source, target)
+
+    def collect(error) -> None:
+        with DatasetWriter(tmp_path / "d", robot(), shard_frames=1000) as writer:
+            add_episode(writer, writer.total_episodes)
+            monkeypatch.setattr(lerobot_shards.os, "replace", interrupted)
+            if error:
+                raise error
+
+    for error in (KeyboardInterrupt("the first"), None):
+        with pytest.raises(KeyboardInterrupt, match="the first" if error else ""):
+            collect(error)
+        monkeypatch.undo()
+    check_episodes(tmp_path / "d", (0, 1))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from fakes import CASE, Interrupted, Walker, build, build_and_die
+from full_disk import full_disk
 
 from wla.evaluation.benchmark import EvalConfig, Identity, evaluate, load_summary, run_benchmark
 from wla.evaluation.episodes import read_episodes
@@ -38,6 +39,24 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["all"]["n"] == 3
     go(tmp_path, range(6))
     assert [seed for seed, _ in lines(tmp_path)] == list(range(6))
+
+
+@pytest.mark.parametrize("limit", [10, 1500], ids=["at the start", "on the way"])
+def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path, limit):
+    out = tmp_path / "out"
+    with full_disk(limit), pytest.raises(ValueError, match=r"out: cannot write .*free disk space") as caught:
+        go(out, range(6))
+    assert "\n" not in str(caught.value)
+    if limit == 1500:
+        assert lines(out)[0] == (0, "success")
+    assert go(out, range(6)).total.n == 6
+    assert [seed for seed, _ in lines(out)] == list(range(6))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/out: cannot write .*choose another --out"):
+        go(tmp_path / "file" / "out", range(1))
 
 
 def test_finished_episodes_do_not_run_again_but_crashed_ones_do(tmp_path):

@@ -3,6 +3,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from fakes import CASE, Interrupted, build, spec
+from full_disk import full_disk
 
 from wla.evaluation.collect import collect, record
 from wla.evaluation.configs import CollectConfig
@@ -45,6 +46,36 @@ def test_successes_that_a_kill_took_are_collected_again(tmp_path):
     go(out, range(5))
     assert stored_seeds(out) == [0, 2, 4]
     assert [r.seed for r in read_results(out / "collect.jsonl")] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [500, 4000], ids=["while listing", "while saving"])
+def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path, limit):
+    out = tmp_path / "data"
+    go(out, range(3))
+    with full_disk(limit), pytest.raises(ValueError, match=r"data: cannot write .*free disk space") as caught:
+        go(out, range(7))
+    assert "\n" not in str(caught.value)
+    assert stored_seeds(out) == [0, 2]
+    go(out, range(7))
+    assert stored_seeds(out) == [0, 2, 4, 6]
+    assert [r.seed for r in read_results(out / "collect.jsonl")] == list(range(7))
+
+
+def test_an_episode_is_listed_before_it_is_saved(tmp_path, monkeypatch):
+    """Ctrl-C in between must not leave an episode that the list lacks: such a folder could not go on."""
+    out = tmp_path / "data"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    for name in ("append_result", "Recording.replay"):
+        with monkeypatch.context() as patch:
+            where = "collect.append_result" if name == "append_result" else "recording.Recording.replay"
+            patch.setattr(f"wla.evaluation.{where}", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                go(out, range(3))
+    go(out, range(3))
+    assert stored_seeds(out) == [0, 2]
 
 
 def test_a_dataset_without_its_list_is_not_continued(tmp_path):

@@ -68,6 +68,13 @@ def test_datasets_of_other_robots_are_refused(paths, tmp_path):
         compare(HeldOutConfig(policy=policy, dataset=tmp_path / "data"))
 
 
+def test_videos_without_actions_are_refused_in_words(paths, tmp_path):
+    policy, _ = paths
+    tiny.write_dataset(tmp_path / "data", with_actions=False)
+    with pytest.raises(ValueError, match=r"data: has no actions to compare with; use a dataset that .wla collect"):
+        compare(HeldOutConfig(policy=policy, dataset=tmp_path / "data"))
+
+
 def test_image_measures():
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     assert psnr(black, white) == 0

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 
-from wla.policy import checkpoint as module
 from wla.policy.checkpoint import load_checkpoint, pack_checkpoint, save_checkpoint, sha256
 
 
@@ -47,6 +46,10 @@ def edit_json(path: Path, change) -> None:
     path.write_text(json.dumps(tree))
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 KEY = "action_expert.positions"
 BAD = {
     "a missing key": (lambda f: edit_weights(f, lambda w: w.pop(KEY)), f"missing {KEY}"),
@@ -59,7 +62,37 @@ BAD = {
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
         "damaged or no safetensors file",
     ),
-    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json missing"),
+    **{
+        f"no {name}": (lambda f, name=name: (f / name).unlink(), f"no checkpoint, {name} missing; pass the folder")
+        for name in ("config.json", "model.safetensors", "statistics.json", "robot.json", "tokenizer.json")
+    },
+    "cut tokenizer": (
+        lambda f: cut(f / "tokenizer.json"),
+        r"tokenizer.json: damaged or no tokenizer .*; copy or train",
+    ),
+    "another tokenizer file": (
+        lambda f: (f / "tokenizer.json").write_text("{}"),
+        "tokenizer.json: damaged or no tokenizer",
+    ),
+    "tokenizer of another checkpoint": (
+        lambda f: edit_json(f / "config.json", lambda t: t["prompt"].update(queries=9)),
+        r"tokenizer.json: does not fit config.json: .*query_8.* belong together; copy the whole folder",
+    ),
+    "cut configuration": (lambda f: cut(f / "config.json"), "config.json: damaged, Invalid JSON.*; restore the file"),
+    "binary configuration": (
+        lambda f: (f / "config.json").write_bytes(b"\xff\xfe\0" * 99),
+        "config.json: damaged, Invalid JSON",
+    ),
+    "another robot": (
+        lambda f: edit_json(
+            f / "robot.json", lambda t: t["observation"].update(state_names=list("abcd"), state_units=["m"] * 4)
+        ),
+        "config.json is for 3 state dimensions and .*robot.json has 4; use",
+    ),
+    "robot with another camera": (
+        lambda f: edit_json(f / "robot.json", lambda t: t["observation"].update(cameras={"front": [32, 32]})),
+        r"config.json needs camera 'wrist' and .*robot.json has \['front'\]",
+    ),
     "an unknown field": (
         lambda f: edit_json(f / "config.json", lambda t: t["model"].update(colour="red")),
         "model.colour: Extra inputs are not permitted",
@@ -86,15 +119,10 @@ def test_bad_checkpoints_are_named(folder, name):
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_keeps_the_old_checkpoint(folder, monkeypatch):
-    before = sha256(folder)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(tiny.checkpoint(seed=1), folder)
+def test_a_full_disk_keeps_the_old_checkpoint(folder):
+    before, other = sha256(folder), tiny.checkpoint(seed=1)
+    with full_disk(100_000), pytest.raises(OSError, match=r"model.safetensors: .*File too large"):
+        save_checkpoint(other, folder)
     assert sha256(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
 
@@ -114,3 +142,20 @@ def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
     for key, value in whole.items():
         assert packed[key].dtype == value.dtype
         torch.testing.assert_close(packed[key], value, atol=1e-3, rtol=1e-3)
+
+
+def test_packing_replaces_nothing(folder, tmp_path):
+    before = sha256(folder)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "text").write_text("mine")
+    for out in (folder, tmp_path / "thesis"):
+        with pytest.raises(ValueError, match=f"{out}: exists already; pack into a new folder"):
+            pack_checkpoint(folder, out)
+    assert sha256(folder) == before
+    assert (tmp_path / "thesis" / "text").read_text() == "mine"
+
+
+def test_packing_onto_a_full_disk_leaves_nothing_behind(folder, tmp_path):
+    with full_disk(100_000), pytest.raises(ValueError, match=r"packed: cannot write .*; free disk space or choose"):
+        pack_checkpoint(folder, tmp_path / "packed")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]

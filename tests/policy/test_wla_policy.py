@@ -76,9 +76,34 @@ IMAGES = dict(tiny.observation().images)
 BAD = {
     "image size": (change(images={**IMAGES, "front": IMAGES["front"][:16]}), r"'front' is uint8 \(16, 32, 3\)"),
     "missing camera": (change(images={"front": IMAGES["front"]}), "camera 'wrist' is missing"),
-    "state dimension": (change(state=np.zeros(5, np.float32)), r"shape \(5,\); this policy needs \(3,\): x, y, width"),
+    "state dimension": (
+        change(state=np.zeros(5, np.float32)),
+        r"is float32 \(5,\); this policy needs float32 \(3,\): x, y, width",
+    ),
     "NaN": (change(state=np.array([0, np.nan, 0], np.float32)), "not finite in y"),
 }
+
+
+WRONG_KINDS = {
+    "image dtype": (IMAGES["front"].astype(np.float32) / 255, None, r"'front' is float32 \(32, 32, 3\); .* uint8"),
+    "image as a list": (IMAGES["front"].tolist(), None, "'front' is a list; this policy needs uint8"),
+    "state as a list": (None, [0.0, 0.0, 0.0], r"state is a list; this policy needs float32 \(3,\): x, y, width"),
+    "state as text": (None, np.array(["0", "0", "0"]), r"state is <U1 \(3,\); this policy needs float32"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KINDS)
+def test_observations_of_a_wrong_kind_are_named(policy, name):
+    image, state, message = WRONG_KINDS[name]
+    observation = tiny.observation()
+    # Changed afterwards: in tests, unlike at a user's, the type itself refuses these.
+    if image is not None:
+        observation.images["front"] = image
+    if state is not None:
+        object.__setattr__(observation, "state", state)
+    with pytest.raises(ValueError, match=message) as caught:
+        policy.act(observation, policy.reset("press the button"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import fill_disk, free_disk, full_disk
 from torch import nn
 
 from wla.training.optim import OptimConfig, build_optimizers, schedule
@@ -59,7 +62,8 @@ def test_resuming_equals_never_having_stopped(tmp_path):
     train(task, loop(40), whole)
 
     def interrupt() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(2):  # the second one finds the first one being obeyed
+            os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="after step 20"):
         train(Toy(at=19, what=interrupt), loop(40), halves)
@@ -94,24 +98,104 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path)
     assert all(p.isfinite().all() for p in task.net.parameters())
 
 
-def test_a_full_disk_leaves_the_last_state_resumable(tmp_path, monkeypatch):
+@pytest.mark.parametrize("limit", [1500, 700], ids=["while saving", "while logging"])
+def test_a_full_disk_leaves_the_last_state_resumable(tmp_path, limit):
     train(Toy(), loop(12), tmp_path / "whole")
     out = tmp_path / "run"
-    from wla.training import resume
-
-    save_file, calls = resume.save_file, []
-
-    def full(*args: object) -> None:
-        calls.append(args)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(*args)
-
-    monkeypatch.setattr(resume, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        train(Toy(), loop(12, save_every=4), out)
+    try:
+        with pytest.raises(
+            ValueError, match=r"run: cannot write .*File too large.*free disk space, then --resume goes on"
+        ):
+            train(Toy(at=5, what=lambda: fill_disk(limit)), loop(12, save_every=4), out)
+    finally:
+        free_disk()
+    assert (out / "checkpoint" / "step").read_text() == ("8" if limit == 1500 else "4")
     train(Toy(), loop(12, save_every=4), out, resume=True)
     assert losses(out) == losses(tmp_path / "whole")
+
+
+def test_a_full_disk_before_the_first_save_says_that_there_is_nothing_to_resume(tmp_path):
+    with full_disk(1500), pytest.raises(ValueError, match="nothing to resume yet: free disk space or choose another"):
+        train(Toy(), loop(4, save_every=4), tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/run: cannot write .*choose another --out"):
+        train(Toy(), loop(2), tmp_path / "file" / "run")
+
+
+def test_a_line_that_a_kill_cut_off_is_no_obstacle(tmp_path):
+    train(Toy(), loop(12), tmp_path / "whole")
+    out = tmp_path / "run"
+    train(Toy(), loop(12), out)
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 12, "lo')
+    train(Toy(), loop(12), out, resume=True)
+    assert losses(out) == losses(tmp_path / "whole")
+    (out / "metrics.jsonl").write_text('{"step": 0}\nnonsense\n{"step": 1}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl: damaged line 'nonsense'; remove it"):
+        train(Toy(), loop(12), out, resume=True)
+
+
+def test_lines_of_a_run_that_never_saved_are_dropped(tmp_path):
+    def crash() -> None:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        train(Toy(at=3, what=crash), loop(6), tmp_path)
+    train(Toy(), loop(6), tmp_path)
+    assert [row["step"] for row in metrics(tmp_path)] == list(range(6))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_trainer import Toy, loop, train
+train(Toy(at=9, what=lambda: os.kill(os.getpid(), signal.SIGKILL)), loop(12, save_every=5), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_last_save(tmp_path):
+    train(Toy(), loop(12), tmp_path / "whole")
+    out = tmp_path / "run"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out)], env=os.environ | {"PYTHONPATH": paths}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [row["step"] for row in metrics(out)] == list(range(9))
+    train(Toy(), loop(12, save_every=5), out, resume=True)
+    assert losses(out) == losses(tmp_path / "whole")
+
+
+def test_a_state_that_was_moved_aside_when_the_run_was_killed_is_found(tmp_path):
+    train(Toy(), loop(6), tmp_path / "run")
+    (tmp_path / "run" / "training_state").rename(tmp_path / "run" / ".training_state.old")
+    with pytest.raises(ValueError, match="holds a run already"):
+        train(Toy(), loop(6), tmp_path / "run")
+    (tmp_path / "run" / "training_state").rename(tmp_path / "run" / ".training_state.old")
+    train(Toy(), loop(8), tmp_path / "run", resume=True)
+    assert [row["step"] for row in metrics(tmp_path / "run")] == list(range(8))
+
+
+def wider(task: Toy) -> Toy:
+    task.net = nn.Sequential(nn.Linear(3, 9), nn.SiLU(), nn.Linear(9, 1))
+    return task
+
+
+def test_resuming_another_run_is_refused(tmp_path):
+    train(Toy(), loop(2), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"of another model than the recipe's: 0.weight has shape \(8, 3\).*; resume with"
+    ):
+        train(wider(Toy()), loop(4), tmp_path, resume=True)
+    adam = loop(4).model_copy(update={"optim": OptimConfig(steps=4)})
+    with pytest.raises(ValueError, match=r"loop.json: this run began with optim.muon \['0.weight'\], not \[\]"):
+        train(Toy(), adam, tmp_path, resume=True)
+    state = tmp_path / "training_state" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"state.safetensors: damaged"):
+        train(Toy(), loop(4), tmp_path, resume=True)
 
 
 def test_a_run_is_never_overwritten_by_accident(tmp_path):
@@ -120,6 +204,10 @@ def test_a_run_is_never_overwritten_by_accident(tmp_path):
         train(Toy(), loop(2), tmp_path)
     with pytest.raises(ValueError, match="nothing to resume"):
         train(Toy(), loop(2), tmp_path / "other", resume=True)
+    shutil.rmtree(tmp_path / "training_state")
+    with pytest.raises(ValueError, match="holds a checkpoint and no state to resume: move it away"):
+        train(Toy(), loop(3), tmp_path)
+    assert (tmp_path / "checkpoint" / "step").read_text() == "2"
 
 
 def test_a_run_leaves_curves(tmp_path):

@@ -133,6 +133,21 @@ def test_what_is_missing_is_named(folder, tmp_path):
         recipe.model_copy(update={"codec": str(tmp_path)}).build()
 
 
+def test_a_recipe_for_another_robot_is_refused(folder):
+    recipe = policy_training(folder, 1)
+    expert = recipe.model.action_expert.model_copy(update={"action_dim": 4})
+    other = recipe.model.model_copy(update={"action_expert": expert})
+    with pytest.raises(ValueError, match=r"model is for 4 action dimensions and .*data has 5; use"):
+        recipe.model_copy(update={"model": other}).build()
+
+
+def test_scenes_do_not_replace_what_is_no_scenes(folder):
+    config = SceneConfig.load(folder / "scenes" / "scenes.json")
+    with pytest.raises(ValueError, match="data: holds something else than scenes; choose another"):
+        render_scenes(config, folder / "data", workers=1)
+    assert (folder / "data" / "meta" / "info.json").is_file()
+
+
 def test_scenes_are_rendered_once_and_know_what_the_cameras_see(folder):
     scenes = Scenes(folder / "scenes")
     config = SceneConfig.load(folder / "scenes" / "scenes.json")

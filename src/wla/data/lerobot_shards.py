@@ -36,6 +36,7 @@ from wla.data.lerobot_format import (
 )
 from wla.data.lerobot_staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot_stats import join_stats
+from wla.files import disk_errors
 from wla.specs import RobotSpec
 
 _STAGING = ".staging-"
@@ -89,10 +90,16 @@ class ShardStore:
             fps=plain_rate(self.rate),
             features=features_for(spec, with_actions=with_actions),
         )
-        with self._disk_errors():
-            (self.root / "meta").mkdir(parents=True, exist_ok=True)
-            spec.save(self.root / ROBOT)
-            (self.root / INFO).write_text(_info_json(self._info, self._progress), encoding="utf-8")
+        with disk_errors(self.root, "free disk space or choose another folder"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            stage = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
+            try:
+                (stage / "meta").mkdir()
+                spec.save(stage / ROBOT)
+                (stage / INFO).write_text(_info_json(self._info, self._progress), encoding="utf-8")
+                (stage / "meta").rename(self.root / "meta")
+            finally:
+                shutil.rmtree(stage)
 
     def _open(self, spec: RobotSpec, *, with_actions: bool) -> None:
         self._info = read_info(self.root)

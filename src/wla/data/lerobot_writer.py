@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wla import runtime
 from wla.data import video
 from wla.data.lerobot_format import IMAGE_PREFIX
 from wla.data.lerobot_shards import ShardStore
@@ -125,7 +126,11 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # An impatient second Ctrl-C would lose the episodes that the first one is saving.
+        with runtime.interrupts_held() as interrupted:
+            self.close()
+        if interrupted() and kind is None:
+            raise KeyboardInterrupt
 
     def _no_frames(self) -> _Frames:
         return _Frames({camera: [] for camera in self.robot_spec.observation.cameras})

@@ -53,4 +53,8 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     """ValueError when the file is missing or is not a tokenizer."""
     if not path.is_file():
         raise ValueError(f"{path}: no tokenizer here; a checkpoint holds config, weights, statistics and tokenizer")
-    return PreTrainedTokenizerFast(tokenizer_file=str(path), pad_token=PAD, eos_token=END)
+    try:
+        core = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy or train it again") from error
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)

@@ -22,8 +22,10 @@ from wla.evaluation.episodes import Album, episode_folder
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
 from wla.evaluation.workers import Job, Worker, run_jobs
+from wla.files import disk_errors, write_whole
 
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
+KEPT = "finished episodes are kept: free disk space, then the same command goes on"
 
 
 class Identity(Config):
@@ -51,7 +53,7 @@ class Summary:
             "cases": [asdict(case) | asdict(rate) for case, rate in self.cases],
             "all": asdict(self.total),
         }
-        path.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(tree, indent=2) + "\n")
 
 
 def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary:
@@ -90,15 +92,17 @@ def evaluate(
     try:
         with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
             for result, recording in done:
-                if recording is not None and album.wants(result.case, result.outcome):
-                    album.add(result, recording)
-                append_result(out / "results.jsonl", result)
+                with disk_errors(out, KEPT):
+                    if recording is not None and album.wants(result.case, result.outcome):
+                        album.add(result, recording)
+                    append_result(out / "results.jsonl", result)
                 results.append(result)
                 progress.show(result)
     finally:
         # Also after an interruption the summary says what the folder holds.
         summary = summarise(results, identity)
-        summary.save(out / "summary.json")
+        with disk_errors(out, KEPT):
+            summary.save(out / "summary.json")
     return summary
 
 
@@ -116,10 +120,11 @@ def load_summary(out: Path) -> Summary:
 
 
 def _open_folder(out: Path, identity: Identity) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "run.json"
     if not path.exists():
-        identity.save(path)
+        with disk_errors(out, "free disk space or choose another --out"):
+            out.mkdir(parents=True, exist_ok=True)
+            identity.save(path)
         return
     before = Identity.load(path)
     same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256

@@ -20,6 +20,7 @@ from wla.evaluation.configs import CollectConfig
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, append_result, read_results, write_results
 from wla.evaluation.workers import Job, Worker, run_jobs
+from wla.files import disk_errors
 from wla.specs import RobotSpec
 
 
@@ -56,9 +57,12 @@ def record(
         recorder = DatasetRecorder(writer)
         with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
             for result, recording in done:
+                # The line comes first: one without its episode is run again, but a folder with an
+                # episode that is not listed could not be continued.
+                with disk_errors(out, "finished episodes are kept: free disk space, then the same command goes on"):
+                    append_result(out / "collect.jsonl", result)
                 if result.outcome == "success" and recording is not None:
                     recording.replay(recorder)
-                append_result(out / "collect.jsonl", result)
                 results.append(result)
                 progress.show(result)
     return Counter(result.outcome for result in results)

@@ -40,7 +40,15 @@ def compare(config: HeldOutConfig) -> HeldOut:
     policy = load_policy(config.policy, imagination=config.imagine)
     dataset = LeRobotDataset(config.dataset)
     if dataset.robot_spec is None or dataset.subtasks is None or dataset.actions is None:
-        raise ValueError(f"{config.dataset}: needs actions, subtask texts and meta/wla_robot.json to compare with")
+        parts = {
+            "actions": dataset.actions,
+            "subtask texts": dataset.subtasks,
+            "meta/wla_robot.json": dataset.robot_spec,
+        }
+        absent = " and no ".join(name for name, part in parts.items() if part is None)
+        raise ValueError(
+            f"{config.dataset}: has no {absent} to compare with; use a dataset that `wla collect` made with actions"
+        )
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
     primary = policy.robot_spec.observation.primary_camera
     chunk = policy.model.config.action_expert.chunk

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from wla.evaluation.benchmark import RULE, load_summary
 from wla.evaluation.episodes import Shown, read_episodes
 from wla.evaluation.results import Case, EpisodeResult, Rate, read_results
+from wla.files import disk_errors, write_whole
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 40
 COLOURS = 8
@@ -93,7 +94,8 @@ def write_report(out: Path) -> Path:
         curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
     )
     path = out / "report.html"
-    path.write_text(html, encoding="utf-8")
+    with disk_errors(out, "the results are safe: free disk space, then the same command writes the report"):
+        write_whole(path, html)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -108,7 +109,7 @@ def read_results(path: Path) -> list[EpisodeResult]:
     text = path.read_text(encoding="utf-8")
     complete = text[: text.rfind("\n") + 1]
     if complete != text:
-        path.write_text(complete, encoding="utf-8")
+        os.truncate(path, len(complete.encode("utf-8")))
     names = {field.name for field in fields(EpisodeResult)}
     results = []
     for number, line in enumerate(complete.splitlines(), start=1):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,6 +20,7 @@ from wla.evaluation.rollout import rollout
 from wla.types import ActionChunk, Env, Observation, Policy
 
 Episode = tuple[EpisodeResult, Recording | None]
+Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -109,19 +111,27 @@ def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Epi
 def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
     pending: deque[Future[Episode]] = deque()
     threads = max(1, torch.get_num_threads() // workers)
-    # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (worker, threads))
-    try:
+    with worker_pool(workers, _start_worker, (worker, threads)) as pool:
         for job in jobs:
-            pending.append(_submit(pool, job))
+            pending.append(submit(pool, _run_in_worker, job))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+@contextmanager
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """New processes for `submit`. Ctrl-C ends them and drops what they do; ChildProcessError when one died."""
+    # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer, initargs)
+    try:
+        yield pool
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "a worker process died (out of memory, or killed); finished episodes are kept, the same command goes on"
+            "a worker process died (killed, or out of memory: fewer workers need less); the same command goes on"
         ) from error
     except (KeyboardInterrupt, GeneratorExit):
         for child in multiprocessing.active_children():
@@ -131,12 +141,13 @@ def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Epis
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Episode]:
+def submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+    """Run the function in one of the processes, which leave Ctrl-C to this one."""
     # Submitting may start a process, which inherits the blocked signal: Ctrl-C reaches every process of a terminal, but
     # this one alone decides what happens then.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(_run_in_worker, job)
+        return pool.submit(function, task)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

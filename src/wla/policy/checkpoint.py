@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from wla.config import Config
 from wla.data.normalize import MinMaxNormalizer, Statistics
 from wla.data.prompts import PromptConfig, Prompter
 from wla.data.tokenizer import load_tokenizer, save_tokenizer
+from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
 from wla.specs import RobotSpec
 
@@ -30,6 +31,7 @@ WEIGHTS, CONFIG, STATISTICS, ROBOT, TOKENIZER = (
 )
 IMAGINATION = ("world_expert.", "codec.")
 """Prefixes of the weights that only imagining needs."""
+TOGETHER = "the files of one checkpoint belong together; copy the whole folder"
 
 
 class CheckpointConfig(Config):
@@ -86,23 +88,47 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     model = WLA(config.model, imagination=imagination)
     load_weights(model, folder / WEIGHTS, skip=() if imagination else IMAGINATION)
     robot_spec = RobotSpec.load(folder / ROBOT)
+    require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
     statistics = Statistics.load(folder / STATISTICS)
     checkpoint = Checkpoint(config, model.eval(), statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_normalizer
     except ValueError as error:
         raise ValueError(f"{folder / STATISTICS}: {error}") from error
+    try:
+        _ = checkpoint.prompter
+    except ValueError as error:
+        raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {TOGETHER}") from error
     return checkpoint
+
+
+def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot: str) -> None:
+    """ValueError when the model is not built for the robot's state, actions and cameras; `model`, `robot` name both."""
+    expert, seen = config.action_expert, spec.observation.cameras
+    for what, ours, theirs in (
+        ("state", expert.state_dim, spec.observation.state_dim),
+        ("action", expert.action_dim, spec.action.dim),
+    ):
+        if ours != theirs:
+            raise ValueError(
+                f"{model} is for {ours} {what} dimensions and {robot} has {theirs}; use those of one robot"
+            )
+    absent = [camera for camera in config.backbone.cameras if camera not in seen]
+    if absent:
+        raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
 
 
 def load_weights(model: torch.nn.Module, path: Path, *, skip: tuple[str, ...] = ()) -> None:
     """Strict: every key must be there with its shape and none besides (but for the prefixes in `skip`)."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            stored = {key: file.get_tensor(key) for key in file.keys() if not key.startswith(skip or ("\0",))}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: damaged or no safetensors file ({error}); copy or train it again") from error
-    wanted = model.state_dict()
+    stored = read_tensors(path, skip=skip)
+    wrong = mismatch(stored, model.state_dict())
+    if wrong:
+        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {TOGETHER}")
+    model.load_state_dict(stored)
+
+
+def mismatch(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """The first keys and shapes in which the two differ, '' when there are none."""
     problems = [f"missing {key}" for key in wanted if key not in stored]
     problems += [f"extra {key}" for key in stored if key not in wanted]
     problems += [
@@ -110,28 +136,43 @@ def load_weights(model: torch.nn.Module, path: Path, *, skip: tuple[str, ...] = 
         for key in wanted
         if key in stored and stored[key].shape != wanted[key].shape
     ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(
-            f"{path}: does not fit its config.json: {'; '.join(problems[:3])}{more}. "
-            "The files of one checkpoint belong together; copy the whole folder"
-        )
-    model.load_state_dict(stored)
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(problems[:3]) + more
 
 
-def save_weights(state: dict[str, Tensor], path: Path) -> None:
-    save_file({key: value.contiguous() for key, value in state.items()}, path)
+def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """All tensors of a file but those with a prefix in `skip`. ValueError when it is missing or damaged."""
+    if not path.is_file():
+        raise ValueError(f"{path}: file is missing; copy or train it again")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys() if not key.startswith(skip or ("\0",))}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: damaged or no safetensors file ({error}); copy or train it again") from error
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """OSError when the disk is full."""
+    try:
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    except safetensors.SafetensorError as error:  # the library has no other word for a full disk
+        raise OSError(f"{path}: {error}") from error
 
 
 def pack_checkpoint(folder: Path, out: Path) -> None:
-    """A copy of a checkpoint with its weights stored in half precision; they are loaded in full precision."""
+    """A copy of a checkpoint with its weights stored in half precision; they are loaded in full precision.
+
+    ValueError when `out` exists: nothing is replaced, least of all the weights in full precision.
+    """
     load_checkpoint(folder)
-    with replacing(out) as fresh:
+    if out.exists():
+        raise ValueError(f"{out}: exists already; pack into a new folder, or remove it first")
+    with disk_errors(out, "free disk space or choose another --out"), replacing(out) as fresh:
         for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER):
             shutil.copy(folder / name, fresh / name)
         weights = load_file(folder / WEIGHTS)
         halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
-        save_file(halved, fresh / WEIGHTS)
+        save_weights(halved, fresh / WEIGHTS)
 
 
 def sha256(folder: Path) -> str:
@@ -140,27 +181,3 @@ def sha256(folder: Path) -> str:
     for name in (CONFIG, WEIGHTS, STATISTICS, ROBOT, TOKENIZER):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
-
-
-class replacing:
-    """Context manager: a fresh folder beside `folder` that takes its place when the block ends well."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.fresh = folder.parent / f".{folder.name}.writing"
-        self.old = folder.parent / f".{folder.name}.old"
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.fresh, ignore_errors=True)
-        self.fresh.mkdir(parents=True)
-        return self.fresh
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.fresh, ignore_errors=True)
-            return
-        shutil.rmtree(self.old, ignore_errors=True)
-        if self.folder.exists():
-            os.replace(self.folder, self.old)
-        os.replace(self.fresh, self.folder)
-        shutil.rmtree(self.old, ignore_errors=True)

@@ -31,4 +31,6 @@ def locate(name: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(name)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"no folder {str(name)!r}, and the hub did not give it: {type(error).__name__}") from error
+        raise ValueError(
+            f"no folder {str(name)!r}, and the hub did not give it ({type(error).__name__}); check name and network"
+        ) from error

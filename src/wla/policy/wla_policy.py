@@ -113,19 +113,24 @@ class WLAPolicy:
                     f"this policy needs {list(spec.cameras)}"
                 )
             image = observation.images[camera]
-            if image.dtype != np.uint8 or image.shape != (height, width, 3):
+            if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (height, width, 3):
                 raise ValueError(
-                    f"observation: image {camera!r} is {image.dtype} {image.shape}; "
+                    f"observation: image {camera!r} is {_described(image)}; "
                     f"this policy needs uint8 ({height}, {width}, 3), RGB"
                 )
-        if observation.state.shape != (spec.state_dim,):
+        values = observation.state
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape != (spec.state_dim,):
             raise ValueError(
-                f"observation: state has shape {observation.state.shape}; this policy needs ({spec.state_dim},): "
+                f"observation: state is {_described(values)}; this policy needs float32 ({spec.state_dim},): "
                 f"{', '.join(spec.state_names)}"
             )
-        if not np.isfinite(observation.state).all():
-            wrong = [n for n, v in zip(spec.state_names, observation.state, strict=True) if not np.isfinite(v)]
+        if not np.isfinite(values).all():
+            wrong = [n for n, v in zip(spec.state_names, values, strict=True) if not np.isfinite(v)]
             raise ValueError(f"observation: state is not finite in {', '.join(wrong)}; check the robot's sensors")
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
 def _noise(states: Sequence[PolicyState], shape: tuple[int, ...]) -> Float32[Tensor, "B ..."]:

@@ -16,9 +16,10 @@ from wla.data.normalize import Statistics, compute_statistics
 from wla.data.prompts import PromptConfig, Prompter, left_pad
 from wla.data.questions import Thing, question_sample, question_texts, questions
 from wla.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from wla.files import replacing
 from wla.models.losses import next_token_loss
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
-from wla.policy.checkpoint import load_weights, replacing, save_weights
+from wla.policy.checkpoint import load_weights, save_weights
 from wla.training.patches import PatchHead, PatchTargets
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses

@@ -11,8 +11,9 @@ from torch import nn
 from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
+from wla.files import replacing
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
-from wla.policy.checkpoint import load_weights, replacing, save_weights
+from wla.policy.checkpoint import load_weights, save_weights
 from wla.training.trainer import LoopConfig, StepLosses
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"

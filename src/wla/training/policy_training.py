@@ -15,7 +15,7 @@ from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.normalize import MinMaxNormalizer, Statistics, compute_statistics
 from wla.models.losses import LossWeights
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
 from wla.training.base_training import load_base
 from wla.training.codec_training import load_codec
@@ -48,6 +48,7 @@ class PolicyTask:
         self.config = config
         datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
         self.robot_spec = _one_robot(datasets)
+        require_dimensions(config.model, self.robot_spec, model="the recipe's model", robot=str(datasets[0].root))
         base, backbone, prompter, base_statistics = load_base(Path(config.base))
         codec = load_codec(Path(config.codec))
         if base.backbone != config.model.backbone:

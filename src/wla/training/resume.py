@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from wla.policy.checkpoint import replacing
+from wla.files import replacing
+from wla.policy.checkpoint import mismatch, read_tensors, save_weights
 
 TENSORS, STEP = "state.safetensors", "step.json"
 
@@ -26,16 +26,22 @@ def save_training_state(folder: Path, module: nn.Module, optimizers: Optimizers,
             tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in values.items()}
     with replacing(folder) as fresh:
         # Tied weights share memory, which the file format does not take.
-        save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, fresh / TENSORS)
+        save_weights({key: value.detach().clone() for key, value in tensors.items()}, fresh / TENSORS)
         (fresh / STEP).write_text(json.dumps({"step": step}), encoding="utf-8")
 
 
 def load_training_state(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
-    """Restore module and optimisers; the number of steps already done."""
+    """Restore module and optimisers; the number of steps already done. ValueError for the state of another model."""
     if not (folder / TENSORS).is_file():
         raise ValueError(f"{folder}: nothing to resume here; start without --resume")
-    tensors = load_file(folder / TENSORS)
-    module.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("module.")})
+    tensors = read_tensors(folder / TENSORS)
+    weights = {key[7:]: value for key, value in tensors.items() if key.startswith("module.")}
+    wrong = mismatch(weights, module.state_dict())
+    if wrong:
+        raise ValueError(
+            f"{folder}: is of another model than the recipe's: {wrong}; resume with the recipe that this run began with"
+        )
+    module.load_state_dict(weights)
     states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in optimizers]
     for key, value in tensors.items():
         if key.startswith("optimizer."):

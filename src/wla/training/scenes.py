@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,8 @@ from wla.data.transforms import shrink
 from wla.envs.registry import make_env
 from wla.envs.seeds import require_seeds
 from wla.envs.tabletop.world import World
-from wla.policy.checkpoint import replacing
+from wla.evaluation.workers import submit, worker_pool
+from wla.files import disk_errors, replacing
 
 
 class SceneConfig(Config):
@@ -64,13 +63,17 @@ class Scenes:
 
 
 def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
-    """The scenes in `folder`, rendered now unless the same ones are there already."""
+    """The scenes in `folder`, rendered now unless the same ones are there already. ValueError for any other folder."""
     if (folder / "scenes.json").is_file() and SceneConfig.load(folder / "scenes.json") == config:
         return Scenes(folder)
     require_seeds(range(config.seed, config.seed + config.per_kind), "training")
     kinds = [(config, task, setting) for task in config.tasks for setting in config.settings]
-    with replacing(folder) as fresh, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        parts = list(track(pool.map(_render_kind, kinds), total=len(kinds), description="rendering scenes"))
+    if folder.exists() and not (folder / "scenes.json").is_file():
+        raise ValueError(f"{folder}: holds something else than scenes; choose another scenes_folder")
+    with worker_pool(workers) as pool:
+        jobs = [submit(pool, _render_kind, kind) for kind in kinds]
+        parts = [job.result() for job in track(jobs, description="rendering scenes")]
+    with disk_errors(folder, "free disk space or choose another scenes_folder"), replacing(folder) as fresh:
         for name in config.cameras:
             np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
         np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))

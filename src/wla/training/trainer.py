@@ -7,12 +7,10 @@ with the step. So resuming continues bit for bit.
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,11 +18,12 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
+from wla.files import disk_errors, restore, write_whole
 from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.plots import plot_metrics
 from wla.training.resume import load_training_state, save_training_state
 
-METRICS = "metrics.jsonl"
+METRICS, LOOP = "metrics.jsonl", "loop.json"
 
 
 class LoopConfig(Config):
@@ -67,24 +66,30 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     Ctrl-C finishes the running step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
     """
     checkpoint, state_folder, metrics = out / "checkpoint", out / "training_state", out / METRICS
+    for folder in (checkpoint, state_folder):
+        restore(folder)
     device = runtime.device(config.device)
     module = task.module.to(device).train()
     optimizers = build_optimizers(config.optim, module)
     start = 0
     if resume:
+        _require_same_optimizers(out / LOOP, config.optim)
         start = load_training_state(state_folder, module, optimizers)
-        _keep_lines_before(metrics, start)
     elif state_folder.exists():
         raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    config.save(out / "loop.json")
+    elif checkpoint.exists():
+        raise ValueError(f"{out} holds a checkpoint and no state to resume: move it away or choose another --out")
+    with disk_errors(out, "free disk space or choose another --out"):
+        out.mkdir(parents=True, exist_ok=True)
+        _keep_lines_before(metrics, start)
+        config.save(out / LOOP)
 
     def save(step: int) -> None:
         task.save(checkpoint, step)
         save_training_state(state_folder, module, optimizers, step)
         plot_metrics(metrics)
 
-    with _interruptible() as interrupted, _progress() as progress, metrics.open("a", encoding="utf-8") as log:
+    with runtime.interrupts_held() as interrupted, _progress() as progress:
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
         began, last_saved = time.perf_counter(), start
         for step in range(start, config.optim.steps):
@@ -92,13 +97,14 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
             seconds = time.perf_counter() - began
             record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
             if step % config.log_every == 0 or step + 1 == config.optim.steps:
-                log.write(json.dumps({"step": step, **record}) + "\n")
-                log.flush()
+                with disk_errors(out, _way_out(state_folder)):
+                    _append_line(metrics, {"step": step, **record})
                 progress.update(bar, loss=f"loss {record['loss']:.4f}")
             progress.update(bar, completed=step + 1)
             stop = interrupted()
             if stop or (step + 1) % config.save_every == 0 or step + 1 == config.optim.steps:
-                save(step + 1)
+                with disk_errors(out, _way_out(state_folder)):
+                    save(step + 1)
                 last_saved = step + 1
             if stop:
                 raise KeyboardInterrupt(f"training stopped after step {last_saved}, saved in {out}; --resume continues")
@@ -144,22 +150,35 @@ def _finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
+def _append_line(metrics: Path, record: dict[str, Any]) -> None:
+    with metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
 def _keep_lines_before(metrics: Path, step: int) -> None:
-    """Drop what a killed run logged after its last save; these steps are run again."""
+    """Drop what a killed run logged after its last save, half a line included; these steps are run again."""
     if metrics.exists():
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        metrics.write_text("".join(line for line in lines if json.loads(line)["step"] < step), encoding="utf-8")
+        text = metrics.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+        try:
+            kept = [line for line in lines if json.loads(line)["step"] < step]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{metrics}: damaged line {error.doc.strip()[:80]!r}; remove it") from error
+        write_whole(metrics, "".join(kept))
 
 
-@contextmanager
-def _interruptible() -> Iterator:
-    """Turns the first Ctrl-C into a flag, so that it never falls between a weight update and its optimiser state."""
-    flag: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: flag.append(number))
-    try:
-        yield lambda: bool(flag)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def _require_same_optimizers(path: Path, optim: OptimConfig) -> None:
+    """Rates and steps may change on the way; who trains which matrix may not, their moments would be mixed up."""
+    if path.is_file() and (before := LoopConfig.load(path).optim.muon) != optim.muon:
+        raise ValueError(
+            f"{path}: this run began with optim.muon {list(before)}, not {list(optim.muon)}; resume with it"
+        )
+
+
+def _way_out(state_folder: Path) -> str:
+    if state_folder.exists():
+        return "what was saved before is untouched: free disk space, then --resume goes on from there"
+    return "there is nothing to resume yet: free disk space or choose another --out, and start again"
 
 
 def _progress() -> Progress:

@@ -1,0 +1,63 @@
+"""Writing to disk: whole or not at all, and in one line when it cannot be done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def disk_errors(place: Path, way_out: str) -> Iterator[None]:
+    """A full disk or a folder that cannot be written becomes a ValueError; `way_out`: what is safe, what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{place}: cannot write ({error}); {way_out}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file at once: a full disk or a kill leaves the old text or the new one, never half of it."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class replacing:
+    """Context manager: a fresh folder beside `folder` that takes its place when the block ends well."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fresh = folder.parent / f".{folder.name}.writing"
+        self.old = _old(folder)
+
+    def __enter__(self) -> Path:
+        restore(self.folder)
+        shutil.rmtree(self.fresh, ignore_errors=True)
+        self.fresh.mkdir(parents=True)
+        return self.fresh
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.fresh, ignore_errors=True)
+            return
+        shutil.rmtree(self.old, ignore_errors=True)
+        if self.folder.exists():
+            os.replace(self.folder, self.old)
+        os.replace(self.fresh, self.folder)
+        shutil.rmtree(self.old, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Put back what `replacing` had moved aside when it was killed before the new folder was in place."""
+    if _old(folder).exists() and not folder.exists():
+        os.replace(_old(folder), folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.old"

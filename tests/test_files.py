@@ -1,0 +1,66 @@
+"""Whatever stops a write, what was there before is still there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from full_disk import full_disk
+
+from wla import files
+from wla.files import disk_errors, replacing, restore, write_whole
+
+
+def write(folder: Path, text: str) -> None:
+    with replacing(folder) as fresh:
+        (fresh / "a").write_text(text)
+
+
+def test_a_full_disk_keeps_the_old_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+    with full_disk(10), pytest.raises(OSError, match="File too large"):
+        write_whole(path, "new" * 100)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_keeps_the_old_folder(tmp_path: Path) -> None:
+    write(tmp_path / "d", "old")
+    with full_disk(10), pytest.raises(OSError, match="File too large"):
+        write(tmp_path / "d", "new" * 100)
+    assert (tmp_path / "d" / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize("way", ["restore", "write again"])
+def test_killed_between_the_two_renames_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    folder = tmp_path / "d"
+    write(folder, "old")
+    replace = files.os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target == folder:
+            raise SystemExit
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", killed)
+    with pytest.raises(SystemExit):
+        write(folder, "new")
+    monkeypatch.undo()
+    assert not folder.exists()
+    if way == "restore":
+        restore(folder)
+    else:
+        with pytest.raises(RuntimeError), replacing(folder):
+            raise RuntimeError
+    assert (folder / "a").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = r"out: cannot write \(.*Not a directory.*file/out'\); choose another"
+    with pytest.raises(ValueError, match=line), disk_errors(Path("out"), "choose another"):
+        (tmp_path / "file" / "out").mkdir()
