@@ -86,14 +86,15 @@ class CompareArgs(OneLine, HeldOutConfig):
 
 
 class PackArgs(OneLine):
-    """Copy a checkpoint with its weights in half precision, for shipping. Acting still runs in full precision.
+    """Copy what training wrote with its weights in half precision, for shipping. They still compute in full precision.
 
     examples:
       wla pack outputs/nano_tabletop/checkpoint --out nano-tabletop
+      wla pack outputs/nano_base/checkpoint --out nano-base
     """
 
     checkpoint: Positional[Path]
-    """Folder of the checkpoint."""
+    """Folder of the checkpoint of a policy, a base or a codec."""
     out: Path
     """Folder of the copy."""
 
@@ -188,10 +189,11 @@ def compare(args: CompareArgs) -> int:
 
 
 def pack(args: PackArgs) -> int:
-    from wla.policy.checkpoint import pack_checkpoint, sha256
+    from wla.policy.checkpoint import pack
 
-    pack_checkpoint(args.checkpoint, args.out)
-    print(f"{args.out}: sha256 {sha256(args.out)}")
+    pack(args.checkpoint, args.out)
+    size = sum(path.stat().st_size for path in args.out.iterdir())
+    print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0
 
 

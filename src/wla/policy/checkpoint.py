@@ -10,7 +10,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -159,20 +159,25 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(f"{path}: {error}") from error
 
 
-def pack_checkpoint(folder: Path, out: Path) -> None:
-    """A copy of a checkpoint with its weights stored in half precision; they are loaded in full precision.
+def pack(folder: Path, out: Path) -> None:
+    """A copy of what training wrote with its weights stored in half precision; they are loaded in full precision.
 
-    ValueError when `out` exists: nothing is replaced, least of all the weights in full precision.
+    ValueError when there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full
+    precision.
     """
-    load_checkpoint(folder)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{folder}: no weights to pack; pass the folder `checkpoint` that training wrote")
     if out.exists():
         raise ValueError(f"{out}: exists already; pack into a new folder, or remove it first")
     with disk_errors(out, "free disk space or choose another --out"), replacing(out) as fresh:
-        for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER):
-            shutil.copy(folder / name, fresh / name)
-        weights = load_file(folder / WEIGHTS)
-        halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
-        save_weights(halved, fresh / WEIGHTS)
+        for path in files:
+            if path.suffix == ".safetensors":
+                weights = read_tensors(path)
+                halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+                save_weights(halved, fresh / path.name)
+            else:
+                shutil.copy(path, fresh / path.name)
 
 
 def sha256(folder: Path) -> str:

@@ -20,6 +20,7 @@ from wla.files import replacing
 from wla.models.losses import next_token_loss
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
 from wla.policy.checkpoint import load_weights, save_weights
+from wla.policy.locate import bundled
 from wla.training.patches import PatchHead, PatchTargets
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
@@ -139,8 +140,12 @@ class BaseTask:
         return {"bins_off": distance, "words_right": (guess == answers)[~places].float().mean()}
 
 
-def load_base(folder: Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:
-    """A trained base: its recipe, backbone, prompter (with tokenizer) and statistics of the state."""
+def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:
+    """A trained base, by bundled name or folder: its recipe, backbone, prompter and the state's statistics.
+
+    ValueError when there is none.
+    """
+    folder = bundled().get(str(name), Path(name))
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no base here; train one first (recipes/nano_base.py)")
     config = BaseTraining.load(folder / CONFIG)

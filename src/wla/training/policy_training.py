@@ -24,7 +24,7 @@ from wla.types import Batch
 
 
 class PolicyTraining(Config):
-    """Recipe of a policy. base and codec are folders that their own recipes wrote."""
+    """Recipe of a policy. base and codec are folders that their own recipes wrote; a base may also be a bundled one."""
 
     model: WLAConfig
     base: str
@@ -49,7 +49,7 @@ class PolicyTask:
         datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
         self.robot_spec = _one_robot(datasets)
         require_dimensions(config.model, self.robot_spec, model="the recipe's model", robot=str(datasets[0].root))
-        base, backbone, prompter, base_statistics = load_base(Path(config.base))
+        base, backbone, prompter, base_statistics = load_base(config.base)
         codec = load_codec(Path(config.codec))
         if base.backbone != config.model.backbone:
             raise ValueError(f"{config.base}: this base has another backbone than the recipe; train the base again")

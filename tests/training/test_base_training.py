@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from wla.training.base_training import load_base
+from wla.training.nano import PROMPT, TASKS, nano_backbone
+
+
+def test_the_bundled_base_fits_the_recipe_of_the_policy():
+    config, backbone, prompter, _ = load_base("nano-base")
+    assert config.backbone == backbone.config == nano_backbone()
+    assert config.prompt == PROMPT
+    assert config.scenes.tasks == TASKS
+    assert all(parameter.isfinite().all() for parameter in backbone.parameters())
+    assert prompter.image == config.backbone.image_token
+
+
+def test_a_name_that_is_no_base_says_how_to_get_one():
+    with pytest.raises(ValueError, match="nano-bass: no base here; train one first"):
+        load_base("nano-bass")
