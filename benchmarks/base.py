@@ -1,4 +1,4 @@
-"""What a base answers about scenes that it was not trained on (validation seeds): where things are, and questions in words.
+"""What a base answers about scenes that it was not trained on (validation seeds): places, and questions in words.
 
 Command:  python benchmarks/base.py [--base FOLDER_OR_NAME] [--scenes 20]
 Appends a line to benchmarks/base.jsonl. Each word of an answer is predicted after the right words before it.

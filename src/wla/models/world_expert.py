@@ -40,7 +40,7 @@ class WorldExpertConfig(Config):
 
 @dataclass(frozen=True)
 class WorldCondition:
-    """What a future is imagined from: for each block what it attends to, and the present frame's latent if it is read."""
+    """What a future is imagined from: for each block what it attends to, and the present's latent if that is read."""
 
     layers: list[Float[Tensor, "B K W"]]
     present: Float[Tensor, "B C h w"] | None
