@@ -20,7 +20,8 @@ from wla.evaluation.rollout import rollout
 from wla.types import ActionChunk, Env, Observation, Policy
 
 Episode = tuple[EpisodeResult, Recording | None]
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
