@@ -17,6 +17,7 @@ BLOCK_SECONDS = 180
 @pytest.mark.slow
 def test_the_marked_blocks_of_the_readme_run(tmp_path: Path) -> None:
     # One test and one folder: a block may use what an earlier one made.
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     blocks = marked_blocks(README)
     assert blocks, "the README marks no block for testing"
     for block in blocks:

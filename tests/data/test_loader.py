@@ -53,6 +53,14 @@ def test_shapes_and_masks_at_episode_ends(datasets):
     assert seen == set(range(10))
 
 
+def test_windows_with_a_subgoal_are_all_of_them_and_no_others(datasets):
+    batch = draw(loader(datasets, with_subgoal=True), size=128)
+    assert batch.subgoal_mask.all()
+    assert {int(name.rsplit(" ", 1)[1]) for name in batch.ids} == set(range(10 - tiny.CHUNK))
+    with pytest.raises(ValueError, match="no episode is longer than 10 frames"):
+        loader(datasets, with_subgoal=True, chunk=10)
+
+
 def test_actions_and_states_are_the_dataset_s(datasets):
     batch = draw(loader(datasets[:1]))
     dataset = datasets[0]

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data, toward_noise
+from wla.models.flow import (
+    ActionTimeConfig,
+    euler,
+    sample_action_times,
+    sample_noise_levels,
+    toward_data,
+    toward_noise,
+)
 
 
 def test_paths_meet_their_ends_and_follow_their_velocity():
@@ -36,3 +43,14 @@ def test_times_favour_noise():
 def test_other_time_distributions_are_refused():
     with pytest.raises(ValueError, match="beta must be 1"):
         sample_action_times(ActionTimeConfig(beta=2.0), 1, None)
+
+
+def test_noise_levels_are_uniform_until_they_are_shifted_up():
+    plain, shifted = (sample_noise_levels(5000, 1000, shift, torch.Generator().manual_seed(0)) for shift in (1.0, 4.0))
+    assert plain.min() > 0
+    assert plain.max() <= 1
+    assert abs(float(plain.mean()) - 0.5) < 0.02
+    # The same draws, each moved up; the mean of 4s / (1 + 3s) over 0..1 is (4/3) (1 - ln 4 / 3).
+    assert (shifted >= plain).all()
+    assert shifted.max() <= 1
+    assert abs(float(shifted.mean()) - 0.717) < 0.02

@@ -15,6 +15,7 @@ import wla
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.loader import DatasetConfig
 from wla.envs.registry import make_env, make_expert
+from wla.policy.checkpoint import load_checkpoint
 from wla.training.base_training import BaseTraining, load_base
 from wla.training.codec_training import CodecTraining, load_codec
 from wla.training.optim import OptimConfig
@@ -22,6 +23,7 @@ from wla.training.patches import PatchTargets
 from wla.training.policy_training import PolicyTask, PolicyTraining
 from wla.training.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.trainer import LoopConfig, train
+from wla.training.world_training import WorldTraining
 from wla.types import Observation
 
 CAMERAS = {"front": 32, "wrist": 16}
@@ -93,6 +95,25 @@ def test_the_policy_that_comes_out_acts(folder, tmp_path):
     assert (chunk.actions >= env.action_space.low).all()
     assert (chunk.actions <= env.action_space.high).all()
     assert chunk.subgoal.shape == (32, 32, 3)
+
+
+def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
+    recipe = policy_training(folder, 2)
+    before = train(recipe.build(), recipe.loop, tmp_path / "policy")
+    world = WorldTraining(
+        policy=str(before),
+        datasets=recipe.datasets,
+        noise_shift=4.0,
+        sampling_steps=1,
+        loop=loop(3, muon=(r"world_expert\.connector",)),
+    )
+    after = train(world.build(), world.loop, tmp_path / "world")
+    old, new = (load_checkpoint(path) for path in (before, after))
+    changed = {key for key, value in old.model.state_dict().items() if not value.equal(new.model.state_dict()[key])}
+    assert changed
+    assert all(key.startswith("world_expert.") for key in changed)
+    assert (new.config.model.world_expert.steps, new.config.model.world_expert.noise_shift) == (1, 4.0)
+    assert (new.statistics, new.robot_spec) == (old.statistics, old.robot_spec)
 
 
 def losses(out: Path) -> list[dict]:

@@ -32,7 +32,8 @@ class WindowBatches:
     """Draws batches from datasets of one robot.
 
     cameras: camera -> side that the backbone sees, the primary one first. empty_instructions: share of the samples
-    whose instruction is emptied, for classifier-free guidance.
+    whose instruction is emptied, for classifier-free guidance. with_subgoal: draw only windows whose episode goes on
+    after the chunk; ValueError when a dataset has none.
     """
 
     datasets: Sequence[LeRobotDataset]
@@ -44,10 +45,12 @@ class WindowBatches:
     cameras: dict[str, int]
     chunk: int
     empty_instructions: float = 0.0
+    with_subgoal: bool = False
     _sources: list[_Source] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sources = [_Source.of(dataset, self.cameras, self.state) for dataset in self.datasets]
+        after = self.chunk if self.with_subgoal else 0
+        self._sources = [_Source.of(dataset, self.cameras, self.state, after) for dataset in self.datasets]
         shares = [
             float(len(dataset)) if weight is None else weight
             for dataset, weight in zip(self.datasets, self.weights, strict=True)
@@ -58,7 +61,7 @@ class WindowBatches:
         """A batch of `size` windows, datasets by weight and frames uniformly within them."""
         counts = rng.multinomial(size, self._shares)
         parts = [
-            self._part(source, rng.integers(len(source.dataset), size=count), rng)
+            self._part(source, source.drawn[rng.integers(len(source.drawn), size=count)], rng)
             for source, count in zip(self._sources, counts, strict=True)
             if count
         ]
@@ -115,21 +118,31 @@ class WindowBatches:
 
 @dataclass
 class _Source:
-    """A dataset with what every draw needs of it, computed once; state normalised, start and end per frame."""
+    """A dataset with what every draw needs of it, computed once.
+
+    state: normalised. start, end: of each frame's episode. drawn: the frames that windows may begin at.
+    """
 
     dataset: LeRobotDataset
     frames: dict[str, np.ndarray]
     state: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    drawn: np.ndarray
 
     @classmethod
-    def of(cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer) -> _Source:
+    def of(cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer, after: int) -> _Source:
+        """after: how many frames of the episode must follow a drawn one."""
         frames = {camera: dataset.frames(camera) for camera in cameras}
         lengths = [len(episode) for episode in dataset.episodes]
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
         end = np.repeat([episode.end for episode in dataset.episodes], lengths)
-        return cls(dataset, frames, state.normalize(dataset.state), start, end)
+        drawn = np.flatnonzero(np.arange(len(dataset)) + after < end)
+        if not drawn.size:
+            raise ValueError(
+                f"{dataset.root}: no episode is longer than {after} frames, so no chunk has a frame after it"
+            )
+        return cls(dataset, frames, state.normalize(dataset.state), start, end, drawn)
 
 
 @dataclass

@@ -32,6 +32,16 @@ def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Ge
     return config.scale * (1 - uniform.pow(1 / config.alpha))
 
 
+def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.Generator | None) -> Float[Tensor, " B"]:
+    """Training noise levels s in (0, 1], uniform over `levels` of them and then shifted.
+
+    shift > 1 trains high levels more, s -> shift * s / (1 + (shift - 1) * s) as in Stable Diffusion 3 (Esser et al.
+    2024): there it is decided what will be where, while at low levels the noisy image itself tells most of it.
+    """
+    s = (torch.randint(levels, (size,), generator=generator) + 1) / levels
+    return shift * s / (1 + (shift - 1) * s)
+
+
 def toward_data(
     noise: Float[Tensor, "B ..."], data: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wla.config import Config
 from wla.models.connector import Connector, ConnectorConfig
-from wla.models.flow import toward_noise
+from wla.models.flow import sample_noise_levels, toward_noise
 
 TIMESTEPS = 1000
 
@@ -34,6 +34,8 @@ class WorldExpertConfig(Config):
     sees_present: bool = False
     """Also read the latent of the present frame, channel by channel beside the noisy one, so that what stays as it is
     is copied instead of imagined. WLA-0: no, it knows the present from the backbone's tokens alone."""
+    noise_shift: float = 1.0
+    """Above 1, high noise levels are trained more (see `sample_noise_levels`). WLA-0: uniform."""
     steps: int = 30
     """Sampling steps of DPM-Solver++."""
 
@@ -107,7 +109,7 @@ class WorldExpert(nn.Module):
     ) -> Float[Tensor, ""]:
         """Mean squared velocity error at random noise levels."""
         noise = torch.randn(latent.shape, generator=generator).to(latent)
-        s = (torch.randint(TIMESTEPS, (len(latent),), generator=generator) + 1).to(latent) / TIMESTEPS
+        s = sample_noise_levels(len(latent), TIMESTEPS, self.config.noise_shift, generator).to(latent)
         x, target = toward_noise(latent, noise, s)
         return (self.velocity(x, s, condition).float() - target.float()).square().mean()
 

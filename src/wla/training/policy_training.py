@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.normalize import MinMaxNormalizer, Statistics, compute_statistics
+from wla.data.prompts import Prompter
 from wla.models.losses import LossWeights
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
@@ -47,7 +49,7 @@ class PolicyTask:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
-        self.robot_spec = _one_robot(datasets)
+        self.robot_spec = one_robot(datasets)
         require_dimensions(config.model, self.robot_spec, model="the recipe's model", robot=str(datasets[0].root))
         base, backbone, prompter, base_statistics = load_base(config.base)
         codec = load_codec(Path(config.codec))
@@ -64,16 +66,14 @@ class PolicyTask:
         spec = self.robot_spec
         if self.statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
-        self.batches = WindowBatches(
-            datasets=datasets,
-            weights=[source.weight for source in config.datasets],
-            prompter=self.prompter,
-            state=MinMaxNormalizer(self.statistics.state, dim=spec.observation.state_dim, name="state"),
-            action=MinMaxNormalizer(self.statistics.action, dim=spec.action.dim, name="action"),
-            action_dim=spec.action.dim,
-            cameras=config.model.backbone.cameras,
-            chunk=config.model.action_expert.chunk,
-            empty_instructions=config.empty_instructions,
+        self.batches = window_batches(
+            datasets,
+            config.datasets,
+            self.prompter,
+            self.statistics,
+            spec,
+            self.model_config,
+            config.empty_instructions,
         )
 
     @property
@@ -95,6 +95,32 @@ class PolicyTask:
         save_checkpoint(Checkpoint(config, self.model, self.statistics, self.robot_spec, tokenizer), folder)
 
 
+def window_batches(
+    datasets: list[LeRobotDataset],
+    sources: Sequence[DatasetConfig],
+    prompter: Prompter,
+    statistics: Statistics,
+    spec: RobotSpec,
+    model: WLAConfig,
+    empty_instructions: float,
+    with_subgoal: bool = False,
+) -> WindowBatches:
+    """The windows that a model learns from, in the units of its statistics; see `WindowBatches`."""
+    assert statistics.action is not None
+    return WindowBatches(
+        datasets=datasets,
+        weights=[source.weight for source in sources],
+        prompter=prompter,
+        state=MinMaxNormalizer(statistics.state, dim=spec.observation.state_dim, name="state"),
+        action=MinMaxNormalizer(statistics.action, dim=spec.action.dim, name="action"),
+        action_dim=spec.action.dim,
+        cameras=model.backbone.cameras,
+        chunk=model.action_expert.chunk,
+        empty_instructions=empty_instructions,
+        with_subgoal=with_subgoal,
+    )
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with all its tensors on `device`."""
     return Batch(
@@ -111,7 +137,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     )
 
 
-def _one_robot(datasets: list[LeRobotDataset]) -> RobotSpec:
+def one_robot(datasets: list[LeRobotDataset]) -> RobotSpec:
+    """The robot that all the datasets are of. ValueError when they differ or one does not say."""
     first = datasets[0]
     for dataset in datasets:
         if dataset.robot_spec is None:

@@ -1,0 +1,31 @@
+"""The World Expert of `nano-tabletop`, further: subgoal images get better, words and actions stay what they are.
+
+Command:  wla train recipes/nano_world.py --out outputs/nano_world
+Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see recipes/nano_tabletop.py)
+"""
+
+from wla.data.loader import DatasetConfig
+from wla.training.nano import NANO_WORLD_MATRICES
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+from wla.training.world_training import WorldTraining
+
+
+def config() -> WorldTraining:
+    return WorldTraining(
+        policy="outputs/nano_tabletop/checkpoint",
+        datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
+        noise_shift=4.0,
+        sampling_steps=2,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=1000,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=50,
+                weight_decay=0.01,
+                muon=NANO_WORLD_MATRICES,
+            ),
+            batch_size=32,
+        ),
+    )

@@ -1,0 +1,85 @@
+"""Training the World Expert of a finished policy further: words and actions stay bit for bit what they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from wla import runtime
+from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import DatasetConfig
+from wla.models.wla import WLA
+from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.locate import locate
+from wla.training.policy_training import one_robot, to_device, window_batches
+from wla.training.trainer import LoopConfig, StepLosses
+
+
+class WorldTraining(Config):
+    """Recipe of a World Expert. policy: a checkpoint (folder, bundled name or hub id) whose World Expert goes on."""
+
+    policy: str
+    datasets: tuple[DatasetConfig, ...]
+    empty_instructions: float = 0.05
+    noise_shift: float = 1.0
+    """See `WorldExpertConfig`."""
+    sampling_steps: int
+    """Written into the checkpoint: the steps in which images are sampled."""
+    loop: LoopConfig
+
+    def build(self) -> WorldTask:
+        return WorldTask(self)
+
+
+class WorldTask:
+    """A `wla.training.trainer.Task`."""
+
+    def __init__(self, config: WorldTraining) -> None:
+        runtime.seed_everything(config.loop.seed)
+        self.config = config
+        checkpoint = load_checkpoint(locate(config.policy))
+        datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
+        robot = one_robot(datasets)
+        checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
+        changes = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
+        world = checkpoint.config.model.world_expert.model_copy(update=changes)
+        # Every sample of a batch imagines: nothing else is learned here.
+        model_config = checkpoint.config.model.model_copy(update={"world_expert": world, "world_samples": None})
+        self.model = WLA(model_config)
+        self.model.load_state_dict(checkpoint.model.state_dict())
+        assert self.model.world_expert is not None
+        self.model.requires_grad_(False)
+        self.model.world_expert.requires_grad_(True)
+        self.checkpoint = replace(
+            checkpoint, config=checkpoint.config.model_copy(update={"model": model_config}), model=self.model
+        )
+        self.batches = window_batches(
+            datasets,
+            config.datasets,
+            checkpoint.prompter,
+            checkpoint.statistics,
+            robot,
+            model_config,
+            config.empty_instructions,
+            with_subgoal=True,
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        return self.model
+
+    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        """The actions' and words' losses are shown too: they must not move."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
+        losses = self.model(batch, generator)
+        return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
+
+    def save(self, folder: Path, step: int) -> None:
+        """The policy, with the World Expert as it is now."""
+        save_checkpoint(self.checkpoint, folder)
