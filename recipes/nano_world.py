@@ -16,10 +16,10 @@ def config() -> WorldTraining:
         policy="outputs/nano_tabletop/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         noise_shift=4.0,
-        sampling_steps=2,
+        sampling_steps=1,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=1000,
+                steps=900,
                 learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=50,

@@ -16,7 +16,7 @@ PROMPT = PromptConfig(queries=8, locations=64)
 TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
 NANO_MATRICES = (r"text\.layers\.",)
 NANO_WORLD_MATRICES = (r"world_expert\.connector\.", r"world_expert\.sana\.transformer_blocks\..*\.attn")
-NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.", *NANO_WORLD_MATRICES)
+NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.")
 """What Muon trains (see `OptimConfig.muon`)."""
 CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 16, 32, 64), layers=(0, 1, 2, 3))
 """96 px -> 16 x 12 x 12."""
@@ -48,5 +48,5 @@ def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
             steps=8,
         ),
         codec=CODEC,
-        world_samples=32,
+        world_samples=8,
     )
