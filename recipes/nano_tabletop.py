@@ -9,8 +9,8 @@ Commands, from nothing:
 Then recipes/nano_world.py lets the World Expert go on.
 
 Hardware: 2 CPU cores with bf16. Expected time: 6 + 11 + 23 + about 30 minutes.
-Expected score: not known. The bundled policy (94 % clean) came from a shorter base and other latents; a longer run with a
-World Expert trained by Muon acted much worse. docs/results/nano_tabletop.md tells both.
+Expected score: not known. The bundled policy (94 % clean) came from a shorter base and other latents; a longer run
+with a World Expert trained by Muon acted much worse. docs/results/nano_tabletop.md tells both.
 """
 
 from wla.data.loader import DatasetConfig
