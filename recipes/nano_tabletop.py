@@ -17,7 +17,7 @@ from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.training.nano import NANO_POLICY_MATRICES, nano_model
 from wla.training.optim import OptimConfig
-from wla.training.policy_training import PolicyTraining
+from wla.training.policy_training import GroundingConfig, PolicyTraining
 from wla.training.trainer import LoopConfig
 
 
@@ -28,6 +28,7 @@ def config() -> PolicyTraining:
         codec="outputs/nano_codec/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
+        grounding=GroundingConfig(samples=16, weight=0.1),
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(

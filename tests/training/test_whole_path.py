@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 
 import wla
 from wla.data.lerobot_writer import DatasetWriter
@@ -20,7 +21,7 @@ from wla.training.base_training import BaseTraining, load_base
 from wla.training.codec_training import CodecTraining, load_codec
 from wla.training.optim import OptimConfig
 from wla.training.patches import PatchTargets
-from wla.training.policy_training import PolicyTask, PolicyTraining
+from wla.training.policy_training import GroundingConfig, PolicyTask, PolicyTraining
 from wla.training.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.trainer import LoopConfig, train
 from wla.training.world_training import WorldTraining
@@ -72,13 +73,14 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def policy_training(folder: Path, steps: int) -> PolicyTraining:
+def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None = None) -> PolicyTraining:
     expert = tiny.model_config().action_expert.model_copy(update={"state_dim": 5, "action_dim": 5})
     return PolicyTraining(
         model=tiny.model_config().model_copy(update={"action_expert": expert}),
         base=str(folder / "base" / "checkpoint"),
         codec=str(folder / "codec" / "checkpoint"),
         datasets=(DatasetConfig(path=str(folder / "data")),),
+        grounding=grounding,
         loop=loop(steps),
     )
 
@@ -116,13 +118,17 @@ def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
     assert (new.statistics, new.robot_spec) == (old.statistics, old.robot_spec)
 
 
+TERMS = ("action", "world", "language")
+
+
 def losses(out: Path) -> list[dict]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{name: row[name] for name in ("step", "loss", "action", "world", "language")} for row in rows]
+    return [{name: row[name] for name in ("step", "loss", *TERMS)} for row in rows]
 
 
-def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path):
-    recipe = policy_training(folder, 24)
+@pytest.mark.parametrize("grounding", [None, GroundingConfig(samples=2, weight=0.5)])
+def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path, grounding):
+    recipe = policy_training(folder, 24, grounding)
     train(recipe.build(), recipe.loop, tmp_path / "whole")
 
     class Interrupted(PolicyTask):
@@ -135,6 +141,23 @@ def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path):
         train(Interrupted(recipe), recipe.loop, tmp_path / "halves")
     train(recipe.build(), recipe.loop, tmp_path / "halves", resume=True)
     assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
+
+
+def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_shipped(folder, tmp_path):
+    alone, along = (policy_training(folder, 1, share) for share in (None, GroundingConfig(samples=3, weight=0.5)))
+    first, second = alone.build(), along.build()
+    noise = (torch.Generator().manual_seed(7) for _ in range(2))
+    (before, _), (after, _) = (task.losses(0, torch.device("cpu"), next(noise)) for task in (first, second))
+    assert [before[name].item() for name in TERMS] == [after[name].item() for name in TERMS]
+    assert after["loss"] > before["loss"]
+    (after["loss"] - sum(w * after[n] for w, n in zip((1.0, 0.1, 0.005), TERMS, strict=True))).backward()
+    taught = {name for name, value in second.module.named_parameters() if value.grad is not None and value.grad.any()}
+    assert any(name.startswith("policy.backbone.stem") for name in taught)
+    assert any(name.startswith("policy.backbone.text") for name in taught)
+    assert any(name.startswith("grounding.heads") for name in taught)
+    assert not any("expert" in name for name in taught)
+    checkpoint = train(along.build(), along.loop, tmp_path / "run")
+    assert load_checkpoint(checkpoint).model.state_dict().keys() == first.model.state_dict().keys()
 
 
 def test_the_policy_starts_from_its_base_and_codec(folder):

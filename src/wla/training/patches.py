@@ -56,5 +56,6 @@ class PatchHead(nn.Module):
         told = self.out(tokens).float().unflatten(2, (self.names, 4))
         weight = torch.full((self.names,), POSITIVE_WEIGHT, device=told.device)
         what = nn.functional.binary_cross_entropy_with_logits(told[..., 0], present.float(), pos_weight=weight)
-        where = (told[..., 1:][present] - places[present]).abs().mean()
+        errors = (told[..., 1:][present] - places[present]).abs()
+        where = errors.sum() / max(1, errors.numel())  # few scenes may show a camera nothing
         return 10 * what + where, SCALE * where.detach()

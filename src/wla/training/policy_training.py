@@ -21,8 +21,19 @@ from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensio
 from wla.specs import RobotSpec
 from wla.training.base_training import load_base
 from wla.training.codec_training import load_codec
+from wla.training.grounding import Grounding
+from wla.training.scenes import render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
+
+
+class GroundingConfig(Config):
+    """How much of the base's lesson a policy takes along."""
+
+    samples: int = 16
+    """Scenes in each step, drawn from those of the base's recipe."""
+    weight: float = 0.1
+    """Of the lesson's loss, beside the policy's."""
 
 
 class PolicyTraining(Config):
@@ -33,6 +44,8 @@ class PolicyTraining(Config):
     codec: str
     datasets: tuple[DatasetConfig, ...]
     weights: LossWeights = LossWeights()
+    grounding: GroundingConfig | None = None
+    """None: the policy learns from its datasets alone."""
     empty_instructions: float = 0.05
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
@@ -75,17 +88,29 @@ class PolicyTask:
             self.model_config,
             config.empty_instructions,
         )
+        self.grounding: Grounding | None = None
+        self._module: nn.Module = self.model
+        if config.grounding is not None:
+            scenes = render_scenes(base.scenes, Path(base.scenes_folder), workers=base.workers)
+            self.grounding = Grounding(scenes, self.prompter, self.statistics.state, self.model.backbone)
+            self._module = nn.ModuleDict({"policy": self.model, "grounding": self.grounding})
 
     @property
     def module(self) -> nn.Module:
-        return self.model
+        return self._module
 
     def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
         losses = self.model(batch, generator)
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
-        return {"loss": losses.total(self.config.weights), **terms}, batch.ids
+        total = losses.total(self.config.weights)
+        if self.grounding is not None and (share := self.config.grounding) is not None:
+            rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+            lesson, _ = self.grounding.ask(self.model.backbone, share.samples, device, rng)
+            total = total + share.weight * lesson["loss"]
+            terms |= {name: lesson[name] for name in ("metres_off", "bins_off", "words_right")}
+        return {"loss": total, **terms}, batch.ids
 
     def save(self, folder: Path, step: int) -> None:
         config = CheckpointConfig(
