@@ -28,11 +28,11 @@ def config() -> PolicyTraining:
         codec="outputs/nano_codec/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
-        grounding=GroundingConfig(samples=16, weight=0.1),
+        grounding=GroundingConfig(samples=8, weight=0.1),
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=1750,
+                steps=2400,
                 learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=100,

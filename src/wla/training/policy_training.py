@@ -30,7 +30,7 @@ from wla.types import Batch
 class GroundingConfig(Config):
     """How much of the base's lesson a policy takes along."""
 
-    samples: int = 16
+    samples: int = 8
     """Scenes in each step, drawn from those of the base's recipe."""
     weight: float = 0.1
     """Of the lesson's loss, beside the policy's."""
