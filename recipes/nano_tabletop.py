@@ -32,7 +32,7 @@ def config() -> PolicyTraining:
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=2400,
+                steps=2000,
                 learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=100,

@@ -139,6 +139,14 @@ def test_print_config_shows_the_overridden_recipe(recipe, capsys):
     assert (shown["episodes"], shown["tasks"], shown["kicks"]) == (9, ["place"], True)
 
 
+def test_where_a_run_goes_is_looked_at_before_anything_is_built(recipe, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert wla("train", recipe, "--out", tmp_path / "file" / "run") == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert wla("train", recipe, "--out", tmp_path / "new", "--resume") == 2
+    assert "new: nothing to resume here; start without --resume" in capsys.readouterr().err
+
+
 def test_a_file_without_config_is_no_recipe(tmp_path, capsys):
     path = tmp_path / "empty.py"
     path.touch()

@@ -223,13 +223,14 @@ def collect(args: CollectArgs) -> int:
 
 
 def train(args: TrainArgs) -> int:
-    from wla.training.trainer import train
+    from wla.training.trainer import require_room, train
 
     config = load_recipe(args.recipe).override(args.overrides)
     if args.print_config:
         print(config.model_dump_json(indent=2))
         return 0
     out = args.out or Path("outputs") / args.recipe.stem
+    require_room(out, resume=args.resume)
     print(f"checkpoint: {train(config.build(), config.loop, out, resume=args.resume)}")
     return 0
 

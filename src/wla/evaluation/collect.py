@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from wla import runtime
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.recorder import DatasetRecorder
 from wla.envs.seeds import require_seeds
@@ -59,10 +60,13 @@ def record(
             for result, recording in done:
                 # The line comes first: one without its episode is run again, but a folder with an
                 # episode that is not listed could not be continued.
-                with disk_errors(out, "finished episodes are kept: free disk space, then the same command goes on"):
-                    append_result(out / "collect.jsonl", result)
-                if result.outcome == "success" and recording is not None:
-                    recording.replay(recorder)
+                with runtime.interrupts_held() as interrupted:
+                    with disk_errors(out, "finished episodes are kept: free disk space, then the same command goes on"):
+                        append_result(out / "collect.jsonl", result)
+                    if result.outcome == "success" and recording is not None:
+                        recording.replay(recorder)
+                if interrupted():
+                    raise KeyboardInterrupt
                 results.append(result)
                 progress.show(result)
     return Counter(result.outcome for result in results)

@@ -24,6 +24,8 @@ from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
 
 CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
+GROUNDING = "grounding.safetensors"
+"""The heads of the lesson, for those who go on with it."""
 
 
 class BaseTraining(Config):
@@ -79,6 +81,7 @@ class BaseTask:
             self.statistics.save(fresh / STATISTICS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
             save_weights(self.backbone.state_dict(), fresh / WEIGHTS)
+            save_weights(self.grounding.state_dict(), fresh / GROUNDING)
 
 
 def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:
@@ -94,3 +97,15 @@ def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, S
     load_weights(backbone, folder / WEIGHTS)
     prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
     return config, backbone, prompter, Statistics.load(folder / STATISTICS)
+
+
+def load_grounding(name: str | Path) -> Grounding:
+    """The lesson of a trained base as far as it came, its scenes rendered if need be.
+
+    It must not begin anew: heads that know nothing pull the vision stem away from what it has learned.
+    """
+    base, backbone, prompter, statistics = load_base(name)
+    scenes = render_scenes(base.scenes, Path(base.scenes_folder), workers=base.workers)
+    grounding = Grounding(scenes, prompter, statistics.state, backbone)
+    load_weights(grounding, bundled().get(str(name), Path(name)) / GROUNDING)
+    return grounding

@@ -19,10 +19,9 @@ from wla.models.losses import LossWeights
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
-from wla.training.base_training import load_base
+from wla.training.base_training import load_base, load_grounding
 from wla.training.codec_training import load_codec
 from wla.training.grounding import Grounding
-from wla.training.scenes import render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
 
@@ -91,8 +90,7 @@ class PolicyTask:
         self.grounding: Grounding | None = None
         self._module: nn.Module = self.model
         if config.grounding is not None:
-            scenes = render_scenes(base.scenes, Path(base.scenes_folder), workers=base.workers)
-            self.grounding = Grounding(scenes, self.prompter, self.statistics.state, self.model.backbone)
+            self.grounding = load_grounding(config.base)
             self._module = nn.ModuleDict({"policy": self.model, "grounding": self.grounding})
 
     @property

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +24,8 @@ from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.plots import plot_metrics
 from wla.training.resume import load_training_state, save_training_state
 
-METRICS, LOOP = "metrics.jsonl", "loop.json"
+CHECKPOINT, STATE, METRICS, LOOP = "checkpoint", "training_state", "metrics.jsonl", "loop.json"
+_NO_ROOM = "free disk space or choose another --out"
 
 
 class LoopConfig(Config):
@@ -60,14 +62,31 @@ class TrainingStopped(ValueError):
     """A run that must not go on; the message says why and what was kept."""
 
 
+def require_room(out: Path, *, resume: bool) -> None:
+    """ValueError when a run cannot be written to `out`; asked before minutes go into building what is to be trained."""
+    checkpoint, state_folder = out / CHECKPOINT, out / STATE
+    for folder in (checkpoint, state_folder):
+        restore(folder)
+    if resume:
+        if not state_folder.exists():
+            raise ValueError(f"{out}: nothing to resume here; start without --resume")
+    elif state_folder.exists():
+        raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
+    elif checkpoint.exists():
+        raise ValueError(f"{out} holds a checkpoint and no state to resume: move it away or choose another --out")
+    with disk_errors(out, _NO_ROOM):
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+
+
 def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
     """Train and return the folder of the final checkpoint, `out/checkpoint`.
 
     Ctrl-C finishes the running step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
     """
-    checkpoint, state_folder, metrics = out / "checkpoint", out / "training_state", out / METRICS
-    for folder in (checkpoint, state_folder):
-        restore(folder)
+    require_room(out, resume=resume)
+    checkpoint, state_folder, metrics = out / CHECKPOINT, out / STATE, out / METRICS
     device = runtime.device(config.device)
     module = task.module.to(device).train()
     optimizers = build_optimizers(config.optim, module)
@@ -75,12 +94,7 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     if resume:
         _require_same_optimizers(out / LOOP, config.optim)
         start = load_training_state(state_folder, module, optimizers)
-    elif state_folder.exists():
-        raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
-    elif checkpoint.exists():
-        raise ValueError(f"{out} holds a checkpoint and no state to resume: move it away or choose another --out")
-    with disk_errors(out, "free disk space or choose another --out"):
-        out.mkdir(parents=True, exist_ok=True)
+    with disk_errors(out, _NO_ROOM):
         _keep_lines_before(metrics, start)
         config.save(out / LOOP)
 
