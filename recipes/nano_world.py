@@ -15,11 +15,11 @@ def config() -> WorldTraining:
     return WorldTraining(
         policy="outputs/nano_tabletop/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
-        noise_shift=4.0,
+        noise_shift=10.0,
         sampling_steps=1,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=900,
+                steps=1200,
                 learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=50,
