@@ -165,8 +165,9 @@ def test_the_policy_starts_from_its_base_and_codec(folder):
     _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
     for key, value in backbone.state_dict().items():
         assert np.array_equal(task.model.backbone.state_dict()[key], value), key
-    assert task.statistics.state == statistics.state
-    assert task.model_config.codec.scaling_factor == load_codec(folder / "codec" / "checkpoint").config.scaling_factor
+    assert task.checkpoint.statistics.state == statistics.state
+    codec = load_codec(folder / "codec" / "checkpoint").config
+    assert task.checkpoint.config.model.codec.scaling_factor == codec.scaling_factor
 
 
 def test_what_is_missing_is_named(folder, tmp_path):

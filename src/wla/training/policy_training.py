@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,7 @@ from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowBatches
-from wla.data.normalize import MinMaxNormalizer, Statistics, compute_statistics
-from wla.data.prompts import Prompter
+from wla.data.normalize import Statistics, compute_statistics
 from wla.models.losses import LossWeights
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
@@ -61,31 +61,25 @@ class PolicyTask:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
-        self.robot_spec = one_robot(datasets)
-        require_dimensions(config.model, self.robot_spec, model="the recipe's model", robot=str(datasets[0].root))
+        robot_spec = one_robot(datasets)
+        require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(datasets[0].root))
         base, backbone, prompter, base_statistics = load_base(config.base)
         codec = load_codec(Path(config.codec))
         if base.backbone != config.model.backbone:
             raise ValueError(f"{config.base}: this base has another backbone than the recipe; train the base again")
-        self.prompter, self.prompt_config = prompter, base.prompt
         # The state keeps the base's range, or its location words would change their meaning.
-        self.statistics = Statistics(state=base_statistics.state, action=compute_statistics(datasets).action)
-        self.model_config = config.model.model_copy(update={"codec": codec.config})
-        self.model = WLA(self.model_config)
+        statistics = Statistics(state=base_statistics.state, action=compute_statistics(datasets).action)
+        if statistics.action is None:
+            raise ValueError("none of the datasets has actions; a policy needs at least one that does")
+        model_config = config.model.model_copy(update={"codec": codec.config})
+        self.model = WLA(model_config)
         self.model.backbone.load_state_dict(backbone.state_dict())
         assert self.model.codec is not None
         self.model.codec.load_state_dict(codec.state_dict())
-        spec = self.robot_spec
-        if self.statistics.action is None:
-            raise ValueError("none of the datasets has actions; a policy needs at least one that does")
+        checkpoint_config = CheckpointConfig(model=model_config, prompt=base.prompt, execute=config.execute)
+        self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, prompter.tokenizer)
         self.batches = window_batches(
-            datasets,
-            config.datasets,
-            self.prompter,
-            self.statistics,
-            spec,
-            self.model_config,
-            config.empty_instructions,
+            self.checkpoint, datasets, config.datasets, empty_instructions=config.empty_instructions
         )
         self.grounding: Grounding | None = None
         self._module: nn.Module = self.model
@@ -98,8 +92,7 @@ class PolicyTask:
         return self._module
 
     def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
+        batch = draw(self.batches, self.config.loop.batch_size, device, generator)
         losses = self.model(batch, generator)
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
@@ -111,37 +104,37 @@ class PolicyTask:
         return {"loss": total, **terms}, batch.ids
 
     def save(self, folder: Path, step: int) -> None:
-        config = CheckpointConfig(
-            model=self.model_config, prompt=self.prompt_config, trained_steps=step, execute=self.config.execute
-        )
-        tokenizer = self.prompter.tokenizer
-        save_checkpoint(Checkpoint(config, self.model, self.statistics, self.robot_spec, tokenizer), folder)
+        trained = self.checkpoint.config.model_copy(update={"trained_steps": step})
+        save_checkpoint(replace(self.checkpoint, config=trained), folder)
 
 
 def window_batches(
+    checkpoint: Checkpoint,
     datasets: list[LeRobotDataset],
     sources: Sequence[DatasetConfig],
-    prompter: Prompter,
-    statistics: Statistics,
-    spec: RobotSpec,
-    model: WLAConfig,
+    *,
     empty_instructions: float,
     with_subgoal: bool = False,
 ) -> WindowBatches:
-    """The windows that a model learns from, in the units of its statistics; see `WindowBatches`."""
-    assert statistics.action is not None
+    """The windows that the checkpoint's model learns from, in the units of its statistics; see `WindowBatches`."""
     return WindowBatches(
         datasets=datasets,
         weights=[source.weight for source in sources],
-        prompter=prompter,
-        state=MinMaxNormalizer(statistics.state, dim=spec.observation.state_dim, name="state"),
-        action=MinMaxNormalizer(statistics.action, dim=spec.action.dim, name="action"),
-        action_dim=spec.action.dim,
-        cameras=model.backbone.cameras,
-        chunk=model.action_expert.chunk,
+        prompter=checkpoint.prompter,
+        state=checkpoint.state_normalizer,
+        action=checkpoint.action_normalizer,
+        action_dim=checkpoint.robot_spec.action.dim,
+        cameras=checkpoint.config.model.backbone.cameras,
+        chunk=checkpoint.config.model.action_expert.chunk,
         empty_instructions=empty_instructions,
         with_subgoal=with_subgoal,
     )
+
+
+def draw(batches: WindowBatches, size: int, device: torch.device, generator: torch.Generator) -> Batch:
+    """A batch on `device` that depends on the generator alone."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    return to_device(batches.draw(size, rng), device)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

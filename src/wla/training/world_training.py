@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +15,7 @@ from wla.data.loader import DatasetConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
-from wla.training.policy_training import one_robot, to_device, window_batches
+from wla.training.policy_training import draw, one_robot, window_batches
 from wla.training.trainer import LoopConfig, StepLosses
 
 
@@ -59,13 +58,10 @@ class WorldTask:
             checkpoint, config=checkpoint.config.model_copy(update={"model": model_config}), model=self.model
         )
         self.batches = window_batches(
+            self.checkpoint,
             datasets,
             config.datasets,
-            checkpoint.prompter,
-            checkpoint.statistics,
-            robot,
-            model_config,
-            config.empty_instructions,
+            empty_instructions=config.empty_instructions,
             with_subgoal=True,
         )
 
@@ -75,8 +71,7 @@ class WorldTask:
 
     def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The actions' and words' losses are shown too: they must not move."""
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        batch = to_device(self.batches.draw(self.config.loop.batch_size, rng), device)
+        batch = draw(self.batches, self.config.loop.batch_size, device, generator)
         losses = self.model(batch, generator)
         return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
 
