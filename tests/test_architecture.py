@@ -20,11 +20,11 @@ MAX_LINES = 400
 
 # A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.
 LAYERS = {
-    **dict.fromkeys(("types", "specs", "config", "files", "runtime"), 0),
+    **dict.fromkeys(("types", "specs", "config", "files", "weights", "runtime"), 0),
     **dict.fromkeys(("data", "models", "envs"), 1),
     "policy": 2,
     "evaluation": 3,
-    "training": 4,
+    **dict.fromkeys(("training", "compat"), 4),
     **dict.fromkeys(("cli", "doctor"), 5),
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}

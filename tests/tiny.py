@@ -14,7 +14,7 @@ from wla.data.prompts import PromptConfig, Prompter
 from wla.data.tokenizer import special_words, train_tokenizer
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
-from wla.models.image_codec import ImageCodecConfig
+from wla.models.image_codec import residual_codec
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.models.world_expert import WorldExpertConfig
@@ -33,7 +33,7 @@ WORDS = special_words(PROMPT.queries, PROMPT.locations)
 
 def model_config() -> WLAConfig:
     begin = WORDS.index("<|begin_of_img|>")
-    codec = ImageCodecConfig(latent_channels=4, channels=(8, 8, 8), layers=(0, 1, 1))
+    codec = residual_codec(latent_channels=4, channels=(8, 8, 8), layers=(0, 1, 1))
     return WLAConfig(
         backbone=NanoBackboneConfig(
             vocabulary=400,

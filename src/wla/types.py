@@ -22,6 +22,10 @@ Outcome = Literal["success", "failure", "error"]
 IGNORE = -100
 """Label of a token that no text is learned from."""
 
+HISTORY, FIRST = "history ", "first "
+"""Prefixes of images of another time than now: `history front` is what the camera `front` showed some steps ago,
+`first front` what it showed when the episode began."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -67,7 +71,8 @@ class Batch:
     """One training batch, the only thing `data` and `models` share. Masks are True where a value counts.
 
     tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the
-    token that should follow position t, IGNORE where no text is learned. Samples without actions have action_mask False
+    token that should follow position t, IGNORE where no text is learned. images: by camera, and by `HISTORY` or `FIRST`
+    camera for other times. Samples without actions have action_mask False
     everywhere; without subtasks, labels IGNORE everywhere; without a later frame, subgoal_mask False.
     """
 

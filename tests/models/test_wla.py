@@ -98,7 +98,10 @@ def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
     tokens, mask = left_pad(rows, words.pad)
     with torch.no_grad():
         context, texts = model.decode_text(model.read(tokens, mask, batch.images), words.stop, 6)
-        queries = model.read_queries(context, words.newline)
+        _, ending = words.continuation(texts[0])
+        ends = torch.tensor([ending] * 2)
+        nothing = torch.zeros(2, dtype=torch.long)
+        queries = model.read_queries(context, ends, torch.ones_like(ends, dtype=torch.bool), nothing)
         for index, row in enumerate(rows):
             whole = torch.tensor([[*row, *texts[index], *words.suffix()]])
             images = {name: image[index : index + 1] for name, image in batch.images.items()}

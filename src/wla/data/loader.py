@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from wla.config import Config
+from wla.data.chat_prompts import ChatPrompter
 from wla.data.lerobot import LeRobotDataset
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
@@ -38,7 +39,7 @@ class WindowBatches:
 
     datasets: Sequence[LeRobotDataset]
     weights: Sequence[float | None]
-    prompter: Prompter
+    prompter: Prompter | ChatPrompter
     state: MinMaxNormalizer
     action: MinMaxNormalizer
     action_dim: int

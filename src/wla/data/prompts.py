@@ -2,7 +2,7 @@
 
 user turn: instruction, image placeholders (one run per camera), the state as location words - assistant turn: the
 subtask text - newline, begin marker, meta-queries. The end marker and the turn's end, which nothing can read any more,
-are left out.
+are left out. `wla.data.chat_prompts` holds the published sequences.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ class PromptConfig(Config):
 
     queries: int = 8
     locations: int = 64
+
+    def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> Prompter:
+        return Prompter(self, tokenizer, image_tokens)
 
 
 class Prompter:
@@ -62,8 +65,15 @@ class Prompter:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    def prompt(self, instruction: str, state: Float[np.ndarray, " S"]) -> list[int]:
-        """Everything before the subtask text. state is normalised to [-1, 1]."""
+    @property
+    def speaks(self) -> bool:
+        """Whether the model is asked for subtasks."""
+        return True
+
+    def prompt(
+        self, instruction: str, state: Float[np.ndarray, " S"], *, previous: Sequence[str] = (), past: bool = True
+    ) -> list[int]:
+        """Everything before the subtask text. state is normalised to [-1, 1]. What was before now is not told."""
         return [self.start, *self.text(instruction), *self.images, *self.locate(state), self.stop, self.start]
 
     def locate(self, values: Float[np.ndarray, " k"]) -> list[int]:
@@ -84,8 +94,18 @@ class Prompter:
         queries = range(self.first_query, self.first_query + self.config.queries)
         return [*self.newline, self.begin_queries, *queries]
 
+    def continuation(self, said: Sequence[int]) -> tuple[int, list[int]]:
+        """How many of the last tokens read to drop (none), and what to read after the subtask text that was said."""
+        return 0, self.suffix()
+
     def sample(
-        self, instruction: str, state: Float[np.ndarray, " S"], subtasks: Sequence[str] | None
+        self,
+        instruction: str,
+        state: Float[np.ndarray, " S"],
+        subtasks: Sequence[str] | None,
+        *,
+        previous: Sequence[str] = (),
+        past: bool = True,
     ) -> tuple[list[int], list[int]]:
         """A training sequence and its labels (what should follow each position); no labels without subtasks."""
         prompt = self.prompt(instruction, state)

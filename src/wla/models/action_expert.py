@@ -30,6 +30,10 @@ class ActionExpertConfig(Config):
     heads: int = 4
     layers: int = 4
     first_cross: int = 0
+    coder_width: int | None = None
+    """Width inside the state encoder and the decoder (None: `width`)."""
+    max_chunk: int | None = None
+    """Rows of the position embedding (None: `chunk`)."""
     repeats: int = 16
     """How many noises each chunk is trained with at once; they share the queries' keys and values."""
     steps: int = 32
@@ -103,22 +107,24 @@ class ActionExpert(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.state_encoder = relu_mlp(config.state_dim, width, width)
+        inner = config.coder_width or width
+        self.state_encoder = relu_mlp(config.state_dim, inner, width)
         self.action_encoder = nn.Linear(config.action_dim, width)
         self.time_mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
-        self.positions = nn.Parameter(0.02 * torch.randn(config.chunk, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(config.max_chunk or config.chunk, width))
         self.blocks = nn.ModuleList(
             [
                 ExpertBlock(width, config.heads, condition_width if j % 2 == config.first_cross else None)
                 for j in range(config.layers)
             ]
         )
-        self.decoder = relu_mlp(width, width, config.action_dim)
+        self.final_norm = nn.LayerNorm(width, eps=1e-6)
+        self.decoder = relu_mlp(width, inner, config.action_dim)
 
     def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
-        """Keys and values of the query states (one entry per block), the same for every noise and step."""
-        assert len(queries) == len(self.blocks), "one layer of query states for each block"
-        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, queries, strict=True)]
+        """Keys and values of the last query states (one entry per block), the same for every noise and step."""
+        read = queries[-len(self.blocks) :]
+        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, read, strict=True)]
 
     def velocity(
         self,
@@ -133,7 +139,7 @@ class ActionExpert(nn.Module):
         tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
         for block, keys_values in zip(self.blocks, condition, strict=True):
             tokens = block(tokens, keys_values)
-        return self.decoder(nn.functional.layer_norm(tokens, tokens.shape[-1:]))[:, 1:]
+        return self.decoder(self.final_norm(tokens))[:, 1:]
 
     def loss(
         self,
@@ -144,9 +150,25 @@ class ActionExpert(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared velocity error over real action entries, `repeats` noises for each chunk."""
-        repeats = self.config.repeats
-        noise = torch.randn(repeats * len(actions), *actions.shape[1:], generator=generator).to(actions)
-        t = sample_action_times(self.config.time, len(noise), generator).to(actions)
+        size = self.config.repeats * len(actions)
+        noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
+        t = sample_action_times(self.config.time, size, generator).to(actions)
+        return self.loss_at(queries, state, actions, mask, noise, t)
+
+    def loss_at(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        actions: Float[Tensor, "B n A"],
+        mask: Bool[Tensor, "B n A"],
+        noise: Float[Tensor, "R n A"],
+        t: Float[Tensor, " R"],
+    ) -> Float[Tensor, ""]:
+        """As `loss`, at given noises and times: R is a multiple of B, and row r belongs to sample r mod B.
+
+        The backbone's states are read once: their keys and values are repeated, not they themselves.
+        """
+        repeats = len(noise) // len(actions)
         x, target = toward_data(noise, _repeat(actions, repeats), t)
         condition = [
             None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))

@@ -7,7 +7,7 @@ it (meta-queries, connector, experts, text decoding, losses) is shared.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,13 +22,15 @@ class Context:
 
     layers: for each layer the hidden states of the tokens of the *last* call, (B, T, D), before the final norm.
     images: camera -> features (B, P, D) as they entered the text layers. attention_mask: (B, T_all), all tokens so far.
-    cache: keys and values of all tokens so far, or None when the context is not to be extended.
+    cache: keys and values of all tokens so far, or None when the context is not to be extended. shift: (B, 1), what the
+    position of a text token is beyond its index (images may take fewer positions than tokens).
     """
 
     layers: list[Float[Tensor, "B T D"]]
     images: dict[str, Float[Tensor, "B P D"]]
     attention_mask: Bool[Tensor, "B T_all"]
     cache: DynamicCache | None
+    shift: Int64[Tensor, "B 1"] | int = 0
 
     @property
     def last(self) -> Float[Tensor, "B T D"]:
@@ -36,11 +38,16 @@ class Context:
 
 
 class Backbone(nn.Module, ABC):
-    """Interface of a backbone. width: D; num_layers: L; image_tokens: camera -> number of placeholder tokens P."""
+    """Interface of a backbone.
+
+    width: D; num_layers: L; image_tokens: image -> number of placeholder tokens P, in the order of the prompt.
+    primary: the image that shows what the World Expert imagines the future of.
+    """
 
     width: int
     num_layers: int
     image_tokens: dict[str, int]
+    primary: str
 
     @abstractmethod
     def read(
@@ -51,7 +58,10 @@ class Backbone(nn.Module, ABC):
         *,
         keep_cache: bool = False,
     ) -> Context:
-        """Read a whole left-padded prompt; image placeholders are filled in the order of `image_tokens`."""
+        """Read a whole left-padded prompt; image placeholders are filled in the order of `image_tokens`.
+
+        A sample that has fewer placeholders than all images need lacks its history image.
+        """
 
     @abstractmethod
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
@@ -63,15 +73,34 @@ class Backbone(nn.Module, ABC):
 
 
 def causal_mask(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Bool[Tensor, "B 1 T T_all"]:
-    """Which tokens the last `new` tokens attend to: earlier ones that count, and always themselves.
+    """Which tokens the last `new` tokens attend to: earlier ones that count, and themselves if they count.
 
-    A padding token attends to itself, since a row without any key would turn into NaN.
+    The row of a padding token is all False; what it attends to then (see `attend`) is read by nobody.
     """
     total = attention_mask.shape[1]
     order = torch.arange(total, device=attention_mask.device)
     rows = order[total - new :, None]
-    allowed = (order[None, :] <= rows)[None] & attention_mask[:, None, :]
-    return (allowed | (order[None, :] == rows)[None])[:, None]
+    return ((order[None, :] <= rows)[None] & attention_mask[:, None, :])[:, None]
+
+
+def run_layers(
+    layers: Iterable[nn.Module],
+    x: Float[Tensor, "B T D"],
+    context: Context,
+    rotary: tuple[Tensor, Tensor],
+    added: Sequence[Float[Tensor, "B T D"]] = (),
+) -> Context:
+    """Put new tokens through transformers' text layers and append each layer's states to the context.
+
+    added: what to add after the first layers, one entry for each.
+    """
+    mask = causal_mask(context.attention_mask, x.shape[1])
+    for index, layer in enumerate(layers):
+        x = layer(x, attention_mask=mask, position_embeddings=rotary, past_key_values=context.cache)
+        if index < len(added):
+            x = x + added[index]
+        context.layers.append(x)
+    return context
 
 
 def token_positions(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Int64[Tensor, "B T"]:

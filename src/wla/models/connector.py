@@ -1,6 +1,6 @@
 """The connector: from backbone states to what the World Expert cross-attends to.
 
-One bidirectional pre-norm encoder layer, then two linear layers and a norm; the same weights serve all
+Bidirectional pre-norm encoder layers (WLA-0: one), then two linear layers and a norm; the same weights serve all
 backbone layers.
 """
 
@@ -22,6 +22,9 @@ class ConnectorConfig(Config):
     mlp: int
     head_width: int
     out: int
+    layers: int = 1
+    final_norm: bool = False
+    """Norm the states once more before the linear layers. WLA-0: no; the bundled nano expert was trained with it."""
     rope_theta: float = 10_000.0
 
 
@@ -31,15 +34,8 @@ class Connector(nn.Module):
     def __init__(self, config: ConnectorConfig, width: int) -> None:
         super().__init__()
         self.config = config
-        self.heads = width // config.head_width
-        self.attention_norm = nn.RMSNorm(width, eps=1e-6)
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        self.query_norm, self.key_norm = (nn.RMSNorm(config.head_width, eps=1e-6) for _ in range(2))
-        self.attention_out = nn.Linear(width, width, bias=False)
-        self.mlp_norm = nn.RMSNorm(width, eps=1e-6)
-        self.gate, self.up = (nn.Linear(width, config.mlp, bias=False) for _ in range(2))
-        self.down = nn.Linear(config.mlp, width, bias=False)
-        self.final_norm = nn.RMSNorm(width, eps=1e-6)
+        self.layers = nn.ModuleList([ConnectorLayer(config, width) for _ in range(config.layers)])
+        self.final_norm = nn.RMSNorm(width, eps=1e-6) if config.final_norm else nn.Identity()
         self.project = nn.Sequential(
             nn.Linear(width, config.out), nn.GELU(approximate="tanh"), nn.Linear(config.out, config.out)
         )
@@ -47,21 +43,10 @@ class Connector(nn.Module):
         nn.init.constant_(self.out_norm.weight, math.sqrt(5.5))
 
     def forward(self, x: Float[Tensor, "B K D"]) -> Float[Tensor, "B K out"]:
-        x = x + self._attend(self.attention_norm(x))
-        normed = self.mlp_norm(x)
-        x = x + self.down(nn.functional.silu(self.gate(normed)) * self.up(normed))
-        return self.out_norm(self.project(self.final_norm(x)))
-
-    def _attend(self, x: Float[Tensor, "B K D"]) -> Float[Tensor, "B K D"]:
-        query, key, value = (
-            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
-        )
         cos, sin = self._rotary(x.shape[1], x.device)
-        # The norm over each head comes after the rotation here, unlike in Qwen3.
-        query = self.query_norm(_rotate(query, cos, sin).to(value.dtype))
-        key = self.key_norm(_rotate(key, cos, sin).to(value.dtype))
-        answer = attend(query, key, value)
-        return self.attention_out(answer.transpose(1, 2).flatten(2))
+        for layer in self.layers:
+            x = layer(x, cos, sin)
+        return self.out_norm(self.project(self.final_norm(x)))
 
     def _rotary(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
         half = self.config.head_width // 2
@@ -69,6 +54,46 @@ class Connector(nn.Module):
         angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] * inverse
         angles = torch.cat([angles, angles], dim=1)
         return angles.cos(), angles.sin()
+
+
+class ConnectorLayer(nn.Module):
+    """Attention in both directions with QKV biases and rotary positions, and a gated MLP, each after an RMS norm."""
+
+    def __init__(self, config: ConnectorConfig, width: int) -> None:
+        super().__init__()
+        self.heads = width // config.head_width
+        self.attention_norm = nn.RMSNorm(width, eps=1e-6)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.query_norm, self.key_norm = (HeadNorm(self.heads, config.head_width) for _ in range(2))
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.RMSNorm(width, eps=1e-6)
+        self.gate, self.up = (nn.Linear(width, config.mlp, bias=False) for _ in range(2))
+        self.down = nn.Linear(config.mlp, width, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "B K D"], cos: Float[Tensor, "K d"], sin: Float[Tensor, "K d"]
+    ) -> Float[Tensor, "B K D"]:
+        normed = self.attention_norm(x)
+        query, key, value = (
+            layer(normed).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        # The norm over each head comes after the rotation here, unlike in Qwen3.
+        query = self.query_norm(_rotate(query, cos, sin)).to(value.dtype)
+        key = self.key_norm(_rotate(key, cos, sin)).to(value.dtype)
+        x = x + self.attention_out(attend(query, key, value).transpose(1, 2).flatten(2))
+        normed = self.mlp_norm(x)
+        return x + self.down(nn.functional.silu(self.gate(normed)) * self.up(normed))
+
+
+class HeadNorm(nn.Module):
+    """Scales each head's vector to length sqrt(d), then by weights of its own for each head."""
+
+    def __init__(self, heads: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(heads, 1, width))
+
+    def forward(self, x: Float[Tensor, "B h K d"]) -> Float[Tensor, "B h K d"]:
+        return nn.functional.normalize(x, dim=-1) * (self.weight * x.shape[-1] ** 0.5)
 
 
 def _rotate(x: Float[Tensor, "B h K d"], cos: Float[Tensor, "K d"], sin: Float[Tensor, "K d"]) -> Tensor:

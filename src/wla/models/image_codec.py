@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from diffusers import AutoencoderDC
 from jaxtyping import Float, UInt8
@@ -9,17 +11,54 @@ from torch import Tensor, nn
 
 from wla.config import Config
 
+Block = Literal["ResBlock", "EfficientViTBlock"]
+
 
 class ImageCodecConfig(Config):
-    """Constructor arguments of AutoencoderDC. `layers` starts with 0 when the first convolution downsamples."""
+    """Constructor arguments of AutoencoderDC, under its names and with its defaults.
 
-    latent_channels: int
-    channels: tuple[int, ...]
-    layers: tuple[int, ...]
-    attention_from: int | None = None
-    """Index of the first level that uses linear attention blocks instead of residual convolutions."""
+    scaling_factor: latents times this have about unit variance. A first entry of 0 in layers_per_block makes the first
+    convolution downsample.
+    """
+
+    in_channels: int = 3
+    latent_channels: int = 32
+    attention_head_dim: int = 32
+    encoder_block_types: Block | tuple[Block, ...] = "ResBlock"
+    decoder_block_types: Block | tuple[Block, ...] = "ResBlock"
+    encoder_block_out_channels: tuple[int, ...] = (128, 256, 512, 512, 1024, 1024)
+    decoder_block_out_channels: tuple[int, ...] = (128, 256, 512, 512, 1024, 1024)
+    encoder_layers_per_block: tuple[int, ...] = (2, 2, 2, 3, 3, 3)
+    decoder_layers_per_block: tuple[int, ...] = (3, 3, 3, 3, 3, 3)
+    encoder_qkv_multiscales: tuple[tuple[int, ...], ...] = ((), (), (), (5,), (5,), (5,))
+    decoder_qkv_multiscales: tuple[tuple[int, ...], ...] = ((), (), (), (5,), (5,), (5,))
+    upsample_block_type: str = "pixel_shuffle"
+    downsample_block_type: str = "pixel_unshuffle"
+    decoder_norm_types: str | tuple[str, ...] = "rms_norm"
+    decoder_act_fns: str | tuple[str, ...] = "silu"
+    encoder_out_shortcut: bool = True
+    decoder_in_shortcut: bool = True
+    decoder_conv_act_fn: str = "relu"
     scaling_factor: float = 1.0
-    """Latents times this have about unit variance."""
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per latent along each side."""
+        return int(2 ** (len(self.encoder_block_out_channels) - 1))
+
+
+def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: tuple[int, ...]) -> ImageCodecConfig:
+    """A codec of residual convolutions only, with the same sizes both ways: cheap on a CPU."""
+    scales: tuple[tuple[int, ...], ...] = ((),) * len(channels)
+    return ImageCodecConfig(
+        latent_channels=latent_channels,
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        encoder_layers_per_block=layers,
+        decoder_layers_per_block=layers,
+        encoder_qkv_multiscales=scales,
+        decoder_qkv_multiscales=scales,
+    )
 
 
 class ImageCodec(nn.Module):
@@ -28,22 +67,7 @@ class ImageCodec(nn.Module):
     def __init__(self, config: ImageCodecConfig) -> None:
         super().__init__()
         self.config = config
-        levels = len(config.channels)
-        attention = config.attention_from if config.attention_from is not None else levels
-        kinds = ["ResBlock" if level < attention else "EfficientViTBlock" for level in range(levels)]
-        scales: list[tuple[int, ...]] = [() if level < attention else (5,) for level in range(levels)]
-        self.vae = AutoencoderDC(
-            latent_channels=config.latent_channels,
-            encoder_block_types=kinds,
-            decoder_block_types=kinds,
-            encoder_block_out_channels=config.channels,
-            decoder_block_out_channels=config.channels,
-            encoder_layers_per_block=config.layers,
-            decoder_layers_per_block=config.layers,
-            encoder_qkv_multiscales=scales,
-            decoder_qkv_multiscales=scales,
-            scaling_factor=config.scaling_factor,
-        )
+        self.vae = AutoencoderDC(**config.model_dump())
 
     def reconstruct(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Through the latents and back, in [-1, 1]: what codec training compares with `to_unit(images)`."""
@@ -53,9 +77,13 @@ class ImageCodec(nn.Module):
         """Pixels in [-1, 1], channels first."""
         return images.permute(0, 3, 1, 2).to(self.vae.dtype) / 127.5 - 1.0
 
-    @torch.no_grad()
     def encode(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"]:
-        return self.vae.encode(self.to_unit(images)).latent * self.config.scaling_factor
+        return self.encode_unit(self.to_unit(images))
+
+    @torch.no_grad()
+    def encode_unit(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """As `encode`, for pixels in [-1, 1]."""
+        return self.vae.encode(pixels).latent * self.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B H W 3"]:

@@ -15,7 +15,7 @@ from transformers import DynamicCache, Qwen3Config, Qwen3Model
 
 from wla.config import Config
 from wla.models import attention
-from wla.models.backbone import Backbone, Context, causal_mask, token_positions
+from wla.models.backbone import Backbone, Context, run_layers, token_positions
 
 
 class NanoBackboneConfig(Config):
@@ -29,6 +29,9 @@ class NanoBackboneConfig(Config):
     heads: int = 6
     mlp: int = 512
     stem_channels: tuple[int, ...] = (24, 48, 96)
+
+    def build(self) -> NanoBackbone:
+        return NanoBackbone(self)
 
 
 class ResidualConv(nn.Module):
@@ -80,6 +83,7 @@ class NanoBackbone(Backbone):
         self.config = config
         self.width = config.width
         self.num_layers = config.layers
+        self.primary = next(iter(config.cameras))
         self.stem = ConvStem(config)
         self.image_tokens = {camera: (side // self.stem.stride) ** 2 for camera, side in config.cameras.items()}
         self.text = Qwen3Model(
@@ -121,10 +125,5 @@ class NanoBackbone(Backbone):
         return nn.functional.linear(self.text.norm(states), self.text.embed_tokens.weight)
 
     def _layers(self, x: Float[Tensor, "B T D"], context: Context) -> Context:
-        new = x.shape[1]
-        mask = causal_mask(context.attention_mask, new)
-        rotary = self.text.rotary_emb(x, token_positions(context.attention_mask, new))
-        for layer in self.text.layers:
-            x = layer(x, attention_mask=mask, position_embeddings=rotary, past_key_values=context.cache)
-            context.layers.append(x)
-        return context
+        rotary = self.text.rotary_emb(x, token_positions(context.attention_mask, x.shape[1]))
+        return run_layers(self.text.layers, x, context, rotary)

@@ -7,6 +7,7 @@ Training goes through `forward` (three losses); acting through `read` -> `decode
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from wla.config import Config
 from wla.models.action_expert import ActionExpert, ActionExpertConfig
-from wla.models.backbone import Context
+from wla.models.backbone import Backbone, Context
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
-from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
+from wla.models.nano_backbone import NanoBackboneConfig
+from wla.models.qwen_backbone import QwenBackboneConfig
 from wla.models.world_expert import WorldExpert, WorldExpertConfig
 from wla.types import IGNORE, Batch
 
@@ -30,16 +32,11 @@ class MetaQueryConfig(Config):
     first: int
     count: int
 
-    @property
-    def tokens(self) -> list[int]:
-        """What is appended to a context: the begin marker and the queries (what follows cannot change them)."""
-        return [self.begin, *range(self.first, self.first + self.count)]
-
 
 class WLAConfig(Config):
-    """The whole model. The experts read the states of the last `action_expert.layers` backbone layers."""
+    """The whole model. Each expert reads the states of as many last backbone layers as it has blocks."""
 
-    backbone: NanoBackboneConfig
+    backbone: NanoBackboneConfig | QwenBackboneConfig
     queries: MetaQueryConfig
     action_expert: ActionExpertConfig
     world_expert: WorldExpertConfig
@@ -54,17 +51,13 @@ class WLA(nn.Module):
     def __init__(self, config: WLAConfig, *, imagination: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.backbone = NanoBackbone(config.backbone)
+        self.backbone: Backbone = config.backbone.build()
         self.action_expert = ActionExpert(config.action_expert, self.backbone.width)
         self.world_expert: WorldExpert | None = None
         self.codec: ImageCodec | None = None
         if imagination:
             self.world_expert = WorldExpert(config.world_expert, self.backbone.width)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
-
-    @property
-    def primary_camera(self) -> str:
-        return next(iter(self.backbone.image_tokens))
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """The three losses of a batch. Noise and times come from `generator`, so a step can be repeated exactly."""
@@ -76,7 +69,7 @@ class WLA(nn.Module):
             language = next_token_loss(self.backbone.logits(context.last[labelled]), batch.labels[labelled])
         if not (batch.action_mask.any() or batch.subgoal_mask.any()):
             return Losses(zero, zero, language)
-        queries = self._query_states(context, self._is_query(batch.tokens))
+        queries = self.query_states(context, batch.tokens)
         action = zero
         if batch.action_mask.any():
             has = batch.action_mask.any(dim=(1, 2)).nonzero()[:, 0]
@@ -111,12 +104,17 @@ class WLA(nn.Module):
             context = self.backbone.extend(context, tokens[:, None], running[:, None])
         return context, texts
 
-    def read_queries(self, context: Context, before: list[int]) -> list[Float[Tensor, "B Q D"]]:
-        """Query states of the layers that the experts read; `before` are the tokens between text and begin marker."""
-        tokens = torch.tensor([before + self.config.queries.tokens], device=context.last.device)
-        tokens = tokens.expand(len(context.attention_mask), -1)
-        context = self.backbone.extend(context, tokens, torch.ones_like(tokens, dtype=torch.bool))
-        return self._query_states(context, self._is_query(tokens))
+    def read_queries(
+        self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], drop: Int64[Tensor, " B"]
+    ) -> list[Float[Tensor, "B Q D"]]:
+        """Query states of the layers that the experts read; tokens end with the meta-queries.
+
+        drop: how many of the last tokens read are to be forgotten first.
+        """
+        kept = context.attention_mask
+        last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2
+        context = replace(context, attention_mask=kept & (last > drop[:, None]))
+        return self.query_states(self.backbone.extend(context, tokens, mask), tokens)
 
     def sample_actions(
         self,
@@ -133,12 +131,21 @@ class WLA(nn.Module):
         queries: list[Float[Tensor, "B Q D"]],
         image: UInt8[Tensor, "B H W 3"],
         noise: Float[Tensor, "B C h w"],
+        empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
     ) -> UInt8[Tensor, "B H W 3"]:
-        """What the primary camera, which shows `image` now, will show after the chunk."""
+        """What the primary camera, which shows `image` now, will show after the chunk.
+
+        empty: the same read with an empty instruction, for a World Expert with guidance.
+        """
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
-        condition = self.world_expert.condition(context.images[self.primary_camera], queries, self._present(image))
-        return self.codec.decode(self.world_expert.sample(condition, noise))
+        present = self._present(image)
+        condition = self.world_expert.condition(context.images[self.backbone.primary], queries, present)
+        without = None
+        if empty is not None:
+            without = self.world_expert.condition(empty[0].images[self.backbone.primary], empty[1], present)
+        latent = self.world_expert.sample(condition, noise, without)
+        return self.codec.decode(latent[:, : self.config.codec.latent_channels])
 
     def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
         """The latent of the current primary image, for a World Expert that sees it."""
@@ -159,17 +166,15 @@ class WLA(nn.Module):
             order = torch.randperm(len(chosen), generator=generator)[: self.config.world_samples]
             chosen = chosen[order.to(chosen.device)]
         condition = self.world_expert.condition(
-            context.images[self.primary_camera][chosen],
+            context.images[self.backbone.primary][chosen],
             [layer[chosen] for layer in queries],
-            self._present(batch.images[self.primary_camera][chosen]),
+            self._present(batch.images[self.backbone.primary][chosen]),
         )
         return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
 
-    def _is_query(self, tokens: Int64[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
-        first = self.config.queries.first
-        return (tokens >= first) & (tokens < first + self.config.queries.count)
-
-    def _query_states(self, context: Context, is_query: Bool[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
-        count = self.config.queries.count
-        layers = context.layers[-self.config.action_expert.layers :]
-        return [states[is_query].view(-1, count, states.shape[-1]) for states in layers]
+    def query_states(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
+        """The states of the queries among the tokens that were read last, for the layers that an expert reads."""
+        first, count = self.config.queries.first, self.config.queries.count
+        is_query = (tokens >= first) & (tokens < first + count)
+        read = max(self.config.action_expert.layers, self.config.world_expert.layers)
+        return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]

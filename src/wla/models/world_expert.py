@@ -21,7 +21,10 @@ TIMESTEPS = 1000
 
 
 class WorldExpertConfig(Config):
-    """Sizes (WLA-0: 28 layers, 36 heads of 32, latent 64 x 16 x 16)."""
+    """Sizes (WLA-0: 28 layers, 36 heads of 32, 16 heads across, latent 64 x 16 x 16).
+
+    latent_channels beyond those of the image codec hold depth, zeros where there is none; they are not learned from.
+    """
 
     latent_channels: int
     latent_size: int
@@ -31,6 +34,8 @@ class WorldExpertConfig(Config):
     cross_heads: int
     mlp_ratio: float = 2.5
     connector: ConnectorConfig
+    interpolation_scale: int | None = None
+    """Scale of fixed position features of the latent (None: no such features; convolutions tell the places apart)."""
     sees_present: bool = False
     """Also read the latent of the present frame, channel by channel beside the noisy one, so that what stays as it is
     is copied instead of imagined. WLA-0: no, it knows the present from the backbone's tokens alone."""
@@ -38,6 +43,10 @@ class WorldExpertConfig(Config):
     """Above 1, high noise levels are trained more (see `sample_noise_levels`). WLA-0: uniform."""
     steps: int = 30
     """Sampling steps of DPM-Solver++."""
+    sampling_shift: float = 1.0
+    """Above 1, more of these steps are at high noise levels (SANA: 3)."""
+    guidance: float = 1.0
+    """How far velocities go beyond those for an empty instruction (WLA-0: 3); 1 leaves these out."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,14 @@ class WorldExpert(nn.Module):
             mlp_ratio=config.mlp_ratio,
             sample_size=config.latent_size,
             patch_size=1,
-            interpolation_scale=1,
+            interpolation_scale=config.interpolation_scale,
         )
+
+    def captions(
+        self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
+    ) -> list[Float[Tensor, "B K C"]]:
+        """For each layer, the current image's tokens and that layer's query states through the connector."""
+        return [self.connector(torch.cat([image, states], dim=1)) for states in queries[-self.config.layers :]]
 
     def condition(
         self,
@@ -78,15 +93,15 @@ class WorldExpert(nn.Module):
         queries: list[Float[Tensor, "B Q D"]],
         present: Float[Tensor, "B C h w"] | None = None,
     ) -> WorldCondition:
-        """For each layer, the current image's tokens and that layer's query states through connector and projection.
+        """What the blocks attend to, projected once for all noises and steps.
 
-        present is the latent of the current image, for an expert that sees it.
+        queries: of the last layers, at least as many as there are blocks. present is the latent of the current image,
+        for an expert that sees it.
         """
         assert (present is not None) == self.config.sees_present, "the present's latent goes with sees_present"
-        layers = []
-        for states in queries:
-            caption = self.sana.caption_projection(self.connector(torch.cat([image, states], dim=1)))
-            layers.append(self.sana.caption_norm(caption))
+        layers = [
+            self.sana.caption_norm(self.sana.caption_projection(caption)) for caption in self.captions(image, queries)
+        ]
         return WorldCondition(layers, present)
 
     def velocity(
@@ -104,27 +119,52 @@ class WorldExpert(nn.Module):
     def loss(
         self,
         condition: WorldCondition,
-        latent: Float[Tensor, "B C h w"],
+        latent: Float[Tensor, "B c h w"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared velocity error at random noise levels."""
-        noise = torch.randn(latent.shape, generator=generator).to(latent)
-        s = sample_noise_levels(len(latent), TIMESTEPS, self.config.noise_shift, generator).to(latent)
-        x, target = toward_noise(latent, noise, s)
-        return (self.velocity(x, s, condition).float() - target.float()).square().mean()
+        """Mean squared velocity error at random noise levels. latent: of the codec, without depth."""
+        noise = torch.randn(len(latent), self.config.latent_channels, *latent.shape[2:], generator=generator)
+        s = sample_noise_levels(len(latent), TIMESTEPS, self.config.noise_shift, generator)
+        return self.loss_at(condition, latent, noise.to(latent), s.to(latent))
+
+    def loss_at(
+        self,
+        condition: WorldCondition,
+        latent: Float[Tensor, "B c h w"],
+        noise: Float[Tensor, "B C h w"],
+        s: Float[Tensor, " B"],
+    ) -> Float[Tensor, ""]:
+        """As `loss`, at given noises and noise levels."""
+        x, target = toward_noise(self.with_depth(latent), noise, s)
+        colour = latent.shape[1]
+        error = self.velocity(x, s, condition).float()[:, :colour] - target.float()[:, :colour]
+        return error.square().mean()
+
+    def with_depth(self, latent: Float[Tensor, "B c h w"]) -> Float[Tensor, "B C h w"]:
+        """The latent with zeros in the channels of a depth that is not known."""
+        missing = self.config.latent_channels - latent.shape[1]
+        return nn.functional.pad(latent, (0, 0, 0, 0, 0, missing)) if missing else latent
 
     @torch.no_grad()
-    def sample(self, condition: WorldCondition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """Imagined latents, from the given noise."""
+    def sample(
+        self, condition: WorldCondition, noise: Float[Tensor, "B C h w"], empty: WorldCondition | None = None
+    ) -> Float[Tensor, "B C h w"]:
+        """Imagined latents, from the given noise. empty: the condition for an empty instruction, with guidance."""
+        assert (empty is not None) == (self.config.guidance != 1.0), "an empty instruction goes with guidance"
         scheduler = DPMSolverMultistepScheduler(
             num_train_timesteps=TIMESTEPS,
             algorithm_type="dpmsolver++",
             prediction_type="flow_prediction",
             use_flow_sigmas=True,
+            flow_shift=self.config.sampling_shift,
         )
         scheduler.set_timesteps(self.config.steps)
         x = noise
         for timestep in scheduler.timesteps:
             s = torch.full((len(x),), float(timestep) / TIMESTEPS, dtype=x.dtype, device=x.device)
-            x = scheduler.step(self.velocity(x, s, condition), timestep, x).prev_sample
+            velocity = self.velocity(x, s, condition)
+            if empty is not None:
+                without = self.velocity(x, s, empty)
+                velocity = without + self.config.guidance * (velocity - without)
+            x = scheduler.step(velocity, timestep, x).prev_sample
         return x

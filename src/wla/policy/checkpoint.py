@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import safetensors
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from accelerate import init_empty_weights
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
+from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.normalize import MinMaxNormalizer, Statistics
 from wla.data.prompts import PromptConfig, Prompter
 from wla.data.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
 from wla.specs import RobotSpec
+from wla.weights import TOGETHER, WEIGHTS, exists, load_weights, read_tensors, save_weights, weight_files
 
-WEIGHTS, CONFIG, STATISTICS, ROBOT, TOKENIZER = (
-    "model.safetensors",
-    "config.json",
-    "statistics.json",
-    "robot.json",
-    "tokenizer.json",
-)
+CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
 IMAGINATION = ("world_expert.", "codec.")
 """Prefixes of the weights that only imagining needs."""
-TOGETHER = "the files of one checkpoint belong together; copy the whole folder"
 
 
 class CheckpointConfig(Config):
     """What config.json holds."""
 
     model: WLAConfig
-    prompt: PromptConfig
+    prompt: PromptConfig | ChatPromptConfig
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = 0
     execute: int | None = None
     """How many actions of a chunk to run before acting again; None runs all."""
@@ -55,8 +50,8 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerFast
 
     @property
-    def prompter(self) -> Prompter:
-        return Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
+    def prompter(self) -> Prompter | ChatPrompter:
+        return self.config.prompt.build(self.tokenizer, self.model.backbone.image_tokens)
 
     @property
     def state_normalizer(self) -> MinMaxNormalizer:
@@ -81,16 +76,16 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     """ValueError says which file or key does not fit. Without imagination its weights are not read."""
-    missing = [name for name in (CONFIG, WEIGHTS, STATISTICS, ROBOT, TOKENIZER) if not (folder / name).is_file()]
+    missing = [name for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER) if not (folder / name).is_file()]
+    missing += [] if exists(folder / WEIGHTS) else [WEIGHTS]
     if missing:
         raise ValueError(f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote")
     config = CheckpointConfig.load(folder / CONFIG)
-    model = WLA(config.model, imagination=imagination)
-    load_weights(model, folder / WEIGHTS, skip=() if imagination else IMAGINATION)
     robot_spec = RobotSpec.load(folder / ROBOT)
     require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
+    model = load_model(config, folder / WEIGHTS, imagination=imagination)
     statistics = Statistics.load(folder / STATISTICS)
-    checkpoint = Checkpoint(config, model.eval(), statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
+    checkpoint = Checkpoint(config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_normalizer
     except ValueError as error:
@@ -100,6 +95,14 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {TOGETHER}") from error
     return checkpoint
+
+
+def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> WLA:
+    """The model alone, computing in the precision of the configuration; its weights are held once."""
+    with init_empty_weights():
+        model = WLA(config.model, imagination=imagination)
+    load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=() if imagination else IMAGINATION)
+    return model.eval()
 
 
 def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot: str) -> None:
@@ -116,47 +119,6 @@ def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot:
     absent = [camera for camera in config.backbone.cameras if camera not in seen]
     if absent:
         raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
-
-
-def load_weights(model: torch.nn.Module, path: Path, *, skip: tuple[str, ...] = ()) -> None:
-    """Strict: every key must be there with its shape and none besides (but for the prefixes in `skip`)."""
-    stored = read_tensors(path, skip=skip)
-    wrong = mismatch(stored, model.state_dict())
-    if wrong:
-        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {TOGETHER}")
-    model.load_state_dict(stored)
-
-
-def mismatch(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """The first keys and shapes in which the two differ, '' when there are none."""
-    problems = [f"missing {key}" for key in wanted if key not in stored]
-    problems += [f"extra {key}" for key in stored if key not in wanted]
-    problems += [
-        f"{key} has shape {tuple(stored[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in stored and stored[key].shape != wanted[key].shape
-    ]
-    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return "; ".join(problems[:3]) + more
-
-
-def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """All tensors of a file but those with a prefix in `skip`. ValueError when it is missing or damaged."""
-    if not path.is_file():
-        raise ValueError(f"{path}: file is missing; copy or train it again")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys() if not key.startswith(skip or ("\0",))}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: damaged or no safetensors file ({error}); copy or train it again") from error
-
-
-def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """OSError when the disk is full."""
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, path)
-    except safetensors.SafetensorError as error:  # the library has no other word for a full disk
-        raise OSError(f"{path}: {error}") from error
 
 
 def pack(folder: Path, out: Path) -> None:
@@ -183,6 +145,12 @@ def pack(folder: Path, out: Path) -> None:
 def sha256(folder: Path) -> str:
     """Fingerprint of a checkpoint: of all files that decide what it does."""
     digest = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS, STATISTICS, ROBOT, TOKENIZER):
-        digest.update((folder / name).read_bytes())
+    for path in [
+        folder / CONFIG,
+        *weight_files(folder / WEIGHTS),
+        *(folder / n for n in (STATISTICS, ROBOT, TOKENIZER)),
+    ]:
+        with path.open("rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
     return digest.hexdigest()

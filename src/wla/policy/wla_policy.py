@@ -76,8 +76,11 @@ class WLAPolicy:
             for camera, side in self.model.config.backbone.cameras.items()
         }
         context = self.model.read(tokens, mask, images)
-        context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
-        queries = self.model.read_queries(context, self._prompter.newline)
+        texts: list[list[int]] = [[] for _ in states]
+        if self._prompter.speaks:
+            context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
+        drops, endings = zip(*(self._prompter.continuation(text) for text in texts), strict=True)
+        queries = self.model.read_queries(context, *left_pad(endings, self._prompter.pad), torch.tensor(drops))
         expert = self.model.config.action_expert
         noise = _noise(states, (expert.chunk, expert.action_dim))
         actions = self.model.sample_actions(queries, torch.from_numpy(proprioception), noise).float().numpy()
@@ -85,7 +88,7 @@ class WLAPolicy:
         if imagine:
             world = self.model.config.world_expert
             latent = (world.latent_channels, world.latent_size, world.latent_size)
-            primary = images[self.model.primary_camera]
+            primary = images[self.model.backbone.primary]
             subgoals = self.model.imagine(context, queries, primary, _noise(states, latent)).numpy()
         answers = []
         for index, state in enumerate(states):

@@ -17,11 +17,11 @@ from wla.data.questions import question_texts
 from wla.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from wla.files import replacing
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
-from wla.policy.checkpoint import load_weights, save_weights
 from wla.policy.locate import bundled
 from wla.training.grounding import Grounding
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
+from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
 GROUNDING = "grounding.safetensors"

@@ -13,8 +13,8 @@ from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.files import replacing
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
-from wla.policy.checkpoint import load_weights, save_weights
 from wla.training.trainer import LoopConfig, StepLosses
+from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts import Prompter, left_pad
 from wla.data.questions import Thing, question_sample, questions
+from wla.models.backbone import Backbone
 from wla.models.losses import next_token_loss
 from wla.models.nano_backbone import NanoBackbone
 from wla.training.patches import PatchHead, PatchTargets
@@ -54,7 +55,7 @@ class Grounding(nn.Module):
         patches, metres = self._patch_loss(features, chosen, device)
         return {"loss": patches, "patches": patches, "metres_off": metres}, self._ids(chosen)
 
-    def ask(self, backbone: NanoBackbone, size: int, device: torch.device, rng: np.random.Generator) -> StepLosses:
+    def ask(self, backbone: Backbone, size: int, device: torch.device, rng: np.random.Generator) -> StepLosses:
         """What lies in each patch, and the answers to questions."""
         chosen = self._draw(size, rng)
         rows = [self._sample(int(index), rng) for index in chosen]

@@ -6,7 +6,7 @@ from wla.data.prompts import PromptConfig
 from wla.data.tokenizer import special_words
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
-from wla.models.image_codec import ImageCodecConfig
+from wla.models.image_codec import residual_codec
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import MetaQueryConfig, WLAConfig
 from wla.models.world_expert import WorldExpertConfig
@@ -18,7 +18,7 @@ NANO_MATRICES = (r"text\.layers\.",)
 NANO_WORLD_MATRICES = (r"world_expert\.connector\.", r"world_expert\.sana\.transformer_blocks\..*\.attn")
 NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.")
 """What Muon trains (see `OptimConfig.muon`)."""
-CODEC = ImageCodecConfig(latent_channels=16, channels=(16, 16, 32, 64), layers=(0, 1, 2, 3))
+CODEC = residual_codec(latent_channels=16, channels=(16, 16, 32, 64), layers=(0, 1, 2, 3))
 """96 px -> 16 x 12 x 12."""
 
 
@@ -38,12 +38,13 @@ def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
         ),
         world_expert=WorldExpertConfig(
             latent_channels=CODEC.latent_channels,
-            latent_size=CAMERAS["front"] // 2 ** (len(CODEC.channels) - 1),
+            latent_size=CAMERAS["front"] // CODEC.downsampling,
             layers=4,
             heads=4,
             head_width=32,
             cross_heads=4,
-            connector=ConnectorConfig(mlp=384, head_width=32, out=128),
+            connector=ConnectorConfig(mlp=384, head_width=32, out=128, final_norm=True),
+            interpolation_scale=1,
             sees_present=True,
             steps=8,
         ),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from wla.files import replacing
-from wla.policy.checkpoint import mismatch, read_tensors, save_weights
+from wla.weights import mismatch, read_tensors, save_weights, shapes
 
 TENSORS, STEP = "state.safetensors", "step.json"
 
@@ -36,7 +36,7 @@ def load_training_state(folder: Path, module: nn.Module, optimizers: Optimizers)
         raise ValueError(f"{folder}: nothing to resume here; start without --resume")
     tensors = read_tensors(folder / TENSORS)
     weights = {key[7:]: value for key, value in tensors.items() if key.startswith("module.")}
-    wrong = mismatch(weights, module.state_dict())
+    wrong = mismatch(shapes(weights), shapes(module.state_dict()))
     if wrong:
         raise ValueError(
             f"{folder}: is of another model than the recipe's: {wrong}; resume with the recipe that this run began with"

@@ -1,0 +1,1 @@
+"""Foreign checkpoints and datasets. Nothing but the command line imports this part."""

@@ -1,0 +1,198 @@
+"""Compare what an imported checkpoint computes with numbers that the published code gave on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from wla.compat.published import export_model, import_model
+from wla.models.flow import toward_noise
+from wla.models.losses import Losses, LossWeights, next_token_loss
+from wla.models.qwen_backbone import QwenBackbone
+from wla.models.wla import WLA
+from wla.models.world_expert import WorldExpert
+from wla.policy.checkpoint import load_model
+from wla.types import IGNORE
+from wla.weights import WEIGHTS, WeightFiles, find_weights, read_tensors
+
+TOLERANCE = 1e-4
+INPUTS, OUTPUTS = "inputs.safetensors", "outputs.safetensors"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """largest: the largest absolute difference between our output and the given one; `right` when within tolerance."""
+
+    name: str
+    largest: float
+    right: bool
+
+
+def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
+    """Import the checkpoint in `folder` as a user would, run it, and compare every output; then export it again.
+
+    ValueError when an input or output is missing, unknown or of another shape. The last entry, `export`, counts the
+    tensors that exporting did not give back bit for bit.
+    """
+    inputs, outputs = read_tensors(folder / INPUTS), read_tensors(folder / OUTPUTS)
+    _require(folder / OUTPUTS, outputs, set(Outputs.NAMES))
+    _require(folder / INPUTS, inputs, set(Outputs.INPUTS))
+    with TemporaryDirectory() as scratch:
+        ours = Path(scratch) / "ours"
+        ours.mkdir()
+        config = import_model(folder, ours, cameras={"image": 32}, primary="image")
+        computed = Outputs(load_model(config, ours / WEIGHTS), inputs)
+        rows = [_difference(name, getattr(computed, name), outputs[name], tolerance) for name in Outputs.NAMES]
+        export_model(ours, Path(scratch) / "published")
+        changed = changed_tensors(folder, Path(scratch) / "published")
+    return [*rows, Difference("export", float(changed), changed == 0)]
+
+
+def changed_tensors(one: Path, other: Path) -> int:
+    """How many tensors of two checkpoints are not the same bit for bit, absent ones included."""
+    with WeightFiles(find_weights(one)) as a, WeightFiles(find_weights(other)) as b:
+        shared = a.shapes.keys() & b.shapes.keys()
+        return len(a.shapes.keys() ^ b.shapes.keys()) + sum(
+            a.dtype(key) != b.dtype(key) or not torch.equal(a[key], b[key]) for key in shared
+        )
+
+
+class Outputs:
+    """Everything that is compared, computed through the ordinary model from the given inputs, noises and times."""
+
+    NAMES = (
+        "query_states",
+        "logits",
+        "language_loss",
+        "action_chunk",
+        "action_loss",
+        "latent",
+        "world_condition",
+        "world_velocity",
+        "world_loss",
+        "total_loss",
+    )
+    INPUTS = (
+        "input_ids",
+        "attention_mask",
+        "labels",
+        "pixel_values",
+        "image_grid_thw",
+        "current_image_index",
+        "states",
+        "actions",
+        "action_mask",
+        "action_noise_train",
+        "action_time_train",
+        "action_noise_sample",
+        "target_images",
+        "world_noise",
+        "world_sigma",
+    )
+
+    @torch.no_grad()
+    def __init__(self, model: WLA, inputs: dict[str, Tensor]) -> None:
+        assert isinstance(model.backbone, QwenBackbone)
+        self._model, self._in = model, inputs
+        self._tokens = inputs["input_ids"]
+        self._context, self._features = model.backbone.read_patches(
+            self._tokens, inputs["attention_mask"].bool(), inputs["pixel_values"], inputs["image_grid_thw"]
+        )
+        self._queries = model.query_states(self._context, self._tokens)
+
+    @property
+    def query_states(self) -> Tensor:
+        return torch.stack(self._queries[-self._model.config.action_expert.layers :])
+
+    @cached_property
+    def logits(self) -> Tensor:
+        return self._model.backbone.logits(self._context.last)
+
+    @cached_property
+    def language_loss(self) -> Tensor:
+        # The published labels stand at the token itself, ours at the one before it.
+        after = torch.nn.functional.pad(self._in["labels"][:, 1:], (0, 1), value=IGNORE)
+        return next_token_loss(self.logits.flatten(0, 1), after.flatten())
+
+    @property
+    def action_chunk(self) -> Tensor:
+        return self._model.sample_actions(self._queries, self._in["states"], self._in["action_noise_sample"])
+
+    @cached_property
+    def action_loss(self) -> Tensor:
+        return self._model.action_expert.loss_at(
+            self._queries,
+            self._in["states"],
+            self._in["actions"],
+            self._in["action_mask"].bool(),
+            self._in["action_noise_train"],
+            self._in["action_time_train"],
+        )
+
+    @cached_property
+    def _colour(self) -> Tensor:
+        assert self._model.codec is not None
+        return self._model.codec.encode_unit(self._in["target_images"])
+
+    @property
+    def latent(self) -> Tensor:
+        return self._world.with_depth(self._colour)
+
+    @property
+    def _world(self) -> WorldExpert:
+        assert self._model.world_expert is not None
+        return self._model.world_expert
+
+    @cached_property
+    def _current(self) -> Tensor:
+        """Features of each sample's current image, (B, P, D)."""
+        backbone = self._model.backbone
+        assert isinstance(backbone, QwenBackbone)
+        sizes = self._in["image_grid_thw"].prod(1) // backbone.config.vision.spatial_merge_size**2
+        images = iter(self._features.split(sizes.tolist()))
+        chosen = []
+        for row, index in zip(self._tokens, self._in["current_image_index"].tolist(), strict=True):
+            left, own = int((row == backbone.config.image_token).sum()), []
+            while left > 0:
+                own.append(next(images))
+                left -= len(own[-1])
+            chosen.append(own[min(index, len(own) - 1)])
+        return torch.stack(chosen)
+
+    @property
+    def world_condition(self) -> Tensor:
+        return torch.stack(self._world.captions(self._current, self._queries))
+
+    @property
+    def world_velocity(self) -> Tensor:
+        x, _ = toward_noise(self.latent, self._in["world_noise"], self._in["world_sigma"])
+        return self._world.velocity(x, self._in["world_sigma"], self._world.condition(self._current, self._queries))
+
+    @cached_property
+    def world_loss(self) -> Tensor:
+        condition = self._world.condition(self._current, self._queries)
+        return self._world.loss_at(condition, self._colour, self._in["world_noise"], self._in["world_sigma"])
+
+    @property
+    def total_loss(self) -> Tensor:
+        return Losses(self.action_loss, self.world_loss, self.language_loss).total(LossWeights())
+
+
+def _difference(name: str, ours: Tensor, given: Tensor, tolerance: float) -> Difference:
+    ours = ours.detach().reshape(given.shape) if ours.numel() == given.numel() == 1 else ours.detach()
+    if ours.shape != given.shape:
+        raise ValueError(f"{OUTPUTS}: {name} has shape {tuple(given.shape)}, the model gives {tuple(ours.shape)}")
+    largest = float((ours.double() - given.double()).abs().max())
+    return Difference(name, largest, largest <= tolerance)  # a difference that is not a number is not right
+
+
+def _require(path: Path, stored: dict[str, Tensor], wanted: set[str]) -> None:
+    missing, unknown = sorted(wanted - stored.keys()), sorted(stored.keys() - wanted)
+    if missing or unknown:
+        parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        raise ValueError(f"{path}: {' and '.join(parts)}; every output must be there to be compared")

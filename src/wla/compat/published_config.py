@@ -1,0 +1,230 @@
+"""The published configuration of WLA-0 and of the two library models it is made of -> our `WLAConfig`, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from wla.compat.published_keys import EMBEDDING
+from wla.models.action_expert import ActionExpertConfig
+from wla.models.connector import ConnectorConfig
+from wla.models.flow import ActionTimeConfig
+from wla.models.image_codec import ImageCodecConfig
+from wla.models.qwen_backbone import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.models.world_expert import WorldExpertConfig
+from wla.weights import Shapes
+
+WLA, VLM, SANA, CODEC = "wla", "qwen3_vl", "sana", "autoencoder_dc"
+MARKERS = 2
+"""Begin and end marker, the first of the new vocabulary entries."""
+CONNECTOR_HEAD = 64
+
+
+class Sections(dict[str, dict[str, Any]]):
+    """The four parts of a published configuration: `wla`, `qwen3_vl`, `sana`, `autoencoder_dc`."""
+
+
+def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sections:
+    """From the checkpoint's config.json and, for what it does not hold, the folders of the library models.
+
+    ValueError names the file that is missing or damaged.
+    """
+    own = read_json(checkpoint / "config.json")
+    sections = Sections({name: own[name] for name in (WLA, VLM, SANA, CODEC) if name in own})
+    sections.setdefault(WLA, own)
+    if vlm is not None:
+        sections[VLM] = read_json(vlm / "config.json")
+    if sana is not None:
+        sections[SANA] = read_json(sana / "transformer" / "config.json")
+        if not (sana / "vae" / "config.json").is_file():
+            raise ValueError(f"{sana}: holds no image codec (vae/config.json); give the whole Sana folder")
+        sections[CODEC] = read_json(sana / "vae" / "config.json")
+        scheduler = sana / "scheduler" / "scheduler_config.json"
+        if scheduler.is_file():
+            sections[SANA] = {**sections[SANA], "flow_shift": read_json(scheduler).get("flow_shift", 1.0)}
+    for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
+        if name not in sections:
+            raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
+    return sections
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: file is missing; give the folder that holds it")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); copy it again") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: holds no JSON object; copy it again")
+    return tree
+
+
+def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, int], primary: str) -> WLAConfig:
+    """The model of a published configuration. shapes: of the checkpoint's weights, which know the vocabulary.
+
+    cameras, primary: the images of the prompt, see `QwenBackboneConfig`. ValueError names what is not supported.
+    """
+    wla, sana = sections[WLA], sections[SANA]
+    try:
+        backbone = _backbone(sections[VLM], shapes, cameras, primary)
+        width = backbone.text.hidden_size
+        count = int(wla["num_metaqueries"])
+        begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
+        return WLAConfig(
+            backbone=backbone,
+            queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + MARKERS, count=count),
+            action_expert=_action_expert(wla, shapes),
+            world_expert=WorldExpertConfig(
+                latent_channels=sana["in_channels"],
+                latent_size=sana["sample_size"],
+                layers=sana["num_layers"],
+                heads=sana["num_attention_heads"],
+                head_width=sana["attention_head_dim"],
+                cross_heads=sana["num_cross_attention_heads"],
+                mlp_ratio=sana.get("mlp_ratio", 2.5),
+                interpolation_scale=sana.get("interpolation_scale"),
+                sampling_shift=sana.get("flow_shift", 1.0),
+                guidance=3.0,
+                connector=ConnectorConfig(
+                    layers=wla["connector_num_hidden_layers"],
+                    mlp=4 * width,
+                    head_width=CONNECTOR_HEAD,
+                    out=sana["caption_channels"],
+                ),
+            ),
+            codec=ImageCodecConfig(
+                **{name: sections[CODEC][name] for name in ImageCodecConfig.model_fields if name in sections[CODEC]}
+            ),
+        )
+    except KeyError as error:
+        raise ValueError(
+            f"published configuration: {error} is missing; give the folders of the same release"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"published configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _backbone(tree: dict[str, Any], shapes: Shapes, cameras: Mapping[str, int], primary: str) -> QwenBackboneConfig:
+    text, vision = tree["text_config"], tree["vision_config"]
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    if EMBEDDING not in shapes:
+        raise ValueError(f"the checkpoint has no {EMBEDDING}; is it one of WLA-0?")
+    known = {name: text[name] for name in QwenTextConfig.model_fields if name in text}
+    known |= {name: rope[name] for name in ("rope_theta", "mrope_section") if name in rope}
+    return QwenBackboneConfig(
+        text=QwenTextConfig(**{**known, "vocab_size": shapes[EMBEDDING][0]}),
+        vision=QwenVisionConfig(**{name: vision[name] for name in QwenVisionConfig.model_fields if name in vision}),
+        image_token=tree["image_token_id"],
+        vision_start=tree["vision_start_token_id"],
+        vision_end=tree["vision_end_token_id"],
+        cameras=dict(cameras),
+        primary=primary,
+    )
+
+
+def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
+    blocks = wla["diffusion_model_cfg"]
+    for name, wanted in (("norm_type", "norm"), ("interleave_self_attention", True), ("positional_embeddings", None)):
+        if blocks.get(name, wanted) != wanted:
+            raise ValueError(f"published configuration: diffusion_model_cfg.{name} must be {wanted!r}")
+    if not wla.get("add_pos_embed", True):
+        raise ValueError("published configuration: an Action Expert without add_pos_embed is not supported")
+    coder = shapes.get("model.action_expert.state_encoder.layer1.bias", (1024,))[0]
+    heads, head = blocks.get("num_attention_heads", 32), blocks.get("attention_head_dim", 32)
+    return ActionExpertConfig(
+        state_dim=wla["max_state_dim"],
+        action_dim=wla["max_action_dim"],
+        chunk=wla["chunk_size"],
+        width=blocks.get("input_embedding_dim", heads * head),
+        heads=heads,
+        layers=blocks["num_layers"],
+        coder_width=coder,
+        max_chunk=wla["max_seq_len"],
+        repeats=wla.get("repeated_diffusion_steps", 16),
+        steps=wla.get("num_inference_timesteps", 32),
+        time=ActionTimeConfig(
+            alpha=wla["noise_beta_alpha"],
+            beta=wla["noise_beta_beta"],
+            scale=wla["noise_s"],
+            buckets=wla["num_timestep_buckets"],
+        ),
+    )
+
+
+def sections_of(config: WLAConfig) -> Sections:
+    """The published configuration of a model: the inverse of `model_config`."""
+    backbone, expert, world = config.backbone, config.action_expert, config.world_expert
+    if not isinstance(backbone, QwenBackboneConfig):
+        raise ValueError("only models with the Qwen3-VL backbone have a published layout; this one is nano")
+    text = backbone.text.model_dump(mode="json", exclude={"mrope_section"})
+    rope = {"rope_type": "default", "mrope_section": list(backbone.text.mrope_section), "mrope_interleaved": True}
+    width = world.heads * world.head_width
+    return Sections(
+        {
+            WLA: {
+                "connector_num_hidden_layers": world.connector.layers,
+                "num_metaqueries": config.queries.count,
+                "in_channels": world.latent_channels,
+                "max_action_dim": expert.action_dim,
+                "max_state_dim": expert.state_dim,
+                "chunk_size": expert.chunk,
+                "num_inference_timesteps": expert.steps,
+                "add_pos_embed": True,
+                "max_seq_len": expert.max_chunk or expert.chunk,
+                "noise_beta_alpha": expert.time.alpha,
+                "noise_beta_beta": expert.time.beta,
+                "num_timestep_buckets": expert.time.buckets,
+                "noise_s": expert.time.scale,
+                "repeated_diffusion_steps": expert.repeats,
+                "diffusion_model_cfg": {
+                    "num_layers": expert.layers,
+                    "cross_attention_dim": backbone.text.hidden_size,
+                    "input_embedding_dim": expert.width,
+                    "attention_head_dim": expert.width // expert.heads,
+                    "num_attention_heads": expert.heads,
+                    "output_dim": expert.width,
+                    "interleave_self_attention": True,
+                    "norm_type": "norm",
+                    "dropout": 0.0,
+                    "final_dropout": False,
+                    "positional_embeddings": None,
+                },
+                "boi": config.queries.begin,
+                "eoi": config.queries.end,
+                "vision_start": backbone.vision_start,
+                "vision_end": backbone.vision_end,
+            },
+            VLM: {
+                "text_config": {**text, "tie_word_embeddings": True, "rope_scaling": rope},
+                "vision_config": backbone.vision.model_dump(mode="json"),
+                "image_token_id": backbone.image_token,
+                "vision_start_token_id": backbone.vision_start,
+                "vision_end_token_id": backbone.vision_end,
+                "tie_word_embeddings": True,
+            },
+            SANA: {
+                "in_channels": world.latent_channels,
+                "out_channels": world.latent_channels,
+                "num_layers": world.layers,
+                "num_attention_heads": world.heads,
+                "attention_head_dim": world.head_width,
+                "num_cross_attention_heads": world.cross_heads,
+                "cross_attention_head_dim": width // world.cross_heads,
+                "cross_attention_dim": width,
+                "caption_channels": world.connector.out,
+                "mlp_ratio": world.mlp_ratio,
+                "sample_size": world.latent_size,
+                "patch_size": 1,
+                "interpolation_scale": world.interpolation_scale,
+                "flow_shift": world.sampling_shift,
+            },
+            CODEC: config.codec.model_dump(mode="json"),
+        }
+    )

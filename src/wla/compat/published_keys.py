@@ -1,0 +1,85 @@
+"""Names of weights in the published layout of WLA-0, and ours for the same tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_RULES: tuple[tuple[str, str], ...] = (
+    (r"backbone\.model\.", "model.mllm_backbone.model."),
+    (r"world_expert\.sana\.", "model.world_expert."),
+    (r"world_expert\.connector\.layers\.", "model.connector.0.layers."),
+    (r"world_expert\.connector\.project\.0\.", "model.connector.1."),
+    (r"world_expert\.connector\.project\.2\.", "model.connector.3."),
+    (r"world_expert\.connector\.out_norm\.", "model.connector.4."),
+    (r"action_expert\.state_encoder\.0\.", "model.action_expert.state_encoder.layer1."),
+    (r"action_expert\.state_encoder\.2\.", "model.action_expert.state_encoder.layer2."),
+    (r"action_expert\.action_encoder\.", "model.action_expert.action_encoder.layer1."),
+    (r"action_expert\.time_mixer\.0\.", "model.action_expert.action_encoder.layer2."),
+    (r"action_expert\.time_mixer\.2\.", "model.action_expert.action_encoder.layer3."),
+    (r"action_expert\.positions$", "model.action_expert.position_embedding.weight"),
+    (r"action_expert\.final_norm\.", "model.action_expert.model.norm_out."),
+    (r"action_expert\.decoder\.0\.", "model.action_expert.action_decoder.layer1."),
+    (r"action_expert\.decoder\.2\.", "model.action_expert.action_decoder.layer2."),
+    (r"action_expert\.blocks\.", "model.action_expert.model.transformer_blocks."),
+    (r"codec\.vae\.", "vae."),
+)
+_CONNECTOR_LAYER = {
+    "attention_norm.": "input_layernorm.",
+    "mlp_norm.": "post_attention_layernorm.",
+    "query_norm.weight": "self_attn.q_norm.gamma",
+    "key_norm.weight": "self_attn.k_norm.gamma",
+    "query.": "self_attn.q_proj.",
+    "key.": "self_attn.k_proj.",
+    "value.": "self_attn.v_proj.",
+    "attention_out.": "self_attn.o_proj.",
+    "gate.": "mlp.gate_proj.",
+    "up.": "mlp.up_proj.",
+    "down.": "mlp.down_proj.",
+}
+_ACTION_BLOCK = {
+    "attention.query.": "attn1.to_q.",
+    "attention.key.": "attn1.to_k.",
+    "attention.value.": "attn1.to_v.",
+    "attention.out.": "attn1.to_out.0.",
+    "mlp.0.": "ff.net.0.proj.",
+    "mlp.2.": "ff.net.2.",
+}
+_INSIDE = {
+    "model.connector.0.layers.": _CONNECTOR_LAYER,
+    "model.action_expert.model.transformer_blocks.": _ACTION_BLOCK,
+}
+CODEC = "vae."
+TIED = "model.mllm_backbone.lm_head.weight"
+EMBEDDING = "model.mllm_backbone.model.language_model.embed_tokens.weight"
+_TIME = "model.action_expert.model.timestep_encoder.timestep_embedder"
+TIME_FEATURES = 256
+
+
+def published_name(ours: str) -> str:
+    """The published name of one of our weights. ValueError for a weight that the layout has no place for."""
+    for pattern, prefix in _RULES:
+        if match := re.match(pattern, ours):
+            rest = ours[match.end() :]
+            if prefix not in _INSIDE:
+                return prefix + rest
+            number, _, inside = rest.partition(".")
+            for mine, theirs in _INSIDE[prefix].items():
+                if inside.startswith(mine):
+                    return f"{prefix}{number}.{theirs}{inside[len(mine) :]}"
+    raise ValueError(f"{ours}: the published layout has no such weight; only WLA-0 models can be exported")
+
+
+def published_names(ours: Iterable[str]) -> dict[str, str]:
+    """Published name -> ours."""
+    return {published_name(key): key for key in ours}
+
+
+def carried_shapes(width: int) -> Mapping[str, tuple[int, ...]]:
+    """Weights of the published Action Expert that no computation reads; kept so that exporting gives them back."""
+    return {
+        f"{_TIME}.linear_1.weight": (width, TIME_FEATURES),
+        f"{_TIME}.linear_1.bias": (width,),
+        f"{_TIME}.linear_2.weight": (width, width),
+        f"{_TIME}.linear_2.bias": (width,),
+    }

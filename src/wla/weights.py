@@ -1,0 +1,202 @@
+"""Weights as safetensors, in one file or in shards with an index: read lazily, checked strictly, written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+WEIGHTS = "model.safetensors"
+SHARD_SIZE = 5 * 10**9
+"""Bytes above which weights are written in several files, as on the hub."""
+TOGETHER = "the files of one checkpoint belong together; copy the whole folder"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+
+
+class WeightFiles:
+    """The tensors of a safetensors file, or of a sharded one named by its index; opened, not read.
+
+    A context manager. shapes: key -> shape of all tensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """ValueError when a file is missing, damaged, or no safetensors file."""
+        self.path = path
+        self._stack = ExitStack()
+        self._files: dict[str, Any] = {}
+        for file in weight_files(path):
+            opened = self._stack.enter_context(_open(file))
+            self._files |= dict.fromkeys(opened.keys(), opened)
+        self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key, file in self._files.items()}
+
+    def __enter__(self) -> WeightFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(None, None, None)
+
+    def __getitem__(self, key: str) -> Tensor:
+        try:
+            return self._files[key].get_tensor(key)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{self.path}: {key} is damaged ({error}); copy or train it again") from error
+
+    def dtype(self, key: str) -> str:
+        """As the format writes it, e.g. 'BF16'."""
+        return str(self._files[key].get_slice(key).get_dtype())
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The file itself, or the shards that its index names. ValueError for pickled weights and a damaged index."""
+    if path.suffix in PICKLES:
+        raise ValueError(
+            f"{path}: pickled weights can run code when they are read, so only safetensors are taken; convert it where "
+            "you trust the file: safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')"
+        )
+    index = path.with_name(path.name + ".index.json")
+    if path.is_file() or not index.is_file():
+        return [path]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{index}: damaged index ({error}); copy it again") from error
+    return [path.parent / name for name in names]
+
+
+def find_weights(folder: Path) -> Path:
+    """The safetensors file of a folder, whichever of the usual names it has (for `WeightFiles`).
+
+    ValueError when there is none; pickled weights are named with the way to convert them.
+    """
+    for name in (WEIGHTS, "diffusion_pytorch_model.safetensors"):
+        if (folder / name).is_file() or (folder / f"{name}.index.json").is_file():
+            return folder / name
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix in PICKLES:
+            return path
+    raise ValueError(f"{folder}: no {WEIGHTS} here; give the folder that holds the weights")
+
+
+def exists(path: Path) -> bool:
+    """Whether there are weights under this name, in one file or in shards."""
+    return path.is_file() or path.with_name(path.name + ".index.json").is_file()
+
+
+def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """All tensors but those with a prefix in `skip`. ValueError when a file is missing or damaged."""
+    with WeightFiles(path) as files:
+        return {key: files[key] for key in files.shapes if not key.startswith(skip or ("\0",))}
+
+
+def load_weights(
+    model: nn.Module, path: Path, *, dtype: torch.dtype = torch.float32, skip: tuple[str, ...] = ()
+) -> None:
+    """Strict: every key must be there with its shape and none besides (but for the prefixes in `skip`).
+
+    The model takes the tensors of the file themselves where they have the dtype, so that nothing is held twice.
+    """
+    stored = read_tensors(path, skip=skip)
+    wrong = mismatch(shapes(stored), shapes(model.state_dict()))
+    if wrong:
+        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {TOGETHER}")
+    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in stored.items()}
+    model.load_state_dict(cast, assign=True)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def mismatch(stored: Shapes, wanted: Shapes, *, shown: int | None = 3) -> str:
+    """The keys and shapes in which the two differ (the first `shown` of them), '' when there are none."""
+    problems = [f"missing {key}" for key in wanted if key not in stored]
+    problems += [f"extra {key}" for key in stored if key not in wanted]
+    problems += [
+        f"{key} has shape {stored[key]} instead of {wanted[key]}"
+        for key in wanted
+        if key in stored and stored[key] != wanted[key]
+    ]
+    rest = len(problems) - len(problems[:shown])
+    return "; ".join(problems[:shown]) + (f" and {rest} more" if rest else "")
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """One file, or shards and an index above `SHARD_SIZE`. OSError when the disk is full."""
+    save_lazily(_Ready(state), path)
+
+
+class _Ready:
+    """Tensors in memory with the interface that `save_lazily` reads."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._state = state
+
+    def empty(self) -> dict[str, Tensor]:
+        return {key: torch.empty_like(value, device="meta") for key, value in self._state.items()}
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._state[key]
+
+
+class Renamed:
+    """Tensors of files under other names, read one shard at a time; `names`: new name -> stored name."""
+
+    def __init__(self, files: WeightFiles, names: Mapping[str, str], extra: Mapping[str, Tensor]) -> None:
+        self._files, self._names, self._extra = files, names, extra
+
+    def empty(self) -> dict[str, Tensor]:
+        stored = {
+            new: torch.empty(self._files.shapes[old], dtype=DTYPES[self._files.dtype(old)], device="meta")
+            for new, old in self._names.items()
+        }
+        return stored | {key: torch.empty_like(value, device="meta") for key, value in self._extra.items()}
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._extra[key] if key in self._extra else self._files[self._names[key]]
+
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def save_lazily(tensors: _Ready | Renamed, path: Path) -> None:
+    """Write tensors shard by shard, holding one shard in memory. OSError when the disk is full."""
+    pattern = path.name.replace(".safetensors", "{suffix}.safetensors")
+    plan = split_torch_state_dict_into_shards(tensors.empty(), filename_pattern=pattern, max_shard_size=SHARD_SIZE)
+    for name, keys in plan.filename_to_tensors.items():
+        try:
+            shard = {key: tensors[key].contiguous() for key in keys}
+            save_file(shard, path.parent / name, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:  # the library has no other word for a full disk
+            raise OSError(f"{path.parent / name}: {error}") from error
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        path.with_name(path.name + ".index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"{path}: file is missing; copy or train it again")
+    try:
+        return safetensors.safe_open(path, framework="pt")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: damaged or no safetensors file ({error}); copy or train it again") from error

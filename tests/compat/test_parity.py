@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from wla.compat.parity import compare
+
+OFFICIAL = Path(__file__).parents[1] / "parity" / "official_tiny"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return Path(shutil.copytree(OFFICIAL, tmp_path / "tiny"))
+
+
+def test_every_output_of_the_published_code_is_reproduced_and_export_gives_back_the_same_bits():
+    rows = compare(OFFICIAL)
+    assert len(rows) == 11
+    assert {row.name: row.largest for row in rows if not row.right} == {}
+    assert max(row.largest for row in rows) < 1e-5
+
+
+@pytest.mark.parametrize("value", [0.01, float("nan")])
+def test_a_tampered_output_is_found(folder, value):
+    outputs = load_file(folder / "outputs.safetensors")
+    outputs["world_velocity"][1, 3, 2, 0] += value
+    save_file(outputs, folder / "outputs.safetensors")
+    assert [row.name for row in compare(folder) if not row.right] == ["world_velocity"]
+
+
+def test_a_tampered_weight_is_found(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.connector.0.layers.0.self_attn.q_norm.gamma"][0, 0, 0] += 0.5
+    save_file(weights, folder / "model.safetensors")
+    wrong = [row.name for row in compare(folder) if not row.right]
+    assert {"world_condition", "world_velocity", "total_loss"} <= set(wrong)
+    assert "action_chunk" not in wrong
+
+
+def test_an_output_that_is_absent_or_unknown_is_an_error(folder):
+    outputs = load_file(folder / "outputs.safetensors")
+    del outputs["latent"]
+    save_file({**outputs, "other": torch.zeros(1)}, folder / "outputs.safetensors")
+    with pytest.raises(ValueError, match=r"outputs.safetensors: lacks latent and has unknown other"):
+        compare(folder)
+
+
+def test_an_output_of_another_shape_is_an_error(folder):
+    outputs = load_file(folder / "outputs.safetensors")
+    save_file({**outputs, "latent": outputs["latent"][:1].clone()}, folder / "outputs.safetensors")
+    with pytest.raises(ValueError, match=r"latent has shape \(1, 16, 4, 4\), the model gives \(2, 16, 4, 4\)"):
+        compare(folder)
