@@ -27,6 +27,11 @@ HISTORY, FIRST = "history ", "first "
 `first front` what it showed when the episode began."""
 
 
+def camera_of(image: str) -> str:
+    """The camera whose image this is, at whatever time."""
+    return image.removeprefix(FIRST).removeprefix(HISTORY)
+
+
 @dataclass(frozen=True)
 class Observation:
     """What a robot sees and feels at one control step.
@@ -57,13 +62,18 @@ class ActionChunk:
 class PolicyState:
     """Everything a policy carries from one call to the next; explicit, so that one policy serves many episodes.
 
-    seed and step together decide the sampling noise: the same state and observation give the same chunk.
+    seed and step together decide the sampling noise: the same state and observation give the same chunk. subtasks: what
+    was said last; said: everything before it, direct repetitions once. first, frames: what the primary camera showed
+    when the episode began and in the last steps before now, oldest first, for policies that look back.
     """
 
     instruction: str
     seed: int = 0
     step: int = 0
     subtasks: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    first: UInt8[np.ndarray, "H W 3"] | None = None
+    frames: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 
 
 @dataclass
@@ -100,6 +110,15 @@ class Policy(Protocol[State]):
 
     def act(self, observation: Observation, state: State) -> tuple[ActionChunk, State]:
         """The next chunk (n >= 1) and the state to pass to the next call."""
+        ...
+
+
+@runtime_checkable
+class Watcher(Protocol[State]):
+    """A policy that also wants to see the steps at which it does not act."""
+
+    def watch(self, observation: Observation, state: State) -> State:
+        """Called after every step of a chunk but the last one."""
         ...
 
 

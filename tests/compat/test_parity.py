@@ -37,7 +37,7 @@ def test_a_tampered_weight_is_found(folder):
     weights["model.connector.0.layers.0.self_attn.q_norm.gamma"][0, 0, 0] += 0.5
     save_file(weights, folder / "model.safetensors")
     wrong = [row.name for row in compare(folder) if not row.right]
-    assert {"world_condition", "world_velocity", "total_loss"} <= set(wrong)
+    assert "world_condition" in wrong
     assert "action_chunk" not in wrong
 
 

@@ -79,6 +79,11 @@ class ChatPrompter:
         self._answer = self._encode(ANSWER)
 
     @property
+    def history(self) -> int:
+        """Steps between now and the images of the past."""
+        return self.config.history
+
+    @property
     def speaks(self) -> bool:
         """Whether the model is asked for subtasks."""
         return self.config.language
@@ -93,7 +98,8 @@ class ChatPrompter:
     ) -> list[int]:
         """Everything before the subtask text or, in plain mode, before the queries. The state is not told in words.
 
-        previous: the subtasks before now. past: whether the images of the past exist (not yet when an episode begins).
+        previous: the subtasks before now. past: whether the images of the past exist; when an episode begins they do
+        not yet. Then they are left out where its first frame is in front, and repeat it elsewhere.
         """
         text = self._user(instruction, previous, past) + ANSWER
         return self._encode(text if self.config.language else text + "\n")
@@ -152,7 +158,7 @@ class ChatPrompter:
 
     def _language(self, instruction: str, previous: Sequence[str], past: bool) -> str:
         images = self._images(past)
-        told = join_sentences(previous)
+        told = join_sentences(previous) if past else ""
         parts = []
         for name, image in images.items():
             if name.startswith(HISTORY) and told:
@@ -164,6 +170,7 @@ class ChatPrompter:
         return f"Instruction: {instruction}{''.join(parts)}Current subtask:"
 
     def _images(self, past: bool) -> dict[str, str]:
+        past = past or not any(name.startswith(FIRST) for name in self.image_tokens)
         return {
             name: f"{VISION_START}{IMAGE * count}{VISION_END}"
             for name, count in self.image_tokens.items()

@@ -65,6 +65,9 @@ class Prompter:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
+    history = 0
+    """Steps between now and the images of the past; there are none."""
+
     @property
     def speaks(self) -> bool:
         """Whether the model is asked for subtasks."""

@@ -12,7 +12,7 @@ import numpy as np
 from wla.evaluation.fingerprint import fingerprint
 from wla.evaluation.results import Case, EpisodeResult
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Env, Observation, Outcome, Policy, Recorder
+from wla.types import ActionChunk, Env, Observation, Outcome, Policy, Recorder, Watcher
 
 
 def rollout(
@@ -57,7 +57,8 @@ def rollout(
             words = ", then ".join(chunk.subtasks)
             if words and (not subtasks or subtasks[-1][1] != words):
                 subtasks.append((steps, words))
-            for offset, action in enumerate(chunk.actions[: execute or chunk.execute]):
+            actions = chunk.actions[: execute or chunk.execute]
+            for offset, action in enumerate(actions):
                 for recorder in recorders:
                     recorder.step(observation, action, chunk, offset)
                 with _crashes():
@@ -67,6 +68,9 @@ def rollout(
                 if terminated or truncated:
                     outcome = "success" if success else "failure"
                     break
+                if isinstance(policy, Watcher) and offset + 1 < len(actions):
+                    with _crashes():
+                        state = policy.watch(observation, state)
     except _Crash as crash:
         outcome, error = "error", str(crash)
     if observation is not None:

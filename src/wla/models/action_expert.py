@@ -133,7 +133,10 @@ class ActionExpert(nn.Module):
         state: Float[Tensor, "B S"],
         condition: list[KeysValues | None],
     ) -> Float[Tensor, "B n A"]:
-        time = sinusoidal(t, self.config.width, self.config.time.buckets).to(x.dtype)
+        """Predicted action - noise at time t, in the precision of the weights."""
+        dtype = self.positions.dtype
+        x, state = x.to(dtype), state.to(dtype)
+        time = sinusoidal(t, self.config.width, self.config.time.buckets).to(dtype)
         time = time[:, None].expand(-1, x.shape[1], -1)
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
         tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)

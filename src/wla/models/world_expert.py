@@ -109,6 +109,7 @@ class WorldExpert(nn.Module):
     ) -> Float[Tensor, "B C h w"]:
         """Predicted noise - latent at noise level s."""
         batch, _, height, width = x.shape
+        x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
         for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):

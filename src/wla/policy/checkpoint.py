@@ -20,6 +20,7 @@ from wla.data.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
 from wla.specs import RobotSpec
+from wla.types import camera_of
 from wla.weights import TOGETHER, WEIGHTS, exists, load_weights, read_tensors, save_weights, weight_files
 
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
@@ -116,7 +117,7 @@ def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot:
             raise ValueError(
                 f"{model} is for {ours} {what} dimensions and {robot} has {theirs}; use those of one robot"
             )
-    absent = [camera for camera in config.backbone.cameras if camera not in seen]
+    absent = [camera for camera in map(camera_of, config.backbone.cameras) if camera not in seen]
     if absent:
         raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
 

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from wla import runtime
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import left_pad
 from wla.data.transforms import shrink
+from wla.models.backbone import Context
 from wla.policy.checkpoint import Checkpoint, load_checkpoint, sha256
+from wla.policy.history import images_of, joined, remember
 from wla.policy.locate import locate
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.types import FIRST, HISTORY, ActionChunk, Observation, PolicyState
 
 MAX_TEXT_TOKENS = 48
 
 
-def load_policy(name: str | Path, *, imagination: bool = False) -> WLAPolicy:
+def load_policy(name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
     """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
 
     With imagination=False World Expert and codec are neither built nor read; `act(..., imagine=True)` then raises.
+    device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU for small ones.
     """
     folder = locate(name)
-    return WLAPolicy(load_checkpoint(folder, imagination=imagination), name=str(name), checkpoint_sha256=sha256(folder))
+    checkpoint = load_checkpoint(folder, imagination=imagination)
+    return WLAPolicy(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
 
 
 class WLAPolicy:
     """A `wla.types.Policy`. It holds no state of an episode: one object serves any number of them."""
 
-    def __init__(self, checkpoint: Checkpoint, *, name: str, checkpoint_sha256: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, name: str, checkpoint_sha256: str, device: str | None = None) -> None:
         self.name = name
         self.checkpoint_sha256 = checkpoint_sha256
         self.robot_spec: RobotSpec = checkpoint.robot_spec
-        self.model = checkpoint.model
+        small = checkpoint.config.dtype == "float32"
+        self.device = runtime.device("cpu" if device is None and small else device)
+        self.model = checkpoint.model.to(self.device)
         self._execute = checkpoint.config.execute
         self._prompter = checkpoint.prompter
         self._state: MinMaxNormalizer = checkpoint.state_normalizer
@@ -66,32 +73,18 @@ class WLAPolicy:
         for observation in observations:
             self._check(observation)
         proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
-        rows = [
-            self._prompter.prompt(state.instruction, values)
-            for state, values in zip(states, proprioception, strict=True)
-        ]
-        tokens, mask = left_pad(rows, self._prompter.pad)
-        images = {
-            camera: shrink(np.stack([observation.images[camera] for observation in observations]), side)
-            for camera, side in self.model.config.backbone.cameras.items()
+        seen = {
+            name: shrink(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
+            for name, side in self.model.config.backbone.cameras.items()
         }
-        context = self.model.read(tokens, mask, images)
-        texts: list[list[int]] = [[] for _ in states]
-        if self._prompter.speaks:
-            context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
-        drops, endings = zip(*(self._prompter.continuation(text) for text in texts), strict=True)
-        queries = self.model.read_queries(context, *left_pad(endings, self._prompter.pad), torch.tensor(drops))
+        texts, context, queries = self._read([state.instruction for state in states], proprioception, seen, states)
         expert = self.model.config.action_expert
-        noise = _noise(states, (expert.chunk, expert.action_dim))
-        actions = self.model.sample_actions(queries, torch.from_numpy(proprioception), noise).float().numpy()
-        subgoals = None
-        if imagine:
-            world = self.model.config.world_expert
-            latent = (world.latent_channels, world.latent_size, world.latent_size)
-            primary = images[self.model.backbone.primary]
-            subgoals = self.model.imagine(context, queries, primary, _noise(states, latent)).numpy()
+        noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
+        sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
+        actions = sampled.float().cpu().numpy()
+        subgoals = self._imagine(context, queries, proprioception, seen, states) if imagine else None
         answers = []
-        for index, state in enumerate(states):
+        for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
             subtasks = self._prompter.subtasks(texts[index])
             chunk = ActionChunk(
                 actions=self._in_limits(self._action.denormalize(actions[index])),
@@ -99,8 +92,63 @@ class WLAPolicy:
                 subgoal=None if subgoals is None else subgoals[index],
                 execute=self._execute,
             )
-            answers.append((chunk, replace(state, step=state.step + 1, subtasks=subtasks)))
+            state = self.watch(observation, state)
+            said = joined(state.said, state.subtasks)
+            answers.append((chunk, replace(state, step=state.step + 1, subtasks=subtasks, said=said)))
         return answers
+
+    def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
+        """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
+        if not any(name.startswith((HISTORY, FIRST)) for name in self.model.backbone.image_tokens):
+            return state
+        return remember(state, observation.images[self.model.backbone.primary], self._prompter.history)
+
+    def _read(
+        self,
+        instructions: Sequence[str],
+        proprioception: Float32[np.ndarray, "B S"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        states: Sequence[PolicyState],
+    ) -> tuple[list[list[int]], Context, list[Float[Tensor, "B Q D"]]]:
+        """The tokens of the subtasks that the model says, the context read before them, and its query states."""
+        rows = [
+            self._prompter.prompt(
+                instruction,
+                values,
+                previous=joined(state.said, state.subtasks),
+                past=len(state.frames) >= self._prompter.history,
+            )
+            for instruction, values, state in zip(instructions, proprioception, states, strict=True)
+        ]
+        tokens, mask = self._padded(rows)
+        context = self.model.read(tokens, mask, images)
+        texts: list[list[int]] = [[] for _ in states]
+        if self._prompter.speaks:
+            context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
+        drops, endings = zip(*(self._prompter.continuation(text) for text in texts), strict=True)
+        queries = self.model.read_queries(context, *self._padded(endings), torch.tensor(drops, device=self.device))
+        return texts, context, queries
+
+    def _imagine(
+        self,
+        context: Context,
+        queries: list[Float[Tensor, "B Q D"]],
+        proprioception: Float32[np.ndarray, "B S"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        states: Sequence[PolicyState],
+    ) -> UInt8[np.ndarray, "B H W 3"]:
+        world = self.model.config.world_expert
+        empty = None
+        if world.guidance != 1.0:
+            _, without, queries_without = self._read([""] * len(states), proprioception, images, states)
+            empty = (without, queries_without)
+        noise = _noise(states, (world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
+        present = images[self.model.backbone.primary]
+        return self.model.imagine(context, queries, present, noise, empty).cpu().numpy()
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        tokens, mask = left_pad(rows, self._prompter.pad)
+        return tokens.to(self.device), mask.to(self.device)
 
     def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
         spec = self.robot_spec.action

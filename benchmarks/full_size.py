@@ -1,0 +1,111 @@
+"""One `act` of the full-size policy with random weights, and the export of its checkpoint: seconds and memory.
+
+    python benchmarks/full_size.py make outputs/full_size      writes a checkpoint of random bf16 weights, 7 GB
+    python benchmarks/full_size.py act outputs/full_size       one act after loading, the plain path
+    python benchmarks/full_size.py export outputs/full_size    `wla export` of it
+
+Each prints and stores what this one process took, so run them one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import init_empty_weights
+from machine import store
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from wla.data.chat_prompts import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
+from wla.data.normalize import Statistics, VectorStatistics
+from wla.models.wla import WLA
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.wla_policy import load_policy
+from wla.training.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
+from wla.types import Observation
+
+QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}
+
+
+def make(folder: Path) -> None:
+    robot = libero_robot()
+    config = CheckpointConfig(model=wla0_model(robot, chunk=8), prompt=plain_prompt(), dtype="bfloat16")
+    with init_empty_weights():
+        model = WLA(config.model)
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in model.state_dict().items():
+        drawn = torch.empty(value.shape, dtype=torch.bfloat16)
+        if value.ndim > 1:
+            state[name] = drawn.normal_(0, 0.02, generator=generator)
+        else:
+            state[name] = drawn.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    model.load_state_dict(state, assign=True)
+    save_checkpoint(Checkpoint(config, model, statistics(robot), robot, stand_in_tokenizer()), folder)
+
+
+def statistics(robot) -> Statistics:
+    def unit(dim: int) -> VectorStatistics:
+        return VectorStatistics(min=(-1.0,) * dim, max=(1.0,) * dim, mean=(0.0,) * dim, std=(1.0,) * dim, count=1)
+
+    return Statistics(state=unit(robot.observation.state_dim), action=unit(robot.action.dim))
+
+
+def stand_in_tokenizer() -> PreTrainedTokenizerFast:
+    """Bytes only, in a vocabulary of the size of Qwen's with its special words in their places."""
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    words = sorted(letters) + [f"<filler_{i}>" for i in range(QWEN_IDS[PAD] - len(letters))]
+    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    names = {index: word for word, index in QWEN_IDS.items()}
+    last = max(names)
+    core.add_special_tokens([names.get(i, f"<reserved_{i}>") for i in range(QWEN_IDS[PAD], last + 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
+    add_queries(tokenizer, first=QWEN_ROWS, queries=QUERIES)
+    return tokenizer
+
+
+def act(folder: Path) -> dict[str, float]:
+    began = time.perf_counter()
+    policy = load_policy(folder)
+    loaded = time.perf_counter()
+    cameras = policy.robot_spec.observation.cameras
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for name, size in cameras.items()}
+    seen = Observation(images, np.zeros(policy.robot_spec.observation.state_dim, np.float32))
+    chunk, state = policy.act(seen, policy.reset("put the red block in the bowl"))
+    first = time.perf_counter()
+    policy.act(seen, state)
+    assert np.isfinite(chunk.actions).all()
+    return {"load_s": loaded - began, "first_act_s": first - loaded, "act_s": time.perf_counter() - first}
+
+
+def export(folder: Path) -> dict[str, float]:
+    from wla.compat.published import export_model
+
+    began = time.perf_counter()
+    export_model(folder, folder.with_name(folder.name + "_published"))
+    return {"export_s": time.perf_counter() - began}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("make", "act", "export"))
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    if args.what == "make":
+        make(args.folder)
+        return
+    record = act(args.folder) if args.what == "act" else export(args.folder)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2)
+    rounded = {name: round(value, 2) for name, value in record.items()}
+    store("full_size", {"command": args.what, **rounded, "peak_rss_gib": peak})
+
+
+if __name__ == "__main__":
+    main()

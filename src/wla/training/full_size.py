@@ -1,0 +1,131 @@
+"""Sizes and robots of the published WLA-0. It differs from the nano model by configuration only."""
+
+from __future__ import annotations
+
+from wla.data.chat_prompts import ChatPromptConfig
+from wla.models.action_expert import ActionExpertConfig
+from wla.models.connector import ConnectorConfig
+from wla.models.image_codec import ImageCodecConfig
+from wla.models.qwen_backbone import QwenBackboneConfig, QwenTextConfig
+from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.models.world_expert import WorldExpertConfig
+from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.types import FIRST, HISTORY
+
+VLM = "Alibaba-DAMO-Academy/RynnBrain-2B"
+SANA = "SJTU-DENG-Lab/Sana_600M_512px_diffusers_64channels"
+QUERIES = 64
+QWEN_ROWS = 151_936
+"""Rows of Qwen3-VL's embedding; begin marker, end marker and queries follow them."""
+SIDE = 256
+"""Of every image that the backbone reads."""
+TARGET_SIDE = 512
+"""Of the image that the World Expert imagines."""
+CODEC = ImageCodecConfig(
+    encoder_block_types=("ResBlock",) * 3 + ("EfficientViTBlock",) * 3,
+    decoder_block_types=("ResBlock",) * 3 + ("EfficientViTBlock",) * 3,
+    downsample_block_type="Conv",
+    upsample_block_type="interpolate",
+    scaling_factor=0.41407,
+)
+"""dc-ae-f32c32, as SANA comes with it: 512 px -> 32 x 16 x 16."""
+
+
+def wla0_model(robot: RobotSpec, *, chunk: int, first_frame: bool = False) -> WLAConfig:
+    """The published model for a robot: its cameras now, and its primary camera in the past (and at the beginning)."""
+    primary = robot.observation.primary_camera
+    beginning = (FIRST + primary,) if first_frame else ()
+    images = (*beginning, HISTORY + primary, *robot.observation.cameras)
+    return WLAConfig(
+        backbone=QwenBackboneConfig(
+            text=QwenTextConfig(vocab_size=QWEN_ROWS + 2 + QUERIES),
+            image_token=151_655,
+            vision_start=151_652,
+            vision_end=151_653,
+            cameras=dict.fromkeys(images, SIDE),
+            primary=primary,
+        ),
+        queries=MetaQueryConfig(begin=QWEN_ROWS, end=QWEN_ROWS + 1, first=QWEN_ROWS + 2, count=QUERIES),
+        action_expert=ActionExpertConfig(
+            state_dim=robot.observation.state_dim,
+            action_dim=robot.action.dim,
+            chunk=chunk,
+            width=1024,
+            heads=32,
+            layers=28,
+            max_chunk=1024,
+        ),
+        world_expert=WorldExpertConfig(
+            latent_channels=2 * CODEC.latent_channels,
+            latent_size=TARGET_SIDE // CODEC.downsampling,
+            layers=28,
+            heads=36,
+            head_width=32,
+            cross_heads=16,
+            connector=ConnectorConfig(mlp=8192, head_width=64, out=2304),
+            sampling_shift=3.0,
+            guidance=3.0,
+        ),
+        codec=CODEC,
+    )
+
+
+def libero_robot() -> RobotSpec:
+    """Franka Panda in LIBERO: OSC pose deltas; positions in m, rotations as axis-angle in rad."""
+    axes = ("x", "y", "z", "rx", "ry", "rz")
+    return RobotSpec(
+        embodiment="libero_panda",
+        action=ActionSpec(
+            names=(*axes, "gripper"),
+            units=("normalised",) * 7,
+            kinds=("delta",) * 6 + ("absolute",),
+            low=(-1.0,) * 6 + (0.0,),
+            high=(1.0,) * 7,
+            frame="world",
+            gripper="0 closed .. 1 open",
+            rate_hz=20.0,
+        ),
+        observation=ObservationSpec(
+            cameras={"image": (256, 256), "wrist_image": (256, 256)},
+            state_names=(*axes, "finger_left", "finger_right"),
+            state_units=("m",) * 3 + ("rad",) * 3 + ("m",) * 2,
+            state_frame="world",
+        ),
+    )
+
+
+def aloha_robot(*, end_effector: bool) -> RobotSpec:
+    """Two arms of RoboTwin 2.0 and RMBench (aloha-agilex): 14 joint values, or two poses with quaternions (16)."""
+    parts = ("x", "y", "z", "qw", "qx", "qy", "qz") if end_effector else tuple(f"joint_{i}" for i in range(6))
+    units = ("m",) * 3 + ("1",) * 4 if end_effector else ("rad",) * 6
+    names = tuple(f"{side}_{part}" for side in ("left", "right") for part in (*parts, "gripper"))
+    bounds = tuple(1.0 if name.endswith("gripper") else 10.0 for name in names)
+    return RobotSpec(
+        embodiment="aloha_agilex_eef" if end_effector else "aloha_agilex",
+        action=ActionSpec(
+            names=names,
+            units=(*units, "1") * 2,
+            kinds=("absolute",) * len(names),
+            low=tuple(0.0 if bound == 1.0 else -bound for bound in bounds),
+            high=bounds,
+            frame="world" if end_effector else "joint",
+            gripper="0 closed .. 1 open",
+            rate_hz=30.0,
+        ),
+        observation=ObservationSpec(
+            cameras={"cam_high": (240, 320), "cam_left_wrist": (240, 320), "cam_right_wrist": (240, 320)},
+            state_names=names,
+            state_units=(*units, "1") * 2,
+            state_frame="world" if end_effector else "joint",
+        ),
+    )
+
+
+def plain_prompt() -> ChatPromptConfig:
+    """LIBERO and RoboTwin: no words before the queries."""
+    return ChatPromptConfig(queries=QUERIES, history=8)
+
+
+def language_prompt() -> ChatPromptConfig:
+    """RMBench: subtasks are said, those before now are told."""
+    return ChatPromptConfig(queries=QUERIES, history=32, language=True)
