@@ -130,7 +130,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no dataset": (lambda root: (root / "meta/info.json").unlink(), "/d: not a LeRobot dataset folder, meta/info.json"),
     "v2.1": (
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v2.1")),
-        r"meta/info.json: dataset format v2.1 cannot be read, only v3.x; convert it with `wla data convert .*/d --out NEW",
+        "meta/info.json: dataset format v2.1 cannot be read, only v3.x; convert it with `wla data convert .*/d --out ",
     ),
     "v1.6": (
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v1.6")),
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "camera of the robot missing": (
         lambda root: edit_info(root, lambda info: info["features"].pop("observation.images.wrist")),
-        "feature 'observation.images.wrist' is missing, meta/wla_robot.json has it",
+        "camera 'wrist' is missing, meta/wla_robot.json has it; correct one",
     ),
     "depth camera": (
         lambda root: edit_info(root, feature("observation.images.front", shape=[32, 48, 1])),

@@ -24,8 +24,9 @@ def shrink(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B 
 def fit(images: UInt8[np.ndarray, "B H W 3"], height: int, width: int) -> UInt8[Tensor, "B height width 3"]:
     """Images scaled to lie inside height x width with their shape kept, centred, the rest black.
 
-    Scaling is bilinear and antialiased, which is what torchvision's resize computes; images of the wanted size come back
-    as they are. Of an odd rest the lower or right border gets the additional pixel. ValueError for an empty target.
+    Scaling is bilinear and antialiased, which is what torchvision's resize computes. Images of the wanted size come
+    back as they are. Of an odd rest the lower or right border gets the additional pixel. ValueError for an empty
+    target.
     """
     if height < 1 or width < 1:
         raise ValueError(f"images cannot be fitted into {height} x {width} pixels; both sides must be at least 1")
