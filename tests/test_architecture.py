@@ -24,7 +24,7 @@ LAYERS = {
     **dict.fromkeys(("data", "models", "envs"), 1),
     "policy": 2,
     "evaluation": 3,
-    "training": 4,
+    **dict.fromkeys(("training", "compat"), 4),
     **dict.fromkeys(("cli", "doctor"), 5),
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}

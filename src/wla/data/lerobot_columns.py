@@ -57,7 +57,7 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
     way_out = "give the robot of this dataset" if given else "correct one"
     if frame_rate(spec.action.rate_hz) != frame_rate(float(info.fps)):
         raise ValueError(f"{path}: fps is {info.fps:g} and {says} says {spec.action.rate_hz:g} Hz; {way_out}")
-    vectors = {columns.state: (spec.observation.state_dim,)}
+    vectors: dict[str, tuple[int, ...]] = {columns.state: (spec.observation.state_dim,)}
     if columns.action in info.features:
         vectors[columns.action] = (spec.action.dim,)
     found = {key: info.features[key].shape for key in vectors}

@@ -149,22 +149,27 @@ def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
     if with_actions:
         features[ACTION] = Feature(dtype="float32", shape=(spec.action.dim,), names=list(spec.action.names))
     for camera, (height, width) in spec.observation.cameras.items():
-        video = {
-            "video.height": height,
-            "video.width": width,
-            "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
-            "video.is_depth_map": False,
-            "video.fps": plain_rate(fps),
-            "video.channels": 3,
-            "has_audio": False,
-        }
-        tree = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"], "info": video}
-        features[IMAGE_PREFIX + camera] = Feature.model_validate(tree)
+        features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
     for name, dtype in INDEX_COLUMNS.items():
         features[name] = Feature(dtype=dtype, shape=(1,))
     return features
+
+
+def video_feature(height: int, width: int, fps: Fraction) -> Feature:
+    """A camera whose videos `wla.data.video.encode` makes."""
+    video = {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": plain_rate(fps),
+        "video.channels": 3,
+        "has_audio": False,
+    }
+    tree = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"], "info": video}
+    return Feature.model_validate(tree)
 
 
 def frame_rate(fps: float) -> Fraction:
