@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from wla.data import video
 from wla.data.frame_cache import Piece, cached_frames
-from wla.data.lerobot_columns import Columns, require_robot
+from wla.data.lerobot_columns import Columns, matrix, require_robot
 from wla.data.lerobot_format import (
     IMAGE_PREFIX,
     INDEX_COLUMNS,
@@ -185,21 +185,16 @@ class LeRobotDataset:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
     def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
-        column = table[key].combine_chunks()
         shape = self.info.features[key].shape
-        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            values = column.flatten()
-        else:
-            values = column
-        if len(shape) != 1 or len(values) != len(table) * shape[0] or values.null_count:
+        numbers = matrix(table, key, shape[0]) if len(shape) == 1 else None
+        if numbers is None:
             raise ValueError(f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} says")
-        matrix = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), shape[0])
-        bad = np.flatnonzero(~np.isfinite(matrix).all(1))
+        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
             raise ValueError(
-                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {matrix[bad[0]]}; remove the episode"
+                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {numbers[bad[0]]}; remove the episode"
             )
-        return matrix
+        return numbers
 
     def _check_frames(self, table: pa.Table) -> None:
         lengths = [len(episode) for episode in self.episodes]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
 from pydantic import Field
 
 from wla.config import Config
@@ -48,6 +51,16 @@ class Columns(Config):
                 raise ValueError(
                     f"{root / INFO}: feature {name!r} is missing; the dataset has {list(info.features)}{way}"
                 )
+
+
+def matrix(table: pa.Table, key: str, width: int) -> Float32[np.ndarray, "N D"] | None:
+    """A column as a matrix; None when it does not have `width` numbers in every row."""
+    column = table[key].combine_chunks()
+    listed = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    values = column.flatten() if listed else column
+    if len(values) != len(table) * width or values.null_count:
+        return None
+    return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), width)
 
 
 def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSpec, *, given: bool) -> None:

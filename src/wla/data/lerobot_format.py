@@ -205,6 +205,8 @@ def read_images(path: Path, key: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     with _open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=64, columns=[key]):
             for cell in batch.column(0).to_pylist():
+                if not cell or not cell["bytes"]:
+                    raise ValueError(f"{path}: {key!r} has a row without an image; restore the file")
                 yield np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB"))
 
 
