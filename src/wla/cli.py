@@ -7,14 +7,15 @@ import runpy
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import tyro
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
+from wla.cli_data import DATA
+from wla.command import BadArguments, Command, Group, OneLine, listed
 from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
 
 HELP = """usage: wla COMMAND [options]
@@ -26,6 +27,7 @@ A round on a laptop:
   wla doctor                                               what this machine lacks
   wla demo                                                 the bundled policy at work
   wla collect --tasks place --episodes 400 --out datasets/place
+  wla data check datasets/place                            every problem of a dataset, before training
   wla train recipes/nano_tabletop.py                       writes a checkpoint
   wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
 
@@ -35,22 +37,6 @@ Commands (`wla COMMAND --help` shows options and examples):
 
 A mistake prints one line and exits with 2; --traceback (or WLA_TRACEBACK=1) shows where it came from.
 """
-
-
-class BadArguments(Exception):
-    """A value that parses but cannot be meant, as one line."""
-
-
-class OneLine(BaseModel):
-    """Arguments whose mistakes become `BadArguments`: of a ValueError the parser would print pydantic's whole text."""
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            item = error.errors()[0]
-            option = "--" + ".".join(map(str, item["loc"])).replace("_", "-")
-            raise BadArguments(f"{option}: {item['msg']} (got {item['input']!r})") from error
 
 
 class EvalArgs(OneLine, EvalConfig):
@@ -251,17 +237,11 @@ def doctor(args: DoctorArgs) -> int:
     return doctor.run(args.fix)
 
 
-class Command(NamedTuple):
-    """A subcommand: its arguments, whose docstring is its help, and what runs them and returns the exit code."""
-
-    arguments: type[BaseModel]
-    run: Callable[[Any], int]
-
-
-COMMANDS = {
+COMMANDS: dict[str, Command | Group] = {
     "doctor": Command(DoctorArgs, doctor),
     "demo": Command(DemoArgs, demo),
     "collect": Command(CollectArgs, collect),
+    "data": DATA,
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
@@ -286,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_help(), end="")
+        print(HELP.format(commands=listed(COMMANDS)), end="")
         return 0 if words else 2
     if words[0] == "--version":
         from wla import __version__
@@ -296,13 +276,7 @@ def _dispatch(words: Sequence[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)} (see wla --help)")
-    command = COMMANDS[name]
-    return command.run(tyro.cli(command.arguments, prog=f"wla {name}", args=rest))
-
-
-def _help() -> str:
-    lines = ((name, (command.arguments.__doc__ or "").partition("\n")[0]) for name, command in COMMANDS.items())
-    return HELP.format(commands="\n".join(f"  {name:<10}{line}" for name, line in lines))
+    return COMMANDS[name].call(name, rest)
 
 
 def _complain(line: str, trace: bool) -> None:

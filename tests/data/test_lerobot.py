@@ -130,8 +130,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no dataset": (lambda root: (root / "meta/info.json").unlink(), "/d: not a LeRobot dataset folder, meta/info.json"),
     "v2.1": (
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v2.1")),
-        "meta/info.json: dataset format v2.1 cannot be read, only v3.x; convert it with .*convert_dataset_v21_to_v30",
+        "meta/info.json: dataset format v2.1 cannot be read, only v3.x; convert it with `wla data convert .*/d --out ",
     ),
+    "v1.6": (
+        lambda root: edit_info(root, lambda info: info.update(codebase_version="v1.6")),
+        "meta/info.json: dataset format v1.6 cannot be read, only v3.x; convert it with LeRobot's own scripts",
+    ),
+    "info of another kind": (lambda root: (root / "meta/info.json").write_text("[]"), "is a list, not an object"),
     "broken info": (lambda root: cut(root / "meta/info.json"), "meta/info.json: damaged JSON"),
     "info without fps": (lambda root: edit_info(root, lambda info: info.pop("fps")), "meta/info.json: fps: Field req"),
     "no fps": (lambda root: edit_info(root, lambda info: info.update(fps=0)), "fps is 0; it must be positive"),
@@ -161,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "camera of the robot missing": (
         lambda root: edit_info(root, lambda info: info["features"].pop("observation.images.wrist")),
-        "feature 'observation.images.wrist' is missing, meta/wla_robot.json has it",
+        "camera 'wrist' is missing, meta/wla_robot.json has it; correct one",
     ),
     "depth camera": (
         lambda root: edit_info(root, feature("observation.images.front", shape=[32, 48, 1])),

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import collections
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny
 import torch
 
 from wla.data.lerobot import LeRobotDataset
-from wla.data.loader import WindowBatches
+from wla.data.lerobot_columns import Columns
+from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter
 from wla.types import IGNORE, Batch
@@ -108,3 +114,60 @@ def test_subtask_windows_become_labels(datasets):
         last = min(frame + tiny.CHUNK, 9)
         want = tuple(text for i, text in enumerate(tiny.SUBTASKS) if frame <= 5 * i + 4 and last >= 5 * i)
         assert spoken == want
+
+
+def spoken(batches: WindowBatches, batch: Batch) -> list[str]:
+    """The instruction of each sample: the words before its first image placeholder."""
+    prompter = batches.prompter
+    texts = []
+    for row in batch.tokens.tolist():
+        start = row.index(prompter.start)
+        texts.append(prompter.tokenizer.decode(row[start + 1 : row.index(prompter.image)]).strip())
+    return texts
+
+
+@pytest.fixture
+def phrasings(tmp_path) -> str:
+    path = tmp_path / "i.json"
+    path.write_text(json.dumps({task: [f"{task} now", f"please {task}"] for task in tiny.INSTRUCTIONS}))
+    return str(path)
+
+
+def test_every_sample_gets_a_phrasing_of_its_task(datasets, phrasings):
+    batches = loader(datasets, instructions=[phrasings, None])
+    batch = draw(batches, size=200)
+    counts = collections.Counter()
+    for name, text in zip(batch.ids, spoken(batches, batch), strict=True):
+        task = tiny.INSTRUCTIONS[int(name.split()[-3]) % 2]
+        assert text in ([task] if "videos" in name else [f"{task} now", f"please {task}"])
+        counts[text] += "actions" in name
+    assert min(count for text, count in counts.items() if text not in tiny.INSTRUCTIONS) > 10
+    assert spoken(batches, draw(batches, size=200)) == spoken(batches, batch)
+
+
+def test_without_phrasings_the_draws_stay_what_they_were(datasets):
+    first, again = draw(loader(datasets)), draw(loader(datasets, instructions=[None, None]))
+    assert first.ids == again.ids
+    assert torch.equal(first.tokens, again.tokens)
+
+
+def test_instructions_are_emptied_with_phrasings_too(datasets, phrasings):
+    batches = loader(datasets[:1], instructions=[phrasings], empty_instructions=0.5)
+    texts = spoken(batches, draw(batches, size=200))
+    assert 60 < texts.count("") < 140
+
+
+def test_a_task_without_phrasings_is_found_at_once(datasets, tmp_path):
+    (tmp_path / "i.json").write_text(json.dumps({tiny.INSTRUCTIONS[0]: ["x"]}))
+    with pytest.raises(ValueError, match=f"no phrasings for the task {tiny.INSTRUCTIONS[1]!r}"):
+        loader(datasets, instructions=[str(tmp_path / "i.json"), None])
+
+
+def test_a_dataset_is_opened_as_its_configuration_says(datasets, tmp_path):
+    root = Path(shutil.copytree(datasets[0].root, tmp_path / "d"))
+    (root / "meta/wla_robot.json").unlink()
+    config = DatasetConfig(path=str(root), columns=Columns(cameras={"top": "front"}))
+    assert list(config.open().cameras) == ["top", "wrist"]
+    assert DatasetConfig(path=str(root), robot=tiny.robot_spec()).open().robot_spec == tiny.robot_spec()
+    changed = config.override(['columns.cameras={"head": "front"}', "weight=2", "instructions=i.json"])
+    assert (changed.columns.cameras, changed.weight, changed.instructions) == ({"head": "front"}, 2.0, "i.json")

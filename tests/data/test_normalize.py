@@ -60,6 +60,7 @@ def test_wrong_dimensions_name_both():
     [
         ({"min": (0.0, 2.0)}, "dimension 1: min 2.0 is above max 1.0"),
         ({"min": (0.0, float("nan"))}, "dimension 1: min nan is above max 1.0"),
+        ({"max": (float("inf"), 1.0)}, "dimension 0: min 0.0 and max inf are no range"),
         ({"std": (1.0,)}, "different lengths"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Foreign checkpoints and datasets. Nothing but the command line imports this part."""
+"""Formats of others, checkpoints and datasets: read here and written as our own; only the command line knows of it."""

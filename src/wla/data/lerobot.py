@@ -14,13 +14,12 @@ from jaxtyping import Float32, Int64, UInt8
 
 from wla.data import video
 from wla.data.frame_cache import Piece, cached_frames
+from wla.data.lerobot_columns import Columns, matrix, require_robot
 from wla.data.lerobot_format import (
-    ACTION,
     IMAGE_PREFIX,
     INDEX_COLUMNS,
     INFO,
     ROBOT,
-    STATE,
     SUBTASK,
     file_numbers,
     frame_rate,
@@ -50,8 +49,9 @@ class Episode:
 class LeRobotDataset:
     """A dataset of N frames; everything but the images is read into memory and checked on construction.
 
-    robot_spec is None for datasets that other programs recorded: LeRobot does not store units and frames, and they are
-    never guessed. Such datasets may have any cameras, and no `subtask_text`; without `action` they are action-free.
+    robot_spec is None for datasets that other programs recorded, unless `robot` says which it is: LeRobot does not
+    store units and frames, and they are never guessed. Such datasets may have any cameras, and no `subtask_text`;
+    without `action` they are action-free. `columns` says which of theirs are state, action and cameras.
 
     Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
@@ -59,14 +59,17 @@ class LeRobotDataset:
     cameras outside `observation.images.` keep the full name of their feature.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        """ValueError names the file or frame, and what to do, when something is absent, damaged or inconsistent."""
+    def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
+        """ValueError names the file or frame, and what to do, when something is absent, damaged or inconsistent, or
+        when the dataset is of another robot than the given one."""
         self.root = Path(root)
         self.info = read_info(self.root)
-        self.robot_spec = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
+        self.columns = columns or Columns()
         self.fps = float(self.info.fps)
-        self.cameras = {camera: self.info.image_size(key) for camera, key in self.info.cameras.items()}
-        self._check_features()
+        self._camera_features = self.columns.camera_features(self.root, self.info)
+        self.cameras = {camera: self.info.image_size(key) for camera, key in self._camera_features.items()}
+        self.columns.require_present(self.root, self.info)
+        self.robot_spec = self._robot(robot)
         self._rows = read_episodes(self.root, self.info)
         if not self._rows:
             raise ValueError(f"{self.root}: the dataset has no episodes yet; collect some first")
@@ -75,9 +78,9 @@ class LeRobotDataset:
         self._starts = np.array([episode.start for episode in self.episodes])
         self._check_videos()
         table = self._read_frames()
-        self.state: Float32[np.ndarray, "N S"] = self._matrix(table, STATE)
+        self.state: Float32[np.ndarray, "N S"] = self._matrix(table, self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
-            self._matrix(table, ACTION) if ACTION in self.info.features else None
+            self._matrix(table, self.columns.action) if self.columns.action in self.info.features else None
         )
         self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
         self.subtasks, self.subtask_texts = _subtasks(table)
@@ -104,11 +107,12 @@ class LeRobotDataset:
         """
         if camera not in self.cameras:
             raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
-        key = self.info.cameras[camera]
+        key = self._camera_features[camera]
+        name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
-            return cached_frames(self.root, camera, self._video_pieces(key), shape, video.decode)
-        return cached_frames(self.root, camera, self._data_pieces(), shape, partial(read_images, key=key))
+            return cached_frames(self.root, name, self._video_pieces(key), shape, video.decode)
+        return cached_frames(self.root, name, self._data_pieces(), shape, partial(read_images, key=key))
 
     def _video_pieces(self, key: str) -> list[Piece]:
         """Where the frames of each episode lie in the video files."""
@@ -134,26 +138,14 @@ class LeRobotDataset:
         place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
         return self.root / template.format(**place, **names)
 
-    def _check_features(self) -> None:
-        path = self.root / INFO
-        features = self.info.features
-        for name in (STATE, *INDEX_COLUMNS):
-            if name not in features:
-                raise ValueError(f"{path}: feature {name!r} is missing; the dataset has {list(features)}")
-        spec = self.robot_spec
-        if spec is None:
-            return
-        if frame_rate(spec.action.rate_hz) != frame_rate(self.fps):
-            raise ValueError(f"{path}: fps is {self.fps:g} and {ROBOT} says {spec.action.rate_hz:g} Hz; correct one")
-        wanted: dict[str, tuple[int, ...]] = {STATE: (spec.observation.state_dim,), ACTION: (spec.action.dim,)}
-        wanted |= {IMAGE_PREFIX + camera: (*size, 3) for camera, size in spec.observation.cameras.items()}
-        for key, shape in wanted.items():
-            if key not in features and key != ACTION:
-                raise ValueError(f"{path}: feature {key!r} is missing, {ROBOT} has it; correct one")
-            if key in features and features[key].shape != shape:
-                raise ValueError(
-                    f"{path}: {key!r} has shape {features[key].shape} and {ROBOT} says {shape}; correct one"
-                )
+    def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
+        own = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
+        if own is not None and given is not None:
+            own.require_equal(given, ours=str(self.root), theirs="the given robot")
+        spec = own or given
+        if spec is not None:
+            require_robot(self.root, self.info, self.columns, spec, given=own is None)
+        return spec
 
     def _check_videos(self) -> None:
         for key in self.info.video_keys:
@@ -181,8 +173,8 @@ class LeRobotDataset:
 
     def _read_frames(self) -> pa.Table:
         """The columns of all frames, checked to follow each other as the episodes say."""
-        optional = [name for name in (ACTION, SUBTASK) if name in self.info.features]
-        columns = [STATE, *optional, *INDEX_COLUMNS]
+        optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
+        columns = [self.columns.state, *optional, *INDEX_COLUMNS]
         counts = {piece.path: piece.first + piece.length for piece in self._data_pieces()}
         tables = []
         for path, count in counts.items():
@@ -193,21 +185,16 @@ class LeRobotDataset:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
     def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
-        column = table[key].combine_chunks()
         shape = self.info.features[key].shape
-        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            values = column.flatten()
-        else:
-            values = column
-        if len(shape) != 1 or len(values) != len(table) * shape[0] or values.null_count:
+        numbers = matrix(table, key, shape[0]) if len(shape) == 1 else None
+        if numbers is None:
             raise ValueError(f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} says")
-        matrix = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), shape[0])
-        bad = np.flatnonzero(~np.isfinite(matrix).all(1))
+        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
             raise ValueError(
-                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {matrix[bad[0]]}; remove the episode"
+                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {numbers[bad[0]]}; remove the episode"
             )
-        return matrix
+        return numbers
 
     def _check_frames(self, table: pa.Table) -> None:
         lengths = [len(episode) for episode in self.episodes]

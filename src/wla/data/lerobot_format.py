@@ -102,6 +102,16 @@ class DatasetInfo(BaseModel):
 
 def read_info(root: Path) -> DatasetInfo:
     """Read and check `meta/info.json`. ValueError when `root` is no LeRobot v3 dataset."""
+    tree = read_info_tree(root)
+    version = str(tree.get("codebase_version"))
+    if not version.startswith("v3."):
+        way = f"`wla data convert {root} --out NEW_FOLDER`" if version == "v2.1" else "LeRobot's own scripts"
+        raise ValueError(f"{root / INFO}: dataset format {version} cannot be read, only v3.x; convert it with {way}")
+    return parse_info(root, tree)
+
+
+def read_info_tree(root: Path) -> dict[str, Any]:
+    """The JSON of `meta/info.json` of any version. ValueError when `root` is no LeRobot dataset."""
     path = root / INFO
     if not path.is_file():
         raise ValueError(
@@ -111,12 +121,14 @@ def read_info(root: Path) -> DatasetInfo:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged JSON ({error}); restore the file or collect the dataset again") from error
-    version = tree.get("codebase_version") if isinstance(tree, dict) else None
-    if not str(version).startswith("v3."):
-        raise ValueError(
-            f"{path}: dataset format {version} cannot be read, only v3.x; convert it with LeRobot's "
-            "convert_dataset_v21_to_v30 script"
-        )
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object; restore the file")
+    return tree
+
+
+def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
+    """Check the fields of `meta/info.json`. ValueError names the first one that does not fit."""
+    path = root / INFO
     try:
         info = DatasetInfo.model_validate(tree)
     except ValidationError as error:
@@ -137,22 +149,27 @@ def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
     if with_actions:
         features[ACTION] = Feature(dtype="float32", shape=(spec.action.dim,), names=list(spec.action.names))
     for camera, (height, width) in spec.observation.cameras.items():
-        video = {
-            "video.height": height,
-            "video.width": width,
-            "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
-            "video.is_depth_map": False,
-            "video.fps": plain_rate(fps),
-            "video.channels": 3,
-            "has_audio": False,
-        }
-        tree = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"], "info": video}
-        features[IMAGE_PREFIX + camera] = Feature.model_validate(tree)
+        features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
     for name, dtype in INDEX_COLUMNS.items():
         features[name] = Feature(dtype=dtype, shape=(1,))
     return features
+
+
+def video_feature(height: int, width: int, fps: Fraction) -> Feature:
+    """A camera whose videos `wla.data.video.encode` makes."""
+    video = {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": plain_rate(fps),
+        "video.channels": 3,
+        "has_audio": False,
+    }
+    tree = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"], "info": video}
+    return Feature.model_validate(tree)
 
 
 def frame_rate(fps: float) -> Fraction:
@@ -188,6 +205,8 @@ def read_images(path: Path, key: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     with _open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=64, columns=[key]):
             for cell in batch.column(0).to_pylist():
+                if not cell or not cell["bytes"]:
+                    raise ValueError(f"{path}: {key!r} has a row without an image; restore the file")
                 yield np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB"))
 
 
@@ -207,10 +226,8 @@ def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) ->
     """The rows of `meta/episodes` of all finished episodes, in order. Rows after those that `info` counts are ignored:
     they belong to a shard that was interrupted while it was being published."""
     rows: list[dict[str, Any]] = []
-    needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "tasks"]
-    needed += ["data/chunk_index", "data/file_index"]
-    needed += [f"videos/{key}/{f}" for key in info.video_keys for f in ("chunk_index", "file_index", "from_timestamp")]
-    for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
+    needed = episode_columns(info)
+    for path in episode_files(root):
         if len(rows) >= info.total_episodes:
             break
         names = read_schema(path).names
@@ -222,6 +239,20 @@ def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) ->
             "restore the missing file or collect the dataset again"
         )
     return rows[: info.total_episodes]
+
+
+def episode_files(root: Path) -> list[Path]:
+    """The files of `meta/episodes` in the order of their episodes."""
+    return sorted((root / "meta/episodes").glob("*/*.parquet"))
+
+
+def episode_columns(info: DatasetInfo) -> list[str]:
+    """The columns of `meta/episodes` that reading needs."""
+    columns = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "tasks"]
+    columns += ["data/chunk_index", "data/file_index"]
+    return columns + [
+        f"videos/{key}/{name}" for key in info.video_keys for name in ("chunk_index", "file_index", "from_timestamp")
+    ]
 
 
 def read_tasks(root: Path) -> list[str]:

@@ -7,34 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from wla.config import Config
 from wla.data.chat_prompts import ChatPrompter
+from wla.data.instructions import read_phrasings
 from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot_columns import Columns
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
 from wla.data.transforms import shrink
 from wla.data.windows import subtask_window, window
+from wla.specs import RobotSpec
 from wla.types import IGNORE, Batch
 
 
 class DatasetConfig(Config):
-    """One dataset of a mixture. Without a weight it counts by its number of frames."""
+    """One dataset of a mixture."""
 
     path: str
     weight: float | None = None
+    """Share of the mixture; without it the dataset counts by its number of frames."""
+    instructions: str | None = None
+    """JSON file {"<task text>": ["phrasing", ...]}: each sample gets one of its task's phrasings, by chance."""
+    columns: Columns = Columns()
+    """Which columns are state, action and cameras, where another program recorded the dataset."""
+    robot: RobotSpec | None = None
+    """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
+
+    def open(self) -> LeRobotDataset:
+        """ValueError when the dataset cannot be read or is of another robot."""
+        return LeRobotDataset(self.path, columns=self.columns, robot=self.robot)
 
 
 @dataclass
 class WindowBatches:
     """Draws batches from datasets of one robot.
 
-    cameras: camera -> side that the backbone sees, the primary one first. empty_instructions: share of the samples
-    whose instruction is emptied, for classifier-free guidance. with_subgoal: draw only windows whose episode goes on
-    after the chunk; ValueError when a dataset has none.
+    cameras: camera -> side that the backbone sees, the primary one first. instructions: of each dataset, a file of
+    phrasings of which each sample gets one, or None. empty_instructions: share of the samples whose instruction is
+    emptied, for classifier-free guidance. with_subgoal: draw only windows whose episode goes on after the chunk.
+    ValueError when a dataset has no such window, or a file no phrasing of a task.
     """
 
     datasets: Sequence[LeRobotDataset]
@@ -45,13 +61,18 @@ class WindowBatches:
     action_dim: int
     cameras: dict[str, int]
     chunk: int
+    instructions: Sequence[str | None] | None = None
     empty_instructions: float = 0.0
     with_subgoal: bool = False
     _sources: list[_Source] = field(init=False)
 
     def __post_init__(self) -> None:
         after = self.chunk if self.with_subgoal else 0
-        self._sources = [_Source.of(dataset, self.cameras, self.state, after) for dataset in self.datasets]
+        files = self.instructions or [None] * len(self.datasets)
+        self._sources = [
+            _Source.of(dataset, self.cameras, self.state, after, file)
+            for dataset, file in zip(self.datasets, files, strict=True)
+        ]
         shares = [
             float(len(dataset)) if weight is None else weight
             for dataset, weight in zip(self.datasets, self.weights, strict=True)
@@ -109,7 +130,7 @@ class WindowBatches:
     def _row(self, source: _Source, frame: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         dataset = source.dataset
         emptied = rng.random() < self.empty_instructions
-        instruction = "" if emptied else dataset.instructions[dataset.task_index[frame]]
+        instruction = "" if emptied else source.instruction(frame, rng)
         subtasks = None
         if dataset.subtasks is not None:
             chain = subtask_window(dataset.subtasks, frame, self.chunk, int(source.end[frame]))
@@ -121,7 +142,8 @@ class WindowBatches:
 class _Source:
     """A dataset with what every draw needs of it, computed once.
 
-    state: normalised. start, end: of each frame's episode. drawn: the frames that windows may begin at.
+    state: normalised. start, end: of each frame's episode. drawn: the frames that windows may begin at. phrasings: of
+    each task that has several.
     """
 
     dataset: LeRobotDataset
@@ -130,10 +152,15 @@ class _Source:
     start: np.ndarray
     end: np.ndarray
     drawn: np.ndarray
+    phrasings: dict[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer, after: int) -> _Source:
-        """after: how many frames of the episode must follow a drawn one."""
+    def of(
+        cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer, after: int, file: str | None
+    ) -> _Source:
+        """after: how many frames of the episode must follow a drawn one. file: the phrasings of the tasks."""
+        tasks = [dataset.instructions[index] for index in np.unique(dataset.task_index)]
+        phrasings = {} if file is None else read_phrasings(Path(file), tasks)
         frames = {camera: dataset.frames(camera) for camera in cameras}
         lengths = [len(episode) for episode in dataset.episodes]
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
@@ -143,7 +170,14 @@ class _Source:
             raise ValueError(
                 f"{dataset.root}: no episode is longer than {after} frames, so no chunk has a frame after it"
             )
-        return cls(dataset, frames, state.normalize(dataset.state), start, end, drawn)
+        return cls(dataset, frames, state.normalize(dataset.state), start, end, drawn, phrasings)
+
+    def instruction(self, frame: int, rng: np.random.Generator) -> str:
+        """The frame's task, in one of its phrasings."""
+        task = self.dataset.instructions[self.dataset.task_index[frame]]
+        texts = self.phrasings.get(task)
+        # Without a file nothing is drawn, so that runs from before there were any go on bit for bit.
+        return task if texts is None else texts[rng.integers(len(texts))]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -14,21 +15,26 @@ from wla.data.lerobot import LeRobotDataset
 
 
 class VectorStatistics(Config):
-    """Per dimension over `count` frames, in the units of the robot's spec."""
+    """Per dimension over `count` frames, in the units of the robot's spec.
+
+    Published statistics have min and max alone, which is all that scaling needs: the rest is None then.
+    """
 
     min: tuple[float, ...]
     max: tuple[float, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    count: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    count: int | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not len(self.min) == len(self.max) == len(self.mean) == len(self.std):
+        if len({len(values) for values in (self.min, self.max, self.mean, self.std) if values is not None}) != 1:
             raise ValueError("min, max, mean and std have different lengths")
         for i, (low, high) in enumerate(zip(self.min, self.max, strict=True)):
             if not low <= high:
                 raise ValueError(f"dimension {i}: min {low} is above max {high}")
+            if not math.isfinite(high - low):
+                raise ValueError(f"dimension {i}: min {low} and max {high} are no range")
         return self
 
     @property

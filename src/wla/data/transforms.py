@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 
 def shrink(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
@@ -18,3 +19,27 @@ def shrink(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B 
         return pixels
     factor = height // side
     return pixels.view(-1, side, factor, side, factor, 3).float().mean(dim=(2, 4)).round().to(torch.uint8)
+
+
+def fit(images: UInt8[np.ndarray, "B H W 3"], height: int, width: int) -> UInt8[Tensor, "B height width 3"]:
+    """Images scaled to lie inside height x width with their shape kept, centred, the rest black.
+
+    Scaling is bilinear and antialiased, which is what torchvision's resize computes. Images of the wanted size come
+    back as they are. Of an odd rest the lower or right border gets the additional pixel. ValueError for an empty
+    target.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"images cannot be fitted into {height} x {width} pixels; both sides must be at least 1")
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    if pixels.shape[1:3] == (height, width):
+        return pixels
+    scale = min(height / pixels.shape[1], width / pixels.shape[2])
+    # A very long image would lose its short side; one pixel of it stays.
+    inner = tuple(max(1, round(side * scale)) for side in pixels.shape[1:3])
+    scaled = interpolate(pixels.permute(0, 3, 1, 2).float(), inner, mode="bilinear", antialias=True)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas = torch.zeros(len(pixels), height, width, 3, dtype=torch.uint8)
+    # Antialiasing weights sum to one only up to rounding, so 255 may come out as a little more.
+    inside = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    canvas[:, top : top + inner[0], left : left + inner[1]] = inside
+    return canvas

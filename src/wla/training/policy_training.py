@@ -60,7 +60,7 @@ class PolicyTask:
     def __init__(self, config: PolicyTraining) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
-        datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
+        datasets = [source.open() for source in config.datasets]
         robot_spec = one_robot(datasets)
         require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(datasets[0].root))
         base, backbone, prompter, base_statistics = load_base(config.base)
@@ -120,6 +120,7 @@ def window_batches(
     return WindowBatches(
         datasets=datasets,
         weights=[source.weight for source in sources],
+        instructions=[source.instructions for source in sources],
         prompter=checkpoint.prompter,
         state=checkpoint.state_normalizer,
         action=checkpoint.action_normalizer,

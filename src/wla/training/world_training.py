@@ -10,7 +10,6 @@ from torch import nn
 
 from wla import runtime
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
@@ -42,7 +41,7 @@ class WorldTask:
         runtime.seed_everything(config.loop.seed)
         self.config = config
         checkpoint = load_checkpoint(locate(config.policy))
-        datasets = [LeRobotDataset(Path(source.path)) for source in config.datasets]
+        datasets = [source.open() for source in config.datasets]
         robot = one_robot(datasets)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
         changes = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}

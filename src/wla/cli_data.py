@@ -1,0 +1,174 @@
+"""`wla data ...`: parsing and printing for the tools around datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+from tyro.conf import Positional
+
+from wla.command import Command, Group, OneLine
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wla.data.normalize import VectorStatistics
+
+HELP = """usage: wla data COMMAND [options]
+
+{summary}
+
+{commands}
+
+examples:
+  wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
+  wla data check datasets/hammer                                 every problem at once, before training meets the first
+  wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
+
+`wla data COMMAND --help` shows options and examples.
+"""
+
+
+class ConvertArgs(OneLine):
+    """Write a dataset of another format as a new LeRobot v3.0 dataset.
+
+    SOURCE is recognised by what lies in it: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
+    are), or raw RoboTwin 2.0 or RMBench episodes (data/episode0.hdf5; needs pip install 'wla[robotwin]'). The seen
+    phrasings of raw episodes go into OUT/instructions.json, subtasks of an annotation into the column subtask_text.
+    OUT appears when all is done: after Ctrl-C or an error nothing is left behind.
+
+    examples:
+      wla data convert downloads/pusht_v21 --out datasets/pusht
+      wla data convert data/beat_block_hammer/demo_clean --out datasets/hammer
+      wla data convert data/beat_block_hammer/demo_clean --action endpose --out datasets/hammer_poses
+    """
+
+    source: Positional[Path]
+    """Folder of a LeRobot v2.1 dataset, or of raw episodes."""
+    out: Path
+    """Folder of the new dataset."""
+    action: Literal["joint", "endpose"] | None = None
+    """Raw episodes: 14 joints (joint, the default) or 16 numbers of the hands' poses (endpose)."""
+    fps: float | None = Field(default=None, gt=0)
+    """Raw episodes: frames per second, 30 when left out."""
+
+
+class CheckArgs(OneLine):
+    """Look through a whole dataset and list every problem: files, videos, times, numbers, words.
+
+    Decodes all images. Exits with 1 when there are errors; warnings are things to look at.
+
+    examples:
+      wla data check datasets/place
+      wla data check downloads/their_dataset --state observation.qpos
+    """
+
+    dataset: Positional[Path]
+    """Folder of a LeRobot v3.0 dataset."""
+    state: str = "observation.state"
+    """Column of the state."""
+    action: str = "action"
+    """Column of the action."""
+
+
+class StatsArgs(OneLine):
+    """Print minimum, maximum, mean and standard deviation of each dimension of state and action.
+
+    With --out the ranges are written as JSON: an entry for each dataset, called like its folder, or a single one for
+    all of them together (--name). Other entries that the file has already are kept.
+
+    examples:
+      wla data stats datasets/place
+      wla data stats datasets/place datasets/stack --out datasets/stats.json
+      wla data stats datasets/place datasets/stack --name tabletop --out datasets/stats.json
+    """
+
+    datasets: Positional[tuple[Path, ...]] = Field(min_length=1)
+    """Folders of LeRobot v3.0 datasets."""
+    out: Path | None = None
+    """JSON file to write the ranges into."""
+    name: str | None = None
+    """One entry of this name over all the datasets."""
+    state: str = "observation.state"
+    """Column of the state."""
+    action: str = "action"
+    """Column of the action."""
+
+
+def convert(args: ConvertArgs) -> int:
+    from wla.compat.convert import convert
+
+    count = convert(args.source, args.out, action=args.action, fps=args.fps)
+    print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
+    return 0
+
+
+def check(args: CheckArgs) -> int:
+    from wla.data.check import check
+    from wla.data.findings import count_errors, findings_table
+    from wla.data.lerobot_columns import Columns
+
+    findings = check(args.dataset, Columns(state=args.state, action=args.action))
+    if findings:
+        _console().print(findings_table(findings))
+    errors = count_errors(findings)
+    print(f"{args.dataset}: {errors} errors, {len(findings) - errors} warnings")
+    return 1 if errors else 0
+
+
+def stats(args: StatsArgs) -> int:
+    from wla.data.lerobot import LeRobotDataset
+    from wla.data.lerobot_columns import Columns
+    from wla.data.normalize import compute_statistics
+    from wla.data.published_statistics import write_published
+
+    columns = Columns(state=args.state, action=args.action)
+    groups: dict[str, list[LeRobotDataset]] = {}
+    for path in args.datasets:
+        groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=columns))
+    if args.name is None and len(groups) < len(args.datasets):
+        raise ValueError("two of the datasets have folders of the same name; give --name, or one of them at a time")
+    entries = {name: compute_statistics(group) for name, group in groups.items()}
+    for name, statistics in entries.items():
+        features = groups[name][0].info.features
+        for column, vector in ((args.state, statistics.state), (args.action, statistics.action)):
+            if vector is not None:
+                _print_vector(f"{name}: {column}", vector, features[column].names)
+    if args.out is not None:
+        write_published(args.out, entries)
+        print(f"{args.out}: {', '.join(entries)}")
+    return 0
+
+
+def _print_vector(title: str, vector: VectorStatistics, names: object) -> None:
+    from rich.table import Table
+
+    from wla.data.check_numbers import dimension_names
+
+    assert vector.mean is not None
+    assert vector.std is not None
+    table = Table("dimension", "min", "max", "mean", "std", title=f"{title}, {vector.count} frames")
+    rows = zip(vector.min, vector.max, vector.mean, vector.std, strict=True)
+    for name, row in zip(dimension_names(names, vector.dim), rows, strict=True):
+        table.add_row(name, *(f"{value:.4g}" for value in row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # In a file or pipe there is no edge of a screen to break lines at; a table takes what its words need.
+    return Console() if sys.stdout.isatty() else Console(width=1000)
+
+
+DATA = Group(
+    "Convert, check and measure datasets.",
+    HELP,
+    {
+        "convert": Command(ConvertArgs, convert),
+        "check": Command(CheckArgs, check),
+        "stats": Command(StatsArgs, stats),
+    },
+)

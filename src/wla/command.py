@@ -1,0 +1,63 @@
+"""What the modules of the command line share: arguments whose mistakes are one line, commands, groups of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tyro
+from pydantic import BaseModel, ValidationError
+
+
+class BadArguments(Exception):
+    """A value that parses but cannot be meant, as one line."""
+
+
+class OneLine(BaseModel):
+    """Arguments whose mistakes become `BadArguments`: of a ValueError the parser would print pydantic's whole text."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            item = error.errors()[0]
+            option = "--" + ".".join(map(str, item["loc"])).replace("_", "-")
+            raise BadArguments(f"{option}: {item['msg']} (got {item['input']!r})") from error
+
+
+class Command(NamedTuple):
+    """A subcommand: its arguments, whose docstring is its help, and what runs them and returns the exit code."""
+
+    arguments: type[BaseModel]
+    run: Callable[[Any], int]
+
+    @property
+    def summary(self) -> str:
+        return (self.arguments.__doc__ or "").partition("\n")[0]
+
+    def call(self, name: str, words: Sequence[str]) -> int:
+        return self.run(tyro.cli(self.arguments, prog=f"wla {name}", args=words))
+
+
+class Group(NamedTuple):
+    """Commands with a second word. text: its help, with a place for the list of {commands}."""
+
+    summary: str
+    text: str
+    commands: dict[str, Command]
+
+    def call(self, name: str, words: Sequence[str]) -> int:
+        if not words or words[0] in ("-h", "--help"):
+            print(self.text.format(summary=self.summary, commands=listed(self.commands)), end="")
+            return 0 if words else 2
+        second, *rest = words
+        if second not in self.commands:
+            raise ValueError(
+                f"no command '{name} {second}'; there are {', '.join(self.commands)} (see wla {name} --help)"
+            )
+        return self.commands[second].call(f"{name} {second}", rest)
+
+
+def listed(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
+    """A line for each command."""
+    return "\n".join(f"  {name:<10}{command.summary}" for name, command in commands.items())

@@ -1,0 +1,206 @@
+"""LeRobot v2.1 -> v3.0. The frames stay what they are: every column is kept, and no video is encoded again.
+
+In v2.1 each episode is a parquet file and an mp4 per camera, and the episodes, tasks and statistics are lines of JSON.
+Each mp4 is copied as a file of its own, which v3.0 allows: joining videos of unknown encoders is not safe, because
+those of one camera may differ in the headers that a joined file has once. Format reference: huggingface/lerobot,
+`src/lerobot/datasets`, codebase version v2.1.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wla.compat.lerobot_writing import new_dataset, progress_bar, write_descriptions
+from wla.data import video
+from wla.data.lerobot_format import (
+    DATA_PATH,
+    EPISODES_PATH,
+    FILES_PER_CHUNK,
+    VERSION,
+    VIDEO_PATH,
+    DatasetInfo,
+    file_numbers,
+    parse_info,
+    read_info_tree,
+    read_table,
+)
+from wla.data.lerobot_stats import join_stats
+
+V21 = "v2.1"
+_STANDARD = ("min", "max", "mean", "std", "count")
+
+
+def convert_v21(source: Path, out: Path) -> int:
+    """Write the dataset as v3.0 and return its number of episodes. ValueError names what is missing or inconsistent."""
+    old = _Source(source)
+    with new_dataset(out) as root, progress_bar() as progress:
+        task = progress.add_task("converting", total=len(old.episodes))
+        data = _DataFiles(root, old.info.data_files_size_in_mb)
+        rows = []
+        try:
+            for episode in old.episodes:
+                rows.append(_convert_episode(old, episode, root, data))
+                progress.advance(task)
+        finally:
+            data.close()
+        _write_episodes(rows, root, source)
+        stats = join_stats([{key: _standard(value) for key, value in part.items()} for part in old.stats])
+        write_descriptions(root, _new_info(old.info, rows), old.tasks, stats)
+    return len(rows)
+
+
+class _Source:
+    """The descriptions of a v2.1 folder, checked to fit together.
+
+    episodes: {episode_index, length, tasks, ...}, in order. stats: of each episode, by feature.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        tree = read_info_tree(root)
+        self.info = parse_info(root, tree)
+        lines = root / "meta/episodes.jsonl"
+        self.episodes = _numbered(lines, "episode_index")
+        if not self.episodes:
+            raise ValueError(f"{lines}: holds no episodes; there is nothing to convert")
+        self.tasks = [str(line.get("task", "")) for line in _numbered(root / "meta/tasks.jsonl", "task_index")]
+        path = root / "meta/episodes_stats.jsonl"
+        self.stats: list[dict[str, Any]] = [line.get("stats") or {} for line in _numbered(path, "episode_index")]
+        if len(self.stats) != len(self.episodes):
+            raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
+        for number, (episode, stats) in enumerate(zip(self.episodes, self.stats, strict=True)):
+            if not isinstance(episode.get("length"), int) or not episode.get("tasks"):
+                raise ValueError(f"{lines}: episode {number} needs a length and tasks; restore it")
+            if stats.keys() != self.stats[0].keys():
+                odd = sorted(stats.keys() ^ self.stats[0].keys())[0]
+                raise ValueError(f"{path}: episode {number} and episode 0 differ in {odd!r}; restore it")
+            incomplete = [key for key, value in stats.items() if not set(_STANDARD) <= set(value)]
+            if incomplete:
+                raise ValueError(f"{path}: episode {number}, {incomplete[0]!r} lacks one of {_STANDARD}; restore it")
+
+    def file(self, template: str, episode: int, **names: str) -> Path:
+        place = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
+        try:
+            return self.root / template.format(**place, **names)
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"{self.root}: info.json has the path {template!r}, which is none of {V21}") from error
+
+
+class _DataFiles:
+    """The parquet files of frames: one row group per episode, a new file when one has reached its size."""
+
+    def __init__(self, root: Path, megabytes: int) -> None:
+        self._root = root
+        self._limit = megabytes * 1_000_000
+        self._number = -1
+        self._size = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._schema: pa.Schema | None = None
+
+    def add(self, table: pa.Table, path: Path) -> dict[str, int]:
+        """Append an episode and return the numbers of the file that it went into; `path` is where it came from."""
+        schema = self._schema = self._schema or table.schema
+        try:
+            table = table.select(schema.names).cast(schema)
+        except (pa.ArrowException, KeyError) as error:
+            line = str(error).splitlines()[0]
+            raise ValueError(f"{path}: its columns are not those of the other episodes ({line}); restore it") from error
+        if self._writer is None or self._size + table.nbytes > self._limit:
+            self.close()
+            self._number += 1
+            target = self._root / DATA_PATH.format(**file_numbers(self._number))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._writer, self._size = pq.ParquetWriter(target, schema), 0
+        self._writer.write_table(table)
+        self._size += table.nbytes
+        return file_numbers(self._number)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _convert_episode(old: _Source, episode: dict[str, Any], root: Path, data: _DataFiles) -> dict[str, Any]:
+    """Copy the frames and videos of an episode; returns its row of `meta/episodes`, but for its place among them."""
+    number, length = episode["episode_index"], episode["length"]
+    path = old.file(old.info.data_path, number)
+    table = read_table(path)
+    if len(table) != length:
+        raise ValueError(f"{path}: has {len(table)} rows, meta/episodes.jsonl says {length}; restore it")
+    row = dict(episode)
+    row |= {f"data/{name}": value for name, value in data.add(table, path).items()}
+    for key in old.info.video_keys:
+        if old.info.video_path is None:
+            raise ValueError(f"{old.root}: info.json has the video {key!r} and no video_path; restore it")
+        clip = old.file(old.info.video_path, number, video_key=key)
+        if (frames := video.probe(clip).frames) != length:
+            raise ValueError(f"{clip}: holds {frames} frames, episode {number} has {length}; restore it")
+        place = file_numbers(number)
+        target = root / VIDEO_PATH.format(video_key=key, **place)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(clip, target)
+        row |= {f"videos/{key}/{name}": value for name, value in place.items()}
+        row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": length / old.info.fps}
+    return row | {f"stats/{key}/{name}": v for key, part in old.stats[number].items() for name, v in part.items()}
+
+
+def _write_episodes(rows: list[dict[str, Any]], root: Path, source: Path) -> None:
+    start = 0
+    for row in rows:
+        row |= {"dataset_from_index": start, "dataset_to_index": start + row["length"]}
+        row |= {f"meta/episodes/{name}": value for name, value in file_numbers(0).items()}
+        start += row["length"]
+    path = root / EPISODES_PATH.format(**file_numbers(0))
+    path.parent.mkdir(parents=True)
+    try:
+        table = pa.Table.from_pylist(rows)
+    except pa.ArrowException as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(
+            f"{source}: the episodes in meta/*.jsonl have values of different types ({line}); restore them"
+        ) from error
+    pq.write_table(table, path)
+
+
+def _new_info(info: DatasetInfo, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    tree = info.model_dump(mode="json", exclude={"total_chunks", "total_videos"})
+    return tree | {
+        "codebase_version": VERSION,
+        "total_episodes": len(rows),
+        "total_frames": sum(row["length"] for row in rows),
+        "chunks_size": FILES_PER_CHUNK,
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH if info.video_keys else None,
+    }
+
+
+def _standard(stats: dict[str, Any]) -> dict[str, Any]:
+    """What is joined over the episodes; quantiles cannot be, and stay with their episode."""
+    return {name: stats[name] for name in _STANDARD}
+
+
+def _numbered(path: Path, index: str) -> list[dict[str, Any]]:
+    """The lines of a JSONL file in the order of `index`, which must count from 0 without gaps."""
+    if not path.is_file():
+        raise ValueError(f"{path}: file is missing; restore it")
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: line {number} is damaged JSON ({error}); restore the file") from error
+        if not isinstance(line, dict) or not isinstance(line.get(index), int):
+            raise ValueError(f"{path}: line {number} has no number {index!r}; restore the file")
+        lines.append(line)
+    lines.sort(key=lambda line: line[index])
+    numbers = [line[index] for line in lines]
+    if numbers != list(range(len(lines))):
+        raise ValueError(f"{path}: {index} must count from 0 without gaps, it is {numbers[:8]}; restore the file")
+    return lines

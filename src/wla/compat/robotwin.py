@@ -1,0 +1,199 @@
+"""Reading raw RoboTwin 2.0 and RMBench episodes (HDF5), one at a time.
+
+    data/episode<i>.hdf5            /joint_action/vector (T, 14): left arm, left gripper, right arm, right gripper
+                                    /endpose/{left,right}_endpose (T, 7), {left,right}_gripper (T,)
+                                    /observation/{head,left,right,front}_camera/rgb (T,): JPEG, padded with zeros
+    instructions/episode<i>.json    {"seen": [...], "unseen": [...]}
+    language_annotation.json        RMBench: {"episode_<i>": [[subtask, frames], ...]}
+
+Facts from RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/pkl2hdf5.py) and readers of their data.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+ActionSpace = Literal["joint", "endpose"]
+CAMERAS = {
+    "head_camera": "cam_high",
+    "left_camera": "cam_left_wrist",
+    "right_camera": "cam_right_wrist",
+    "front_camera": "cam_front",
+}
+"""Their camera -> its name in the published LeRobot datasets, the primary one first; files may lack some."""
+_POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+_FILE = re.compile(r"episode(\d+)\.hdf5")
+
+
+@dataclass(frozen=True)
+class RawEpisode:
+    """T frames. vectors: the measured joints or poses. cameras: our name -> T images as they are stored.
+
+    seen: phrasings of the instruction. subtasks: of each frame, '' where none is told.
+    """
+
+    number: int
+    path: Path
+    vectors: Float32[np.ndarray, "T D"]
+    cameras: dict[str, list[bytes]]
+    seen: tuple[str, ...]
+    subtasks: tuple[str, ...]
+
+    def images(self, camera: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Decoded RGB images in order. ValueError names the frame that is damaged."""
+        for frame, data in enumerate(self.cameras[camera]):
+            try:
+                pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            except OSError as error:
+                raise ValueError(
+                    f"{self.path}: camera {camera!r}, frame {frame}: damaged image ({error}); restore the file"
+                ) from error
+            # RGB arrays were encoded by OpenCV, which takes them for BGR: in the JPEG red and blue are swapped.
+            yield np.ascontiguousarray(pixels[..., ::-1])
+
+
+class RawDataset:
+    """The episodes of a folder in the order of their numbers, which may have gaps."""
+
+    def __init__(self, root: Path, space: ActionSpace) -> None:
+        """ValueError when h5py is absent, or when the folder holds no episodes."""
+        try:
+            import h5py  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{root}: reading HDF5 needs h5py; run pip install 'wla[robotwin]'") from error
+        self.root = root
+        self.space = space
+        self.numbers = sorted(episode_numbers(root))
+        if not self.numbers:
+            raise ValueError(f"{root}: has no data/episode<number>.hdf5; give the folder that contains `data`")
+        path = root / "language_annotation.json"
+        self._annotation = _read_json(path) if path.exists() else None
+
+    def read(self, number: int) -> RawEpisode:
+        """ValueError names the episode and what is absent, damaged or does not fit together."""
+        path = self.root / f"data/episode{number}.hdf5"
+        with _open(path) as file:
+            vectors = _joints(file, path) if self.space == "joint" else _poses(file, path)
+            length = len(vectors)
+            cameras = {}
+            for theirs, ours in CAMERAS.items():
+                if f"observation/{theirs}/rgb" in file:
+                    cameras[ours] = [bytes(image) for image in file[f"observation/{theirs}/rgb"][()]]
+        for camera, images in cameras.items():
+            if len(images) != length:
+                raise ValueError(f"{path}: camera {camera!r} has {len(images)} images for {length} frames; restore it")
+        if not cameras:
+            raise ValueError(f"{path}: has none of the cameras {', '.join(CAMERAS)}; record with RGB images")
+        if length < 2 or not np.isfinite(vectors).all():
+            fault = "has fewer than 2 frames" if length < 2 else "has numbers that are not finite"
+            raise ValueError(f"{path}: {fault}; remove the episode")
+        return RawEpisode(number, path, vectors, cameras, self._seen(number), self._subtasks(number, length))
+
+    def names(self, width: int) -> list[str]:
+        """Of the dimensions of state and action."""
+        if self.space == "endpose":
+            return [f"{side}_{name}" for side in ("left", "right") for name in (*_POSE, "gripper")]
+        joints = [f"joint_{i}" for i in range(1, width // 2)]
+        return [f"{side}_{name}" for side in ("left", "right") for name in (*joints, "gripper")]
+
+    def _seen(self, number: int) -> tuple[str, ...]:
+        path = self.root / f"instructions/episode{number}.json"
+        texts = _read_json(path).get("seen")
+        if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ValueError(f"{path}: needs a list 'seen' of instructions, none of them empty; restore it")
+        return tuple(dict.fromkeys(text.strip() for text in texts))
+
+    def _subtasks(self, number: int, length: int) -> tuple[str, ...]:
+        if self._annotation is None:
+            return ("",) * length
+        path = self.root / "language_annotation.json"
+        spans = self._annotation.get(f"episode_{number}")
+        if not isinstance(spans, list) or not all(_is_span(span) for span in spans):
+            raise ValueError(f"{path}: episode_{number} needs a list of [subtask, frames]; add it or remove the file")
+        texts = [text.strip() for text, frames in spans for _ in range(frames)]
+        # Some tools counted frames, others the steps between them: then the last frame belongs to the last subtask.
+        if len(texts) == length - 1:
+            texts.append(texts[-1])
+        if len(texts) != length:
+            raise ValueError(
+                f"{path}: the subtasks of episode_{number} last {len(texts)} frames, the episode {length}; correct them"
+            )
+        return tuple(texts)
+
+
+def episode_numbers(root: Path) -> list[int]:
+    """The numbers of the raw episodes in a folder; empty when it holds none."""
+    matches = (_FILE.fullmatch(path.name) for path in (root / "data").glob("episode*.hdf5"))
+    return [int(match[1]) for match in matches if match]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        line = " ".join(str(error).split())
+        raise ValueError(f"{path}: damaged HDF5 ({line}); restore the file") from error
+
+
+def _joints(file: Any, path: Path) -> Float32[np.ndarray, "T D"]:
+    (vectors,) = _columns(file, path, ["joint_action/vector"])
+    if vectors.shape[1] % 2:
+        raise ValueError(f"{path}: joint_action/vector has {vectors.shape[1]} numbers, two equal arms are needed")
+    return vectors
+
+
+def _poses(file: Any, path: Path) -> Float32[np.ndarray, "T 16"]:
+    names = [f"endpose/{side}_{part}" for side in ("left", "right") for part in ("endpose", "gripper")]
+    parts = _columns(file, path, names)
+    widths = [part.shape[1] for part in parts]
+    if widths != [7, 1, 7, 1] or len({len(part) for part in parts}) != 1:
+        shapes = ", ".join(f"{name} {part.shape}" for name, part in zip(names, parts, strict=True))
+        raise ValueError(f"{path}: the poses do not fit together ({shapes}), 7 and 1 numbers are needed; restore it")
+    return np.concatenate(parts, axis=1)
+
+
+def _columns(file: Any, path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Datasets as float32 matrices; one number per frame becomes a column."""
+    absent = [name for name in names if name not in file]
+    if absent:
+        raise ValueError(f"{path}: /{absent[0]} is missing; record it, or choose the other --action")
+    arrays = [np.asarray(file[name][()], np.float32) for name in names]
+    return [array.reshape(len(array), -1) for array in arrays]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: file is missing; restore it")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object; restore the file")
+    return tree
+
+
+def _is_span(span: Any) -> bool:
+    return (
+        isinstance(span, list)
+        and len(span) == 2
+        and isinstance(span[0], str)
+        and bool(span[0].strip())
+        and isinstance(span[1], int)
+        and span[1] > 0
+    )

@@ -1,0 +1,32 @@
+"""Several phrasings of each task, from a JSON file: {"<task text>": ["phrasing", ...]}."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+INSTRUCTIONS = "instructions.json"
+"""Where `wla data convert` puts the phrasings that a source has, below the dataset's folder."""
+
+
+def read_phrasings(path: Path, tasks: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The phrasings of these tasks. ValueError when the file is damaged, or has none for one of them."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of instructions; correct the path or leave `instructions` out")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is a {type(tree).__name__}, it must be an object: task -> list of phrasings")
+    phrasings = {}
+    for task in tasks:
+        if task not in tree:
+            raise ValueError(f"{path}: no phrasings for the task {task!r}; add them")
+        texts = tree[task]
+        good = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
+        if not texts or not good:
+            raise ValueError(f"{path}: the task {task!r} needs a list of at least one phrasing, none of them empty")
+        phrasings[task] = tuple(texts)
+    return phrasings

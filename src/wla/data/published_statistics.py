@@ -1,0 +1,87 @@
+"""The JSON in which WLA-0's statistics are published: min and max per dimension, one entry for each dataset.
+
+{"<dataset>": {"action": {"min": [...], "max": [...]}, "observation.state": {"min": [...], "max": [...]}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from wla.data.lerobot_format import ACTION, STATE
+from wla.data.normalize import Statistics, VectorStatistics
+from wla.files import disk_errors, write_whole
+
+
+def read_published(
+    path: Path, name: str | None = None, *, state_dim: int | None = None, action_dim: int | None = None
+) -> Statistics:
+    """The statistics of the dataset `name`; without a name the file must have a single entry.
+
+    ValueError in one line when the file is damaged, has no such entry, or an entry with other dimensions than state_dim
+    and action_dim (None: any).
+    """
+    entries = _read(path)
+    if name is None and len(entries) != 1:
+        raise ValueError(f"{path}: has {len(entries)} entries, {_listed(entries)}; say which one to use")
+    chosen = next(iter(entries)) if name is None else name
+    if chosen not in entries:
+        raise ValueError(f"{path}: no entry {chosen!r}; the file has {_listed(entries)}")
+    where = f"{path}: entry {chosen!r}"
+    entry = entries[chosen]
+    if not isinstance(entry, dict) or STATE not in entry:
+        raise ValueError(f"{where} has no {STATE!r}; restore the file")
+    state = _vector(entry[STATE], f"{where}, {STATE!r}", state_dim)
+    action = _vector(entry[ACTION], f"{where}, {ACTION!r}", action_dim) if ACTION in entry else None
+    return Statistics(state=state, action=action)
+
+
+def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
+    """Write these entries; others that the file has already are kept. ValueError when it is something else."""
+    tree = _read(path) if path.exists() else {}
+    for name, statistics in entries.items():
+        vectors = {ACTION: statistics.action, STATE: statistics.state}
+        tree[name] = {
+            key: {"min": list(vector.min), "max": list(vector.max)}
+            for key, vector in vectors.items()
+            if vector is not None
+        }
+    with disk_errors(path, "free disk space or choose another file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(tree, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no statistics file here; `wla data stats DATASET --out {path}` writes one")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object of datasets; give a statistics file")
+    return tree
+
+
+def _listed(entries: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(entries)) or "none"
+
+
+def _vector(tree: Any, where: str, dim: int | None) -> VectorStatistics:
+    if not isinstance(tree, dict):
+        raise ValueError(f"{where} is no object with min and max; restore the file")
+    # Some files hold quantiles too, of which nothing here makes use.
+    known = {key: value for key, value in tree.items() if key in VectorStatistics.model_fields}
+    try:
+        vector = VectorStatistics.model_validate(known)
+    except ValidationError as error:
+        item = error.errors()[0]
+        at = "".join(f" {part}" for part in item["loc"])
+        raise ValueError(f"{where}:{at} {item['msg'].removeprefix('Value error, ')}; correct the file") from error
+    if dim is not None and vector.dim != dim:
+        raise ValueError(f"{where} has {vector.dim} dimensions, the robot has {dim}; use statistics of this robot")
+    return vector

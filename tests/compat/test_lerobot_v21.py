@@ -1,0 +1,240 @@
+"""LeRobot v2.1 to v3.0: nothing is lost, and every fault of the source is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from foreign_datasets import CAMERAS, LENGTHS, TASKS, edit_json, lines, picture, psnr, write_v21
+from full_disk import full_disk
+
+from wla.compat import lerobot_v21
+from wla.compat.lerobot_v21 import convert_v21
+from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot_format import read_episodes, read_info
+
+CLIP = "videos/chunk-000/observation.images.top/episode_000001.mp4"
+ROWS = "data/chunk-000/episode_000001.parquet"
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory) -> Path:
+    return write_v21(tmp_path_factory.mktemp("v21") / "old")
+
+
+@pytest.fixture
+def source(pristine, tmp_path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "old"))
+
+
+def old_column(source: Path, name: str) -> np.ndarray:
+    return np.array([v for path in sorted(source.glob("data/*/*")) for v in pq.read_table(path)[name].to_pylist()])
+
+
+def test_the_reader_gets_what_was_in_the_source(pristine, tmp_path):
+    assert convert_v21(pristine, tmp_path / "new") == 3
+    dataset = LeRobotDataset(tmp_path / "new")
+    np.testing.assert_array_equal(dataset.state, old_column(pristine, "observation.state"))
+    np.testing.assert_array_equal(dataset.actions, old_column(pristine, "action"))
+    assert [(len(e), e.instruction) for e in dataset.episodes] == [
+        (length, TASKS[i % 2]) for i, length in enumerate(LENGTHS)
+    ]
+    assert dataset.cameras == {"top": (32, 48), "observation.image": (32, 48)}
+    for index, camera in enumerate(dataset.cameras):
+        for episode in dataset.episodes:
+            for frame in range(len(episode)):
+                seen = dataset.frames(camera)[episode.start + frame]
+                assert psnr(seen, picture(episode.index, frame, index)) > 28
+
+
+def test_columns_that_nobody_knows_and_facts_of_episodes_are_kept(pristine, tmp_path):
+    convert_v21(pristine, tmp_path / "new")
+    table = pq.read_table(tmp_path / "new/data/chunk-000/file-000.parquet")
+    np.testing.assert_array_equal(table["effort"].to_numpy(), old_column(pristine, "effort"))
+    rows = pq.read_table(tmp_path / "new/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [row["scene"] for row in rows] == ["s0", "s1", "s2"]
+    info = json.loads((tmp_path / "new/meta/info.json").read_text())
+    assert (info["by_someone"], info["robot_type"], info["codebase_version"]) == ("else", "arm", "v3.0")
+    assert not {"total_chunks", "total_videos"} & info.keys()
+
+
+def test_videos_are_the_same_files(pristine, tmp_path):
+    convert_v21(pristine, tmp_path / "new")
+    for number in range(3):
+        for key in CAMERAS:
+            old = pristine / f"videos/chunk-000/{key}/episode_{number:06d}.mp4"
+            assert (tmp_path / f"new/videos/{key}/chunk-000/file-{number:03d}.mp4").read_bytes() == old.read_bytes()
+
+
+def test_statistics_are_carried_over_and_joined(pristine, tmp_path):
+    convert_v21(pristine, tmp_path / "new")
+    old = [json.loads(line)["stats"] for line in (pristine / "meta/episodes_stats.jsonl").read_text().splitlines()]
+    rows = read_episodes(tmp_path / "new", read_info(tmp_path / "new"), with_stats=True)
+    assert rows[1]["stats/action/mean"] == old[1]["action"]["mean"]
+    assert rows[2]["stats/effort/q50"] == old[2]["effort"]["q50"]
+    assert np.shape(rows[0]["stats/observation.image/min"]) == (3, 1, 1)
+    stats = json.loads((tmp_path / "new/meta/stats.json").read_text())
+    actions = old_column(pristine, "action")
+    np.testing.assert_allclose(stats["action"]["mean"], actions.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(stats["action"]["std"], actions.std(0), rtol=1e-6)
+    assert stats["action"]["count"] == [sum(LENGTHS)]
+    assert "q50" not in stats["effort"]
+
+
+def test_many_frames_become_several_files(pristine, tmp_path, monkeypatch):
+    limits = []
+
+    class Small(lerobot_v21._DataFiles):
+        def __init__(self, root, megabytes):
+            super().__init__(root, megabytes)
+            limits.append(self._limit)
+            self._limit = 800
+
+    monkeypatch.setattr(lerobot_v21, "_DataFiles", Small)
+    convert_v21(pristine, tmp_path / "new")
+    assert limits == [100_000_000]
+    assert len(list((tmp_path / "new/data").rglob("*.parquet"))) > 1
+    np.testing.assert_array_equal(LeRobotDataset(tmp_path / "new").actions, old_column(pristine, "action"))
+
+
+def test_single_images_stay_in_the_data(source, tmp_path):
+    for path in sorted(source.glob("data/*/*")):
+        table = pq.read_table(path)
+        cells = [{"bytes": b"png", "path": None}] * len(table)
+        pq.write_table(table.append_column("observation.images.wrist", pa.array(cells)), path)
+    info = json.loads((source / "meta/info.json").read_text())
+    info["features"]["observation.images.wrist"] = {"dtype": "image", "shape": [4, 4, 3], "names": None}
+    for key in CAMERAS:
+        info["features"].pop(key)
+    edit_stats(source, lambda stats: [stats.pop(key) for key in CAMERAS], every=True)
+    edit_json(source / "meta/info.json", features=info["features"], video_path=None)
+    convert_v21(source, tmp_path / "new")
+    table = pq.read_table(tmp_path / "new/data/chunk-000/file-000.parquet")
+    assert table["observation.images.wrist"][0].as_py() == {"bytes": b"png", "path": None}
+    assert not (tmp_path / "new/videos").exists()
+    assert json.loads((tmp_path / "new/meta/info.json").read_text())["video_path"] is None
+
+
+def drop(path: Path, number: int) -> None:
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join(row for i, row in enumerate(rows) if i != number) + "\n")
+
+
+def edit_stats(root: Path, change: Callable[[dict], object], *, every: bool = False) -> None:
+    path = root / "meta/episodes_stats.jsonl"
+    rows = [json.loads(row) for row in path.read_text().splitlines()]
+    for row in rows if every else rows[1:2]:
+        change(row["stats"])
+    lines(path, rows)
+
+
+def edit_rows(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(root / ROWS)), root / ROWS)
+
+
+def episode_lines(root: Path, **facts: Callable[[int], object]) -> None:
+    rows = [{"episode_index": i, "length": n, "tasks": ["x"]} for i, n in enumerate(LENGTHS)]
+    lines(root / "meta/episodes.jsonl", [row | {k: f(i) for k, f in facts.items()} for i, row in enumerate(rows)])
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no episodes file": (lambda root: (root / "meta/episodes.jsonl").unlink(), "meta/episodes.jsonl: file is missing"),
+    "no episodes": (lambda root: (root / "meta/episodes.jsonl").write_text(""), "holds no episodes; there is nothing"),
+    "no stats": (lambda root: (root / "meta/episodes_stats.jsonl").unlink(), "episodes_stats.jsonl: file is missing"),
+    "half a line": (
+        lambda root: (root / "meta/tasks.jsonl").write_text('{"task_index": 0, "ta'),
+        "meta/tasks.jsonl: line 1 is damaged JSON",
+    ),
+    "no number": (
+        lambda root: (root / "meta/tasks.jsonl").write_text('{"task": "x"}'),
+        "meta/tasks.jsonl: line 1 has no number 'task_index'",
+    ),
+    "gap": (
+        lambda root: drop(root / "meta/episodes.jsonl", 1),
+        r"episode_index must count from 0 without gaps, it is \[0, 2\]",
+    ),
+    "fewer stats": (
+        lambda root: drop(root / "meta/episodes_stats.jsonl", 2),
+        "episodes_stats.jsonl: has 2 episodes, .*episodes.jsonl 3; restore it",
+    ),
+    "stats of another feature": (
+        lambda root: edit_stats(root, lambda stats: stats.pop("effort")),
+        "episode 1 and episode 0 differ in 'effort'",
+    ),
+    "stats without mean": (
+        lambda root: edit_stats(root, lambda stats: stats["action"].pop("mean")),
+        "episode 1, 'action' lacks one of",
+    ),
+    "no tasks": (
+        lambda root: episode_lines(root, tasks=lambda number: []),
+        "episodes.jsonl: episode 0 needs a length and tasks",
+    ),
+    "facts of different types": (
+        lambda root: episode_lines(root, fact=lambda number: [number, "b"][number % 2]),
+        "the episodes in meta/.* have values of different types",
+    ),
+    "no data": (lambda root: (root / ROWS).unlink(), f"{ROWS}: file is missing"),
+    "cut data": (lambda root: (root / ROWS).write_bytes(b"PAR1"), f"{ROWS}: damaged parquet"),
+    "rows": (
+        lambda root: edit_rows(root, lambda table: table.slice(1)),
+        f"{ROWS}: has 3 rows, meta/episodes.jsonl says 4",
+    ),
+    "columns": (
+        lambda root: edit_rows(root, lambda table: table.drop_columns(["effort"])),
+        f"{ROWS}: its columns are not those of the other episodes",
+    ),
+    "no video": (lambda root: (root / CLIP).unlink(), f"{CLIP}: video file is missing"),
+    "damaged video": (lambda root: (root / CLIP).write_bytes(b"x" * 999), f"{CLIP}: damaged video"),
+    "short video": (
+        lambda root: shutil.copy(root / CLIP.replace("1.mp4", "0.mp4"), root / CLIP),
+        f"{CLIP}: holds 6 frames, episode 1 has 4",
+    ),
+    "foreign path": (
+        lambda root: edit_json(root / "meta/info.json", data_path="data/{file}.parquet"),
+        "info.json has the path 'data/{file}.parquet', which is none of v2.1",
+    ),
+    "no video path": (
+        lambda root: edit_json(root / "meta/info.json", video_path=None),
+        "info.json has the video 'observation.images.top' and no video_path",
+    ),
+    "no fps": (lambda root: edit_json(root / "meta/info.json", fps=0), "fps is 0; it must be positive"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_sources_leave_nothing_behind(name, source, tmp_path):
+    spoil, message = BAD[name]
+    spoil(source)
+    with pytest.raises(ValueError, match=message) as caught:
+        convert_v21(source, tmp_path / "new")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_exists_is_not_replaced(pristine, tmp_path):
+    (tmp_path / "new").mkdir()
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'new'}: exists already; give a new folder")):
+        convert_v21(pristine, tmp_path / "new")
+
+
+def test_a_full_disk_leaves_nothing_behind(pristine, tmp_path):
+    with full_disk(1500), pytest.raises(ValueError, match=r"new: cannot write \(.*\); nothing was left behind"):
+        convert_v21(pristine, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing_behind(pristine, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lerobot_v21, "_write_episodes", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert_v21(pristine, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,97 @@
+"""Statistics in the form in which they are published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from full_disk import full_disk
+
+from wla.data.normalize import MinMaxNormalizer, Statistics, VectorStatistics
+from wla.data.published_statistics import read_published, write_published
+
+STATE = {"min": [0, -1, 2], "max": [1, 1, 2]}
+ACTION = {"min": [-1, -1], "max": [1, 3]}
+
+
+def entry(**changes: object) -> dict:
+    return {"action": ACTION, "observation.state": STATE} | changes
+
+
+def write(path: Path, tree: object) -> Path:
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def test_a_single_entry_needs_no_name(tmp_path):
+    path = write(tmp_path / "s.json", {"robotwin_all": entry()})
+    statistics = read_published(path, state_dim=3, action_dim=2)
+    assert statistics == read_published(path, "robotwin_all")
+    assert statistics.state.mean is None
+    assert statistics.state.count is None
+    scaled = MinMaxNormalizer(statistics.action, dim=2, name="action").normalize(np.array([0.0, 3.0], np.float32))
+    assert scaled.tolist() == [0.0, 1.0]
+    statistics.save(tmp_path / "statistics.json")
+    assert Statistics.load(tmp_path / "statistics.json") == statistics
+
+
+def test_mean_and_std_are_taken_and_quantiles_left(tmp_path):
+    state = STATE | {"mean": [0, 0, 2], "std": [1, 1, 0], "q01": [0, 0, 0]}
+    statistics = read_published(write(tmp_path / "s.json", {"a": {"observation.state": state}}))
+    assert statistics.state.std == (1, 1, 0)
+    assert statistics.action is None
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "new" / "s.json"
+    both = Statistics(state=VectorStatistics(min=(0.0,), max=(1.0,)), action=VectorStatistics(min=(-2.0,), max=(2.5,)))
+    free = Statistics(state=VectorStatistics(min=(3.0,), max=(4.0,)))
+    write_published(path, {"a": both, "b": free})
+    write_published(path, {"b": both, "c": free})
+    assert [read_published(path, name) for name in "abc"] == [both, both, free]
+    assert json.loads(path.read_text())["c"] == {"observation.state": {"min": [3.0], "max": [4.0]}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "name", "message"),
+    [
+        ({"a": entry(), "b": entry()}, None, "has 2 entries, a, b; say which one to use"),
+        ({}, None, "has 0 entries, none; say which"),
+        ({"a": entry(), "b": entry()}, "c", "no entry 'c'; the file has a, b"),
+        ({"a": {"action": ACTION}}, "a", "entry 'a' has no 'observation.state'"),
+        ({"a": 3}, "a", "entry 'a' has no 'observation.state'"),
+        ({"a": entry(action=3)}, "a", "entry 'a', 'action' is no object with min and max"),
+        ({"a": entry(action={"min": [0, 5], "max": [1, 4]})}, "a", "'action': dimension 1: min 5.0 is above max 4.0"),
+        ({"a": entry(action={"min": [0], "max": [1, 4]})}, "a", "'action': min, max, mean and std have different len"),
+        ({"a": entry(action={"min": [0, "x"], "max": [1, 4]})}, "a", "'action': min 1 Input should be a valid number"),
+        ({"a": entry(action={"max": [1, 4]})}, "a", "'action': min Field required; correct the file"),
+        ({"a": entry(action={"min": [0], "max": [1]})}, "a", "'action' has 1 dimensions, the robot has 2; use"),
+        ([1], "a", "is a list, not an object of datasets"),
+    ],
+)
+def test_bad_files(tree, name, message, tmp_path):
+    write(tmp_path / "s.json", tree)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_published(tmp_path / "s.json", name, state_dim=3, action_dim=2)
+    assert str(caught.value).startswith(str(tmp_path / "s.json"))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_no_json(tmp_path):
+    with pytest.raises(ValueError, match="no statistics file here; `wla data stats"):
+        read_published(tmp_path / "s.json")
+    (tmp_path / "s.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged JSON"):
+        read_published(tmp_path / "s.json")
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path):
+    path = write(tmp_path / "s.json", {"a": entry()})
+    before = path.read_text()
+    many = {str(i): Statistics(state=VectorStatistics(min=(0.0,), max=(1.0,))) for i in range(100)}
+    with full_disk(300), pytest.raises(ValueError, match=r"s.json: cannot write .*; free disk space or choose another"):
+        write_published(path, many)
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["s.json"]

@@ -1,0 +1,72 @@
+"""Images of any shape in the frame that a model sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from wla.data.transforms import fit
+
+
+def white(height: int, width: int, count: int = 1) -> np.ndarray:
+    return np.full((count, height, width, 3), 255, np.uint8)
+
+
+def box(images: torch.Tensor) -> tuple[int, int, int, int]:
+    """Rows and columns (first, after the last) that are not black; all inside must be white."""
+    rows = torch.nonzero(images[0, :, :, 0].any(1)).flatten().tolist()
+    columns = torch.nonzero(images[0, :, :, 0].any(0)).flatten().tolist()
+    inside = images[0, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert (inside == 255).all()
+    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "inside"),
+    [
+        ((240, 320), (256, 256), (32, 224, 0, 256)),  # wide, enlarged
+        ((320, 240), (256, 256), (0, 256, 32, 224)),  # tall
+        ((480, 640), (64, 64), (8, 56, 0, 64)),  # reduced
+        ((40, 40), (20, 60), (0, 20, 20, 40)),
+        ((30, 40), (32, 41), (0, 31, 0, 41)),  # odd rest: the lower border gets it
+        ((1, 500), (16, 16), (7, 8, 0, 16)),  # a side that would vanish
+        ((500, 1), (16, 16), (0, 16, 7, 8)),
+        ((1, 1), (5, 9), (0, 5, 2, 7)),
+        ((7, 9), (1, 1), (0, 1, 0, 1)),
+    ],
+)
+def test_the_image_is_centred_whole_and_the_rest_black(size, target, inside):
+    fitted = fit(white(*size, count=2), *target)
+    assert fitted.shape == (2, *target, 3)
+    assert fitted.dtype == torch.uint8
+    assert torch.equal(fitted[0], fitted[1])
+    assert box(fitted) == inside
+
+
+def test_equal_sizes_change_nothing():
+    images = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(fit(images, 24, 32).numpy(), images)
+    np.testing.assert_array_equal(fit(images[:, ::-1], 24, 32).numpy(), images[:, ::-1])  # a view
+
+
+def test_content_stays_where_it_is():
+    images = np.zeros((1, 20, 40, 3), np.uint8)
+    images[:, :, 20:] = (10, 200, 90)
+    fitted = fit(images, 20, 20).numpy()[0]
+    assert fitted[10, 5].tolist() == [0, 0, 0]
+    assert fitted[10, 15].tolist() == [10, 200, 90]
+    assert not fitted[:5].any()
+    assert not fitted[15:].any()
+
+
+def test_reducing_averages_instead_of_skipping():
+    stripes = np.zeros((1, 64, 64, 3), np.uint8)
+    stripes[:, :, ::2] = 255
+    middle = fit(stripes, 8, 8)[0, 2:6, 2:6].float()
+    assert (middle - 127.5).abs().max() < 4
+
+
+def test_an_empty_target_is_refused():
+    with pytest.raises(ValueError, match="0 x 4 pixels; both sides must be at least 1"):
+        fit(white(2, 2), 0, 4)
