@@ -25,8 +25,8 @@ from wla.data.chat_prompts import END, IMAGE, PAD, START, VISION_END, VISION_STA
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
 from wla.policy.wla_policy import load_policy
-from wla.training.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
 from wla.types import Observation
 
 QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
+from wla.cli_checkpoints import CHECKPOINTS
 from wla.cli_data import DATA
 from wla.command import BadArguments, Command, Group, OneLine, listed
 from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
@@ -246,6 +247,7 @@ COMMANDS: dict[str, Command | Group] = {
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
     "pack": Command(PackArgs, pack),
+    **CHECKPOINTS,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +15,16 @@ from torch import Tensor
 from wla.compat.published_config import Sections, model_config, read_sections, sections_of
 from wla.compat.published_keys import CODEC, EMBEDDING, TIED, carried_shapes, published_names
 from wla.data.chat_prompts import ChatPromptConfig
+from wla.data.normalize import Statistics
+from wla.data.published_statistics import write_published
 from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import CONFIG, CheckpointConfig
+from wla.policy.checkpoint import CONFIG, ROBOT, STATISTICS, TOKENIZER, CheckpointConfig
+from wla.specs import RobotSpec
 from wla.weights import WEIGHTS, Renamed, WeightFiles, exists, find_weights, mismatch, read_tensors, save_lazily, shapes
 
+PUBLISHED_STATISTICS = ("norm_stats.json", "dataset_statistics.json", "statistics.json")
+"""Names under which statistics lie beside published weights."""
 CARRIED = "carried.safetensors"
 """Published tensors that no computation reads."""
 PRECISIONS = {"F32": "float32", "BF16": "bfloat16"}
@@ -81,7 +87,8 @@ def export_model(folder: Path, out: Path) -> None:
     """Write weights and config.json of one of our checkpoints in the published layout into the new folder `out`.
 
     What an import carried along comes back; a policy that was trained here has zeros for it, which nothing reads.
-    ValueError when the model has no published layout or `out` exists.
+    Tokenizer and statistics, where there are any, go along under their published names. ValueError when the model has
+    no published layout or `out` exists.
     """
     config = CheckpointConfig.load(folder / CONFIG)
     sections = sections_of(config.model)
@@ -99,6 +106,11 @@ def export_model(folder: Path, out: Path) -> None:
             raise ValueError(f"{folder}: does not fit its {CONFIG}: {wrong}")
         save_lazily(Renamed(files, names, _carried(folder, config)), fresh / WEIGHTS)
         write_sections(sections, fresh / "config.json")
+        if (folder / TOKENIZER).is_file():
+            shutil.copy(folder / TOKENIZER, fresh / TOKENIZER)
+        if (folder / STATISTICS).is_file():
+            name = RobotSpec.load(folder / ROBOT).embodiment if (folder / ROBOT).is_file() else "policy"
+            write_published(fresh / PUBLISHED_STATISTICS[0], {name: Statistics.load(folder / STATISTICS)})
 
 
 def write_sections(sections: Sections, path: Path) -> None:

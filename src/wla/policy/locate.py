@@ -16,8 +16,8 @@ def bundled() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir())} if root.is_dir() else {}
 
 
-def locate(name: str | Path) -> Path:
-    """The folder of a checkpoint. ValueError says what was looked for."""
+def locate(name: str | Path, what: str = "policy") -> Path:
+    """The folder of a checkpoint, or of `what` else has a hub id. ValueError says what was looked for."""
     known = bundled()
     if str(name) in known:
         return known[str(name)]
@@ -26,7 +26,7 @@ def locate(name: str | Path) -> Path:
         return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise ValueError(
-            f"no policy {str(name)!r}: neither a folder nor one of the bundled {', '.join(known) or 'none'}"
+            f"no {what} {str(name)!r}: neither a folder nor one of the bundled {', '.join(known) or 'none'}"
         )
     try:
         return Path(snapshot_download(str(name)))

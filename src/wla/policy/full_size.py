@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from wla.data.chat_prompts import ChatPromptConfig
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
@@ -129,3 +131,22 @@ def plain_prompt() -> ChatPromptConfig:
 def language_prompt() -> ChatPromptConfig:
     """RMBench: subtasks are said, those before now are told."""
     return ChatPromptConfig(queries=QUERIES, history=32, language=True)
+
+
+class Preset(NamedTuple):
+    """A published model: what it acts on, how it is asked, and its sizes."""
+
+    robot: RobotSpec
+    prompt: ChatPromptConfig
+    model: WLAConfig
+
+
+def presets() -> dict[str, Preset]:
+    """Every published model by the name of its recipe; the four RMBench tasks share one."""
+    libero, poses, joints = libero_robot(), aloha_robot(end_effector=True), aloha_robot(end_effector=False)
+    return {
+        "wla0_libero": Preset(libero, plain_prompt(), wla0_model(libero, chunk=8)),
+        "wla0_robotwin": Preset(poses, plain_prompt(), wla0_model(poses, chunk=32)),
+        "wla0_robotwin_videos": Preset(joints, plain_prompt(), wla0_model(joints, chunk=32)),
+        "wla0_rmbench": Preset(joints, language_prompt(), wla0_model(joints, chunk=32, first_frame=True)),
+    }

@@ -1,0 +1,118 @@
+"""Everything that acting needs, from what is published: weights, tokenizer, statistics, and the robot they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from wla.compat.published import PUBLISHED_STATISTICS, import_model
+from wla.compat.published_config import WLA, read_sections
+from wla.data.chat_prompts import END, PAD, QWEN_WORDS, add_queries
+from wla.data.published_statistics import read_published
+from wla.data.tokenizer import save_tokenizer
+from wla.files import disk_errors, replacing
+from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
+from wla.policy.full_size import Preset, presets
+
+GENERIC = {"history image": 256, "image": 256}
+"""Images of a model that is for no robot we know."""
+
+
+def import_policy(
+    checkpoint: Path,
+    out: Path,
+    *,
+    vlm: Path | None = None,
+    sana: Path | None = None,
+    preset: str | None = None,
+    statistics: Path | None = None,
+    entry: str | None = None,
+) -> list[str]:
+    """Write our checkpoint into the new folder `out`; what it still lacks for acting, one line each.
+
+    preset: the published model that this one is (None: the one with its dimensions). statistics: a JSON file in the
+    published form (None: the one beside the weights), entry: the dataset in it. ValueError in one line, with nothing
+    left behind, when something does not fit.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
+    chosen = _preset(checkpoint, vlm, sana, preset)
+    lacks = []
+    with (
+        disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
+        replacing(out) as fresh,
+    ):
+        cameras = chosen.model.backbone.cameras if chosen else GENERIC
+        config = import_model(
+            checkpoint,
+            fresh,
+            vlm=vlm,
+            sana=sana,
+            cameras=cameras,
+            primary=chosen.robot.observation.primary_camera if chosen else "image",
+            prompt=chosen.prompt.model_copy(update={"queries": _queries(checkpoint, vlm, sana)}) if chosen else None,
+        )
+        if chosen:
+            require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
+            chosen.robot.save(fresh / ROBOT)
+        else:
+            lacks.append(f"{ROBOT}: no published model has these dimensions; write it for your robot")
+        lacks += _tokenizer(config, checkpoint, vlm, fresh)
+        lacks += _statistics(config, checkpoint, statistics, entry, fresh)
+    return lacks
+
+
+def _preset(checkpoint: Path, vlm: Path | None, sana: Path | None, name: str | None) -> Preset | None:
+    known = presets()
+    if name is not None:
+        if name not in known:
+            raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
+        return known[name]
+    wla = read_sections(checkpoint, vlm, sana)[WLA]
+    asked = (wla.get("max_state_dim"), wla.get("max_action_dim"), wla.get("chunk_size"))
+    speaks = "language" in str(wla.get("training_mode", ""))
+    for preset in known.values():
+        expert = preset.model.action_expert
+        if (expert.state_dim, expert.action_dim, expert.chunk) == asked and preset.prompt.language == speaks:
+            return preset
+    return None
+
+
+def _queries(checkpoint: Path, vlm: Path | None, sana: Path | None) -> int:
+    return int(read_sections(checkpoint, vlm, sana)[WLA]["num_metaqueries"])
+
+
+def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:
+    found = [folder / TOKENIZER for folder in (checkpoint, vlm) if folder and (folder / TOKENIZER).is_file()]
+    if not found:
+        return [f"{TOKENIZER}: neither the checkpoint nor --vlm has one; give the folder of the Qwen3-VL model"]
+    path = found[0]
+    try:
+        core = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy it again") from error
+    missing = [word for word in QWEN_WORDS if core.token_to_id(word) is None]
+    if missing:
+        raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
+    try:
+        add_queries(tokenizer, first=config.model.queries.begin, queries=config.model.queries.count)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    save_tokenizer(tokenizer, out / TOKENIZER)
+    return []
+
+
+def _statistics(
+    config: CheckpointConfig, checkpoint: Path, path: Path | None, entry: str | None, out: Path
+) -> list[str]:
+    beside = [checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()]
+    if path is None and not beside:
+        return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
+    expert = config.model.action_expert
+    read_published(path or beside[0], entry, state_dim=expert.state_dim, action_dim=expert.action_dim).save(
+        out / STATISTICS
+    )
+    return []
