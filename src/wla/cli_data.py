@@ -122,12 +122,14 @@ def stats(args: StatsArgs) -> int:
     from wla.data.lerobot import LeRobotDataset
     from wla.data.lerobot_columns import Columns
     from wla.data.normalize import compute_statistics
+    from wla.data.progress import progress_bar
     from wla.data.published_statistics import write_published
 
     columns = Columns(state=args.state, action=args.action)
     groups: dict[str, list[LeRobotDataset]] = {}
-    for path in args.datasets:
-        groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=columns))
+    with progress_bar() as progress:
+        for path in progress.track(args.datasets, description="reading"):
+            groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=columns))
     if args.name is None and len(groups) < len(args.datasets):
         raise ValueError("two of the datasets have folders of the same name; give --name, or one of them at a time")
     entries = {name: compute_statistics(group) for name, group in groups.items()}

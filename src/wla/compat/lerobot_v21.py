@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wla.compat.lerobot_writing import new_dataset, progress_bar, write_descriptions
+from wla.compat.lerobot_writing import new_dataset, write_descriptions
 from wla.data import video
 from wla.data.lerobot_format import (
     DATA_PATH,
@@ -31,6 +31,7 @@ from wla.data.lerobot_format import (
     read_table,
 )
 from wla.data.lerobot_stats import join_stats
+from wla.data.progress import progress_bar
 
 V21 = "v2.1"
 _STANDARD = ("min", "max", "mean", "std", "count")

@@ -11,8 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from av.error import FFmpegError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wla.data.lerobot_format import INFO, STATS, TASKS, tasks_table
 from wla.files import replacing
@@ -44,9 +42,3 @@ def write_descriptions(
     pq.write_table(tasks_table(list(tasks)), root / TASKS)
     (root / STATS).write_text(json.dumps(stats, indent=4), encoding="utf-8")
     (root / INFO).write_text(json.dumps(info, indent=4) + "\n", encoding="utf-8")
-
-
-def progress_bar() -> Progress:
-    """Counts episodes on the terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from wla.compat.lerobot_writing import new_dataset, progress_bar, write_descriptions
+from wla.compat.lerobot_writing import new_dataset, write_descriptions
 from wla.compat.robotwin import ActionSpace, RawDataset, RawEpisode
 from wla.data import video
 from wla.data.instructions import INSTRUCTIONS
@@ -33,6 +33,7 @@ from wla.data.lerobot_format import (
 )
 from wla.data.lerobot_staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot_stats import FeatureStats, image_stats
+from wla.data.progress import progress_bar
 
 SHARD_FRAMES = 5000
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import track
 
 from wla.data.check_episodes import Row, files_of
 from wla.data.check_numbers import check_range
 from wla.data.findings import Finding
 from wla.data.lerobot_columns import Columns, matrix
 from wla.data.lerobot_format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo, read_schema, read_table
+from wla.data.progress import progress_bar
 
 
 def check_frames(
@@ -22,8 +21,9 @@ def check_frames(
     """tasks: how many there are, None when that is not known."""
     check = _FrameCheck(root, info, columns, tasks)
     files = files_of(root, info, rows)
-    for path in track(files, description="reading frames", transient=True, console=Console(stderr=True)):
-        check.file(path, files[path])
+    with progress_bar() as progress:
+        for path in progress.track(files, description="reading frames"):
+            check.file(path, files[path])
     return check.finish()
 
 

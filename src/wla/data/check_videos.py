@@ -11,15 +11,12 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wla.data import video
 from wla.data.check_episodes import Row, files_of
 from wla.data.findings import Finding
 from wla.data.lerobot_format import INFO, DatasetInfo, frame_rate, read_images, read_schema
-
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+from wla.data.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -94,10 +91,7 @@ def _data_job(
 def _decode_all(jobs: list[_Job]) -> list[Finding]:
     findings: list[Finding] = []
     stop = Event()
-    with (
-        Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
+    with progress_bar() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         task = progress.add_task("decoding", total=sum(job.frames for job in jobs))
         running = [pool.submit(_decode, job, stop, lambda: progress.advance(task)) for job in jobs]
         try:

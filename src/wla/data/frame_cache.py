@@ -13,8 +13,8 @@ from threading import Event
 
 import numpy as np
 from jaxtyping import UInt8
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wla.data.progress import progress_bar
 
 _FOLDER = ".cache"
 
@@ -77,14 +77,10 @@ def _build(
     files: dict[Path, list[Piece]] = {}
     for piece in pieces:
         files.setdefault(piece.path, []).append(piece)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     stop = Event()
     try:
         frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        with (
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-        ):
+        with progress_bar() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
             task = progress.add_task(f"decoding {target.stem.rpartition('-')[0]}", total=shape[0])
             jobs = [pool.submit(_decode_file, path, part, frames, decode, stop) for path, part in files.items()]
             try:
