@@ -89,11 +89,11 @@ class Batch:
     tokens: Int64[Tensor, "B T"]
     attention_mask: Bool[Tensor, "B T"]
     labels: Int64[Tensor, "B T"]
-    images: dict[str, UInt8[Tensor, "B H W 3"]]
+    images: dict[str, UInt8[Tensor, "B _ _ 3"]]
     state: Float32[Tensor, "B S"]
     actions: Float32[Tensor, "B n A"]
     action_mask: Bool[Tensor, "B n A"]
-    subgoal: UInt8[Tensor, "B H W 3"] | None
+    subgoal: UInt8[Tensor, "B _ _ 3"] | None
     subgoal_mask: Bool[Tensor, " B"]
     ids: list[str] = field(default_factory=list)
 

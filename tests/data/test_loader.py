@@ -13,8 +13,9 @@ import torch
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.loader import DatasetConfig, WindowBatches
-from wla.data.normalize import MinMaxNormalizer
+from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts import Prompter
+from wla.data.transforms import resize
 from wla.types import IGNORE, Batch
 
 
@@ -26,16 +27,23 @@ def datasets(tmp_path_factory) -> list[LeRobotDataset]:
     return [LeRobotDataset(with_actions), LeRobotDataset(videos)]
 
 
-def loader(datasets, weights=None, **changes) -> WindowBatches:
+def loader(datasets, weights=None, instructions=None, sources=None, **changes) -> WindowBatches:
     statistics = tiny.statistics()
+    nothing = [None] * len(datasets)
+    configs = [
+        DatasetConfig(path=str(dataset.root), weight=weight, instructions=file, **(sources or {}))
+        for dataset, weight, file in zip(datasets, weights or nothing, instructions or nothing, strict=True)
+    ]
     values = {
         "datasets": datasets,
-        "weights": weights or [None] * len(datasets),
+        "configs": configs,
         "prompter": Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1}),
         "state": MinMaxNormalizer(statistics.state, dim=tiny.STATE, name="state"),
         "action": MinMaxNormalizer(statistics.action, dim=tiny.ACTION, name="action"),
         "action_dim": tiny.ACTION,
-        "cameras": tiny.CAMERAS,
+        "images": tiny.CAMERAS,
+        "primary": "front",
+        "target": 32,
         "chunk": tiny.CHUNK,
     }
     return WindowBatches(**{**values, **changes})
@@ -171,3 +179,74 @@ def test_a_dataset_is_opened_as_its_configuration_says(datasets, tmp_path):
     assert DatasetConfig(path=str(root), robot=tiny.robot_spec()).open().robot_spec == tiny.robot_spec()
     changed = config.override(['columns.cameras={"head": "front"}', "weight=2", "instructions=i.json"])
     assert (changed.columns.cameras, changed.weight, changed.instructions) == ({"head": "front"}, 2.0, "i.json")
+
+
+class Looking(Prompter):
+    """Looks three steps back and writes down what it is told."""
+
+    history = 3
+
+    def sample(self, instruction, state, subtasks, *, previous=(), past=True):
+        self.told.append((tuple(previous), past))
+        return super().sample(instruction, state, subtasks)
+
+
+def looking() -> Looking:
+    prompter = Looking(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1})
+    prompter.told = []
+    return prompter
+
+
+@pytest.mark.parametrize("decode_ahead", [True, False])
+def test_images_of_other_times_are_those_of_the_episode(datasets, decode_ahead):
+    images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
+    batches = loader(datasets[:1], prompter=looking(), images=images, sources={"decode_ahead": decode_ahead})
+    batch = draw(batches, size=40)
+    frames = datasets[0].frames("front")
+    for index, name in enumerate(batch.ids):
+        episode, frame = (int(word) for word in name.split()[-3::2])
+        start = datasets[0].episodes[episode].start
+        assert np.array_equal(batch.images["first front"][index], frames[start])
+        assert np.array_equal(batch.images["front"][index], frames[start + frame])
+        back = frames[start + max(0, frame - 3)]
+        assert torch.equal(batch.images["history front"][index], resize(back[None], 16)[0])
+        target = start + min(frame + tiny.CHUNK, 9)
+        assert np.array_equal(batch.subgoal[index], frames[target])
+
+
+def test_prompts_are_told_what_was_before_and_whether_it_was(datasets):
+    images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
+    prompter = looking()
+    batch = draw(loader(datasets[:1], prompter=prompter, images=images), size=40)
+    for name, (previous, past) in zip(batch.ids, prompter.told, strict=True):
+        frame = int(name.split()[-1])
+        assert past == (frame >= 3)
+        assert previous == (tiny.SUBTASKS[: 1 if frame <= 5 else 2] if past else ())
+
+
+def test_without_the_first_frame_only_the_last_steps_are_told(datasets):
+    prompter = looking()
+    batch = draw(loader(datasets[:1], prompter=prompter, images={"history front": 16, **tiny.CAMERAS}), size=40)
+    for name, (previous, _) in zip(batch.ids, prompter.told, strict=True):
+        frame = int(name.split()[-1])
+        spoken = [tiny.SUBTASKS[step // 5] for step in range(frame - 3, frame + 1)] if frame >= 3 else []
+        assert previous == tuple(dict.fromkeys(spoken))
+
+
+def test_the_target_has_its_own_size_and_other_shapes_get_borders(datasets):
+    batch = draw(loader(datasets[:1], target=48))
+    assert batch.subgoal.shape == (64, 48, 48, 3)
+
+
+def test_actions_that_are_not_wanted_are_not_learned(datasets):
+    batch = draw(loader(datasets[:1], sources={"actions": False}))
+    assert not batch.action_mask.any()
+    assert batch.subgoal_mask.any()
+
+
+def test_states_of_another_robot_are_only_taken_without_actions(datasets):
+    statistics = VectorStatistics.of([np.ones((2, 5), np.float32)])
+    other = MinMaxNormalizer(statistics, dim=5, name="state")
+    assert not draw(loader(datasets[:1], state=other, sources={"actions": False})).state.any()
+    with pytest.raises(ValueError, match="state has 3 dimensions, its statistics 5"):
+        loader(datasets[:1], state=other)

@@ -29,6 +29,7 @@ from wla.data.lerobot_format import (
     read_table,
     read_tasks,
 )
+from wla.data.seeking import SeekingFrames
 from wla.specs import RobotSpec
 
 
@@ -113,6 +114,13 @@ class LeRobotDataset:
         if key in self.info.video_keys:
             return cached_frames(self.root, name, self._video_pieces(key), shape, video.decode)
         return cached_frames(self.root, name, self._data_pieces(), shape, partial(read_images, key=key))
+
+    def seek(self, camera: str) -> SeekingFrames:
+        """All frames of a camera that is a video, read from its files when they are asked for, without a cache."""
+        key = self._camera_features.get(camera)
+        if key not in self.info.video_keys:
+            raise ValueError(f"{self.root}: no video of a camera {camera!r}; the dataset has {list(self.cameras)}")
+        return SeekingFrames(self._video_pieces(key), frame_rate(self.fps), (*self.cameras[camera], 3))
 
     def _video_pieces(self, key: str) -> list[Piece]:
         """Where the frames of each episode lie in the video files."""

@@ -19,10 +19,11 @@ from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
-from wla.data.transforms import shrink
+from wla.data.seeking import SeekingFrames
+from wla.data.transforms import resize
 from wla.data.windows import subtask_window, window
 from wla.specs import RobotSpec
-from wla.types import IGNORE, Batch
+from wla.types import FIRST, HISTORY, IGNORE, Batch, camera_of
 
 
 class DatasetConfig(Config):
@@ -37,6 +38,10 @@ class DatasetConfig(Config):
     """Which columns are state, action and cameras, where another program recorded the dataset."""
     robot: RobotSpec | None = None
     """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
+    actions: bool = True
+    """False: learn the world from it and no actions; it may be of another robot."""
+    decode_ahead: bool = True
+    """Decode all videos once into `ROOT/.cache`, the fastest to read; False: seek in them, for datasets too large."""
 
     def open(self) -> LeRobotDataset:
         """ValueError when the dataset cannot be read or is of another robot."""
@@ -45,37 +50,38 @@ class DatasetConfig(Config):
 
 @dataclass
 class WindowBatches:
-    """Draws batches from datasets of one robot.
+    """Draws batches of windows.
 
-    cameras: camera -> side that the backbone sees, the primary one first. instructions: of each dataset, a file of
-    phrasings of which each sample gets one, or None. empty_instructions: share of the samples whose instruction is
-    emptied, for classifier-free guidance. with_subgoal: draw only windows whose episode goes on after the chunk.
-    ValueError when a dataset has no such window, or a file no phrasing of a task.
+    images: image -> side that the backbone sees (`wla.types.HISTORY` and `FIRST` name those of other times). primary:
+    the camera whose frame after the chunk is imagined, as a square of `target` pixels. empty_instructions: share of
+    the samples whose instruction is emptied, for classifier-free guidance. with_subgoal: draw only windows whose
+    episode goes on after the chunk. ValueError when a dataset has no such window, or a file no phrasing of a task.
     """
 
     datasets: Sequence[LeRobotDataset]
-    weights: Sequence[float | None]
+    configs: Sequence[DatasetConfig]
     prompter: Prompter | ChatPrompter
     state: MinMaxNormalizer
     action: MinMaxNormalizer
     action_dim: int
-    cameras: dict[str, int]
+    images: dict[str, int]
+    primary: str
+    target: int
     chunk: int
-    instructions: Sequence[str | None] | None = None
     empty_instructions: float = 0.0
     with_subgoal: bool = False
     _sources: list[_Source] = field(init=False)
 
     def __post_init__(self) -> None:
         after = self.chunk if self.with_subgoal else 0
-        files = self.instructions or [None] * len(self.datasets)
+        cameras = list(dict.fromkeys(map(camera_of, self.images)))
         self._sources = [
-            _Source.of(dataset, self.cameras, self.state, after, file)
-            for dataset, file in zip(self.datasets, files, strict=True)
+            _Source.of(dataset, config, cameras, self.state, after)
+            for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
         shares = [
-            float(len(dataset)) if weight is None else weight
-            for dataset, weight in zip(self.datasets, self.weights, strict=True)
+            float(len(dataset)) if config.weight is None else config.weight
+            for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
         self._shares = np.array(shares) / sum(shares)
 
@@ -90,52 +96,65 @@ class WindowBatches:
         rows = [row for part in parts for row in part.rows]
         tokens, mask = left_pad([row[0] for row in rows], self.prompter.pad)
         labels, _ = left_pad([row[1] for row in rows], IGNORE)
-        primary = next(iter(self.cameras))
         return Batch(
             tokens=tokens,
             attention_mask=mask,
             labels=labels,
-            images={camera: torch.cat([part.images[camera] for part in parts]) for camera in self.cameras},
+            images={name: torch.cat([part.images[name] for part in parts]) for name in self.images},
             state=torch.cat([part.state for part in parts]),
             actions=torch.cat([part.actions for part in parts]),
             action_mask=torch.cat([part.action_mask for part in parts]),
-            subgoal=torch.cat([part.images[f"subgoal {primary}"] for part in parts]),
+            subgoal=torch.cat([part.subgoal for part in parts]),
             subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
             ids=[name for part in parts for name in part.ids],
         )
 
     def _part(self, source: _Source, frames: np.ndarray, rng: np.random.Generator) -> _Part:
-        dataset = source.dataset
-        frames = np.sort(frames)  # neighbouring reads of the memory map
-        places = window(frames, source.start[frames], source.end[frames], self.chunk, 0)
-        primary = next(iter(self.cameras))
-        images = {camera: shrink(source.frames[camera][frames], side) for camera, side in self.cameras.items()}
-        images[f"subgoal {primary}"] = shrink(source.frames[primary][places.subgoal], self.cameras[primary])
+        frames = np.sort(frames)  # neighbouring reads
+        places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history)
         mask = np.broadcast_to(places.chunk_mask[..., None], (*places.chunk.shape, self.action_dim)).copy()
-        if dataset.actions is None:
+        if source.actions is None:
             actions = np.zeros(mask.shape, np.float32)
             mask[:] = False
         else:
-            actions = self.action.normalize(dataset.actions[places.chunk])
+            actions = self.action.normalize(source.actions[places.chunk])
+        times = {FIRST: source.start[frames], HISTORY: places.history}
+        images = {}
+        for name, side in self.images.items():
+            camera = camera_of(name)
+            images[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
         return _Part(
-            rows=[self._row(source, int(frame), rng) for frame in frames],
+            rows=[
+                self._row(source, int(frame), bool(past), rng)
+                for frame, past in zip(frames, places.history_mask, strict=True)
+            ],
             images=images,
+            subgoal=resize(source.frames[self.primary][places.subgoal], self.target),
             state=torch.from_numpy(source.state[frames]),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),
             subgoal_mask=torch.from_numpy(places.subgoal_mask),
-            ids=[dataset.frame_id(int(frame)) for frame in frames],
+            ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
 
-    def _row(self, source: _Source, frame: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        dataset = source.dataset
+    def _row(self, source: _Source, frame: int, past: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         emptied = rng.random() < self.empty_instructions
         instruction = "" if emptied else source.instruction(frame, rng)
-        subtasks = None
-        if dataset.subtasks is not None:
-            chain = subtask_window(dataset.subtasks, frame, self.chunk, int(source.end[frame]))
-            subtasks = [dataset.subtask_texts[index] for index in chain] or None
-        return self.prompter.sample(instruction, source.state[frame], subtasks)
+        begin, end = int(source.start[frame]), int(source.end[frame])
+        return self.prompter.sample(
+            instruction,
+            source.state[frame],
+            source.subtasks(frame, frame + self.chunk, end) or None,
+            previous=source.subtasks(*self._before(frame, begin), end) if past else (),
+            past=past,
+        )
+
+    def _before(self, frame: int, begin: int) -> tuple[int, int]:
+        """First and last frame whose subtasks a prompt tells as those before `frame`, as the published system does:
+        all since the beginning where it shows the first frame, those since the image of the past where not."""
+        if any(name.startswith(FIRST) for name in self.images):
+            return begin, frame - 1
+        return frame - self.prompter.history, frame
 
 
 @dataclass
@@ -143,12 +162,13 @@ class _Source:
     """A dataset with what every draw needs of it, computed once.
 
     state: normalised. start, end: of each frame's episode. drawn: the frames that windows may begin at. phrasings: of
-    each task that has several.
+    each task that has several. actions: None when none are learned from it.
     """
 
     dataset: LeRobotDataset
-    frames: dict[str, np.ndarray]
+    frames: dict[str, np.ndarray | SeekingFrames]
     state: np.ndarray
+    actions: np.ndarray | None
     start: np.ndarray
     end: np.ndarray
     drawn: np.ndarray
@@ -156,12 +176,16 @@ class _Source:
 
     @classmethod
     def of(
-        cls, dataset: LeRobotDataset, cameras: dict[str, int], state: MinMaxNormalizer, after: int, file: str | None
+        cls,
+        dataset: LeRobotDataset,
+        config: DatasetConfig,
+        cameras: Sequence[str],
+        state: MinMaxNormalizer,
+        after: int,
     ) -> _Source:
-        """after: how many frames of the episode must follow a drawn one. file: the phrasings of the tasks."""
+        """after: how many frames of the episode must follow a drawn one."""
         tasks = [dataset.instructions[index] for index in np.unique(dataset.task_index)]
-        phrasings = {} if file is None else read_phrasings(Path(file), tasks)
-        frames = {camera: dataset.frames(camera) for camera in cameras}
+        phrasings = {} if config.instructions is None else read_phrasings(Path(config.instructions), tasks)
         lengths = [len(episode) for episode in dataset.episodes]
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
         end = np.repeat([episode.end for episode in dataset.episodes], lengths)
@@ -170,7 +194,11 @@ class _Source:
             raise ValueError(
                 f"{dataset.root}: no episode is longer than {after} frames, so no chunk has a frame after it"
             )
-        return cls(dataset, frames, state.normalize(dataset.state), start, end, drawn, phrasings)
+        frames = {camera: dataset.frames(camera) if config.decode_ahead else dataset.seek(camera) for camera in cameras}
+        other_robot = not config.actions and dataset.state.shape[1] != state.dim
+        values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
+        actions = dataset.actions if config.actions else None
+        return cls(dataset, frames, values, actions, start, end, drawn, phrasings)
 
     def instruction(self, frame: int, rng: np.random.Generator) -> str:
         """The frame's task, in one of its phrasings."""
@@ -179,6 +207,13 @@ class _Source:
         # Without a file nothing is drawn, so that runs from before there were any go on bit for bit.
         return task if texts is None else texts[rng.integers(len(texts))]
 
+    def subtasks(self, first: int, last: int, end: int) -> list[str]:
+        """The subtasks of the frames first .. last of an episode that ends before frame `end`."""
+        if self.dataset.subtasks is None:
+            return []
+        chain = subtask_window(self.dataset.subtasks, first, last - first, end)
+        return [self.dataset.subtask_texts[index] for index in chain]
+
 
 @dataclass
 class _Part:
@@ -186,6 +221,7 @@ class _Part:
 
     rows: list[tuple[list[int], list[int]]]
     images: dict[str, torch.Tensor]
+    subgoal: torch.Tensor
     state: torch.Tensor
     actions: torch.Tensor
     action_mask: torch.Tensor

@@ -89,6 +89,10 @@ class MinMaxNormalizer:
         self._radius = (high - low) / 2
         self._inverse = np.divide(1.0, self._radius, out=np.zeros(dim), where=self._radius > 0)
 
+    @property
+    def dim(self) -> int:
+        return len(self._center)
+
     def normalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
         """From the robot's units to [-1, 1]. ValueError on another dimension."""
         return ((self._checked(values) - self._center) * self._inverse).astype(np.float32)

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-def shrink(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
-    """Square images averaged down to `side`. ValueError unless the side divides them."""
+def resize(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
+    """Images as squares of `side` pixels: squares are averaged down by a whole factor, all others are fitted."""
     height, width = images.shape[1:3]
     if height != width or height % side:
-        raise ValueError(f"images of {height} x {width} pixels do not shrink to {side} x {side} by a whole factor")
+        return fit(images, side, side)
     pixels = torch.from_numpy(np.ascontiguousarray(images))
     if height == side:
         return pixels

@@ -44,6 +44,11 @@ class WLAConfig(Config):
     world_samples: int | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
 
+    @property
+    def target_side(self) -> int:
+        """Pixels along each side of the image that the World Expert imagines."""
+        return self.world_expert.latent_size * self.codec.downsampling
+
 
 class WLA(nn.Module):
     """`imagination=False` builds the model without World Expert and codec, which acting does not need."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from wla import runtime
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import left_pad
-from wla.data.transforms import shrink
+from wla.data.transforms import resize
 from wla.models.backbone import Context
 from wla.policy.checkpoint import Checkpoint, load_checkpoint, sha256
 from wla.policy.history import images_of, joined, remember
@@ -74,7 +74,7 @@ class WLAPolicy:
             self._check(observation)
         proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
         seen = {
-            name: shrink(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
+            name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
             for name, side in self.model.config.backbone.cameras.items()
         }
         texts, context, queries = self._read([state.instruction for state in states], proprioception, seen, states)

@@ -119,13 +119,14 @@ def window_batches(
     """The windows that the checkpoint's model learns from, in the units of its statistics; see `WindowBatches`."""
     return WindowBatches(
         datasets=datasets,
-        weights=[source.weight for source in sources],
-        instructions=[source.instructions for source in sources],
+        configs=sources,
         prompter=checkpoint.prompter,
         state=checkpoint.state_normalizer,
         action=checkpoint.action_normalizer,
         action_dim=checkpoint.robot_spec.action.dim,
-        cameras=checkpoint.config.model.backbone.cameras,
+        images=checkpoint.config.model.backbone.cameras,
+        primary=checkpoint.model.backbone.primary,
+        target=checkpoint.config.model.target_side,
         chunk=checkpoint.config.model.action_expert.chunk,
         empty_instructions=empty_instructions,
         with_subgoal=with_subgoal,

@@ -9,7 +9,7 @@ import numpy as np
 from rich.progress import track
 
 from wla.config import Config
-from wla.data.transforms import shrink
+from wla.data.transforms import resize
 from wla.envs.registry import make_env
 from wla.envs.seeds import require_seeds
 from wla.envs.tabletop.world import World
@@ -93,7 +93,7 @@ def _render_kind(
     for seed in range(config.seed, config.seed + config.per_kind):
         observation = env.sample_scene(seed)
         for name, side in config.cameras.items():
-            images[name].append(shrink(observation["images"][name][None], side).numpy()[0])
+            images[name].append(resize(observation["images"][name][None], side).numpy()[0])
         states.append(observation["state"])
         things.append(
             [
