@@ -26,6 +26,7 @@ LAYERS = {
     "evaluation": 3,
     "training": 4,
     **dict.fromkeys(("cli", "doctor"), 5),
+    "__main__": 6,
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
