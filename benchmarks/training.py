@@ -15,7 +15,7 @@ import torch
 from machine import store
 
 from wla.cli import load_recipe
-from wla.training.optim import build_optimizers
+from wla.training.learner import Learner
 from wla.training.trainer import training_step
 
 STEPS, WARMUP = 20, 3
@@ -25,12 +25,12 @@ def main() -> None:
     recipe, *overrides = sys.argv[1:]
     config = load_recipe(Path(recipe)).override(overrides)
     task = config.build()
-    module = task.module.train()
-    optimizers = build_optimizers(config.loop.optim, module)
+    device = torch.device("cpu")
+    learner = Learner(task.module, task.losses, config.loop.optim, device, ema=config.loop.ema)
     seconds = []
     for step in range(WARMUP + STEPS):
         began = time.perf_counter()
-        training_step(task, module, optimizers, config.loop, torch.device("cpu"), step)
+        training_step(learner, config.loop, device, step)
         seconds.append(time.perf_counter() - began)
     median = float(np.median(seconds[WARMUP:]))
     store(

@@ -27,6 +27,7 @@ LAYERS = {
     "evaluation": 3,
     **dict.fromkeys(("training", "compat"), 4),
     **dict.fromkeys(("cli", "cli_checkpoints", "cli_data", "command", "doctor"), 5),
+    "__main__": 6,
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {
     ("cli", "doctor"),

@@ -111,6 +111,7 @@ class TrainArgs(BaseModel):
       wla train recipes/nano_tabletop.py loop.batch_size=32 loop.optim.steps=200 --out outputs/short
       wla train recipes/nano_tabletop.py --print-config
       wla train recipes/nano_tabletop.py --resume
+      torchrun --nproc-per-node 2 -m wla train recipes/nano_tabletop.py loop.micro_batches=2
     """
 
     recipe: Positional[Path]
@@ -210,15 +211,21 @@ def collect(args: CollectArgs) -> int:
 
 
 def train(args: TrainArgs) -> int:
-    from wla.training.trainer import require_room, train
+    from wla import runtime
+    from wla.training.trainer import require_room, require_share, train
 
     config = load_recipe(args.recipe).override(args.overrides)
     if args.print_config:
         print(config.model_dump_json(indent=2))
         return 0
     out = args.out or Path("outputs") / args.recipe.stem
-    require_room(out, resume=args.resume)
-    print(f"checkpoint: {train(config.build(), config.loop, out, resume=args.resume)}")
+    with runtime.process_group():
+        runtime.by_first(lambda: require_room(out, resume=args.resume))
+        require_share(config.loop)
+        task = runtime.first_then_rest(config.build)
+        checkpoint = train(task, config.loop, out, resume=args.resume)
+        if runtime.rank() == 0:
+            print(f"checkpoint: {checkpoint}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a process decides once: the renderer, the seed, the device, the precision, and when Ctrl-C may stop it."""
+"""What a process decides once: renderer, seed, device, precision, its fellow processes, and when Ctrl-C may stop it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 # In order of preference: EGL also finds a GPU. OSMesa renders on the CPU, equally fast for small images without one.
 GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for each other: the first one may have to decode a whole dataset before they train."""
+Found = TypeVar("Found")
 
 
 def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
@@ -56,10 +62,13 @@ def seed_everything(seed: int) -> None:
 def device(name: str | None = None) -> torch.device:
     """The device called ``name`` ("cpu", "cuda", "cuda:1"); without a name a GPU when there is one, or else the CPU.
 
+    Among several processes "cuda" is the GPU with the number that torchrun gave to this one.
+
     Raises ValueError when there is no such device on this machine.
     """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and world_size() > 1:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
@@ -83,20 +92,94 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C, however often, does not break into the block; the function that is yielded says whether one came.
+def process_group() -> Iterator[None]:
+    """Inside the block the processes that torchrun started can talk: through gloo, and between GPUs through nccl.
 
-    Only the main thread can be interrupted, so elsewhere there is nothing to hold.
+    A process that torchrun did not start, or started alone, has nobody to talk to, and nothing happens.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield
+        any_process(False)  # gloo aborts when a process leaves while another still talks
+    finally:
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """How many processes work together; 1 outside of `process_group`."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any of the processes; all of them must ask."""
+    if world_size() == 1:
+        return flag
+    told = torch.tensor(int(flag))
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return bool(told)
+
+
+def mean_over_processes(values: list[float]) -> list[float]:
+    """The mean of each value; all processes must ask, with as many values."""
+    if world_size() == 1:
+        return values
+    told = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(told)
+    return (told / world_size()).tolist()
+
+
+def by_first(work: Callable[[], object]) -> None:
+    """The first process does the work while the others wait; its error stops all of them, theirs with one line."""
+    _in_turn(work, rank() == 0)
+
+
+def first_then_rest(work: Callable[[], Found]) -> Found:
+    """The first process does the work before the others do, so that these find what it stored on the way."""
+    found = _in_turn(work, rank() == 0)
+    others = _in_turn(work, rank() != 0)
+    return found[0] if found else others[0]
+
+
+def _in_turn(work: Callable[[], Found], mine: bool) -> list[Found]:
+    """What the work found, if it is for this process to do. ValueError when it failed in another one."""
+    failure: Exception | None = None
+    found: list[Found] = []
+    try:
+        if mine:
+            found.append(work())
+    except (OSError, ValueError) as error:
+        failure = error
+    if any_process(failure is not None):
+        raise failure or ValueError("another process cannot go on, see its message")
+    return found
+
+
+@contextmanager
+def interrupts_held() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM, however often, do not break into the block; what is yielded says whether one came.
+
+    SIGTERM is what torchrun and cluster schedulers send. Only the main thread can be interrupted, so elsewhere there is
+    nothing to hold.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     came: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    held = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _: came.append(number)) for number in held]
     try:
         yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(held, previous, strict=True):
+            signal.signal(number, handler)
 
 
 def _first_that_loads(load: Callable[[str], object]) -> str:

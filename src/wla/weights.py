@@ -131,6 +131,11 @@ def mismatch(stored: Shapes, wanted: Shapes, *, shown: int | None = 3) -> str:
     return "; ".join(problems[:shown]) + (f" and {rest} more" if rest else "")
 
 
+def under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of one part of a module, by the names that they have in it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """One file, or shards and an index above `SHARD_SIZE`. OSError when the disk is full."""
     save_lazily(_Ready(state), path)

@@ -36,14 +36,14 @@ class Toy:
     def module(self) -> nn.Module:
         return self.net
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        x = torch.randn(4, 3, generator=generator)
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        x = torch.randn(samples, 3, generator=generator)
         if step == self._at:
             self._what()
         loss = (self.net(x) - x.sum(1, keepdim=True)).float().square().mean() + self.poison
-        return {"loss": loss}, [f"sample {step}-{i}" for i in range(4)]
+        return {"loss": loss}, [f"sample {step}-{i}" for i in range(samples)]
 
-    def save(self, folder: Path, step: int) -> None:
+    def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "step").write_text(str(step))
 
@@ -192,9 +192,12 @@ def test_resuming_another_run_is_refused(tmp_path):
     adam = loop(4).model_copy(update={"optim": OptimConfig(steps=4)})
     with pytest.raises(ValueError, match=r"loop.json: this run began with optim.muon \['0.weight'\], not \[\]"):
         train(Toy(), adam, tmp_path, resume=True)
-    state = tmp_path / "training_state" / "state.safetensors"
+    (state,) = (tmp_path / "training_state").glob("*.safetensors")
     state.write_bytes(state.read_bytes()[:900])
-    with pytest.raises(ValueError, match=r"state.safetensors: damaged"):
+    with pytest.raises(ValueError, match=r"\.safetensors: damaged"):
+        train(Toy(), loop(4), tmp_path, resume=True)
+    state.unlink()
+    with pytest.raises(ValueError, match=r"training_state: has 0 of its 1 files; copy the whole folder"):
         train(Toy(), loop(4), tmp_path, resume=True)
 
 

@@ -65,14 +65,17 @@ class Checkpoint:
         return MinMaxNormalizer(self.statistics.action, dim=self.robot_spec.action.dim, name="action")
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write all files beside `folder`, then put them in its place at once: a crash leaves the old or the new one."""
+def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write all files beside `folder`, then put them in its place at once: a crash leaves the old or the new one.
+
+    weights: instead of the model's own, which may be spread over processes, not averaged yet, or hold adapters.
+    """
     with replacing(folder) as fresh:
         checkpoint.config.save(fresh / CONFIG)
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
         save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
-        save_weights(checkpoint.model.state_dict(), fresh / WEIGHTS)
+        save_weights(checkpoint.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
 
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:

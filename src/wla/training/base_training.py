@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
@@ -21,7 +21,7 @@ from wla.policy.locate import bundled
 from wla.training.grounding import Grounding
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.weights import load_weights, save_weights
+from wla.weights import load_weights, save_weights, under
 
 CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
 GROUNDING = "grounding.safetensors"
@@ -70,18 +70,18 @@ class BaseTask:
     def module(self) -> nn.Module:
         return self._module
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         lesson = self.grounding.look if step < self.config.look_steps else self.grounding.ask
-        return lesson(self.backbone, self.config.loop.batch_size, device, rng)
+        return lesson(self.backbone, samples, device, rng)
 
-    def save(self, folder: Path, step: int) -> None:
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         with replacing(folder) as fresh:
             self.config.save(fresh / CONFIG)
             self.statistics.save(fresh / STATISTICS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
-            save_weights(self.backbone.state_dict(), fresh / WEIGHTS)
-            save_weights(self.grounding.state_dict(), fresh / GROUNDING)
+            save_weights(under("backbone.", weights), fresh / WEIGHTS)
+            save_weights(under("grounding.", weights), fresh / GROUNDING)
 
 
 def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:

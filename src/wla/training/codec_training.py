@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
@@ -45,8 +45,8 @@ class CodecTask:
     def module(self) -> nn.Module:
         return self.codec
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        chosen = torch.randint(int(self._ends[-1]), (self.config.loop.batch_size,), generator=generator).tolist()
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        chosen = torch.randint(int(self._ends[-1]), (samples,), generator=generator).tolist()
         images = torch.from_numpy(np.stack([self._frame(index) for index in chosen])).to(device)
         target = self.codec.to_unit(images)
         error = self.codec.reconstruct(images).float() - target
@@ -55,15 +55,17 @@ class CodecTask:
         loss = error.abs().mean() + squared
         return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, [f"frame {index}" for index in chosen]
 
-    def save(self, folder: Path, step: int) -> None:
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The weights, and the configuration with the scale that gives the latents unit variance."""
+        codec = ImageCodec(self.config.codec)
+        codec.load_state_dict(weights)
         with torch.no_grad():
             images = torch.from_numpy(np.stack([self._frame(i) for i in range(0, int(self._ends[-1]), 97)][:256]))
-            spread = float(self.codec.vae.encode(self.codec.to_unit(images)).latent.std())
+            spread = float(codec.vae.encode(codec.to_unit(images)).latent.std())
         config = self.config.codec.model_copy(update={"scaling_factor": 1 / spread})
         with replacing(folder) as fresh:
             config.save(fresh / CONFIG)
-            save_weights(self.codec.state_dict(), fresh / WEIGHTS)
+            save_weights(weights, fresh / WEIGHTS)
 
     def _frame(self, index: int) -> np.ndarray:
         source = int(np.searchsorted(self._ends, index, side="right"))

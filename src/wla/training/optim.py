@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate
 
 from wla.config import Config
 
@@ -30,6 +32,20 @@ class OptimConfig(Config):
     """Regular expressions; matrices whose name one of them matches are trained by Muon."""
     muon_learning_rate: float = 0.02
     """Follows the same warm-up and decay."""
+    freeze: tuple[str, ...] = ()
+    """Regular expressions; parameters whose name one of them matches stay as they are."""
+
+
+def freeze(module: nn.Module, patterns: tuple[str, ...]) -> None:
+    """Stop training the parameters that a pattern matches. ValueError when one matches none, or nothing is left."""
+    for pattern in patterns:
+        found = [value for name, value in module.named_parameters() if re.search(pattern, name)]
+        if not found:
+            raise ValueError(f"optim.freeze: {pattern!r} matches no parameter of the model")
+        for value in found:
+            value.requires_grad_(False)
+    if not any(value.requires_grad for value in module.parameters()):
+        raise ValueError(f"optim.freeze: {list(patterns)} leave nothing to train; remove a pattern")
 
 
 def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim.Optimizer]:
@@ -42,21 +58,34 @@ def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim
             raise ValueError(f"optim.muon: {pattern!r} matches no matrix of the model")
         matrices |= found
     others = [value for name, value in trained.items() if name not in matrices]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            others, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
-    ]
-    if matrices:
+    optimizers: list[torch.optim.Optimizer] = []
+    if others:
         optimizers.append(
-            torch.optim.Muon(
-                matrices.values(), lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay
+            torch.optim.AdamW(
+                others, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
             )
         )
+    if matrices:
+        muon = torch.optim.Muon(
+            matrices.values(), lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay
+        )
+        muon.register_step_pre_hook(_gather)
+        optimizers.append(muon)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
+
+
+def _gather(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Whole gradients and momenta for Muon: it orthogonalises in bfloat16, and shards would be rounded differently."""
+    for group in optimizer.param_groups:
+        for value in group["params"]:
+            if isinstance(value.grad, DTensor):
+                value.grad = value.grad.redistribute(placements=[Replicate()])
+                state = optimizer.state[value]
+                if "momentum_buffer" in state:
+                    state["momentum_buffer"] = state["momentum_buffer"].redistribute(placements=[Replicate()])
 
 
 def schedule(config: OptimConfig, step: int) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
-from torch import nn
+from pydantic import model_validator
+from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
@@ -22,8 +24,10 @@ from wla.specs import RobotSpec
 from wla.training.base_training import load_base, load_grounding
 from wla.training.codec_training import load_codec
 from wla.training.grounding import Grounding
+from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
+from wla.weights import under
 
 
 class GroundingConfig(Config):
@@ -49,6 +53,13 @@ class PolicyTraining(Config):
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
     loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _scenes_divide(self) -> Self:
+        if self.grounding is not None and self.grounding.samples % self.loop.micro_batches:
+            scenes, count = self.grounding.samples, self.loop.micro_batches
+            raise ValueError(f"grounding.samples {scenes} is no multiple of loop.micro_batches {count}; change one")
+        return self
 
     def build(self) -> PolicyTask:
         return PolicyTask(self)
@@ -91,21 +102,24 @@ class PolicyTask:
     def module(self) -> nn.Module:
         return self._module
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        batch = draw(self.batches, self.config.loop.batch_size, device, generator)
-        losses = self.model(batch, generator)
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        batch = draw(self.batches, samples, device, generator)
+        losses = all_losses(self.model, batch, generator)
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
         if self.grounding is not None and (share := self.config.grounding) is not None:
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            lesson, _ = self.grounding.ask(self.model.backbone, share.samples, device, rng)
+            scenes = share.samples // self.config.loop.micro_batches
+            lesson, _ = self.grounding.ask(self.model.backbone, scenes, device, rng)
             total = total + share.weight * lesson["loss"]
             terms |= {name: lesson[name] for name in ("metres_off", "bins_off", "words_right")}
         return {"loss": total, **terms}, batch.ids
 
-    def save(self, folder: Path, step: int) -> None:
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+        if self.grounding is not None:
+            weights = under("policy.", weights)
         trained = self.checkpoint.config.model_copy(update={"trained_steps": step})
-        save_checkpoint(replace(self.checkpoint, config=trained), folder)
+        save_checkpoint(replace(self.checkpoint, config=trained), folder, weights=weights)
 
 
 def window_batches(

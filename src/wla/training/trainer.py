@@ -1,28 +1,29 @@
 """The training loop. What is trained is a `Task`; the loop steps, logs, saves, resumes and stops cleanly.
 
 Every step is a function of (weights, optimiser, step number): batches and noise are drawn from generators seeded
-with the step. So resuming continues bit for bit.
+with the step and the number of the micro-batch. So resuming continues bit for bit, and several processes do what one
+does.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.files import disk_errors, restore, write_whole
-from wla.training.optim import OptimConfig, build_optimizers, schedule
+from wla.files import disk_errors, restore
+from wla.training.learner import Learner
+from wla.training.metrics import append_line, keep_lines_before, progress_bar
+from wla.training.optim import OptimConfig
 from wla.training.plots import plot_metrics
-from wla.training.resume import load_training_state, save_training_state
 
 CHECKPOINT, STATE, METRICS, LOOP = "checkpoint", "training_state", "metrics.jsonl", "loop.json"
 _NO_ROOM = "free disk space or choose another --out"
@@ -33,14 +34,27 @@ class LoopConfig(Config):
 
     optim: OptimConfig
     batch_size: int = 64
+    """Samples of a step, over all its micro-batches and processes."""
+    micro_batches: int = Field(default=1, ge=1)
+    """A step's losses and gradients are the mean over these; several processes share them out."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an average of the weights, which the checkpoint then holds in their place."""
     seed: int = 0
     save_every: int = 500
     log_every: int = 10
     device: str | None = None
 
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of micro_batches {self.micro_batches}; change one"
+            )
+        return self
+
 
 StepLosses = tuple[dict[str, Tensor], list[str]]
-"""Loss terms of a step's batch ("loss" is minimised, the others are logged) and the ids of its samples."""
+"""Loss terms of a batch ("loss" is minimised, the others are logged) and the ids of its samples."""
 
 
 class Task(Protocol):
@@ -49,12 +63,15 @@ class Task(Protocol):
     @property
     def module(self) -> nn.Module: ...
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        """Forward pass of one step; all randomness comes from the generator."""
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        """Forward pass of a micro-batch of so many samples; all that is drawn comes from the generator.
+
+        Which blocks of the module it goes through, and which terms it returns, follows from the step alone.
+        """
         ...
 
-    def save(self, folder: Path, step: int) -> None:
-        """Write a usable checkpoint."""
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+        """Write a usable checkpoint. weights: the state of the module, which may be spread over processes itself."""
         ...
 
 
@@ -80,121 +97,120 @@ def require_room(out: Path, *, resume: bool) -> None:
             pass
 
 
+def require_share(config: LoopConfig) -> range:
+    """The numbers of this process's micro-batches. ValueError when they cannot be shared out evenly."""
+    count, processes = config.micro_batches, runtime.world_size()
+    if count % processes:
+        up = -(-count // processes) * processes
+        raise ValueError(
+            f"{count} micro-batches cannot be shared by {processes} processes: set loop.micro_batches={up}"
+        )
+    share = count // processes
+    return range(share * runtime.rank(), share * (runtime.rank() + 1))
+
+
 def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
     """Train and return the folder of the final checkpoint, `out/checkpoint`.
 
     Ctrl-C finishes the running step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
+    Several processes (see `runtime.process_group`) all call it with the same arguments.
     """
-    require_room(out, resume=resume)
+    require_share(config)
+    runtime.by_first(lambda: require_room(out, resume=resume))
     checkpoint, state_folder, metrics = out / CHECKPOINT, out / STATE, out / METRICS
     device = runtime.device(config.device)
-    module = task.module.to(device).train()
-    optimizers = build_optimizers(config.optim, module)
+    learner = Learner(task.module, task.losses, config.optim, device, ema=config.ema)
     start = 0
     if resume:
-        _require_same_optimizers(out / LOOP, config.optim)
-        start = load_training_state(state_folder, module, optimizers)
-    with disk_errors(out, _NO_ROOM):
-        _keep_lines_before(metrics, start)
-        config.save(out / LOOP)
+        _require_same_optimizers(out / LOOP, config)
+        start = learner.load(state_folder)
+
+    def begin() -> None:
+        with disk_errors(out, _NO_ROOM):
+            keep_lines_before(metrics, start)
+            config.save(out / LOOP)
+
+    def log(step: int, record: dict[str, float]) -> None:
+        with disk_errors(out, _way_out(state_folder)):
+            runtime.by_first(lambda: append_line(metrics, {"step": step, **record}))
 
     def save(step: int) -> None:
-        task.save(checkpoint, step)
-        save_training_state(state_folder, module, optimizers, step)
-        plot_metrics(metrics)
+        with disk_errors(out, _way_out(state_folder)):
+            weights = learner.weights()
+            runtime.by_first(lambda: task.save(checkpoint, step, weights))
+            learner.save(state_folder, step)
+            runtime.by_first(lambda: plot_metrics(metrics))
 
-    with runtime.interrupts_held() as interrupted, _progress() as progress:
+    runtime.by_first(begin)
+    with runtime.interrupts_held() as interrupted, progress_bar() as progress:
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
         began, last_saved = time.perf_counter(), start
         for step in range(start, config.optim.steps):
-            record = training_step(task, module, optimizers, config, device, step)
+            record = training_step(learner, config, device, step)
             seconds = time.perf_counter() - began
             record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
             if step % config.log_every == 0 or step + 1 == config.optim.steps:
-                with disk_errors(out, _way_out(state_folder)):
-                    _append_line(metrics, {"step": step, **record})
+                log(step, record)
                 progress.update(bar, loss=f"loss {record['loss']:.4f}")
             progress.update(bar, completed=step + 1)
-            stop = interrupted()
+            stop = runtime.any_process(interrupted())
             if stop or (step + 1) % config.save_every == 0 or step + 1 == config.optim.steps:
-                with disk_errors(out, _way_out(state_folder)):
-                    save(step + 1)
+                save(step + 1)
                 last_saved = step + 1
             if stop:
                 raise KeyboardInterrupt(f"training stopped after step {last_saved}, saved in {out}; --resume continues")
     return checkpoint
 
 
-def training_step(
-    task: Task,
-    module: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    config: LoopConfig,
-    device: torch.device,
-    step: int,
-) -> dict[str, float]:
+def training_step(learner: Learner, config: LoopConfig, device: torch.device, step: int) -> dict[str, float]:
     """One optimiser step; what was logged. TrainingStopped, before the weights change, when anything is not finite."""
-    rate = schedule(config.optim, step)
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["peak"]
-    generator = torch.Generator().manual_seed(hash((config.seed, step)) % 2**63)
+    rate = learner.begin(step)
+    share = require_share(config)
     dtype = runtime.autocast_dtype(device)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        losses, ids = task.losses(step, device, generator)
-    losses["loss"].backward()
-    norm = nn.utils.clip_grad_norm_(module.parameters(), config.optim.clip)
-    record = {name: float(value.detach()) for name, value in losses.items()} | {
-        "grad_norm": float(norm),
-        "lr": rate * config.optim.learning_rate,
-    }
-    if not all(map(_finite, record.values())):
+    found: list[dict[str, float]] = []
+    ids: list[str] = []
+    for number in share:
+        seed = hash((config.seed, step, number) if number else (config.seed, step)) % 2**63
+        torch.manual_seed(seed)  # of dropout, which asks no generator
+        generator = torch.Generator().manual_seed(seed)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            samples = config.batch_size // config.micro_batches
+            losses, drawn = learner.lesson(step, samples, device, generator)
+        # FSDP takes the mean over the processes.
+        (losses["loss"] / len(share)).backward()
+        found.append({name: float(value.detach()) for name, value in losses.items()})
+        if all(map(math.isfinite, found[-1].values())):
+            ids += drawn
+        else:
+            ids[:0] = drawn
+    norm = learner.clip()
+    mine = [sum(values) / len(share) for values in zip(*(terms.values() for terms in found), strict=True)]
+    record = dict(zip(found[0], runtime.mean_over_processes(mine), strict=True)) | {"grad_norm": norm, "lr": rate}
+    if not all(map(math.isfinite, record.values())):
         terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())
         raise TrainingStopped(
             f"step {step}: not finite ({terms}) on samples {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}; "
             "look at these samples or lower the learning rate. The last saved checkpoint is untouched"
         )
-    for optimizer in optimizers:
-        optimizer.step()
+    learner.step()
     return record
 
 
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
-
-
-def _append_line(metrics: Path, record: dict[str, Any]) -> None:
-    with metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _keep_lines_before(metrics: Path, step: int) -> None:
-    """Drop what a killed run logged after its last save, half a line included; these steps are run again."""
-    if metrics.exists():
-        text = metrics.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-        try:
-            kept = [line for line in lines if json.loads(line)["step"] < step]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{metrics}: damaged line {error.doc.strip()[:80]!r}; remove it") from error
-        write_whole(metrics, "".join(kept))
-
-
-def _require_same_optimizers(path: Path, optim: OptimConfig) -> None:
-    """Rates and steps may change on the way; who trains which matrix may not, their moments would be mixed up."""
-    if path.is_file() and (before := LoopConfig.load(path).optim.muon) != optim.muon:
-        raise ValueError(
-            f"{path}: this run began with optim.muon {list(before)}, not {list(optim.muon)}; resume with it"
-        )
+def _require_same_optimizers(path: Path, config: LoopConfig) -> None:
+    """Rates and steps may change on the way; who trains which parameter may not, the moments would be mixed up."""
+    if not path.is_file():
+        return
+    before = LoopConfig.load(path)
+    for name, old, new in (
+        ("optim.muon", list(before.optim.muon), list(config.optim.muon)),
+        ("optim.freeze", list(before.optim.freeze), list(config.optim.freeze)),
+        ("ema", before.ema, config.ema),
+    ):
+        if old != new:
+            raise ValueError(f"{path}: this run began with {name} {old}, not {new}; resume with it")
 
 
 def _way_out(state_folder: Path) -> str:
     if state_folder.exists():
         return "what was saved before is untouched: free disk space, then --resume goes on from there"
     return "there is nothing to resume yet: free disk space or choose another --out, and start again"
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())

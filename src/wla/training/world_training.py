@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
@@ -15,6 +15,7 @@ from wla.models.wla import WLA
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
 from wla.training.policy_training import draw, one_robot, window_batches
+from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
 
 
@@ -68,12 +69,12 @@ class WorldTask:
     def module(self) -> nn.Module:
         return self.model
 
-    def losses(self, step: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The actions' and words' losses are shown too: they must not move."""
-        batch = draw(self.batches, self.config.loop.batch_size, device, generator)
-        losses = self.model(batch, generator)
+        batch = draw(self.batches, samples, device, generator)
+        losses = all_losses(self.model, batch, generator)
         return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
 
-    def save(self, folder: Path, step: int) -> None:
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The policy, with the World Expert as it is now."""
-        save_checkpoint(self.checkpoint, folder)
+        save_checkpoint(self.checkpoint, folder, weights=weights)

@@ -1,0 +1,7 @@
+"""`python -m wla` is the command line, also under torchrun."""
+
+import sys
+
+from wla.cli import main
+
+sys.exit(main())

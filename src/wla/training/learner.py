@@ -1,0 +1,69 @@
+"""What a training loop steps: a module with its optimisers and its average, in one process or spread over several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from wla.training.average import Average
+from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
+from wla.training.parallel import Lesson, spread, whole
+from wla.training.resume import load_training_state, save_training_state
+
+
+class Learner:
+    """`lesson` runs the losses of a step on the module as it is spread. ema: decay of the average, None for none."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        losses: Callable[..., Any],
+        optim: OptimConfig,
+        device: torch.device,
+        *,
+        ema: float | None = None,
+    ) -> None:
+        self._optim = optim
+        self._module = module.to(device).train()
+        freeze(module, optim.freeze)
+        self.lesson = spread(Lesson(module, losses), device)
+        self._optimizers = build_optimizers(optim, module)
+        self._average = None if ema is None else Average(module, ema)
+
+    def begin(self, step: int) -> float:
+        """Forget the last step's gradients; the learning rate of this one."""
+        rate = schedule(self._optim, step)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["peak"]
+        return rate * self._optim.learning_rate
+
+    def clip(self) -> float:
+        """Limit the norm of the whole gradient, of all processes and micro-batches; what it was before."""
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._optim.clip)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def step(self) -> None:
+        """Change the weights."""
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._average is not None:
+            self._average.update(self._module)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint gets, averaged where there is an average: whole on the first process, nothing elsewhere."""
+        return whole(self._module.state_dict() if self._average is None else self._average.state_dict(self._module))
+
+    def save(self, folder: Path, step: int) -> None:
+        """See `save_training_state`."""
+        save_training_state(folder, self._module, self._optimizers, self._average, step)
+
+    def load(self, folder: Path) -> int:
+        """See `load_training_state`."""
+        return load_training_state(folder, self._module, self._optimizers, self._average)
