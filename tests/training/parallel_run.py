@@ -23,9 +23,10 @@ from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses, train
 
 STEPS, STOP = 10, 5
+MUON = (r"text\.layers",)
 
 
-def loop(micro_batches: int = 2, muon: tuple[str, ...] = (r"text\.layers",)) -> LoopConfig:
+def loop(micro_batches: int = 2, muon: tuple[str, ...] = ()) -> LoopConfig:
     optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
     return LoopConfig(optim=optim, batch_size=4, micro_batches=micro_batches, log_every=1, save_every=100, ema=0.9)
 
@@ -63,9 +64,16 @@ def write_data(root: Path) -> None:
     tiny.write_dataset(root / "video", with_actions=False)
 
 
+def full_precision(device: torch.device) -> torch.dtype:
+    """In place of `runtime.autocast_dtype`: bfloat16 turns the last bit of a sum into 1e-4 of a loss."""
+    return torch.float32
+
+
 def main(root: Path) -> None:
+    runtime.autocast_dtype = full_precision
     with runtime.process_group():
         train(TinyPolicy(root / "data"), loop(), root / "two")
+        train(TinyPolicy(root / "data"), loop(muon=MUON), root / "two with Muon")
         try:
             train(TinyPolicy(root / "data", interrupted_by=1), loop(), root / "two then one")
         except KeyboardInterrupt as stop:

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from parallel_run import STEPS, STOP, TinyPolicy, loop, write_data
+from parallel_run import MUON, STEPS, STOP, TinyPolicy, full_precision, loop, write_data
 
+from wla import runtime
 from wla.policy.checkpoint import read_tensors
 from wla.training.parallel import blocks
 from wla.training.trainer import train
@@ -29,15 +31,19 @@ def torchrun(*words: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
+def runs(tmp_path_factory) -> Iterator[Path]:
     """Whole runs and halves in one process and in two."""
     root = tmp_path_factory.mktemp("runs")
     write_data(root / "data")
-    train(TinyPolicy(root / "data"), loop(), root / "one")
-    with pytest.raises(KeyboardInterrupt):
-        train(TinyPolicy(root / "data", interrupted_by=0), loop(), root / "one then two")
-    torchrun(HERE / "parallel_run.py", root)
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "autocast_dtype", full_precision)
+        train(TinyPolicy(root / "data"), loop(), root / "one")
+        train(TinyPolicy(root / "data"), loop(muon=MUON), root / "one with Muon")
+        with pytest.raises(KeyboardInterrupt):
+            train(TinyPolicy(root / "data", interrupted_by=0), loop(), root / "one then two")
+        torchrun(HERE / "parallel_run.py", root)
+        train(TinyPolicy(root / "data"), loop(), root / "two then one", resume=True)
+        yield root
 
 
 def metrics(out: Path) -> list[dict]:
@@ -51,22 +57,24 @@ def largest_difference(a: Path, b: Path) -> float:
     return max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
 
 
-def test_two_processes_compute_what_one_does(runs):
-    one, two = metrics(runs / "one"), metrics(runs / "two")
+# Adam divides gradients by their size, so where they are nearly zero the order of a sum shows in the weights; Muon
+# computes in bfloat16.
+@pytest.mark.parametrize(("how", "tolerance"), [("", 1e-4), (" with Muon", 1e-2)])
+def test_two_processes_compute_what_one_does(runs, how, tolerance):
+    one, two = metrics(runs / f"one{how}"), metrics(runs / f"two{how}")
     assert [row["step"] for row in two] == list(range(STEPS))
     for ours, theirs in zip(two, one, strict=True):
         for term in ("loss", "world", "grad_norm", "lr"):
             assert ours[term] == pytest.approx(theirs[term], abs=1e-4), (ours["step"], term)
-    assert largest_difference(runs / "one", runs / "two") < 1e-5
+    assert largest_difference(runs / f"one{how}", runs / f"two{how}") < tolerance
 
 
 def test_a_run_goes_on_in_another_number_of_processes(runs):
-    train(TinyPolicy(runs / "data"), loop(), runs / "two then one", resume=True)
     for way in ("one then two", "two then one"):
         assert [row["step"] for row in metrics(runs / way)] == list(range(STEPS))
         for ours, theirs in zip(metrics(runs / way), metrics(runs / "one"), strict=True):
             assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-6), (way, ours["step"])
-        assert largest_difference(runs / way, runs / "one") < 1e-6
+        assert largest_difference(runs / way, runs / "one") < 1e-4
 
 
 def test_ctrl_c_in_one_process_stops_all_together(runs):
@@ -77,7 +85,7 @@ def test_ctrl_c_in_one_process_stops_all_together(runs):
 def test_mistakes_stop_all_processes_with_one_line(runs):
     for rank in range(2):
         assert (
-            "2 processes cannot share 1 micro-batches evenly: set loop.micro_batches=2"
+            "1 micro-batches cannot be shared by 2 processes: set loop.micro_batches=2"
             in (runs / f"error 0 {rank}").read_text()
         )
     assert "two holds a run already" in (runs / "error 1 0").read_text()

@@ -19,6 +19,7 @@ from wla.envs.registry import make_env, make_expert
 from wla.policy.checkpoint import load_checkpoint
 from wla.training.base_training import BaseTraining, load_base
 from wla.training.codec_training import CodecTraining, load_codec
+from wla.training.lora import LoraConfig
 from wla.training.optim import OptimConfig
 from wla.training.patches import PatchTargets
 from wla.training.policy_training import GroundingConfig, PolicyTask, PolicyTraining
@@ -73,7 +74,7 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None = None) -> PolicyTraining:
+def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None = None, **changes) -> PolicyTraining:
     expert = tiny.model_config().action_expert.model_copy(update={"state_dim": 5, "action_dim": 5})
     return PolicyTraining(
         model=tiny.model_config().model_copy(update={"action_expert": expert}),
@@ -82,6 +83,7 @@ def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None 
         datasets=(DatasetConfig(path=str(folder / "data")),),
         grounding=grounding,
         loop=loop(steps),
+        **changes,
     )
 
 
@@ -158,6 +160,37 @@ def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_sh
     assert not any("expert" in name for name in taught)
     checkpoint = train(along.build(), along.loop, tmp_path / "run")
     assert load_checkpoint(checkpoint).model.state_dict().keys() == first.model.state_dict().keys()
+
+
+def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
+    lora = LoraConfig(rank=2, alpha=4.0, dropout=0.1, targets=(r"_proj$",))
+    recipe = policy_training(folder, 6, lora=lora)
+    recipe = recipe.model_copy(update={"loop": recipe.loop.override(["optim.muon=[]", "micro_batches=2"])})
+    checkpoint = train(recipe.build(), recipe.loop, tmp_path / "whole")
+
+    class Interrupted(PolicyTask):
+        def losses(self, step, samples, device, generator):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().losses(step, samples, device, generator)
+
+    with pytest.raises(KeyboardInterrupt, match="after step 4"):
+        train(Interrupted(recipe), recipe.loop, tmp_path / "halves")
+    resumed = train(recipe.build(), recipe.loop, tmp_path / "halves", resume=True)
+    assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
+    new, again = (load_checkpoint(path).model.state_dict() for path in (checkpoint, resumed))
+    assert all(value.equal(again[key]) for key, value in new.items())
+    old = policy_training(folder, 1).build().model.state_dict()
+    changed = {key for key, value in old.items() if not value.equal(new[key])}
+    backbone = {key for key in changed if key.startswith("backbone.")}
+    assert backbone == {key for key in old if key.startswith("backbone.text.") and key.endswith("_proj.weight")}
+    assert any(key.startswith("action_expert.") for key in changed)
+
+
+def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
+    recipe = policy_training(folder, 1, GroundingConfig(samples=3))
+    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2; change one"):
+        recipe.override(["loop.micro_batches=2"])
 
 
 def test_the_policy_starts_from_its_base_and_codec(folder):

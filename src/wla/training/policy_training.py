@@ -24,6 +24,7 @@ from wla.specs import RobotSpec
 from wla.training.base_training import load_base, load_grounding
 from wla.training.codec_training import load_codec
 from wla.training.grounding import Grounding
+from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
@@ -49,6 +50,8 @@ class PolicyTraining(Config):
     weights: LossWeights = LossWeights()
     grounding: GroundingConfig | None = None
     """None: the policy learns from its datasets alone."""
+    lora: LoraConfig | None = None
+    """Adapters on the backbone, whose own weights then stay as they are."""
     empty_instructions: float = 0.05
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
@@ -92,6 +95,8 @@ class PolicyTask:
         self.batches = window_batches(
             self.checkpoint, datasets, config.datasets, empty_instructions=config.empty_instructions
         )
+        if config.lora is not None:
+            add_lora(self.model.backbone, config.lora)
         self.grounding: Grounding | None = None
         self._module: nn.Module = self.model
         if config.grounding is not None:
@@ -118,6 +123,8 @@ class PolicyTask:
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         if self.grounding is not None:
             weights = under("policy.", weights)
+        if self.config.lora is not None:
+            weights = merged(weights, self.config.lora)
         trained = self.checkpoint.config.model_copy(update={"trained_steps": step})
         save_checkpoint(replace(self.checkpoint, config=trained), folder, weights=weights)
 
