@@ -22,8 +22,9 @@ from wla.training.codec_training import CodecTraining, load_codec
 from wla.training.lora import LoraConfig
 from wla.training.optim import OptimConfig
 from wla.training.patches import PatchTargets
-from wla.training.policy_training import GroundingConfig, PolicyTask, PolicyTraining
+from wla.training.policy_training import PolicyTask, PolicyTraining
 from wla.training.scenes import SceneConfig, Scenes, render_scenes
+from wla.training.starts import GroundingConfig, NanoStart
 from wla.training.trainer import LoopConfig, train
 from wla.training.world_training import WorldTraining
 from wla.types import Observation
@@ -78,10 +79,12 @@ def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None 
     expert = tiny.model_config().action_expert.model_copy(update={"state_dim": 5, "action_dim": 5})
     return PolicyTraining(
         model=tiny.model_config().model_copy(update={"action_expert": expert}),
-        base=str(folder / "base" / "checkpoint"),
-        codec=str(folder / "codec" / "checkpoint"),
+        start=NanoStart(
+            base=str(folder / "base" / "checkpoint"),
+            codec=str(folder / "codec" / "checkpoint"),
+            grounding=grounding,
+        ),
         datasets=(DatasetConfig(path=str(folder / "data")),),
-        grounding=grounding,
         loop=loop(steps),
         **changes,
     )
@@ -189,7 +192,7 @@ def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
 
 def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
     recipe = policy_training(folder, 1, GroundingConfig(samples=3))
-    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2; change one"):
+    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2"):
         recipe.override(["loop.micro_batches=2"])
 
 
@@ -206,9 +209,9 @@ def test_the_policy_starts_from_its_base_and_codec(folder):
 def test_what_is_missing_is_named(folder, tmp_path):
     recipe = policy_training(folder, 1)
     with pytest.raises(ValueError, match="no base here; train one first"):
-        recipe.model_copy(update={"base": str(tmp_path)}).build()
+        recipe.override([f"start.base={tmp_path}"]).build()
     with pytest.raises(ValueError, match="no codec here; train one first"):
-        recipe.model_copy(update={"codec": str(tmp_path)}).build()
+        recipe.override([f"start.codec={tmp_path}"]).build()
 
 
 def test_a_recipe_for_another_robot_is_refused(folder):

@@ -75,7 +75,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
         save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
-        save_weights(checkpoint.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
+        dtype = getattr(torch, checkpoint.config.dtype)
+        kept = checkpoint.model.state_dict() if weights is None else weights
+        save_weights({key: x.to(dtype) if x.is_floating_point() else x for key, x in kept.items()}, fresh / WEIGHTS)
 
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
