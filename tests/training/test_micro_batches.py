@@ -90,5 +90,5 @@ def test_a_micro_batch_that_is_not_finite_is_named_first_and_changes_nothing(tmp
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="override: .*batch_size 4 is no multiple of micro_batches 3; change one"):
+    with pytest.raises(ValueError, match=r"override: .*batch_size 4 is no multiple of micro_batches 3; change one"):
         loop(4).override(["micro_batches=3"])

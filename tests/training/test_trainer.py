@@ -230,7 +230,7 @@ def test_frozen_parameters_stay_bit_for_bit_and_have_no_moments(tmp_path):
 
 
 def test_freezing_nothing_or_everything_is_refused():
-    with pytest.raises(ValueError, match="optim.freeze: 'codec' matches no parameter"):
+    with pytest.raises(ValueError, match=r"optim.freeze: 'codec' matches no parameter"):
         freeze(Toy().net, ("0", "codec"))
     with pytest.raises(ValueError, match=r"optim.freeze: \['.'\] leave nothing to train"):
         freeze(Toy().net, (".",))

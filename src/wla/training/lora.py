@@ -1,7 +1,7 @@
 """Low-rank adapters on the linear layers of a module, through peft (`pip install 'wla[lora]'`).
 
-The layers themselves stay as they are, and a small update of each is learned: W + alpha / rank * B A. What is shipped is
-that sum, under the ordinary names, so that acting knows nothing of adapters.
+The layers themselves stay as they are, and a small update of each is learned: W + alpha / rank * B A. What is shipped
+is that sum, under the ordinary names, so that acting knows nothing of adapters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LoraConfig(Config):
     """Hu et al. 2021, section 4.1."""
 
     rank: int = Field(ge=1)
-    alpha: float
+    alpha: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of what an adapter reads."""
     targets: tuple[str, ...]
@@ -54,7 +54,7 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
 
 
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
-    """The state of a module with adapters as that of one without. What is passed in, and is trained on, stays as it is."""
+    """The state of a module with adapters as that of one without; what is passed in stays as it is."""
     found = {}
     for name, value in weights.items():
         if _A in name or _B in name:
