@@ -51,7 +51,7 @@ class TinyPolicy:
         self.seen.append(bool(batch.action_mask.any()))
         if step == STOP - 1 and runtime.rank() == self._interrupted_by:
             os.kill(os.getpid(), signal.SIGINT)
-        losses = all_losses(self.checkpoint.model, batch, generator)
+        losses = all_losses(self.checkpoint.model, batch, generator, one_of=2)
         return {"loss": losses.total(LossWeights(language=0.1)), "world": losses.world}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from wla.training.lora import LoraConfig, add_lora, merged
 
-CONFIG = LoraConfig(rank=2, alpha=6.0, targets=(r"self_attn\.[qv]_proj", r"down_proj"))
+CONFIG = LoraConfig(rank=2, alpha=6, targets=(r"self_attn\.[qv]_proj", r"down_proj"))
 
 
 def images(batch: int = 2) -> dict[str, torch.Tensor]:

@@ -5,8 +5,7 @@ import torch
 from test_trainer import Toy, loop, losses
 from torch import nn
 
-from wla.training.learner import Learner
-from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train, training_step
+from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, build_learner, train, training_step
 
 CPU = torch.device("cpu")
 
@@ -42,7 +41,7 @@ def one_step(micro_batches: int) -> tuple[dict[str, float], Rows]:
     task = Rows()
     config = rows_loop(micro_batches)
     config = config.model_copy(update={"optim": config.optim.model_copy(update={"clip": 1e9, "muon": ()})})
-    record = training_step(Learner(task.module, task.losses, config.optim, CPU), config, CPU, 0)
+    record = training_step(build_learner(task, config, CPU), config, CPU, 0)
     return record, task
 
 

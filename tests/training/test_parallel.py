@@ -2,32 +2,87 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from parallel_run import MUON, STEPS, STOP, TinyPolicy, full_precision, loop, write_data
+from test_trainer import Toy
+from test_trainer import loop as toy_loop
 
 from wla import runtime
 from wla.policy.checkpoint import read_tensors
 from wla.training.parallel import blocks
+from wla.training.resume import Progress
 from wla.training.trainer import train
 
 HERE = Path(__file__).parent
 
 
-def torchrun(*words: object) -> None:
+def torchrun(*words: object) -> subprocess.Popen[str]:
     """The same Python with the same paths, twice."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, *map(str, words)], env=environment, capture_output=True, text=True, check=False, timeout=300
+    return subprocess.Popen(
+        [*command, *map(str, words)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
+
+
+RECIPE = """
+from test_trainer import Toy, loop
+from wla.config import Config
+from wla.training.trainer import LoopConfig
+
+class ToyTraining(Config):
+    loop: LoopConfig
+
+    def build(self):
+        return Toy()
+
+def config():
+    return ToyTraining(loop=loop(8, micro_batches=2, device="cpu"))
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "toy.py"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_the_command_line_trains_in_two_processes(recipe, tmp_path):
+    process = torchrun("-m", "wla", "train", recipe, "--out", tmp_path / "two")
+    train(Toy(), toy_loop(8, micro_batches=2, device="cpu"), tmp_path / "one")
+    shown, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert shown.count("checkpoint: ") == 1
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert [row["step"] for row in two] == list(range(8))
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-2)  # in bfloat16
+    assert Progress.load(tmp_path / "two" / "training_state" / "step.json") == Progress(step=8, files=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_torchrun_saves_and_stops(recipe, tmp_path, number):
+    out = tmp_path / "run"
+    process = torchrun("-m", "wla", "train", recipe, "loop.optim.steps=1000000", "--out", out)
+    while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert "wla: interrupted: training stopped after step" in error
+    done = Progress.load(out / "training_state" / "step.json").step
+    assert [row["step"] for row in metrics(out)] == list(range(done))
+    assert (out / "checkpoint" / "step").read_text() == str(done)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +96,9 @@ def runs(tmp_path_factory) -> Iterator[Path]:
         train(TinyPolicy(root / "data"), loop(muon=MUON), root / "one with Muon")
         with pytest.raises(KeyboardInterrupt):
             train(TinyPolicy(root / "data", interrupted_by=0), loop(), root / "one then two")
-        torchrun(HERE / "parallel_run.py", root)
+        process = torchrun(HERE / "parallel_run.py", root)
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
         train(TinyPolicy(root / "data"), loop(), root / "two then one", resume=True)
         yield root
 
@@ -57,6 +114,7 @@ def largest_difference(a: Path, b: Path) -> float:
     return max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
 
 
+@pytest.mark.slow
 # Adam divides gradients by their size, so where they are nearly zero the order of a sum shows in the weights; Muon
 # computes in bfloat16.
 @pytest.mark.parametrize(("how", "tolerance"), [("", 1e-4), (" with Muon", 1e-2)])
@@ -69,6 +127,7 @@ def test_two_processes_compute_what_one_does(runs, how, tolerance):
     assert largest_difference(runs / f"one{how}", runs / f"two{how}") < tolerance
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_number_of_processes(runs):
     for way in ("one then two", "two then one"):
         assert [row["step"] for row in metrics(runs / way)] == list(range(STEPS))
@@ -77,11 +136,13 @@ def test_a_run_goes_on_in_another_number_of_processes(runs):
         assert largest_difference(runs / way, runs / "one") < 1e-4
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_one_process_stops_all_together(runs):
     for rank in range(2):
         assert f"after step {STOP}, saved" in (runs / f"stopped {rank}").read_text()
 
 
+@pytest.mark.slow
 def test_mistakes_stop_all_processes_with_one_line(runs):
     for rank in range(2):
         assert (
@@ -92,6 +153,7 @@ def test_mistakes_stop_all_processes_with_one_line(runs):
     assert "another process cannot go on" in (runs / "error 1 1").read_text()
 
 
+@pytest.mark.slow
 def test_the_runs_had_micro_batches_without_actions(runs):
     task = TinyPolicy(runs / "data")
     for number in range(20):
@@ -99,8 +161,8 @@ def test_the_runs_had_micro_batches_without_actions(runs):
     assert len(set(task.seen)) == 2
 
 
-def test_the_blocks_of_backbone_and_experts_are_units(runs):
-    model = TinyPolicy(runs / "data").checkpoint.model
+def test_the_blocks_of_backbone_and_experts_are_units():
+    model = tiny.checkpoint().model
     assert model.world_expert is not None
     found = set(blocks(model))
     assert found >= {

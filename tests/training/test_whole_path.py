@@ -166,7 +166,7 @@ def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_sh
 
 
 def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
-    lora = LoraConfig(rank=2, alpha=4.0, dropout=0.1, targets=(r"_proj$",))
+    lora = LoraConfig(rank=2, alpha=4, dropout=0.1, targets=(r"_proj$",))
     recipe = policy_training(folder, 6, lora=lora)
     recipe = recipe.model_copy(update={"loop": recipe.loop.override(["optim.muon=[]", "micro_batches=2"])})
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "whole")

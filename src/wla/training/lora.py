@@ -54,7 +54,7 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
 
 
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
-    """The state of a module with adapters as that of one without. What is passed in stays as it is."""
+    """The state of a module with adapters as that of one without; what is passed in stays as it is."""
     found = {}
     for name, value in weights.items():
         if _A in name or _B in name:

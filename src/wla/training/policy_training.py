@@ -110,7 +110,7 @@ class PolicyTask:
 
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         batch = draw(self.batches, samples, device, generator)
-        losses = all_losses(self.model, batch, generator)
+        losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
         share = self.config.start.grounding if isinstance(self.config.start, NanoStart) else None

@@ -73,7 +73,7 @@ class WorldTask:
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The actions' and words' losses are shown too: they must not move."""
         batch = draw(self.batches, samples, device, generator)
-        losses = all_losses(self.model, batch, generator)
+        losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
