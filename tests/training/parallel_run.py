@@ -26,9 +26,10 @@ STEPS, STOP = 10, 5
 MUON = (r"text\.layers",)
 
 
-def loop(micro_batches: int = 2, muon: tuple[str, ...] = ()) -> LoopConfig:
+def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) -> LoopConfig:
     optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
-    return LoopConfig(optim=optim, batch_size=4, micro_batches=micro_batches, log_every=1, save_every=100, ema=0.9)
+    settings = {"micro_batches": micro_batches, "log_every": 1, "save_every": 100, "ema": 0.9}
+    return LoopConfig(optim=optim, batch_size=4, **settings, **changes)
 
 
 class TinyPolicy:
@@ -69,16 +70,17 @@ def full_precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def main(root: Path) -> None:
+def main(root: Path, strategy: str) -> None:
     runtime.autocast_dtype = full_precision
     with runtime.process_group():
-        train(TinyPolicy(root / "data"), loop(), root / "two")
-        train(TinyPolicy(root / "data"), loop(muon=MUON), root / "two with Muon")
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "two")
+        if strategy == "fsdp2":
+            train(TinyPolicy(root / "data"), loop(muon=MUON), root / "two with Muon")
         try:
-            train(TinyPolicy(root / "data", interrupted_by=1), loop(), root / "two then one")
+            train(TinyPolicy(root / "data", interrupted_by=1), loop(strategy=strategy), root / "two then one")
         except KeyboardInterrupt as stop:
             (root / f"stopped {runtime.rank()}").write_text(str(stop))
-        train(TinyPolicy(root / "data"), loop(), root / "one then two", resume=True)
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "one then two", resume=True)
         for number, attempt in enumerate((loop(micro_batches=1), loop())):
             try:
                 train(TinyPolicy(root / "data"), attempt, root / "two")
@@ -87,4 +89,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

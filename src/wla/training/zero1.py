@@ -38,13 +38,13 @@ class Zero1Learner(Learner):
             raise ValueError("loop.strategy zero1 trains with AdamW alone: set loop.optim.muon=[] or use fsdp2")
         try:
             import deepspeed
-            from deepspeed.utils import tensor_fragment
+            from deepspeed import utils
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("loop.strategy zero1 needs DeepSpeed: pip install 'wla[deepspeed]'") from error
         if runtime.world_size() == 1:
             raise ValueError("loop.strategy zero1 is for several processes: start with torchrun, or use fsdp2")
         super().__init__(module, losses, optim, device, share=share, ema=ema, spread_weights=False)
-        self._fragments = tensor_fragment
+        self._whole = utils
         self._engine, *_ = deepspeed.initialize(
             model=self.lesson,
             optimizer=self._optimizers[0],
@@ -74,11 +74,10 @@ class Zero1Learner(Learner):
         self._update_average()
 
     def save(self, folder: Path, step: int) -> None:
-        done = torch.tensor(float(step))
         moments: dict[Tensor, dict[str, Tensor]] = {}
         for parameter in self._trained():
-            whole = {key: self._fragments.safe_get_full_optimizer_state(parameter, key).cpu() for key in MOMENTS}
-            moments[parameter] = {"step": done, **whole}
+            moment = {key: self._whole.safe_get_full_optimizer_state(parameter, key).cpu() for key in MOMENTS}
+            moments[parameter] = {"step": torch.tensor(float(step)), **moment}
         save_training_state(folder, self._module, [moments], self._average, step)
 
     def load(self, folder: Path) -> int:
@@ -91,10 +90,10 @@ class Zero1Learner(Learner):
             optimizer.optimizer.state[partition] = {"step": done, **zeros}
         optimizer._lazy_init_hp_params_optimizer_state()  # lets the moments be reached by parameter
         for parameter in self._trained():
-            self._fragments.safe_set_full_fp32_param(parameter, parameter.detach())
+            self._whole.safe_set_full_fp32_param(parameter, parameter.detach())
             for key in MOMENTS:
                 if parameter in moments:
-                    self._fragments.safe_set_full_optimizer_state(parameter, moments[parameter][key], key)
+                    self._whole.safe_set_full_optimizer_state(parameter, moments[parameter][key], key)
         return step
 
     def _trained(self) -> list[nn.Parameter]:
