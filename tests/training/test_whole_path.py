@@ -198,7 +198,7 @@ def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
 
 def test_the_policy_starts_from_its_base_and_codec(folder):
     task = policy_training(folder, 1).build()
-    _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
+    _, _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
     for key, value in backbone.state_dict().items():
         assert np.array_equal(task.model.backbone.state_dict()[key], value), key
     assert task.checkpoint.statistics.state == statistics.state

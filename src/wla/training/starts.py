@@ -18,7 +18,7 @@ from wla.models.qwen_backbone import QwenBackbone
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.locate import locate
-from wla.training.base_training import load_base, load_grounding
+from wla.training.base_training import load_base
 from wla.training.codec_training import load_codec
 from wla.training.grounding import Grounding
 from wla.weights import WeightFiles, find_weights, mismatch, shapes
@@ -54,17 +54,17 @@ class NanoStart(Config):
 
     def begin(self, config: WLAConfig) -> Beginning:
         """ValueError when base or codec are absent or of other sizes."""
-        base, backbone, prompter, statistics = load_base(self.base)
+        base = load_base(self.base)
         codec = load_codec(Path(self.codec))
-        if base.backbone != config.backbone:
+        if base.config.backbone != config.backbone:
             raise ValueError(f"{self.base}: this base has another backbone than the recipe; train the base again")
         model = WLA(config.model_copy(update={"codec": codec.config}))
-        model.backbone.load_state_dict(backbone.state_dict())
+        model.backbone.load_state_dict(base.backbone.state_dict())
         assert model.codec is not None
         model.codec.load_state_dict(codec.state_dict())
-        lesson = None if self.grounding is None else load_grounding(self.base)
+        lesson = None if self.grounding is None else base.grounding()
         # The state keeps the base's range, or its location words would change their meaning.
-        return Beginning(model, base.prompt, prompter.tokenizer, statistics.state, lesson)
+        return Beginning(model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, lesson)
 
 
 class PublishedStart(Config):
