@@ -9,10 +9,11 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.compat.published import PUBLISHED_STATISTICS, import_model
 from wla.compat.published_config import WLA, read_sections
-from wla.data.chat_prompts import END, PAD, QWEN_WORDS, add_queries
+from wla.data.chat_prompts import END, IMAGE, PAD, QWEN_WORDS, VISION_END, VISION_START, add_queries
 from wla.data.published_statistics import read_published
 from wla.data.tokenizer import save_tokenizer
 from wla.files import disk_errors, replacing
+from wla.models.qwen_backbone import QwenBackboneConfig
 from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
 from wla.policy.full_size import Preset, presets
 
@@ -52,7 +53,7 @@ def import_policy(
             sana=sana,
             cameras=cameras,
             primary=chosen.robot.observation.primary_camera if chosen else "image",
-            prompt=chosen.prompt.model_copy(update={"queries": _queries(checkpoint, vlm, sana)}) if chosen else None,
+            prompt=chosen.prompt if chosen else None,
         )
         if chosen:
             require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
@@ -80,10 +81,6 @@ def _preset(checkpoint: Path, vlm: Path | None, sana: Path | None, name: str | N
     return None
 
 
-def _queries(checkpoint: Path, vlm: Path | None, sana: Path | None) -> int:
-    return int(read_sections(checkpoint, vlm, sana)[WLA]["num_metaqueries"])
-
-
 def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:
     found = [folder / TOKENIZER for folder in (checkpoint, vlm) if folder and (folder / TOKENIZER).is_file()]
     if not found:
@@ -96,6 +93,15 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
     missing = [word for word in QWEN_WORDS if core.token_to_id(word) is None]
     if missing:
         raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
+    backbone = config.model.backbone
+    assert isinstance(backbone, QwenBackboneConfig)
+    wanted = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
+    for word, index in wanted.items():
+        if core.token_to_id(word) != index:
+            raise ValueError(
+                f"{path}: {word} is word {core.token_to_id(word)}, the model's is {index}; give the tokenizer that "
+                "belongs to the model"
+            )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
     try:
         add_queries(tokenizer, first=config.model.queries.begin, queries=config.model.queries.count)
@@ -111,8 +117,9 @@ def _statistics(
     beside = [checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()]
     if path is None and not beside:
         return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
-    expert = config.model.action_expert
-    read_published(path or beside[0], entry, state_dim=expert.state_dim, action_dim=expert.action_dim).save(
-        out / STATISTICS
-    )
+    expert, chosen = config.model.action_expert, path or beside[0]
+    statistics = read_published(chosen, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
+    if statistics.action is None:
+        raise ValueError(f"{chosen}: the entry has no actions; give statistics of a dataset that has some")
+    statistics.save(out / STATISTICS)
     return []

@@ -71,7 +71,7 @@ def import_model(
         config = CheckpointConfig.model_validate(
             {
                 "model": model,
-                "prompt": prompt or ChatPromptConfig(queries=model.queries.count),
+                "prompt": (prompt or ChatPromptConfig()).model_copy(update={"queries": model.queries.count}),
                 "dtype": PRECISIONS[precision],
             }
         )

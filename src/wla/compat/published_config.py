@@ -50,6 +50,9 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
     for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
         if name not in sections:
             raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{checkpoint}: {name!r} of its config.json is no JSON object; copy it again")
     return sections
 
 
@@ -74,7 +77,7 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
     try:
         backbone = _backbone(sections[VLM], shapes, cameras, primary)
         width = backbone.text.hidden_size
-        count = int(wla["num_metaqueries"])
+        count = wla["num_metaqueries"]
         begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
         return WLAConfig(
             backbone=backbone,
@@ -106,6 +109,8 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         raise ValueError(
             f"published configuration: {error} is missing; give the folders of the same release"
         ) from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"published configuration: a value is of another kind ({error}); copy it again") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"published configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -138,11 +143,17 @@ def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
         raise ValueError("published configuration: an Action Expert without add_pos_embed is not supported")
     coder = shapes.get("model.action_expert.state_encoder.layer1.bias", (1024,))[0]
     heads, head = blocks.get("num_attention_heads", 32), blocks.get("attention_head_dim", 32)
+    width = blocks.get("input_embedding_dim", heads * head)
+    if width != heads * head:
+        raise ValueError(
+            f"published configuration: diffusion_model_cfg has {heads} heads of {head} for a width of {width}; "
+            "their product is the width in WLA-0"
+        )
     return ActionExpertConfig(
         state_dim=wla["max_state_dim"],
         action_dim=wla["max_action_dim"],
         chunk=wla["chunk_size"],
-        width=blocks.get("input_embedding_dim", heads * head),
+        width=width,
         heads=heads,
         layers=blocks["num_layers"],
         coder_width=coder,
