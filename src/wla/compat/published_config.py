@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
+from wla.config import Config
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
 from wla.models.flow import ActionTimeConfig
@@ -239,3 +240,32 @@ def sections_of(config: WLAConfig) -> Sections:
             CODEC: config.codec.model_dump(mode="json"),
         }
     )
+
+
+UNSAID = ("world_samples", "world_expert.steps", "world_expert.guidance", "world_expert.noise_shift")
+"""Fields that decide how a model is trained and sampled; the layout does not write them."""
+
+
+def require_published(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
+    """ValueError when reading `sections` back gives another model. shapes: by their published names."""
+    backbone, expert = config.backbone, config.action_expert
+    again = model_config(sections, shapes, cameras=backbone.cameras, primary=backbone.primary)
+    plain = expert.model_copy(
+        update={"coder_width": expert.coder_width or expert.width, "max_chunk": expert.max_chunk or expert.chunk}
+    )
+    ours, theirs = _leaves(config.model_copy(update={"action_expert": plain})), _leaves(again)
+    lost = [name for name, value in ours.items() if name not in UNSAID and theirs.get(name) != value]
+    if lost:
+        raise ValueError(
+            f"the published layout cannot say that {lost[0]} is {ours[lost[0]]!r}; only WLA-0 models can be exported"
+        )
+
+
+def _leaves(config: Config) -> dict[str, Any]:
+    """The values of a configuration by their dotted paths."""
+    leaves: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        inner = {f".{path}": leaf for path, leaf in _leaves(value).items()} if isinstance(value, Config) else {"": value}
+        leaves |= {name + path: leaf for path, leaf in inner.items()}
+    return leaves
