@@ -30,7 +30,12 @@ STATE, ACTION, CHUNK = 3, 2, 3
 ENDING = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"]
 WORDS = [*ENDING, "<|vision_start|>", "<|vision_end|>"]
 """Qwen's special words, of which the first is word 497 here."""
-SENTENCES = ("pick up the red block", "open the drawer", "place the block in the drawer", "Instruction: press the button")
+SENTENCES = (
+    "pick up the red block",
+    "open the drawer",
+    "place the block in the drawer",
+    "Instruction: press the button",
+)
 CORPUS = [f"{text}.\n{text}. {text}.\n\nassistant\n\nuser\nCurrent subtask:\n" for text in SENTENCES]
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -44,7 +49,10 @@ def qwen_core(words: list[str] = WORDS, *, first: int = 497) -> Tokenizer:
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import wla
 from wla.compat.import_policy import import_policy
 from wla.policy.checkpoint import CheckpointConfig
-from wla.policy.full_size import libero_robot
+from wla.policy.full_size import libero_robot, presets
 from wla.specs import RobotSpec
 from wla.types import HISTORY, Observation
 
@@ -188,6 +188,64 @@ def test_what_is_lacking_for_acting_is_told(release, tmp_path):
         wla.load_policy(tmp_path / "ours")
 
 
+def for_robot(release: Release, *, state: int, action: int, chunk: int, mode: str) -> None:
+    """Make the release one for another robot, with random weights where sizes change."""
+
+    def resize(tensors: dict[str, torch.Tensor]) -> None:
+        expert = "model.action_expert."
+        tensors[f"{expert}state_encoder.layer1.weight"] = 0.1 * torch.randn(1024, state)
+        tensors[f"{expert}action_encoder.layer1.weight"] = 0.1 * torch.randn(32, action)
+        tensors[f"{expert}action_decoder.layer2.weight"] = 0.1 * torch.randn(action, 1024)
+        tensors[f"{expert}action_decoder.layer2.bias"] = torch.zeros(action)
+
+    torch.manual_seed(0)
+    release.edit_weights(resize)
+    fields = {"max_state_dim": state, "max_action_dim": action, "chunk_size": chunk, "training_mode": mode}
+    release.edit(release.checkpoint / "config.json", lambda tree: tree.update(fields))
+    ranges = {"observation.state": state, "action": action}
+    entry = {name: {"min": [-1.0] * size, "max": [1.0] * size} for name, size in ranges.items()}
+    tiny_qwen.write_json(release.checkpoint / "norm_stats.json", {"robot": entry})
+
+
+ROBOTS = {
+    "wla0_libero": (8, 7, 8, "image_action"),
+    "wla0_robotwin": (16, 16, 32, "image_action"),
+    "wla0_robotwin_videos": (14, 14, 32, "image_action"),
+    "wla0_rmbench": (14, 14, 32, "image_action_language"),
+}
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_images(name, release, tmp_path):
+    state, action, chunk, mode = ROBOTS[name]
+    for_robot(release, state=state, action=action, chunk=chunk, mode=mode)
+    assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
+    preset = presets()[name]
+    config = CheckpointConfig.load(tmp_path / "ours" / "config.json")
+    assert config.prompt == preset.prompt.model_copy(update={"queries": 8})
+    assert list(config.model.backbone.cameras) == list(preset.model.backbone.cameras)
+    policy = wla.load_policy(tmp_path / "ours")
+    assert policy.robot_spec == preset.robot
+    rng = np.random.default_rng(0)
+    images = {
+        camera: rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        for camera, size in preset.robot.observation.cameras.items()
+    }
+    seen = Observation(images=images, state=np.zeros(state, np.float32))
+    said, after = policy.act(seen, policy.reset("open the drawer"))
+    for _ in range(config.prompt.history):
+        after = policy.watch(seen, after)
+    later, _ = policy.act(seen, after)
+    assert said.actions.shape == later.actions.shape == (chunk, action)
+
+
+def test_a_model_for_an_unknown_robot_is_asked_as_it_was_trained(release, tmp_path):
+    for_robot(release, state=5, action=4, chunk=8, mode="image_action_language")
+    (line,) = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    assert line.startswith("robot.json: no published model has these dimensions")
+    assert CheckpointConfig.load(tmp_path / "ours" / "config.json").prompt.language
+
+
 def set_json(path: str, **fields: Any) -> Any:
     """Change fields of a JSON file of the release; None removes one."""
 
@@ -308,9 +366,15 @@ BAD: dict[str, tuple[Any, str]] = {
     "damaged JSON": (write("checkpoint/config.json", '{"a": '), r"checkpoint/config.json: damaged JSON"),
     "JSON that is no text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
     "config that is a list": (write("checkpoint/config.json", "[]"), r"checkpoint/config.json: holds no JSON object"),
-    "section that is no object": (write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'), "of another kind"),
+    "section that is no object": (
+        write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'),
+        "of another kind",
+    ),
     "no queries": (set_json("checkpoint/config.json", num_metaqueries=None), r"'num_metaqueries' is missing"),
-    "queries without a number": (set_json("checkpoint/config.json", num_metaqueries="x"), "configuration: .*of another kind"),
+    "queries without a number": (
+        set_json("checkpoint/config.json", num_metaqueries="x"),
+        "configuration: .*of another kind",
+    ),
     "no layers": (set_json("checkpoint/config.json", diffusion_model_cfg={}), r"'num_layers' is missing"),
     "a number that is text": (set_json("checkpoint/config.json", chunk_size="many"), r"chunk: .*integer"),
     "other norm": (

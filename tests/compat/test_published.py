@@ -176,7 +176,9 @@ def test_a_policy_that_was_trained_here_is_exported_with_its_tokenizer_and_stati
 def other(part: str, **fields: object) -> CheckpointConfig:
     config = tiny_qwen.model_config()
     changed = getattr(config, part).model_copy(update=fields)
-    return CheckpointConfig(model=config.model_copy(update={part: changed}), prompt=tiny_qwen.prompt_config(language=False))
+    return CheckpointConfig(
+        model=config.model_copy(update={part: changed}), prompt=tiny_qwen.prompt_config(language=False)
+    )
 
 
 CONNECTOR = tiny_qwen.model_config().world_expert.connector
@@ -232,7 +234,10 @@ def test_weights_that_do_not_fit_their_configuration_are_not_exported(ours, tmp_
 
 @pytest.mark.parametrize("limit", [0, 100_000])
 def test_a_full_disk_leaves_no_export_behind(limit, ours, tmp_path):
-    with full_disk(limit), pytest.raises(ValueError, match=r"published: cannot write .*nothing was left behind") as caught:
+    with (
+        full_disk(limit),
+        pytest.raises(ValueError, match=r"published: cannot write .*nothing was left behind") as caught,
+    ):
         export_model(ours, tmp_path / "published")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

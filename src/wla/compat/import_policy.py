@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from wla.compat.published import PUBLISHED_STATISTICS, import_model
 from wla.compat.published_config import WLA, read_sections
-from wla.data.chat_prompts import END, IMAGE, PAD, QWEN_WORDS, VISION_END, VISION_START, add_queries
+from wla.data.chat_prompts import (
+    END,
+    IMAGE,
+    PAD,
+    QWEN_WORDS,
+    VISION_END,
+    VISION_START,
+    ChatPromptConfig,
+    add_queries,
+)
 from wla.data.published_statistics import read_published
 from wla.data.tokenizer import save_tokenizer
 from wla.files import disk_errors, replacing
@@ -39,7 +49,9 @@ def import_policy(
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
-    chosen = _preset(checkpoint, vlm, sana, preset)
+    published = read_sections(checkpoint, vlm, sana)[WLA]
+    speaks = "language" in str(published.get("training_mode", ""))
+    chosen = _preset(published, speaks, preset)
     lacks = []
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
@@ -53,7 +65,7 @@ def import_policy(
             sana=sana,
             cameras=cameras,
             primary=chosen.robot.observation.primary_camera if chosen else "image",
-            prompt=chosen.prompt if chosen else None,
+            prompt=chosen.prompt if chosen else ChatPromptConfig(language=speaks),
         )
         if chosen:
             require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
@@ -65,15 +77,13 @@ def import_policy(
     return lacks
 
 
-def _preset(checkpoint: Path, vlm: Path | None, sana: Path | None, name: str | None) -> Preset | None:
+def _preset(published: dict[str, Any], speaks: bool, name: str | None) -> Preset | None:
     known = presets()
     if name is not None:
         if name not in known:
             raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
         return known[name]
-    wla = read_sections(checkpoint, vlm, sana)[WLA]
-    asked = (wla.get("max_state_dim"), wla.get("max_action_dim"), wla.get("chunk_size"))
-    speaks = "language" in str(wla.get("training_mode", ""))
+    asked = tuple(published.get(key) for key in ("max_state_dim", "max_action_dim", "chunk_size"))
     for preset in known.values():
         expert = preset.model.action_expert
         if (expert.state_dim, expert.action_dim, expert.chunk) == asked and preset.prompt.language == speaks:

@@ -249,6 +249,7 @@ UNSAID = ("world_samples", "world_expert.steps", "world_expert.guidance", "world
 def require_published(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
     """ValueError when reading `sections` back gives another model. shapes: by their published names."""
     backbone, expert = config.backbone, config.action_expert
+    assert isinstance(backbone, QwenBackboneConfig)
     again = model_config(sections, shapes, cameras=backbone.cameras, primary=backbone.primary)
     plain = expert.model_copy(
         update={"coder_width": expert.coder_width or expert.width, "max_chunk": expert.max_chunk or expert.chunk}
@@ -266,6 +267,8 @@ def _leaves(config: Config) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
-        inner = {f".{path}": leaf for path, leaf in _leaves(value).items()} if isinstance(value, Config) else {"": value}
+        inner = (
+            {f".{path}": leaf for path, leaf in _leaves(value).items()} if isinstance(value, Config) else {"": value}
+        )
         leaves |= {name + path: leaf for path, leaf in inner.items()}
     return leaves
