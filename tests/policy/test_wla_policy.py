@@ -248,3 +248,22 @@ def test_guidance_changes_what_is_imagined_and_is_reproducible(qwen):
         assert not np.array_equal(plain.subgoal, guided.subgoal)
     again, _ = qwen.act(observation, state, imagine=True)
     np.testing.assert_array_equal(again.subgoal, guided.subgoal)
+
+
+def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
+    """Before that its image is left out of the prompt where the first frame is in front, and nothing is told."""
+    asked = []
+    prompt = qwen._prompter.prompt
+
+    def spy(*words, **more):
+        tokens = prompt(*words, **more)
+        asked.append((more["past"], more["previous"], tokens.count(tiny_qwen.IMAGE)))
+        return tokens
+
+    monkeypatch.setattr(qwen._prompter, "prompt", spy)
+    for steps in range(4):
+        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, said=("reach",)), subtasks=("reach", "lift")))
+    whole = 7 if kind.get("first") else 6  # tokens of all images
+    begin = whole - 1 if kind.get("first") else whole
+    previous = ("reach", "lift")
+    assert asked == [(False, previous, begin)] * 2 + [(True, previous, whole)] * 2
