@@ -66,8 +66,10 @@ def weight_files(path: Path) -> list[Path]:
         return [path]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{index}: damaged index ({error}); copy it again") from error
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise ValueError(f"{index}: damaged index (its map must name files beside it); copy it again")
     return [path.parent / name for name in names]
 
 

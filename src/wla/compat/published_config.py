@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
+from wla.config import Config
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
 from wla.models.flow import ActionTimeConfig
@@ -50,6 +51,9 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
     for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
         if name not in sections:
             raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{checkpoint}: {name!r} of its config.json is no JSON object; copy it again")
     return sections
 
 
@@ -74,7 +78,7 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
     try:
         backbone = _backbone(sections[VLM], shapes, cameras, primary)
         width = backbone.text.hidden_size
-        count = int(wla["num_metaqueries"])
+        count = wla["num_metaqueries"]
         begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
         return WLAConfig(
             backbone=backbone,
@@ -106,6 +110,8 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         raise ValueError(
             f"published configuration: {error} is missing; give the folders of the same release"
         ) from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"published configuration: a value is of another kind ({error}); copy it again") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"published configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -138,11 +144,17 @@ def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
         raise ValueError("published configuration: an Action Expert without add_pos_embed is not supported")
     coder = shapes.get("model.action_expert.state_encoder.layer1.bias", (1024,))[0]
     heads, head = blocks.get("num_attention_heads", 32), blocks.get("attention_head_dim", 32)
+    width = blocks.get("input_embedding_dim", heads * head)
+    if width != heads * head:
+        raise ValueError(
+            f"published configuration: diffusion_model_cfg has {heads} heads of {head} for a width of {width}; "
+            "their product is the width in WLA-0"
+        )
     return ActionExpertConfig(
         state_dim=wla["max_state_dim"],
         action_dim=wla["max_action_dim"],
         chunk=wla["chunk_size"],
-        width=blocks.get("input_embedding_dim", heads * head),
+        width=width,
         heads=heads,
         layers=blocks["num_layers"],
         coder_width=coder,
@@ -228,3 +240,35 @@ def sections_of(config: WLAConfig) -> Sections:
             CODEC: config.codec.model_dump(mode="json"),
         }
     )
+
+
+UNSAID = ("world_samples", "world_expert.steps", "world_expert.guidance", "world_expert.noise_shift")
+"""Fields that decide how a model is trained and sampled; the layout does not write them."""
+
+
+def require_published(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
+    """ValueError when reading `sections` back gives another model. shapes: by their published names."""
+    backbone, expert = config.backbone, config.action_expert
+    assert isinstance(backbone, QwenBackboneConfig)
+    again = model_config(sections, shapes, cameras=backbone.cameras, primary=backbone.primary)
+    plain = expert.model_copy(
+        update={"coder_width": expert.coder_width or expert.width, "max_chunk": expert.max_chunk or expert.chunk}
+    )
+    ours, theirs = _leaves(config.model_copy(update={"action_expert": plain})), _leaves(again)
+    lost = [name for name, value in ours.items() if name not in UNSAID and theirs.get(name) != value]
+    if lost:
+        raise ValueError(
+            f"the published layout cannot say that {lost[0]} is {ours[lost[0]]!r}; only WLA-0 models can be exported"
+        )
+
+
+def _leaves(config: Config) -> dict[str, Any]:
+    """The values of a configuration by their dotted paths."""
+    leaves: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        inner = (
+            {f".{path}": leaf for path, leaf in _leaves(value).items()} if isinstance(value, Config) else {"": value}
+        )
+        leaves |= {name + path: leaf for path, leaf in inner.items()}
+    return leaves
