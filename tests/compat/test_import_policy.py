@@ -379,7 +379,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a number that is text": (set_json("checkpoint/config.json", chunk_size="many"), r"chunk: .*integer"),
     "other norm": (
         set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "norm_type": "ada_norm"}),
-        "norm_type must be 'norm'",
+        "norm_type is 'ada_norm', WLA-0 has 'norm'",
     ),
     "heads that do not divide": (
         set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "input_embedding_dim": 32}),
@@ -387,7 +387,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "sections that are none": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is no JSON obj"),
     "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged or no safetensors file"),
-    "no release": (write("checkpoint/config.json", "{}"), r"'num_metaqueries' is missing"),
+    "no release": (write("checkpoint/config.json", "{}"), r"'diffusion_model_cfg' is missing"),
 }
 
 
@@ -436,3 +436,23 @@ def test_a_full_disk_leaves_nothing_behind(limit, release, tmp_path):
     assert "nothing was left behind" in line
     import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
     wla.load_policy(tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "line"),
+    [
+        ("sana", {"qk_norm": "rms_norm_across_heads"}, "sana.qk_norm is 'rms_norm_across_heads', WLA-0 has None"),
+        ("sana", {"cross_attention_dim": 48}, "sana is 32 wide, its cross-attention is not"),
+        ("wla", {"action_condition_type": "raw_action"}, "wla.action_condition_type is 'raw_action'"),
+        ("wla", {"add_pos_embed": False}, "wla.add_pos_embed is False, WLA-0 has True"),
+    ],
+)
+def test_other_computations_are_refused_by_name(tmp_path, section, change, line):
+    folder = tmp_path / "other"
+    shutil.copytree(Path(__file__).parents[1] / "parity" / "official_tiny", folder)
+    tree = json.loads((folder / "config.json").read_text())
+    tree[section] |= change
+    (folder / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(ValueError, match=line):
+        import_policy(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

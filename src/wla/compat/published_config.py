@@ -25,6 +25,24 @@ MARKERS = 2
 """Begin and end marker, the first of the new vocabulary entries."""
 CONNECTOR_HEAD = 64
 
+FIXED: dict[str, dict[str, Any]] = {
+    "text_config": {"hidden_act": "silu", "attention_bias": False, "tie_word_embeddings": True},
+    "vision_config": {"hidden_act": "gelu_pytorch_tanh"},
+    "rope": {"rope_type": "default", "mrope_interleaved": True},
+    SANA: {
+        "patch_size": 1,
+        "attention_bias": False,
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "guidance_embeds": False,
+        "qk_norm": None,
+        "timestep_scale": 1.0,
+    },
+    "diffusion_model_cfg": {"norm_type": "norm", "interleave_self_attention": True, "positional_embeddings": None},
+    WLA: {"add_pos_embed": True, "action_condition_type": "no_action_condition"},
+}
+"""What a published configuration may say and is built in here: another value is another computation."""
+
 
 class Sections(dict[str, dict[str, Any]]):
     """The four parts of a published configuration: `wla`, `qwen3_vl`, `sana`, `autoencoder_dc`."""
@@ -76,6 +94,7 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
     """
     wla, sana = sections[WLA], sections[SANA]
     try:
+        _require_fixed(sections)
         backbone = _backbone(sections[VLM], shapes, cameras, primary)
         width = backbone.text.hidden_size
         count = wla["num_metaqueries"]
@@ -117,6 +136,25 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         raise ValueError(f"published configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
+def _require_fixed(sections: Sections) -> None:
+    """ValueError when the configuration asks for a computation that is not WLA-0's."""
+    text, vision, sana = sections[VLM]["text_config"], sections[VLM]["vision_config"], sections[SANA]
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    blocks = sections[WLA]["diffusion_model_cfg"]
+    parts = (text, vision, rope, sana, blocks, sections[WLA])
+    for (part, fixed), given in zip(FIXED.items(), parts, strict=True):
+        for name, wanted in fixed.items():
+            if given.get(name, wanted) != wanted:
+                raise ValueError(
+                    f"published configuration: {part}.{name} is {given[name]!r}, WLA-0 has {wanted!r}; this is another "
+                    "model"
+                )
+    width = sana["num_attention_heads"] * sana["attention_head_dim"]
+    across = sana["num_cross_attention_heads"] * sana.get("cross_attention_head_dim", 0)
+    if {width, across or width, sana.get("cross_attention_dim", width)} != {width}:
+        raise ValueError(f"published configuration: {SANA} is {width} wide, its cross-attention is not; WLA-0's is")
+
+
 def _backbone(tree: dict[str, Any], shapes: Shapes, cameras: Mapping[str, int], primary: str) -> QwenBackboneConfig:
     text, vision = tree["text_config"], tree["vision_config"]
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
@@ -137,11 +175,6 @@ def _backbone(tree: dict[str, Any], shapes: Shapes, cameras: Mapping[str, int], 
 
 def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
     blocks = wla["diffusion_model_cfg"]
-    for name, wanted in (("norm_type", "norm"), ("interleave_self_attention", True), ("positional_embeddings", None)):
-        if blocks.get(name, wanted) != wanted:
-            raise ValueError(f"published configuration: diffusion_model_cfg.{name} must be {wanted!r}")
-    if not wla.get("add_pos_embed", True):
-        raise ValueError("published configuration: an Action Expert without add_pos_embed is not supported")
     coder = shapes.get("model.action_expert.state_encoder.layer1.bias", (1024,))[0]
     heads, head = blocks.get("num_attention_heads", 32), blocks.get("attention_head_dim", 32)
     width = blocks.get("input_embedding_dim", heads * head)
