@@ -1,0 +1,156 @@
+"""What can be wrong with a release: how to make it so, and what an import then says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import tiny_qwen
+import torch
+from published_release import Release
+
+
+def set_json(path: str, **fields: Any) -> Any:
+    """Change fields of a JSON file of the release; None removes one."""
+
+    def change(tree: dict[str, Any]) -> None:
+        tree.update({name: value for name, value in fields.items() if value is not None})
+        for name, value in fields.items():
+            if value is None:
+                del tree[name]
+
+    return lambda release: release.edit(release.checkpoint.parent / path, change)
+
+
+def set_vlm(part: str, **fields: Any) -> Any:
+    return lambda release: release.edit(release.vlm / "config.json", lambda tree: tree[part].update(fields))
+
+
+def write(path: str, content: str | bytes) -> Any:
+    def change(release: Release) -> None:
+        file = release.checkpoint.parent / path
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return change
+
+
+def remove(path: str) -> Any:
+    def change(release: Release) -> None:
+        file = release.checkpoint.parent / path
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    return change
+
+
+def pickled(name: str) -> Any:
+    def change(release: Release) -> None:
+        torch.save({"x": torch.zeros(1)}, release.checkpoint / name)
+        (release.checkpoint / "model.safetensors").unlink()
+
+    return change
+
+
+def weights(change: Any) -> Any:
+    return lambda release: release.edit_weights(change)
+
+
+def head_of_its_own(tensors: dict[str, torch.Tensor]) -> None:
+    embedding = tensors["model.mllm_backbone.model.language_model.embed_tokens.weight"]
+    tensors["model.mllm_backbone.lm_head.weight"] = embedding + 1e-3
+
+
+def statistics(**fields: Any) -> Any:
+    state = {"min": [-1.0] * 8, "max": [1.0] * 8}
+    action = {"min": [-1.0] * 7, "max": [1.0] * 7}
+    tree = {"libero": {"observation.state": state, "action": {**action, **fields}}}
+    return write("checkpoint/norm_stats.json", json.dumps(tree))
+
+
+def words(missing: str = "", *, first: int = 497, swapped: bool = False, more: int = 0) -> Any:
+    """The tokenizer with a word missing, all of them at other entries, images and videos swapped, or `more` words."""
+    names = ["<other>" if word == missing else word for word in tiny_qwen.WORDS]
+    names += [f"<more_{index}>" for index in range(more)]
+    if swapped:
+        names[3], names[4] = names[4], names[3]
+    return lambda release: (release.vlm / "tokenizer.json").write_text(tiny_qwen.qwen_core(names, first=first).to_str())
+
+
+GATE = "model.connector.0.layers.0.mlp.gate_proj.weight"
+HEAD = "model.world_expert.proj_out.weight"
+BAD: dict[str, tuple[Any, str]] = {
+    "deeper backbone": (set_vlm("text_config", num_hidden_layers=5), r"checkpoint: does not fit .*missing .*layers.4"),
+    "narrower backbone": (set_vlm("text_config", intermediate_size=96), r"has shape \(128, 64\) instead of \(96, 64\)"),
+    "other Sana": (set_json("sana/transformer/config.json", num_layers=3), r"extra model.world_expert.transformer_blo"),
+    "other state": (set_json("checkpoint/config.json", max_state_dim=9), r"state_encoder.layer1.weight has shape"),
+    "renamed key": (
+        weights(lambda w: w.update({"model.connector.x": w.pop(GATE)})),
+        f"missing {GATE}; extra model.connector.x$",
+    ),
+    "missing, extra and misshapen": (
+        weights(lambda w: (w.pop(GATE), w.update({"more": torch.zeros(1), HEAD: w[HEAD][:, :5]}))),
+        rf"missing {GATE}; extra more; {HEAD} has shape \(16, 5\) instead of \(16, 32\)$",
+    ),
+    "no embedding": (
+        weights(lambda w: w.pop("model.mllm_backbone.model.language_model.embed_tokens.weight")),
+        "has no model.mllm_backbone.model.language_model.embed_tokens.weight; is it one of WLA-0",
+    ),
+    "half floats": (
+        weights(lambda w: w.update({name: value.half() for name, value in w.items()})),
+        "weights are F16, only F32 and BF16",
+    ),
+    "untied": (weights(head_of_its_own), r"lm_head.weight differs from .*another model"),
+    "pickle": (pickled("model.pt"), r"model.pt: pickled weights .*save_file\(torch.load"),
+    "pickle of the hub": (pickled("pytorch_model.bin"), r"pytorch_model.bin: pickled weights .*convert"),
+    "no weights": (remove("checkpoint/model.safetensors"), "no model.safetensors here"),
+    "no config": (remove("checkpoint/config.json"), r"checkpoint/config.json: file is missing"),
+    "Sana without codec": (remove("sana/vae"), r"sana: holds no image codec \(vae/config.json\); give the whole Sana"),
+    "Sana without transformer": (remove("sana/transformer"), r"transformer/config.json: file is missing"),
+    "no codec weights": (
+        weights(lambda w: [w.pop(name) for name in list(w) if name.startswith("vae.")]),
+        r"sana/vae: no model.safetensors here; give the folder",
+    ),
+    "vlm without config": (remove("vlm/config.json"), r"vlm/config.json: file is missing"),
+    "no Qwen words": (words("<|vision_start|>"), r"tokenizer.json: lacks the Qwen words <\|vision_start\|>; give"),
+    "words elsewhere": (words(first=490), r"tokenizer.json: <\|image_pad\|> is word 493, the model's is 500"),
+    "other word for images": (words(swapped=True), r"tokenizer.json: <\|image_pad\|> is word 501, the model's is 500"),
+    "too many words": (words(more=9), r"tokenizer.json: .*has 513 words, the model's begin marker is word 512"),
+    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
+    "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
+    "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),
+    "no actions": (
+        write("checkpoint/norm_stats.json", json.dumps({"a": {"observation.state": {"min": [0] * 8, "max": [1] * 8}}})),
+        "norm_stats.json: the entry has no actions",
+    ),
+    "several entries": (
+        write("checkpoint/norm_stats.json", json.dumps({"a": {}, "b": {}})),
+        r"norm_stats.json: has 2 entries, a, b; say which",
+    ),
+    "damaged statistics": (write("checkpoint/norm_stats.json", "{"), "norm_stats.json: damaged JSON"),
+    "statistics that are a list": (write("checkpoint/norm_stats.json", "[]"), "norm_stats.json: is a list"),
+    "damaged JSON": (write("checkpoint/config.json", '{"a": '), r"checkpoint/config.json: damaged JSON"),
+    "JSON that is no text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
+    "config that is a list": (write("checkpoint/config.json", "[]"), r"checkpoint/config.json: holds no JSON object"),
+    "section that is no object": (
+        write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'),
+        "of another kind",
+    ),
+    "no queries": (set_json("checkpoint/config.json", num_metaqueries=None), r"'num_metaqueries' is missing"),
+    "queries without a number": (
+        set_json("checkpoint/config.json", num_metaqueries="x"),
+        "configuration: .*of another kind",
+    ),
+    "no layers": (set_json("checkpoint/config.json", diffusion_model_cfg={}), r"'num_layers' is missing"),
+    "a number that is text": (set_json("checkpoint/config.json", chunk_size="many"), r"chunk: .*integer"),
+    "other norm": (
+        set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "norm_type": "ada_norm"}),
+        "norm_type is 'ada_norm', WLA-0 has 'norm'",
+    ),
+    "heads that do not divide": (
+        set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "input_embedding_dim": 32}),
+        "32 heads of 32 for a width of 32",
+    ),
+    "sections that are none": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is no JSON obj"),
+    "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged or no safetensors file"),
+    "no release": (write("checkpoint/config.json", "{}"), r"'diffusion_model_cfg' is missing"),
+}
