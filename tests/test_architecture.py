@@ -75,7 +75,7 @@ def forbidden_imports(source: str, importer: str) -> list[str]:
     found = []
     for module in imported_modules(ast.parse(source), importer):
         other = part_of(module)
-        if other == "load_policy":
+        if other in ("WLAPolicy", "load_policy"):
             other = "policy"
         if other in (None, part, "__version__") or (part, other) in NEIGHBOURS:
             continue
