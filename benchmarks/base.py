@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--base", default="nano-base")
     parser.add_argument("--scenes", type=int, default=20, help="of each task and setting")
     arguments = parser.parse_args()
-    config, backbone, prompter, statistics = load_base(arguments.base)
+    _, config, backbone, prompter, statistics = load_base(arguments.base)
     low, high = np.array(statistics.state.min), np.array(statistics.state.max)
     center, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
     first = seed_range("validation").start

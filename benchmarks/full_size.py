@@ -3,6 +3,7 @@
     python benchmarks/full_size.py make outputs/full_size      writes a checkpoint of random bf16 weights, 7 GB
     python benchmarks/full_size.py act outputs/full_size       one act after loading, the plain path
     python benchmarks/full_size.py export outputs/full_size    `wla export` of it
+    python benchmarks/full_size.py train outputs/full_size     steps on random batches, on a GPU
 
 Each prints and stores what this one process took, so run them one after the other.
 """
@@ -19,16 +20,22 @@ import torch
 from accelerate import init_empty_weights
 from machine import store
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerFast
 
+from wla import runtime
 from wla.data.chat_prompts import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
 from wla.data.normalize import Statistics, VectorStatistics
+from wla.data.prompts import left_pad
+from wla.models.losses import LossWeights
 from wla.models.wla import WLA
-from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from wla.policy.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
 from wla.policy.wla_policy import load_policy
-from wla.types import Observation
+from wla.training.policy_training import to_device
+from wla.types import IGNORE, Batch, Observation
 
+ACTS = 3
 QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}
 
 
@@ -80,9 +87,75 @@ def act(folder: Path) -> dict[str, float]:
     seen = Observation(images, np.zeros(policy.robot_spec.observation.state_dim, np.float32))
     chunk, state = policy.act(seen, policy.reset("put the red block in the bowl"))
     first = time.perf_counter()
-    policy.act(seen, state)
+    for _ in range(ACTS):
+        _, state = policy.act(seen, state)
     assert np.isfinite(chunk.actions).all()
-    return {"load_s": loaded - began, "first_act_s": first - loaded, "act_s": time.perf_counter() - first}
+    return {"load_s": loaded - began, "first_act_s": first - loaded, "act_s": (time.perf_counter() - first) / ACTS}
+
+
+def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
+    """fp32 weights, bf16 products, activations computed again, AdamW: what a recipe does after loading its batch."""
+    device = runtime.device(None)
+    checkpoint = load_checkpoint(folder)
+    model = checkpoint.model.float().to(device).train()
+    model.recompute_activations()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-5, fused=True)
+    batch = to_device(random_batch(checkpoint, samples), device)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        dtype = runtime.autocast_dtype(device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            loss = model(batch, torch.Generator().manual_seed(0)).total(LossWeights())
+        loss.backward()
+        optimizer.step()
+        assert loss.isfinite()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    wait(device)
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait(device)
+    seconds = (time.perf_counter() - began) / steps
+    figures = {"samples": samples, "step_s": seconds, "samples_per_s": samples / seconds}
+    figures["tflops"] = counter.get_total_flops() / seconds / 1e12
+    if device.type == "cuda":
+        figures["peak_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 1024**3
+        # Dense bf16 of an H100 or H200 (SXM), NVIDIA's data sheet; another GPU needs its own figure.
+        figures["share_of_989_tflops"] = figures["tflops"] / 989
+    return figures
+
+
+def random_batch(checkpoint: Checkpoint, samples: int) -> Batch:
+    model, robot = checkpoint.config.model, checkpoint.robot_spec
+    prompter = checkpoint.prompter
+    generator = torch.Generator().manual_seed(0)
+    row, labels = prompter.sample("put the red block in the bowl", np.zeros(robot.observation.state_dim), None)
+    tokens, mask = left_pad([row] * samples, prompter.pad)
+    pixels = {
+        name: torch.randint(0, 256, (samples, side, side, 3), dtype=torch.uint8, generator=generator)
+        for name, side in model.backbone.cameras.items()
+    }
+    target = model.target_side
+    shape = (samples, model.action_expert.chunk, robot.action.dim)
+    return Batch(
+        tokens=tokens,
+        attention_mask=mask,
+        labels=left_pad([labels] * samples, IGNORE)[0],
+        images=pixels,
+        state=torch.randn(samples, robot.observation.state_dim, generator=generator),
+        actions=torch.randn(shape, generator=generator),
+        action_mask=torch.ones(shape, dtype=torch.bool),
+        subgoal=torch.randint(0, 256, (samples, target, target, 3), dtype=torch.uint8, generator=generator),
+        subgoal_mask=torch.ones(samples, dtype=torch.bool),
+    )
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def export(folder: Path) -> dict[str, float]:
@@ -95,13 +168,18 @@ def export(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "act", "export"))
+    parser.add_argument("what", choices=("make", "act", "export", "train"))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--samples", type=int, default=8, help="of a training step")
+    parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     if args.what == "make":
         make(args.folder)
         return
-    record = act(args.folder) if args.what == "act" else export(args.folder)
+    if args.what == "train":
+        record = train(args.folder, samples=args.samples, steps=args.steps)
+    else:
+        record = act(args.folder) if args.what == "act" else export(args.folder)
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2)
     rounded = {name: round(value, 2) for name, value in record.items()}
     store("full_size", {"command": args.what, **rounded, "peak_rss_gib": peak})

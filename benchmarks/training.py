@@ -15,8 +15,7 @@ import torch
 from machine import store
 
 from wla.cli import load_recipe
-from wla.training.learner import Learner
-from wla.training.trainer import training_step
+from wla.training.trainer import build_learner, training_step
 
 STEPS, WARMUP = 20, 3
 
@@ -26,7 +25,7 @@ def main() -> None:
     config = load_recipe(Path(recipe)).override(overrides)
     task = config.build()
     device = torch.device("cpu")
-    learner = Learner(task.module, task.losses, config.loop.optim, device, ema=config.loop.ema)
+    learner = build_learner(task, config.loop, device)
     seconds = []
     for step in range(WARMUP + STEPS):
         began = time.perf_counter()

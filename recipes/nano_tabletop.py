@@ -17,18 +17,21 @@ from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.training.nano import NANO_POLICY_MATRICES, nano_model
 from wla.training.optim import OptimConfig
-from wla.training.policy_training import GroundingConfig, PolicyTraining
+from wla.training.policy_training import PolicyTraining
+from wla.training.starts import GroundingConfig, NanoStart
 from wla.training.trainer import LoopConfig
 
 
 def config() -> PolicyTraining:
     return PolicyTraining(
         model=nano_model(state_dim=5, action_dim=5, chunk=8),
-        base="outputs/nano_base/checkpoint",
-        codec="outputs/nano_codec/checkpoint",
+        start=NanoStart(
+            base="outputs/nano_base/checkpoint",
+            codec="outputs/nano_codec/checkpoint",
+            grounding=GroundingConfig(samples=8, weight=0.1),
+        ),
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
-        grounding=GroundingConfig(samples=8, weight=0.1),
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(

@@ -11,7 +11,7 @@ from readme_blocks import marked_blocks
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-BLOCK_SECONDS = 180
+BLOCK_SECONDS = 600
 
 
 @pytest.mark.slow

@@ -114,3 +114,22 @@ def test_ctrl_c_waits_until_what_it_may_not_break_is_done() -> None:
 
 def test_importing_the_package_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", "import sys, wla; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_sigterm_waits_too_and_both_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with runtime.interrupts_held() as interrupted:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupted()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_process_alone_is_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with runtime.process_group():
+        assert (runtime.world_size(), runtime.rank()) == (1, 0)
+        assert [runtime.any_process(flag) for flag in (False, True)] == [False, True]
+        assert runtime.mean_over_processes([1.0, 2.0]) == [1.0, 2.0]
+        assert runtime.first_then_rest(lambda: "built") == "built"
+        with pytest.raises(ValueError, match="no room"):
+            runtime.by_first(lambda: int("no room"))

@@ -23,11 +23,13 @@ from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses, train
 
 STEPS, STOP = 10, 5
+MUON = (r"text\.layers",)
 
 
-def loop(micro_batches: int = 2, muon: tuple[str, ...] = (r"text\.layers",)) -> LoopConfig:
+def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) -> LoopConfig:
     optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
-    return LoopConfig(optim=optim, batch_size=4, micro_batches=micro_batches, log_every=1, save_every=100, ema=0.9)
+    settings = {"micro_batches": micro_batches, "log_every": 1, "save_every": 100, "ema": 0.9}
+    return LoopConfig(optim=optim, batch_size=4, **settings, **changes)
 
 
 class TinyPolicy:
@@ -50,7 +52,7 @@ class TinyPolicy:
         self.seen.append(bool(batch.action_mask.any()))
         if step == STOP - 1 and runtime.rank() == self._interrupted_by:
             os.kill(os.getpid(), signal.SIGINT)
-        losses = all_losses(self.checkpoint.model, batch, generator)
+        losses = all_losses(self.checkpoint.model, batch, generator, one_of=2)
         return {"loss": losses.total(LossWeights(language=0.1)), "world": losses.world}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
@@ -63,14 +65,22 @@ def write_data(root: Path) -> None:
     tiny.write_dataset(root / "video", with_actions=False)
 
 
-def main(root: Path) -> None:
+def full_precision(device: torch.device) -> torch.dtype:
+    """In place of `runtime.autocast_dtype`: bfloat16 turns the last bit of a sum into 1e-4 of a loss."""
+    return torch.float32
+
+
+def main(root: Path, strategy: str) -> None:
+    runtime.autocast_dtype = full_precision
     with runtime.process_group():
-        train(TinyPolicy(root / "data"), loop(), root / "two")
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "two")
+        if strategy == "fsdp2":
+            train(TinyPolicy(root / "data"), loop(muon=MUON), root / "two with Muon")
         try:
-            train(TinyPolicy(root / "data", interrupted_by=1), loop(), root / "two then one")
+            train(TinyPolicy(root / "data", interrupted_by=1), loop(strategy=strategy), root / "two then one")
         except KeyboardInterrupt as stop:
             (root / f"stopped {runtime.rank()}").write_text(str(stop))
-        train(TinyPolicy(root / "data"), loop(), root / "one then two", resume=True)
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "one then two", resume=True)
         for number, attempt in enumerate((loop(micro_batches=1), loop())):
             try:
                 train(TinyPolicy(root / "data"), attempt, root / "two")
@@ -79,4 +89,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -7,7 +7,7 @@ from wla.training.nano import PROMPT, TASKS, nano_backbone
 
 
 def test_the_bundled_base_fits_the_recipe_of_the_policy():
-    config, backbone, prompter, _ = load_base("nano-base")
+    _, config, backbone, prompter, _ = load_base("nano-base")
     assert config.backbone == backbone.config == nano_backbone()
     assert config.prompt == PROMPT
     assert config.scenes.tasks == TASKS

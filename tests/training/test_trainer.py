@@ -14,7 +14,8 @@ import torch
 from full_disk import fill_disk, free_disk, full_disk
 from torch import nn
 
-from wla.training.optim import OptimConfig, build_optimizers, schedule
+from wla.policy.checkpoint import read_tensors
+from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
 from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train
 
 
@@ -211,6 +212,45 @@ def test_a_run_is_never_overwritten_by_accident(tmp_path):
     with pytest.raises(ValueError, match="holds a checkpoint and no state to resume: move it away"):
         train(Toy(), loop(3), tmp_path)
     assert (tmp_path / "checkpoint" / "step").read_text() == "2"
+
+
+def test_frozen_parameters_stay_bit_for_bit_and_have_no_moments(tmp_path):
+    task = Toy()
+    before = {name: value.clone() for name, value in task.net.state_dict().items()}
+    config = loop(4)
+    frozen = config.model_copy(update={"optim": config.optim.model_copy(update={"freeze": (r"^2\.", r"0\.bias")})})
+    train(task, frozen, tmp_path)
+    changed = {name for name, value in task.net.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"0.weight"}
+    (state,) = (tmp_path / "training_state").glob("*.safetensors")
+    moments = {name for name in read_tensors(state) if name.startswith("optimizer.")}
+    assert moments == {"optimizer.0.0.weight.momentum_buffer"}
+    with pytest.raises(ValueError, match=r"this run began with optim.freeze \['\^2.*, not \[\]; resume with it"):
+        train(Toy(), config, tmp_path, resume=True)
+
+
+def test_freezing_nothing_or_everything_is_refused():
+    with pytest.raises(ValueError, match=r"optim.freeze: 'codec' matches no parameter"):
+        freeze(Toy().net, ("0", "codec"))
+    with pytest.raises(ValueError, match=r"optim.freeze: \['.'\] leave nothing to train"):
+        freeze(Toy().net, (".",))
+
+
+def test_tied_weights_are_stored_once_and_resumed(tmp_path):
+    def tied() -> Toy:
+        task = Toy()
+        task.net = nn.Sequential(nn.Linear(3, 3), nn.SiLU(), nn.Linear(3, 3), nn.Linear(3, 1))
+        task.net[2].weight = task.net[0].weight
+        return task
+
+    train(tied(), loop(8), tmp_path / "whole")
+    train(tied(), loop(8).model_copy(update={"optim": loop(4).optim}), tmp_path / "run")
+    (state,) = (tmp_path / "run" / "training_state").glob("*.safetensors")
+    assert "module.2.weight" not in read_tensors(state)
+    resumed = tied()
+    train(resumed, loop(8), tmp_path / "run", resume=True)
+    assert resumed.net[2].weight is resumed.net[0].weight
+    assert [row["step"] for row in metrics(tmp_path / "run")] == list(range(8))
 
 
 def test_a_run_leaves_curves(tmp_path):

@@ -19,10 +19,12 @@ from wla.envs.registry import make_env, make_expert
 from wla.policy.checkpoint import load_checkpoint
 from wla.training.base_training import BaseTraining, load_base
 from wla.training.codec_training import CodecTraining, load_codec
+from wla.training.lora import LoraConfig
 from wla.training.optim import OptimConfig
 from wla.training.patches import PatchTargets
-from wla.training.policy_training import GroundingConfig, PolicyTask, PolicyTraining
+from wla.training.policy_training import PolicyTask, PolicyTraining
 from wla.training.scenes import SceneConfig, Scenes, render_scenes
+from wla.training.starts import GroundingConfig, NanoStart
 from wla.training.trainer import LoopConfig, train
 from wla.training.world_training import WorldTraining
 from wla.types import Observation
@@ -73,15 +75,18 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None = None) -> PolicyTraining:
+def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None = None, **changes) -> PolicyTraining:
     expert = tiny.model_config().action_expert.model_copy(update={"state_dim": 5, "action_dim": 5})
     return PolicyTraining(
         model=tiny.model_config().model_copy(update={"action_expert": expert}),
-        base=str(folder / "base" / "checkpoint"),
-        codec=str(folder / "codec" / "checkpoint"),
+        start=NanoStart(
+            base=str(folder / "base" / "checkpoint"),
+            codec=str(folder / "codec" / "checkpoint"),
+            grounding=grounding,
+        ),
         datasets=(DatasetConfig(path=str(folder / "data")),),
-        grounding=grounding,
         loop=loop(steps),
+        **changes,
     )
 
 
@@ -160,9 +165,40 @@ def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_sh
     assert load_checkpoint(checkpoint).model.state_dict().keys() == first.model.state_dict().keys()
 
 
+def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
+    lora = LoraConfig(rank=2, alpha=4, dropout=0.1, targets=(r"_proj$",))
+    recipe = policy_training(folder, 6, lora=lora)
+    recipe = recipe.model_copy(update={"loop": recipe.loop.override(["optim.muon=[]", "micro_batches=2"])})
+    checkpoint = train(recipe.build(), recipe.loop, tmp_path / "whole")
+
+    class Interrupted(PolicyTask):
+        def losses(self, step, samples, device, generator):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().losses(step, samples, device, generator)
+
+    with pytest.raises(KeyboardInterrupt, match="after step 4"):
+        train(Interrupted(recipe), recipe.loop, tmp_path / "halves")
+    resumed = train(recipe.build(), recipe.loop, tmp_path / "halves", resume=True)
+    assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
+    new, again = (load_checkpoint(path).model.state_dict() for path in (checkpoint, resumed))
+    assert all(value.equal(again[key]) for key, value in new.items())
+    old = policy_training(folder, 1).build().model.state_dict()
+    changed = {key for key, value in old.items() if not value.equal(new[key])}
+    backbone = {key for key in changed if key.startswith("backbone.")}
+    assert backbone == {key for key in old if key.startswith("backbone.text.") and key.endswith("_proj.weight")}
+    assert any(key.startswith("action_expert.") for key in changed)
+
+
+def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
+    recipe = policy_training(folder, 1, GroundingConfig(samples=3))
+    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2"):
+        recipe.override(["loop.micro_batches=2"])
+
+
 def test_the_policy_starts_from_its_base_and_codec(folder):
     task = policy_training(folder, 1).build()
-    _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
+    _, _, backbone, _, statistics = load_base(folder / "base" / "checkpoint")
     for key, value in backbone.state_dict().items():
         assert np.array_equal(task.model.backbone.state_dict()[key], value), key
     assert task.checkpoint.statistics.state == statistics.state
@@ -173,9 +209,9 @@ def test_the_policy_starts_from_its_base_and_codec(folder):
 def test_what_is_missing_is_named(folder, tmp_path):
     recipe = policy_training(folder, 1)
     with pytest.raises(ValueError, match="no base here; train one first"):
-        recipe.model_copy(update={"base": str(tmp_path)}).build()
+        recipe.override([f"start.base={tmp_path}"]).build()
     with pytest.raises(ValueError, match="no codec here; train one first"):
-        recipe.model_copy(update={"codec": str(tmp_path)}).build()
+        recipe.override([f"start.codec={tmp_path}"]).build()
 
 
 def test_a_recipe_for_another_robot_is_refused(folder):

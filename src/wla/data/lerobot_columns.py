@@ -18,18 +18,22 @@ class Columns(Config):
     """Columns of a dataset that another program recorded; the defaults are LeRobot's own names.
 
     cameras: our name of a camera -> the feature that holds it, in full or without `observation.images.`. Cameras that
-    are not listed keep their names.
+    are not listed keep their names. camera_order: or else our names for the first cameras, in the order in which the
+    dataset lists them, the primary one first: so the published datasets are read.
     """
 
     state: str = STATE
     action: str = ACTION
     cameras: dict[str, str] = Field(default_factory=dict)
+    camera_order: tuple[str, ...] = ()
 
     def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
         """Camera -> feature. ValueError when a feature is no camera, or when two cameras would have one name."""
         known = info.cameras
+        if len(self.camera_order) > len(known):
+            raise ValueError(f"{root / INFO}: has {len(known)} cameras, {list(known)}, not {len(self.camera_order)}")
         renamed = {}
-        for camera, feature in self.cameras.items():
+        for camera, feature in (*zip(self.camera_order, known, strict=False), *self.cameras.items()):
             key = known.get(feature, feature)
             if key not in known.values():
                 raise ValueError(

@@ -17,6 +17,7 @@ from wla.data.chat_prompts import ChatPrompter
 from wla.data.instructions import read_phrasings
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
+from wla.data.lerobot_format import INFO
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
 from wla.data.seeking import SeekingFrames
@@ -42,6 +43,18 @@ class DatasetConfig(Config):
     """False: learn the world from it and no actions; it may be of another robot."""
     decode_ahead: bool = True
     """Decode all videos once into `ROOT/.cache`, the fastest to read; False: seek in them, for datasets too large."""
+
+    def expand(self) -> list[DatasetConfig]:
+        """This dataset or, of a folder that holds several, each of them, with equal shares of the weight.
+
+        ValueError when there is none.
+        """
+        root = Path(self.path)
+        found = [root] if (root / INFO).is_file() else sorted(file.parents[1] for file in root.glob(f"**/{INFO}"))
+        if not found:
+            raise ValueError(f"{root}: neither a LeRobot dataset (with {INFO}) nor a folder that holds some")
+        weight = None if self.weight is None else self.weight / len(found)
+        return [self.model_copy(update={"path": str(path), "weight": weight}) for path in found]
 
     def open(self) -> LeRobotDataset:
         """ValueError when the dataset cannot be read or is of another robot."""

@@ -18,6 +18,7 @@ from wla.config import Config
 from wla.models.attention import attend
 from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data
 from wla.models.losses import masked_mean
+from wla.models.recompute import run_block
 
 
 class ActionExpertConfig(Config):
@@ -106,6 +107,7 @@ class ActionExpert(nn.Module):
     def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         width = config.width
         inner = config.coder_width or width
         self.state_encoder = relu_mlp(config.state_dim, inner, width)
@@ -141,7 +143,7 @@ class ActionExpert(nn.Module):
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
         tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
         for block, keys_values in zip(self.blocks, condition, strict=True):
-            tokens = block(tokens, keys_values)
+            tokens = run_block(block, tokens, keys_values, recompute=self.recompute)
         return self.decoder(self.final_norm(tokens))[:, 1:]
 
     def loss(

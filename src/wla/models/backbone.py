@@ -71,6 +71,10 @@ class Backbone(nn.Module, ABC):
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         """Next-token logits from last-layer states (the final norm is applied here)."""
 
+    @abstractmethod
+    def recompute_activations(self) -> None:
+        """In training, compute what happens inside each layer again in the backward pass instead of keeping it."""
+
 
 def causal_mask(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Bool[Tensor, "B 1 T T_all"]:
     """Which tokens the last `new` tokens attend to: earlier ones that count, and themselves if they count.

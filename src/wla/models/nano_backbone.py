@@ -121,6 +121,9 @@ class NanoBackbone(Backbone):
         attention_mask = torch.cat([context.attention_mask, mask], dim=1)
         return self._layers(self.text.embed_tokens(tokens), Context([], context.images, attention_mask, context.cache))
 
+    def recompute_activations(self) -> None:
+        self.text.gradient_checkpointing_enable({"use_reentrant": False})
+
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         return nn.functional.linear(self.text.norm(states), self.text.embed_tokens.weight)
 

@@ -168,6 +168,9 @@ class QwenBackbone(Backbone):
         rotary = text.rotary_emb(embeddings, positions.expand(3, -1, -1))
         return run_layers(text.layers, embeddings, context, rotary)
 
+    def recompute_activations(self) -> None:
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         text = self.model.language_model
         return nn.functional.linear(text.norm(states), text.embed_tokens.weight)

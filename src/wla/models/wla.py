@@ -64,6 +64,13 @@ class WLA(nn.Module):
             self.world_expert = WorldExpert(config.world_expert, self.backbone.width)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
 
+    def recompute_activations(self) -> None:
+        """From now on the backward pass computes what happens inside each block again instead of keeping it."""
+        self.backbone.recompute_activations()
+        self.action_expert.recompute = True
+        if self.world_expert is not None:
+            self.world_expert.recompute = True
+
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """The three losses of a batch. Noise and times come from `generator`, so a step can be repeated exactly."""
         context = self.backbone.read(batch.tokens, batch.attention_mask, batch.images)

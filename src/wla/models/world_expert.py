@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.models.connector import Connector, ConnectorConfig
 from wla.models.flow import sample_noise_levels, toward_noise
+from wla.models.recompute import run_block
 
 TIMESTEPS = 1000
 
@@ -63,6 +64,7 @@ class WorldExpert(nn.Module):
     def __init__(self, config: WorldExpertConfig, backbone_width: int) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         width = config.heads * config.head_width
         self.connector = Connector(config.connector, backbone_width)
         self.sana = SanaTransformer2DModel(
@@ -113,7 +115,7 @@ class WorldExpert(nn.Module):
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
         for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
-            tokens = block(tokens, None, states, None, modulation, height, width)
+            tokens = run_block(block, tokens, None, states, None, modulation, height, width, recompute=self.recompute)
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 

@@ -95,7 +95,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
         save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
-        save_weights(weights, fresh / WEIGHTS)
+        dtype = getattr(torch, checkpoint.config.dtype)
+        cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
+        save_weights(cast, fresh / WEIGHTS)
 
 
 def foreign_files(folder: Path) -> list[str]:

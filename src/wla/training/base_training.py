@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -84,11 +85,28 @@ class BaseTask:
             save_weights(under("grounding.", weights), fresh / GROUNDING)
 
 
-def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, Statistics]:
-    """A trained base, by bundled name or folder: its recipe, backbone, prompter and the state's statistics.
+class Base(NamedTuple):
+    """A trained base: where it lies, its recipe, backbone, prompter and the statistics of its data."""
 
-    ValueError when there is none.
-    """
+    folder: Path
+    config: BaseTraining
+    backbone: NanoBackbone
+    prompter: Prompter
+    statistics: Statistics
+
+    def grounding(self) -> Grounding:
+        """The lesson as far as it came, its scenes rendered if need be.
+
+        It must not begin anew: heads that know nothing pull the vision stem away from what it has learned.
+        """
+        scenes = render_scenes(self.config.scenes, Path(self.config.scenes_folder), workers=self.config.workers)
+        grounding = Grounding(scenes, self.prompter, self.statistics.state, self.backbone)
+        load_weights(grounding, self.folder / GROUNDING)
+        return grounding
+
+
+def load_base(name: str | Path) -> Base:
+    """A trained base, by bundled name or folder. ValueError when there is none."""
     folder = bundled().get(str(name), Path(name))
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no base here; train one first (recipes/nano_base.py)")
@@ -96,16 +114,4 @@ def load_base(name: str | Path) -> tuple[BaseTraining, NanoBackbone, Prompter, S
     backbone = NanoBackbone(config.backbone)
     load_weights(backbone, folder / WEIGHTS)
     prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
-    return config, backbone, prompter, Statistics.load(folder / STATISTICS)
-
-
-def load_grounding(name: str | Path) -> Grounding:
-    """The lesson of a trained base as far as it came, its scenes rendered if need be.
-
-    It must not begin anew: heads that know nothing pull the vision stem away from what it has learned.
-    """
-    base, backbone, prompter, statistics = load_base(name)
-    scenes = render_scenes(base.scenes, Path(base.scenes_folder), workers=base.workers)
-    grounding = Grounding(scenes, prompter, statistics.state, backbone)
-    load_weights(grounding, bundled().get(str(name), Path(name)) / GROUNDING)
-    return grounding
+    return Base(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))

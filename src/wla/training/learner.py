@@ -13,11 +13,15 @@ from torch.distributed.tensor import DTensor
 from wla.training.average import Average
 from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
 from wla.training.parallel import Lesson, spread, whole
-from wla.training.resume import load_training_state, save_training_state
+from wla.training.resume import Moments, load_training_state, save_training_state
 
 
 class Learner:
-    """`lesson` runs the losses of a step on the module as it is spread. ema: decay of the average, None for none."""
+    """`lesson` runs the losses of a micro-batch on the module as it is spread.
+
+    share: how many micro-batches of a step this process has. ema: decay of the average, None for none. spread_weights:
+    over the processes, by FSDP2; without it each has all of them.
+    """
 
     def __init__(
         self,
@@ -26,12 +30,17 @@ class Learner:
         optim: OptimConfig,
         device: torch.device,
         *,
+        share: int,
         ema: float | None = None,
+        spread_weights: bool = True,
     ) -> None:
         self._optim = optim
         self._module = module.to(device).train()
         freeze(module, optim.freeze)
-        self.lesson = spread(Lesson(module, losses), device)
+        self._share = share
+        self.lesson = Lesson(module, losses)
+        if spread_weights:
+            spread(self.lesson, device)
         self._optimizers = build_optimizers(optim, module)
         self._average = None if ema is None else Average(module, ema)
 
@@ -44,6 +53,10 @@ class Learner:
                 group["lr"] = rate * group["peak"]
         return rate * self._optim.learning_rate
 
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a micro-batch; FSDP takes the mean over the processes."""
+        (loss / self._share).backward()
+
     def clip(self) -> float:
         """Limit the norm of the whole gradient, of all processes and micro-batches; what it was before."""
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._optim.clip)
@@ -53,8 +66,7 @@ class Learner:
         """Change the weights."""
         for optimizer in self._optimizers:
             optimizer.step()
-        if self._average is not None:
-            self._average.update(self._module)
+        self._update_average()
 
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint gets, averaged where there is an average: whole on the first process, nothing elsewhere."""
@@ -62,8 +74,15 @@ class Learner:
 
     def save(self, folder: Path, step: int) -> None:
         """See `save_training_state`."""
-        save_training_state(folder, self._module, self._optimizers, self._average, step)
+        save_training_state(folder, self._module, self._moments(), self._average, step)
 
     def load(self, folder: Path) -> int:
         """See `load_training_state`."""
-        return load_training_state(folder, self._module, self._optimizers, self._average)
+        return load_training_state(folder, self._module, self._moments(), self._average)
+
+    def _moments(self) -> list[Moments]:
+        return [optimizer.state for optimizer in self._optimizers]
+
+    def _update_average(self) -> None:
+        if self._average is not None:
+            self._average.update(self._module)

@@ -34,13 +34,13 @@ class Lesson(nn.Module):
         return self._losses(*arguments)
 
 
-def spread(lesson: Lesson, device: torch.device) -> Lesson:
+def spread(lesson: Lesson, device: torch.device) -> None:
     """Shard the module over the processes, each block a unit of its own. A single process keeps it as it is.
 
     All processes must go through the same blocks in every step, or they wait for each other forever.
     """
     if runtime.world_size() == 1:
-        return lesson
+        return
     mesh = init_device_mesh(device.type, (runtime.world_size(),))
     for block in blocks(lesson):
         fully_shard(block, mesh=mesh)
@@ -49,7 +49,6 @@ def spread(lesson: Lesson, device: torch.device) -> Lesson:
                 for name in names:
                     register_fsdp_forward_method(block, name)
     fully_shard(lesson, mesh=mesh)
-    return lesson
 
 
 def blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -17,48 +17,57 @@ from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.normalize import Statistics, compute_statistics
+from wla.data.published_statistics import read_published
 from wla.models.losses import LossWeights
-from wla.models.wla import WLA, WLAConfig
+from wla.models.wla import WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
-from wla.training.base_training import load_base, load_grounding
-from wla.training.codec_training import load_codec
-from wla.training.grounding import Grounding
+from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.stand_in import all_losses
+from wla.training.starts import CheckpointStart, NanoStart, PublishedStart
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Batch
 from wla.weights import under
 
 
-class GroundingConfig(Config):
-    """How much of the base's lesson a policy takes along."""
+class StatisticsConfig(Config):
+    """A JSON file of statistics in the published form, and the dataset in it (None: its only one)."""
 
-    samples: int = 8
-    """Scenes in each step, drawn from those of the base's recipe."""
-    weight: float = 0.1
-    """Of the lesson's loss, beside the policy's."""
+    path: str
+    entry: str | None = None
+
+    def read(self, robot: RobotSpec) -> Statistics:
+        """ValueError when they are absent, damaged, or of another robot."""
+        dims = {"state_dim": robot.observation.state_dim, "action_dim": robot.action.dim}
+        return read_published(Path(self.path), self.entry, **dims)
 
 
 class PolicyTraining(Config):
-    """Recipe of a policy. base and codec are folders that their own recipes wrote; a base may also be a bundled one."""
+    """Recipe of a policy."""
 
     model: WLAConfig
-    base: str
-    codec: str
+    start: NanoStart | PublishedStart | CheckpointStart
     datasets: tuple[DatasetConfig, ...]
+    statistics: StatisticsConfig | None = None
+    """Ranges of states and actions, in the published form (None: those of the datasets)."""
     weights: LossWeights = LossWeights()
-    grounding: GroundingConfig | None = None
-    """None: the policy learns from its datasets alone."""
+    lora: LoraConfig | None = None
+    """Adapters on the backbone, whose own weights then stay as they are."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: far less memory, a third more time."""
     empty_instructions: float = 0.05
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the checkpoint's weights. Training keeps them in float32 and multiplies in bfloat16."""
     loop: LoopConfig
 
     @model_validator(mode="after")
     def _scenes_divide(self) -> Self:
-        if self.grounding is not None and self.grounding.samples % self.loop.micro_batches:
-            scenes, count = self.grounding.samples, self.loop.micro_batches
-            raise ValueError(f"grounding.samples {scenes} is no multiple of loop.micro_batches {count}; change one")
+        grounding = self.start.grounding if isinstance(self.start, NanoStart) else None
+        if grounding is not None and grounding.samples % self.loop.micro_batches:
+            scenes, count = grounding.samples, self.loop.micro_batches
+            raise ValueError(f"start.grounding.samples {scenes} is no multiple of loop.micro_batches {count}")
         return self
 
     def build(self) -> PolicyTask:
@@ -71,31 +80,28 @@ class PolicyTask:
     def __init__(self, config: PolicyTraining) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
-        datasets = [source.open() for source in config.datasets]
-        robot_spec = one_robot(datasets)
-        require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(datasets[0].root))
-        base, backbone, prompter, base_statistics = load_base(config.base)
-        codec = load_codec(Path(config.codec))
-        if base.backbone != config.model.backbone:
-            raise ValueError(f"{config.base}: this base has another backbone than the recipe; train the base again")
-        # The state keeps the base's range, or its location words would change their meaning.
-        statistics = Statistics(state=base_statistics.state, action=compute_statistics(datasets).action)
+        sources = [found for source in config.datasets for found in source.expand()]
+        datasets = [source.open() for source in sources]
+        taught = [dataset for dataset, source in zip(datasets, sources, strict=True) if source.actions]
+        robot_spec = one_robot(taught)
+        require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(taught[0].root))
+        start = config.start.begin(config.model)
+        self.model, self.grounding = start.model, start.grounding
+        statistics = compute_statistics(taught) if config.statistics is None else config.statistics.read(robot_spec)
+        statistics = statistics.model_copy(update={"state": start.state or statistics.state})
         if statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
-        model_config = config.model.model_copy(update={"codec": codec.config})
-        self.model = WLA(model_config)
-        self.model.backbone.load_state_dict(backbone.state_dict())
-        assert self.model.codec is not None
-        self.model.codec.load_state_dict(codec.state_dict())
-        checkpoint_config = CheckpointConfig(model=model_config, prompt=base.prompt, execute=config.execute)
-        self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, prompter.tokenizer)
-        self.batches = window_batches(
-            self.checkpoint, datasets, config.datasets, empty_instructions=config.empty_instructions
+        checkpoint_config = CheckpointConfig(
+            model=self.model.config, prompt=start.prompt, dtype=config.dtype, execute=config.execute
         )
-        self.grounding: Grounding | None = None
+        self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, start.tokenizer)
+        self.batches = window_batches(self.checkpoint, datasets, sources, empty_instructions=config.empty_instructions)
+        if config.recompute:
+            self.model.recompute_activations()
+        if config.lora is not None:
+            add_lora(self.model.backbone, config.lora)
         self._module: nn.Module = self.model
-        if config.grounding is not None:
-            self.grounding = load_grounding(config.base)
+        if self.grounding is not None:
             self._module = nn.ModuleDict({"policy": self.model, "grounding": self.grounding})
 
     @property
@@ -104,10 +110,11 @@ class PolicyTask:
 
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         batch = draw(self.batches, samples, device, generator)
-        losses = all_losses(self.model, batch, generator)
+        losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
-        if self.grounding is not None and (share := self.config.grounding) is not None:
+        share = self.config.start.grounding if isinstance(self.config.start, NanoStart) else None
+        if self.grounding is not None and share is not None:
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
             scenes = share.samples // self.config.loop.micro_batches
             lesson, _ = self.grounding.ask(self.model.backbone, scenes, device, rng)
@@ -118,6 +125,8 @@ class PolicyTask:
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         if self.grounding is not None:
             weights = under("policy.", weights)
+        if self.config.lora is not None:
+            weights = merged(weights, self.config.lora)
         trained = self.checkpoint.config.model_copy(update={"trained_steps": step})
         save_checkpoint(replace(self.checkpoint, config=trained), folder, weights=weights)
 

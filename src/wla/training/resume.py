@@ -7,7 +7,7 @@ of processes: as many as like can go on from it. (Their usual storage writes a p
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from wla.training.average import Average
 from wla.weights import mismatch, shapes
 
 STEP = "step.json"
-Optimizers = Sequence[torch.optim.Optimizer]
+Moments = MutableMapping[Tensor, dict[str, Tensor]]
+"""What an optimiser knows of each parameter, as in its attribute `state`."""
 
 
 class Progress(Config):
@@ -35,19 +36,19 @@ class Progress(Config):
 
 
 def save_training_state(
-    folder: Path, module: nn.Module, optimizers: Optimizers, average: Average | None, step: int
+    folder: Path, module: nn.Module, moments: Sequence[Moments], average: Average | None, step: int
 ) -> None:
     """Written whole or not at all. OSError in every process when one of them cannot write."""
     with _replacing_together(folder) as fresh, _errors_of_one():
         dcp.save(
-            _tensors(module, optimizers, average),
+            _tensors(module, moments, average),
             storage_writer=dcp.HuggingFaceStorageWriter(str(fresh), save_distributed=True),
             no_dist=runtime.world_size() == 1,
         )
         runtime.by_first(lambda: Progress(step=step, files=len(_files(fresh))).save(fresh / STEP))
 
 
-def load_training_state(folder: Path, module: nn.Module, optimizers: Optimizers, average: Average | None) -> int:
+def load_training_state(folder: Path, module: nn.Module, moments: Sequence[Moments], average: Average | None) -> int:
     """Restore all of it; the number of steps already done. ValueError for the state of another model."""
     progress = Progress.load(folder / STEP)
     stored = _read_header(folder, progress.files)
@@ -65,17 +66,19 @@ def load_training_state(folder: Path, module: nn.Module, optimizers: Optimizers,
             parameter = parameters[owner]
             # Spread like the parameter, but for the number of steps, which each process has.
             place = torch.zeros((), dtype=size.dtype, device=parameter.device) if key == "step" else None
-            optimizers[int(number)].state[parameter][key] = torch.zeros_like(parameter) if place is None else place
+            moments[int(number)].setdefault(parameter, {})[key] = (
+                torch.zeros_like(parameter) if place is None else place
+            )
     with _errors_of_one():
         dcp.load(
-            _tensors(module, optimizers, average),
+            _tensors(module, moments, average),
             storage_reader=dcp.HuggingFaceStorageReader(str(folder)),
             no_dist=runtime.world_size() == 1,
         )
     return progress.step
 
 
-def _tensors(module: nn.Module, optimizers: Optimizers, average: Average | None) -> dict[str, Tensor]:
+def _tensors(module: nn.Module, moments: Sequence[Moments], average: Average | None) -> dict[str, Tensor]:
     """All of the state by name, none of it twice; filling these tensors restores it.
 
     Moments are named after their parameters. PyTorch's helper for that mixes settings, which are no tensors, with
@@ -83,8 +86,8 @@ def _tensors(module: nn.Module, optimizers: Optimizers, average: Average | None)
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     tensors = {f"module.{name}": value for name, value in _untied_state(module).items()}
-    for number, optimizer in enumerate(optimizers):
-        for parameter, values in optimizer.state.items():
+    for number, optimizer in enumerate(moments):
+        for parameter, values in optimizer.items():
             tensors |= {f"optimizer.{number}.{names[parameter]}.{key}": value for key, value in values.items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.values.items()}

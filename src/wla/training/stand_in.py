@@ -16,8 +16,13 @@ from wla.models.wla import WLA
 from wla.types import IGNORE, Batch
 
 
-def all_losses(model: WLA, batch: Batch, generator: torch.Generator) -> Losses:
-    """The model's losses; a term that no sample of the batch has is computed on a stand-in, and counts zero times."""
+def all_losses(model: WLA, batch: Batch, generator: torch.Generator, *, one_of: int) -> Losses:
+    """The model's losses; a term that no sample of the batch has is computed on a stand-in, and counts zero times.
+
+    one_of: how many micro-batches the step has. A single one belongs to a single process, which needs no stand-ins.
+    """
+    if one_of == 1:
+        return model(batch, generator)
     complete, absent = with_stand_ins(batch)
     losses = model(complete, generator)
     return replace(losses, **{name: 0 * getattr(losses, name) for name in absent})

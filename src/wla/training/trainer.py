@@ -11,7 +11,7 @@ import math
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -24,6 +24,7 @@ from wla.training.learner import Learner
 from wla.training.metrics import append_line, keep_lines_before, progress_bar
 from wla.training.optim import OptimConfig
 from wla.training.plots import plot_metrics
+from wla.training.zero1 import Zero1Learner
 
 CHECKPOINT, STATE, METRICS, LOOP = "checkpoint", "training_state", "metrics.jsonl", "loop.json"
 _NO_ROOM = "free disk space or choose another --out"
@@ -39,6 +40,9 @@ class LoopConfig(Config):
     """A step's losses and gradients are the mean over these; several processes share them out."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of an average of the weights, which the checkpoint then holds in their place."""
+    strategy: Literal["fsdp2", "zero1"] = "fsdp2"
+    """How several processes share the work: PyTorch's FSDP2 spreads weights, gradients and moments; DeepSpeed's ZeRO-1,
+    as published, the moments alone."""
     seed: int = 0
     save_every: int = 500
     log_every: int = 10
@@ -109,6 +113,13 @@ def require_share(config: LoopConfig) -> range:
     return range(share * runtime.rank(), share * (runtime.rank() + 1))
 
 
+def build_learner(task: Task, config: LoopConfig, device: torch.device) -> Learner:
+    """What the loop steps, spread over the processes as the configuration says."""
+    kind = Zero1Learner if config.strategy == "zero1" else Learner
+    share = len(require_share(config))
+    return kind(task.module, task.losses, config.optim, device, share=share, ema=config.ema)
+
+
 def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
     """Train and return the folder of the final checkpoint, `out/checkpoint`.
 
@@ -119,7 +130,7 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     runtime.by_first(lambda: require_room(out, resume=resume))
     checkpoint, state_folder, metrics = out / CHECKPOINT, out / STATE, out / METRICS
     device = runtime.device(config.device)
-    learner = Learner(task.module, task.losses, config.optim, device, ema=config.ema)
+    learner = build_learner(task, config, device)
     start = 0
     if resume:
         _require_same_optimizers(out / LOOP, config)
@@ -176,8 +187,7 @@ def training_step(learner: Learner, config: LoopConfig, device: torch.device, st
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             samples = config.batch_size // config.micro_batches
             losses, drawn = learner.lesson(step, samples, device, generator)
-        # FSDP takes the mean over the processes.
-        (losses["loss"] / len(share)).backward()
+        learner.backward(losses["loss"])
         found.append({name: float(value.detach()) for name, value in losses.items()})
         if all(map(math.isfinite, found[-1].values())):
             ids += drawn

@@ -42,7 +42,8 @@ class WorldTask:
         runtime.seed_everything(config.loop.seed)
         self.config = config
         checkpoint = load_checkpoint(locate(config.policy))
-        datasets = [source.open() for source in config.datasets]
+        sources = [found for source in config.datasets for found in source.expand()]
+        datasets = [source.open() for source in sources]
         robot = one_robot(datasets)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
         changes = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
@@ -60,7 +61,7 @@ class WorldTask:
         self.batches = window_batches(
             self.checkpoint,
             datasets,
-            config.datasets,
+            sources,
             empty_instructions=config.empty_instructions,
             with_subgoal=True,
         )
@@ -72,7 +73,7 @@ class WorldTask:
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The actions' and words' losses are shown too: they must not move."""
         batch = draw(self.batches, samples, device, generator)
-        losses = all_losses(self.model, batch, generator)
+        losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:

@@ -1,0 +1,137 @@
+"""What the training of a policy starts from: nano's own base and codec, published library models, or a policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from wla.config import Config
+from wla.data.chat_prompts import ChatPromptConfig, add_queries
+from wla.data.normalize import VectorStatistics
+from wla.data.prompts import PromptConfig
+from wla.data.tokenizer import load_tokenizer
+from wla.models.qwen_backbone import QwenBackbone
+from wla.models.wla import WLA, WLAConfig
+from wla.policy.checkpoint import load_checkpoint
+from wla.policy.locate import locate
+from wla.training.base_training import load_base
+from wla.training.codec_training import load_codec
+from wla.training.grounding import Grounding
+from wla.weights import WeightFiles, find_weights, mismatch, shapes
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A policy before its first step. state: statistics that the state keeps (None: those of the datasets)."""
+
+    model: WLA
+    prompt: PromptConfig | ChatPromptConfig
+    tokenizer: PreTrainedTokenizerFast
+    state: VectorStatistics | None = None
+    grounding: Grounding | None = None
+
+
+class GroundingConfig(Config):
+    """How much of the base's lesson a policy takes along."""
+
+    samples: int = 8
+    """Scenes in each step, drawn from those of the base's recipe."""
+    weight: float = 0.1
+    """Of the lesson's loss, beside the policy's."""
+
+
+class NanoStart(Config):
+    """Folders that the recipes of base and codec wrote; a base may also be a bundled one."""
+
+    base: str
+    codec: str
+    grounding: GroundingConfig | None = None
+    """None: the policy learns from its datasets alone."""
+
+    def begin(self, config: WLAConfig) -> Beginning:
+        """ValueError when base or codec are absent or of other sizes."""
+        base = load_base(self.base)
+        codec = load_codec(Path(self.codec))
+        if base.config.backbone != config.backbone:
+            raise ValueError(f"{self.base}: this base has another backbone than the recipe; train the base again")
+        model = WLA(config.model_copy(update={"codec": codec.config}))
+        model.backbone.load_state_dict(base.backbone.state_dict())
+        assert model.codec is not None
+        model.codec.load_state_dict(codec.state_dict())
+        lesson = None if self.grounding is None else base.grounding()
+        # The state keeps the base's range, or its location words would change their meaning.
+        return Beginning(model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, lesson)
+
+
+class PublishedStart(Config):
+    """The models that WLA-0 is made of: Qwen3-VL (RynnBrain-2B) and SANA with its codec; folders or hub ids."""
+
+    vlm: str
+    sana: str
+    prompt: ChatPromptConfig
+
+    def begin(self, config: WLAConfig) -> Beginning:
+        """Meta-queries, connector and Action Expert start at random.
+
+        ValueError when a folder, a weight or a word of the tokenizer is missing or does not fit.
+        """
+        vlm, sana = locate(self.vlm, "vision-language model"), locate(self.sana, "Sana model")
+        tokenizer = load_tokenizer(vlm / "tokenizer.json")
+        try:
+            add_queries(tokenizer, first=config.queries.begin, queries=config.queries.count)
+        except ValueError as error:
+            raise ValueError(f"{vlm}: {error}") from error
+        model = WLA(config)
+        assert isinstance(model.backbone, QwenBackbone)
+        assert model.world_expert is not None
+        assert model.codec is not None
+        take(model.backbone.model, vlm, prefix="model.", ignored=("lm_head.weight",))
+        take(model.world_expert.sana, sana / "transformer")
+        take(model.codec.vae, sana / "vae")
+        return Beginning(model, self.prompt, tokenizer)
+
+
+class CheckpointStart(Config):
+    """A finished policy (folder, bundled name or hub id) that goes on, with its prompt and the range of its state."""
+
+    policy: str
+
+    def begin(self, config: WLAConfig) -> Beginning:
+        """ValueError when the policy has other sizes than the recipe."""
+        checkpoint = load_checkpoint(locate(self.policy))
+        model = WLA(config)
+        wrong = mismatch(shapes(checkpoint.model.state_dict()), shapes(model.state_dict()))
+        if wrong:
+            raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
+        model.load_state_dict(checkpoint.model.state_dict())
+        return Beginning(model, checkpoint.config.prompt, checkpoint.tokenizer, checkpoint.statistics.state)
+
+
+@torch.no_grad()
+def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[str, ...] = ()) -> None:
+    """Copy the weights of a folder into a module, converted to its precision.
+
+    An embedding may have fewer rows than the module's: the new ones start at the mean of the others. ValueError lists
+    keys that are missing, too many or misshapen.
+    """
+    own = module.state_dict()
+    with WeightFiles(find_weights(folder)) as files:
+        names = {key.removeprefix(prefix): key for key in files.shapes if key not in ignored}
+        grown = [name for name in names if name in own and _grows(files.shapes[names[name]], own[name])]
+        stored = {name: tuple(own[name].shape) if name in grown else files.shapes[key] for name, key in names.items()}
+        wrong = mismatch(stored, shapes(own))
+        if wrong:
+            raise ValueError(f"{folder}: these weights are of another model: {wrong}; give the folder of the right one")
+        for name, key in names.items():
+            value = files[key]
+            own[name][: len(value)].copy_(value) if name in grown else own[name].copy_(value)
+            if name in grown:
+                own[name][len(value) :] = value.float().mean(0).to(own[name].dtype)
+
+
+def _grows(stored: tuple[int, ...], wanted: Tensor) -> bool:
+    return len(stored) == wanted.ndim == 2 and stored[1] == wanted.shape[1] and stored[0] < wanted.shape[0]

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import tiny
+import torch
+
+from wla.training.lora import LoraConfig, add_lora, merged
+
+CONFIG = LoraConfig(rank=2, alpha=6, targets=(r"self_attn\.[qv]_proj", r"down_proj"))
+
+
+def images(batch: int = 2) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.randint(256, (batch, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        for name, side in tiny.CAMERAS.items()
+    }
+
+
+def states(model) -> torch.Tensor:
+    """Last hidden states of the backbone."""
+    count = sum(model.backbone.image_tokens.values())
+    tokens = torch.tensor([[model.config.backbone.image_token] * count + [5, 6, 7]] * 2)
+    return model.backbone.read(tokens, torch.ones_like(tokens, dtype=torch.bool), images()).last
+
+
+def with_random_adapters(model) -> None:
+    add_lora(model.backbone, CONFIG)
+    generator = torch.Generator().manual_seed(3)
+    for name, value in model.backbone.named_parameters():
+        if "lora_B" in name:
+            value.data.normal_(generator=generator, std=0.1)
+
+
+def test_merged_weights_act_like_adapters_and_leave_them_as_they_are():
+    adapted, plain = tiny.checkpoint().model, tiny.checkpoint().model
+    base = states(plain)
+    with_random_adapters(adapted)
+    before = {name: value.clone() for name, value in adapted.state_dict().items()}
+    plain.load_state_dict(merged(adapted.state_dict(), CONFIG))
+    assert (states(adapted) - base).abs().max() > 1e-2
+    torch.testing.assert_close(states(plain), states(adapted), atol=1e-5, rtol=0)
+    assert all(torch.equal(value, before[name]) for name, value in adapted.state_dict().items())
+
+
+def test_new_adapters_change_nothing():
+    model = tiny.checkpoint().model
+    base = states(model)
+    add_lora(model.backbone, CONFIG)
+    torch.testing.assert_close(states(model), base, atol=0, rtol=0)
+
+
+def test_gradients_reach_the_adapters_and_nothing_else_of_the_backbone():
+    model = tiny.checkpoint().model.train()
+    with_random_adapters(model)
+    states(model).square().mean().backward()
+    taught = {name for name, value in model.named_parameters() if value.grad is not None}
+    adapters = {name for name, _ in model.named_parameters() if "lora_" in name}
+    assert taught == adapters
+    assert len(adapters) == 2 * 3 * tiny.model_config().backbone.layers
+    assert all(value.requires_grad for value in model.action_expert.parameters())
+
+
+def test_a_target_that_matches_nothing_shows_the_layers_there_are():
+    model = tiny.checkpoint().model
+    config = CONFIG.model_copy(update={"targets": ("qkv",)})
+    with pytest.raises(
+        ValueError,
+        match=r"lora.targets: 'qkv' matches no linear layer; there are text.layers.0.self_attn.q_proj, .* more",
+    ):
+        add_lora(model.backbone, config)
+    assert all(value.requires_grad for value in model.backbone.parameters())
+
+
+def test_without_peft_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ModuleNotFoundError, match=r"adapters need peft: pip install 'wla\[lora\]'"):
+        add_lora(tiny.checkpoint().model.backbone, CONFIG)

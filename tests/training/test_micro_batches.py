@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from test_trainer import Toy, loop, losses
+from torch import nn
+
+from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, build_learner, train, training_step
+
+CPU = torch.device("cpu")
+
+
+class Rows(Toy):
+    """A plain mean over eight fixed rows: the micro-batches of a step are their parts, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(5))
+        self.seeds: list[int] = []
+        self.place = 0
+        self.bad = -1
+
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        self.seeds.append(generator.initial_seed())
+        chosen = torch.arange(self.place, self.place + samples) % 8
+        self.place += samples
+        x = self.rows[chosen]
+        loss = (self.net(x).float() - x.sum(1, keepdim=True)).square().mean()
+        if self.bad in chosen:
+            loss = loss * float("inf")
+        return {"loss": loss}, [f"row {i}" for i in chosen.tolist()]
+
+
+def rows_loop(micro_batches: int) -> LoopConfig:
+    changes = {"batch_size": 8, "micro_batches": micro_batches, "device": "cpu"}
+    return loop(4).model_copy(update=changes)
+
+
+def one_step(micro_batches: int) -> tuple[dict[str, float], Rows]:
+    """Without clipping or bfloat16, which would hide differences or make them."""
+    task = Rows()
+    config = rows_loop(micro_batches)
+    config = config.model_copy(update={"optim": config.optim.model_copy(update={"clip": 1e9, "muon": ()})})
+    record = training_step(build_learner(task, config, CPU), config, CPU, 0)
+    return record, task
+
+
+@pytest.fixture(autouse=True)
+def full_precision(monkeypatch):
+    monkeypatch.setattr("wla.runtime.autocast_dtype", lambda device: torch.float32)
+
+
+@pytest.mark.parametrize("micro_batches", [2, 4, 8])
+def test_a_plain_mean_does_not_depend_on_the_micro_batches(micro_batches):
+    whole, task = one_step(1)
+    parts, other = one_step(micro_batches)
+    assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-6)
+    assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-6)
+    for ours, theirs in zip(other.net.parameters(), task.net.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_every_micro_batch_draws_for_itself_and_the_first_as_a_whole_batch_does():
+    seeds = one_step(4)[1].seeds
+    assert len(set(seeds)) == 4
+    assert seeds[0] == one_step(1)[1].seeds[0] == hash((0, 0)) % 2**63
+
+
+def test_dropout_follows_from_the_step(tmp_path):
+    class Dropping(Rows):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net.insert(1, nn.Dropout(0.5))
+
+    for name in ("first", "second"):
+        torch.manual_seed(hash(name) % 1000)
+        task = Dropping()
+        train(task, rows_loop(2), tmp_path / name)
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")
+
+
+def test_a_micro_batch_that_is_not_finite_is_named_first_and_changes_nothing(tmp_path):
+    task = Rows()
+    task.bad = 5
+    before = [value.clone() for value in task.net.parameters()]
+    with pytest.raises(TrainingStopped, match=r"not finite .* on samples row 4, row 5, row 0"):
+        train(task, rows_loop(4), tmp_path)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(task.net.parameters(), before, strict=True))
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"override: .*batch_size 4 is no multiple of micro_batches 3; change one"):
+        loop(4).override(["micro_batches=3"])
