@@ -170,9 +170,7 @@ def world_ends(world: WorldExpertConfig, kernels: Kernels) -> int:
     return world.latent_size**2 * (2 * FULL * width + kernels.read(width) + FULL * world.latent_channels)
 
 
-def action_block(
-    expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, crosses: bool
-) -> int:
+def action_block(expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, crosses: bool) -> int:
     """A block of the Action Expert for one sample, that is, for `repeats` noises of n + 1 tokens, E wide.
 
     Two norms, attention, an MLP of 8 E. A block that attends to Q query states (of the backbone, D wide) repeats their
