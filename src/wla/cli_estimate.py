@@ -13,8 +13,8 @@ from wla.command import Command, OneLine, load_recipe
 class EstimateArgs(OneLine):
     """Say how many parameters a recipe has, how much memory it needs, whether that fits, and what to change if not.
 
-    Nothing is downloaded and no data is read. Weights, gradients and moments are exact; activations are derived from the
-    architecture and were compared with PyTorch's on a CPU; no GPU measured the sum. GB are 10^9 bytes.
+    Nothing is downloaded and no data is read. Weights, gradients and moments are exact; activations are derived from
+    the architecture and were compared with PyTorch's on a CPU; no GPU measured the sum. GB are 10^9 bytes.
 
     examples:
       wla estimate wla0_libero --gpu 80

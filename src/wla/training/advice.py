@@ -91,7 +91,7 @@ class Estimate:
         return sorted(better, key=lambda change: (not change.same_result, change.memory.total))
 
     def together(self, gpu: int) -> Change:
-        """Changes on one another, the best one first, until all fits on the same processes or nothing helps any more."""
+        """Changes on one another, the best first, until all fits on the same processes or nothing helps any more."""
         best = Change((), self.processes, self.memory(), True)
         while best.memory.total > gpu:
             more = [change for change in self.changes(gpu, best.words) if change.processes == self.processes]
@@ -159,9 +159,7 @@ def preset_training(name: str) -> PolicyTraining:
 
 
 def report(name: str, config: PolicyTraining, *, gpu: float, processes: int) -> str:
-    """All that `wla estimate` prints. gpu: GB of one, 10^9 bytes each. ValueError when gpu is not above zero."""
-    if not gpu > 0:
-        raise ValueError(f"--gpu is the memory of one GPU in GB, e.g. 24, not {gpu:g}")
+    """All that `wla estimate` prints. gpu: GB of one, 10^9 bytes each."""
     estimate = Estimate(config, processes=processes)
     work = workload(config, processes)
     sizes, memory = estimate.sizes(work), estimate.memory()
@@ -236,4 +234,5 @@ def _advice(estimate: Estimate, gpu: float) -> list[str]:
 def _line(change: Change, estimate: Estimate, gpu: float) -> str:
     words = [f"'{word}'" if any(letter in word for letter in '[]{}" ') else word for word in change.words]
     words += [f"--processes {change.processes}"] * (change.processes != estimate.processes)
-    return f"  {change.memory.total / GB:8.2f}{'  fits  ' if change.memory.total <= gpu * GB else '        '}{' '.join(words)}"
+    fits = "fits" if change.memory.total <= gpu * GB else ""
+    return f"  {change.memory.total / GB:8.2f}  {fits:<6}{' '.join(words)}"
