@@ -65,14 +65,12 @@ def weight_files(path: Path) -> list[Path]:
     if path.is_file() or not index.is_file():
         return [path]
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{index}: damaged index ({type(error).__name__}: {error}); copy it again") from error
-    # A shard lies beside its index: an index from elsewhere must not point to other files of this machine.
-    strange = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-    if strange or not names:
-        raise ValueError(f"{index}: damaged index, names {strange[0] if strange else 'no'!r} as a shard; copy it again")
-    return [path.parent / name for name in sorted(names)]
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{index}: damaged index ({error}); copy it again") from error
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise ValueError(f"{index}: damaged index (its map must name files beside it); copy it again")
+    return [path.parent / name for name in names]
 
 
 def find_weights(folder: Path) -> Path:

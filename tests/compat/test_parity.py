@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import library_wla
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -54,3 +55,33 @@ def test_an_output_of_another_shape_is_an_error(folder):
     save_file({**outputs, "latent": outputs["latent"][:1].clone()}, folder / "outputs.safetensors")
     with pytest.raises(ValueError, match=r"latent has shape \(1, 16, 4, 4\), the model gives \(2, 16, 4, 4\)"):
         compare(folder)
+
+
+@pytest.fixture(scope="module")
+def other_sizes(tmp_path_factory) -> Path:
+    return library_wla.LibraryWLA().write(tmp_path_factory.mktemp("library") / "other", library_wla.inputs())
+
+
+def test_the_libraries_own_models_of_other_sizes_are_reproduced(other_sizes):
+    """Nothing of ours is in these numbers: transformers' and diffusers' models under the published names."""
+    rows = compare(other_sizes)
+    assert {row.name: row.largest for row in rows if not row.right} == {}
+    outputs = load_file(other_sizes / "outputs.safetensors")
+    assert all(value.abs().max() > 1e-2 for value in outputs.values())
+    assert outputs["query_states"].shape == (4, 2, 6, 128)
+    assert outputs["world_condition"].shape == (3, 2, 12, 28)
+
+
+def test_every_weight_of_the_published_layout_matters(other_sizes, tmp_path):
+    """Any weight that is swapped for another of its shape is found, but for those that are only carried along."""
+    weights = load_file(other_sizes / "model.safetensors")
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name, value in weights.items():
+        if name.startswith("model.") and "timestep_encoder" not in name and "action_expert.model" not in name:
+            shapes.setdefault(tuple(value.shape), []).append(name)
+    pairs = [(names[0], names[-1]) for names in shapes.values() if len(names) > 1]
+    assert len(pairs) > 15
+    for number, (one, other) in enumerate(pairs[::3]):
+        folder = Path(shutil.copytree(other_sizes, tmp_path / str(number)))
+        save_file({**weights, one: weights[other], other: weights[one]}, folder / "model.safetensors")
+        assert [row.name for row in compare(folder) if not row.right], f"{one} <-> {other}"

@@ -118,3 +118,45 @@ def test_a_recording_replays_what_happened():
     assert len(second.steps) == 3  # the action that crashed is there too
     with pytest.raises(ValueError, match="finished"):
         Recording(spec()).replay(second)
+
+
+class Looking(Walker):
+    """Writes down where it was when it acted and when it only watched."""
+
+    def __init__(self):
+        super().__init__()
+        self.acted, self.watched = [], []
+
+    def act(self, observation, state):
+        self.acted.append((state.step, float(observation.state[0])))
+        chunk, state = super().act(observation, state)
+        return chunk, replace(state, step=state.step + 1)
+
+    def watch(self, observation, state):
+        self.watched.append((state.step, float(observation.state[0])))
+        return replace(state, step=state.step + 1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "execute", "acted", "watched"),
+    [
+        (0, None, [(0, 0.0), (3, 0.75)], [(1, 0.25), (2, 0.5)]),
+        (0, 2, [(0, 0.0), (2, 0.5)], [(1, 0.25), (3, 0.75)]),
+        (0, 1, [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75)], []),
+    ],
+)
+def test_a_policy_that_looks_back_sees_every_step_once_and_in_order(seed, execute, acted, watched):
+    policy = Looking()
+    assert run(seed, policy=policy, execute=execute).outcome == "success"
+    assert policy.acted == acted
+    assert policy.watched == watched
+
+
+def test_a_crash_while_watching_is_an_error_of_the_policy():
+    class Blind(Looking):
+        def watch(self, observation, state):
+            raise RuntimeError("cannot see")
+
+    result = run(0, policy=Blind())
+    assert (result.outcome, result.steps) == ("error", 1)
+    assert result.error.startswith("RuntimeError: cannot see (test_rollout.py:")

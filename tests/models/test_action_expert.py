@@ -32,3 +32,13 @@ def test_action_loss_with_repeats_equals_the_loss_of_a_repeated_batch():
     )
     got = expert.loss(states, state, actions, mask, torch.Generator().manual_seed(5))
     torch.testing.assert_close(got, want)
+
+
+def test_the_expert_reads_the_last_layers_when_it_has_fewer_blocks():
+    torch.manual_seed(0)
+    expert = ActionExpert(model_config().action_expert, WIDTH).eval()
+    states, noise = queries(2, layers=4), torch.randn(2, CHUNK, ACTION)
+    with torch.no_grad():
+        got = expert.sample(states, torch.zeros(2, STATE), noise)
+        wanted = expert.sample(states[-2:], torch.zeros(2, STATE), noise)
+    assert torch.equal(got, wanted)

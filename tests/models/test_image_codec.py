@@ -14,3 +14,11 @@ def test_codec_keeps_shapes_and_gives_bytes():
     decoded = codec.decode(latents)
     assert decoded.shape == images.shape
     assert decoded.dtype == torch.uint8
+
+
+def test_shades_keep_their_precision_when_the_weights_are_halved():
+    torch.manual_seed(0)
+    codec = ImageCodec(model_config().codec)
+    shades = torch.arange(256, dtype=torch.uint8).repeat(12).view(1, 32, 32, 3)
+    wanted = codec.to_unit(shades).bfloat16()
+    assert torch.equal(codec.bfloat16().to_unit(shades), wanted)

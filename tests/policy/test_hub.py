@@ -117,11 +117,17 @@ BAD = {
     "a cut shard": (lambda f: shard(f).write_bytes(b"cut"), "model-00002-of-.*: damaged or no safetensors file"),
     "a cut index": (lambda f: index(f, '{"weight_map": {'), "index.json: damaged index .*; copy it again"),
     "an index of another kind": (lambda f: index(f, "[1, 2]"), "index.json: damaged index .*; copy it again"),
-    "an index without shards": (lambda f: index(f, '{"weight_map": {}}'), "damaged index, names 'no' as a shard"),
-    "an index of numbers": (lambda f: index(f, '{"weight_map": {"a": 1}}'), "damaged index, names 1 as a shard"),
+    "an index without shards": (
+        lambda f: index(f, '{"weight_map": {}}'),
+        "damaged index .its map must name files beside it",
+    ),
+    "an index of numbers": (
+        lambda f: index(f, '{"weight_map": {"a": 1}}'),
+        "damaged index .its map must name files beside it",
+    ),
     "an index that points elsewhere": (
         lambda f: index(f, json.dumps({"weight_map": {"a": "../other/model.safetensors"}})),
-        "damaged index, names '../other/model.safetensors' as a shard; copy it again",
+        "damaged index .its map must name files beside it",
     ),
     "an index that lacks a shard": (
         lambda f: index(f, json.dumps({"weight_map": {"a": shard(f).name}})),

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_qwen
+import torch
 
 import wla
+from wla.data.prompts import left_pad
 from wla.policy.checkpoint import save_checkpoint
 from wla.types import Observation
 
@@ -125,3 +128,142 @@ def test_unknown_policies_are_named(tmp_path):
         wla.load_policy("nonsense")
     with pytest.raises(ValueError, match="no checkpoint"):
         wla.load_policy(tmp_path)
+
+
+KINDS = {
+    "plain": {},
+    "language": {"language": True},
+    "language with the first frame": {"language": True, "first": True},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request) -> dict[str, bool]:
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def qwen(kind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("qwen") / "tiny"
+    save_checkpoint(tiny_qwen.checkpoint(**kind), folder)
+    return wla.load_policy(folder, imagination=True)
+
+
+def walked(policy, steps: int, *, seed: int = 0, said: tuple[str, ...] = ()):
+    """The state after watching that many steps, with subtasks that were said on the way."""
+    state = policy.reset("open the drawer", seed=seed)
+    for step in range(steps):
+        state = policy.watch(tiny_qwen.observation(100 + step), state)
+    return replace(state, said=said)
+
+
+def test_a_qwen_policy_acts_and_remembers(qwen, kind):
+    state = qwen.reset("open the drawer")
+    for step in range(4):
+        chunk, state = qwen.act(tiny_qwen.observation(step), state)
+        assert chunk.actions.shape == (tiny_qwen.CHUNK, tiny_qwen.ACTION)
+        assert np.isfinite(chunk.actions).all()
+        assert bool(kind.get("language")) or chunk.subtasks == ()
+    assert state.step == 4
+    assert len(state.frames) == 2
+    np.testing.assert_array_equal(state.frames[-1], tiny_qwen.observation(3).images["front"])
+    np.testing.assert_array_equal(state.frames[0], tiny_qwen.observation(2).images["front"])
+    np.testing.assert_array_equal(state.first, tiny_qwen.observation(0).images["front"])
+
+
+def test_equal_states_and_observations_give_equal_chunks(qwen):
+    observation, state = tiny_qwen.observation(), walked(qwen, 3, seed=5, said=("reach",))
+    first, _ = qwen.act(observation, state, imagine=True)
+    qwen.act(tiny_qwen.observation(9), walked(qwen, 1))
+    again, _ = qwen.act(observation, state, imagine=True)
+    np.testing.assert_array_equal(first.actions, again.actions)
+    np.testing.assert_array_equal(first.subgoal, again.subgoal)
+    assert first.subtasks == again.subtasks
+
+
+def test_a_batch_of_qwen_equals_its_members(qwen):
+    """Also where one episode has just begun and has no past yet."""
+    observations = [tiny_qwen.observation(i) for i in range(3)]
+    states = [walked(qwen, 0), walked(qwen, 4, seed=1, said=("reach", "lift it.")), walked(qwen, 1, seed=2)]
+    together = qwen.act_batch(observations, states, imagine=True)
+    for observation, state, (chunk, _) in zip(observations, states, together, strict=True):
+        alone, _ = qwen.act(observation, state, imagine=True)
+        assert chunk.subtasks == alone.subtasks
+        np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-5)
+        assert np.abs(chunk.subgoal.astype(int) - alone.subgoal).max() <= 1
+
+
+def test_past_and_first_frames_change_what_is_done(qwen, kind):
+    observation, state = tiny_qwen.observation(), walked(qwen, 2)
+    base, _ = qwen.act(observation, state)
+    older = replace(state, frames=(255 - state.frames[0], state.frames[1]))
+    assert not np.array_equal(qwen.act(observation, older)[0].actions, base.actions)
+    newer = replace(state, frames=(state.frames[0], 255 - state.frames[1]))
+    np.testing.assert_array_equal(qwen.act(observation, newer)[0].actions, base.actions)
+    begun = qwen.act(observation, replace(state, first=255 - state.first))[0].actions
+    assert np.array_equal(begun, base.actions) != bool(kind.get("first"))
+    told = qwen.act(observation, replace(state, said=("reach",)))[0].actions
+    assert np.array_equal(told, base.actions) != bool(kind.get("language"))
+
+
+def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequence(qwen, kind):
+    """The policy reads prompt, words and queries one after the other; training reads `sample` at once."""
+    model, chat = qwen.model, tiny_qwen.checkpoint(**kind).prompter
+    sides = model.config.backbone.cameras
+    seen = {
+        name: torch.from_numpy(np.random.default_rng(i).integers(0, 256, (2, side, side, 3), dtype=np.uint8))
+        for i, (name, side) in enumerate(sides.items())
+    }
+    values, texts = np.zeros(tiny_qwen.STATE, np.float32), (["reach the block", "lift it."], [])
+    asked = [{"previous": ["wait"], "past": True}, {"previous": [], "past": False}]
+    rows = [chat.sample("go", values, text, **more)[0] for text, more in zip(texts, asked, strict=True)]
+    with torch.no_grad():
+        context = model.read(*left_pad(rows, chat.pad), seen)
+        wanted = model.query_states(context, left_pad(rows, chat.pad)[0])
+        context = model.read(*left_pad([chat.prompt("go", values, **more) for more in asked], chat.pad), seen)
+        said: list[list[int]] = [[], []]
+        if chat.speaks:
+            said[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
+            for token in said[0]:  # the second episode says nothing
+                step, mask = torch.tensor([[token], [token]]), torch.tensor([[True], [False]])
+                context = model.backbone.extend(context, step, mask)
+        drops, endings = zip(*(chat.continuation(text) for text in said), strict=True)
+        assert drops == ((1, 1) if chat.speaks else (0, 0))
+        got = model.read_queries(context, *left_pad(endings, chat.pad), torch.tensor(drops))
+    for mine, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_guidance_changes_what_is_imagined_and_is_reproducible(qwen):
+    observation, state = tiny_qwen.observation(), walked(qwen, 3)
+    guided, _ = qwen.act(observation, state, imagine=True)
+    world = qwen.model.world_expert
+    without = world.config.model_copy(update={"guidance": 1.0})
+    whole = qwen.model.config.model_copy(update={"world_expert": without})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "config", without)
+        patch.setattr(qwen.model, "config", whole)
+        plain, _ = qwen.act(observation, state, imagine=True)
+        np.testing.assert_array_equal(plain.actions, guided.actions)
+        assert not np.array_equal(plain.subgoal, guided.subgoal)
+    again, _ = qwen.act(observation, state, imagine=True)
+    np.testing.assert_array_equal(again.subgoal, guided.subgoal)
+
+
+def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
+    """Before that its image is left out of the prompt where the first frame is in front, and nothing is told."""
+    asked = []
+    prompt = qwen._prompter.prompt
+
+    def spy(*words, **more):
+        tokens = prompt(*words, **more)
+        asked.append((more["past"], more["previous"], tokens.count(tiny_qwen.IMAGE)))
+        return tokens
+
+    monkeypatch.setattr(qwen._prompter, "prompt", spy)
+    for steps in range(4):
+        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, said=("reach",)), subtasks=("reach", "lift")))
+    whole = 7 if kind.get("first") else 6  # tokens of all images
+    begin = whole - 1 if kind.get("first") else whole
+    previous = ("reach", "lift")
+    assert asked == [(False, previous, begin)] * 2 + [(True, previous, whole)] * 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import tiny
 import torch
+from full_disk import full_disk
 from torch import nn
 
 from wla import runtime
@@ -29,7 +31,7 @@ MUON = (r"text\.layers",)
 def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) -> LoopConfig:
     optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
     settings = {"micro_batches": micro_batches, "log_every": 1, "save_every": 100, "ema": 0.9}
-    return LoopConfig(optim=optim, batch_size=4, **settings, **changes)
+    return LoopConfig(optim=optim, batch_size=4, **settings | changes)
 
 
 class TinyPolicy:
@@ -86,6 +88,11 @@ def main(root: Path, strategy: str) -> None:
                 train(TinyPolicy(root / "data"), attempt, root / "two")
             except ValueError as error:
                 (root / f"error {number} {runtime.rank()}").write_text(str(error))
+        try:
+            with full_disk(2000) if runtime.rank() == 1 else nullcontext():
+                train(TinyPolicy(root / "data"), loop(strategy=strategy, save_every=1), root / "full")
+        except ValueError as error:
+            (root / f"full {runtime.rank()}").write_text(str(error))
 
 
 if __name__ == "__main__":

@@ -149,6 +149,14 @@ def test_ctrl_c_in_one_process_stops_all_together(runs):
 
 
 @pytest.mark.slow
+def test_a_full_disk_in_one_process_stops_all_and_leaves_nothing_half_written(runs):
+    for rank in range(2):
+        assert "full: cannot write ([Errno 27] File too large" in (runs / f"full {rank}").read_text()
+    left = {path.name for path in (runs / "full").iterdir()}
+    assert left == {"checkpoint", "loop.json", "metrics.jsonl"}
+
+
+@pytest.mark.slow
 def test_mistakes_stop_all_processes_with_one_line(runs):
     for rank in range(2):
         assert (

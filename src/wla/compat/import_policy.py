@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from wla.compat.published import PUBLISHED_STATISTICS, import_model
 from wla.compat.published_config import WLA, read_sections
-from wla.data.chat_prompts import END, PAD, QWEN_WORDS, add_queries
+from wla.data.chat_prompts import (
+    END,
+    IMAGE,
+    PAD,
+    QWEN_WORDS,
+    VISION_END,
+    VISION_START,
+    ChatPromptConfig,
+    add_queries,
+)
 from wla.data.published_statistics import read_published
 from wla.data.tokenizer import save_tokenizer
 from wla.files import disk_errors, replacing
+from wla.models.qwen_backbone import QwenBackboneConfig
 from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
 from wla.policy.full_size import Preset, presets
 
@@ -38,7 +49,9 @@ def import_policy(
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
-    chosen = _preset(checkpoint, vlm, sana, preset)
+    published = read_sections(checkpoint, vlm, sana)[WLA]
+    speaks = "language" in str(published.get("training_mode", ""))
+    chosen = _preset(published, speaks, preset)
     lacks = []
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
@@ -52,7 +65,7 @@ def import_policy(
             sana=sana,
             cameras=cameras,
             primary=chosen.robot.observation.primary_camera if chosen else "image",
-            prompt=chosen.prompt.model_copy(update={"queries": _queries(checkpoint, vlm, sana)}) if chosen else None,
+            prompt=chosen.prompt if chosen else ChatPromptConfig(language=speaks),
         )
         if chosen:
             require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
@@ -64,24 +77,18 @@ def import_policy(
     return lacks
 
 
-def _preset(checkpoint: Path, vlm: Path | None, sana: Path | None, name: str | None) -> Preset | None:
+def _preset(published: dict[str, Any], speaks: bool, name: str | None) -> Preset | None:
     known = presets()
     if name is not None:
         if name not in known:
             raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
         return known[name]
-    wla = read_sections(checkpoint, vlm, sana)[WLA]
-    asked = (wla.get("max_state_dim"), wla.get("max_action_dim"), wla.get("chunk_size"))
-    speaks = "language" in str(wla.get("training_mode", ""))
+    asked = tuple(published.get(key) for key in ("max_state_dim", "max_action_dim", "chunk_size"))
     for preset in known.values():
         expert = preset.model.action_expert
         if (expert.state_dim, expert.action_dim, expert.chunk) == asked and preset.prompt.language == speaks:
             return preset
     return None
-
-
-def _queries(checkpoint: Path, vlm: Path | None, sana: Path | None) -> int:
-    return int(read_sections(checkpoint, vlm, sana)[WLA]["num_metaqueries"])
 
 
 def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:
@@ -96,6 +103,15 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
     missing = [word for word in QWEN_WORDS if core.token_to_id(word) is None]
     if missing:
         raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
+    backbone = config.model.backbone
+    assert isinstance(backbone, QwenBackboneConfig)
+    wanted = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
+    for word, index in wanted.items():
+        if core.token_to_id(word) != index:
+            raise ValueError(
+                f"{path}: {word} is word {core.token_to_id(word)}, the model's is {index}; give the tokenizer that "
+                "belongs to the model"
+            )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
     try:
         add_queries(tokenizer, first=config.model.queries.begin, queries=config.model.queries.count)
@@ -111,8 +127,9 @@ def _statistics(
     beside = [checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()]
     if path is None and not beside:
         return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
-    expert = config.model.action_expert
-    read_published(path or beside[0], entry, state_dim=expert.state_dim, action_dim=expert.action_dim).save(
-        out / STATISTICS
-    )
+    expert, chosen = config.model.action_expert, path or beside[0]
+    statistics = read_published(chosen, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
+    if statistics.action is None:
+        raise ValueError(f"{chosen}: the entry has no actions; give statistics of a dataset that has some")
+    statistics.save(out / STATISTICS)
     return []

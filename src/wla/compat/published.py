@@ -12,7 +12,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor
 
-from wla.compat.published_config import Sections, model_config, read_sections, sections_of
+from wla.compat.published_config import Sections, model_config, read_sections, require_published, sections_of
 from wla.compat.published_keys import CODEC, EMBEDDING, TIED, carried_shapes, published_names
 from wla.data.chat_prompts import ChatPromptConfig
 from wla.data.normalize import Statistics
@@ -71,7 +71,7 @@ def import_model(
         config = CheckpointConfig.model_validate(
             {
                 "model": model,
-                "prompt": prompt or ChatPromptConfig(queries=model.queries.count),
+                "prompt": (prompt or ChatPromptConfig()).model_copy(update={"queries": model.queries.count}),
                 "dtype": PRECISIONS[precision],
             }
         )
@@ -96,6 +96,7 @@ def export_model(folder: Path, out: Path) -> None:
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
     own = _shapes(config.model)
     names = published_names(own)
+    require_published(config.model, sections, {name: own[ours] for name, ours in names.items()})
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
         replacing(out) as fresh,

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
+from wla.config import Config
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
 from wla.models.flow import ActionTimeConfig
@@ -23,6 +24,24 @@ WLA, VLM, SANA, CODEC = "wla", "qwen3_vl", "sana", "autoencoder_dc"
 MARKERS = 2
 """Begin and end marker, the first of the new vocabulary entries."""
 CONNECTOR_HEAD = 64
+
+FIXED: dict[str, dict[str, Any]] = {
+    "text_config": {"hidden_act": "silu", "attention_bias": False, "tie_word_embeddings": True},
+    "vision_config": {"hidden_act": "gelu_pytorch_tanh"},
+    "rope": {"rope_type": "default", "mrope_interleaved": True},
+    SANA: {
+        "patch_size": 1,
+        "attention_bias": False,
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "guidance_embeds": False,
+        "qk_norm": None,
+        "timestep_scale": 1.0,
+    },
+    "diffusion_model_cfg": {"norm_type": "norm", "interleave_self_attention": True, "positional_embeddings": None},
+    WLA: {"add_pos_embed": True, "action_condition_type": "no_action_condition"},
+}
+"""What a published configuration may say and is built in here: another value is another computation."""
 
 
 class Sections(dict[str, dict[str, Any]]):
@@ -50,6 +69,9 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
     for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
         if name not in sections:
             raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{checkpoint}: {name!r} of its config.json is no JSON object; copy it again")
     return sections
 
 
@@ -72,9 +94,10 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
     """
     wla, sana = sections[WLA], sections[SANA]
     try:
+        _require_fixed(sections)
         backbone = _backbone(sections[VLM], shapes, cameras, primary)
         width = backbone.text.hidden_size
-        count = int(wla["num_metaqueries"])
+        count = wla["num_metaqueries"]
         begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
         return WLAConfig(
             backbone=backbone,
@@ -106,9 +129,30 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         raise ValueError(
             f"published configuration: {error} is missing; give the folders of the same release"
         ) from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"published configuration: a value is of another kind ({error}); copy it again") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"published configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _require_fixed(sections: Sections) -> None:
+    """ValueError when the configuration asks for a computation that is not WLA-0's."""
+    text, vision, sana = sections[VLM]["text_config"], sections[VLM]["vision_config"], sections[SANA]
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    blocks = sections[WLA]["diffusion_model_cfg"]
+    parts = (text, vision, rope, sana, blocks, sections[WLA])
+    for (part, fixed), given in zip(FIXED.items(), parts, strict=True):
+        for name, wanted in fixed.items():
+            if given.get(name, wanted) != wanted:
+                raise ValueError(
+                    f"published configuration: {part}.{name} is {given[name]!r}, WLA-0 has {wanted!r}; this is another "
+                    "model"
+                )
+    width = sana["num_attention_heads"] * sana["attention_head_dim"]
+    across = sana["num_cross_attention_heads"] * sana.get("cross_attention_head_dim", 0)
+    if {width, across or width, sana.get("cross_attention_dim", width)} != {width}:
+        raise ValueError(f"published configuration: {SANA} is {width} wide, its cross-attention is not; WLA-0's is")
 
 
 def _backbone(tree: dict[str, Any], shapes: Shapes, cameras: Mapping[str, int], primary: str) -> QwenBackboneConfig:
@@ -131,18 +175,19 @@ def _backbone(tree: dict[str, Any], shapes: Shapes, cameras: Mapping[str, int], 
 
 def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
     blocks = wla["diffusion_model_cfg"]
-    for name, wanted in (("norm_type", "norm"), ("interleave_self_attention", True), ("positional_embeddings", None)):
-        if blocks.get(name, wanted) != wanted:
-            raise ValueError(f"published configuration: diffusion_model_cfg.{name} must be {wanted!r}")
-    if not wla.get("add_pos_embed", True):
-        raise ValueError("published configuration: an Action Expert without add_pos_embed is not supported")
     coder = shapes.get("model.action_expert.state_encoder.layer1.bias", (1024,))[0]
     heads, head = blocks.get("num_attention_heads", 32), blocks.get("attention_head_dim", 32)
+    width = blocks.get("input_embedding_dim", heads * head)
+    if width != heads * head:
+        raise ValueError(
+            f"published configuration: diffusion_model_cfg has {heads} heads of {head} for a width of {width}; "
+            "their product is the width in WLA-0"
+        )
     return ActionExpertConfig(
         state_dim=wla["max_state_dim"],
         action_dim=wla["max_action_dim"],
         chunk=wla["chunk_size"],
-        width=blocks.get("input_embedding_dim", heads * head),
+        width=width,
         heads=heads,
         layers=blocks["num_layers"],
         coder_width=coder,
@@ -228,3 +273,35 @@ def sections_of(config: WLAConfig) -> Sections:
             CODEC: config.codec.model_dump(mode="json"),
         }
     )
+
+
+UNSAID = ("world_samples", "world_expert.steps", "world_expert.guidance", "world_expert.noise_shift")
+"""Fields that decide how a model is trained and sampled; the layout does not write them."""
+
+
+def require_published(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
+    """ValueError when reading `sections` back gives another model. shapes: by their published names."""
+    backbone, expert = config.backbone, config.action_expert
+    assert isinstance(backbone, QwenBackboneConfig)
+    again = model_config(sections, shapes, cameras=backbone.cameras, primary=backbone.primary)
+    plain = expert.model_copy(
+        update={"coder_width": expert.coder_width or expert.width, "max_chunk": expert.max_chunk or expert.chunk}
+    )
+    ours, theirs = _leaves(config.model_copy(update={"action_expert": plain})), _leaves(again)
+    lost = [name for name, value in ours.items() if name not in UNSAID and theirs.get(name) != value]
+    if lost:
+        raise ValueError(
+            f"the published layout cannot say that {lost[0]} is {ours[lost[0]]!r}; only WLA-0 models can be exported"
+        )
+
+
+def _leaves(config: Config) -> dict[str, Any]:
+    """The values of a configuration by their dotted paths."""
+    leaves: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        inner = (
+            {f".{path}": leaf for path, leaf in _leaves(value).items()} if isinstance(value, Config) else {"": value}
+        )
+        leaves |= {name + path: leaf for path, leaf in inner.items()}
+    return leaves

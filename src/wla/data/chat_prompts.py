@@ -76,6 +76,8 @@ class ChatPrompter:
         if queries != list(range(queries[0], queries[0] + config.queries)):
             raise ValueError("tokenizer: the meta-queries are not consecutive vocabulary entries")
         self.queries = [self.begin, *queries]
+        special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._special = re.compile("|".join(map(re.escape, special)))
         self._answer = self._encode(ANSWER)
 
     @property
@@ -118,7 +120,7 @@ class ChatPrompter:
             tokens = [*self.prompt(instruction, state, past=past), *self.queries]
             return tokens, [IGNORE] * len(tokens)
         before = self._user(instruction, previous, past) + ANSWER
-        said = join_sentences(subtasks or ())
+        said = self._plain(join_sentences(subtasks or ()))
         tokens = [*self._encode(f"{before}{said}\n"), *self.queries]
         labels = [IGNORE] * len(tokens)
         if said:
@@ -148,6 +150,7 @@ class ChatPrompter:
 
     def _user(self, instruction: str, previous: Sequence[str], past: bool) -> str:
         system = "" if self.config.system is None else f"{START}system\n{self.config.system}{END}\n"
+        instruction = self._plain(instruction)
         tokens = self.tokenizer.encode(instruction, add_special_tokens=False)
         if len(tokens) > self.config.instruction_tokens:
             instruction = self.tokenizer.decode(tokens[: self.config.instruction_tokens])
@@ -158,7 +161,7 @@ class ChatPrompter:
 
     def _language(self, instruction: str, previous: Sequence[str], past: bool) -> str:
         images = self._images(past)
-        told = join_sentences(previous) if past else ""
+        told = self._plain(join_sentences(previous)) if past else ""
         parts = []
         for name, image in images.items():
             if name.startswith(HISTORY) and told:
@@ -181,7 +184,11 @@ class ChatPrompter:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        return self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
+        return self._plain(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+    def _plain(self, text: str) -> str:
+        """A text without the chat's own words, with which it could end turns or ask for images."""
+        return self._special.sub(" ", text)
 
 
 def join_sentences(subtasks: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ class ImageCodec(nn.Module):
 
     def to_unit(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Pixels in [-1, 1], channels first."""
-        return images.permute(0, 3, 1, 2).to(self.vae.dtype) / 127.5 - 1.0
+        return (images.permute(0, 3, 1, 2).float() / 127.5 - 1.0).to(self.vae.dtype)
 
     def encode(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"]:
         return self.encode_unit(self.to_unit(images))

@@ -181,7 +181,7 @@ class QwenBackbone(Backbone):
         patch, merge = vision.patch_size, vision.spatial_merge_size
         batch, height, width, _ = images.shape
         rows, columns = height // patch, width // patch
-        pixels = images.permute(0, 3, 1, 2).to(self.model.visual.dtype) / 127.5 - 1.0
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # half precision would merge neighbouring shades
         blocks = pixels.view(batch, 3, rows // merge, merge, patch, columns // merge, merge, patch)
         # (B, block row, block column, row in block, column in block, channel, y, x)
         blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7)

@@ -144,8 +144,8 @@ class WLA(nn.Module):
         image: UInt8[Tensor, "B H W 3"],
         noise: Float[Tensor, "B C h w"],
         empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
-    ) -> UInt8[Tensor, "B H W 3"]:
-        """What the primary camera, which shows `image` now, will show after the chunk.
+    ) -> UInt8[Tensor, "B _ _ 3"]:
+        """What the primary camera, which shows `image` now, will show after the chunk, at the size of its latents.
 
         empty: the same read with an empty instruction, for a World Expert with guidance.
         """

@@ -160,7 +160,7 @@ class WLAPolicy:
         context: Context,
         queries: list[Float[Tensor, "B Q D"]],
         proprioception: Float32[np.ndarray, "B S"],
-        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        images: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
         states: Sequence[PolicyState],
     ) -> UInt8[np.ndarray, "B H W 3"]:
         world = self.model.config.world_expert

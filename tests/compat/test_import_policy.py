@@ -1,0 +1,458 @@
+"""Releases in every usual form become policies that act; what does not fit is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import published_release
+import pytest
+import tiny_qwen
+import torch
+from full_disk import full_disk
+from published_release import Release
+from safetensors.torch import load_file, save_file
+
+import wla
+from wla.compat.import_policy import import_policy
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.full_size import libero_robot, presets
+from wla.specs import RobotSpec
+from wla.types import HISTORY, Observation
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory) -> Release:
+    return published_release.write_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture
+def release(pristine, tmp_path) -> Release:
+    root = Path(shutil.copytree(pristine.checkpoint.parent, tmp_path / "release"))
+    return Release(*(root / name for name in ("checkpoint", "vlm", "sana")))
+
+
+def observation(seed: int = 0) -> Observation:
+    rng = np.random.default_rng(seed)
+    images = {name: rng.integers(0, 256, (256, 256, 3), dtype=np.uint8) for name in ("image", "wrist_image")}
+    return Observation(images=images, state=rng.uniform(-1, 1, 8).astype(np.float32))
+
+
+def refused(release: Release, out: Path, **options: Any) -> str:
+    """The one line with which an import is refused; nothing lies around afterwards."""
+    there = sorted(out.parent.iterdir())
+    with pytest.raises(ValueError, match=r".") as caught:
+        import_policy(release.checkpoint, out, **{**release.folders(), **options})
+    assert sorted(out.parent.iterdir()) == there
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_imported_release_acts(release, tmp_path):
+    assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
+    policy = wla.load_policy(tmp_path / "ours", imagination=True)
+    assert policy.robot_spec.embodiment == "libero_panda"
+    chunk, state = policy.act(observation(), policy.reset("open the drawer"), imagine=True)
+    assert chunk.actions.shape == (8, 7)
+    assert chunk.subgoal.shape == (8, 8, 3)
+    assert chunk.subtasks == ()
+    other, _ = policy.act(observation(1), state)
+    assert not np.array_equal(other.actions, chunk.actions)
+    lean = wla.load_policy(tmp_path / "ours")
+    again, _ = lean.act(observation(), lean.reset("open the drawer"))
+    np.testing.assert_array_equal(again.actions, chunk.actions)
+
+
+def test_what_is_written_down(release, tmp_path):
+    out = tmp_path / "deep" / "ours"
+    import_policy(release.checkpoint, out, **release.folders())
+    config = CheckpointConfig.load(out / "config.json")
+    model = config.model
+    assert model.backbone.cameras == {HISTORY + "image": 256, "image": 256, "wrist_image": 256}
+    assert model.backbone.text.rope_theta == 5_000_000
+    assert model.backbone.text.mrope_section == (4, 2, 2)
+    assert (model.queries.begin, model.queries.first, model.queries.count) == (512, 514, 8)
+    assert model.world_expert.sampling_shift == 3.0
+    assert config.prompt.queries == 8
+    assert config.dtype == "float32"
+    assert RobotSpec.load(out / "robot.json") == libero_robot()
+    assert json.loads((out / "statistics.json").read_text())["action"]["max"] == [1.0] * 7
+
+
+def sectioned(release: Release) -> dict[str, Any]:
+    """All four models in the checkpoint's own config.json, and only the tokenizer beside it."""
+    shutil.copy(published_release.OFFICIAL / "config.json", release.checkpoint / "config.json")
+    shutil.copy(release.vlm / "tokenizer.json", release.checkpoint / "tokenizer.json")
+    return {"vlm": None, "sana": None}
+
+
+def old_rope(release: Release) -> dict[str, Any]:
+    (release.vlm / "config.json").write_text(json.dumps(published_release.SECTIONS["qwen3_vl"]))
+    return {}
+
+
+def no_scheduler(release: Release) -> dict[str, Any]:
+    shutil.rmtree(release.sana / "scheduler")
+    return {}
+
+
+def codec_apart(release: Release) -> dict[str, Any]:
+    weights = load_file(release.checkpoint / "model.safetensors")
+    vae = {name.removeprefix("vae."): value for name, value in weights.items() if name.startswith("vae.")}
+    save_file(vae, release.sana / "vae" / "diffusion_pytorch_model.safetensors")
+    release.edit_weights(lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("vae.")])
+    return {}
+
+
+def tied_head(release: Release) -> dict[str, Any]:
+    def add(weights: dict[str, torch.Tensor]) -> None:
+        embedding = weights["model.mllm_backbone.model.language_model.embed_tokens.weight"]
+        weights["model.mllm_backbone.lm_head.weight"] = embedding.clone()
+
+    release.edit_weights(add)
+    return {}
+
+
+def statistics_elsewhere(release: Release) -> dict[str, Any]:
+    tree = {**published_release.STATISTICS, "other": published_release.STATISTICS["libero"]}
+    (release.checkpoint / "norm_stats.json").unlink()
+    tiny_qwen.write_json(release.checkpoint.parent / "elsewhere.json", tree)
+    return {"statistics": release.checkpoint.parent / "elsewhere.json", "entry": "libero"}
+
+
+def named(release: Release) -> dict[str, Any]:
+    return {"preset": "wla0_libero"}
+
+
+def prepared_tokenizer(release: Release) -> dict[str, Any]:
+    """As an export writes it: with markers and meta-queries already."""
+    core = tiny_qwen.qwen_core()
+    names = [f"<pad_token_{i}>" for i in range(8)]
+    core.add_special_tokens([*names, "<begin_of_img>", "<end_of_img>", *(f"<img{i}>" for i in range(8))])
+    (release.checkpoint / "tokenizer.json").write_text(core.to_str())
+    return {}
+
+
+FORMS = (sectioned, old_rope, no_scheduler, codec_apart, tied_head, statistics_elsewhere, named, prepared_tokenizer)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_every_form_of_a_release_becomes_the_same_policy(form, pristine, release, tmp_path):
+    import_policy(pristine.checkpoint, tmp_path / "wanted", **pristine.folders())
+    assert import_policy(release.checkpoint, tmp_path / "ours", **{**release.folders(), **form(release)}) == []
+    wanted, ours = (load_file(tmp_path / name / "model.safetensors") for name in ("wanted", "ours"))
+    assert wanted.keys() == ours.keys()
+    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+    policies = [wla.load_policy(tmp_path / name) for name in ("wanted", "ours")]
+    chunks = [policy.act(observation(), policy.reset("open the drawer"))[0] for policy in policies]
+    np.testing.assert_array_equal(chunks[0].actions, chunks[1].actions)
+    configs = [CheckpointConfig.load(tmp_path / name / "config.json").model.backbone for name in ("wanted", "ours")]
+    assert configs[0] == configs[1]
+
+
+def test_a_release_in_half_precision_stays_so(release, tmp_path):
+    release.edit_weights(
+        lambda weights: weights.update({name: value.bfloat16() for name, value in weights.items()})
+    )  # fmt: skip
+    import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    assert {value.dtype for value in load_file(tmp_path / "ours" / "model.safetensors").values()} == {torch.bfloat16}
+    policy = wla.load_policy(tmp_path / "ours", imagination=True, device="cpu")
+    assert {value.dtype for value in policy.model.state_dict().values()} == {torch.bfloat16}
+    chunk, _ = policy.act(observation(), policy.reset("open the drawer"), imagine=True)
+    assert chunk.actions.dtype == np.float32
+    assert np.isfinite(chunk.actions).all()
+
+
+def test_a_codec_in_full_precision_beside_half_the_rest(release, tmp_path):
+    """As the Sana folder has it, whose codec the checkpoint lacks."""
+    codec_apart(release)
+    release.edit_weights(
+        lambda weights: weights.update({name: value.bfloat16() for name, value in weights.items()})
+    )  # fmt: skip
+    import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    policy = wla.load_policy(tmp_path / "ours", imagination=True, device="cpu")
+    chunk, _ = policy.act(observation(), policy.reset("open the drawer"), imagine=True)
+    assert chunk.subgoal.shape == (8, 8, 3)
+
+
+def test_what_is_lacking_for_acting_is_told(release, tmp_path):
+    (release.vlm / "tokenizer.json").unlink()
+    (release.checkpoint / "norm_stats.json").unlink()
+    release.edit(release.checkpoint / "config.json", lambda tree: tree.update(chunk_size=6))
+    lacks = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    assert [line.partition(":")[0] for line in lacks] == ["robot.json", "tokenizer.json", "statistics.json"]
+    with pytest.raises(ValueError, match=r"statistics.json, robot.json, tokenizer.json missing"):
+        wla.load_policy(tmp_path / "ours")
+
+
+def for_robot(release: Release, *, state: int, action: int, chunk: int, mode: str) -> None:
+    """Make the release one for another robot, with random weights where sizes change."""
+
+    def resize(tensors: dict[str, torch.Tensor]) -> None:
+        expert = "model.action_expert."
+        tensors[f"{expert}state_encoder.layer1.weight"] = 0.1 * torch.randn(1024, state)
+        tensors[f"{expert}action_encoder.layer1.weight"] = 0.1 * torch.randn(32, action)
+        tensors[f"{expert}action_decoder.layer2.weight"] = 0.1 * torch.randn(action, 1024)
+        tensors[f"{expert}action_decoder.layer2.bias"] = torch.zeros(action)
+
+    torch.manual_seed(0)
+    release.edit_weights(resize)
+    fields = {"max_state_dim": state, "max_action_dim": action, "chunk_size": chunk, "training_mode": mode}
+    release.edit(release.checkpoint / "config.json", lambda tree: tree.update(fields))
+    ranges = {"observation.state": state, "action": action}
+    entry = {name: {"min": [-1.0] * size, "max": [1.0] * size} for name, size in ranges.items()}
+    tiny_qwen.write_json(release.checkpoint / "norm_stats.json", {"robot": entry})
+
+
+ROBOTS = {
+    "wla0_libero": (8, 7, 8, "image_action"),
+    "wla0_robotwin": (16, 16, 32, "image_action"),
+    "wla0_robotwin_videos": (14, 14, 32, "image_action"),
+    "wla0_rmbench": (14, 14, 32, "image_action_language"),
+}
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_images(name, release, tmp_path):
+    state, action, chunk, mode = ROBOTS[name]
+    for_robot(release, state=state, action=action, chunk=chunk, mode=mode)
+    assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
+    preset = presets()[name]
+    config = CheckpointConfig.load(tmp_path / "ours" / "config.json")
+    assert config.prompt == preset.prompt.model_copy(update={"queries": 8})
+    assert list(config.model.backbone.cameras) == list(preset.model.backbone.cameras)
+    policy = wla.load_policy(tmp_path / "ours")
+    assert policy.robot_spec == preset.robot
+    rng = np.random.default_rng(0)
+    images = {
+        camera: rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        for camera, size in preset.robot.observation.cameras.items()
+    }
+    seen = Observation(images=images, state=np.zeros(state, np.float32))
+    said, after = policy.act(seen, policy.reset("open the drawer"))
+    for _ in range(config.prompt.history):
+        after = policy.watch(seen, after)
+    later, _ = policy.act(seen, after)
+    assert said.actions.shape == later.actions.shape == (chunk, action)
+
+
+def test_a_model_for_an_unknown_robot_is_asked_as_it_was_trained(release, tmp_path):
+    for_robot(release, state=5, action=4, chunk=8, mode="image_action_language")
+    (line,) = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    assert line.startswith("robot.json: no published model has these dimensions")
+    assert CheckpointConfig.load(tmp_path / "ours" / "config.json").prompt.language
+
+
+def set_json(path: str, **fields: Any) -> Any:
+    """Change fields of a JSON file of the release; None removes one."""
+
+    def change(tree: dict[str, Any]) -> None:
+        tree.update({name: value for name, value in fields.items() if value is not None})
+        for name, value in fields.items():
+            if value is None:
+                del tree[name]
+
+    return lambda release: release.edit(release.checkpoint.parent / path, change)
+
+
+def set_vlm(part: str, **fields: Any) -> Any:
+    return lambda release: release.edit(release.vlm / "config.json", lambda tree: tree[part].update(fields))
+
+
+def write(path: str, content: str | bytes) -> Any:
+    def change(release: Release) -> None:
+        file = release.checkpoint.parent / path
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return change
+
+
+def remove(path: str) -> Any:
+    def change(release: Release) -> None:
+        file = release.checkpoint.parent / path
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    return change
+
+
+def pickled(name: str) -> Any:
+    def change(release: Release) -> None:
+        torch.save({"x": torch.zeros(1)}, release.checkpoint / name)
+        (release.checkpoint / "model.safetensors").unlink()
+
+    return change
+
+
+def weights(change: Any) -> Any:
+    return lambda release: release.edit_weights(change)
+
+
+def head_of_its_own(tensors: dict[str, torch.Tensor]) -> None:
+    embedding = tensors["model.mllm_backbone.model.language_model.embed_tokens.weight"]
+    tensors["model.mllm_backbone.lm_head.weight"] = embedding + 1e-3
+
+
+def statistics(**fields: Any) -> Any:
+    state = {"min": [-1.0] * 8, "max": [1.0] * 8}
+    action = {"min": [-1.0] * 7, "max": [1.0] * 7}
+    tree = {"libero": {"observation.state": state, "action": {**action, **fields}}}
+    return write("checkpoint/norm_stats.json", json.dumps(tree))
+
+
+def words(missing: str = "", *, first: int = 497, swapped: bool = False, more: int = 0) -> Any:
+    """The tokenizer with a word missing, all of them at other entries, images and videos swapped, or `more` words."""
+    names = ["<other>" if word == missing else word for word in tiny_qwen.WORDS]
+    names += [f"<more_{index}>" for index in range(more)]
+    if swapped:
+        names[3], names[4] = names[4], names[3]
+    return lambda release: (release.vlm / "tokenizer.json").write_text(tiny_qwen.qwen_core(names, first=first).to_str())
+
+
+GATE = "model.connector.0.layers.0.mlp.gate_proj.weight"
+HEAD = "model.world_expert.proj_out.weight"
+BAD: dict[str, tuple[Any, str]] = {
+    "deeper backbone": (set_vlm("text_config", num_hidden_layers=5), r"checkpoint: does not fit .*missing .*layers.4"),
+    "narrower backbone": (set_vlm("text_config", intermediate_size=96), r"has shape \(128, 64\) instead of \(96, 64\)"),
+    "other Sana": (set_json("sana/transformer/config.json", num_layers=3), r"extra model.world_expert.transformer_blo"),
+    "other state": (set_json("checkpoint/config.json", max_state_dim=9), r"state_encoder.layer1.weight has shape"),
+    "renamed key": (
+        weights(lambda w: w.update({"model.connector.x": w.pop(GATE)})),
+        f"missing {GATE}; extra model.connector.x$",
+    ),
+    "missing, extra and misshapen": (
+        weights(lambda w: (w.pop(GATE), w.update({"more": torch.zeros(1), HEAD: w[HEAD][:, :5]}))),
+        rf"missing {GATE}; extra more; {HEAD} has shape \(16, 5\) instead of \(16, 32\)$",
+    ),
+    "no embedding": (
+        weights(lambda w: w.pop("model.mllm_backbone.model.language_model.embed_tokens.weight")),
+        "has no model.mllm_backbone.model.language_model.embed_tokens.weight; is it one of WLA-0",
+    ),
+    "half floats": (
+        weights(lambda w: w.update({name: value.half() for name, value in w.items()})),
+        "weights are F16, only F32 and BF16",
+    ),
+    "untied": (weights(head_of_its_own), r"lm_head.weight differs from .*another model"),
+    "pickle": (pickled("model.pt"), r"model.pt: pickled weights .*save_file\(torch.load"),
+    "pickle of the hub": (pickled("pytorch_model.bin"), r"pytorch_model.bin: pickled weights .*convert"),
+    "no weights": (remove("checkpoint/model.safetensors"), "no model.safetensors here"),
+    "no config": (remove("checkpoint/config.json"), r"checkpoint/config.json: file is missing"),
+    "Sana without codec": (remove("sana/vae"), r"sana: holds no image codec \(vae/config.json\); give the whole Sana"),
+    "Sana without transformer": (remove("sana/transformer"), r"transformer/config.json: file is missing"),
+    "no codec weights": (
+        weights(lambda w: [w.pop(name) for name in list(w) if name.startswith("vae.")]),
+        r"sana/vae: no model.safetensors here; give the folder",
+    ),
+    "vlm without config": (remove("vlm/config.json"), r"vlm/config.json: file is missing"),
+    "no Qwen words": (words("<|vision_start|>"), r"tokenizer.json: lacks the Qwen words <\|vision_start\|>; give"),
+    "words elsewhere": (words(first=490), r"tokenizer.json: <\|image_pad\|> is word 493, the model's is 500"),
+    "other word for images": (words(swapped=True), r"tokenizer.json: <\|image_pad\|> is word 501, the model's is 500"),
+    "too many words": (words(more=9), r"tokenizer.json: .*has 513 words, the model's begin marker is word 512"),
+    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
+    "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
+    "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),
+    "no actions": (
+        write("checkpoint/norm_stats.json", json.dumps({"a": {"observation.state": {"min": [0] * 8, "max": [1] * 8}}})),
+        "norm_stats.json: the entry has no actions",
+    ),
+    "several entries": (
+        write("checkpoint/norm_stats.json", json.dumps({"a": {}, "b": {}})),
+        r"norm_stats.json: has 2 entries, a, b; say which",
+    ),
+    "damaged statistics": (write("checkpoint/norm_stats.json", "{"), "norm_stats.json: damaged JSON"),
+    "statistics that are a list": (write("checkpoint/norm_stats.json", "[]"), "norm_stats.json: is a list"),
+    "damaged JSON": (write("checkpoint/config.json", '{"a": '), r"checkpoint/config.json: damaged JSON"),
+    "JSON that is no text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
+    "config that is a list": (write("checkpoint/config.json", "[]"), r"checkpoint/config.json: holds no JSON object"),
+    "section that is no object": (
+        write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'),
+        "of another kind",
+    ),
+    "no queries": (set_json("checkpoint/config.json", num_metaqueries=None), r"'num_metaqueries' is missing"),
+    "queries without a number": (
+        set_json("checkpoint/config.json", num_metaqueries="x"),
+        "configuration: .*of another kind",
+    ),
+    "no layers": (set_json("checkpoint/config.json", diffusion_model_cfg={}), r"'num_layers' is missing"),
+    "a number that is text": (set_json("checkpoint/config.json", chunk_size="many"), r"chunk: .*integer"),
+    "other norm": (
+        set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "norm_type": "ada_norm"}),
+        "norm_type is 'ada_norm', WLA-0 has 'norm'",
+    ),
+    "heads that do not divide": (
+        set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "input_embedding_dim": 32}),
+        "32 heads of 32 for a width of 32",
+    ),
+    "sections that are none": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is no JSON obj"),
+    "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged or no safetensors file"),
+    "no release": (write("checkpoint/config.json", "{}"), r"'diffusion_model_cfg' is missing"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit_is_refused_in_one_line_and_leaves_nothing(name, release, tmp_path):
+    change, message = BAD[name]
+    change(release)
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(refused(release, tmp_path / "ours"))
+
+
+def test_weights_that_end_too_early_are_refused(release, tmp_path):
+    path = release.checkpoint / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "damaged or no safetensors file" in refused(release, tmp_path / "ours")
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no vlm": ({"vlm": None}, "no 'qwen3_vl'; give the folder or hub id with --vlm"),
+    "no sana": ({"sana": None}, "no 'sana'; give the folder or hub id with --sana"),
+    "unknown preset": ({"preset": "wla1"}, "no preset 'wla1'; there are wla0_libero, "),
+    "another preset": ({"preset": "wla0_rmbench"}, "is for 8 state dimensions and preset wla0_rmbench has 14"),
+    "no such entry": ({"entry": "robotwin"}, "no entry 'robotwin'; the file has libero"),
+    "no such statistics": ({"statistics": Path("nowhere.json")}, "nowhere.json: no statistics file here"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_that_do_not_fit_are_named(name, release, tmp_path):
+    options, message = OPTIONS[name]
+    assert message in refused(release, tmp_path / "ours", **options)
+
+
+def test_a_folder_that_exists_is_left_alone(release, tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "mine").write_text("keep")
+    assert "exists already" in refused(release, tmp_path / "ours")
+    assert (tmp_path / "ours" / "mine").read_text() == "keep"
+
+
+@pytest.mark.parametrize("limit", [0, 20_000, 1_000_000])
+def test_a_full_disk_leaves_nothing_behind(limit, release, tmp_path):
+    with full_disk(limit):
+        line = refused(release, tmp_path / "ours")
+    assert "ours: cannot write (" in line
+    assert "nothing was left behind" in line
+    import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    wla.load_policy(tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "line"),
+    [
+        ("sana", {"qk_norm": "rms_norm_across_heads"}, "sana.qk_norm is 'rms_norm_across_heads', WLA-0 has None"),
+        ("sana", {"cross_attention_dim": 48}, "sana is 32 wide, its cross-attention is not"),
+        ("wla", {"action_condition_type": "raw_action"}, "wla.action_condition_type is 'raw_action'"),
+        ("wla", {"add_pos_embed": False}, "wla.add_pos_embed is False, WLA-0 has True"),
+    ],
+)
+def test_other_computations_are_refused_by_name(tmp_path, section, change, line):
+    folder = tmp_path / "other"
+    shutil.copytree(Path(__file__).parents[1] / "parity" / "official_tiny", folder)
+    tree = json.loads((folder / "config.json").read_text())
+    tree[section] |= change
+    (folder / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(ValueError, match=line):
+        import_policy(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,262 @@
+"""Our checkpoints and the published layout, there and back: names, bits, shards, precision."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_qwen
+import torch
+from accelerate import init_empty_weights
+from full_disk import full_disk
+from published_release import OFFICIAL, SECTIONS
+from safetensors.torch import load_file, save_file
+
+from wla import weights
+from wla.compat.parity import changed_tensors
+from wla.compat.published import export_model, import_model
+from wla.compat.published_config import require_published, sections_of
+from wla.compat.published_keys import published_names
+from wla.models.wla import WLA
+from wla.policy.checkpoint import CheckpointConfig, load_model, save_checkpoint
+from wla.policy.full_size import presets
+from wla.weights import WeightFiles, save_weights
+
+
+def imported(checkpoint: Path, out: Path) -> CheckpointConfig:
+    out.mkdir()
+    return import_model(checkpoint, out, cameras={"image": 32}, primary="image")
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("imported") / "ours"
+    imported(OFFICIAL, folder)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    return Path(shutil.copytree(OFFICIAL, tmp_path / "checkpoint"))
+
+
+def shard(folder: Path, size: int) -> None:
+    """Write the weights of a folder again in files of at most about `size` bytes."""
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "SHARD_SIZE", size)
+        save_weights(state, folder / "model.safetensors")
+
+
+def test_there_and_back_and_there_again(ours, tmp_path):
+    export_model(ours, tmp_path / "published")
+    assert changed_tensors(OFFICIAL, tmp_path / "published") == 0
+    again = imported(tmp_path / "published", tmp_path / "again")
+    assert again == CheckpointConfig.load(ours / "config.json")
+    for name in ("model.safetensors", "carried.safetensors"):
+        one, other = load_file(ours / name), load_file(tmp_path / "again" / name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    export_model(tmp_path / "again", tmp_path / "twice")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "published" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+
+
+def test_the_exported_configuration_says_what_the_published_one_says(ours, tmp_path):
+    export_model(ours, tmp_path / "published")
+    written = json.loads((tmp_path / "published" / "config.json").read_text())
+    for section, fields in SECTIONS.items():
+        for name, value in fields.items():
+            if isinstance(value, dict):
+                assert written[section][name].items() >= value.items(), name
+            elif name != "video_token_id":
+                assert written[section][name] == value, name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_precision_of_the_weights_is_kept_bit_for_bit(dtype, checkpoint, tmp_path):
+    state = {key: value.to(dtype) for key, value in load_file(checkpoint / "model.safetensors").items()}
+    save_file(state, checkpoint / "model.safetensors")
+    config = imported(checkpoint, tmp_path / "ours")
+    assert config.dtype == str(dtype).removeprefix("torch.")
+    model = load_model(config, tmp_path / "ours" / "model.safetensors")
+    assert {value.dtype for value in model.state_dict().values()} == {dtype}
+    export_model(tmp_path / "ours", tmp_path / "published")
+    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+
+
+def test_tensors_of_mixed_precision_come_back_as_they_were(checkpoint, tmp_path):
+    state = load_file(checkpoint / "model.safetensors")
+    state = {key: value if "vae" in key or "norm" in key else value.bfloat16() for key, value in state.items()}
+    save_file(state, checkpoint / "model.safetensors")
+    imported(checkpoint, tmp_path / "ours")
+    export_model(tmp_path / "ours", tmp_path / "published")
+    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+
+
+def test_shards_come_in_and_go_out(checkpoint, tmp_path, monkeypatch):
+    shard(checkpoint, 600_000)
+    assert len(list(checkpoint.glob("model-0000?-of-*.safetensors"))) > 4
+    monkeypatch.setattr(weights, "SHARD_SIZE", 900_000)
+    config = imported(checkpoint, tmp_path / "ours")
+    assert (tmp_path / "ours" / "model.safetensors.index.json").is_file()
+    assert not (tmp_path / "ours" / "model.safetensors").exists()
+    load_model(config, tmp_path / "ours" / "model.safetensors")
+    export_model(tmp_path / "ours", tmp_path / "published")
+    index = json.loads((tmp_path / "published" / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 2
+    for name in set(index["weight_map"].values()):
+        assert sum(value.nbytes for value in load_file(tmp_path / "published" / name).values()) <= 900_000
+    assert changed_tensors(OFFICIAL, tmp_path / "published") == 0
+    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+
+
+def test_without_imagination_shards_load_too(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHARD_SIZE", 500_000)
+    config = imported(checkpoint, tmp_path / "ours")
+    lean = load_model(config, tmp_path / "ours" / "model.safetensors", imagination=False)
+    assert lean.world_expert is None
+    wanted = load_file(OFFICIAL / "model.safetensors")["model.action_expert.model.norm_out.weight"]
+    assert torch.equal(lean.action_expert.final_norm.weight, wanted)
+
+
+BAD_INDEX = {
+    "no JSON": ("{", "damaged index"),
+    "a list": ("[]", "damaged index"),
+    "no map": ("{}", "damaged index"),
+    "an empty map": ('{"weight_map": {}}', "damaged index"),
+    "a map of numbers": ('{"weight_map": {"a": 1, "b": "x"}}', "damaged index"),
+    "a map that is a list": ('{"weight_map": []}', "damaged index"),
+    "a shard that is absent": ('{"weight_map": {"a": "model-9.safetensors"}}', "model-9.safetensors: file is missing"),
+    "a shard elsewhere": ('{"weight_map": {"a": "../model.safetensors"}}', "damaged index"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INDEX)
+def test_a_damaged_index_is_named(name, checkpoint):
+    text, message = BAD_INDEX[name]
+    shard(checkpoint, 600_000)
+    (checkpoint / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        WeightFiles(checkpoint / "model.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_that_is_missing_is_named(checkpoint, tmp_path):
+    shard(checkpoint, 600_000)
+    next(checkpoint.glob("model-00002-*")).unlink()
+    with pytest.raises(ValueError, match=r"model-00002-of-.*safetensors: file is missing; copy or train it again"):
+        imported(checkpoint, tmp_path / "ours")
+
+
+def test_a_policy_that_was_trained_here_is_exported_with_its_tokenizer_and_statistics(tmp_path):
+    save_checkpoint(tiny_qwen.checkpoint(), tmp_path / "trained")
+    export_model(tmp_path / "trained", tmp_path / "published")
+    names = sorted(path.name for path in (tmp_path / "published").iterdir())
+    assert names == ["config.json", "model.safetensors", "norm_stats.json", "tokenizer.json"]
+    assert json.loads((tmp_path / "published" / "norm_stats.json").read_text())["toy"]["action"]["max"] == [0.1, 0.1]
+    (tmp_path / "again").mkdir()
+    config = tiny_qwen.model_config()
+    import_model(tmp_path / "published", tmp_path / "again", cameras=config.backbone.cameras, primary="front")
+    again = CheckpointConfig.load(tmp_path / "again" / "config.json")
+    assert again.model.backbone == config.backbone
+    assert again.model.queries == config.queries
+    assert again.model.action_expert == config.action_expert
+    assert again.model.codec == config.codec
+    model = load_model(again, tmp_path / "again" / "model.safetensors")
+    wanted = load_file(tmp_path / "trained" / "model.safetensors")
+    assert all(torch.equal(value, wanted[key]) for key, value in model.state_dict().items())
+
+
+def other(part: str, **fields: object) -> CheckpointConfig:
+    config = tiny_qwen.model_config()
+    changed = getattr(config, part).model_copy(update=fields)
+    return CheckpointConfig(
+        model=config.model_copy(update={part: changed}), prompt=tiny_qwen.prompt_config(language=False)
+    )
+
+
+CONNECTOR = tiny_qwen.model_config().world_expert.connector
+UNPUBLISHED = {
+    "blocks the other way round": ("action_expert", {"first_cross": 1}),
+    "an expert that sees the present": ("world_expert", {"sees_present": True}),
+    "a norm more": ("world_expert", {"connector": CONNECTOR.model_copy(update={"final_norm": True})}),
+    "other heads": ("world_expert", {"connector": CONNECTOR.model_copy(update={"head_width": 32})}),
+    "another MLP": ("world_expert", {"connector": CONNECTOR.model_copy(update={"mlp": 100})}),
+    "other rotations": ("world_expert", {"connector": CONNECTOR.model_copy(update={"rope_theta": 5.0})}),
+    "queries elsewhere": ("queries", {"end": 511}),
+}
+
+
+@pytest.mark.parametrize("name", UNPUBLISHED)
+def test_a_model_that_the_layout_cannot_express_is_not_exported(name, tmp_path):
+    """Else the exported folder would be another model."""
+    part, fields = UNPUBLISHED[name]
+    config = other(part, **fields)
+    (tmp_path / "trained").mkdir()
+    config.save(tmp_path / "trained" / "config.json")
+    save_weights(WLA(config.model).state_dict(), tmp_path / "trained" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"published layout") as caught:
+        export_model(tmp_path / "trained", tmp_path / "published")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["trained"]
+
+
+def test_a_nano_policy_is_not_exported(tmp_path):
+    save_checkpoint(tiny.checkpoint(), tmp_path / "nano")
+    with pytest.raises(ValueError, match="only models with the Qwen3-VL backbone have a published layout"):
+        export_model(tmp_path / "nano", tmp_path / "published")
+    assert [path.name for path in tmp_path.iterdir()] == ["nano"]
+
+
+def test_an_existing_folder_is_left_alone(ours, tmp_path):
+    (tmp_path / "published").mkdir()
+    with pytest.raises(ValueError, match="exists already"):
+        export_model(ours, tmp_path / "published")
+    assert list((tmp_path / "published").iterdir()) == []
+
+
+def test_weights_that_do_not_fit_their_configuration_are_not_exported(ours, tmp_path):
+    folder = Path(shutil.copytree(ours, tmp_path / "ours"))
+    state = load_file(folder / "model.safetensors")
+    del state["world_expert.connector.project.0.weight"]
+    save_file({**state, "more": torch.zeros(1)}, folder / "model.safetensors")
+    message = r"does not fit its config.json: missing world_expert.connector.project.0.weight; extra more$"
+    with pytest.raises(ValueError, match=message):
+        export_model(folder, tmp_path / "published")
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
+
+
+@pytest.mark.parametrize("limit", [0, 100_000])
+def test_a_full_disk_leaves_no_export_behind(limit, ours, tmp_path):
+    with (
+        full_disk(limit),
+        pytest.raises(ValueError, match=r"published: cannot write .*nothing was left behind") as caught,
+    ):
+        export_model(ours, tmp_path / "published")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_between_shards_leaves_no_export_behind(ours, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHARD_SIZE", 300_000)
+    with full_disk(298_000), pytest.raises(ValueError, match=r"cannot write"):
+        export_model(ours, tmp_path / "published")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_published_model_has_the_published_layout(name):
+    config = presets()[name].model
+    with init_empty_weights():
+        own = weights.shapes(WLA(config).state_dict())
+    shapes = {name: own[ours] for name, ours in published_names(own).items()}
+    require_published(config, sections_of(config), shapes)
+    assert len(shapes) == len(own)
+    total = sum(math.prod(shape) for shape in shapes.values())
+    assert 3.3e9 < total < 3.6e9
