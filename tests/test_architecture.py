@@ -26,16 +26,18 @@ LAYERS = {
     "policy": 2,
     "evaluation": 3,
     **dict.fromkeys(("training", "compat"), 4),
-    **dict.fromkeys(("cli", "cli_checkpoints", "cli_data", "command", "doctor"), 5),
+    **dict.fromkeys(("cli", "cli_checkpoints", "cli_data", "cli_estimate", "command", "doctor"), 5),
     "__main__": 6,
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {
     ("cli", "doctor"),
     ("cli", "cli_checkpoints"),
     ("cli", "cli_data"),
+    ("cli", "cli_estimate"),
     ("cli", "command"),
     ("cli_checkpoints", "command"),
     ("cli_data", "command"),
+    ("cli_estimate", "command"),
 }
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 ABSOLUTE_PATH = re.compile(r"(/(home|root|tmp|work|usr|opt|mnt|media|data|var|etc|Users)\b|[A-Za-z]:\\|~/)")
@@ -75,7 +77,7 @@ def forbidden_imports(source: str, importer: str) -> list[str]:
     found = []
     for module in imported_modules(ast.parse(source), importer):
         other = part_of(module)
-        if other == "load_policy":
+        if other in ("WLAPolicy", "load_policy"):
             other = "policy"
         if other in (None, part, "__version__") or (part, other) in NEIGHBOURS:
             continue

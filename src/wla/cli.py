@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import runpy
 import shutil
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
 from wla.cli_checkpoints import CHECKPOINTS
 from wla.cli_data import DATA
-from wla.command import BadArguments, Command, Group, OneLine, listed
+from wla.cli_estimate import ESTIMATE
+from wla.command import BadArguments, Command, Group, OneLine, listed, load_recipe
 from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
 
 HELP = """usage: wla COMMAND [options]
@@ -229,16 +228,6 @@ def train(args: TrainArgs) -> int:
     return 0
 
 
-def load_recipe(path: Path) -> Any:
-    """What the file's config() returns. ValueError when the file is no recipe."""
-    if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"{path} is no recipe: a recipe is a .py file with a function config()")
-    names = runpy.run_path(str(path))
-    if "config" not in names:
-        raise ValueError(f"{path} has no function config(); see recipes/ for examples")
-    return names["config"]()
-
-
 def doctor(args: DoctorArgs) -> int:
     from wla import doctor
 
@@ -250,6 +239,7 @@ COMMANDS: dict[str, Command | Group] = {
     "demo": Command(DemoArgs, demo),
     "collect": Command(CollectArgs, collect),
     "data": DATA,
+    **ESTIMATE,
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),

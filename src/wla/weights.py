@@ -81,10 +81,14 @@ def find_weights(folder: Path) -> Path:
     for name in (WEIGHTS, "diffusion_pytorch_model.safetensors"):
         if (folder / name).is_file() or (folder / f"{name}.index.json").is_file():
             return folder / name
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix in PICKLES:
-            return path
+    for path in pickled(folder):
+        return path
     raise ValueError(f"{folder}: no {WEIGHTS} here; give the folder that holds the weights")
+
+
+def pickled(folder: Path) -> list[Path]:
+    """Files of a folder that look like pickled weights."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix in PICKLES] if folder.is_dir() else []
 
 
 def exists(path: Path) -> bool:
@@ -173,6 +177,25 @@ class Renamed:
         return self._extra[key] if key in self._extra else self._files[self._names[key]]
 
 
+class Halved:
+    """Tensors of files with those in single or double precision as float16, read one shard at a time."""
+
+    def __init__(self, files: WeightFiles) -> None:
+        self._files = files
+
+    def empty(self) -> dict[str, Tensor]:
+        shapes = self._files.shapes.items()
+        return {key: torch.empty(shape, dtype=self._dtype(key), device="meta") for key, shape in shapes}
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._files[key].to(self._dtype(key))
+
+    def _dtype(self, key: str) -> torch.dtype:
+        stored = DTYPES[self._files.dtype(key)]
+        # bfloat16 is half as long already, and float16 could not hold its range.
+        return torch.float16 if stored in (torch.float32, torch.float64) else stored
+
+
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -185,7 +208,7 @@ DTYPES = {
 }
 
 
-def save_lazily(tensors: _Ready | Renamed, path: Path) -> None:
+def save_lazily(tensors: _Ready | Renamed | Halved, path: Path) -> None:
     """Write tensors shard by shard, holding one shard in memory. OSError when the disk is full."""
     pattern = path.name.replace(".safetensors", "{suffix}.safetensors")
     plan = split_torch_state_dict_into_shards(tensors.empty(), filename_pattern=pattern, max_shard_size=SHARD_SIZE)

@@ -9,10 +9,10 @@ import torch
 from test_trainer import Toy, loop
 from torch import nn
 
-from wla.policy.checkpoint import read_tensors, save_weights
 from wla.training.average import Average
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
+from wla.weights import read_tensors, save_weights
 
 DECAY = 0.8
 

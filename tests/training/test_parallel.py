@@ -18,10 +18,10 @@ from test_trainer import Toy
 from test_trainer import loop as toy_loop
 
 from wla import runtime
-from wla.policy.checkpoint import read_tensors
 from wla.training.parallel import blocks
 from wla.training.resume import Progress
 from wla.training.trainer import train
+from wla.weights import read_tensors
 
 HERE = Path(__file__).parent
 

@@ -14,9 +14,9 @@ import torch
 from full_disk import fill_disk, free_disk, full_disk
 from torch import nn
 
-from wla.policy.checkpoint import read_tensors
 from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
 from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train
+from wla.weights import read_tensors
 
 
 def loop(steps: int, **changes: object) -> LoopConfig:

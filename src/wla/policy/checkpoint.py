@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,29 @@ from wla.data.prompts import PromptConfig, Prompter
 from wla.data.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
+from wla.policy.model_card import README, Facts, count_parameters, keep_or_write
 from wla.specs import RobotSpec
 from wla.types import camera_of
-from wla.weights import TOGETHER, WEIGHTS, exists, load_weights, read_tensors, save_weights, weight_files
+from wla.weights import (
+    TOGETHER,
+    WEIGHTS,
+    Halved,
+    WeightFiles,
+    exists,
+    load_weights,
+    pickled,
+    save_lazily,
+    save_weights,
+    weight_files,
+)
 
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
 IMAGINATION = ("world_expert.", "codec.")
 """Prefixes of the weights that only imagining needs."""
+INDEX = ".safetensors.index.json"
+"""How the name of the list of shards ends."""
+SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
+"""Names of shards, as a regular expression."""
 
 
 class CheckpointConfig(Config):
@@ -68,22 +85,52 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write all files beside `folder`, then put them in its place at once: a crash leaves the old or the new one.
 
-    weights: instead of the model's own, which may be spread over processes, not averaged yet, or hold adapters.
+    weights: instead of the model's own, which may be spread over processes, not averaged yet, or hold adapters. A
+    README.md that somebody wrote for the old one stays; see `keep_or_write`.
     """
+    weights = checkpoint.model.state_dict() if weights is None else weights
     with replacing(folder) as fresh:
+        keep_or_write(folder / README, fresh / README, _facts(checkpoint, weights))
         checkpoint.config.save(fresh / CONFIG)
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
         save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
         dtype = getattr(torch, checkpoint.config.dtype)
-        kept = checkpoint.model.state_dict() if weights is None else weights
-        save_weights({key: x.to(dtype) if x.is_floating_point() else x for key, x in kept.items()}, fresh / WEIGHTS)
+        cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
+        save_weights(cast, fresh / WEIGHTS)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Names in a folder that are no part of a checkpoint, and that saving one there would remove.
+
+    ValueError when there is a file in the folder's place.
+    """
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; save to a new folder")
+    own = {CONFIG, STATISTICS, ROBOT, TOKENIZER, README, WEIGHTS, WEIGHTS.removesuffix(".safetensors") + INDEX}
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
+
+
+def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> Facts:
+    return Facts(
+        model=checkpoint.config.model,
+        robot=checkpoint.robot_spec,
+        parameters=count_parameters(weights),
+        speaks=checkpoint.prompter.speaks,
+        dtype=checkpoint.config.dtype,
+        trained_steps=checkpoint.config.trained_steps,
+        execute=checkpoint.config.execute,
+    )
 
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     """ValueError says which file or key does not fit. Without imagination its weights are not read."""
     missing = [name for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER) if not (folder / name).is_file()]
     missing += [] if exists(folder / WEIGHTS) else [WEIGHTS]
+    if missing == [WEIGHTS]:
+        for path in pickled(folder):
+            weight_files(path)  # says why such weights are not read, and how to convert them
     if missing:
         raise ValueError(f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote")
     config = CheckpointConfig.load(folder / CONFIG)
@@ -130,21 +177,24 @@ def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot:
 def pack(folder: Path, out: Path) -> None:
     """A copy of what training wrote with its weights stored in half precision; they are loaded in full precision.
 
-    ValueError when there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full
-    precision.
+    Weights in bfloat16 stay as they are. Sharded weights get new shards, or fit into one file now. ValueError when
+    there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    if not any(path.suffix == ".safetensors" for path in files):
+    indices = [path for path in files if path.name.endswith(INDEX)]
+    sharded = [path.with_name(path.name.removesuffix(INDEX) + ".safetensors") for path in indices]
+    shards = {shard for path in sharded for shard in weight_files(path)}
+    weights = {path for path in files if path.suffix == ".safetensors"} - shards | set(sharded)
+    if not weights:
         raise ValueError(f"{folder}: no weights to pack; pass the folder `checkpoint` that training wrote")
     if out.exists():
         raise ValueError(f"{out}: exists already; pack into a new folder, or remove it first")
     with disk_errors(out, "free disk space or choose another --out"), replacing(out) as fresh:
+        for path in sorted(weights):
+            with WeightFiles(path) as tensors:
+                save_lazily(Halved(tensors), fresh / path.name)
         for path in files:
-            if path.suffix == ".safetensors":
-                weights = read_tensors(path)
-                halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
-                save_weights(halved, fresh / path.name)
-            else:
+            if path not in weights | shards | set(indices):
                 shutil.copy(path, fresh / path.name)
 
 

@@ -15,8 +15,9 @@ from wla import runtime
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import left_pad
 from wla.data.transforms import resize
+from wla.files import disk_errors
 from wla.models.backbone import Context
-from wla.policy.checkpoint import Checkpoint, load_checkpoint, sha256
+from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
 from wla.policy.history import images_of, joined, remember
 from wla.policy.locate import locate
 from wla.specs import RobotSpec
@@ -26,14 +27,8 @@ MAX_TEXT_TOKENS = 48
 
 
 def load_policy(name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
-    """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
-
-    With imagination=False World Expert and codec are neither built nor read; `act(..., imagine=True)` then raises.
-    device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU for small ones.
-    """
-    folder = locate(name)
-    checkpoint = load_checkpoint(folder, imagination=imagination)
-    return WLAPolicy(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+    """See `WLAPolicy.from_pretrained`."""
+    return WLAPolicy.from_pretrained(name, imagination=imagination, device=device)
 
 
 class WLAPolicy:
@@ -42,6 +37,7 @@ class WLAPolicy:
     def __init__(self, checkpoint: Checkpoint, *, name: str, checkpoint_sha256: str, device: str | None = None) -> None:
         self.name = name
         self.checkpoint_sha256 = checkpoint_sha256
+        self._checkpoint = checkpoint
         self.robot_spec: RobotSpec = checkpoint.robot_spec
         small = checkpoint.config.dtype == "float32"
         self.device = runtime.device("cpu" if device is None and small else device)
@@ -50,6 +46,36 @@ class WLAPolicy:
         self._prompter = checkpoint.prompter
         self._state: MinMaxNormalizer = checkpoint.state_normalizer
         self._action: MinMaxNormalizer = checkpoint.action_normalizer
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
+        """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
+
+        With imagination=False World Expert and codec are neither built nor read; `act(..., imagine=True)` then raises.
+        device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU for small
+        ones.
+        """
+        folder = locate(name)
+        checkpoint = load_checkpoint(folder, imagination=imagination)
+        return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a checkpoint that `from_pretrained` and the hub take; an older one in that folder is replaced.
+
+        ValueError when the policy was loaded without imagination, when the folder holds anything but a checkpoint, and
+        when it cannot be written.
+        """
+        folder = Path(folder)
+        if self.model.world_expert is None:
+            raise ValueError(
+                f"{folder}: this policy was loaded without imagination, half of it would be missing; load it with "
+                "from_pretrained(..., imagination=True) and save that"
+            )
+        foreign = foreign_files(folder)
+        if foreign:
+            raise ValueError(f"{folder}: holds {foreign[0]}, which saving would remove; save to a new folder")
+        with disk_errors(folder, "free disk space or choose another folder"):
+            save_checkpoint(self._checkpoint, folder)
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         """The state at the start of an episode. ValueError for an empty instruction."""
