@@ -87,7 +87,10 @@ class WorldExpert(nn.Module):
         self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
     ) -> list[Float[Tensor, "B K C"]]:
         """For each layer, the current image's tokens and that layer's query states through the connector."""
-        return [self.connector(torch.cat([image, states], dim=1)) for states in queries[-self.config.layers :]]
+        return [
+            run_block(self.connector, torch.cat([image, states], dim=1), recompute=self.recompute)
+            for states in queries[-self.config.layers :]
+        ]
 
     def condition(
         self,

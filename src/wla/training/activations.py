@@ -130,20 +130,25 @@ def stem(config: NanoBackboneConfig, kernels: Kernels) -> int:
 
 
 def connector_layer(world: WorldExpertConfig, width: int, tokens: int, kernels: Kernels) -> int:
-    """One backbone layer's states on their way to a block of the World Expert.
+    """One backbone layer's states through the connector.
 
     For each encoder layer: norm, projections read by 3, a norm over heads of queries and of keys (2 D each), attention,
-    norm, read by 2, 4 M of the gated MLP. Then two projections, a norm, two projections, a norm.
+    norm, read by 2, 4 M of the gated MLP. Then two projections and a norm.
     """
-    config, across = world.connector, world.heads * world.head_width
+    config = world.connector
     heads = width // config.head_width
     each = 2 * norm(width) + kernels.read(width, 3) + FULL * 4 * width + kernels.read(width, 2)
     each += 4 * kernels.half * config.mlp
     encoder = tokens * each + kernels.attend(tokens, tokens, width, heads)
     ends = kernels.read(width) + (norm(width) if config.final_norm else 0)
-    ends += 2 * kernels.half * config.out + norm(config.out) + kernels.read(config.out)
-    ends += 2 * kernels.half * across + norm(across)
+    ends += 2 * kernels.half * config.out + norm(config.out)
     return config.layers * encoder + tokens * ends
+
+
+def caption_ends(world: WorldExpertConfig, tokens: int, kernels: Kernels) -> int:
+    """Two projections and a norm between the connector and a block of the World Expert."""
+    across = world.heads * world.head_width
+    return tokens * (kernels.read(world.connector.out) + 2 * kernels.half * across + norm(across))
 
 
 def world_block(world: WorldExpertConfig, sources: int, kernels: Kernels) -> int:

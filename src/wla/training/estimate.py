@@ -179,8 +179,8 @@ def _adapters(model: WLA, work: Workload) -> dict[str, int]:
 def kept_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[dict[str, int], int]:
     """Bytes that a micro-batch keeps by part, and those of the largest block, which `recompute` computes again.
 
-    With recompute a block keeps what it reads. The connector, the stem and what stands between the blocks are never
-    recomputed. Blocks behind which nothing is trained keep nothing.
+    With recompute a block keeps what it reads. The stem and what stands between the blocks are never recomputed. Blocks
+    behind which nothing is trained keep nothing.
     """
     model, samples = work.model, work.samples
     text, expert, world = text_sizes(model.backbone), model.action_expert, model.world_expert
@@ -228,7 +228,9 @@ def kept_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[di
     if flows or sizes.any_trained(PARTS["World Expert"]):
         imagined = samples if model.world_samples is None else min(samples, model.world_samples)
         sources, wide = primary_tokens(model) + queries, world.heads * world.head_width
-        parts["connector"] = imagined * world.layers * kept.connector_layer(world, text.width, sources, kernels)
+        whole, read = kept.connector_layer(world, text.width, sources, kernels), FULL * sources * text.width
+        block("connector", world.layers, imagined * whole, imagined * read)
+        parts["connector"] += imagined * world.layers * kept.caption_ends(world, sources, kernels)
         read = FULL * wide * (world.latent_size**2 + sources)
         block("World Expert", world.layers, imagined * kept.world_block(world, sources, kernels), imagined * read)
         parts["World Expert"] += imagined * kept.world_ends(world, kernels)
@@ -294,7 +296,7 @@ def _copies(work: Workload, sizes: Sizes, parts: Mapping[str, int]) -> int:
         part = "vision" if re.match(PARTS["backbone, vision"], name) else part
         if value.requires_grad:
             total += 2 * value.numel()
-        elif parts[part] and (part == "connector" or not work.recompute):
+        elif parts[part] and not work.recompute:
             total += 2 * value.numel() * (work.model.world_expert.layers if part == "connector" else 1)
     return total
 
