@@ -18,27 +18,17 @@ ALL_FILES = sorted(
 FOLDERS = ("src", "tests", "recipes", "benchmarks")
 MAX_LINES = 400
 
-# A part may import itself and whatever has a lower number. The base modules may import each other, and the command
-# line is made of several modules.
+# A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.
 LAYERS = {
     **dict.fromkeys(("types", "specs", "config", "files", "weights", "runtime"), 0),
     **dict.fromkeys(("data", "models", "envs"), 1),
     "policy": 2,
     "evaluation": 3,
     **dict.fromkeys(("training", "compat"), 4),
-    **dict.fromkeys(("cli", "cli_checkpoints", "cli_data", "cli_estimate", "command", "doctor"), 5),
+    **dict.fromkeys(("cli", "doctor"), 5),
     "__main__": 6,
 }
-NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {
-    ("cli", "doctor"),
-    ("cli", "cli_checkpoints"),
-    ("cli", "cli_data"),
-    ("cli", "cli_estimate"),
-    ("cli", "command"),
-    ("cli_checkpoints", "command"),
-    ("cli_data", "command"),
-    ("cli_estimate", "command"),
-}
+NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 ABSOLUTE_PATH = re.compile(r"(/(home|root|tmp|work|usr|opt|mnt|media|data|var|etc|Users)\b|[A-Za-z]:\\|~/)")
 
@@ -145,7 +135,6 @@ def test_files_are_small() -> None:
         ("wla.policy.x", "import wla.nowhere"),
         ("wla.training.trainer", "from wla.compat.convert import convert"),
         ("wla.compat.convert", "from wla.training import trainer"),
-        ("wla.cli_data", "from wla.cli import main"),
     ],
 )
 def test_the_import_rule_catches(importer: str, line: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate import init_empty_weights
 
-from wla.cli import load_recipe
+from wla.cli.command import load_recipe
 from wla.models.wla import WLA
 from wla.training.policy_training import PolicyTraining
 

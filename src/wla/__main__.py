@@ -2,6 +2,6 @@
 
 import sys
 
-from wla.cli import main
+from wla.cli.main import main
 
 sys.exit(main())

@@ -12,7 +12,7 @@ import tiny
 import torch
 
 import wla
-from wla.cli import main
+from wla.cli.main import main
 from wla.policy.checkpoint import load_checkpoint, pack, save_checkpoint
 from wla.policy.model_card import MARKER
 from wla.policy.wla_policy import WLAPolicy

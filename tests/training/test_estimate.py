@@ -8,7 +8,7 @@ import tiny
 import torch
 from test_activations import qwen_config
 
-from wla.cli import main
+from wla.cli.main import main
 from wla.models.wla import WLA
 from wla.training.advice import GB, Estimate, preset_training, report
 from wla.training.estimate import Sizes, Workload, acting_memory, training_memory, workload

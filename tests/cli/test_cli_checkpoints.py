@@ -14,7 +14,7 @@ import tiny
 from published_release import OFFICIAL, Release
 from safetensors.torch import load_file, save_file
 
-from wla import cli
+from wla.cli import main as cli
 from wla.policy.checkpoint import save_checkpoint
 
 
@@ -126,7 +126,7 @@ def test_a_parity_folder_without_numbers_is_named(release, capsys):
 @pytest.mark.parametrize("name", ["import", "export", "parity"])
 def test_help_needs_no_torch(name):
     code = (
-        f"import sys; from wla.cli import main\ntry: main(['{name}', '--help'])\nexcept SystemExit: pass\n"
+        f"import sys; from wla.cli.main import main\ntry: main(['{name}', '--help'])\nexcept SystemExit: pass\n"
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

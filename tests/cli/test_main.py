@@ -8,7 +8,7 @@ import time
 import pytest
 from full_disk import full_disk
 
-from wla import cli
+from wla.cli import main as cli
 
 
 def wla(*words):
@@ -40,7 +40,8 @@ def test_help_teaches_and_is_quick(capsys):
 
 def test_help_needs_neither_torch_nor_mujoco():
     code = (
-        "import sys; from wla.cli import main; main(['--help']); print({'torch', 'mujoco', 'numpy'} & set(sys.modules))"
+        "import sys; from wla.cli.main import main; main(['--help']); "
+        "print({'torch', 'mujoco', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
@@ -177,7 +178,7 @@ def test_errors_make_the_exit_code_1(monkeypatch, tmp_path, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
     out = tmp_path / "data"
-    command = [sys.executable, "-m", "wla.cli", "collect", "--tasks", "place", "--workers", "2", "--out", str(out)]
+    command = [sys.executable, "-m", "wla", "collect", "--tasks", "place", "--workers", "2", "--out", str(out)]
     process = subprocess.Popen(
         [*command, "--episodes", "2000"],
         stdout=subprocess.PIPE,

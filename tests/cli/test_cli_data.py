@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from wla import cli
-from wla.cli_data import DATA
+from wla.cli import main as cli
+from wla.cli.data import DATA
 from wla.data.published_statistics import read_published
 
 
@@ -53,7 +53,7 @@ def test_every_command_of_the_group_has_examples_in_its_help(name, capsys):
 
 def test_help_needs_neither_torch_nor_pyarrow():
     code = (
-        "import sys; from wla.cli import main; main(['data', '--help']); "
+        "import sys; from wla.cli.main import main; main(['data', '--help']); "
         "print({'torch', 'pyarrow', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

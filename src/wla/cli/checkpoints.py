@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.command import Command, OneLine
+from wla.cli.command import Command, OneLine
 
 
 class ImportArgs(OneLine):

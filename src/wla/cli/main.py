@@ -1,4 +1,4 @@
-"""The command line: parsing only. Everything heavy is imported inside the command that needs it."""
+"""`wla COMMAND ...`: the commands around training and evaluating; the others have modules of their own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
-from wla.cli_checkpoints import CHECKPOINTS
-from wla.cli_data import DATA
-from wla.cli_estimate import ESTIMATE
-from wla.command import BadArguments, Command, Group, OneLine, listed, load_recipe
+from wla.cli.checkpoints import CHECKPOINTS
+from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
+from wla.cli.data import DATA
+from wla.cli.estimate import ESTIMATE
 from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
 
 HELP = """usage: wla COMMAND [options]
@@ -282,7 +282,3 @@ def _complain(line: str, trace: bool) -> None:
     if trace:
         traceback.print_exc()
     print(f"wla: {line}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.command import Command, OneLine, load_recipe
+from wla.cli.command import Command, OneLine, load_recipe
 
 
 class EstimateArgs(OneLine):

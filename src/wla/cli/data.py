@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.command import Command, Group, OneLine
+from wla.cli.command import Command, Group, OneLine
 
 if TYPE_CHECKING:
     from rich.console import Console
