@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from machine import store
 
-from wla.cli import load_recipe
+from wla.cli.command import load_recipe
 from wla.training.trainer import build_learner, training_step
 
 STEPS, WARMUP = 20, 3
