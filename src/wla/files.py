@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -16,6 +18,19 @@ def disk_errors(place: Path, way_out: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ValueError(f"{place}: cannot write ({error}); {way_out}") from error
+
+
+def read_object(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
+    """A JSON object. ValueError in one line when the file is absent (saying `missing`), damaged or something else."""
+    if not path.is_file():
+        raise ValueError(f"{path}: {missing}")
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is a {type(tree).__name__}, not a JSON object; restore the file")
+    return tree
 
 
 def write_whole(path: Path, text: str) -> None:

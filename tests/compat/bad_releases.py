@@ -130,7 +130,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "statistics that are a list": (write("checkpoint/norm_stats.json", "[]"), "norm_stats.json: is a list"),
     "damaged JSON": (write("checkpoint/config.json", '{"a": '), r"checkpoint/config.json: damaged JSON"),
     "JSON that is no text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
-    "config that is a list": (write("checkpoint/config.json", "[]"), r"checkpoint/config.json: holds no JSON object"),
+    "config that is a list": (
+        write("checkpoint/config.json", "[]"),
+        r"checkpoint/config.json: is a list, not a JSON object",
+    ),
     "section that is no object": (
         write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'),
         "of another kind",

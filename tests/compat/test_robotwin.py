@@ -215,7 +215,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "instructions of another kind": (
         lambda root: (root / "instructions/episode1.json").write_text("[]"),
-        "instructions/episode1.json: is a list, not an object",
+        "instructions/episode1.json: is a list, not a JSON object",
     ),
     "nothing seen": (
         lambda root: edit_json(root / "instructions/episode1.json", seen=[]),

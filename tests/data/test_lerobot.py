@@ -127,7 +127,10 @@ def feature(key: str, **values: object) -> Callable[[dict], object]:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no dataset": (lambda root: (root / "meta/info.json").unlink(), "/d: not a LeRobot dataset folder, meta/info.json"),
+    "no dataset": (
+        lambda root: (root / "meta/info.json").unlink(),
+        "/d/meta/info.json: is missing: not a LeRobot dataset folder",
+    ),
     "v2.1": (
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v2.1")),
         "meta/info.json: dataset format v2.1 cannot be read, only v3.x; convert it with `wla data convert .*/d --out ",
@@ -136,7 +139,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v1.6")),
         "meta/info.json: dataset format v1.6 cannot be read, only v3.x; convert it with LeRobot's own scripts",
     ),
-    "info of another kind": (lambda root: (root / "meta/info.json").write_text("[]"), "is a list, not an object"),
+    "info of another kind": (lambda root: (root / "meta/info.json").write_text("[]"), "is a list, not a JSON object"),
     "broken info": (lambda root: cut(root / "meta/info.json"), "meta/info.json: damaged JSON"),
     "info without fps": (lambda root: edit_info(root, lambda info: info.pop("fps")), "meta/info.json: fps: Field req"),
     "no fps": (lambda root: edit_info(root, lambda info: info.update(fps=0)), "fps is 0; it must be positive"),

@@ -19,7 +19,7 @@ def test_the_phrasings_of_the_asked_tasks(tmp_path):
     ("text", "message"),
     [
         ("{", "damaged JSON"),
-        ("[]", "is a list, it must be an object"),
+        ("[]", "is a list, not a JSON object"),
         ('{"b": ["x"]}', "no phrasings for the task 'a'; add them"),
         ('{"a": []}', "the task 'a' needs a list of at least one phrasing"),
         ('{"a": "words"}', "the task 'a' needs a list"),

@@ -68,7 +68,7 @@ def test_what_is_written_is_read(tmp_path):
         ({"a": entry(action={"min": [0, "x"], "max": [1, 4]})}, "a", "'action': min 1 Input should be a valid number"),
         ({"a": entry(action={"max": [1, 4]})}, "a", "'action': min Field required; correct the file"),
         ({"a": entry(action={"min": [0], "max": [1]})}, "a", "'action' has 1 dimensions, the robot has 2; use"),
-        ([1], "a", "is a list, not an object of datasets"),
+        ([1], "a", "is a list, not a JSON object"),
     ],
 )
 def test_bad_files(tree, name, message, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
 from wla.config import Config
+from wla.files import read_object
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
 from wla.models.flow import ActionTimeConfig
@@ -53,19 +53,19 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
 
     ValueError names the file that is missing or damaged.
     """
-    own = read_json(checkpoint / "config.json")
+    own = read_object(checkpoint / "config.json")
     sections = Sections({name: own[name] for name in (WLA, VLM, SANA, CODEC) if name in own})
     sections.setdefault(WLA, own)
     if vlm is not None:
-        sections[VLM] = read_json(vlm / "config.json")
+        sections[VLM] = read_object(vlm / "config.json")
     if sana is not None:
-        sections[SANA] = read_json(sana / "transformer" / "config.json")
+        sections[SANA] = read_object(sana / "transformer" / "config.json")
         if not (sana / "vae" / "config.json").is_file():
             raise ValueError(f"{sana}: holds no image codec (vae/config.json); give the whole Sana folder")
-        sections[CODEC] = read_json(sana / "vae" / "config.json")
+        sections[CODEC] = read_object(sana / "vae" / "config.json")
         scheduler = sana / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
-            sections[SANA] = {**sections[SANA], "flow_shift": read_json(scheduler).get("flow_shift", 1.0)}
+            sections[SANA] = {**sections[SANA], "flow_shift": read_object(scheduler).get("flow_shift", 1.0)}
     for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
         if name not in sections:
             raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
@@ -73,18 +73,6 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
         if not isinstance(section, dict):
             raise ValueError(f"{checkpoint}: {name!r} of its config.json is no JSON object; copy it again")
     return sections
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: file is missing; give the folder that holds it")
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); copy it again") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: holds no JSON object; copy it again")
-    return tree
 
 
 def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, int], primary: str) -> WLAConfig:

@@ -12,7 +12,6 @@ Facts from RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
+
+from wla.files import read_object
 
 ActionSpace = Literal["joint", "endpose"]
 CAMERAS = {
@@ -78,7 +79,7 @@ class RawDataset:
         if not self.numbers:
             raise ValueError(f"{root}: has no data/episode<number>.hdf5; give the folder that contains `data`")
         path = root / "language_annotation.json"
-        self._annotation = _read_json(path) if path.exists() else None
+        self._annotation = read_object(path) if path.exists() else None
 
     def read(self, number: int) -> RawEpisode:
         """ValueError names the episode and what is absent, damaged or does not fit together."""
@@ -109,7 +110,7 @@ class RawDataset:
 
     def _seen(self, number: int) -> tuple[str, ...]:
         path = self.root / f"instructions/episode{number}.json"
-        texts = _read_json(path).get("seen")
+        texts = read_object(path).get("seen")
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
             raise ValueError(f"{path}: needs a list 'seen' of instructions, none of them empty; restore it")
         return tuple(dict.fromkeys(text.strip() for text in texts))
@@ -174,18 +175,6 @@ def _columns(file: Any, path: Path, names: Sequence[str]) -> list[np.ndarray]:
         raise ValueError(f"{path}: /{absent[0]} is missing; record it, or choose the other --action")
     arrays = [np.asarray(file[name][()], np.float32) for name in names]
     return [array.reshape(len(array), -1) for array in arrays]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: file is missing; restore it")
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object; restore the file")
-    return tree
 
 
 def _is_span(span: Any) -> bool:

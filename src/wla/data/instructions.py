@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+
+from wla.files import read_object
 
 INSTRUCTIONS = "instructions.json"
 """Where `wla data convert` puts the phrasings that a source has, below the dataset's folder."""
@@ -12,14 +13,7 @@ INSTRUCTIONS = "instructions.json"
 
 def read_phrasings(path: Path, tasks: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The phrasings of these tasks. ValueError when the file is damaged, or has none for one of them."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file of instructions; correct the path or leave `instructions` out")
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is a {type(tree).__name__}, it must be an object: task -> list of phrasings")
+    tree = read_object(path, missing="no such file of instructions; correct the path or leave `instructions` out")
     phrasings = {}
     for task in tasks:
         if task not in tree:

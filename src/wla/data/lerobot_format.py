@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wla.files import read_object
 from wla.specs import RobotSpec
 
 VERSION = "v3.0"
@@ -112,18 +113,9 @@ def read_info(root: Path) -> DatasetInfo:
 
 def read_info_tree(root: Path) -> dict[str, Any]:
     """The JSON of `meta/info.json` of any version. ValueError when `root` is no LeRobot dataset."""
-    path = root / INFO
-    if not path.is_file():
-        raise ValueError(
-            f"{root}: not a LeRobot dataset folder, {INFO} is missing; give the folder that contains `meta`"
-        )
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); restore the file or collect the dataset again") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object; restore the file")
-    return tree
+    return read_object(
+        root / INFO, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`"
+    )
 
 
 def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from wla.data.lerobot_format import ACTION, STATE
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.files import disk_errors, write_whole
+from wla.files import disk_errors, read_object, write_whole
 
 
 def read_published(
@@ -56,15 +56,8 @@ def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no statistics file here; `wla data stats DATASET --out {path}` writes one")
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is a {type(tree).__name__}, not an object of datasets; give a statistics file")
-    return tree
+    way = f"no statistics file here; `wla data stats DATASET --out {path}` writes one"
+    return read_object(path, missing=way)
 
 
 def _listed(entries: Mapping[str, Any]) -> str:
