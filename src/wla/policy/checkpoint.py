@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from accelerate import init_empty_weights
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
