@@ -134,7 +134,9 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
         for path in pickled(folder):
             weight_files(path)  # says why such weights are not read, and how to convert them
     if missing:
-        raise ValueError(f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote")
+        raise ValueError(
+            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or one made by `wla import` of a published checkpoint"
+        )
     config = CheckpointConfig.load(folder / CONFIG)
     robot_spec = RobotSpec.load(folder / ROBOT)
     require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
