@@ -62,9 +62,14 @@ class replacing:
             shutil.rmtree(self.fresh, ignore_errors=True)
             return
         shutil.rmtree(self.old, ignore_errors=True)
-        if self.folder.exists():
-            os.replace(self.folder, self.old)
-        os.replace(self.fresh, self.folder)
+        try:
+            if self.folder.exists():
+                os.replace(self.folder, self.old)
+            os.replace(self.fresh, self.folder)
+        except OSError:
+            restore(self.folder)
+            shutil.rmtree(self.fresh, ignore_errors=True)
+            raise
         shutil.rmtree(self.old, ignore_errors=True)
 
 

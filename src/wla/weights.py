@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -216,11 +217,19 @@ def save_lazily(tensors: _Ready | Renamed | Halved, path: Path) -> None:
         try:
             shard = {key: tensors[key].contiguous() for key in keys}
             save_file(shard, path.parent / name, metadata={"format": "pt"})
+            (path.parent / name).chmod(0o666 & ~_umask())  # the library lets nobody else read them
         except safetensors.SafetensorError as error:  # the library has no other word for a full disk
             raise OSError(f"{path.parent / name}: {error}") from error
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         path.with_name(path.name + ".index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _umask() -> int:
+    """What this process takes away from new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _open(path: Path) -> Any:

@@ -37,7 +37,7 @@ def folders(release: Release) -> list[object]:
 
 def test_import_export_import(release, tmp_path, capsys):
     assert wla("import", *folders(release), "--out", tmp_path / "ours") == 0
-    assert capsys.readouterr().out == f"checkpoint: {tmp_path / 'ours'}\n"
+    assert capsys.readouterr().out == f"checkpoint: {tmp_path / 'ours'}, for libero_panda\n"
     assert wla("export", tmp_path / "ours", "--out", tmp_path / "published") == 0
     assert capsys.readouterr().out == f"published layout: {tmp_path / 'published'}\n"
     # An export needs nothing beside it: it brings tokenizer and statistics along.

@@ -97,7 +97,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "half floats": (
         weights(lambda w: w.update({name: value.half() for name, value in w.items()})),
-        "weights are F16, only F32 and BF16",
+        "is stored as F16; only F32 and BF16",
     ),
     "untied": (weights(head_of_its_own), r"lm_head.weight differs from .*another model"),
     "pickle": (pickled("model.pt"), r"model.pt: pickled weights .*save_file\(torch.load"),

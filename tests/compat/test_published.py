@@ -17,6 +17,7 @@ from published_release import OFFICIAL, SECTIONS
 from safetensors.torch import load_file, save_file
 
 from wla import weights
+from wla.compat.import_policy import _preset, import_policy
 from wla.compat.parity import changed_tensors
 from wla.compat.published import export_model, import_model
 from wla.compat.published_config import require_published, sections_of
@@ -201,7 +202,7 @@ def test_a_model_that_the_layout_cannot_express_is_not_exported(name, tmp_path):
     (tmp_path / "trained").mkdir()
     config.save(tmp_path / "trained" / "config.json")
     save_weights(WLA(config.model).state_dict(), tmp_path / "trained" / "model.safetensors")
-    with pytest.raises(ValueError, match=r"published layout") as caught:
+    with pytest.raises(ValueError, match=r"published (layout|configuration)") as caught:
         export_model(tmp_path / "trained", tmp_path / "published")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["trained"]
@@ -260,3 +261,38 @@ def test_every_published_model_has_the_published_layout(name):
     assert len(shapes) == len(own)
     total = sum(math.prod(shape) for shape in shapes.values())
     assert 3.3e9 < total < 3.6e9
+
+
+TIED = "model.mllm_backbone.lm_head.weight"
+
+
+def test_a_tied_output_embedding_comes_back_too(tmp_path):
+    shutil.copytree(OFFICIAL, tmp_path / "release")
+    stored = load_file(OFFICIAL / "model.safetensors")
+    embedding = stored["model.mllm_backbone.model.language_model.embed_tokens.weight"]
+    save_file({**stored, TIED: embedding.clone()}, tmp_path / "release" / "model.safetensors")
+    import_policy(tmp_path / "release", tmp_path / "ours")
+    export_model(tmp_path / "ours", tmp_path / "published")
+    assert changed_tensors(tmp_path / "release", tmp_path / "published") == 0
+
+
+def test_the_way_of_asking_survives_the_way_there_and_back(tmp_path):
+    folder = tmp_path / "release"
+    shutil.copytree(OFFICIAL, folder)
+    tree = json.loads((folder / "config.json").read_text())
+    tree["wla"] |= {"training_mode": "image_action_language"}
+    (folder / "config.json").write_text(json.dumps(tree))
+    import_policy(folder, tmp_path / "ours")
+    export_model(tmp_path / "ours", tmp_path / "published")
+    import_policy(tmp_path / "published", tmp_path / "again")
+    ours, again = (CheckpointConfig.load(tmp_path / name / "config.json") for name in ("ours", "again"))
+    assert ours.prompt.language
+    assert again == ours
+
+
+def test_what_fits_two_published_models_has_to_be_said():
+    sizes = {"max_state_dim": 14, "max_action_dim": 14, "chunk_size": 32}
+    with pytest.raises(ValueError, match="say --preset wla0_robotwin_videos or wla0_rmbench"):
+        _preset(sizes, None, None)
+    assert _preset(sizes, True, None).prompt.language
+    assert not _preset(sizes, False, None).prompt.language

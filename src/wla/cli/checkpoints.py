@@ -70,6 +70,7 @@ class ParityArgs(OneLine):
 def import_(args: ImportArgs) -> int:
     from wla.compat.import_policy import import_policy
     from wla.policy.locate import locate
+    from wla.specs import RobotSpec
 
     lacks = import_policy(
         locate(args.checkpoint, "checkpoint"),
@@ -80,7 +81,8 @@ def import_(args: ImportArgs) -> int:
         statistics=args.statistics,
         entry=args.entry,
     )
-    print(f"checkpoint: {args.out}")
+    robot = args.out / "robot.json"
+    print(f"checkpoint: {args.out}" + (f", for {RobotSpec.load(robot).embodiment}" if robot.is_file() else ""))
     for line in lacks:
         print(f"cannot act yet, lacks {line}")
     return 0

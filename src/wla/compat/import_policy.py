@@ -50,8 +50,9 @@ def import_policy(
     if out.exists():
         raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
     published = read_sections(checkpoint, vlm, sana)[WLA]
-    speaks = "language" in str(published.get("training_mode", ""))
-    chosen = _preset(published, speaks, preset)
+    mode = published.get("training_mode")
+    speaks = "language" in str(mode or "")
+    chosen = _preset(published, speaks if mode else None, preset)
     lacks = []
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
@@ -77,18 +78,23 @@ def import_policy(
     return lacks
 
 
-def _preset(published: dict[str, Any], speaks: bool, name: str | None) -> Preset | None:
+def _preset(published: dict[str, Any], speaks: bool | None, name: str | None) -> Preset | None:
+    """speaks: None when the configuration does not say. ValueError when two published models fit."""
     known = presets()
     if name is not None:
         if name not in known:
             raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
         return known[name]
     asked = tuple(published.get(key) for key in ("max_state_dim", "max_action_dim", "chunk_size"))
-    for preset in known.values():
-        expert = preset.model.action_expert
-        if (expert.state_dim, expert.action_dim, expert.chunk) == asked and preset.prompt.language == speaks:
-            return preset
-    return None
+    fitting = [
+        name
+        for name, preset in known.items()
+        if asked == tuple(getattr(preset.model.action_expert, key) for key in ("state_dim", "action_dim", "chunk"))
+        and speaks in (None, preset.prompt.language)
+    ]
+    if len(fitting) > 1:
+        raise ValueError(f"the configuration fits several published models: say --preset {' or '.join(fitting)}")
+    return known[fitting[0]] if fitting else None
 
 
 def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:

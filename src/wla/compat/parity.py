@@ -46,8 +46,14 @@ def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
         ours = Path(scratch) / "ours"
         ours.mkdir()
         config = import_model(folder, ours, cameras={"image": 32}, primary="image")
-        computed = Outputs(load_model(config, ours / WEIGHTS), inputs)
-        rows = [_difference(name, getattr(computed, name), outputs[name], tolerance) for name in Outputs.NAMES]
+        exact = config.model_copy(update={"dtype": "float32"})
+        try:
+            computed = Outputs(load_model(exact, ours / WEIGHTS), inputs)
+            found = {name: getattr(computed, name) for name in Outputs.NAMES}
+        except (RuntimeError, IndexError, StopIteration) as error:
+            line = str(error).partition("\n")[0]
+            raise ValueError(f"{folder / INPUTS}: does not fit the model ({line}); restore it") from error
+        rows = [_difference(name, found[name], outputs[name], tolerance) for name in Outputs.NAMES]
         export_model(ours, Path(scratch) / "published")
         changed = changed_tensors(folder, Path(scratch) / "published")
     return [*rows, Difference("export", float(changed), changed == 0)]
@@ -195,4 +201,4 @@ def _require(path: Path, stored: dict[str, Tensor], wanted: set[str]) -> None:
     missing, unknown = sorted(wanted - stored.keys()), sorted(stored.keys() - wanted)
     if missing or unknown:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        raise ValueError(f"{path}: {' and '.join(parts)}; every output must be there to be compared")
+        raise ValueError(f"{path}: {' and '.join(parts)}; every input and output must be there to compare")

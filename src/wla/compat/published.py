@@ -7,26 +7,27 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor
 
+from wla.compat.published_config import WLA as WLA_SECTION
 from wla.compat.published_config import Sections, model_config, read_sections, require_published, sections_of
 from wla.compat.published_keys import CODEC, EMBEDDING, TIED, carried_shapes, published_names
 from wla.data.chat_prompts import ChatPromptConfig
 from wla.data.normalize import Statistics
 from wla.data.published_statistics import write_published
-from wla.files import disk_errors, replacing
+from wla.files import disk_errors, read_object, replacing
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import CONFIG, ROBOT, STATISTICS, TOKENIZER, CheckpointConfig
+from wla.policy.checkpoint import CARRIED, CONFIG, ROBOT, STATISTICS, TOKENIZER, CheckpointConfig
 from wla.specs import RobotSpec
+from wla.types import FIRST, HISTORY
 from wla.weights import WEIGHTS, Renamed, WeightFiles, exists, find_weights, mismatch, read_tensors, save_lazily, shapes
 
 PUBLISHED_STATISTICS = ("norm_stats.json", "dataset_statistics.json", "statistics.json")
 """Names under which statistics lie beside published weights."""
-CARRIED = "carried.safetensors"
-"""Published tensors that no computation reads."""
 PRECISIONS = {"F32": "float32", "BF16": "bfloat16"}
 
 
@@ -48,9 +49,9 @@ def import_model(
     with ExitStack() as opened:
         files = opened.enter_context(WeightFiles(find_weights(checkpoint)))
         stored = dict(files.shapes)
-        if TIED in stored:
+        tied = stored.pop(TIED, None) is not None
+        if tied:
             _require_tied(files)
-            del stored[TIED]
         model = model_config(sections, stored, cameras=cameras, primary=primary)
         own = _shapes(model)
         names = published_names(own)
@@ -63,23 +64,20 @@ def import_model(
         wrong = mismatch(stored | shapes(apart), {**wanted, **carried}, shown=None)
         if wrong:
             raise ValueError(f"{checkpoint}: does not fit its configuration: {wrong}")
-        precision = files.dtype(EMBEDDING)
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"{checkpoint}: weights are {precision}, only {' and '.join(PRECISIONS)} can be computed in"
-            )
+        _require_precision(files)
         config = CheckpointConfig.model_validate(
             {
                 "model": model,
                 "prompt": (prompt or ChatPromptConfig()).model_copy(update={"queries": model.queries.count}),
-                "dtype": PRECISIONS[precision],
+                "dtype": PRECISIONS[files.dtype(EMBEDDING)],
             }
         )
         config.save(out / CONFIG)
         ours_to_stored = {ours: name for name, ours in names.items() if name not in apart}
         extra = {codec[name]: value for name, value in apart.items()}
         save_lazily(Renamed(files, ours_to_stored, extra), out / WEIGHTS)
-        save_lazily(Renamed(files, {name: name for name in carried}, {}), out / CARRIED)
+        kept = [*carried, TIED] if tied else list(carried)
+        save_lazily(Renamed(files, {name: name for name in kept}, {}), out / CARRIED)
     return config
 
 
@@ -90,8 +88,12 @@ def export_model(folder: Path, out: Path) -> None:
     Tokenizer and statistics, where there are any, go along under their published names. ValueError when the model has
     no published layout or `out` exists.
     """
+    missing = [name for name in (CONFIG, WEIGHTS) if not exists(folder / name)]
+    if missing or "qwen3_vl" in read_object(folder / CONFIG):
+        raise ValueError(f"{folder}: none of our checkpoints; pass a folder that `wla import` or training made")
     config = CheckpointConfig.load(folder / CONFIG)
     sections = sections_of(config.model)
+    sections[WLA_SECTION] |= said_by(config)
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
     own = _shapes(config.model)
@@ -105,6 +107,7 @@ def export_model(folder: Path, out: Path) -> None:
         wrong = mismatch(files.shapes, own, shown=None)
         if wrong:
             raise ValueError(f"{folder}: does not fit its {CONFIG}: {wrong}")
+        _require_precision(files)
         save_lazily(Renamed(files, names, _carried(folder, config)), fresh / WEIGHTS)
         write_sections(sections, fresh / "config.json")
         if (folder / TOKENIZER).is_file():
@@ -123,6 +126,27 @@ def _carried(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
         return read_tensors(folder / CARRIED)
     wanted = carried_shapes(config.model.action_expert.width)
     return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in wanted.items()}
+
+
+def said_by(config: CheckpointConfig) -> dict[str, Any]:
+    """What the published configuration says of the prompt, so that an import asks in the same way."""
+    assert isinstance(config.prompt, ChatPromptConfig)
+    images = config.model.backbone.cameras
+    return {
+        "training_mode": "image_action_language" if config.prompt.language else "image_action",
+        "use_history_obs": any(name.startswith(HISTORY) for name in images),
+        "history_obs_step": config.prompt.history,
+        "use_begin_frame_context": any(name.startswith(FIRST) for name in images),
+    }
+
+
+def _require_precision(files: WeightFiles) -> None:
+    """ValueError for weights that are not stored as numbers that can be computed with as they are."""
+    for key in files.shapes:
+        if files.dtype(key) not in PRECISIONS:
+            raise ValueError(
+                f"{files.path}: {key} is stored as {files.dtype(key)}; only {' and '.join(PRECISIONS)} are WLA-0's"
+            )
 
 
 def _shapes(config: WLAConfig) -> dict[str, tuple[int, ...]]:

@@ -87,6 +87,12 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         width = backbone.text.hidden_size
         count = wla["num_metaqueries"]
         begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
+        last = begin + MARKERS + count
+        if wla.get("eoi", begin + 1) != begin + 1 or last > backbone.text.vocab_size:
+            raise ValueError(
+                f"published configuration: markers and {count} queries from word {begin} on do not fit "
+                f"eoi {wla.get('eoi', begin + 1)} and {backbone.text.vocab_size} words; give the files of one release"
+            )
         return WLAConfig(
             backbone=backbone,
             queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + MARKERS, count=count),

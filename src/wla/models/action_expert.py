@@ -8,10 +8,11 @@ action tokens.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Self, cast
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -26,7 +27,7 @@ class ActionExpertConfig(Config):
 
     state_dim: int
     action_dim: int
-    chunk: int
+    chunk: int = Field(ge=1)
     width: int = 128
     heads: int = 4
     layers: int = 4
@@ -35,11 +36,17 @@ class ActionExpertConfig(Config):
     """Width inside the state encoder and the decoder (None: `width`)."""
     max_chunk: int | None = None
     """Rows of the position embedding (None: `chunk`)."""
-    repeats: int = 16
+    repeats: int = Field(default=16, ge=1)
     """How many noises each chunk is trained with at once; they share the queries' keys and values."""
-    steps: int = 32
+    steps: int = Field(default=32, ge=1)
     """Euler steps of sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
+
+    @model_validator(mode="after")
+    def _has_positions(self) -> Self:
+        if self.max_chunk is not None and self.max_chunk < self.chunk:
+            raise ValueError(f"max_chunk {self.max_chunk} is below chunk {self.chunk}; actions need positions")
+        return self
 
 
 KeysValues = tuple[Float[Tensor, "B h Q d"], Float[Tensor, "B h Q d"]]

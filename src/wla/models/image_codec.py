@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from diffusers import AutoencoderDC
 from jaxtyping import Float, UInt8
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -39,7 +40,7 @@ class ImageCodecConfig(Config):
     encoder_out_shortcut: bool = True
     decoder_in_shortcut: bool = True
     decoder_conv_act_fn: str = "relu"
-    scaling_factor: float = 1.0
+    scaling_factor: float = Field(default=1.0, gt=0)
 
     @property
     def downsampling(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -27,10 +28,10 @@ from wla.types import IGNORE, Batch
 class MetaQueryConfig(Config):
     """Meta-queries are ordinary vocabulary entries: begin marker, end marker, then `count` queries in a row."""
 
-    begin: int
-    end: int
-    first: int
-    count: int
+    begin: int = Field(ge=0)
+    end: int = Field(ge=0)
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
 
 
 class WLAConfig(Config):

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -33,11 +33,14 @@ from wla.weights import (
     exists,
     load_weights,
     pickled,
+    read_tensors,
     save_lazily,
     save_weights,
     weight_files,
 )
 
+CARRIED = "carried.safetensors"
+"""Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
 IMAGINATION = ("world_expert.", "codec.")
 """Prefixes of the weights that only imagining needs."""
@@ -68,6 +71,8 @@ class Checkpoint:
     statistics: Statistics
     robot_spec: RobotSpec
     tokenizer: PreTrainedTokenizerFast
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    """See `CARRIED`."""
 
     @property
     def prompter(self) -> Prompter | ChatPrompter:
@@ -100,6 +105,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         dtype = getattr(torch, checkpoint.config.dtype)
         cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
         save_weights(cast, fresh / WEIGHTS)
+        if checkpoint.carried:
+            save_weights(checkpoint.carried, fresh / CARRIED)
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -109,7 +116,7 @@ def foreign_files(folder: Path) -> list[str]:
     """
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; save to a new folder")
-    own = {CONFIG, STATISTICS, ROBOT, TOKENIZER, README, WEIGHTS, WEIGHTS.removesuffix(".safetensors") + INDEX}
+    own = {CONFIG, STATISTICS, ROBOT, TOKENIZER, README, CARRIED, WEIGHTS, WEIGHTS.removesuffix(".safetensors") + INDEX}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
 
@@ -135,14 +142,16 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
             weight_files(path)  # says why such weights are not read, and how to convert them
     if missing:
         raise ValueError(
-            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or one made by `wla import` of a published checkpoint"
+            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
+            "`wla import` made of a published one"
         )
     config = CheckpointConfig.load(folder / CONFIG)
     robot_spec = RobotSpec.load(folder / ROBOT)
     require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
     model = load_model(config, folder / WEIGHTS, imagination=imagination)
     statistics = Statistics.load(folder / STATISTICS)
-    checkpoint = Checkpoint(config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER))
+    carried = read_tensors(folder / CARRIED) if exists(folder / CARRIED) else {}
+    checkpoint = Checkpoint(config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER), carried)
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_normalizer
     except ValueError as error:

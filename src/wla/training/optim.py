@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
@@ -20,10 +21,10 @@ class OptimConfig(Config):
     plateau before any attention has formed within 200 steps, where AdamW stayed there for thousands.
     """
 
-    steps: int
-    learning_rate: float = 5e-5
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
     final_learning_rate: float = 5e-6
-    warmup: int = 1000
+    warmup: int = Field(default=1000, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-8
     clip: float = 1.0

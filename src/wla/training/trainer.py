@@ -34,7 +34,7 @@ class LoopConfig(Config):
     """How to train, whatever is trained."""
 
     optim: OptimConfig
-    batch_size: int = 64
+    batch_size: int = Field(default=64, ge=1)
     """Samples of a step, over all its micro-batches and processes."""
     micro_batches: int = Field(default=1, ge=1)
     """A step's losses and gradients are the mean over these; several processes share them out."""
@@ -43,9 +43,9 @@ class LoopConfig(Config):
     strategy: Literal["fsdp2", "zero1"] = "fsdp2"
     """How several processes share the work: PyTorch's FSDP2 spreads weights, gradients and moments; DeepSpeed's ZeRO-1,
     as published, the moments alone."""
-    seed: int = 0
-    save_every: int = 500
-    log_every: int = 10
+    seed: int = Field(default=0, ge=0)
+    save_every: int = Field(default=500, ge=1)
+    log_every: int = Field(default=10, ge=1)
     device: str | None = None
 
     @model_validator(mode="after")
