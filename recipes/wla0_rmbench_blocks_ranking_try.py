@@ -6,7 +6,7 @@
 
 Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
           SJTU-DENG-Lab/RMBench-LeRobot, below datasets/.
-Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`; the result is the same.
+Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    23 %, as published with these hyper-parameters. Not trained here.
 """
 

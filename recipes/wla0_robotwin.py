@@ -5,8 +5,9 @@
     torchrun --nproc-per-node 8 -m wla train recipes/wla0_robotwin.py
 
 Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
-          SJTU-DENG-Lab/RoboTwin-LeRobot, below datasets/.
-Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`; the result is the same.
+          SJTU-DENG-Lab/RoboTwin-LeRobot and
+          SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
+Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    92.94 / 90.02 % (clean / randomized), as published with these hyper-parameters. Not trained here.
 """
 

@@ -6,8 +6,9 @@
 
 Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot-seen-tasks and
-          RoboTwin-LeRobot-unseen-tasks-same-emb, below datasets/.
-Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`; the result is the same.
+          RoboTwin-LeRobot-unseen-tasks-same-emb,
+          SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
+Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    34.4 / 30.0 % (unseen tasks, clean / randomized), as published with these hyper-parameters. Not trained here.
 """
 

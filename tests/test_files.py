@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from full_disk import full_disk
 
 from wla import files
-from wla.files import disk_errors, replacing, restore, write_whole
+from wla.files import disk_errors, read_object, replacing, restore, write_whole
 
 
 def write(folder: Path, text: str) -> None:
@@ -64,3 +65,31 @@ def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_out(tmp_path: Pa
     line = r"out: cannot write \(.*Not a directory.*file/out'\); choose another"
     with pytest.raises(ValueError, match=line), disk_errors(Path("out"), "choose another"):
         (tmp_path / "file" / "out").mkdir()
+
+
+def test_a_swap_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("kept")
+    real = os.replace
+
+    def failing(source, target) -> None:
+        if Path(source).name == ".run.writing":
+            raise OSError("no")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="no"), replacing(tmp_path / "run") as fresh:
+        (fresh / "new").write_text("lost")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "old").read_text() == "kept"
+
+
+def test_an_object_is_read_or_named(tmp_path):
+    path = tmp_path / "a.json"
+    for content, line in ((None, "is not here"), ("{", "damaged JSON"), ("[]", "is a list, not a JSON object")):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(ValueError, match=line):
+            read_object(path, missing="is not here")
+    path.write_text('{"a": 1}')
+    assert read_object(path) == {"a": 1}

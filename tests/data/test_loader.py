@@ -250,3 +250,8 @@ def test_states_of_another_robot_are_only_taken_without_actions(datasets):
     assert not draw(loader(datasets[:1], state=other, sources={"actions": False})).state.any()
     with pytest.raises(ValueError, match="state has 3 dimensions, its statistics 5"):
         loader(datasets[:1], state=other)
+
+
+def test_weights_are_for_all_datasets_or_none(datasets):
+    with pytest.raises(ValueError, match="videos: has no weight, other datasets have one; give all or none"):
+        loader(datasets, weights=[0.5, None])

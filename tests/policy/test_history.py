@@ -70,3 +70,7 @@ def test_what_was_said_is_joined_without_direct_repetitions():
     assert joined(("a",), ("a", "b")) == ("a", "b")
     assert joined(("a", "b"), ("a",)) == ("a", "b", "a")
     assert joined((), ("a", "a")) == ("a",)
+    # Windows that overlap tell a subtask once.
+    assert joined(("a", "b"), ("a", "b", "c")) == ("a", "b", "c")
+    assert joined(joined(("a", "b"), ("b", "c")), ("b", "c")) == ("a", "b", "c")
+    assert joined(("a", "b"), ("c", "a", "b")) == ("a", "b", "c", "a", "b")

@@ -43,7 +43,9 @@ def test_weights_gradients_and_moments_are_exact(changes):
 
 def test_adapters_are_counted_exactly():
     pytest.importorskip("peft")
-    asked = Workload(model=qwen_config(), samples=2, adapters=("language_model.layers",), rank=4)
+    asked = Workload(
+        model=qwen_config(), samples=2, adapters=("language_model.layers",), whole=("embed_tokens",), rank=4
+    )
     model = WLA(asked.model)
     add_lora(model.backbone, LoraConfig(rank=4, alpha=8, targets=asked.adapters))
     trained = [value for value in model.parameters() if value.requires_grad]
@@ -86,8 +88,8 @@ def test_advice_leads_to_what_it_says():
         assert memory.total < now
     same = [change.same_result for change in changes]
     assert same == sorted(same, reverse=True)
-    together = estimate.together(24 * GB)
-    assert together.memory.total <= 24 * GB
+    together = estimate.together(32 * GB)
+    assert together.memory.total <= 32 * GB
     assert estimate.memory(together.words) == together.memory
 
 

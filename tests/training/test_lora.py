@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from wla.training.lora import LoraConfig, add_lora, merged
+from wla.training.optim import freeze
 
 CONFIG = LoraConfig(rank=2, alpha=6, targets=(r"self_attn\.[qv]_proj", r"down_proj"))
 
@@ -51,13 +52,13 @@ def test_new_adapters_change_nothing():
     torch.testing.assert_close(states(model), base, atol=0, rtol=0)
 
 
-def test_gradients_reach_the_adapters_and_nothing_else_of_the_backbone():
+def test_gradients_reach_the_adapters_and_the_words_and_nothing_else_of_the_backbone():
     model = tiny.checkpoint().model.train()
     with_random_adapters(model)
     states(model).square().mean().backward()
     taught = {name for name, value in model.named_parameters() if value.grad is not None}
     adapters = {name for name, _ in model.named_parameters() if "lora_" in name}
-    assert taught == adapters
+    assert taught == {*adapters, "backbone.text.embed_tokens.weight"}
     assert len(adapters) == 2 * 3 * tiny.model_config().backbone.layers
     assert all(value.requires_grad for value in model.action_expert.parameters())
 
@@ -77,3 +78,16 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModuleNotFoundError, match=r"adapters need peft: pip install 'wla\[lora\]'"):
         add_lora(tiny.checkpoint().model.backbone, CONFIG)
+
+
+def test_freezing_leaves_adapters_trained_and_layers_their_names():
+    model = tiny.checkpoint().model
+    add_lora(model.backbone, CONFIG)
+    freeze(model, (r"backbone\.", r"q_proj\.weight"))
+    taught = {name for name, value in model.backbone.named_parameters() if value.requires_grad}
+    assert taught == {name for name, _ in model.backbone.named_parameters() if "lora_" in name}
+
+
+def test_what_is_trained_whole_has_to_exist():
+    with pytest.raises(ValueError, match=r"lora.whole: \['words'\] match no parameter"):
+        add_lora(tiny.checkpoint().model.backbone, CONFIG.model_copy(update={"whole": ("words",)}))

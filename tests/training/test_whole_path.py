@@ -186,7 +186,8 @@ def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
     old = policy_training(folder, 1).build().model.state_dict()
     changed = {key for key, value in old.items() if not value.equal(new[key])}
     backbone = {key for key in changed if key.startswith("backbone.")}
-    assert backbone == {key for key in old if key.startswith("backbone.text.") and key.endswith("_proj.weight")}
+    adapted = {key for key in old if key.startswith("backbone.text.") and key.endswith("_proj.weight")}
+    assert backbone == {*adapted, "backbone.text.embed_tokens.weight"}
     assert any(key.startswith("action_expert.") for key in changed)
 
 

@@ -92,6 +92,11 @@ class WindowBatches:
             _Source.of(dataset, config, cameras, self.state, after)
             for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
+        weighted = [config.weight is not None for config in self.configs]
+        if any(weighted) and not all(weighted):
+            raise ValueError(
+                f"{self.configs[weighted.index(False)].path}: no weight, other datasets have one; give all or none"
+            )
         shares = [
             float(len(dataset)) if config.weight is None else config.weight
             for dataset, config in zip(self.datasets, self.configs, strict=True)

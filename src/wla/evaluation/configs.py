@@ -84,3 +84,5 @@ class HeldOutConfig(Config):
     """How many frames to look at, evenly spread over the dataset."""
     imagine: bool = True
     """Also imagine the images."""
+    device: str | None = None
+    """Where the policy computes (cuda, cpu); None leaves it to the policy."""

@@ -37,7 +37,7 @@ class HeldOut(Config):
 
 def compare(config: HeldOutConfig) -> HeldOut:
     """Ask the policy at frames of recorded episodes. ValueError when the dataset is of another robot."""
-    policy = load_policy(config.policy, imagination=config.imagine)
+    policy = load_policy(config.policy, imagination=config.imagine, device=config.device)
     dataset = LeRobotDataset(config.dataset)
     if dataset.robot_spec is None or dataset.subtasks is None or dataset.actions is None:
         parts = {

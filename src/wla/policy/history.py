@@ -38,9 +38,7 @@ def images_of(name: str, observations: Sequence[Observation], states: Sequence[P
 
 
 def joined(said: tuple[str, ...], subtasks: tuple[str, ...]) -> tuple[str, ...]:
-    """What was said so far, direct repetitions once."""
-    whole = list(said)
-    for text in subtasks:
-        if whole[-1:] != [text]:
-            whole.append(text)
-    return tuple(whole)
+    """What was said so far, in order; what a later window begins with and an earlier one ended with counts once."""
+    overlap = next((n for n in range(min(len(said), len(subtasks)), 0, -1) if said[-n:] == subtasks[:n]), 0)
+    whole = (*said, *subtasks[overlap:])
+    return tuple(text for before, text in zip((None, *whole), whole, strict=False) if text != before)

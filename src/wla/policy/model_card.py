@@ -145,6 +145,7 @@ def _use(facts: Facts) -> list[str]:
         f"print(chunk.subtasks, chunk.actions)  # ({facts.model.action_expert.chunk}, {facts.robot.action.dim})",
         "```",
         "",
+        "Between two acts, call `state = policy.watch(observation, state)` at every step: some policies look back.",
         "`wla.load_policy(..., imagination=True)` and `policy.act(..., imagine=True)` give `chunk.subgoal`, the image.",
         "",
         "```sh",

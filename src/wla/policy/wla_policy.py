@@ -24,6 +24,8 @@ from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, ActionChunk, Observation, PolicyState
 
 MAX_TEXT_TOKENS = 48
+SMALL = 10**8
+"""Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
 
 
 def load_policy(name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
@@ -39,7 +41,7 @@ class WLAPolicy:
         self.checkpoint_sha256 = checkpoint_sha256
         self._checkpoint = checkpoint
         self.robot_spec: RobotSpec = checkpoint.robot_spec
-        small = checkpoint.config.dtype == "float32"
+        small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < SMALL
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
         self._execute = checkpoint.config.execute
@@ -108,7 +110,7 @@ class WLAPolicy:
         noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
         sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
         actions = sampled.float().cpu().numpy()
-        subgoals = self._imagine(context, queries, proprioception, seen, states) if imagine else None
+        subgoals = self._imagine(context, queries, proprioception, seen, states, texts) if imagine else None
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
             subtasks = self._prompter.subtasks(texts[index])
@@ -135,8 +137,12 @@ class WLAPolicy:
         proprioception: Float32[np.ndarray, "B S"],
         images: Mapping[str, UInt8[Tensor, "B H W 3"]],
         states: Sequence[PolicyState],
+        said: list[list[int]] | None = None,
     ) -> tuple[list[list[int]], Context, list[Float[Tensor, "B Q D"]]]:
-        """The tokens of the subtasks that the model says, the context read before them, and its query states."""
+        """The tokens of the subtasks that the model says, the context read before them, and its query states.
+
+        said: the tokens that it is to say.
+        """
         rows = [
             self._prompter.prompt(
                 instruction,
@@ -146,10 +152,10 @@ class WLAPolicy:
             )
             for instruction, values, state in zip(instructions, proprioception, states, strict=True)
         ]
-        tokens, mask = self._padded(rows)
+        texts = [[] for _ in states] if said is None else said
+        tokens, mask = self._padded([[*row, *text] for row, text in zip(rows, texts, strict=True)])
         context = self.model.read(tokens, mask, images)
-        texts: list[list[int]] = [[] for _ in states]
-        if self._prompter.speaks:
+        if self._prompter.speaks and said is None:
             context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
         drops, endings = zip(*(self._prompter.continuation(text) for text in texts), strict=True)
         queries = self.model.read_queries(context, *self._padded(endings), torch.tensor(drops, device=self.device))
@@ -162,11 +168,13 @@ class WLAPolicy:
         proprioception: Float32[np.ndarray, "B S"],
         images: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
         states: Sequence[PolicyState],
+        texts: list[list[int]],
     ) -> UInt8[np.ndarray, "B H W 3"]:
         world = self.model.config.world_expert
         empty = None
         if world.guidance != 1.0:
-            _, without, queries_without = self._read([""] * len(states), proprioception, images, states)
+            nothing = [""] * len(states)
+            _, without, queries_without = self._read(nothing, proprioception, images, states, said=texts)
             empty = (without, queries_without)
         noise = _noise(states, (world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
         present = images[self.model.backbone.primary]

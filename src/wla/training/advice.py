@@ -137,7 +137,8 @@ def _less(config: PolicyTraining) -> list[str]:
     if config.lora is None and not config.loop.optim.muon:
         found.append("lora=" + json.dumps({"rank": 16, "alpha": 32, "targets": [text]}))
         vision = "backbone[.]stem" if nano else "backbone[.]model[.]visual"
-        for pattern in ("backbone[.]", vision, "world_expert[.]"):
+        # The words stay trained: the meta-queries are among them.
+        for pattern in (f"{text.replace('.', '[.]')}|{vision}", vision, "world_expert[.]"):
             if pattern not in config.loop.optim.freeze:
                 found.append("loop.optim.freeze=" + json.dumps([*config.loop.optim.freeze, pattern]))
     samples = config.loop.batch_size // config.loop.micro_batches

@@ -53,6 +53,8 @@ class Workload:
     freeze: tuple[str, ...] = ()
     muon: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    """Regular expressions of the backbone's parameters that are trained beside adapters."""
     rank: int = 0
     average: bool = False
     processes: int = 1
@@ -107,6 +109,7 @@ def workload(config: PolicyTraining, processes: int = 1) -> Workload:
         freeze=loop.optim.freeze,
         muon=loop.optim.muon,
         adapters=lora.targets if lora else (),
+        whole=lora.whole if lora else (),
         rank=lora.rank if lora else 0,
         average=loop.ema is not None,
         processes=processes,
@@ -139,7 +142,8 @@ class Sizes:
         self.model.codec.requires_grad_(False)
         self.adapters: dict[str, int] = {}
         if work.adapters:
-            self.model.backbone.requires_grad_(False)
+            for name, value in self.model.backbone.named_parameters():
+                value.requires_grad_(any(re.search(pattern, name) for pattern in work.whole))
             self.adapters = _adapters(self.model, work)
         freeze(self.model, work.freeze)
         self.numel = {name: value.numel() for name, value in self.model.named_parameters()}

@@ -27,12 +27,15 @@ class LoraConfig(Config):
     """Of what an adapter reads."""
     targets: tuple[str, ...]
     """Regular expressions; linear layers whose name one of them matches get an adapter."""
+    whole: tuple[str, ...] = ("embed_tokens",)
+    """Regular expressions of parameters that are trained themselves: meta-queries are words, and new ones must be
+    learned."""
 
 
 def add_lora(module: nn.Module, config: LoraConfig) -> None:
-    """Give the module adapters, which do nothing yet, and train nothing else of it.
+    """Give the module adapters, which do nothing yet, and train nothing else of it but what `config.whole` names.
 
-    ValueError when a pattern matches no linear layer, ModuleNotFoundError without peft.
+    ValueError when a pattern matches no linear layer or no parameter, ModuleNotFoundError without peft.
     """
     try:
         import peft
@@ -46,11 +49,16 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
                 f"lora.targets: {pattern!r} matches no linear layer; there are {', '.join(linear[:_SHOWN])}{more}"
             )
     chosen = [name for name in linear if any(re.search(pattern, name) for pattern in config.targets)]
+    kept = [value for name, value in module.named_parameters() if any(re.search(p, name) for p in config.whole)]
+    if config.whole and not kept:
+        raise ValueError(f"lora.whole: {list(config.whole)} match no parameter; correct them")
     module.requires_grad_(False)
     peft.inject_adapter_in_model(
         peft.LoraConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=chosen),
         module,
     )
+    for value in kept:
+        value.requires_grad_(True)
 
 
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:

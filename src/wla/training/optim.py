@@ -38,9 +38,15 @@ class OptimConfig(Config):
 
 
 def freeze(module: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Stop training the parameters that a pattern matches. ValueError when one matches none, or nothing is left."""
+    """Stop training the parameters that a pattern matches. ValueError when one matches none, or nothing is left.
+
+    Adapters are trained all the same, and a layer that has one keeps its name.
+    """
+    named = {
+        name.replace(".base_layer", ""): value for name, value in module.named_parameters() if ".lora_" not in name
+    }
     for pattern in patterns:
-        found = [value for name, value in module.named_parameters() if re.search(pattern, name)]
+        found = [value for name, value in named.items() if re.search(pattern, name)]
         if not found:
             raise ValueError(f"optim.freeze: {pattern!r} matches no parameter of the model")
         for value in found:

@@ -49,7 +49,8 @@ class PolicyTraining(Config):
     start: NanoStart | PublishedStart | CheckpointStart
     datasets: tuple[DatasetConfig, ...]
     statistics: StatisticsConfig | None = None
-    """Ranges of states and actions, in the published form (None: those of the datasets)."""
+    """Ranges of states and actions, in the published form (None: those that the start was made with, or else those of
+    the datasets)."""
     weights: LossWeights = LossWeights()
     lora: LoraConfig | None = None
     """Adapters on the backbone, whose own weights then stay as they are."""
@@ -87,8 +88,11 @@ class PolicyTask:
         require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(taught[0].root))
         start = config.start.begin(config.model)
         self.model, self.grounding = start.model, start.grounding
-        statistics = compute_statistics(taught) if config.statistics is None else config.statistics.read(robot_spec)
-        statistics = statistics.model_copy(update={"state": start.state or statistics.state})
+        if config.statistics is not None:
+            statistics = config.statistics.read(robot_spec)
+        else:
+            found = compute_statistics(taught)
+            statistics = Statistics(state=start.state or found.state, action=start.action or found.action)
         if statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
         checkpoint_config = CheckpointConfig(

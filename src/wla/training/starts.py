@@ -26,12 +26,13 @@ from wla.weights import WeightFiles, find_weights, mismatch, shapes
 
 @dataclass(frozen=True)
 class Beginning:
-    """A policy before its first step. state: statistics that the state keeps (None: those of the datasets)."""
+    """A policy before its first step. state, action: ranges that it was made with (None: those of the datasets)."""
 
     model: WLA
     prompt: PromptConfig | ChatPromptConfig
     tokenizer: PreTrainedTokenizerFast
     state: VectorStatistics | None = None
+    action: VectorStatistics | None = None
     grounding: Grounding | None = None
 
 
@@ -64,7 +65,7 @@ class NanoStart(Config):
         model.codec.load_state_dict(codec.state_dict())
         lesson = None if self.grounding is None else base.grounding()
         # The state keeps the base's range, or its location words would change their meaning.
-        return Beginning(model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, lesson)
+        return Beginning(model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, grounding=lesson)
 
 
 class PublishedStart(Config):
@@ -75,7 +76,7 @@ class PublishedStart(Config):
     prompt: ChatPromptConfig
 
     def begin(self, config: WLAConfig) -> Beginning:
-        """Meta-queries, connector and Action Expert start at random.
+        """Connector and Action Expert start at random, the new words like other words: around their mean.
 
         ValueError when a folder, a weight or a word of the tokenizer is missing or does not fit.
         """
@@ -96,7 +97,7 @@ class PublishedStart(Config):
 
 
 class CheckpointStart(Config):
-    """A finished policy (folder, bundled name or hub id) that goes on, with its prompt and the range of its state."""
+    """A finished policy (folder, bundled name or hub id) that goes on, with its prompt and its units."""
 
     policy: str
 
@@ -108,15 +109,16 @@ class CheckpointStart(Config):
         if wrong:
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
         model.load_state_dict(checkpoint.model.state_dict())
-        return Beginning(model, checkpoint.config.prompt, checkpoint.tokenizer, checkpoint.statistics.state)
+        known = checkpoint.statistics
+        return Beginning(model, checkpoint.config.prompt, checkpoint.tokenizer, known.state, known.action)
 
 
 @torch.no_grad()
 def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[str, ...] = ()) -> None:
     """Copy the weights of a folder into a module, converted to its precision.
 
-    An embedding may have fewer rows than the module's: the new ones start at the mean of the others. ValueError lists
-    keys that are missing, too many or misshapen.
+    An embedding may have fewer rows than the module's: the new ones are drawn around the mean of the others, as far
+    from it as these are. ValueError lists keys that are missing, too many or misshapen.
     """
     own = module.state_dict()
     with WeightFiles(find_weights(folder)) as files:
@@ -130,7 +132,8 @@ def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[st
             value = files[key]
             own[name][: len(value)].copy_(value) if name in grown else own[name].copy_(value)
             if name in grown:
-                own[name][len(value) :] = value.float().mean(0).to(own[name].dtype)
+                new, rows = own[name][len(value) :], value.float()
+                new.copy_(rows.mean(0) + rows.std(0) * torch.randn(new.shape))
 
 
 def _grows(stored: tuple[int, ...], wanted: Tensor) -> bool:
