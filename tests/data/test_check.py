@@ -234,6 +234,7 @@ def test_short_episodes(tmp_path):
     edit_table(root / DATA, lambda table: table.slice(0, 1))
     for name, value in (("length", 1), ("dataset_to_index", 1)):
         edit_table(root / EPISODES, set_cell(name, 0, value))
+    edit_info(root, lambda tree: tree.update(total_frames=1))
     for key in ("front", "wrist"):
         path = root / VIDEO.replace("front", key)
         other_video(root, frames=1)
@@ -318,3 +319,12 @@ def test_the_table_shows_errors_first_and_brackets_as_they_are():
         (False, False, True),
     ]
     assert "mend it" in rows[1]
+
+
+def test_a_wrong_count_of_frames_is_told(pristine, tmp_path):
+    root = Path(shutil.copytree(pristine, tmp_path / "d"))
+    edit_info(root, lambda tree: tree.update(total_frames=99))
+    (line,) = told(check(root))
+    assert re.fullmatch(
+        r"error None: meta/episodes describes \d+ frames, meta/info.json counts 99 -> correct total_frames in .*", line
+    )

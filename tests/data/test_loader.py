@@ -253,5 +253,5 @@ def test_states_of_another_robot_are_only_taken_without_actions(datasets):
 
 
 def test_weights_are_for_all_datasets_or_none(datasets):
-    with pytest.raises(ValueError, match="videos: has no weight, other datasets have one; give all or none"):
+    with pytest.raises(ValueError, match="videos: no weight, other datasets have one; give all or none"):
         loader(datasets, weights=[0.5, None])

@@ -37,6 +37,10 @@ def read_rows(root: Path, info: DatasetInfo) -> tuple[list[Row], list[Finding]]:
         findings.append(Finding("error", None, found, "restore the missing file"))
     elif not rows:
         findings.append(Finding("error", None, "the dataset has no episodes", "collect some first"))
+    frames = sum(row["length"] for row in rows)
+    if len(rows) == info.total_episodes and frames != info.total_frames:
+        found = f"meta/episodes describes {frames} frames, {INFO} counts {info.total_frames}"
+        findings.append(Finding("error", None, found, f"correct total_frames in {INFO}"))
     return rows, findings + _sequence(rows)
 
 

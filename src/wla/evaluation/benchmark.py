@@ -64,9 +64,9 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    sha256 = checkpoint_sha256(config.policy, imagine=config.imagine)
+    sha256 = checkpoint_sha256(config.policy, imagine=config.imagine, device=config.device)
     identity = Identity(policy=config.policy, checkpoint_sha256=sha256, execute=config.execute)
-    make = partial(build, policy=config.policy, imagine=config.imagine)
+    make = partial(build, policy=config.policy, imagine=config.imagine, device=config.device)
     worker = Worker(make, config.policy, config.execute, config.imagine)
     return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
 

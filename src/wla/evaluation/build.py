@@ -19,10 +19,10 @@ SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
 
 
-def build(case: Case, *, policy: str, imagine: bool = False) -> tuple[Env, Policy]:
+def build(case: Case, *, policy: str, imagine: bool = False, device: str | None = None) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
     env = _env(case)
-    acting = _policy(policy, env, imagine)
+    acting = _policy(policy, env, imagine, device)
     require_same_robot(env, acting, policy)
     return env, acting
 
@@ -42,13 +42,13 @@ def robot_of(case: Case) -> RobotSpec:
         env.close()
 
 
-def checkpoint_sha256(policy: str, *, imagine: bool = False) -> str | None:
+def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None = None) -> str | None:
     """The checkpoint's identity, None for policies that have none. ValueError for a checkpoint that does not load.
 
     ValueError also when a policy that has no world model is asked to imagine.
     """
     if policy not in SCRIPTED:
-        return _load_once(policy, imagine).checkpoint_sha256
+        return _load_once(policy, imagine, device).checkpoint_sha256
     if imagine:
         raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
     return None
@@ -71,7 +71,7 @@ def _env(case: Case) -> TabletopEnv:
     return make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
 
 
-def _policy(name: str, env: Env, imagine: bool) -> Policy:
+def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
     match name:
         case "expert":
             return make_expert(env)
@@ -80,12 +80,12 @@ def _policy(name: str, env: Env, imagine: bool) -> Policy:
         case "zero":
             return ZeroPolicy(env.robot_spec)
         case _:
-            return _load_once(name, imagine)
+            return _load_once(name, imagine, device)
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str, imagine: bool) -> Any:
+def _load_once(name: str, imagine: bool, device: str | None) -> Any:
     # Imported here, because the scripted policies need none of the model libraries, which take seconds.
     from wla.policy.wla_policy import load_policy
 
-    return load_policy(name, imagination=imagine)
+    return load_policy(name, imagination=imagine, device=device)

@@ -37,6 +37,8 @@ class EvalConfig(Config):
     """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
     imagine: bool = False
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
+    device: str | None = None
+    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
     max_videos: int = Field(default=6, ge=0)
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
 
