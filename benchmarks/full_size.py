@@ -32,7 +32,7 @@ from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from wla.policy.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
 from wla.policy.wla_policy import load_policy
-from wla.training.policy_training import to_device
+from wla.training.draws import to_device
 from wla.types import IGNORE, Batch, Observation
 
 ACTS = 3

@@ -19,8 +19,9 @@ from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.policy.checkpoint import save_checkpoint
+from wla.training.draws import draw
 from wla.training.optim import OptimConfig
-from wla.training.policy_training import draw, window_batches
+from wla.training.policy_training import window_batches
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses, train
 

@@ -9,7 +9,8 @@ import torch
 
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig
-from wla.training.policy_training import draw, window_batches
+from wla.training.draws import draw
+from wla.training.policy_training import window_batches
 from wla.training.stand_in import all_losses, with_stand_ins
 from wla.types import IGNORE, Batch
 

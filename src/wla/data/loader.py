@@ -22,7 +22,7 @@ from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
 from wla.data.seeking import SeekingFrames
 from wla.data.transforms import resize
-from wla.data.windows import subtask_window, window
+from wla.data.windows import Window, subtask_window, window
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, IGNORE, Batch, camera_of
 
@@ -103,11 +103,14 @@ class WindowBatches:
         ]
         self._shares = np.array(shares) / sum(shares)
 
-    def draw(self, size: int, rng: np.random.Generator) -> Batch:
-        """A batch of `size` windows, datasets by weight and frames uniformly within them."""
+    def draw(self, size: int, rng: np.random.Generator, *, images: bool = True) -> Batch:
+        """A batch of `size` windows, datasets by weight and frames uniformly within them.
+
+        Without images, which cost the most, it is the same but for them and the subgoals.
+        """
         counts = rng.multinomial(size, self._shares)
         parts = [
-            self._part(source, source.drawn[rng.integers(len(source.drawn), size=count)], rng)
+            self._part(source, source.drawn[rng.integers(len(source.drawn), size=count)], rng, images=images)
             for source, count in zip(self._sources, counts, strict=True)
             if count
         ]
@@ -118,16 +121,16 @@ class WindowBatches:
             tokens=tokens,
             attention_mask=mask,
             labels=labels,
-            images={name: torch.cat([part.images[name] for part in parts]) for name in self.images},
+            images={name: torch.cat([part.images[name] for part in parts]) for name in parts[0].images},
             state=torch.cat([part.state for part in parts]),
             actions=torch.cat([part.actions for part in parts]),
             action_mask=torch.cat([part.action_mask for part in parts]),
-            subgoal=torch.cat([part.subgoal for part in parts]),
+            subgoal=torch.cat([part.subgoal for part in parts if part.subgoal is not None]) if images else None,
             subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
             ids=[name for part in parts for name in part.ids],
         )
 
-    def _part(self, source: _Source, frames: np.ndarray, rng: np.random.Generator) -> _Part:
+    def _part(self, source: _Source, frames: np.ndarray, rng: np.random.Generator, *, images: bool) -> _Part:
         frames = np.sort(frames)  # neighbouring reads
         places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history)
         mask = np.broadcast_to(places.chunk_mask[..., None], (*places.chunk.shape, self.action_dim)).copy()
@@ -136,24 +139,28 @@ class WindowBatches:
             mask[:] = False
         else:
             actions = self.action.normalize(source.actions[places.chunk])
-        times = {FIRST: source.start[frames], HISTORY: places.history}
-        images = {}
-        for name, side in self.images.items():
-            camera = camera_of(name)
-            images[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
         return _Part(
             rows=[
                 self._row(source, int(frame), bool(past), rng)
                 for frame, past in zip(frames, places.history_mask, strict=True)
             ],
-            images=images,
-            subgoal=resize(source.frames[self.primary][places.subgoal], self.target),
+            images=self._look(source, frames, places) if images else {},
+            subgoal=resize(source.frames[self.primary][places.subgoal], self.target) if images else None,
             state=torch.from_numpy(source.state[frames]),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),
             subgoal_mask=torch.from_numpy(places.subgoal_mask),
             ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
+
+    def _look(self, source: _Source, frames: np.ndarray, places: Window) -> dict[str, torch.Tensor]:
+        """What the backbone sees of these frames, by image."""
+        times = {FIRST: source.start[frames], HISTORY: places.history}
+        found = {}
+        for name, side in self.images.items():
+            camera = camera_of(name)
+            found[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
+        return found
 
     def _row(self, source: _Source, frame: int, past: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         emptied = rng.random() < self.empty_instructions
@@ -239,7 +246,7 @@ class _Part:
 
     rows: list[tuple[list[int], list[int]]]
     images: dict[str, torch.Tensor]
-    subgoal: torch.Tensor
+    subgoal: torch.Tensor | None
     state: torch.Tensor
     actions: torch.Tensor
     action_mask: torch.Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int64
@@ -26,6 +27,10 @@ class Losses:
     action: Float[Tensor, ""]
     world: Float[Tensor, ""]
     language: Float[Tensor, ""]
+
+    def scaled(self, factors: Mapping[str, float]) -> Losses:
+        """Each term times its factor, by name."""
+        return Losses(**{name: getattr(self, name) * factor for name, factor in factors.items()})
 
     def total(self, weights: LossWeights) -> Float[Tensor, ""]:
         return weights.action * self.action + weights.world * self.world + weights.language * self.language

@@ -22,11 +22,12 @@ from wla.models.losses import LossWeights
 from wla.models.wla import WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
+from wla.training.draws import draw
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.stand_in import all_losses
 from wla.training.starts import CheckpointStart, NanoStart, PublishedStart
+from wla.training.term_shares import TermShares
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.types import Batch
 from wla.weights import under
 
 
@@ -100,6 +101,7 @@ class PolicyTask:
         )
         self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, start.tokenizer)
         self.batches = window_batches(self.checkpoint, datasets, sources, empty_instructions=config.empty_instructions)
+        self._shares = TermShares(self.batches, config.loop)
         if config.recompute:
             self.model.recompute_activations()
         if config.lora is not None:
@@ -115,6 +117,7 @@ class PolicyTask:
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         batch = draw(self.batches, samples, device, generator)
         losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
+        losses = losses.scaled(self._shares(step, batch))
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
         share = self.config.start.grounding if isinstance(self.config.start, NanoStart) else None
@@ -157,28 +160,6 @@ def window_batches(
         chunk=checkpoint.config.model.action_expert.chunk,
         empty_instructions=empty_instructions,
         with_subgoal=with_subgoal,
-    )
-
-
-def draw(batches: WindowBatches, size: int, device: torch.device, generator: torch.Generator) -> Batch:
-    """A batch on `device` that depends on the generator alone."""
-    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    return to_device(batches.draw(size, rng), device)
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with all its tensors on `device`."""
-    return Batch(
-        tokens=batch.tokens.to(device),
-        attention_mask=batch.attention_mask.to(device),
-        labels=batch.labels.to(device),
-        images={name: image.to(device) for name, image in batch.images.items()},
-        state=batch.state.to(device),
-        actions=batch.actions.to(device),
-        action_mask=batch.action_mask.to(device),
-        subgoal=None if batch.subgoal is None else batch.subgoal.to(device),
-        subgoal_mask=batch.subgoal_mask.to(device),
-        ids=batch.ids,
     )
 
 

@@ -181,7 +181,7 @@ def training_step(learner: Learner, config: LoopConfig, device: torch.device, st
     found: list[dict[str, float]] = []
     ids: list[str] = []
     for number in share:
-        seed = hash((config.seed, step, number) if number else (config.seed, step)) % 2**63
+        seed = micro_seed(config, step, number)
         torch.manual_seed(seed)  # of dropout, which asks no generator
         generator = torch.Generator().manual_seed(seed)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -204,6 +204,11 @@ def training_step(learner: Learner, config: LoopConfig, device: torch.device, st
         )
     learner.step()
     return record
+
+
+def micro_seed(config: LoopConfig, step: int, number: int) -> int:
+    """Of all that a micro-batch draws."""
+    return hash((config.seed, step, number) if number else (config.seed, step)) % 2**63
 
 
 def _require_same_optimizers(path: Path, config: LoopConfig) -> None:

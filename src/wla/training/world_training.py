@@ -14,7 +14,8 @@ from wla.data.loader import DatasetConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
-from wla.training.policy_training import draw, one_robot, window_batches
+from wla.training.draws import draw
+from wla.training.policy_training import one_robot, window_batches
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
 

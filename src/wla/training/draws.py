@@ -1,0 +1,35 @@
+"""A step's batches: what is drawn follows from its generator alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wla.data.loader import WindowBatches
+from wla.types import Batch
+
+
+def draw_seed(generator: torch.Generator) -> np.random.Generator:
+    """The random numbers of a batch, from the first number of its generator."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+
+
+def draw(batches: WindowBatches, size: int, device: torch.device, generator: torch.Generator) -> Batch:
+    """A batch on `device` that depends on the generator alone."""
+    return to_device(batches.draw(size, draw_seed(generator)), device)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with all its tensors on `device`."""
+    return Batch(
+        tokens=batch.tokens.to(device),
+        attention_mask=batch.attention_mask.to(device),
+        labels=batch.labels.to(device),
+        images={name: image.to(device) for name, image in batch.images.items()},
+        state=batch.state.to(device),
+        actions=batch.actions.to(device),
+        action_mask=batch.action_mask.to(device),
+        subgoal=None if batch.subgoal is None else batch.subgoal.to(device),
+        subgoal_mask=batch.subgoal_mask.to(device),
+        ids=batch.ids,
+    )
