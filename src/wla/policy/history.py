@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from wla.types import FIRST, Observation, PolicyState, camera_of
+from wla.types import FIRST, HISTORY, Observation, PolicyState, camera_of
 
 Image = UInt8[np.ndarray, "H W 3"]
 
@@ -26,13 +26,13 @@ def images_of(name: str, observations: Sequence[Observation], states: Sequence[P
     """
     camera = camera_of(name)
     now = [observation.images[camera] for observation in observations]
-    if name == camera:
+    if name == camera or (name.startswith(HISTORY) and steps == 0):
         return now
     begun = [image if state.first is None else state.first for image, state in zip(now, states, strict=True)]
     if name.startswith(FIRST):
         return begun
     return [
-        state.frames[-steps] if 0 < steps <= len(state.frames) else first
+        state.frames[-steps] if steps <= len(state.frames) else first
         for state, first in zip(states, begun, strict=True)
     ]
 
