@@ -56,8 +56,8 @@ def test_the_image_of_the_past_is_as_old_as_asked_and_the_beginning_stands_in_be
     assert [shown("wrist", now, history) for now in range(6)] == [100 + now for now in range(6)]
 
 
-def test_without_a_history_the_past_is_the_beginning():
-    assert shown(HISTORY + "front", 4, 0) == 0
+def test_a_history_of_no_steps_is_the_present():
+    assert shown(HISTORY + "front", 4, 0) == 4
 
 
 def test_each_episode_of_a_batch_has_its_own_past():
