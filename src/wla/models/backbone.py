@@ -6,6 +6,7 @@ it (meta-queries, connector, experts, text decoding, losses) is shared.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+
+# transformers 5.24 gave the layers' cache another name; the old one goes with 5.40.
+CACHE = "cache" if "cache" in inspect.signature(Qwen3DecoderLayer.forward).parameters else "past_key_values"
 
 
 @dataclass
@@ -100,7 +105,7 @@ def run_layers(
     """
     mask = causal_mask(context.attention_mask, x.shape[1])
     for index, layer in enumerate(layers):
-        x = layer(x, attention_mask=mask, position_embeddings=rotary, past_key_values=context.cache)
+        x = layer(x, attention_mask=mask, position_embeddings=rotary, **{CACHE: context.cache})
         if index < len(added):
             x = x + added[index]
         context.layers.append(x)
