@@ -73,8 +73,8 @@ class Arm(Protocol):
         """MJCF elements for the world body, with a camera named wrist."""
         ...
 
-    def extras_xml(self, blocks: tuple[str, ...]) -> str:
-        """MJCF sections beside the world body (actuators, equalities); `blocks` are the bodies that can be held."""
+    def extras_xml(self, graspable: tuple[str, ...]) -> str:
+        """MJCF sections beside the world body (actuators, equalities); `graspable` are the bodies that can be held."""
         ...
 
     def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:

@@ -95,6 +95,7 @@ class TabletopEnv(gymnasium.Env):
         self._build(rng)
         self._arm.pose(self.world, rng, 0.08, 0.2)
         self.world.forward()
+        self.task.watch(self.world)
         self._steps = self._held = 0
         phrasings: Phrasings = self.task.phrasings
         instruction = phrasings.choose(rng, seed, self.task.words)
@@ -104,6 +105,7 @@ class TabletopEnv(gymnasium.Env):
         """One control step (0.1 s). ValueError for an action of the wrong shape or with values that are not finite."""
         self._arm.drive(self.world, self._checked(action))
         self._steps += 1
+        self.task.watch(self.world)
         reached = self.task.success(self.world)
         self._held = self._held + 1 if reached else 0
         success = self._held >= HOLD_STEPS

@@ -11,7 +11,8 @@ from wla.types import ActionChunk, Observation, PolicyState
 class Expert:
     """Does the present episode's task, looking at the simulator instead of the images.
 
-    Chunks have one action and name its subtask. What it does follows from the present scene alone.
+    Chunks have one action and name its subtask. What it does follows from the present scene and from what the task
+    has watched so far.
     """
 
     def __init__(self, env: TabletopEnv) -> None:

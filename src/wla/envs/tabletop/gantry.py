@@ -64,9 +64,9 @@ class Gantry:
             + "</body></body></body></body>"
         )
 
-    def extras_xml(self, blocks: tuple[str, ...]) -> str:
+    def extras_xml(self, graspable: tuple[str, ...]) -> str:
         """Stiff, critically damped position servos; the fingers' springs centre what they hold."""
-        del blocks  # friction needs no preparation
+        del graspable  # friction needs no preparation
         slides = "".join(
             f'<position joint="{axis}" kp="{mass * 150**2}" kv="{mass * 2 * 150}" forcerange="-80 80"/>'
             for axis, mass in (("x", 1.0), ("y", 0.8), ("z", 0.6))

@@ -41,7 +41,12 @@ class SceneObject:
 
 
 class Part(Protocol):
-    """Something on the table at (x, y). body: of MuJoCo; radius: of the circle that nothing else may enter at first."""
+    """Something on the table at (x, y). body: of MuJoCo; radius: of the circle that nothing else may enter at first.
+
+    graspable: whether a gripper can hold it.
+    """
+
+    graspable: ClassVar[bool]
 
     @property
     def name(self) -> str: ...
@@ -74,6 +79,7 @@ class Block:
     y: float
     yaw: float = 0.0
     radius: ClassVar[float] = 0.045
+    graspable: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -101,6 +107,7 @@ class Fixture:
     colour: ClassVar[str]
     body: ClassVar[str]
     radius: ClassVar[float]
+    graspable: ClassVar[bool] = False
 
     def arrange(self, physics: Physics, look: Look) -> None:
         """Put its body on the table."""
@@ -214,6 +221,7 @@ class Zone:
     colour: ClassVar[str] = "violet"
     y: ClassVar[float] = 0.0
     radius: ClassVar[float] = 0.0
+    graspable: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -249,6 +257,7 @@ class Distractor:
     name: ClassVar[str] = "distractor"
     colour: ClassVar[str] = ""
     radius: ClassVar[float] = 0.045
+    graspable: ClassVar[bool] = False
 
     @property
     def body(self) -> str:

@@ -68,11 +68,11 @@ class Scara:
             "</body></body></body></body>"
         )
 
-    def extras_xml(self, blocks: tuple[str, ...]) -> str:
-        """Position servos, and for every block a weld that suction switches on."""
+    def extras_xml(self, graspable: tuple[str, ...]) -> str:
+        """Position servos, and for everything graspable a weld that suction switches on."""
         welds = "".join(
             f'<weld name="suction_{body}" body1="cup" body2="{body}" active="false" solref="0.01 1"/>'
-            for body in blocks
+            for body in graspable
         )
         return (
             '<actuator><position joint="shoulder" kp="2000" kv="28" forcerange="-60 60"/>'

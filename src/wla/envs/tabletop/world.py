@@ -57,7 +57,7 @@ class World(Physics):
 
 
 def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
-    blocks = tuple(part.body for part in parts if isinstance(part, Block))
+    graspable = tuple(part.body for part in parts if part.graspable)
     return f"""<mujoco>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="20"/>
@@ -76,7 +76,7 @@ def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
   <geom name="table" type="plane" size="2 2 0.1" friction="0.6 0.005 0.0001"/>
   {"".join(part.xml() for part in parts)}
 </worldbody>
-{arm.extras_xml(blocks)}
+{arm.extras_xml(graspable)}
 </mujoco>"""
 
 

@@ -41,6 +41,12 @@ class Task(ABC):
         """The fields of the phrasings."""
         return {}
 
+    def watch(self, world: World) -> None:  # noqa: B027 - most tasks need no memory
+        """Called once the scene is set and after every control step, before `success` and `failed` are asked.
+
+        A task whose goal depends on what happened before, and not only on where things are, takes note of it here.
+        """
+
     @abstractmethod
     def success(self, world: World) -> bool:
         """Whether the goal is reached now."""
@@ -51,4 +57,4 @@ class Task(ABC):
 
     @abstractmethod
     def advise(self, world: World) -> Advice:
-        """What an expert does now: a function of the present scene alone."""
+        """What an expert does now: it follows from the present scene and, in tasks that watch, from what they saw."""
