@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,9 @@ import torch.distributed as dist
 GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: the first one may have to decode a whole dataset before they train."""
+_PARTING = 0.5
+"""Seconds before the interpreter may shut down: gloo's threads free tensors a moment after a call has returned, and abort
+the process when Python is gone by then. They cannot be joined, DTensor's caches keep their group."""
 Found = TypeVar("Found")
 
 
@@ -103,9 +107,10 @@ def process_group() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield
-        any_process(False)  # gloo aborts when a process leaves while another still talks
+        dist.barrier()  # nobody leaves while another still talks
     finally:
         dist.destroy_process_group()
+        time.sleep(_PARTING)
 
 
 def world_size() -> int:
