@@ -23,8 +23,8 @@ GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: the first one may have to decode a whole dataset before they train."""
 _PARTING = 0.5
-"""Seconds before the interpreter may shut down: gloo's threads free tensors a moment after a call has returned, and abort
-the process when Python is gone by then. They cannot be joined, DTensor's caches keep their group."""
+"""Seconds before the interpreter may shut down: gloo's threads free tensors a moment after a call has returned, and
+abort the process when Python is gone by then. They cannot be joined, DTensor's caches keep their group."""
 Found = TypeVar("Found")
 
 

@@ -59,19 +59,32 @@ class ActionChunk:
 
 
 @dataclass(frozen=True)
+class MemoryItem:
+    """A finished subtask in words, and the control steps of the episode at which it began and ended."""
+
+    text: str
+    began: int
+    ended: int
+
+
+@dataclass(frozen=True)
 class PolicyState:
     """Everything a policy carries from one call to the next; explicit, so that one policy serves many episodes.
 
-    seed and step together decide the sampling noise: the same state and observation give the same chunk. subtasks: what
-    was said last; said: everything before it, direct repetitions once. first, frames: what the primary camera showed
-    when the episode began and in the last steps before now, oldest first, for policies that look back.
+    seed and step (how often it acted) together decide the sampling noise: the same state and observation give the same
+    chunk. time: control steps that it saw. memory: finished subtasks, oldest first; it may be edited, the next call
+    reads it. subtasks: the window that was said last, whose first subtask began at control step `began`. first, frames:
+    what the primary camera showed when the episode began and in the last steps before now, oldest first, for policies
+    that look back.
     """
 
     instruction: str
     seed: int = 0
     step: int = 0
+    time: int = 0
+    memory: tuple[MemoryItem, ...] = ()
     subtasks: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    began: int = 0
     first: UInt8[np.ndarray, "H W 3"] | None = None
     frames: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 

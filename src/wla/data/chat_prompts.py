@@ -19,6 +19,7 @@ from jaxtyping import Float
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
+from wla.data.memory import MemoryConfig
 from wla.types import FIRST, HISTORY, IGNORE
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
@@ -46,7 +47,9 @@ class ChatPromptConfig(Config):
     history: int = 8
     system: str | None = ""
     instruction_tokens: int = 256
-    """Longer instructions are cut."""
+    """In training, longer instructions are cut; acting refuses them."""
+    memory: MemoryConfig = MemoryConfig(tokens=1024, numbers_go_on=False)
+    """How much of what was finished is told in language mode. The published system sets no limit."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> ChatPrompter:
         return ChatPrompter(self, tokenizer, image_tokens)
@@ -95,15 +98,19 @@ class ChatPrompter:
         instruction: str,
         state: Float[np.ndarray, " S"],
         *,
-        previous: Sequence[str] = (),
+        memory: Sequence[str] = (),
+        running: Sequence[str] = (),
         past: bool = True,
     ) -> list[int]:
         """Everything before the subtask text or, in plain mode, before the queries. The state is not told in words.
 
-        previous: the subtasks before now. past: whether the images of the past exist; when an episode begins they do
+        memory: the subtasks that are finished. running: the window that was said last; its first one is told after them
+        as the last of the previous subtasks, the others had not begun.
+
+        past: whether the images of the past exist; when an episode begins they do
         not yet. Then they are left out where its first frame is in front, and repeat it elsewhere.
         """
-        text = self._user(instruction, previous, past) + ANSWER
+        text = self._user(instruction, (*memory, *running[:1]), past) + ANSWER
         return self._encode(text if self.config.language else text + "\n")
 
     def sample(
@@ -112,14 +119,15 @@ class ChatPrompter:
         state: Float[np.ndarray, " S"],
         subtasks: Sequence[str] | None,
         *,
-        previous: Sequence[str] = (),
+        memory: Sequence[str] = (),
+        running: Sequence[str] = (),
         past: bool = True,
     ) -> tuple[list[int], list[int]]:
         """A training sequence and its labels (what should follow each position); no labels without subtasks."""
         if not self.config.language:
             tokens = [*self.prompt(instruction, state, past=past), *self.queries]
             return tokens, [IGNORE] * len(tokens)
-        before = self._user(instruction, previous, past) + ANSWER
+        before = self._user(instruction, (*memory, *running[:1]), past) + ANSWER
         said = self._plain(join_sentences(subtasks or ()))
         tokens = [*self._encode(f"{before}{said}\n"), *self.queries]
         labels = [IGNORE] * len(tokens)
@@ -128,6 +136,23 @@ class ChatPrompter:
             labels[start - 1 : end - 1] = tokens[start:end]
             labels[end - 1] = self.stop
         return tokens, labels
+
+    def answer(self, subtasks: Sequence[str]) -> list[int]:
+        """The tokens in which the model would say these subtasks."""
+        text = self._plain(join_sentences(subtasks))
+        return self._encode(ANSWER + text)[len(self._answer) :]
+
+    @property
+    def memory(self) -> MemoryConfig | None:
+        """How much of the past is told."""
+        return self.config.memory if self.config.language else None
+
+    def length(self, text: str) -> int:
+        """Tokens that an item of the memory takes."""
+        return len(self._encode(f" {join_sentences([text])}"))
+
+    def instruction_length(self, instruction: str) -> int:
+        return len(self._encode(self._plain(instruction)))
 
     def continuation(self, said: Sequence[int]) -> tuple[int, list[int]]:
         """How many of the last tokens read to drop, and what to read then, to end the sequence as `sample` does.

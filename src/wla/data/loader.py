@@ -18,6 +18,7 @@ from wla.data.instructions import read_phrasings
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.lerobot_format import INFO
+from wla.data.memory import MemoryErrors, kept
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
 from wla.data.seeking import SeekingFrames
@@ -66,9 +67,10 @@ class WindowBatches:
     """Draws batches of windows.
 
     images: image -> side that the backbone sees (`wla.types.HISTORY` and `FIRST` name those of other times). primary:
-    the camera whose frame after the chunk is imagined, as a square of `target` pixels. empty_instructions: share of
-    the samples whose instruction is emptied, for classifier-free guidance. with_subgoal: draw only windows whose
-    episode goes on after the chunk. ValueError when a dataset has no such window, or a file no phrasing of a task.
+    the camera whose frame after the chunk is imagined, as a square of `target` pixels. errors: how far what a prompt
+    tells of the past is off. empty_instructions: share of the samples whose instruction is emptied, for classifier-free
+    guidance. with_subgoal: draw only windows whose episode goes on after the chunk. ValueError when a dataset has no
+    such window, or a file no phrasing of a task.
     """
 
     datasets: Sequence[LeRobotDataset]
@@ -81,6 +83,7 @@ class WindowBatches:
     primary: str
     target: int
     chunk: int
+    errors: MemoryErrors
     empty_instructions: float = 0.0
     with_subgoal: bool = False
     _sources: list[_Source] = field(init=False)
@@ -166,13 +169,31 @@ class WindowBatches:
         emptied = rng.random() < self.empty_instructions
         instruction = "" if emptied else source.instruction(frame, rng)
         begin, end = int(source.start[frame]), int(source.end[frame])
+        memory, running = self._told(source, frame, begin, end, past, rng)
         return self.prompter.sample(
             instruction,
             source.state[frame],
-            source.subtasks(frame, frame + self.chunk, end) or None,
-            previous=source.subtasks(*self._before(frame, begin), end) if past else (),
+            source.subtasks(frame, min(frame + self.chunk, end - 1)) or None,
+            memory=memory,
+            running=running,
             past=past,
         )
+
+    def _told(
+        self, source: _Source, frame: int, begin: int, end: int, past: bool, rng: np.random.Generator
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        """The finished subtasks and the window said last, as a policy's state would have them at this frame."""
+        config, prompter = self.prompter.memory, self.prompter
+        if config is None or source.dataset.subtasks is None:
+            return (), ()
+        if isinstance(prompter, ChatPrompter):
+            before = source.subtasks(*self._before(frame, begin)) if past else []
+            return kept(before[:-1], config, str, prompter.length), before[-1:]
+        spoke = frame - int(rng.integers(self.errors.lag[0], self.errors.lag[1] + 1))
+        if spoke < begin or rng.random() < self.errors.forgotten:
+            return (), ()
+        over = self.errors.spoil(source.subtasks(begin, spoke)[:-1], rng)
+        return kept(over, config, str, prompter.length), source.subtasks(spoke, min(spoke + self.chunk, end - 1))
 
     def _before(self, frame: int, begin: int) -> tuple[int, int]:
         """First and last frame whose subtasks a prompt tells as those before `frame`, as the published system does:
@@ -232,11 +253,11 @@ class _Source:
         # Without a file nothing is drawn, so that runs from before there were any go on bit for bit.
         return task if texts is None else texts[rng.integers(len(texts))]
 
-    def subtasks(self, first: int, last: int, end: int) -> list[str]:
-        """The subtasks of the frames first .. last of an episode that ends before frame `end`."""
+    def subtasks(self, first: int, last: int) -> list[str]:
+        """The subtasks of the frames first .. last."""
         if self.dataset.subtasks is None:
             return []
-        chain = subtask_window(self.dataset.subtasks, first, last - first, end)
+        chain = subtask_window(self.dataset.subtasks, first, last)
         return [self.dataset.subtask_texts[index] for index in chain]
 
 

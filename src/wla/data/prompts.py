@@ -1,8 +1,8 @@
 """Token sequences: what the backbone reads, in training and in acting.
 
-user turn: instruction, image placeholders (one run per camera), the state as location words - assistant turn: the
-subtask text - newline, begin marker, meta-queries. The end marker and the turn's end, which nothing can read any more,
-are left out. `wla.data.chat_prompts` holds the published sequences.
+user turn: instruction, image placeholders (one run per camera), the state as location words, with memory also what was
+finished and what was said last - assistant turn: the subtask text - newline, begin marker, meta-queries. The end marker
+and the turn's end, which nothing can read any more, are left out. `wla.data.chat_prompts` holds the published ones.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data import tokenizer as words
+from wla.data.memory import MemoryConfig
 from wla.types import IGNORE
 
 SEPARATOR = "; "
+DONE, DOING = "done:", "now:"
 
 
 class PromptConfig(Config):
@@ -27,6 +29,12 @@ class PromptConfig(Config):
 
     queries: int = 8
     locations: int = 64
+    language: bool = True
+    """Whether subtasks are said before the queries."""
+    memory: MemoryConfig | None = None
+    """How much of what was finished is told; None: neither that nor what was said last."""
+    instruction_tokens: int = 128
+    """Longer instructions are refused."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> Prompter:
         return Prompter(self, tokenizer, image_tokens)
@@ -60,6 +68,7 @@ class Prompter:
         self._id(words.location_name(config.locations - 1))
         self.images = [image] * sum(image_tokens.values())
         self.newline = self.encode("\n")
+        self._separator = self._id(SEPARATOR.strip())
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -71,13 +80,41 @@ class Prompter:
     @property
     def speaks(self) -> bool:
         """Whether the model is asked for subtasks."""
-        return True
+        return self.config.language
+
+    @property
+    def memory(self) -> MemoryConfig | None:
+        """How much of the past is told."""
+        return self.config.memory
 
     def prompt(
-        self, instruction: str, state: Float[np.ndarray, " S"], *, previous: Sequence[str] = (), past: bool = True
+        self,
+        instruction: str,
+        state: Float[np.ndarray, " S"],
+        *,
+        memory: Sequence[str] = (),
+        running: Sequence[str] = (),
+        past: bool = True,
     ) -> list[int]:
-        """Everything before the subtask text. state is normalised to [-1, 1]. What was before now is not told."""
-        return [self.start, *self.text(instruction), *self.images, *self.locate(state), self.stop, self.start]
+        """Everything before the subtask text or, without language, before the queries. state is normalised to [-1, 1].
+
+        memory: the subtasks that are finished; running: the window that was said last.
+        """
+        tokens = [self.start, *self.text(instruction), *self.images, *self.locate(state)]
+        if self.config.memory is not None:
+            tokens += [*self.text(DONE), *self._listed(memory), *self.text(DOING), *self._listed(running)]
+        return [*tokens, self.stop, self.start]
+
+    def length(self, text: str) -> int:
+        """Tokens that an item of the memory takes."""
+        return len(self.text(text)) + 1
+
+    def instruction_length(self, instruction: str) -> int:
+        return len(self.encode(instruction))
+
+    def _listed(self, texts: Sequence[str]) -> list[int]:
+        """As `answer` would write them, with the separator after each."""
+        return [token for text in texts for token in (*self.text(text), self._separator)]
 
     def locate(self, values: Float[np.ndarray, " k"]) -> list[int]:
         """Location words of values in [-1, 1]; values outside fall into the border bins."""
@@ -107,15 +144,17 @@ class Prompter:
         state: Float[np.ndarray, " S"],
         subtasks: Sequence[str] | None,
         *,
-        previous: Sequence[str] = (),
+        memory: Sequence[str] = (),
+        running: Sequence[str] = (),
         past: bool = True,
     ) -> tuple[list[int], list[int]]:
         """A training sequence and its labels (what should follow each position); no labels without subtasks."""
-        prompt = self.prompt(instruction, state)
-        answer = self.answer(subtasks) if subtasks is not None else []
+        prompt = self.prompt(instruction, state, memory=memory, running=running)
+        told = subtasks is not None and self.config.language
+        answer = self.answer(subtasks) if subtasks is not None and told else []
         suffix = self.suffix()
         labels = [IGNORE] * (len(prompt) + len(answer) + len(suffix))
-        if subtasks is not None:
+        if told:
             labels[len(prompt) - 1 : len(prompt) + len(answer)] = [*answer, self.stop]
         return [*prompt, *answer, *suffix], labels
 

@@ -5,7 +5,10 @@ A user's full-size tokenizer comes as a folder; this one is trained in milliseco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -43,6 +46,40 @@ def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size:
     )
     core.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
+
+
+def grow_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
+    """The tokenizer with more merges, which make single tokens of the words in `texts`, up to `size` entries.
+
+    Tokens that it has keep their numbers. Pairs are merged as in training from nothing: the most frequent first.
+    """
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]
+    split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    words = Counter(word for text in texts for word, _ in split(text))
+    parts = {word: [token.value for token in tokenizer.backend_tokenizer.model.tokenize(word)] for word in words}
+    while len(vocabulary) < size:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in pairwise(parts[word]):
+                pairs[pair] += count
+        if not pairs:
+            break
+        pair = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(list(pair))
+        vocabulary.setdefault("".join(pair), len(vocabulary))
+        parts = {word: _merge(tokens, pair) for word, tokens in parts.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(whole)), pad_token=PAD, eos_token=END)
+
+
+def _merge(tokens: Sequence[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for token in tokens:
+        if merged and (merged[-1], token) == pair:
+            merged[-1] += token
+        else:
+            merged.append(token)
+    return merged
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:

@@ -56,12 +56,13 @@ def window(
     )
 
 
-def subtask_window(subtasks: Int64[np.ndarray, " N"], t: int, n: int, episode_end: int) -> tuple[int, ...]:
-    """The textual intention of a chunk: consecutive distinct subtasks whose time spans meet the frames t .. t + n.
+def subtask_window(subtasks: Int64[np.ndarray, " N"], first: int, last: int) -> tuple[int, ...]:
+    """Consecutive distinct subtasks whose time spans meet the frames first .. last, both ends included.
 
-    Both ends count; frames past the episode's end do not. Frames without a subtask (-1) are skipped.
+    The textual intention of a chunk of n actions from frame t is that of the frames t .. t + n, as far as its episode
+    goes. Frames without a subtask (-1) are skipped.
     """
-    span = subtasks[t : min(t + n + 1, episode_end)]
+    span = subtasks[first : last + 1]
     span = span[span >= 0]
     changes = np.flatnonzero(np.diff(span)) + 1
     return tuple(int(value) for value in span[np.concatenate(([0], changes))]) if span.size else ()

@@ -70,7 +70,7 @@ def compare(config: HeldOutConfig) -> HeldOut:
         ]
         answers = policy.act_batch(observations, states, imagine=config.imagine)
         for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
-            spoken = subtask_window(dataset.subtasks, int(frame), chunk, episode.end)
+            spoken = subtask_window(dataset.subtasks, int(frame), min(int(frame) + chunk, episode.end - 1))
             right += answer.subtasks == tuple(dataset.subtask_texts[index] for index in spoken)
             place = window(np.array([frame]), np.array([episode.start]), np.array([episode.end]), chunk, 0)
             inside = place.chunk_mask[0]

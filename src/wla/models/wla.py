@@ -1,12 +1,12 @@
 """The world-language-action model: one backbone reads, meta-queries gather the dynamics, two experts read the queries.
 
-Training goes through `forward` (three losses); acting through `read` -> `decode_text` -> `read_queries` ->
-`sample_actions` and, when an image is wanted, `imagine`.
+Training goes through `forward` (three losses); acting through `read` -> `next_tokens` and `decode_text` ->
+`read_queries` -> `sample_actions` and, when an image is wanted, `imagine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -101,21 +101,42 @@ class WLA(nn.Module):
         """The prompt, up to where the subtask text begins."""
         return self.backbone.read(tokens, attention_mask, images, keep_cache=True)
 
-    def decode_text(self, context: Context, stop: int, limit: int) -> tuple[Context, list[list[int]]]:
-        """Greedy decoding from the same cache until every sample said `stop` or `limit` tokens were read."""
-        batch = len(context.attention_mask)
-        texts: list[list[int]] = [[] for _ in range(batch)]
-        running = torch.ones(batch, dtype=torch.bool, device=context.last.device)
-        for _ in range(limit):
-            tokens = self.backbone.logits(context.last[:, -1]).argmax(-1)
-            running = running & (tokens != stop)
+    def next_tokens(
+        self, context: Context, drafts: Sequence[Sequence[int]], tails: Sequence[int]
+    ) -> list[Int64[Tensor, " _"]]:
+        """What the model says itself at each place of a draft that was read with the prompt, and what after it.
+
+        drafts: of each sample, in front of its last `tails` tokens that were read; an empty one is the prompt's end.
+        """
+        length = context.last.shape[1]
+        places = [
+            torch.arange(length - tail - len(draft) - 1, length - tail)
+            for draft, tail in zip(drafts, tails, strict=True)
+        ]
+        states = torch.cat([context.last[row, place] for row, place in enumerate(places)])
+        return list(self.backbone.logits(states).argmax(-1).split([len(place) for place in places]))
+
+    def decode_text(
+        self, context: Context, tokens: Int64[Tensor, " B"], said: Sequence[Sequence[int]], stop: int, limit: int
+    ) -> tuple[Context, list[list[int]]]:
+        """Greedy decoding from the same cache until every sample said `stop` or `limit` tokens.
+
+        said: what each has said so far; tokens: what it says next.
+        """
+        texts = [list(text) for text in said]
+        while True:
+            running = torch.tensor(
+                [token != stop and len(text) < limit for token, text in zip(tokens.tolist(), texts, strict=True)],
+                device=tokens.device,
+            )
             if not running.any():
-                break
+                return context, texts
             for text, token, runs in zip(texts, tokens.tolist(), running.tolist(), strict=True):
                 if runs:
                     text.append(token)
             context = self.backbone.extend(context, tokens[:, None], running[:, None])
-        return context, texts
+            ended = torch.full_like(tokens, stop)
+            tokens = torch.where(running, self.backbone.logits(context.last[:, -1]).argmax(-1), ended)
 
     def read_queries(
         self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], drop: Int64[Tensor, " B"]
@@ -124,10 +145,7 @@ class WLA(nn.Module):
 
         drop: how many of the last tokens read are to be forgotten first.
         """
-        kept = context.attention_mask
-        last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2
-        context = replace(context, attention_mask=kept & (last > drop[:, None]))
-        return self.query_states(self.backbone.extend(context, tokens, mask), tokens)
+        return self.query_states(self.backbone.extend(forget(context, drop), tokens, mask), tokens)
 
     def sample_actions(
         self,
@@ -191,3 +209,10 @@ class WLA(nn.Module):
         is_query = (tokens >= first) & (tokens < first + count)
         read = max(self.config.action_expert.layers, self.config.world_expert.layers)
         return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
+
+
+def forget(context: Context, drop: Int64[Tensor, " B"]) -> Context:
+    """The context as if so many of the last tokens had never been read."""
+    kept = context.attention_mask
+    last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2
+    return replace(context, attention_mask=kept & (last > drop[:, None]))

@@ -1,4 +1,4 @@
-"""What a policy carries of earlier steps: frames of the primary camera, and the subtasks that it said."""
+"""What a policy carries of earlier steps: frames of the primary camera."""
 
 from __future__ import annotations
 
@@ -35,10 +35,3 @@ def images_of(name: str, observations: Sequence[Observation], states: Sequence[P
         state.frames[-steps] if steps <= len(state.frames) else first
         for state, first in zip(states, begun, strict=True)
     ]
-
-
-def joined(said: tuple[str, ...], subtasks: tuple[str, ...]) -> tuple[str, ...]:
-    """What was said so far, in order; what a later window begins with and an earlier one ended with counts once."""
-    overlap = next((n for n in range(min(len(said), len(subtasks)), 0, -1) if said[-n:] == subtasks[:n]), 0)
-    whole = (*said, *subtasks[overlap:])
-    return tuple(text for before, text in zip((None, *whole), whole, strict=False) if text != before)

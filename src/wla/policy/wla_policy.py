@@ -8,22 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
+from wla.data.memory import MemoryConfig, kept, remembered
 from wla.data.normalize import MinMaxNormalizer
-from wla.data.prompts import left_pad
 from wla.data.transforms import resize
 from wla.files import disk_errors
 from wla.models.backbone import Context
 from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
-from wla.policy.history import images_of, joined, remember
+from wla.policy.history import images_of, remember
 from wla.policy.locate import locate
+from wla.policy.reading import Reader
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY, ActionChunk, Observation, PolicyState
+from wla.types import FIRST, HISTORY, ActionChunk, MemoryItem, Observation, PolicyState
 
-MAX_TEXT_TOKENS = 48
 SMALL = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
 
@@ -46,6 +46,9 @@ class WLAPolicy:
         self.model = checkpoint.model.to(self.device)
         self._execute = checkpoint.config.execute
         self._prompter = checkpoint.prompter
+        self._reader = Reader(self.model, self._prompter, self.device)
+        # A policy that is told nothing of the past still shows what it finished.
+        self._budget = self._prompter.memory or MemoryConfig()
         self._state: MinMaxNormalizer = checkpoint.state_normalizer
         self._action: MinMaxNormalizer = checkpoint.action_normalizer
 
@@ -79,11 +82,21 @@ class WLAPolicy:
         with disk_errors(folder, "free disk space or choose another folder"):
             save_checkpoint(self._checkpoint, folder)
 
-    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
-        """The state at the start of an episode. ValueError for an empty instruction."""
+    def reset(self, instruction: str, *, seed: int = 0, memory: Sequence[str | MemoryItem] = ()) -> PolicyState:
+        """The state at the start of an episode. memory: what was done before it, oldest first.
+
+        ValueError for an instruction that is empty or longer than the prompt has room for, and for a memory over its
+        budget.
+        """
         if not instruction.strip():
             raise ValueError("the instruction is empty; say in words what the robot should do")
-        return PolicyState(instruction=instruction, seed=seed)
+        length, room = self._prompter.instruction_length(instruction), self._prompter.config.instruction_tokens
+        if length > room:
+            raise ValueError(f"the instruction has {length} tokens, this policy reads {room}: say it shorter")
+        items = [MemoryItem(item, 0, 0) if isinstance(item, str) else item for item in memory]
+        state = PolicyState(instruction=instruction, seed=seed, memory=tuple(items))
+        self._require_room(state)
+        return state
 
     def act(
         self, observation: Observation, state: PolicyState, *, imagine: bool = False
@@ -98,14 +111,20 @@ class WLAPolicy:
         """As `act`, for several episodes at once (one pass through the model)."""
         if imagine and self.model.world_expert is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
-        for observation in observations:
+        for observation, state in zip(observations, states, strict=True):
             self._check(observation)
+            self._require_room(state)
         proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
         seen = {
             name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
             for name, side in self.model.config.backbone.cameras.items()
         }
-        texts, context, queries = self._read([state.instruction for state in states], proprioception, seen, states)
+        prompts = self._prompts([state.instruction for state in states], proprioception, states)
+        if self._prompter.speaks:
+            drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
+            texts, context, queries = self._reader.speak(prompts, seen, drafts)
+        else:
+            texts, context, queries = self._reader.tell(prompts, seen, [[] for _ in states])
         expert = self.model.config.action_expert
         noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
         sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
@@ -120,46 +139,36 @@ class WLAPolicy:
                 subgoal=None if subgoals is None else subgoals[index],
                 execute=self._execute,
             )
-            state = self.watch(observation, state)
-            said = joined(state.said, state.subtasks)
-            answers.append((chunk, replace(state, step=state.step + 1, subtasks=subtasks, said=said)))
+            answers.append((chunk, self._said(subtasks, self.watch(observation, state), state.time)))
         return answers
 
     def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
         """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
+        state = replace(state, time=state.time + 1)
         if not any(name.startswith((HISTORY, FIRST)) for name in self.model.backbone.image_tokens):
             return state
         return remember(state, observation.images[self.model.backbone.primary], self._prompter.history)
 
-    def _read(
-        self,
-        instructions: Sequence[str],
-        proprioception: Float32[np.ndarray, "B S"],
-        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
-        states: Sequence[PolicyState],
-        said: list[list[int]] | None = None,
-    ) -> tuple[list[list[int]], Context, list[Float[Tensor, "B Q D"]]]:
-        """The tokens of the subtasks that the model says, the context read before them, and its query states.
+    def _said(self, subtasks: tuple[str, ...], state: PolicyState, now: int) -> PolicyState:
+        """The state once the window was said at control step `now`: what it shows to be finished is in memory."""
+        memory, began = remembered(state.memory, state.subtasks, state.began, subtasks, now)
+        if memory != state.memory:
+            memory = kept(memory, self._budget, lambda item: item.text, self._prompter.length)
+        return replace(state, step=state.step + 1, memory=memory, subtasks=subtasks, began=began)
 
-        said: the tokens that it is to say.
-        """
-        rows = [
+    def _prompts(
+        self, instructions: Sequence[str], proprioception: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
+    ) -> list[list[int]]:
+        return [
             self._prompter.prompt(
                 instruction,
                 values,
-                previous=joined(state.said, state.subtasks),
+                memory=[item.text for item in state.memory],
+                running=state.subtasks,
                 past=len(state.frames) >= self._prompter.history,
             )
             for instruction, values, state in zip(instructions, proprioception, states, strict=True)
         ]
-        texts = [[] for _ in states] if said is None else said
-        tokens, mask = self._padded([[*row, *text] for row, text in zip(rows, texts, strict=True)])
-        context = self.model.read(tokens, mask, images)
-        if self._prompter.speaks and said is None:
-            context, texts = self.model.decode_text(context, self._prompter.stop, MAX_TEXT_TOKENS)
-        drops, endings = zip(*(self._prompter.continuation(text) for text in texts), strict=True)
-        queries = self.model.read_queries(context, *self._padded(endings), torch.tensor(drops, device=self.device))
-        return texts, context, queries
 
     def _imagine(
         self,
@@ -173,20 +182,27 @@ class WLAPolicy:
         world = self.model.config.world_expert
         empty = None
         if world.guidance != 1.0:
-            nothing = [""] * len(states)
-            _, without, queries_without = self._read(nothing, proprioception, images, states, said=texts)
+            nothing = self._prompts([""] * len(states), proprioception, states)
+            _, without, queries_without = self._reader.tell(nothing, images, texts)
             empty = (without, queries_without)
         noise = _noise(states, (world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
         present = images[self.model.backbone.primary]
         return self.model.imagine(context, queries, present, noise, empty).cpu().numpy()
 
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-        tokens, mask = left_pad(rows, self._prompter.pad)
-        return tokens.to(self.device), mask.to(self.device)
-
     def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
+
+    def _require_room(self, state: PolicyState) -> None:
+        """ValueError for a memory, edited from outside, that is over its budget or holds an item without words."""
+        length = sum(self._prompter.length(item.text) for item in state.memory)
+        if length > self._budget.tokens:
+            raise ValueError(
+                f"the memory has {length} tokens in {len(state.memory)} items, this policy reads "
+                f"{self._budget.tokens}: leave out or shorten some"
+            )
+        if not all(item.text.strip() for item in state.memory):
+            raise ValueError("an item of the memory is empty; leave it out")
 
     def _check(self, observation: Observation) -> None:
         """ValueError naming the first thing that does not fit the robot that this policy was trained for."""

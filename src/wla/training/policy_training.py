@@ -16,6 +16,7 @@ from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowBatches
+from wla.data.memory import MemoryErrors
 from wla.data.normalize import Statistics, compute_statistics
 from wla.data.published_statistics import read_published
 from wla.models.losses import LossWeights
@@ -53,6 +54,8 @@ class PolicyTraining(Config):
     """Ranges of states and actions, in the published form (None: those that the start was made with, or else those of
     the datasets)."""
     weights: LossWeights = LossWeights()
+    memory_errors: MemoryErrors = MemoryErrors()
+    """How far what the prompts tell of the past is off, as it will be in acting."""
     lora: LoraConfig | None = None
     """Adapters on the backbone, whose own weights then stay as they are."""
     recompute: bool = False
@@ -66,7 +69,7 @@ class PolicyTraining(Config):
 
     @model_validator(mode="after")
     def _scenes_divide(self) -> Self:
-        grounding = self.start.grounding if isinstance(self.start, NanoStart) else None
+        grounding = None if isinstance(self.start, PublishedStart) else self.start.grounding
         if grounding is not None and grounding.samples % self.loop.micro_batches:
             scenes, count = grounding.samples, self.loop.micro_batches
             raise ValueError(f"start.grounding.samples {scenes} is no multiple of loop.micro_batches {count}")
@@ -87,7 +90,8 @@ class PolicyTask:
         taught = [dataset for dataset, source in zip(datasets, sources, strict=True) if source.actions]
         robot_spec = one_robot(taught)
         require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(taught[0].root))
-        start = config.start.begin(config.model)
+        words = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
+        start = config.start.begin(config.model, words)
         self.model, self.grounding = start.model, start.grounding
         if config.statistics is not None:
             statistics = config.statistics.read(robot_spec)
@@ -100,7 +104,13 @@ class PolicyTask:
             model=self.model.config, prompt=start.prompt, dtype=config.dtype, execute=config.execute
         )
         self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, start.tokenizer)
-        self.batches = window_batches(self.checkpoint, datasets, sources, empty_instructions=config.empty_instructions)
+        self.batches = window_batches(
+            self.checkpoint,
+            datasets,
+            sources,
+            errors=config.memory_errors,
+            empty_instructions=config.empty_instructions,
+        )
         self._shares = TermShares(self.batches, config.loop)
         if config.recompute:
             self.model.recompute_activations()
@@ -120,7 +130,7 @@ class PolicyTask:
         losses = losses.scaled(self._shares(step, batch))
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}
         total = losses.total(self.config.weights)
-        share = self.config.start.grounding if isinstance(self.config.start, NanoStart) else None
+        share = None if isinstance(self.config.start, PublishedStart) else self.config.start.grounding
         if self.grounding is not None and share is not None:
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
             scenes = share.samples // self.config.loop.micro_batches
@@ -144,6 +154,7 @@ def window_batches(
     sources: Sequence[DatasetConfig],
     *,
     empty_instructions: float,
+    errors: MemoryErrors | None = None,
     with_subgoal: bool = False,
 ) -> WindowBatches:
     """The windows that the checkpoint's model learns from, in the units of its statistics; see `WindowBatches`."""
@@ -158,6 +169,7 @@ def window_batches(
         primary=checkpoint.model.backbone.primary,
         target=checkpoint.config.model.target_side,
         chunk=checkpoint.config.model.action_expert.chunk,
+        errors=errors or MemoryErrors(),
         empty_instructions=empty_instructions,
         with_subgoal=with_subgoal,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from transformers import PreTrainedTokenizerFast
 from wla.config import Config
 from wla.data.chat_prompts import ChatPromptConfig, add_queries
 from wla.data.normalize import VectorStatistics
-from wla.data.prompts import PromptConfig
-from wla.data.tokenizer import load_tokenizer
+from wla.data.prompts import DOING, DONE, PromptConfig
+from wla.data.tokenizer import grow_tokenizer, load_tokenizer
+from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.qwen_backbone import QwenBackbone
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import load_checkpoint
@@ -37,7 +39,7 @@ class Beginning:
 
 
 class GroundingConfig(Config):
-    """How much of the base's lesson a policy takes along."""
+    """How much of a base's lesson a policy takes along."""
 
     samples: int = 8
     """Scenes in each step, drawn from those of the base's recipe."""
@@ -53,8 +55,9 @@ class NanoStart(Config):
     grounding: GroundingConfig | None = None
     """None: the policy learns from its datasets alone."""
 
-    def begin(self, config: WLAConfig) -> Beginning:
-        """ValueError when base or codec are absent or of other sizes."""
+    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
+        """texts: what the datasets say; the base's tokenizer knows its own. ValueError when base or codec are absent or
+        of other sizes."""
         base = load_base(self.base)
         codec = load_codec(Path(self.codec))
         if base.config.backbone != config.backbone:
@@ -75,7 +78,7 @@ class PublishedStart(Config):
     sana: str
     prompt: ChatPromptConfig
 
-    def begin(self, config: WLAConfig) -> Beginning:
+    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
         """Connector and Action Expert start at random, the new words like other words: around their mean.
 
         ValueError when a folder, a weight or a word of the tokenizer is missing or does not fit.
@@ -97,12 +100,19 @@ class PublishedStart(Config):
 
 
 class CheckpointStart(Config):
-    """A finished policy (folder, bundled name or hub id) that goes on, with its prompt and its units."""
+    """A finished policy (folder, bundled name or hub id) that goes on, in its own units."""
 
     policy: str
+    prompt: PromptConfig | None = None
+    """Another prompt than its own, for a policy with nano's prompts: with memory, say. Its tokenizer then gets words
+    for what the datasets say, as far as the embedding has rows that no word uses yet."""
+    base: str = ""
+    """Whose lesson goes on beside the policy's; a folder or a bundled one."""
+    grounding: GroundingConfig | None = None
+    """None: the policy learns from its datasets alone."""
 
-    def begin(self, config: WLAConfig) -> Beginning:
-        """ValueError when the policy has other sizes than the recipe."""
+    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
+        """ValueError when the policy has other sizes than the recipe, or another kind of prompt."""
         checkpoint = load_checkpoint(locate(self.policy))
         model = WLA(config)
         wrong = mismatch(shapes(checkpoint.model.state_dict()), shapes(model.state_dict()))
@@ -110,7 +120,14 @@ class CheckpointStart(Config):
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
         model.load_state_dict(checkpoint.model.state_dict())
         known = checkpoint.statistics
-        return Beginning(model, checkpoint.config.prompt, checkpoint.tokenizer, known.state, known.action)
+        prompt, tokenizer = checkpoint.config.prompt, checkpoint.tokenizer
+        if self.prompt is not None:
+            if not isinstance(prompt, PromptConfig) or not isinstance(config.backbone, NanoBackboneConfig):
+                raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
+            prompt = self.prompt
+            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
+        lesson = None if self.grounding is None else load_base(self.base).grounding()
+        return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
 
 
 @torch.no_grad()
