@@ -13,7 +13,8 @@ from wla.envs.tabletop.parts import Fixture, put_spring_button, spring_button_xm
 from wla.envs.tabletop.physics import Physics
 
 CELLS = 5
-CELL_HALF_X, CELL_HALF_Y, CELL_PITCH = 0.009, 0.013, 0.0215
+CELL_HALF_X, CELL_HALF_Y, CELL_PITCH = 0.0085, 0.013, 0.0235
+CARD_HALF_X = CELLS * CELL_PITCH / 2 + 0.003
 PAD_HALF = 0.032
 SPARE_RADIUS = 0.036
 LAMP_RADIUS = 0.034
@@ -86,18 +87,18 @@ class NumberCard:
         return f"card_{self.label}"
 
     def xml(self) -> str:
-        """Nothing can collide with it: it is as thin as paper."""
-        ghost = 'contype="0" conaffinity="0"'
-        cells = "".join(
-            f'<geom name="{self._cell(i)}" type="box" size="{CELL_HALF_X} {CELL_HALF_Y} 0.0005" '
-            f'pos="{(i - (CELLS - 1) / 2) * CELL_PITCH} 0 0.001" {ghost}/>'
-            for i in range(CELLS)
-        )
-        half = CELLS * CELL_PITCH / 2 + 0.002
-        return (
-            f'<body name="{self.body}"><geom type="box" size="{half} {CELL_HALF_Y + 0.006} 0.0005" {ghost} '
-            f'rgba="{rgba(_CARD)}"/>{cells}</body>'
-        )
+        """Flat pieces side by side: layers would be too close for the renderer's depth. Nothing collides with them."""
+        gap, rim = CELL_PITCH / 2 - CELL_HALF_X, 0.003
+        pieces = [_flat(0.0, side * (CELL_HALF_Y + rim), CARD_HALF_X, rim, _CARD) for side in (-1, 1)]
+        for i in range(CELLS):
+            middle = (i - (CELLS - 1) / 2) * CELL_PITCH
+            pieces.append(_flat(middle, 0.0, CELL_HALF_X, CELL_HALF_Y, _EMPTY, self._cell(i)))
+            pieces += [
+                _flat(middle + side * (CELL_HALF_X + gap / 2), 0.0, gap / 2, CELL_HALF_Y, _CARD) for side in (-1, 1)
+            ]
+        edge = CARD_HALF_X - CELLS * CELL_PITCH / 2
+        pieces += [_flat(side * (CARD_HALF_X - edge / 2), 0.0, edge / 2, CELL_HALF_Y, _CARD) for side in (-1, 1)]
+        return f'<body name="{self.body}">{"".join(pieces)}</body>'
 
     def arrange(self, physics: Physics, look: Look) -> None:
         physics.put(self.body, (self.x, self.y, 0.0))
@@ -170,3 +171,12 @@ class Lamp(Fixture):
     def light_up(self, physics: Physics) -> None:
         """Turn green, until the scene is arranged anew."""
         physics.paint(self.body, LAMP_ON)
+
+
+def _flat(x: float, y: float, half_x: float, half_y: float, colour: Rgb, name: str = "") -> str:
+    """A piece of paper about (x, y)."""
+    named = f'name="{name}" ' if name else ""
+    return (
+        f'<geom {named}type="box" size="{half_x} {half_y} 0.001" pos="{x} {y} 0" contype="0" conaffinity="0" '
+        f'rgba="{rgba(colour)}"/>'
+    )

@@ -13,8 +13,9 @@ from wla.envs.tabletop.world import World
 
 CLEAR = 0.035
 """Height (metres) of the tool's tip over the cap from which it is clearly up."""
-_SLOW = 0.012
-"""Metres per step below it, so that going down and coming up can be seen."""
+_DOWN, _UP = 0.012, 0.016
+"""Metres per step below it, so that going down and coming up can be seen. Up is fast enough that a push from outside
+hardly ever makes a second press of it."""
 
 
 @dataclass
@@ -51,6 +52,6 @@ def gently(world: World, body: str, move: Float64[np.ndarray, " 3"]) -> Float64[
     aside = float(np.hypot(*(world.position(body) - world.tool)[:2]))
     above = height(world) - CLEAR
     free = 0.1 * ramp(aside, 0.03, 0.05)  # beside the button this is faster than any arm
-    down = _SLOW + max(0.0, above) + free
-    up = _SLOW + 0.1 * ramp(above, -0.001, 0.005) + free
+    down = _DOWN + max(0.0, above) + free
+    up = _UP + 0.1 * ramp(above, -0.001, 0.005) + free
     return np.array([move[0], move[1], np.clip(move[2], -down, up)])

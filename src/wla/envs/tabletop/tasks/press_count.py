@@ -17,9 +17,8 @@ from wla.envs.tabletop.skills import leave
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
 
-_COLUMNS = (-0.14, 0.0, 0.14)
-_JITTER = 0.012
-"""More (metres, along x) and neighbouring cards would overlap."""
+_PITCH, _SHIFT, _JITTER = 0.135, 0.015, 0.003
+"""Metres along x: between buttons, of the whole row, of each. With more, cards would overlap or leave the image."""
 _CARD_Y = -0.125
 """In front of the buttons, where the arm that presses them never hides a card from the front camera."""
 
@@ -65,7 +64,7 @@ class PressCount(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        x = np.array(_COLUMNS) + rng.uniform(-_JITTER, _JITTER, 3)
+        x = _PITCH * np.arange(-1, 2) + rng.uniform(-_SHIFT, _SHIFT) + rng.uniform(-_JITTER, _JITTER, 3)
         y = rng.uniform(-0.03, 0.04, 3)
         first, second, confirm = (
             LabelledButton(label, float(x[i]), float(y[i])) for i, label in enumerate(("first", "second", "confirm"))

@@ -12,7 +12,7 @@ from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.look import BLOCKS
 from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
-from wla.envs.tabletop.parts_buttons import Lamp, LabelledButton, Pad, SparePad
+from wla.envs.tabletop.parts_buttons import LabelledButton, Lamp, Pad, SparePad
 from wla.envs.tabletop.pressing import Presses, gently, press
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import Vector, leave, pick, put
@@ -33,7 +33,7 @@ _NO_ROOM = 0.055
 
 @dataclass
 class RankTry(Task):
-    """`blocks` lie on `pads` from left to right; the lamp lights up when `hidden` lies there while the button is pressed.
+    """`blocks` lie on `pads` from left to right; pressing the button while `hidden` lies there lights the lamp.
 
     Progress: `lit`, and, for the expert, the order that it is about to try, made from the last one by swapping the
     pads `pair` and `pair` + 1. Swapping left and middle, middle and right, left and middle, ... shows all six orders.
@@ -79,7 +79,7 @@ class RankTry(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        x, y = rng.uniform(-0.015, 0.015, 2) + (0.0, 0.02)
+        x, y = rng.uniform((-0.015, 0.005), (0.015, 0.035))
         pads = tuple(Pad(side, float(x + _PITCH * (i - 1)), float(y)) for i, side in enumerate(_SIDES))
         colours = tuple(str(colour) for colour in rng.permutation(list(BLOCKS))[:3])
         blocks = tuple(
@@ -94,7 +94,7 @@ class RankTry(Task):
         hidden = colours
         while hidden == colours:
             hidden = tuple(str(colour) for colour in rng.permutation(colours))
-        places = rng.uniform(-0.015, 0.015, (3, 2)) + [(-0.06, -0.105), (0.12, -0.105), (0.0, 0.15)]
+        places = np.array([(-0.06, -0.105), (0.12, -0.105), (0.0, 0.15)]) + rng.uniform(-0.015, 0.015, (3, 2))
         spare, button, lamp = ((float(a), float(b)) for a, b in places)
         return cls(blocks, hidden, pads, SparePad(*spare), LabelledButton("confirm", *button), Lamp(*lamp))
 
