@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from wla.envs.perturb import KickedActions
-from wla.envs.registry import make_env, make_expert, task_names
+from wla.envs.registry import default_tasks, make_env, make_expert, task_names
 from wla.envs.tabletop.env import TabletopEnv
 from wla.evaluation.results import Case
 from wla.evaluation.rollout import require_same_robot
@@ -55,9 +55,9 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None 
 
 
 def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
-    """Every task in every setting; no tasks means all of the environment. ValueError names an unknown one."""
+    """Every task in every setting; no tasks means its default ones. ValueError names an unknown one."""
     known = task_names(env)
-    chosen = list(dict.fromkeys(tasks)) or list(known)
+    chosen = list(dict.fromkeys(tasks)) or list(default_tasks(env))
     for task in chosen:
         if task not in known:
             raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")

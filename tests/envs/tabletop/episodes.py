@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from wla.envs.perturb import KickedActions
 from wla.envs.registry import make_env, make_expert
 from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.parts import BUTTON_TRAVEL
 from wla.types import Observation
 
 
@@ -33,6 +35,36 @@ def solved(env: TabletopEnv, seeds: Iterable[int], *, kicks: bool = False) -> li
             over = terminated or truncated
         outcomes.append(bool(info["success"]))
     return outcomes
+
+
+def said(env: TabletopEnv, seed: int) -> list[tuple[str, int]]:
+    """The subtasks that an expert who succeeds names, each with the number of steps that it lasts."""
+    expert = make_expert(env)
+    observation, info = env.reset(seed=seed)
+    state, over, words = expert.reset(info["instruction"], seed=seed), False, []
+    while not over:
+        chunk, state = expert.act(Observation(**observation), state)
+        words += chunk.subtasks
+        observation, _, terminated, truncated, info = env.step(chunk.actions[0])
+        over = terminated or truncated
+    assert info["success"]
+    return [(text, len(list(steps))) for text, steps in itertools.groupby(words)]
+
+
+def slide_to(env: TabletopEnv, button: str, depth: float) -> None:
+    """Push the button `button` (a body) down to `depth` (metres), for the task to see."""
+    world = env.world
+    address = world.model.joint(f"{button}_slide").qposadr[0]
+    world.data.qpos[address] = -depth
+    world.forward()
+    env.task.watch(world)
+
+
+def press(env: TabletopEnv, button: str, times: int = 1) -> None:
+    """Press the button `button` (a body) and let it go again, without an arm."""
+    for _ in range(times):
+        slide_to(env, button, BUTTON_TRAVEL)
+        slide_to(env, button, 0.0)
 
 
 def score(env: TabletopEnv, seeds: Iterable[int], *, random: bool) -> float:

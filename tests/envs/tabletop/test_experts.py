@@ -7,6 +7,7 @@ import pytest
 from episodes import blind_env, score, solved
 
 from wla.envs.registry import make_expert, task_names
+from wla.envs.tabletop.tasks import SHORT_TASKS
 from wla.types import Observation
 
 ARMS = ("gantry", "scara")
@@ -18,6 +19,8 @@ SUBTASKS = {
     "press": r"(reach|press) the button",
     "drawer": r"(reach|pull) the drawer handle",
     "place_two": r"(reach|grasp|release) the \w+ block|move to the (bowl|plate)",
+    "press_count": r"(press|let go of) the (first|second) button( \d of \d)?|press the confirm button",
+    "rank_try": r"swap the (left and middle|middle and right) blocks|try the order \w+ \w+ \w+",
 }
 
 
@@ -65,7 +68,8 @@ def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
         over = terminated or truncated
     assert all(re.fullmatch(SUBTASKS[task], text) for text in said)
     changes = [text for text, last in zip(said, [None, *said], strict=False) if text != last]
-    assert len(changes) == len(set(changes)), "an undisturbed expert never returns to a subtask"
+    if task in SHORT_TASKS:
+        assert len(changes) == len(set(changes)), "an undisturbed expert never returns to a subtask"
 
 
 def test_place_two_fails_for_good_in_the_wrong_order() -> None:

@@ -148,22 +148,10 @@ class Button(Fixture):
     radius = 0.06
 
     def xml(self) -> str:
-        cap = BUTTON_CAP
-        base = BUTTON_TOP - 2 * cap - BUTTON_TRAVEL  # the pressed cap just reaches it
-        return (
-            '<body name="button_base">'
-            f'<geom type="cylinder" size="0.036 {base / 2}" pos="0 0 {base / 2}" rgba="{rgba(METAL)}"/></body>'
-            f'<body name="{self.body}">'
-            f'<joint name="{self.joint}" type="slide" axis="0 0 1" range="{-BUTTON_TRAVEL} 0" limited="true" '
-            f'stiffness="250" springref="0.002" damping="3"/>'
-            f'<geom type="cylinder" size="0.026 {cap}" mass="0.03" rgba="{rgba(BUTTON_COLOUR)}"/>'
-            f'<geom type="cylinder" size="0.018 0.005" pos="0 0 -0.01" mass="0.01" contype="0" conaffinity="0" '
-            f'rgba="{rgba(BUTTON_COLOUR, shade=0.6)}"/></body>'
-        )
+        return spring_button_xml(self.body, BUTTON_COLOUR)
 
     def arrange(self, physics: Physics, look: Look) -> None:
-        physics.put("button_base", (self.x, self.y, 0.0))
-        physics.put(self.body, (self.x, self.y, BUTTON_TOP - BUTTON_CAP))
+        put_spring_button(physics, self.body, self.x, self.y)
 
 
 class Plate(Fixture):
@@ -286,3 +274,25 @@ def _loose_xml(body: str, shape: str, size: str, mass: float) -> str:
         f'<body name="{body}"><freejoint/>'
         f'<geom type="{shape}" size="{size}" mass="{mass}" friction="0.6 0.005 0.0001"/></body>'
     )
+
+
+def spring_button_xml(body: str, colour: Rgb) -> str:
+    """A cap, the body `body`, that slides (joint BODY_slide) down into a grey base, BODY_base."""
+    cap = BUTTON_CAP
+    base = BUTTON_TOP - 2 * cap - BUTTON_TRAVEL  # the pressed cap just reaches it
+    return (
+        f'<body name="{body}_base">'
+        f'<geom type="cylinder" size="0.036 {base / 2}" pos="0 0 {base / 2}" rgba="{rgba(METAL)}"/></body>'
+        f'<body name="{body}">'
+        f'<joint name="{body}_slide" type="slide" axis="0 0 1" range="{-BUTTON_TRAVEL} 0" limited="true" '
+        f'stiffness="250" springref="0.002" damping="3"/>'
+        f'<geom type="cylinder" size="0.026 {cap}" mass="0.03" rgba="{rgba(colour)}"/>'
+        f'<geom type="cylinder" size="0.018 0.005" pos="0 0 -0.01" mass="0.01" contype="0" conaffinity="0" '
+        f'rgba="{rgba(colour, shade=0.6)}"/></body>'
+    )
+
+
+def put_spring_button(physics: Physics, body: str, x: float, y: float) -> None:
+    """Stand a spring button at (x, y), its cap up."""
+    physics.put(f"{body}_base", (x, y, 0.0))
+    physics.put(body, (x, y, BUTTON_TOP - BUTTON_CAP))

@@ -5,9 +5,16 @@ from wla.envs.tabletop.tasks.drawer import OpenDrawer
 from wla.envs.tabletop.tasks.place import Place
 from wla.envs.tabletop.tasks.place_two import PlaceTwo
 from wla.envs.tabletop.tasks.press import Press
+from wla.envs.tabletop.tasks.press_count import PressCount
 from wla.envs.tabletop.tasks.push import Push
+from wla.envs.tabletop.tasks.rank_try import RankTry
 from wla.envs.tabletop.tasks.stack import Stack
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Place, Stack, Push, Press, OpenDrawer, PlaceTwo)}
+_SHORT: tuple[type[Task], ...] = (Place, Stack, Push, Press, OpenDrawer, PlaceTwo)
+_MEMORY: tuple[type[Task], ...] = (PressCount, RankTry)
 
-__all__ = ["TASKS", "Task"]
+TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY)}
+SHORT_TASKS: tuple[str, ...] = tuple(task.name for task in _SHORT)
+"""The tasks in which a single frame tells what to do next."""
+
+__all__ = ["SHORT_TASKS", "TASKS", "Task"]

@@ -1,0 +1,125 @@
+"""Press two buttons as often as their cards say, then confirm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import BUTTON_TOP, Part
+from wla.envs.tabletop.parts_buttons import CELLS, LabelledButton, NumberCard
+from wla.envs.tabletop.pressing import CLEAR, Presses, gently, height, press
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import leave
+from wla.envs.tabletop.tasks.base import Task
+from wla.envs.tabletop.world import World
+
+_PITCH, _SHIFT, _JITTER = 0.135, 0.015, 0.003
+"""Metres along x: between buttons, of the whole row, of each. With more, cards would overlap or leave the image."""
+_CARD_Y = -0.125
+"""In front of the buttons, where the arm that presses them never hides a card from the front camera."""
+
+
+@dataclass
+class PressCount(Task):
+    """`buttons`: first, second, confirm. A press counts on its edge and leaves no trace but in the counts.
+
+    Progress: `counts` of the first and the second button; `confirmed`, None as long as nobody did and then whether
+    the counts were right; `pressed`, the button pressed last, until the tool is clear of it.
+    """
+
+    buttons: tuple[LabelledButton, LabelledButton, LabelledButton]
+    cards: tuple[NumberCard, NumberCard]
+    counts: list[int] = field(init=False, default_factory=lambda: [0, 0])
+    confirmed: bool | None = field(init=False, default=None)
+    pressed: LabelledButton | None = field(init=False, default=None)
+    _presses: Presses = field(init=False, default_factory=Presses)
+
+    name: ClassVar[str] = "press_count"
+    step_limit: ClassVar[int] = 170
+    clutter: ClassVar[Spot] = Spot(radius=0.035, x=0.2, y=0.03, centre=(0.0, 0.16))
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "press the buttons as often as their cards say, then confirm",
+            "press each button as often as its card says and then confirm",
+            "press the first and the second button as many times as the cards show, then press confirm",
+            "press each of the two buttons the number of times on its card, then press the confirm button",
+            "push the buttons as often as the cards show, then push the confirm button",
+            "read the cards, press the buttons that many times and confirm",
+            "first press the buttons as often as the cards say, then confirm",
+            "please press each button as many times as its card shows, and confirm",
+            "count the cells on the cards, press the buttons that often and then confirm",
+            "press the two buttons the number of times that their cards show and press confirm",
+        ),
+        unseen=(
+            "press each button as many times as its card says, then press the confirm button",
+            "please read the cards, push each button that often and then confirm",
+            "push the two buttons as often as their cards say and confirm",
+            "first count the cells on each card, then press the buttons that many times and press confirm",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        x = _PITCH * np.arange(-1, 2) + rng.uniform(-_SHIFT, _SHIFT) + rng.uniform(-_JITTER, _JITTER, 3)
+        y = rng.uniform(-0.03, 0.04, 3)
+        first, second, confirm = (
+            LabelledButton(label, float(x[i]), float(y[i])) for i, label in enumerate(("first", "second", "confirm"))
+        )
+        card_y = _CARD_Y + rng.uniform(-0.01, 0.01, 2)
+        one, two = (
+            NumberCard(button.label, int(rng.integers(1, CELLS + 1)), button.x, float(card_y[i]))
+            for i, button in enumerate((first, second))
+        )
+        return cls((first, second, confirm), (one, two))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.buttons, *self.cards)
+
+    def watch(self, world: World) -> None:
+        if height(world) >= CLEAR:
+            self.pressed = None
+        for i, button in enumerate(self.buttons):
+            if not self._presses.edge(world, button.body):
+                continue
+            self.pressed = button
+            if i < 2:
+                self.counts[i] += 1
+            elif self.confirmed is None:
+                self.confirmed = self.counts == self._numbers
+
+    def success(self, world: World) -> bool:
+        return self.confirmed is True and not self._too_often
+
+    def failed(self, world: World) -> bool:
+        return self.confirmed is False or self._too_often
+
+    def advise(self, world: World) -> Advice:
+        if self.pressed is not None:
+            confirm = self.pressed is self.buttons[2]
+            return self._up(world, self.pressed, f"{'press' if confirm else 'let go of'} the {self.pressed.name}")
+        if self.confirmed is not None:
+            return self._up(world, self.buttons[2], f"press the {self.buttons[2].name}")
+        for button, count, number in zip(self.buttons[:2], self.counts, self._numbers, strict=True):
+            if count < number:
+                return self._down(world, button, f"press the {button.name} {count + 1} of {number}")
+        return self._down(world, self.buttons[2], f"press the {self.buttons[2].name}")
+
+    def _down(self, world: World, button: LabelledButton, subtask: str) -> Advice:
+        return Advice(gently(world, button.body, press(world, button.body)), "tool", subtask)
+
+    def _up(self, world: World, button: LabelledButton, subtask: str) -> Advice:
+        up = leave(world, subtask, "tool", height=BUTTON_TOP + world.arm.tip + CLEAR + 0.012)
+        return Advice(gently(world, button.body, up.move), "tool", subtask)
+
+    @property
+    def _numbers(self) -> list[int]:
+        return [card.number for card in self.cards]
+
+    @property
+    def _too_often(self) -> bool:
+        return any(count > number for count, number in zip(self.counts, self._numbers, strict=True))

@@ -1,0 +1,172 @@
+"""Find the hidden order of three blocks by trying: swap two, press the button, look at the lamp, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.look import BLOCKS
+from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
+from wla.envs.tabletop.parts_buttons import LabelledButton, Lamp, Pad, SparePad
+from wla.envs.tabletop.pressing import Presses, gently, press
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import Vector, leave, pick, put
+from wla.envs.tabletop.tasks.base import Task
+from wla.envs.tabletop.tasks.common import TILT
+from wla.envs.tabletop.world import World
+
+Order = tuple[str, ...]
+"""Colours from left to right."""
+
+_SIDES = ("left", "middle", "right")
+_PITCH = 0.12
+_ON_PAD = 0.025
+"""How far (metres) a block may be from the middle of the pad on which it counts as lying."""
+_NO_ROOM = 0.055
+"""A pad is taken when a block is nearer than this."""
+
+
+@dataclass
+class RankTry(Task):
+    """`blocks` lie on `pads` from left to right; pressing the button while `hidden` lies there lights the lamp.
+
+    Progress: `lit`, and, for the expert, the order that it is about to try, made from the last one by swapping the
+    pads `pair` and `pair` + 1. Swapping left and middle, middle and right, left and middle, ... shows all six orders.
+    """
+
+    blocks: tuple[Block, ...]
+    hidden: Order
+    pads: tuple[Pad, ...]
+    spare: SparePad
+    button: LabelledButton
+    lamp: Lamp
+    lit: bool = field(init=False, default=False)
+    pair: int = field(init=False, default=0)
+    goal: Order = field(init=False)
+    _presses: Presses = field(init=False, default_factory=Presses)
+
+    name: ClassVar[str] = "rank_try"
+    step_limit: ClassVar[int] = 420
+    clutter: ClassVar[Spot] = Spot(radius=0.04, x=0.2, y=0.03, centre=(0.0, 0.16))
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "find the right order of the blocks: swap two, press the button, and again until the lamp lights up",
+            "swap blocks and press the button until the lamp lights up",
+            "find the order of the blocks for which the lamp is green",
+            "try orders of the three blocks until the lamp turns green",
+            "put the blocks in the right order, the lamp shows when it is right",
+            "try the orders of the blocks with the button until you find the right one",
+            "make the lamp light up: swap two blocks, then press the button, and try again",
+            "please find the order of the three blocks that makes the lamp turn green",
+            "swap two of the blocks and press the button, again and again, until the order is right",
+            "keep trying orders of the blocks, with a press of the button, until the lamp is green",
+        ),
+        unseen=(
+            "find the right order of the three blocks, the lamp shows when you find it",
+            "keep swapping blocks until the lamp lights up",
+            "try orders of the blocks and press the button until the lamp turns green",
+            "please make the lamp turn green: swap two blocks, press the button, and again",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.goal = _swapped([block.colour for block in self.blocks], self.pair)
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        x, y = rng.uniform((-0.015, 0.005), (0.015, 0.035))
+        pads = tuple(Pad(side, float(x + _PITCH * (i - 1)), float(y)) for i, side in enumerate(_SIDES))
+        colours = tuple(str(colour) for colour in rng.permutation(list(BLOCKS))[:3])
+        blocks = tuple(
+            Block(
+                colour,
+                float(pad.x + rng.uniform(-0.006, 0.006)),
+                float(pad.y + rng.uniform(-0.006, 0.006)),
+                float(rng.uniform(-TILT, TILT)),
+            )
+            for colour, pad in zip(colours, pads, strict=True)
+        )
+        hidden = colours
+        while hidden == colours:
+            hidden = tuple(str(colour) for colour in rng.permutation(colours))
+        places = np.array([(-0.06, -0.105), (0.12, -0.105), (0.0, 0.15)]) + rng.uniform(-0.015, 0.015, (3, 2))
+        spare, button, lamp = ((float(a), float(b)) for a, b in places)
+        return cls(blocks, hidden, pads, SparePad(*spare), LabelledButton("confirm", *button), Lamp(*lamp))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.blocks, *self.pads, self.spare, self.button, self.lamp)
+
+    def watch(self, world: World) -> None:
+        if not self._presses.edge(world, self.button.body) or self.lit:
+            return
+        order = tuple(self._lying_on(world, pad) for pad in self.pads)
+        if order == self.hidden:
+            self.lit = True
+            self.lamp.light_up(world)
+        elif order == self.goal:
+            self.pair = 1 - self.pair
+            self.goal = _swapped(self.goal, self.pair)
+
+    def success(self, world: World) -> bool:
+        return self.lit
+
+    def advise(self, world: World) -> Advice:
+        advice = self._next(world)
+        return replace(advice, move=gently(world, self.button.body, advice.move))
+
+    def _next(self, world: World) -> Advice:
+        tried = f"try the order {' '.join(self.goal)}"
+        if self.lit:
+            return leave(world, tried, "tool")
+        swap = f"swap the {_SIDES[self.pair]} and {_SIDES[self.pair + 1]} blocks"
+        for block in self.blocks:
+            if world.arm.holds(world, block.body):
+                return replace(put(world, block, self._goal(world, block), ""), subtask=swap)
+        wrong = [block for block in self._by_turn() if self._lying_on(world, self._pad(block)) != block.colour]
+        if not wrong:
+            aside = np.hypot(*(world.position(self.button.body) - world.tool)[:2])
+            # Closing the fingers over the block that has just been put down would take it again.
+            return Advice(press(world, self.button.body), "tool" if aside < 0.05 else "let go", tried)
+        ready = [block for block in wrong if self._has_room(world, block)]
+        return replace(pick(world, (ready or wrong)[0]), subtask=swap)
+
+    def _by_turn(self) -> list[Block]:
+        """The blocks, first the one that goes from left to right, because it has to make room."""
+        mover, other = self.goal[self.pair + 1], self.goal[self.pair]
+        rank = {mover: 0, other: 1}
+        return sorted(self.blocks, key=lambda block: rank.get(block.colour, 2))
+
+    def _pad(self, block: Block) -> Pad:
+        """Where the block belongs in the order to be tried."""
+        return self.pads[self.goal.index(block.colour)]
+
+    def _goal(self, world: World, block: Block) -> Vector:
+        """Where a held block goes now (3,): to its pad if there is room, else to the spare one."""
+        place: Part = self._pad(block) if self._has_room(world, block) else self.spare
+        return np.array([place.x, place.y, BLOCK_HALF + 0.001])
+
+    def _has_room(self, world: World, block: Block) -> bool:
+        pad = self._pad(block)
+        others = (world.position(other.body) for other in self.blocks if other is not block)
+        return all(np.hypot(x - pad.x, y - pad.y) > _NO_ROOM for x, y, _ in others)
+
+    def _lying_on(self, world: World, pad: Pad) -> str:
+        """The colour of the block on the pad, or nothing."""
+        for block in self.blocks:
+            x, y, _ = world.position(block.body)
+            if np.hypot(x - pad.x, y - pad.y) < _ON_PAD and world.is_on_table(block.body):
+                return block.colour
+        return ""
+
+
+def _swapped(order: Sequence[str], pair: int) -> Order:
+    """The order (colours from left to right) with places `pair` and `pair` + 1 exchanged."""
+    colours = list(order)
+    colours[pair], colours[pair + 1] = colours[pair + 1], colours[pair]
+    return tuple(colours)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from episodes import blind_env, press, said, slide_to
+
+from wla.envs.registry import make_env
+from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.parts import BUTTON_TRAVEL
+from wla.envs.tabletop.parts_buttons import CARD_HALF_X
+from wla.envs.tabletop.tasks.press_count import PressCount
+
+FIRST, SECOND, CONFIRM = "button_first", "button_second", "button_confirm"
+
+
+def started(seed: int = 0) -> tuple[TabletopEnv, PressCount, int, int]:
+    """An episode and the numbers on its cards."""
+    env = blind_env("press_count")
+    env.reset(seed=seed)
+    task = env.task
+    assert isinstance(task, PressCount)
+    first, second = (card.number for card in task.cards)
+    return env, task, first, second
+
+
+def test_a_press_counts_once_when_it_passes_the_threshold() -> None:
+    env, task, *_ = started()
+    depths = (0.0, 0.59, 0.61, 1.0, 0.61, 0.31, 1.0, 0.31, 0.29, 0.59, 0.61, 0.0)
+    counts = []
+    for depth in depths:
+        slide_to(env, FIRST, depth * BUTTON_TRAVEL)
+        counts.append(task.counts[0])
+    assert counts == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+    assert task.counts[1] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_exact_counts_confirmed_are_success(seed: int) -> None:
+    env, task, first, second = started(seed)
+    press(env, FIRST, first)
+    press(env, SECOND, second)
+    assert not task.success(env.world)
+    press(env, CONFIRM)
+    assert task.success(env.world)
+    assert not task.failed(env.world)
+
+
+def test_confirming_too_early_fails_for_good() -> None:
+    env, task, first, second = started()
+    press(env, FIRST, first)
+    press(env, SECOND, second - 1)
+    assert not task.failed(env.world)
+    press(env, CONFIRM)
+    assert task.failed(env.world)
+    press(env, SECOND)
+    press(env, CONFIRM)
+    assert task.failed(env.world)
+    assert not task.success(env.world)
+
+
+@pytest.mark.parametrize("button", [FIRST, SECOND])
+def test_pressing_too_often_fails_at_once_and_for_good(button: str) -> None:
+    env, task, first, second = started()
+    number = first if button == FIRST else second
+    press(env, button, number)
+    assert not task.failed(env.world)
+    press(env, button)
+    assert task.failed(env.world)
+    *_, terminated, _, info = env.step(np.zeros(5, dtype=np.float32))
+    assert terminated
+    assert not info["success"]
+
+
+def test_a_press_leaves_no_trace_in_the_images() -> None:
+    env = make_env("tabletop", task="press_count")
+    before = env.reset(seed=1)[0]["images"]
+    press(env, FIRST)
+    after = env.observe()["images"]
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_cards_show_their_numbers_and_stay_apart_and_in_the_image() -> None:
+    shown = set()
+    env = blind_env("press_count")
+    for seed in range(40):
+        env.reset(seed=seed)
+        task = env.task
+        assert isinstance(task, PressCount)
+        for card in task.cards:
+            dark = [env.world.model.geom(f"{card.body}_cell_{i}").rgba[0] < 0.2 for i in range(5)]
+            assert dark == [i < card.number for i in range(5)]
+            shown.add(card.number)
+        left, right = task.cards
+        assert right.x - left.x > 2 * CARD_HALF_X
+        assert left.x - CARD_HALF_X > -0.22
+    assert shown == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("embodiment", ["gantry", "scara"])
+def test_the_expert_says_which_press_of_how_many(embodiment: str) -> None:
+    env = blind_env("press_count", embodiment=embodiment)
+    for seed in range(3):
+        told = said(env, seed)
+        assert isinstance(env.task, PressCount)
+        expected = []
+        for card in env.task.cards:
+            for count in range(1, card.number + 1):
+                expected += [f"press the {card.label} button {count} of {card.number}"]
+                expected += [f"let go of the {card.label} button"]
+        assert [text for text, _ in told] == [*expected, "press the confirm button"]
+        assert min(steps for _, steps in told) >= 3

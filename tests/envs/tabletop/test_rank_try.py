@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from episodes import blind_env, press, said
+
+from wla.envs.registry import make_env
+from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.tasks.rank_try import RankTry
+
+BUTTON = "button_confirm"
+SWAPS = ("swap the left and middle blocks", "swap the middle and right blocks")
+
+
+def episode(env: TabletopEnv) -> RankTry:
+    """The present episode."""
+    assert isinstance(env.task, RankTry)
+    return env.task
+
+
+def lay(env: TabletopEnv, order: tuple[str, ...], aside: float = 0.0) -> None:
+    """Put the blocks on the pads in this order, `aside` metres from their middles."""
+    for pad, colour in zip(episode(env).pads, order, strict=True):
+        env.world.put(f"block_{colour}", (pad.x + aside, pad.y, BLOCK_HALF))
+    env.world.forward()
+
+
+def test_the_hidden_order_is_another_one_of_the_same_blocks() -> None:
+    env, places = blind_env("rank_try"), set()
+    for seed in range(60):
+        env.reset(seed=seed)
+        task = episode(env)
+        order = tuple(block.colour for block in task.blocks)
+        assert order != task.hidden
+        assert sorted(order) == sorted(task.hidden)
+        places.add(tuple(order.index(colour) for colour in task.hidden))
+    assert len(places) == 5
+
+
+def test_a_wrong_press_leaves_no_trace_in_the_images() -> None:
+    env = make_env("tabletop", task="rank_try")
+    before = env.reset(seed=0)[0]["images"]
+    press(env, BUTTON)
+    after = env.observe()["images"]
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_is_dark_next_time() -> None:
+    env = make_env("tabletop", task="rank_try")
+    first = env.reset(seed=0)[0]["images"]["front"]
+    lay(env, episode(env).hidden)
+    env.task.watch(env.world)
+    assert not env.task.success(env.world)
+    dark = env.observe()["images"]["front"].astype(int)
+    press(env, BUTTON)
+    assert env.task.success(env.world)
+    change = np.abs(env.observe()["images"]["front"].astype(int) - dark).max(axis=2)
+    assert (change > 100).sum() > 20, "the lamp is seen"
+    assert np.array_equal(env.reset(seed=0)[0]["images"]["front"], first)
+
+
+@pytest.mark.parametrize(("aside", "lit"), [(0.023, True), (0.027, False)])
+def test_blocks_count_only_near_the_middle_of_a_pad(aside: float, lit: bool) -> None:
+    env = blind_env("rank_try")
+    env.reset(seed=3)
+    lay(env, episode(env).hidden, aside)
+    press(env, BUTTON)
+    assert env.task.success(env.world) == lit
+
+
+def test_wrong_presses_never_fail() -> None:
+    env = blind_env("rank_try")
+    env.reset(seed=3)
+    for _ in range(20):
+        press(env, BUTTON)
+    assert not env.task.failed(env.world)
+
+
+def test_the_experts_order_of_trying_visits_all_orders() -> None:
+    env, furthest = blind_env("rank_try"), 0
+    for seed in range(30):
+        env.reset(seed=seed)
+        task, tried = episode(env), []
+        while not task.lit:
+            tried.append(task.goal)
+            lay(env, task.goal)
+            press(env, BUTTON)
+        assert tried[-1] == task.hidden
+        assert len(set(tried)) == len(tried) <= 5
+        furthest = max(furthest, len(tried))
+    assert furthest == 5
+
+
+@pytest.mark.parametrize("embodiment", ["gantry", "scara"])
+def test_the_expert_swaps_and_tries_in_turn(embodiment: str) -> None:
+    env = blind_env("rank_try", embodiment=embodiment)
+    told = said(env, 0)
+    swaps, tries = [text for text, _ in told[::2]], [text for text, _ in told[1::2]]
+    assert swaps == [SWAPS[i % 2] for i in range(len(swaps))]
+    assert len(tries) == len(swaps)
+    order = [block.colour for block in episode(env).blocks]
+    for i, text in enumerate(tries):
+        pair = i % 2
+        order[pair], order[pair + 1] = order[pair + 1], order[pair]
+        assert text == f"try the order {' '.join(order)}"
+    assert tuple(order) == episode(env).hidden
+    assert min(steps for _, steps in told) >= 3
