@@ -65,27 +65,27 @@ def test_plain_with_an_image_of_the_past_has_it_from_the_first_step_on(tokenizer
 
 
 def test_language_with_an_image_of_the_past_tells_the_previous_subtasks_after_it(tokenizer):
-    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach", "lift."], previous=["wait"])
+    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach", "lift."], memory=["wait"])
     content = ["Instruction: go", None, "Previous subtask: wait.", None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [2, 2, 3], answer="reach. lift." + TAIL)
 
 
 def test_language_with_the_first_frame_tells_the_previous_subtasks_before_the_image_of_the_past(tokenizer):
     tokens, _ = prompter(tokenizer, BEGUN, language=True).sample(
-        "go", STATE, ["reach"], previous=["wait", "wait.", "look!", "wait"]
+        "go", STATE, ["reach"], memory=["wait", "wait.", "look!", "wait"]
     )
     content = ["Instruction: go", None, "Previous subtask: wait. look! wait.", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [4, 2, 2, 3], answer="reach." + TAIL)
 
 
 def test_when_an_episode_begins_its_first_frame_stands_alone(tokenizer):
-    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample("go", STATE, ["reach"], previous=["wait"], past=False)
+    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample("go", STATE, ["reach"], memory=["wait"], past=False)
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [4, 2, 3], answer="reach." + TAIL)
 
 
 def test_without_a_first_frame_the_image_of_the_past_stays_and_nothing_is_told_yet(tokenizer):
-    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach"], previous=["wait"], past=False)
+    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach"], memory=["wait"], past=False)
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [2, 2, 3], answer="reach." + TAIL)
 
@@ -194,8 +194,8 @@ def test_direct_repetitions_are_said_once():
 )
 def test_words_of_the_chat_in_a_text_do_not_become_turns_or_images(tokenizer, instruction, said, before):
     chat = prompter(tokenizer, PAST, language=True)
-    tokens, _ = chat.sample(instruction, STATE, [said], previous=[before])
-    plain, _ = chat.sample("go", STATE, ["reach"], previous=["wait"])
+    tokens, _ = chat.sample(instruction, STATE, [said], memory=[before])
+    plain, _ = chat.sample("go", STATE, ["reach"], memory=["wait"])
     for word in ("<|im_start|>", "<|im_end|>", "<|image_pad|>", "<img0>"):
         token = tokenizer.convert_tokens_to_ids(word)
         assert tokens.count(token) == plain.count(token)

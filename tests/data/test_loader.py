@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_qwen
 import torch
 
+from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.loader import DatasetConfig, WindowBatches
+from wla.data.memory import MemoryErrors
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts import Prompter
 from wla.data.transforms import resize
@@ -45,6 +48,7 @@ def loader(datasets, weights=None, instructions=None, sources=None, **changes) -
         "primary": "front",
         "target": 32,
         "chunk": tiny.CHUNK,
+        "errors": MemoryErrors(),
     }
     return WindowBatches(**{**values, **changes})
 
@@ -181,18 +185,20 @@ def test_a_dataset_is_opened_as_its_configuration_says(datasets, tmp_path):
     assert (changed.columns.cameras, changed.weight, changed.instructions) == ({"head": "front"}, 2.0, "i.json")
 
 
-class Looking(Prompter):
+class Looking(ChatPrompter):
     """Looks three steps back and writes down what it is told."""
 
-    history = 3
+    told: list[tuple[tuple[str, ...], bool]]
 
-    def sample(self, instruction, state, subtasks, *, previous=(), past=True):
-        self.told.append((tuple(previous), past))
-        return super().sample(instruction, state, subtasks)
+    def sample(self, instruction, state, subtasks, *, memory=(), running=(), past=True):
+        self.told.append(((*memory, *running), past))
+        return super().sample(instruction, state, subtasks, past=past)
 
 
-def looking() -> Looking:
-    prompter = Looking(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1})
+def looking(images: dict[str, int]) -> Looking:
+    """Of the published prompts in language mode."""
+    config = ChatPromptConfig(queries=tiny_qwen.QUERIES, language=True, history=3)
+    prompter = Looking(config, tiny_qwen.tokenizer(), dict.fromkeys(images, 1))
     prompter.told = []
     return prompter
 
@@ -200,7 +206,7 @@ def looking() -> Looking:
 @pytest.mark.parametrize("decode_ahead", [True, False])
 def test_images_of_other_times_are_those_of_the_episode(datasets, decode_ahead):
     images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
-    batches = loader(datasets[:1], prompter=looking(), images=images, sources={"decode_ahead": decode_ahead})
+    batches = loader(datasets[:1], prompter=looking(images), images=images, sources={"decode_ahead": decode_ahead})
     batch = draw(batches, size=40)
     frames = datasets[0].frames("front")
     for index, name in enumerate(batch.ids):
@@ -216,7 +222,7 @@ def test_images_of_other_times_are_those_of_the_episode(datasets, decode_ahead):
 
 def test_prompts_are_told_what_was_before_and_whether_it_was(datasets):
     images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
-    prompter = looking()
+    prompter = looking(images)
     batch = draw(loader(datasets[:1], prompter=prompter, images=images), size=40)
     for name, (previous, past) in zip(batch.ids, prompter.told, strict=True):
         frame = int(name.split()[-1])
@@ -225,8 +231,9 @@ def test_prompts_are_told_what_was_before_and_whether_it_was(datasets):
 
 
 def test_without_the_first_frame_only_the_last_steps_are_told(datasets):
-    prompter = looking()
-    batch = draw(loader(datasets[:1], prompter=prompter, images={"history front": 16, **tiny.CAMERAS}), size=40)
+    images = {"history front": 16, **tiny.CAMERAS}
+    prompter = looking(images)
+    batch = draw(loader(datasets[:1], prompter=prompter, images=images), size=40)
     for name, (previous, _) in zip(batch.ids, prompter.told, strict=True):
         frame = int(name.split()[-1])
         spoken = [tiny.SUBTASKS[step // 5] for step in range(frame - 3, frame + 1)] if frame >= 3 else []

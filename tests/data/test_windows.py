@@ -64,23 +64,24 @@ SUBTASKS = np.array([0, 0, 0, 1, 1, 0, 2, 2, 3, 3])
 
 
 @pytest.mark.parametrize(
-    ("t", "n", "end", "expected"),
+    ("first", "last", "expected"),
     [
-        (0, 2, 10, (0,)),  # frames 0..2
-        (0, 3, 10, (0, 1)),  # frame t + n counts
-        (2, 1, 10, (0, 1)),
-        (3, 3, 10, (1, 0, 2)),  # a subtask that comes again is another span
-        (0, 9, 10, (0, 1, 0, 2, 3)),
-        (6, 8, 10, (2, 3)),  # clamped to the episode
-        (6, 8, 8, (2,)),
-        (7, 1, 8, (2,)),
+        (0, 2, (0,)),
+        (0, 3, (0, 1)),  # both ends count
+        (2, 3, (0, 1)),
+        (3, 6, (1, 0, 2)),  # a subtask that comes again is another span
+        (0, 9, (0, 1, 0, 2, 3)),
+        (6, 9, (2, 3)),
+        (7, 7, (2,)),
+        (5, 4, ()),
+        (0, -1, ()),
     ],
 )
-def test_subtask_window(t, n, end, expected):
-    assert subtask_window(SUBTASKS, t, n, end) == expected
+def test_subtask_window(first, last, expected):
+    assert subtask_window(SUBTASKS, first, last) == expected
 
 
 def test_frames_without_subtask_are_skipped():
     subtasks = np.array([-1, -1, 0, -1, 0, 1])
-    assert subtask_window(subtasks, 0, 5, 6) == (0, 1)
-    assert subtask_window(subtasks, 0, 1, 6) == ()
+    assert subtask_window(subtasks, 0, 5) == (0, 1)
+    assert subtask_window(subtasks, 0, 1) == ()

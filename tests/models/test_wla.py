@@ -97,7 +97,9 @@ def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
     rows = [words.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
     tokens, mask = left_pad(rows, words.pad)
     with torch.no_grad():
-        context, texts = model.decode_text(model.read(tokens, mask, batch.images), words.stop, 6)
+        context = model.read(tokens, mask, batch.images)
+        first = torch.cat(model.next_tokens(context, [[], []], [0, 0]))
+        context, texts = model.decode_text(context, first, [[], []], words.stop, 6)
         _, ending = words.continuation(texts[0])
         ends = torch.tensor([ending] * 2)
         nothing = torch.zeros(2, dtype=torch.long)

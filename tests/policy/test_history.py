@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wla.policy.history import images_of, joined, remember
+from wla.policy.history import images_of, remember
 from wla.types import FIRST, HISTORY, Observation, PolicyState
 
 
@@ -63,14 +63,3 @@ def test_a_history_of_no_steps_is_the_present():
 def test_each_episode_of_a_batch_has_its_own_past():
     images = images_of(HISTORY + "front", [seen(0), seen(1), seen(7)], [after(0, 2), after(1, 2), after(7, 2)], 2)
     assert [int(image[0, 0, 0]) for image in images] == [0, 0, 5]
-
-
-def test_what_was_said_is_joined_without_direct_repetitions():
-    assert joined((), ()) == ()
-    assert joined(("a",), ("a", "b")) == ("a", "b")
-    assert joined(("a", "b"), ("a",)) == ("a", "b", "a")
-    assert joined((), ("a", "a")) == ("a",)
-    # Windows that overlap tell a subtask once.
-    assert joined(("a", "b"), ("a", "b", "c")) == ("a", "b", "c")
-    assert joined(joined(("a", "b"), ("b", "c")), ("b", "c")) == ("a", "b", "c")
-    assert joined(("a", "b"), ("c", "a", "b")) == ("a", "b", "c", "a", "b")

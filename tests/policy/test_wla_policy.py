@@ -12,7 +12,7 @@ import torch
 import wla
 from wla.data.prompts import left_pad
 from wla.policy.checkpoint import save_checkpoint
-from wla.types import Observation
+from wla.types import MemoryItem, Observation
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def walked(policy, steps: int, *, seed: int = 0, said: tuple[str, ...] = ()):
     state = policy.reset("open the drawer", seed=seed)
     for step in range(steps):
         state = policy.watch(tiny_qwen.observation(100 + step), state)
-    return replace(state, said=said)
+    return replace(state, memory=tuple(MemoryItem(text, 0, 1) for text in said))
 
 
 def test_a_qwen_policy_acts_and_remembers(qwen, kind):
@@ -202,7 +202,7 @@ def test_past_and_first_frames_change_what_is_done(qwen, kind):
     np.testing.assert_array_equal(qwen.act(observation, newer)[0].actions, base.actions)
     begun = qwen.act(observation, replace(state, first=255 - state.first))[0].actions
     assert np.array_equal(begun, base.actions) != bool(kind.get("first"))
-    told = qwen.act(observation, replace(state, said=("reach",)))[0].actions
+    told = qwen.act(observation, replace(state, memory=(MemoryItem("reach", 0, 1),)))[0].actions
     assert np.array_equal(told, base.actions) != bool(kind.get("language"))
 
 
@@ -215,7 +215,7 @@ def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequ
         for i, (name, side) in enumerate(sides.items())
     }
     values, texts = np.zeros(tiny_qwen.STATE, np.float32), (["reach the block", "lift it."], [])
-    asked = [{"previous": ["wait"], "past": True}, {"previous": [], "past": False}]
+    asked = [{"memory": ["wait"], "past": True}, {"memory": [], "past": False}]
     rows = [chat.sample("go", values, text, **more)[0] for text, more in zip(texts, asked, strict=True)]
     with torch.no_grad():
         context = model.read(*left_pad(rows, chat.pad), seen)
@@ -257,7 +257,7 @@ def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
 
     def spy(*words, **more):
         tokens = prompt(*words, **more)
-        asked.append((more["past"], more["previous"], tokens.count(tiny_qwen.IMAGE)))
+        asked.append((more["past"], (*more["memory"], *more["running"]), tokens.count(tiny_qwen.IMAGE)))
         return tokens
 
     monkeypatch.setattr(qwen._prompter, "prompt", spy)
