@@ -55,14 +55,14 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None 
 
 
 def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
-    """Every task in every setting; no tasks means all of the environment. ValueError names an unknown one."""
+    """Every task in every setting; no tasks means all that the embodiment can do. ValueError names an unknown one."""
     known = task_names(env)
-    chosen = list(dict.fromkeys(tasks)) or list(known)
+    chosen = list(dict.fromkeys(tasks)) or list(task_names(env, embodiment))
     for task in chosen:
         if task not in known:
             raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
     cases = [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
-    for case in cases[:: len(chosen)]:
+    for case in cases:
         robot_of(case)  # knows the settings and embodiments, and complains before any work is done
     return cases
 
