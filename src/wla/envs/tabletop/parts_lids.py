@@ -31,10 +31,10 @@ CELL_COLOURS: dict[str, tuple[str, Rgb]] = {
 BAY_X, BAY_HALF = 0.06, 0.036
 """How far the bays' middles are from the slot's, and their half width."""
 
-DIAL_DISC, DIAL_HEIGHT, FIN_LENGTH, FIN_HALF, FIN_TOP = 0.045, 0.012, 0.05, 0.005, 0.050
+DIAL_DISC, DIAL_HEIGHT, FIN_LENGTH, FIN_HALF, FIN_TOP = 0.045, 0.012, 0.05, 0.005, 0.045
 """Radius and height of the disc; length, half thickness and upper edge of the fin."""
 DIAL_RANGE = 1.1
-FIN_COLOUR: Rgb = (0.97, 0.97, 0.95)
+FIN_COLOUR: Rgb = (0.95, 0.85, 0.08)
 
 _FRICTION = 'friction="0.6 0.005 0.0001"'
 _PAINT = 'contype="0" conaffinity="0"'
@@ -155,13 +155,13 @@ class Slot(Fixture):
 
 
 class Dial(Fixture):
-    """A fin on a disc, pointing to the front camera, that turns counter-clockwise unless it is locked.
+    """A fin on a disc. It points to the left, and to the front camera once it is turned; it may be locked.
 
     It starts locked; `Physics.limit` on its joint unlocks it. The armature makes the stop hard for a strong arm.
     """
 
     name = "dial"
-    colour = "white"
+    colour = "yellow"
     body = "dial"
     joint: ClassVar[str] = "dial_hinge"
     radius = 0.06
@@ -175,9 +175,9 @@ class Dial(Fixture):
             f'<body name="{self.body}" pos="0 0 {DIAL_HEIGHT + high}">'
             f'<joint name="{self.joint}" type="hinge" axis="0 0 1" range="0 {DIAL_RANGE}" damping="0.3" '
             'frictionloss="0.05" armature="0.03" solreflimit="0.01 1"/>'
-            f'<geom type="box" size="{FIN_HALF} {FIN_LENGTH / 2} {high}" pos="0 {-FIN_LENGTH / 2} 0" mass="0.03" '
+            f'<geom type="box" size="{FIN_LENGTH / 2} {FIN_HALF} {high}" pos="{-FIN_LENGTH / 2} 0 0" mass="0.03" '
             f'rgba="{rgba(FIN_COLOUR)}"/>'
-            f'<geom type="cylinder" size="0.012 {high}" mass="0.03" rgba="{rgba(FIN_COLOUR)}"/></body></body>'
+            f'<geom type="cylinder" size="0.012 {high}" mass="0.03" {_PAINT} rgba="{rgba(FIN_COLOUR)}"/></body></body>'
         )
 
     def arrange(self, physics: Physics, look: Look) -> None:

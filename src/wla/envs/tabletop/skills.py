@@ -95,6 +95,6 @@ def pick_and_put(
 
 
 def let_go(world: World, thing: Part) -> bool:
-    """Whether the tool neither holds the thing nor stands where it would grasp it: one frame shows that this is over."""
+    """Whether the tool neither holds the thing nor stands where it would grasp it, so that one frame shows it."""
     away = above(world.position(thing.body), world.arm.grasp_height) - world.tool
     return not world.arm.holds(world, thing.body) and float(np.linalg.norm(away)) > _AWAY

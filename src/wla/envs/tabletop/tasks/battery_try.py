@@ -17,6 +17,7 @@ from wla.envs.tabletop.parts_lids import (
     DIAL_HEIGHT,
     DIAL_RANGE,
     FIN_HALF,
+    FIN_TOP,
     Cell,
     Dial,
     Slot,
@@ -36,7 +37,7 @@ TURNED = 0.6
 _PUSHES = 3
 """So many control steps of pushing against the locked dial make a try."""
 _LEVER = 0.036
-"""How far (metres) in front of the hinge the expert pushes."""
+"""How far (metres) to the left of the hinge the expert pushes."""
 _OTHER: dict[Way, Way] = {"along": "across", "across": "along"}
 
 
@@ -53,8 +54,8 @@ class BatteryTry(Task):
     unlocked: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "battery_try"
-    step_limit: ClassVar[int] = 380
-    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
+    step_limit: ClassVar[int] = 250
+    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
     embodiments: ClassVar[tuple[str, ...]] = ("gantry",)  # the cells have to be turned, and the scara cannot
     phrasings: ClassVar[Phrasings] = Phrasings(
         seen=(
@@ -87,7 +88,7 @@ class BatteryTry(Task):
         dial = Dial(*near(0.0, 0.10, 0.03, 0.01))
         left, right = (
             Cell(side, *near(x, -0.03, 0.012, 0.03), WAYS[int(rng.integers(2))], float(rng.uniform(-0.05, 0.05)))
-            for side, x in (("left", -0.18), ("right", 0.18))
+            for side, x in (("left", -0.172), ("right", 0.172))
         )
         return cls(slot, dial, (left, right), (WAYS[int(rng.integers(2))], WAYS[int(rng.integers(2))]))
 
@@ -133,6 +134,9 @@ class BatteryTry(Task):
         """Bring a cell to its bay so that it lies the way it should."""
         cell = self.cells[number]
         goal = self._bay(number)
+        beside = np.hypot(*(world.position(Dial.body) - world.tool)[:2]) < 0.06
+        if beside and world.tool[2] - world.arm.tip < FIN_TOP + 0.005:
+            return leave(world, "", "tool")  # an open gripper would get caught at the fin
         if world.arm.holds(world, cell.body):
             return put(world, cell, goal, Slot.name, turn=_misalignment(world, heading_of(way)))
         if placed:
@@ -140,21 +144,24 @@ class BatteryTry(Task):
         return pick(world, cell, turn=_misalignment(world, world.heading(cell.body)))
 
     def _turn_dial(self, world: World, words: str) -> Advice:
-        """Come down to the left of the fin and push it to the right."""
+        """Come down behind the fin and push it to the front, where the camera sees it before the tool.
+
+        This is also the direction in which closed fingers do not give way.
+        """
         angle, tool, hinge = world.slide(Dial.joint), world.tool, world.position(Dial.body)
         if self.unlocked and angle > TURNED + 0.1:
             return leave(world, words, "tool")
         turn = world.arm.misalignment(world, 0.0, math.pi)
         height = world.arm.tip + DIAL_HEIGHT + 0.008
-        contact = FIN_HALF + world.arm.girth
-        start = np.array([hinge[0] - contact - 0.014, hinge[1] - _LEVER, height])
+        girth = world.arm.girth
+        start = np.array([hinge[0] - _LEVER, hinge[1] + FIN_HALF + girth + 0.014, height])
         away = start - tool
         # The corner of the tool that is nearest to the hinge meets the turned fin first.
-        fin = hinge[0] + (hinge[1] - tool[1] - world.arm.girth) * math.tan(angle) - FIN_HALF / math.cos(angle)
-        gap = fin - world.arm.girth - tool[0]
+        fin = hinge[1] - (hinge[0] - tool[0] - girth) * math.tan(angle) + FIN_HALF / math.cos(angle)
+        gap = tool[1] - girth - fin
         low = 1.0 - ramp(abs(away[2]), 0.008, 0.016)
-        if low > 0.0 and abs(away[1]) < 0.014 and -0.012 < gap < 0.06:
-            return Advice(np.array([0.015 * low, away[1], away[2]]), "tool", words, turn)
+        if low > 0.0 and abs(away[0]) < 0.014 and -0.012 < gap < 0.06:
+            return Advice(np.array([away[0], -0.015 * low, away[2]]), "tool", words, turn)
         return Advice(come_down(world, start, slack=0.04 * abs(turn)), "tool", words, turn)
 
     def _bay(self, number: int) -> np.ndarray:

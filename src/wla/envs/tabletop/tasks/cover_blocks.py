@@ -40,7 +40,7 @@ class CoverBlocks(Task):
     spoiled: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "cover_blocks"
-    step_limit: ClassVar[int] = 260
+    step_limit: ClassVar[int] = 200
     clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     start_height: ClassVar[float] = 0.12
     phrasings: ClassVar[Phrasings] = Phrasings(
@@ -60,7 +60,7 @@ class CoverBlocks(Task):
             "first hide all three blocks from left to right, then uncover red, then green, then blue",
             "put the lids over the blocks from left to right, then lift them off red, green and blue in this order",
             "please cover all blocks from left to right and then take the lids off red, green and blue",
-            "hide each block under a lid from left to right, and after this uncover the red, the green and the blue block",
+            "hide each block under a lid from left to right, and after this uncover the red, the green, the blue block",
         ),
     )
 
