@@ -48,7 +48,7 @@ class Stage:
         return [block.colour for block in self.task.blocks].index(colour)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_only_from_left_to_right_may_the_blocks_be_covered(order: tuple[int, ...]) -> None:
     stage = Stage()
     for number in order:
@@ -57,7 +57,7 @@ def test_only_from_left_to_right_may_the_blocks_be_covered(order: tuple[int, ...
     assert not stage.success
 
 
-@pytest.mark.parametrize("order", itertools.permutations(ORDER))
+@pytest.mark.parametrize("order", list(itertools.permutations(ORDER)))
 def test_only_in_the_order_of_the_colours_may_they_be_uncovered(order: tuple[str, ...]) -> None:
     stage = Stage(seed=4)
     for number in range(3):

@@ -124,14 +124,15 @@ class CoverBlocks(Task):
         """A lid that stands over the block and has been let go covers it, until it is clearly lifted or away."""
         if block.colour in self.covered:
             return any(
-                _over(world, lid, block, 0.045) and world.position(lid.body)[2] < LID_KNOB + 0.03 for lid in self.lids
+                _over(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
+                for lid in self.lids
             )
         return any(_over(world, lid, block, 0.02) and _stands(world, lid) and let_go(world, lid) for lid in self.lids)
 
 
 def _stands(world: World, lid: Lid) -> bool:
     """Whether the lid stands on the table, upright, held or not."""
-    return abs(world.position(lid.body)[2] - LID_KNOB) < 0.005 and world.tilt(lid.body) < 0.08
+    return bool(abs(world.position(lid.body)[2] - LID_KNOB) < 0.005) and world.tilt(lid.body) < 0.08
 
 
 def _over(world: World, lid: Lid, block: Block, reach: float) -> bool:
