@@ -16,12 +16,20 @@ from wla.types import Env
         ({"setting": "messy"}, "unknown setting 'messy'; known are: clean, randomized"),
         ({"embodiment": "hand"}, "unknown embodiment 'hand'; known are: gantry, scara"),
         ({"image_size": 2}, "image_size is 2"),
+        ({"task": "battery_try", "embodiment": "scara"}, "task 'battery_try' is for gantry; scara cannot do it"),
     ],
 )
 def test_unknown_names_list_the_known_ones(choice: dict[str, str], message: str) -> None:
     wanted = {"name": "tabletop", "task": "place", **choice}
     with pytest.raises(ValueError, match=message):
         make_env(wanted.pop("name"), **wanted)
+
+
+def test_an_embodiment_has_the_tasks_that_it_can_do() -> None:
+    assert task_names("tabletop", "gantry") == task_names("tabletop")
+    assert set(task_names("tabletop")) - set(task_names("tabletop", "scara")) == {"battery_try"}
+    with pytest.raises(ValueError, match="unknown embodiment 'hand'"):
+        task_names("tabletop", "hand")
 
 
 @pytest.mark.parametrize("task", task_names("tabletop"))

@@ -18,10 +18,13 @@ _SETTINGS = ("clean", "randomized")
 _NAMES = ("tabletop",)
 
 
-def task_names(name: str) -> tuple[str, ...]:
-    """The tasks of environment `name`. ValueError for an unknown name."""
+def task_names(name: str, embodiment: str | None = None) -> tuple[str, ...]:
+    """The tasks of environment `name`, or those that one embodiment can do. ValueError for an unknown one of either."""
     _require(name, _NAMES, "environment")
-    return tuple(TASKS)
+    if embodiment is None:
+        return tuple(TASKS)
+    _require(embodiment, _TABLETOP_ARMS, "embodiment")
+    return tuple(task for task in TASKS if embodiment in TASKS[task].embodiments)
 
 
 def default_tasks(name: str) -> tuple[str, ...]:
@@ -33,10 +36,15 @@ def default_tasks(name: str) -> tuple[str, ...]:
 def make_env(
     name: str, *, task: str, setting: str = "clean", embodiment: str = "gantry", image_size: int = 96
 ) -> TabletopEnv:
-    """A new environment. ValueError, listing what there is, for an unknown name, task, setting or embodiment."""
+    """A new environment. ValueError, listing what there is, for an unknown name, task, setting or embodiment.
+
+    ValueError also for a task that the embodiment cannot do.
+    """
     _require(task, task_names(name), "task")
     _require(setting, _SETTINGS, "setting")
     _require(embodiment, _TABLETOP_ARMS, "embodiment")
+    if embodiment not in TASKS[task].embodiments:
+        raise ValueError(f"task {task!r} is for {', '.join(TASKS[task].embodiments)}; {embodiment} cannot do it")
     if image_size < 16:
         raise ValueError(f"image_size is {image_size}; at least 16 pixels are needed to see anything")
     return TabletopEnv(TASKS[task], _TABLETOP_ARMS[embodiment](), varied=setting == "randomized", image_size=image_size)

@@ -62,7 +62,7 @@ def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodime
         if task not in known:
             raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
     cases = [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
-    for case in cases[:: len(chosen)]:
+    for case in cases:
         robot_of(case)  # knows the settings and embodiments, and complains before any work is done
     return cases
 

@@ -21,11 +21,14 @@ SUBTASKS = {
     "place_two": r"(reach|grasp|release) the \w+ block|move to the (bowl|plate)",
     "press_count": r"(press|let go of) the (first|second) button( \d of \d)?|press the confirm button",
     "rank_try": r"swap the (left and middle|middle and right) blocks|try the order \w+ \w+ \w+",
+    "cover_blocks": r"(un)?cover the (red|green|blue) block (on the left|in the middle|on the right)",
+    "battery_try": r"put the (left|right) cell in the slot|turn the (left|right) cell (along|across)"
+    r"|try the dial with (along|across) (along|across)",
 }
+DOABLE = [(task, arm) for task in TASKS for arm in ARMS if task in task_names("tabletop", arm)]
 
 
-@pytest.mark.parametrize("embodiment", ARMS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
 def test_experts_succeed(task: str, embodiment: str) -> None:
     env = blind_env(task, setting="randomized", embodiment=embodiment)
     assert all(solved(env, range(4)))
@@ -33,9 +36,8 @@ def test_experts_succeed(task: str, embodiment: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kicks", [False, True])
-@pytest.mark.parametrize("embodiment", ARMS)
 @pytest.mark.parametrize("setting", ["clean", "randomized"])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
 def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str, kicks: bool) -> None:
     env = blind_env(task, setting=setting, embodiment=embodiment)
     assert np.mean(solved(env, range(100), kicks=kicks)) >= 0.98
@@ -43,8 +45,7 @@ def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("random", [False, True])
-@pytest.mark.parametrize("embodiment", ARMS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
 def test_tasks_are_not_solved_by_chance(task: str, embodiment: str, random: bool) -> None:
     assert score(blind_env(task, embodiment=embodiment), range(60), random=random) < 0.05
 

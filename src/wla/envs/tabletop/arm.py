@@ -16,6 +16,8 @@ from wla.specs import ActionSpec
 SPEED = 0.03
 """Longest way of the tool in one control step, metres."""
 
+QUARTER = np.pi / 2
+
 Grip = Literal["take", "let go", "tool"]
 """take: hold what is there. let go: open or release. tool: the gripper as a stick, to press, push and hook with."""
 
@@ -97,8 +99,11 @@ class Arm(Protocol):
         """The tool point, metres, world frame."""
         ...
 
-    def misalignment(self, physics: Physics, yaw: float) -> float:
-        """How far (radians) the tool has to turn to grasp a block of this yaw."""
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
+        """How far (radians) the tool has to turn to grasp a thing of this yaw.
+
+        period: the turn (radians) after which the thing is the same to the tool, a quarter for a block, half for a bar.
+        """
         ...
 
     def holds(self, physics: Physics, body: str) -> bool:

@@ -93,7 +93,7 @@ class TabletopEnv(gymnasium.Env):
             raise ValueError(f"the tabletop has no reset options, got {sorted(options)}")
         rng = self.np_random
         self._build(rng)
-        self._arm.pose(self.world, rng, 0.08, 0.2)
+        self._arm.pose(self.world, rng, self.task.start_height, 0.2)
         self.world.forward()
         self.task.watch(self.world)
         self._steps = self._held = 0

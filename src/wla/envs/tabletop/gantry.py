@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import SPEED, Advice, follow, limited
+from wla.envs.tabletop.arm import QUARTER, SPEED, Advice, follow, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
@@ -15,8 +15,8 @@ from wla.specs import ActionSpec
 TURN = 0.25
 OPEN_WIDTH = 0.08
 _HALF_OPEN = OPEN_WIDTH / 2
-_LOW = np.array([-0.25, -0.19, 0.018, -1.2])
-_HIGH = np.array([0.25, 0.19, 0.25, 1.2])
+_LOW = np.array([-0.25, -0.19, 0.018, -1.65])
+_HIGH = np.array([0.25, 0.19, 0.25, 1.65])
 
 
 class Gantry:
@@ -107,10 +107,14 @@ class Gantry:
     def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
         return physics.data.qpos[:3].copy()
 
-    def misalignment(self, physics: Physics, yaw: float) -> float:
-        """Blocks look the same after a quarter turn; the tool always stays within an eighth of straight ahead."""
-        quarter = np.pi / 2
-        return float((yaw + quarter / 2) % quarter - quarter / 2 - physics.data.qpos[3])
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
+        """For blocks the tool always stays within an eighth of straight ahead.
+
+        Where the way round jumps by a period should be far from the directions in which things usually lie: for bars
+        it is at the end of what the yaw reaches, beyond a quarter.
+        """
+        top = period / 2 if period <= QUARTER else _HIGH[3]
+        return float((yaw - top) % period - period + top - physics.data.qpos[3])
 
     def holds(self, physics: Physics, body: str) -> bool:
         """The fingers stand as far apart as a block is wide, and the block is between them."""

@@ -64,8 +64,21 @@ class Physics:
         column = int(np.argmax(np.hypot(rotation[0], rotation[1])))
         return math.atan2(rotation[1, column], rotation[0, column])
 
+    def heading(self, body: str) -> float:
+        """Direction (radians) of the body's own x axis, seen from above."""
+        rotation = self.data.xmat[self.body_id(body)].reshape(3, 3)
+        return math.atan2(rotation[1, 0], rotation[0, 0])
+
+    def tilt(self, body: str) -> float:
+        """Angle (radians) between the body's own z axis and straight up."""
+        return math.acos(min(1.0, max(-1.0, float(self.data.xmat[self.body_id(body)][8]))))
+
+    def limit(self, joint: str, low: float, high: float) -> None:
+        """Let a joint (one with a range in the description) move between `low` and `high` only, metres or radians."""
+        self.model.joint(joint).range[:] = low, high
+
     def slide(self, joint: str) -> float:
-        """How far (metres) a sliding joint has moved from where it started."""
+        """How far a joint has moved from where it started: metres, or radians for a hinge."""
         number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_JOINT, joint)
         return float(self.data.qpos[self.model.jnt_qposadr[number]])
 

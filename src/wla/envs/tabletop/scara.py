@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import SPEED, Advice, follow, limited
+from wla.envs.tabletop.arm import QUARTER, SPEED, Advice, follow, limited
 from wla.envs.tabletop.parts import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
@@ -136,9 +136,9 @@ class Scara:
         aside = math.sin(shoulder) + math.sin(shoulder + elbow)
         return np.array([_BASE[0] + _LINK * aside, _BASE[1] - _LINK * ahead, z])
 
-    def misalignment(self, physics: Physics, yaw: float) -> float:
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
         """A round cup fits any block."""
-        del physics, yaw
+        del physics, yaw, period
         return 0.0
 
     def holds(self, physics: Physics, body: str) -> bool:

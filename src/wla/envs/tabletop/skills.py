@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from wla.envs.tabletop.arm import Advice, Grip
-from wla.envs.tabletop.parts import Block
+from wla.envs.tabletop.parts import Part
 from wla.envs.tabletop.world import World
 
 TRAVEL = 0.085
 """Height (metres) of what is held on the way: it clears the blocks and the bowl."""
 _CLEAR = 0.065
-"""Height from which the tool may move sideways freely."""
+"""Height from which the tool may move sideways freely, when TRAVEL is high enough."""
+_AWAY = 0.025
 
 Vector = Float64[np.ndarray, "3"]
 
@@ -32,40 +33,49 @@ def above(point: Vector, height: float) -> Vector:
     return point + np.array([0.0, 0.0, height])
 
 
-def come_down(world: World, target: Vector, *, slack: float = 0.0) -> Vector:
+def come_down(world: World, target: Vector, *, slack: float = 0.0, travel: float = TRAVEL) -> Vector:
     """The move (3,) to `target` from above: high while far to the side, down a funnel when over it.
 
     slack: metres by which anything else is still off (an angle, an open gripper), counted as distance to the side.
+    travel: height (metres) of what is held on the way.
     """
     tool, lift = world.tool, world.arm.grasp_height
     aside = target[:2] - tool[:2]
     distance = float(np.hypot(*aside)) + slack
-    height = target[2] + (max(TRAVEL + lift, target[2]) - target[2]) * ramp(distance, 0.008, 0.030)
+    height = target[2] + (max(travel + lift, target[2]) - target[2]) * ramp(distance, 0.008, 0.030)
     # Low among other things, rise first.
-    free = max(ramp(tool[2] - lift, _CLEAR - 0.025, _CLEAR), 1.0 - ramp(distance, 0.020, 0.035))
+    clear = _CLEAR + (travel - TRAVEL)
+    free = max(ramp(tool[2] - lift, clear - 0.025, clear), 1.0 - ramp(distance, 0.020, 0.035))
     return np.array([*(aside * free), height - tool[2]])
 
 
-def pick(world: World, block: Block) -> Advice:
-    """Reach for a block and close the gripper around it."""
+def pick(world: World, thing: Part, *, travel: float = TRAVEL, turn: float | None = None) -> Advice:
+    """Reach for a thing and close the gripper around it.
+
+    turn: radians that the tool still has to turn; by default, as far as a block asks for.
+    """
     arm, tool = world.arm, world.tool
-    target = above(world.position(block.body), arm.grasp_height)
-    turn = arm.misalignment(world, world.yaw(block.body))
+    target = above(world.position(thing.body), arm.grasp_height)
+    if turn is None:
+        turn = arm.misalignment(world, world.yaw(thing.body))
     if np.abs(target - tool).max() < 0.008 and abs(turn) < 0.12:
-        return Advice(target - tool, "take", f"grasp the {block.name}")
+        return Advice(target - tool, "take", f"grasp the {thing.name}")
     slack = 0.04 * abs(turn)
     if not arm.ready(world):
         slack += 0.03
-    return Advice(come_down(world, target, slack=slack), "let go", f"reach the {block.name}", turn)
+    return Advice(come_down(world, target, slack=slack, travel=travel), "let go", f"reach the {thing.name}", turn)
 
 
-def put(world: World, block: Block, goal: Vector, goal_name: str) -> Advice:
-    """Carry the held block until its centre is at `goal` (3,), and let it go there."""
+def put(
+    world: World, thing: Part, goal: Vector, goal_name: str, *, travel: float = TRAVEL, turn: float = 0.0
+) -> Advice:
+    """Carry the held thing until its centre is at `goal` (3,), turn it by `turn` (radians), and let it go there."""
     tool = world.tool
     target = above(goal, world.arm.grasp_height)
-    if np.hypot(*(target - tool)[:2]) < 0.012 and tool[2] < target[2] + 0.008:
-        return Advice(np.zeros(3), "let go", f"release the {block.name}")
-    return Advice(come_down(world, target), "take", f"move to the {goal_name}")
+    if np.hypot(*(target - tool)[:2]) < 0.012 and tool[2] < target[2] + 0.008 and abs(turn) < 0.06:
+        return Advice(np.zeros(3), "let go", f"release the {thing.name}")
+    move = come_down(world, target, slack=0.06 * abs(turn), travel=travel)
+    return Advice(move, "take", f"move to the {goal_name}", turn)
 
 
 def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRAVEL) -> Advice:
@@ -73,10 +83,18 @@ def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRA
     return Advice(np.array([0.0, 0.0, height - world.tool[2]]), grip, subtask)
 
 
-def pick_and_put(world: World, block: Block, goal: Vector, goal_name: str, *, done: bool) -> Advice:
-    """Bring a block to a place; `done` says that it lies there, free of the tool or about to be."""
+def pick_and_put(
+    world: World, thing: Part, goal: Vector, goal_name: str, *, done: bool, travel: float = TRAVEL
+) -> Advice:
+    """Bring a thing to a place; `done` says that it lies there, free of the tool or about to be."""
     if done:
-        return leave(world, f"release the {block.name}", height=goal[2] + 0.065)
-    if world.arm.holds(world, block.body):
-        return put(world, block, goal, goal_name)
-    return pick(world, block)
+        return leave(world, f"release the {thing.name}", height=goal[2] + 0.065)
+    if world.arm.holds(world, thing.body):
+        return put(world, thing, goal, goal_name, travel=travel)
+    return pick(world, thing, travel=travel)
+
+
+def let_go(world: World, thing: Part) -> bool:
+    """Whether the tool neither holds the thing nor stands where it would grasp it, so that one frame shows it."""
+    away = above(world.position(thing.body), world.arm.grasp_height) - world.tool
+    return not world.arm.holds(world, thing.body) and float(np.linalg.norm(away)) > _AWAY

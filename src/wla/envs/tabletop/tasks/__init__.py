@@ -1,6 +1,8 @@
 """The tasks of the tabletop, one file each."""
 
 from wla.envs.tabletop.tasks.base import Task
+from wla.envs.tabletop.tasks.battery_try import BatteryTry
+from wla.envs.tabletop.tasks.cover_blocks import CoverBlocks
 from wla.envs.tabletop.tasks.drawer import OpenDrawer
 from wla.envs.tabletop.tasks.place import Place
 from wla.envs.tabletop.tasks.place_two import PlaceTwo
@@ -11,10 +13,12 @@ from wla.envs.tabletop.tasks.rank_try import RankTry
 from wla.envs.tabletop.tasks.stack import Stack
 
 _SHORT: tuple[type[Task], ...] = (Place, Stack, Push, Press, OpenDrawer, PlaceTwo)
-_MEMORY: tuple[type[Task], ...] = (PressCount, RankTry)
+_MEMORY: tuple[type[Task], ...] = (PressCount, CoverBlocks, BatteryTry, RankTry)
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY)}
 SHORT_TASKS: tuple[str, ...] = tuple(task.name for task in _SHORT)
 """The tasks in which a single frame tells what to do next."""
+MEMORY_TASKS: tuple[str, ...] = tuple(task.name for task in _MEMORY)
+"""The tasks in which it does not."""
 
-__all__ = ["SHORT_TASKS", "TASKS", "Task"]
+__all__ = ["MEMORY_TASKS", "SHORT_TASKS", "TASKS", "Task"]

@@ -18,13 +18,16 @@ from wla.envs.tabletop.world import World
 class Task(ABC):
     """One episode of a task: what lies where, what is wanted, and how an expert would go on.
 
-    step_limit: control steps. clutter: where things of no use may lie without being in the way.
+    step_limit: control steps. clutter: where things of no use may lie without being in the way. embodiments: the arms
+    that can do it. start_height: of the tool, at least (metres), so that it starts above all that stands there.
     """
 
     name: ClassVar[str]
     step_limit: ClassVar[int]
     phrasings: ClassVar[Phrasings]
     clutter: ClassVar[Spot]
+    embodiments: ClassVar[tuple[str, ...]] = ("gantry", "scara")
+    start_height: ClassVar[float] = 0.08
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,141 @@
+"""Cover three blocks from left to right, then uncover them by colour: where each one is has to be remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import Block, Part
+from wla.envs.tabletop.parts_lids import LID_KNOB, Lid
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import let_go, pick_and_put
+from wla.envs.tabletop.tasks.base import Task
+from wla.envs.tabletop.world import World
+
+ORDER = ("red", "green", "blue")
+"""The colours in the order in which they are to be uncovered."""
+PLACES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+_ROW = {"left": -0.12, "middle": 0.0, "right": 0.12}
+_BLOCK_Y, _LID_Y, _JITTER, _TILT = -0.045, 0.08, 0.012, 0.1
+_TRAVEL = 0.125
+"""Height (metres) of a carried lid's knob: its walls clear the blocks, and an empty gripper the knobs."""
+
+
+@dataclass
+class CoverBlocks(Task):
+    """`blocks` stand in a row, left to right, a lid behind each.
+
+    Any step out of order fails for good. finished: how many blocks have been covered, and after that uncovered and
+    their lids put down; covered: the colours now under a lid; spoiled: whether something was done out of order.
+    """
+
+    blocks: tuple[Block, ...]
+    lids: tuple[Lid, ...]
+    finished: int = field(init=False, default=0)
+    covered: set[str] = field(init=False, default_factory=set)
+    spoiled: bool = field(init=False, default=False)
+
+    name: ClassVar[str] = "cover_blocks"
+    step_limit: ClassVar[int] = 200
+    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
+    start_height: ClassVar[float] = 0.12
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "cover the blocks from left to right, then uncover red, green and blue",
+            "cover the blocks from left to right and then uncover the red, the green and the blue block",
+            "put a lid on each block from left to right, then uncover red, green and blue in this order",
+            "first cover all blocks from left to right, then uncover them in the order red, green, blue",
+            "cover all three blocks from left to right, then lift the lids off red, green and blue",
+            "hide the blocks from left to right, then uncover them in the order red, green, blue",
+            "hide the three blocks under the lids from left to right and then uncover red, green and blue",
+            "put the lids on the blocks from left to right, then take them off red, green and blue in this order",
+            "please cover each block from left to right, and after this uncover red, then green, then blue",
+            "put the lids over the three blocks from left to right, then uncover first red, then green, then blue",
+        ),
+        unseen=(
+            "first hide all three blocks from left to right, then uncover red, then green, then blue",
+            "put the lids over the blocks from left to right, then lift them off red, green and blue in this order",
+            "please cover all blocks from left to right and then take the lids off red, green and blue",
+            "hide each block under a lid from left to right, and after this uncover the red, the green, the blue block",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        def jitter() -> np.ndarray:
+            return rng.uniform(-1.0, 1.0, 3) * (_JITTER, _JITTER, _TILT)
+
+        blocks, lids = [], []
+        for colour, (place, x) in zip(rng.permutation(ORDER), _ROW.items(), strict=True):
+            at, behind = jitter(), jitter()
+            blocks.append(Block(str(colour), float(x + at[0]), float(_BLOCK_Y + at[1]), float(at[2])))
+            lids.append(Lid(place, float(x + behind[0]), float(_LID_Y + behind[1]), float(behind[2])))
+        return cls(tuple(blocks), tuple(lids))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.blocks, *self.lids)
+
+    def watch(self, world: World) -> None:
+        """Note what has just been covered and uncovered, and whether its turn had come."""
+        covered = {block.colour for block in self.blocks if self._is_covered(world, block)}
+        changed = covered ^ self.covered
+        if self.finished < len(self.blocks):
+            due = self.blocks[self.finished].colour
+            # Before all three are covered nothing may be uncovered.
+            self.spoiled |= bool(changed - {due} or self.covered - covered)
+            self.finished += due in covered and not self.spoiled
+        elif self.finished < 2 * len(self.blocks):
+            due = ORDER[self.finished - len(self.blocks)]
+            self.spoiled |= bool(changed - {due})
+            put_down = due not in covered and all(_stands(world, lid) and let_go(world, lid) for lid in self.lids)
+            self.finished += put_down and not self.spoiled
+        else:
+            self.spoiled |= bool(changed)
+        self.covered = covered
+
+    def success(self, world: World) -> bool:
+        return self.finished == 2 * len(self.blocks) and not self.spoiled
+
+    def failed(self, world: World) -> bool:
+        return self.spoiled
+
+    def advise(self, world: World) -> Advice:
+        """Bring the lid that starts behind a block over it, and later back to where it was."""
+        count = len(self.blocks)
+        covering = self.finished < count
+        due = self.blocks[self.finished].colour if covering else ORDER[min(self.finished, 2 * count - 1) - count]
+        number = [block.colour for block in self.blocks].index(due)
+        block, lid = self.blocks[number], self.lids[number]
+        goal = np.array([lid.x, lid.y, LID_KNOB + 0.003])
+        if covering:
+            goal[:2] = world.position(block.body)[:2]
+        there = _stands(world, lid) and _over(world, lid, block, 0.02) == covering
+        done = there and not world.arm.holds(world, lid.body)
+        advice = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL)
+        verb = "cover" if covering else "uncover"
+        return replace(advice, subtask=f"{verb} the {block.name} {PLACES[lid.place]}")
+
+    def _is_covered(self, world: World, block: Block) -> bool:
+        """A lid that stands over the block and has been let go covers it, until it is clearly lifted or away."""
+        if block.colour in self.covered:
+            return any(
+                _over(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
+                for lid in self.lids
+            )
+        return any(_over(world, lid, block, 0.02) and _stands(world, lid) and let_go(world, lid) for lid in self.lids)
+
+
+def _stands(world: World, lid: Lid) -> bool:
+    """Whether the lid stands on the table, upright, held or not."""
+    return bool(abs(world.position(lid.body)[2] - LID_KNOB) < 0.005) and world.tilt(lid.body) < 0.08
+
+
+def _over(world: World, lid: Lid, block: Block, reach: float) -> bool:
+    """Whether the lid's middle is less than `reach` (metres) beside the block's, at any height."""
+    offset = world.position(lid.body) - world.position(block.body)
+    return bool(np.hypot(offset[0], offset[1]) < reach)
