@@ -262,8 +262,8 @@ def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
 
     monkeypatch.setattr(qwen._prompter, "prompt", spy)
     for steps in range(4):
-        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, said=("reach",)), subtasks=("reach", "lift")))
+        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, said=("wait",)), subtasks=("reach", "lift")))
     whole = 7 if kind.get("first") else 6  # tokens of all images
     begin = whole - 1 if kind.get("first") else whole
-    previous = ("reach", "lift")
+    previous = ("wait", "reach", "lift")
     assert asked == [(False, previous, begin)] * 2 + [(True, previous, whole)] * 2

@@ -114,7 +114,8 @@ class CheckpointStart(Config):
     def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
         """ValueError when the policy has other sizes than the recipe, or another kind of prompt."""
         checkpoint = load_checkpoint(locate(self.policy))
-        model = WLA(config)
+        # The codec is frozen: its units are the policy's.
+        model = WLA(config.model_copy(update={"codec": checkpoint.config.model.codec}))
         wrong = mismatch(shapes(checkpoint.model.state_dict()), shapes(model.state_dict()))
         if wrong:
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
