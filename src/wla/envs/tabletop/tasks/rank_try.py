@@ -68,7 +68,7 @@ class RankTry(Task):
         ),
         unseen=(
             "find the right order of the three blocks, the lamp shows when you find it",
-            "keep swapping blocks until the lamp lights up",
+            "keep trying orders of the three blocks until the lamp lights up",
             "try orders of the blocks and press the button until the lamp turns green",
             "please make the lamp turn green: swap two blocks, press the button, and again",
         ),
