@@ -69,7 +69,7 @@ class Templates(Config):
 
 
 def read_templates(path: Path | None = None) -> Templates:
-    """A template file (TOML), or the bundled one. ValueError in one line when it is absent, damaged or contradictory."""
+    """A template file (TOML), or the bundled one. ValueError when it is absent, damaged or contradicts itself."""
     source = resources.files("wla.annotate") / BUNDLED if path is None else path
     if not source.is_file():
         raise ValueError(f"{source}: no such template file; correct the path")
@@ -129,8 +129,8 @@ def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
     unfit = [episode for episode, fit in zip(dataset.episodes, found, strict=True) if fit is None]
     if unfit:
         raise ValueError(
-            f"{dataset.root}: no template fits {unfit[0].instruction!r} (episode {unfit[0].index}; {len(unfit)} episodes "
-            "have none); add one and give the file with --templates, or annotate with --endpoint or --csv"
+            f"{dataset.root}: no template fits {unfit[0].instruction!r} (episode {unfit[0].index}; {len(unfit)} "
+            "episodes have none); add one and give the file with --templates, or annotate with --endpoint or --csv"
         )
     robot = Robot(dataset.robot_spec)
     have = dataset.actions is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from wla.data.lerobot import Episode, LeRobotDataset
 
@@ -44,7 +44,7 @@ def checked(
             raise ValueError(f"{place}: the text is empty; {todo}, or leave its frames out")
         found.append((Segment(segment.episode, segment.first, segment.last, text), place))
     found.sort(key=lambda pair: pair[0])
-    for (before, place), (after, other) in zip(found, found[1:], strict=False):
+    for (before, place), (after, other) in pairwise(found):
         if before.episode == after.episode and after.first <= before.last:
             raise ValueError(
                 f"{other}: frames {after.first} .. {after.last} of episode {after.episode} overlap {before.first} .. "

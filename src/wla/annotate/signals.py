@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -150,7 +151,7 @@ def _without_glitches(on: Bool[np.ndarray, " T"], shortest: int) -> Bool[np.ndar
     """Runs of fewer than `shortest` frames become like what was before them."""
     clean = on.copy()
     borders = [0, *(np.flatnonzero(np.diff(on)) + 1), len(on)]
-    for start, end in zip(borders[1:], borders[2:], strict=False):
+    for start, end in pairwise(borders[1:]):
         if end - start < shortest and end < len(on):
             clean[start:end] = clean[start - 1]
     return clean

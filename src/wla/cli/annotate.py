@@ -83,9 +83,7 @@ def annotate(args: AnnotateArgs) -> int:
         from wla.annotate.csv_file import write_csv
 
         write_csv(args.csv_out, segments)
-        print(
-            f"{args.csv_out}: {len(segments)} segments; read them with: wla annotate {args.dataset} --csv {args.csv_out}"
-        )
+        print(f"{args.csv_out}: {len(segments)} segments; --csv reads them")
     if args.page is not None:
         from wla.annotate.review import write_page
 
@@ -129,7 +127,8 @@ def _propose(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
         from wla.annotate.rules import label, read_templates
 
         return label(dataset, read_templates(args.templates))
-    from wla.annotate.endpoint import Endpoint, ask_all
+    from wla.annotate.endpoint import ask_all
+    from wla.annotate.server import Endpoint
 
     assert args.endpoint is not None
     assert args.model is not None

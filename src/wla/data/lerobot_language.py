@@ -1,8 +1,8 @@
 """What frames are said to be about: our own column `subtask_text`, and LeRobot's language columns.
 
 LeRobot's `language_persistent` repeats, in every frame of an episode, the list of all that holds for a while: rows
-with role, content, style, timestamp (seconds in the episode), camera and tool calls. A row of style `subtask` holds until
-the next one begins. `language_events` holds what happens at a single frame; no subtask is there.
+with role, content, style, timestamp (seconds in the episode), camera and tool calls. A row of style `subtask` holds
+until the next one begins. `language_events` holds what happens at a single frame; no subtask is there.
 Format reference: huggingface/lerobot, `src/lerobot/datasets/language.py`.
 """
 

@@ -1,8 +1,8 @@
 """Give the frames of a dataset other subtasks: all of them or none.
 
 New data files are written beside the old ones, flushed to disk, and take their place as a whole folder;
-`meta/info.json` follows. An error, Ctrl-C or a full disk leaves the old labels. So does a kill between the two renames of
-the folder: the next reader puts it back (`read_info`).
+`meta/info.json` follows. An error, Ctrl-C or a full disk leaves the old labels. So does a kill between the two renames
+of the folder: the next reader puts it back (`read_info`).
 """
 
 from __future__ import annotations
