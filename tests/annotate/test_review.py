@@ -144,3 +144,32 @@ def test_in_a_browser_overlapping_segments_are_not_exported(dataset, tmp_path):
     """
     )
     assert in_browser(tmp_path / "p.html", script) == "episode 0: it overlaps the one before it; correct it first"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_in_a_browser_a_dragged_border_moves_both_sides_and_stops_at_the_next(dataset, tmp_path):
+    write_page(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
+    script = (
+        EDITS
+        + """
+    Element.prototype.setPointerCapture = () => {};  // a script has no pointer of its own
+    Element.prototype.hasPointerCapture = () => true;
+    const line = section.querySelector(".timeline");
+    function drag(number, frame) {
+      const border = line.querySelectorAll(".border")[number], box = line.getBoundingClientRect();
+      const at = { clientX: box.left + box.width * frame / 16, bubbles: true };
+      for (const kind of ["pointerdown", "pointermove", "pointerup"]) border.dispatchEvent(new PointerEvent(kind, at));
+    }
+    drag(1, 9);
+    const first = csv();
+    drag(1, -5);
+    drag(2, 99);
+    result = first + csv()
+    """
+    )
+    rows = in_browser(tmp_path / "p.html", script).splitlines()
+    assert rows[1] == "0,0,8,reach"
+    assert rows[2].startswith("0,9,12,")
+    assert rows[4] == "0,0,0,reach"
+    assert rows[5].startswith("0,1,15,")

@@ -64,15 +64,20 @@ class AnnotateArgs(OneLine):
     """Write an HTML page to review and correct them, which works offline."""
     page_episodes: int = Field(default=100, ge=1)
     """Episodes that the page shows, spread evenly; the CSV that it exports has all of them."""
+    state: str = "observation.state"
+    """Column of the state."""
+    action: str = "action"
+    """Column of the action."""
 
 
 def annotate(args: AnnotateArgs) -> int:
     from wla.annotate.segments import segments_of
     from wla.annotate.write import require_free, write_labels
     from wla.data.lerobot import LeRobotDataset
+    from wla.data.lerobot_columns import Columns
 
     source = _require_sense(args)
-    dataset = LeRobotDataset(args.dataset)
+    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
     writes = source and not (args.dry_run or args.compare)
     if writes:
         require_free(dataset, replace=args.replace)
