@@ -2,7 +2,8 @@
 
 New data files are written beside the old ones, flushed to disk, and take their place as a whole folder;
 `meta/info.json` follows. An error, Ctrl-C or a full disk leaves the old labels. So does a kill between the two renames
-of the folder: the next reader puts it back (`read_info`).
+of the folder: the next reader puts it back (`read_info`). A kill right before `meta/info.json` is replaced leaves
+columns that it does not list, which are not read; labelling again mends that.
 """
 
 from __future__ import annotations
