@@ -24,7 +24,7 @@ LAYERS = {
     **dict.fromkeys(("data", "models", "envs"), 1),
     "policy": 2,
     "evaluation": 3,
-    **dict.fromkeys(("training", "compat"), 4),
+    **dict.fromkeys(("training", "compat", "annotate"), 4),
     **dict.fromkeys(("cli", "doctor"), 5),
     "__main__": 6,
 }

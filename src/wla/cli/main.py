@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
+from wla.cli.annotate import ANNOTATE
 from wla.cli.checkpoints import CHECKPOINTS
 from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
 from wla.cli.data import DATA
@@ -239,6 +240,7 @@ COMMANDS: dict[str, Command | Group] = {
     "demo": Command(DemoArgs, demo),
     "collect": Command(CollectArgs, collect),
     "data": DATA,
+    **ANNOTATE,
     **ESTIMATE,
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),

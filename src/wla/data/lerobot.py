@@ -29,6 +29,7 @@ from wla.data.lerobot_format import (
     read_table,
     read_tasks,
 )
+from wla.data.lerobot_language import index_texts, subtask_texts
 from wla.data.seeking import SeekingFrames
 from wla.specs import RobotSpec
 
@@ -51,8 +52,11 @@ class LeRobotDataset:
     """A dataset of N frames; everything but the images is read into memory and checked on construction.
 
     robot_spec is None for datasets that other programs recorded, unless `robot` says which it is: LeRobot does not
-    store units and frames, and they are never guessed. Such datasets may have any cameras, and no `subtask_text`;
+    store units and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks;
     without `action` they are action-free. `columns` says which of theirs are state, action and cameras.
+
+    Subtasks come from our own column `subtask_text` where it says anything in any frame, and else from LeRobot's
+    `language_persistent`; the two are never mixed.
 
     Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
@@ -84,8 +88,8 @@ class LeRobotDataset:
             self._matrix(table, self.columns.action) if self.columns.action in self.info.features else None
         )
         self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
-        self.subtasks, self.subtask_texts = _subtasks(table)
         self._check_frames(table)
+        self.subtasks, self.subtask_texts = index_texts(self._texts(table))
 
     def __len__(self) -> int:
         return self.episodes[-1].end
@@ -113,7 +117,7 @@ class LeRobotDataset:
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
             return cached_frames(self.root, name, self._video_pieces(key), shape, video.decode)
-        return cached_frames(self.root, name, self._data_pieces(), shape, partial(read_images, key=key))
+        return cached_frames(self.root, name, self.data_pieces(), shape, partial(read_images, key=key))
 
     def seek(self, camera: str) -> SeekingFrames:
         """All frames of a camera that is a video, read from its files when they are asked for, without a cache."""
@@ -130,7 +134,7 @@ class LeRobotDataset:
             pieces.append(Piece(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode)))
         return pieces
 
-    def _data_pieces(self) -> list[Piece]:
+    def data_pieces(self) -> list[Piece]:
         """Where the rows of each episode lie in the data files."""
         counts: dict[Path, int] = {}
         pieces = []
@@ -183,7 +187,7 @@ class LeRobotDataset:
         """The columns of all frames, checked to follow each other as the episodes say."""
         optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
         columns = [self.columns.state, *optional, *INDEX_COLUMNS]
-        counts = {piece.path: piece.first + piece.length for piece in self._data_pieces()}
+        counts = {piece.path: piece.first + piece.length for piece in self.data_pieces()}
         tables = []
         for path, count in counts.items():
             table = read_table(path, columns)
@@ -191,6 +195,12 @@ class LeRobotDataset:
                 raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore it")
             tables.append(table)
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+    def _texts(self, table: pa.Table) -> Sequence[str | None]:
+        files: dict[Path, list[tuple[int, int]]] = {}
+        for piece in self.data_pieces():
+            files.setdefault(piece.path, []).append((piece.first, piece.length))
+        return subtask_texts(table, self.info, files, self.fps)
 
     def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
         shape = self.info.features[key].shape
@@ -245,12 +255,3 @@ def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]
             raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
         episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed")))
     return tuple(episodes)
-
-
-def _subtasks(table: pa.Table) -> tuple[Int64[np.ndarray, " N"] | None, tuple[str, ...]]:
-    if SUBTASK not in table.column_names:
-        return None, ()
-    texts, inverse = np.unique(np.array(table[SUBTASK].fill_null("").to_pylist()), return_inverse=True)
-    if texts[0] == "":  # sorts first
-        texts, inverse = texts[1:], inverse - 1
-    return (inverse.astype(np.int64), tuple(map(str, texts))) if texts.size else (None, ())

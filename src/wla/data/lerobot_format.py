@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wla.files import read_object
+from wla.files import read_object, restore
 from wla.specs import RobotSpec
 
 VERSION = "v3.0"
@@ -103,6 +103,7 @@ class DatasetInfo(BaseModel):
 
 def read_info(root: Path) -> DatasetInfo:
     """Read and check `meta/info.json`. ValueError when `root` is no LeRobot v3 dataset."""
+    restore(root / "data")  # new labels may have been killed while they were put in place
     tree = read_info_tree(root)
     version = str(tree.get("codebase_version"))
     if not version.startswith("v3."):

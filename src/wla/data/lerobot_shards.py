@@ -34,6 +34,7 @@ from wla.data.lerobot_format import (
     read_tasks,
     tasks_table,
 )
+from wla.data.lerobot_language import PERSISTENT
 from wla.data.lerobot_staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot_stats import join_stats
 from wla.files import disk_errors
@@ -109,6 +110,8 @@ class ShardStore:
         if (ACTION in self._info.features) != with_actions:
             has, new = ("no actions", "have them") if with_actions else ("actions", "have none")
             raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
+        if PERSISTENT in self._info.features:
+            raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")
         rows = read_episodes(self.root, self._info, with_stats=True)
         if rows:
             last = rows[-1]

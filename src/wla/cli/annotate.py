@@ -1,0 +1,158 @@
+"""`wla annotate`: subtasks for a dataset, from rules, a model or a file; parsing and printing only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from tyro.conf import Positional
+
+from wla.cli.command import Command, OneLine
+
+if TYPE_CHECKING:
+    from wla.annotate.segments import Segment
+    from wla.data.lerobot import LeRobotDataset
+
+
+class AnnotateArgs(OneLine):
+    """Write subtasks into a dataset that has none: by rules, with a vision-language model, or by hand.
+
+    One source: --rules (what gripper and tool do, and templates with the words), --endpoint (any OpenAI-compatible
+    server that sees images), or --csv (episode,first_frame,last_frame,text; frames from 0, the last one included). All
+    episodes are written or none. Without a source, --page and --csv-out show the labels that the dataset has.
+
+    The round by hand: --page writes a page to look at and to correct; its button exports the CSV that --csv reads.
+    Labels go into the column subtask_text and into LeRobot's language columns.
+
+    examples:
+      wla annotate datasets/place --rules --dry-run --page proposal.html
+      wla annotate datasets/place --rules
+      wla annotate datasets/place --csv corrected.csv --replace
+      wla annotate datasets/place --endpoint http://localhost:8000/v1 --model Qwen/Qwen3-VL-8B-Instruct
+      wla annotate datasets/place --rules --compare
+      wla annotate datasets/place --page labels.html --csv-out labels.csv
+    """
+
+    dataset: Positional[Path]
+    """Folder of a LeRobot v3.0 dataset."""
+    rules: bool = False
+    """Source: rules over state and actions."""
+    templates: Path | None = None
+    """With --rules: a template file (TOML) in place of the bundled one, which explains itself."""
+    endpoint: str | None = None
+    """Source: URL of an OpenAI-compatible server, e.g. http://localhost:8000/v1."""
+    model: str | None = None
+    """With --endpoint: name of the model, as the server calls it."""
+    frames_per_episode: int = Field(default=16, ge=2)
+    """With --endpoint: images of each episode that the model sees."""
+    api_key_env: str | None = None
+    """With --endpoint: environment variable that holds the key."""
+    timeout: float = Field(default=120.0, gt=0)
+    """With --endpoint: seconds that one answer may take."""
+    csv: Path | None = None
+    """Source: a CSV file; what it does not list has no label."""
+    replace: bool = False
+    """Replace the labels that the dataset has already."""
+    dry_run: bool = False
+    """Write nothing into the dataset; for --page, --csv-out."""
+    compare: bool = False
+    """Print the share of frames on which the source agrees with the dataset's labels, and write nothing into it."""
+    csv_out: Path | None = None
+    """Write the segments as a CSV file."""
+    page: Path | None = None
+    """Write an HTML page to review and correct them, which works offline."""
+    page_episodes: int = Field(default=100, ge=1)
+    """Episodes that the page shows, spread evenly; the CSV that it exports has all of them."""
+    state: str = "observation.state"
+    """Column of the state."""
+    action: str = "action"
+    """Column of the action."""
+
+
+def annotate(args: AnnotateArgs) -> int:
+    from wla.annotate.segments import segments_of
+    from wla.annotate.write import require_free, write_labels
+    from wla.data.lerobot import LeRobotDataset
+    from wla.data.lerobot_columns import Columns
+
+    source = _require_sense(args)
+    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
+    writes = source and not (args.dry_run or args.compare)
+    if writes:
+        require_free(dataset, replace=args.replace)
+    segments = _propose(args, dataset) if source else segments_of(dataset)
+    if args.compare:
+        _print_agreement(args, dataset, segments)
+    if args.csv_out is not None:
+        from wla.annotate.csv_file import write_csv
+
+        write_csv(args.csv_out, segments)
+        print(f"{args.csv_out}: {len(segments)} segments; --csv reads them")
+    if args.page is not None:
+        from wla.annotate.review import write_page
+
+        shown = write_page(args.page, dataset, segments, episodes=args.page_episodes)
+        print(f"{args.page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
+    if writes:
+        write_labels(dataset, segments)
+        labelled = sum(segment.last - segment.first + 1 for segment in segments)
+        print(f"{args.dataset}: {len(segments)} segments, {labelled} of {len(dataset)} frames have a subtask")
+    return 0
+
+
+def _require_sense(args: AnnotateArgs) -> bool:
+    """Whether a source is given. ValueError when options do not go together, before anything is read."""
+    given = {"--rules": args.rules, "--endpoint": args.endpoint is not None, "--csv": args.csv is not None}
+    sources = [name for name, there in given.items() if there]
+    if len(sources) > 1:
+        raise ValueError(f"{' and '.join(sources)}: labels come from one source; give one of them")
+    if not sources:
+        if args.compare or args.dry_run:
+            raise ValueError("nothing to try: give a source, --rules, --endpoint or --csv")
+        if args.page is None and args.csv_out is None:
+            raise ValueError("give a source, --rules, --endpoint or --csv, or see the labels with --page or --csv-out")
+    if args.dry_run and args.page is None and args.csv_out is None:
+        raise ValueError("--dry-run shows nothing by itself; add --page, --csv-out, or use --compare")
+    if args.templates is not None and not args.rules:
+        raise ValueError("--templates belongs to --rules; add it")
+    if (args.endpoint is None) != (args.model is None):
+        raise ValueError("--endpoint and --model belong together; give both")
+    if args.api_key_env is not None and args.endpoint is None:
+        raise ValueError("--api-key-env belongs to --endpoint; add it")
+    return bool(sources)
+
+
+def _propose(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
+    if args.csv is not None:
+        from wla.annotate.csv_file import read_csv
+
+        return read_csv(args.csv, dataset.episodes)
+    if args.rules:
+        from wla.annotate.rules import label, read_templates
+
+        return label(dataset, read_templates(args.templates))
+    from wla.annotate.endpoint import ask_all
+    from wla.annotate.server import Endpoint
+
+    assert args.endpoint is not None
+    assert args.model is not None
+    server = Endpoint(args.endpoint, args.model, key_variable=args.api_key_env, timeout=args.timeout)
+    return ask_all(dataset, server, frames=args.frames_per_episode)
+
+
+def _print_agreement(args: AnnotateArgs, dataset: LeRobotDataset, segments: list[Segment]) -> None:
+    from wla.annotate.compare import compare
+    from wla.annotate.rules import read_templates
+
+    templates = read_templates(args.templates)
+
+    def task_of(instruction: str) -> str:
+        fit = templates.find(instruction)
+        return fit[0].name if fit else "other"
+
+    for agreement in compare(dataset, segments, task_of):
+        print(agreement)
+
+
+ANNOTATE = {"annotate": Command(AnnotateArgs, annotate)}

@@ -1,0 +1,58 @@
+"""The CSV that people edit."""
+
+from __future__ import annotations
+
+import pytest
+
+from wla.annotate.csv_file import read_csv, write_csv
+from wla.annotate.segments import Segment
+from wla.data.lerobot import Episode
+
+EPISODES = (Episode(0, 0, 10, "a"), Episode(1, 10, 20, "b"))
+HEADER = "episode,first_frame,last_frame,text\n"
+
+
+def test_segments_come_back(tmp_path):
+    segments = [
+        Segment(0, 0, 3, 'the "red" one, then rest'),
+        Segment(0, 5, 9, "Würfel greifen"),
+        Segment(1, 2, 2, "抓住方块"),
+    ]
+    write_csv(tmp_path / "l.csv", segments)
+    assert (tmp_path / "l.csv").read_text("utf-8").startswith(HEADER)
+    assert read_csv(tmp_path / "l.csv", EPISODES) == segments
+
+
+def test_what_spreadsheets_make_of_it(tmp_path):
+    text = HEADER.replace("\n", "\r\n") + "0,0,3,Würfel\r\n,,,\r\n\r\n1,0,1,b\r\n"
+    (tmp_path / "l.csv").write_bytes(text.encode("utf-8-sig"))
+    assert read_csv(tmp_path / "l.csv", EPISODES) == [Segment(0, 0, 3, "Würfel"), Segment(1, 0, 1, "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("0,0,3,a\n", "line 1: the header must be episode,first_frame,last_frame,text"),
+        ("", "line 1: the header must be"),
+        (HEADER + "0,0,3,a\n0,3,4,b\n", r"line 3: frames 3 \.\. 4 of episode 0 overlap 0 \.\. 3 .*correct the line"),
+        (HEADER + "7,0,3,a\n", "line 2: episode 7 is not in the dataset"),
+        (HEADER + "0,0,10,a\n", r"line 2: frames 0 \.\. 10 of episode 0, which has 0 \.\. 9"),
+        (HEADER + "0,0,3,\n", "line 2: the text is empty"),
+        (HEADER + "0,0,3\n", "line 2: has 3 cells, the header 4"),
+        (HEADER + "0,0,3,a,b\n", "line 2: has 5 cells, .* commas needs quotes"),
+        (HEADER + "0,zero,3,a\n", "line 2: episode and frames must be whole numbers"),
+        (HEADER + '0,0,3,"a\n', "is no CSV"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path, text, why):
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=why):
+        read_csv(tmp_path / "l.csv", EPISODES)
+
+
+def test_a_file_that_is_not_utf8_or_not_there(tmp_path):
+    (tmp_path / "l.csv").write_bytes((HEADER + "0,0,3,Würfel\n").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"l\.csv: is not UTF-8 .*save it as UTF-8"):
+        read_csv(tmp_path / "l.csv", EPISODES)
+    with pytest.raises(ValueError, match="no such CSV file"):
+        read_csv(tmp_path / "other.csv", EPISODES)

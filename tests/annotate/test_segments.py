@@ -1,0 +1,46 @@
+"""Segments: what is refused, and what gaps become."""
+
+from __future__ import annotations
+
+import pytest
+
+from wla.annotate.segments import Segment, checked, frame_texts, joined
+from wla.data.lerobot import Episode
+
+EPISODES = (Episode(0, 0, 5, "a"), Episode(1, 5, 9, "b"))
+
+
+def check(*segments: Segment) -> list[Segment]:
+    return checked(segments, EPISODES, [f"line {i}" for i in range(len(segments))], "correct it")
+
+
+def test_segments_are_put_in_order_and_their_blanks_are_joined():
+    assert check(Segment(1, 0, 3, " b \n c "), Segment(0, 3, 4, "y"), Segment(0, 0, 2, "x")) == [
+        Segment(0, 0, 2, "x"),
+        Segment(0, 3, 4, "y"),
+        Segment(1, 0, 3, "b c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("segment", "why"),
+    [
+        (Segment(2, 0, 0, "x"), r"line 1: episode 2 is not in the dataset, it has 0 \.\. 1; correct it"),
+        (Segment(-1, 0, 0, "x"), "episode -1 is not in the dataset"),
+        (Segment(1, 0, 4, "x"), r"line 1: frames 0 \.\. 4 of episode 1, which has 0 \.\. 3; correct it"),
+        (Segment(1, -1, 2, "x"), r"frames -1 \.\. 2"),
+        (Segment(1, 3, 2, "x"), r"frames 3 \.\. 2"),
+        (Segment(1, 0, 2, " \t"), "line 1: the text is empty"),
+        (Segment(0, 1, 2, "x"), r"line 0: frames 2 \.\. 4 of episode 0 overlap 1 \.\. 2 \(line 1\); correct it"),
+    ],
+)
+def test_what_cannot_be_is_refused(segment, why):
+    with pytest.raises(ValueError, match=why):
+        check(Segment(0, 2, 4, "first"), segment)
+
+
+def test_gaps_have_no_text_and_come_back():
+    segments = [Segment(0, 1, 2, "x"), Segment(0, 3, 3, "y"), Segment(1, 0, 3, "x")]
+    texts = frame_texts(segments, EPISODES)
+    assert texts == ["", "x", "x", "y", "", "x", "x", "x", "x"]
+    assert [*joined(0, texts[:5]), *joined(1, texts[5:])] == segments
