@@ -72,7 +72,7 @@ class BatteryTry(Task):
         ),
         unseen=(
             "place the two cells into the slot and turn them until the dial can be turned",
-            "find the right way round for the cells in the slot, then turn the dial",
+            "find the way round in which the cells go in the slot, then turn the dial",
             "please place both cells in the slot, try the dial, and turn a cell until it turns",
             "put the cells into the slot and find out in which ways the dial turns",
         ),

@@ -21,7 +21,9 @@ ORDER = ("red", "green", "blue")
 PLACES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 _ROW = {"left": -0.12, "middle": 0.0, "right": 0.12}
 _BLOCK_Y, _LID_Y, _JITTER, _TILT = -0.045, 0.08, 0.012, 0.1
-_TRAVEL = 0.125
+_ROOM = 0.085
+"""From the middle of a block to the middle of a lid behind it."""
+_TRAVEL = 0.14
 """Height (metres) of a carried lid's knob: its walls clear the blocks, and an empty gripper the knobs."""
 
 
@@ -40,7 +42,7 @@ class CoverBlocks(Task):
     spoiled: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "cover_blocks"
-    step_limit: ClassVar[int] = 200
+    step_limit: ClassVar[int] = 210
     clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     start_height: ClassVar[float] = 0.12
     phrasings: ClassVar[Phrasings] = Phrasings(
@@ -111,9 +113,10 @@ class CoverBlocks(Task):
         due = self.blocks[self.finished].colour if covering else ORDER[min(self.finished, 2 * count - 1) - count]
         number = [block.colour for block in self.blocks].index(due)
         block, lid = self.blocks[number], self.lids[number]
-        goal = np.array([lid.x, lid.y, LID_KNOB + 0.003])
-        if covering:
-            goal[:2] = world.position(block.body)[:2]
+        x, y, _ = world.position(block.body)
+        # A block that has been dragged along must not come to lie under the rim.
+        behind = (lid.x, min(max(lid.y, y + _ROOM), _LID_Y + 0.07))
+        goal = np.array([*((x, y) if covering else behind), LID_KNOB + 0.003])
         there = _stands(world, lid) and _over(world, lid, block, 0.02) == covering
         done = there and not world.arm.holds(world, lid.body)
         advice = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL)
