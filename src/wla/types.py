@@ -141,7 +141,8 @@ class Env(Protocol):
 
     Observations are dicts ``{"images": {camera: uint8 (H, W, 3)}, "state": float32 (S,)}``, so that
     ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool)
-    there. ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
+    there; both may put ``subtask`` (str), what an expert would be doing now, so that a policy's words can be judged.
+    ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
     step limit.
     """
 

@@ -53,7 +53,7 @@ def test_names_are_text_not_markup(html):
 
 def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
     shown = next(shown for _, shown in read_episodes(folder / "episodes") if shown.seed == 0)
-    spans = make_spans(shown, {"set": 0, "arrive": 1})
+    spans = make_spans(shown.subtasks, shown, {"set": 0, "arrive": 1})
     assert [span.words for span in spans] == ["set off", "arrive"]
     assert spans[0].left == 0
     assert spans[-1].left + spans[-1].width == pytest.approx(100)

@@ -1,7 +1,7 @@
 import pytest
 from fakes import CASE
 
-from wla.evaluation.results import EpisodeResult, append_result, read_results, success_rate, wilson
+from wla.evaluation.results import EpisodeResult, WordScore, append_result, read_results, success_rate, wilson
 
 
 def result(outcome="success", seed=0, **changes):
@@ -18,6 +18,8 @@ def result(outcome="success", seed=0, **changes):
         policy="expert",
         checkpoint_sha256=None,
         subtasks=((0, "set off"), (3, "ärrive")),
+        memory=((3, "set off"),),
+        words=WordScore(windows=2, exact=1, again=0, borders=1, steps_off=1, missed=0, memory_right=True),
         fingerprint={"python": "3"},
     )
     return EpisodeResult(**(values | changes))

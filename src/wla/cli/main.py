@@ -162,8 +162,10 @@ def evaluate(args: EvalArgs) -> int:
         summary = run_benchmark(args, args.out, workers=args.workers)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
-    for case, rate in summary.cases:
+    for (case, rate), words in zip(summary.cases, summary.words, strict=True):
         print(f"{case.task} {case.setting} {case.embodiment}: {rate}")
+        if words:
+            print(f"  words: {words}")
     print(f"all: {summary.total}")
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0

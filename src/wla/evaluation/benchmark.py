@@ -17,10 +17,11 @@ from pathlib import Path
 from wla.config import Config
 from wla.envs.seeds import require_seeds
 from wla.evaluation.build import build, checkpoint_sha256, make_cases
-from wla.evaluation.configs import EvalConfig
+from wla.evaluation.configs import EvalConfig, MemoryFault
 from wla.evaluation.episodes import Album, episode_folder
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
+from wla.evaluation.words import WordRates, word_rates
 from wla.evaluation.workers import Job, Worker, run_jobs
 from wla.files import disk_errors, write_whole
 
@@ -34,6 +35,7 @@ class Identity(Config):
     policy: str
     checkpoint_sha256: str | None
     execute: int | None
+    memory_fault: MemoryFault | None = None
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,18 @@ class Summary:
     checkpoint_sha256: str | None
     cases: tuple[tuple[Case, Rate], ...]
     total: Rate
+    words: tuple[WordRates | None, ...]
+    """Of each case."""
 
     def save(self, path: Path) -> None:
         tree = {
             "policy": self.policy,
             "checkpoint_sha256": self.checkpoint_sha256,
             "rule": RULE,
-            "cases": [asdict(case) | asdict(rate) for case, rate in self.cases],
+            "cases": [
+                asdict(case) | asdict(rate) | {"words": None if words is None else asdict(words)}
+                for (case, rate), words in zip(self.cases, self.words, strict=True)
+            ],
             "all": asdict(self.total),
         }
         write_whole(path, json.dumps(tree, indent=2) + "\n")
@@ -65,8 +72,12 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
     sha256 = checkpoint_sha256(config.policy, imagine=config.imagine, device=config.device)
-    identity = Identity(policy=config.policy, checkpoint_sha256=sha256, execute=config.execute)
-    make = partial(build, policy=config.policy, imagine=config.imagine, device=config.device)
+    identity = Identity(
+        policy=config.policy, checkpoint_sha256=sha256, execute=config.execute, memory_fault=config.memory_fault
+    )
+    make = partial(
+        build, policy=config.policy, imagine=config.imagine, device=config.device, memory_fault=config.memory_fault
+    )
     worker = Worker(make, config.policy, config.execute, config.imagine)
     return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
 
@@ -109,7 +120,8 @@ def evaluate(
 def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
     cases = dict.fromkeys(result.case for result in results)
     rates = tuple((case, success_rate(r for r in results if r.case == case)) for case in cases)
-    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results))
+    words = tuple(word_rates(r for r in results if r.case == case) for case in cases)
+    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), words)
 
 
 def load_summary(out: Path) -> Summary:
@@ -130,7 +142,7 @@ def _open_folder(out: Path, identity: Identity) -> None:
     same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
     if identity.checkpoint_sha256 is None:
         same_policy &= before.policy == identity.policy
-    if not same_policy or before.execute != identity.execute:
+    if not same_policy or (before.execute, before.memory_fault) != (identity.execute, identity.memory_fault):
         raise ValueError(
             f"{out} holds results of another run ({_words(before)}); this one is {_words(identity)}: "
             "use another --out folder"
@@ -139,7 +151,8 @@ def _open_folder(out: Path, identity: Identity) -> None:
 
 def _words(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
-    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}"
+    fault = f", memory {identity.memory_fault}" if identity.memory_fault else ""
+    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}"
 
 
 def _drop_errors(out: Path) -> list[EpisodeResult]:

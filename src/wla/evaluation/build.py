@@ -9,6 +9,8 @@ from typing import Any, cast
 from wla.envs.perturb import KickedActions
 from wla.envs.registry import default_tasks, make_env, make_expert, task_names
 from wla.envs.tabletop.env import TabletopEnv
+from wla.evaluation.configs import MemoryFault
+from wla.evaluation.memory_faults import Tampered
 from wla.evaluation.results import Case
 from wla.evaluation.rollout import require_same_robot
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
@@ -19,12 +21,19 @@ SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
 
 
-def build(case: Case, *, policy: str, imagine: bool = False, device: str | None = None) -> tuple[Env, Policy]:
+def build(
+    case: Case,
+    *,
+    policy: str,
+    imagine: bool = False,
+    device: str | None = None,
+    memory_fault: MemoryFault | None = None,
+) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
     env = _env(case)
     acting = _policy(policy, env, imagine, device)
     require_same_robot(env, acting, policy)
-    return env, acting
+    return env, acting if memory_fault is None else Tampered(acting, memory_fault)
 
 
 def build_expert(case: Case, *, kicks: bool) -> tuple[Env, Policy]:

@@ -13,6 +13,8 @@ from pydantic import Field
 from wla.config import Config
 from wla.envs.seeds import seed_range
 
+MemoryFault = Literal["emptied", "deleted", "invented"]
+
 
 class EvalConfig(Config):
     """What to evaluate."""
@@ -37,6 +39,8 @@ class EvalConfig(Config):
     """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
     imagine: bool = False
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
+    memory_fault: MemoryFault | None = None
+    """Tamper with the policy's memory: emptied before every call, or one item deleted or invented once."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
     max_videos: int = Field(default=6, ge=0)

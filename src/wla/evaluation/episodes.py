@@ -44,6 +44,7 @@ class Shown(BaseModel):
     steps: int
     rate_hz: float
     subtasks: tuple[tuple[int, str], ...]
+    memory: tuple[tuple[int, str], ...]
     action_names: tuple[str, ...]
     action_units: tuple[str, ...]
     action_low: tuple[float, ...]
@@ -93,6 +94,7 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
         steps=len(recording.steps),
         rate_hz=spec.action.rate_hz,
         subtasks=result.subtasks,
+        memory=result.memory,
         action_names=spec.action.names,
         action_units=spec.action.units,
         action_low=spec.action.low,

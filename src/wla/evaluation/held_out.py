@@ -7,12 +7,12 @@ from jaxtyping import UInt8
 from rich.progress import track
 
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot import Episode, LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import HeldOutConfig
 from wla.evaluation.results import wilson
-from wla.policy.wla_policy import load_policy
-from wla.types import Observation
+from wla.policy.wla_policy import WLAPolicy, load_policy
+from wla.types import Observation, PolicyState
 
 MOVED_LEVELS, MOVED_SHARE = 24, 0.005
 """Something moved when at least this share of the pixels changed by at least this many levels."""
@@ -66,7 +66,7 @@ def compare(config: HeldOutConfig) -> HeldOut:
             for frame in chosen
         ]
         states = [
-            policy.reset(episode.instruction, seed=int(frame)) for episode, frame in zip(episodes, chosen, strict=True)
+            _as_recorded(policy, dataset, episode, int(frame)) for episode, frame in zip(episodes, chosen, strict=True)
         ]
         answers = policy.act_batch(observations, states, imagine=config.imagine)
         for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
@@ -89,6 +89,20 @@ def compare(config: HeldOutConfig) -> HeldOut:
         moved=len(imagined),
         action_error=100 * float(np.mean(errors)),
     )
+
+
+def _as_recorded(policy: WLAPolicy, dataset: LeRobotDataset, episode: Episode, frame: int) -> PolicyState:
+    """The state of a policy that said all that the recording says, and spoke last as long ago as it does in acting."""
+    assert dataset.subtasks is not None
+    state = policy.reset(episode.instruction, seed=frame)
+    chunk = policy.model.config.action_expert.chunk
+    spoke = frame - (policy.execute or chunk)
+    if spoke < episode.start:
+        return state
+    over = subtask_window(dataset.subtasks, episode.start, spoke)[:-1]
+    window = subtask_window(dataset.subtasks, spoke, min(spoke + chunk, episode.end - 1))
+    texts = dataset.subtask_texts
+    return policy.recall(state, [texts[index] for index in over], [texts[index] for index in window])
 
 
 def psnr(ours: UInt8[np.ndarray, "H W 3"], theirs: UInt8[np.ndarray, "H W 3"]) -> float:

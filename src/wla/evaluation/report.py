@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from wla.evaluation.benchmark import RULE, load_summary
 from wla.evaluation.episodes import Shown, read_episodes
 from wla.evaluation.results import Case, EpisodeResult, Rate, read_results
+from wla.evaluation.words import WordRates
 from wla.files import disk_errors, write_whole
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 40
@@ -30,6 +31,7 @@ class Row:
     case: Case
     rate: Rate
     where: tuple[tuple[str, int], ...]
+    words: WordRates | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Card:
     video: str
     seconds: float
     spans: tuple[Span, ...]
+    memory: tuple[Span, ...]
     curves: tuple[Curve, ...]
     pairs: tuple[Pair, ...]
 
@@ -82,7 +85,10 @@ def write_report(out: Path) -> Path:
     """Write ``report.html`` from the files in `out` and return its path. FileNotFoundError when there are none."""
     summary, results = load_summary(out), read_results(out / "results.jsonl")
     cards = make_cards(read_episodes(out / "episodes"))
-    rows = [Row(case, rate, failed_in(r for r in results if r.case == case)) for case, rate in summary.cases]
+    rows = [
+        Row(case, rate, failed_in(r for r in results if r.case == case), words)
+        for (case, rate), words in zip(summary.cases, summary.words, strict=True)
+    ]
     html = _template().render(
         summary=summary,
         rows=rows,
@@ -109,14 +115,15 @@ def make_cards(episodes: Sequence[tuple[Path, Shown]]) -> list[Card]:
     """Episodes with their files embedded. One verb has one colour throughout the report."""
     verbs: dict[str, int] = {}
     for _, shown in episodes:
-        for _, words in shown.subtasks:
+        for _, words in (*shown.subtasks, *shown.memory):
             verbs.setdefault(_verb(words), len(verbs) % COLOURS)
     return [
         Card(
             shown=shown,
             video=_embed(folder / "video.mp4", "video/mp4"),
             seconds=(shown.steps + 1) / shown.rate_hz,
-            spans=make_spans(shown, verbs),
+            spans=make_spans(shown.subtasks, shown, verbs),
+            memory=make_spans(together(shown.memory), shown, verbs),
             curves=make_curves(shown),
             pairs=tuple(
                 Pair(
@@ -133,13 +140,19 @@ def make_cards(episodes: Sequence[tuple[Path, Shown]]) -> list[Card]:
     ]
 
 
-def make_spans(shown: Shown, colours: dict[str, int]) -> tuple[Span, ...]:
-    """Each subtask lasts until the next one, the last until the end of the video (one frame more than steps)."""
+def together(items: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    """What entered memory at the same step as one text."""
+    steps = dict.fromkeys(step for step, _ in items)
+    return tuple((step, "; ".join(text for at, text in items if at == step)) for step in steps)
+
+
+def make_spans(said: Sequence[tuple[int, str]], shown: Shown, colours: dict[str, int]) -> tuple[Span, ...]:
+    """Each text lasts until the next one, the last until the end of the video (one frame more than steps)."""
     frames = shown.steps + 1
-    ends = [*(start for start, _ in shown.subtasks), frames][1:]
+    ends = [*(start for start, _ in said), frames][1:]
     return tuple(
         Span(words, 100 * start / frames, 100 * (end - start) / frames, start / shown.rate_hz, colours[_verb(words)])
-        for (start, words), end in zip(shown.subtasks, ends, strict=True)
+        for (start, words), end in zip(said, ends, strict=True)
     )
 
 

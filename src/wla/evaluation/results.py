@@ -26,12 +26,32 @@ class Case:
 
 
 @dataclass(frozen=True)
+class WordScore:
+    """The words of one episode.
+
+    windows: calls in which the policy spoke; exact: those whose window was that of the episode as it went on; again:
+    those that repeated the call before, so that a draft of it holds. borders: changes of the true subtask that the
+    policy's running one followed; steps_off: the sum of their distances in control steps; missed: changes that it never
+    followed. memory_right: whether what was in memory at the last call is what had been done.
+    """
+
+    windows: int
+    exact: int
+    again: int
+    borders: int
+    steps_off: int
+    missed: int
+    memory_right: bool
+
+
+@dataclass(frozen=True)
 class EpisodeResult:
     """One episode, one line of ``results.jsonl``.
 
     error: one line saying what crashed and where, only when outcome is "error". steps: actions that were executed.
     checkpoint_sha256: None for experts and baselines. subtasks: (step, words) pairs, one whenever the policy's words
-    change. fingerprint: versions of the libraries and the renderer.
+    change. memory: (step, text) of every item that entered the policy's memory. words: None when nothing was said or
+    there is nothing to compare with. fingerprint: versions of the libraries and the renderer.
     """
 
     env: str
@@ -46,6 +66,8 @@ class EpisodeResult:
     policy: str
     checkpoint_sha256: str | None
     subtasks: tuple[tuple[int, str], ...]
+    memory: tuple[tuple[int, str], ...]
+    words: WordScore | None
     fingerprint: dict[str, str]
 
     @property
@@ -119,7 +141,9 @@ def read_results(path: Path) -> list[EpisodeResult]:
             raise ValueError(f"{path}:{number} is not JSON ({error}); repair or remove the line") from error
         if not isinstance(row, dict) or row.keys() != names:
             raise ValueError(f"{path}:{number} is not an episode result; use another --out folder")
-        row["subtasks"] = tuple((step, words) for step, words in row["subtasks"])
+        for name in ("subtasks", "memory"):
+            row[name] = tuple((step, words) for step, words in row[name])
+        row["words"] = None if row["words"] is None else WordScore(**row["words"])
         results.append(EpisodeResult(**row))
     return results
 

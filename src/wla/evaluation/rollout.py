@@ -11,8 +11,9 @@ import numpy as np
 
 from wla.evaluation.fingerprint import fingerprint
 from wla.evaluation.results import Case, EpisodeResult
+from wla.evaluation.words import Words
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Env, Observation, Outcome, Policy, Recorder, Watcher
+from wla.types import ActionChunk, Env, MemoryItem, Observation, Outcome, Policy, PolicyState, Recorder, Watcher
 
 
 def rollout(
@@ -42,10 +43,12 @@ def rollout(
     instruction, steps, subtasks = "", 0, list[tuple[int, str]]()
     outcome: Outcome | None = None
     error: str | None = None
+    words = Words()
     try:
         with _crashes():
             raw, info = env.reset(seed=seed)
             observation, instruction = Observation(**raw), info["instruction"]
+            words.see(info.get("subtask"))
         for recorder in recorders:
             recorder.start(seed, instruction)
         with _crashes():
@@ -54,9 +57,10 @@ def rollout(
             with _crashes():
                 chunk, state = policy.act(observation, state)
                 _require_usable(chunk, env.robot_spec)
-            words = ", then ".join(chunk.subtasks)
-            if words and (not subtasks or subtasks[-1][1] != words):
-                subtasks.append((steps, words))
+            said = ", then ".join(chunk.subtasks)
+            if said and (not subtasks or subtasks[-1][1] != said):
+                subtasks.append((steps, said))
+            words.hear(steps, chunk.subtasks, len(chunk.actions) if len(chunk.actions) > 1 else 0, _memory(state))
             actions = chunk.actions[: execute or chunk.execute]
             for offset, action in enumerate(actions):
                 for recorder in recorders:
@@ -64,6 +68,7 @@ def rollout(
                 with _crashes():
                     raw, _, terminated, truncated, info = env.step(action)
                     observation, success = Observation(**raw), bool(info["success"])
+                    words.see(info.get("subtask"))
                 steps += 1
                 if terminated or truncated:
                     outcome = "success" if success else "failure"
@@ -90,8 +95,14 @@ def rollout(
         policy=policy_name,
         checkpoint_sha256=getattr(policy, "checkpoint_sha256", None),
         subtasks=tuple(subtasks),
+        memory=tuple(words.memory),
+        words=words.score(),
         fingerprint=fingerprint(),
     )
+
+
+def _memory(state: object) -> Sequence[MemoryItem]:
+    return state.memory if isinstance(state, PolicyState) else ()
 
 
 def require_same_robot(env: Env, policy: Policy, policy_name: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from wla.evaluation.recording import Recording
 from wla.evaluation.results import Case, EpisodeResult
 from wla.evaluation.rollout import rollout
-from wla.types import ActionChunk, Env, Observation, Policy
+from wla.types import ActionChunk, Env, Observation, Policy, Watcher
 
 Episode = tuple[EpisodeResult, Recording | None]
 Task = TypeVar("Task")
@@ -90,6 +90,9 @@ class Imagining:
 
     def act(self, observation: Observation, state: Any) -> tuple[ActionChunk, Any]:
         return self._policy.act(observation, state, imagine=True)
+
+    def watch(self, observation: Observation, state: Any) -> Any:
+        return self._policy.watch(observation, state) if isinstance(self._policy, Watcher) else state
 
 
 def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:

@@ -44,7 +44,7 @@ class WLAPolicy:
         small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < SMALL
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
-        self._execute = checkpoint.config.execute
+        self.execute = checkpoint.config.execute
         self._prompter = checkpoint.prompter
         self._reader = Reader(self.model, self._prompter, self.device)
         # A policy that is told nothing of the past still shows what it finished.
@@ -98,6 +98,14 @@ class WLAPolicy:
         self._require_room(state)
         return state
 
+    def recall(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState:
+        """The state as if this had been finished, oldest first, and the window had been said last.
+
+        What is over the memory's budget is left out, as in acting.
+        """
+        items = kept([MemoryItem(text, 0, 0) for text in memory], self._budget, lambda i: i.text, self._prompter.length)
+        return replace(state, memory=items, subtasks=tuple(window))
+
     def act(
         self, observation: Observation, state: PolicyState, *, imagine: bool = False
     ) -> tuple[ActionChunk, PolicyState]:
@@ -137,7 +145,7 @@ class WLAPolicy:
                 actions=self._in_limits(self._action.denormalize(actions[index])),
                 subtasks=subtasks,
                 subgoal=None if subgoals is None else subgoals[index],
-                execute=self._execute,
+                execute=self.execute,
             )
             answers.append((chunk, self._said(subtasks, self.watch(observation, state), state.time)))
         return answers

@@ -99,7 +99,7 @@ class TabletopEnv(gymnasium.Env):
         self._steps = self._held = 0
         phrasings: Phrasings = self.task.phrasings
         instruction = phrasings.choose(rng, seed, self.task.words)
-        return self.observe(), {"instruction": instruction, "success": False}
+        return self.observe(), {"instruction": instruction, "success": False, "subtask": self._subtask()}
 
     def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
         """One control step (0.1 s). ValueError for an action of the wrong shape or with values that are not finite."""
@@ -111,7 +111,7 @@ class TabletopEnv(gymnasium.Env):
         success = self._held >= HOLD_STEPS
         terminated = success or self.task.failed(self.world)
         truncated = not terminated and self._steps >= self.task.step_limit
-        return self.observe(), float(reached), terminated, truncated, {"success": success}
+        return self.observe(), float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
 
     def observe(self) -> dict[str, Any]:
         """The observation of the present moment."""
@@ -156,6 +156,9 @@ class TabletopEnv(gymnasium.Env):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+    def _subtask(self) -> str:
+        return self.task.advise(self.world).subtask
 
     def _build(self, rng: np.random.Generator) -> None:
         self._task = self._task_class.sample(rng)
