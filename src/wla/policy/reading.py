@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,8 @@ class Reader:
         its places what would come next: when all of it agrees, one pass was all. Else the draft is cut at the first
         difference and decoding goes on from the same cache.
         """
-        drafts = [draft[:MAX_TEXT_TOKENS] for draft in drafts]
+        stop = self._prompter.stop
+        drafts = [list(takewhile(lambda token: token != stop, draft))[:MAX_TEXT_TOKENS] for draft in drafts]
         drops, endings = zip(*(self._prompter.continuation(draft) for draft in drafts), strict=True)
         at_once = any(drafts) and not any(drops)
         tails = [list(ending) if at_once else [] for ending in endings]
@@ -50,7 +52,7 @@ class Reader:
         agreed = [_agreed(draft, own.tolist()) for draft, own in zip(drafts, nexts, strict=True)]
         first = torch.stack([own[count] for own, count in zip(nexts, agreed, strict=True)])
         over = [
-            count == len(draft) and (token == self._prompter.stop or count == MAX_TEXT_TOKENS)
+            count == len(draft) and (token == stop or count == MAX_TEXT_TOKENS)
             for draft, count, token in zip(drafts, agreed, first.tolist(), strict=True)
         ]
         if at_once and all(over):
@@ -58,7 +60,7 @@ class Reader:
         wrong = [len(draft) - count + len(tail) for draft, count, tail in zip(drafts, agreed, tails, strict=True)]
         context = forget(context, torch.tensor(wrong, device=self._device))
         begun = [draft[:count] for draft, count in zip(drafts, agreed, strict=True)]
-        context, said = self._model.decode_text(context, first, begun, self._prompter.stop, MAX_TEXT_TOKENS)
+        context, said = self._model.decode_text(context, first, begun, stop, MAX_TEXT_TOKENS)
         return self._queries(said, context)
 
     def tell(self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], said: Rows) -> Read:
