@@ -5,8 +5,10 @@ Commands, from nothing (datasets/nano_tabletop: see recipes/nano_tabletop.py):
     wla collect --tasks cover_blocks battery_try --episodes 250 --workers 2 --out datasets/nano_memory
     wla train recipes/nano_memory.py --out outputs/nano_memory
 
-It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last.
-recipes/nano_memory_wordless.py is the same without words.
+It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last. The same without
+words, to see what they are for:
+    wla train recipes/nano_memory.py --out outputs/nano_memory_wordless \
+        weights.language=0 start.prompt.language=false start.prompt.memory=null
 """
 
 from wla.data.loader import DatasetConfig

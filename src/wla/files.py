@@ -33,14 +33,21 @@ def read_object(path: Path, *, missing: str = "file is missing; restore it") -> 
     return tree
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file at once: a full disk or a kill leaves the old text or the new one, never half of it."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Where to write a file that takes the place of `path` when the block ends well."""
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file at once: a full disk or a kill leaves the old text or the new one, never half of it."""
+    with replacing_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 class replacing:

@@ -15,9 +15,10 @@ from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.loader import DatasetConfig, WindowBatches
-from wla.data.memory import MemoryErrors
+from wla.data.memory import MemoryConfig, MemoryErrors
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts import Prompter
+from wla.data.recalled import Recalled
 from wla.data.transforms import resize
 from wla.types import IGNORE, Batch
 
@@ -262,3 +263,58 @@ def test_states_of_another_robot_are_only_taken_without_actions(datasets):
 def test_weights_are_for_all_datasets_or_none(datasets):
     with pytest.raises(ValueError, match="videos: no weight, other datasets have one; give all or none"):
         loader(datasets, weights=[0.5, None])
+
+
+def remembering() -> Prompter:
+    config = tiny.PROMPT.model_copy(update={"memory": MemoryConfig(tokens=400)})
+    return Prompter(config, tiny.tokenizer(), {"front": 4, "wrist": 1})
+
+
+def told(batches: WindowBatches, batch: Batch) -> list[str]:
+    """What each prompt says of the past: the words between the state and the end of the user's turn."""
+    prompter = batches.prompter
+    texts = []
+    for row in batch.tokens.tolist():
+        last = max(i for i, token in enumerate(row) if token == prompter.image)
+        texts.append(prompter.tokenizer.decode(row[last + 1 + tiny.STATE : row.index(prompter.stop, last)]).strip())
+    return texts
+
+
+def test_prompts_tell_what_was_finished_and_said_when_the_policy_spoke_last(datasets):
+    errors = MemoryErrors(lag=(2, 2), forgotten=0, dropped=0, repeated=0)
+    batches = loader(datasets[:1], prompter=remembering(), errors=errors)
+    batch = draw(batches)
+    first, second = tiny.SUBTASKS
+    for name, text in zip(batch.ids, told(batches, batch), strict=True):
+        spoke = int(name.rsplit(" ", 1)[1]) - 2
+        running = [first] * (spoke <= 4) + [second] * (spoke + tiny.CHUNK >= 5)
+        memory = [first] if spoke >= 5 else []
+        listed = [" ".join(f"{item};" for item in items) for items in ((memory, running) if spoke >= 0 else ([], []))]
+        assert text.replace(" ", "") == f"done:{listed[0]}now:{listed[1]}".replace(" ", "")
+
+
+def test_errors_reach_the_prompts_and_forgetting_is_total(datasets):
+    everything = MemoryErrors(lag=(1, 1), forgotten=1)
+    batches = loader(datasets[:1], prompter=remembering(), errors=everything)
+    assert set(told(batches, draw(batches))) == {"done: now:"}
+    dropped = MemoryErrors(lag=(1, 1), forgotten=0, dropped=1, repeated=0)
+    batches = loader(datasets[:1], prompter=remembering(), errors=dropped)
+    assert all(text.startswith("done: now:") for text in told(batches, draw(batches)))
+
+
+def test_what_a_policy_remembered_is_told_where_it_acted(datasets, tmp_path):
+    own = Recalled(
+        frames=np.arange(0, 20, 2),
+        memories=[("press the button",)] * 10,
+        windows=[("reach the red block",)] * 10,
+    )
+    own.save(tmp_path / "own.parquet")
+    sources = {"recalled": str(tmp_path / "own.parquet")}
+    always = MemoryErrors(own=1.0)
+    batches = loader(datasets[:1], prompter=remembering(), errors=always, sources=sources)
+    batch = draw(batches)
+    assert set(told(batches, batch)) == {"done: press the button; now: reach the red block;"}
+    assert {int(name.rsplit(" ", 1)[1]) for name in batch.ids} == {0, 2, 4, 6, 8}
+    batches = loader(datasets[:1], prompter=remembering(), errors=MemoryErrors(own=0.5), sources=sources)
+    share = np.mean(["press" in text for text in told(batches, draw(batches, size=400))])
+    assert 0.4 < share < 0.6

@@ -17,7 +17,7 @@ from wla.cli.checkpoints import CHECKPOINTS
 from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
-from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig
+from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -70,6 +70,17 @@ class CompareArgs(OneLine, HeldOutConfig):
 
     policy: Positional[str]
     """A checkpoint: folder, bundled name or hub id."""
+
+
+class RecallArgs(OneLine, RecallConfig):
+    """Let a policy act on recorded frames and keep what it remembers there, its own errors included, to train on.
+
+    examples:
+      wla recall outputs/nano_memory/checkpoint --dataset datasets/nano_memory --out datasets/nano_memory.parquet
+    """
+
+    policy: Positional[str]
+    """A checkpoint that says subtasks: folder, bundled name or hub id."""
 
 
 class PackArgs(OneLine):
@@ -212,6 +223,13 @@ def collect(args: CollectArgs) -> int:
     return 1 if counts["error"] else 0
 
 
+def recall(args: RecallArgs) -> int:
+    from wla.evaluation.recall import recall
+
+    print(f"{args.out}: what was remembered at {len(recall(args).frames)} frames")
+    return 0
+
+
 def train(args: TrainArgs) -> int:
     from wla import runtime
     from wla.training.trainer import require_room, require_share, train
@@ -247,6 +265,7 @@ COMMANDS: dict[str, Command | Group] = {
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
+    "recall": Command(RecallArgs, recall),
     "pack": Command(PackArgs, pack),
     **CHECKPOINTS,
 }

@@ -21,6 +21,7 @@ from wla.data.lerobot_format import INFO
 from wla.data.memory import MemoryErrors, kept
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompts import Prompter, left_pad
+from wla.data.recalled import Recalled
 from wla.data.seeking import SeekingFrames
 from wla.data.transforms import resize
 from wla.data.windows import Window, subtask_window, window
@@ -42,6 +43,8 @@ class DatasetConfig(Config):
     """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
     actions: bool = True
     """False: learn the world from it and no actions; it may be of another robot."""
+    recalled: str | None = None
+    """File of `wla recall`: what a policy remembered while it acted on this dataset."""
     decode_ahead: bool = True
     """Decode all videos once into `ROOT/.cache`, the fastest to read; False: seek in them, for datasets too large."""
 
@@ -113,7 +116,7 @@ class WindowBatches:
         """
         counts = rng.multinomial(size, self._shares)
         parts = [
-            self._part(source, source.drawn[rng.integers(len(source.drawn), size=count)], rng, images=images)
+            self._part(source, *source.draw(int(count), self.errors.own, rng), rng, images=images)
             for source, count in zip(self._sources, counts, strict=True)
             if count
         ]
@@ -133,8 +136,10 @@ class WindowBatches:
             ids=[name for part in parts for name in part.ids],
         )
 
-    def _part(self, source: _Source, frames: np.ndarray, rng: np.random.Generator, *, images: bool) -> _Part:
-        frames = np.sort(frames)  # neighbouring reads
+    def _part(
+        self, source: _Source, frames: np.ndarray, own: np.ndarray, rng: np.random.Generator, *, images: bool
+    ) -> _Part:
+        """own: which frames tell what a policy remembered there."""
         places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history)
         mask = np.broadcast_to(places.chunk_mask[..., None], (*places.chunk.shape, self.action_dim)).copy()
         if source.actions is None:
@@ -144,8 +149,8 @@ class WindowBatches:
             actions = self.action.normalize(source.actions[places.chunk])
         return _Part(
             rows=[
-                self._row(source, int(frame), bool(past), rng)
-                for frame, past in zip(frames, places.history_mask, strict=True)
+                self._row(source, int(frame), bool(past), bool(recalled), rng)
+                for frame, past, recalled in zip(frames, places.history_mask, own, strict=True)
             ],
             images=self._look(source, frames, places) if images else {},
             subgoal=resize(source.frames[self.primary][places.subgoal], self.target) if images else None,
@@ -165,11 +170,13 @@ class WindowBatches:
             found[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
         return found
 
-    def _row(self, source: _Source, frame: int, past: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    def _row(
+        self, source: _Source, frame: int, past: bool, own: bool, rng: np.random.Generator
+    ) -> tuple[list[int], list[int]]:
         emptied = rng.random() < self.empty_instructions
         instruction = "" if emptied else source.instruction(frame, rng)
         begin, end = int(source.start[frame]), int(source.end[frame])
-        memory, running = self._told(source, frame, begin, end, past, rng)
+        memory, running = source.recall(frame) if own else self._told(source, frame, begin, end, past, rng)
         return self.prompter.sample(
             instruction,
             source.state[frame],
@@ -208,7 +215,7 @@ class _Source:
     """A dataset with what every draw needs of it, computed once.
 
     state: normalised. start, end: of each frame's episode. drawn: the frames that windows may begin at. phrasings: of
-    each task that has several. actions: None when none are learned from it.
+    each task that has several. actions: None when none are learned from it. recalled: what a policy remembered on it.
     """
 
     dataset: LeRobotDataset
@@ -219,6 +226,7 @@ class _Source:
     end: np.ndarray
     drawn: np.ndarray
     phrasings: dict[str, tuple[str, ...]]
+    recalled: Recalled | None
 
     @classmethod
     def of(
@@ -244,7 +252,23 @@ class _Source:
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None
-        return cls(dataset, frames, values, actions, start, end, drawn, phrasings)
+        recalled = None if config.recalled is None else Recalled.load(Path(config.recalled), np.unique(start))
+        return cls(dataset, frames, values, actions, start, end, drawn, phrasings, recalled)
+
+    def draw(self, count: int, own: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Frames in order, for neighbouring reads, and at which of them what a policy remembered is told."""
+        frames = np.sort(self.drawn[rng.integers(len(self.drawn), size=count)])
+        if self.recalled is None:
+            return frames, np.zeros(count, bool)
+        chosen = rng.random(count) < own
+        frames[chosen] = self.recalled.frames[self.recalled.at_or_before(frames[chosen])]
+        return frames, chosen
+
+    def recall(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
+        """What a policy had in memory at the frame and had said last."""
+        assert self.recalled is not None
+        place = int(self.recalled.at_or_before(np.array([frame]))[0])
+        return self.recalled.memories[place], self.recalled.windows[place]
 
     def instruction(self, frame: int, rng: np.random.Generator) -> str:
         """The frame's task, in one of its phrasings."""

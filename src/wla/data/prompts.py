@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
+from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -33,6 +34,8 @@ class PromptConfig(Config):
     """Whether subtasks are said before the queries."""
     memory: MemoryConfig | None = None
     """How much of what was finished is told; None: neither that nor what was said last."""
+    history: int = Field(default=0, ge=0)
+    """How many steps before now the images of the past were taken, for models that see any."""
     instruction_tokens: int = 128
     """Longer instructions are refused."""
 
@@ -74,8 +77,10 @@ class Prompter:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    history = 0
-    """Steps between now and the images of the past; there are none."""
+    @property
+    def history(self) -> int:
+        """Steps between now and the images of the past."""
+        return self.config.history
 
     @property
     def speaks(self) -> bool:

@@ -92,3 +92,16 @@ class HeldOutConfig(Config):
     """Also imagine the images."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+
+
+class RecallConfig(Config):
+    """On what to act."""
+
+    policy: str
+    """A checkpoint that says subtasks: folder, bundled name or hub id."""
+    dataset: Path
+    """A LeRobot dataset of the same robot."""
+    out: Path
+    """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
+    device: str | None = None
+    """Where the policy computes (cuda, cpu); None leaves it to the policy."""

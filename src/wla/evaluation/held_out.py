@@ -10,9 +10,10 @@ from wla.config import Config
 from wla.data.lerobot import Episode, LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import HeldOutConfig
+from wla.evaluation.recall import recorded
 from wla.evaluation.results import wilson
 from wla.policy.wla_policy import WLAPolicy, load_policy
-from wla.types import Observation, PolicyState
+from wla.types import PolicyState
 
 MOVED_LEVELS, MOVED_SHARE = 24, 0.005
 """Something moved when at least this share of the pixels changed by at least this many levels."""
@@ -61,10 +62,7 @@ def compare(config: HeldOutConfig) -> HeldOut:
     for start in track(range(0, len(frames), BATCH), description="asking the policy"):
         chosen = frames[start : start + BATCH]
         episodes = [dataset.episode_of(int(frame)) for frame in chosen]
-        observations = [
-            Observation({camera: dataset.frames(camera)[frame] for camera in dataset.cameras}, dataset.state[frame])
-            for frame in chosen
-        ]
+        observations = [recorded(dataset, int(frame)) for frame in chosen]
         states = [
             _as_recorded(policy, dataset, episode, int(frame)) for episode, frame in zip(episodes, chosen, strict=True)
         ]

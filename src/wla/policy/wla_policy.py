@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,14 @@ def load_policy(name: str | Path, *, imagination: bool = False, device: str | No
     return WLAPolicy.from_pretrained(name, imagination=imagination, device=device)
 
 
+class Inputs(NamedTuple):
+    """Tokens of the prompts, images at the sides that the backbone sees, states in [-1, 1]; a row for each episode."""
+
+    prompts: list[list[int]]
+    images: dict[str, UInt8[Tensor, "B H W 3"]]
+    state: Float32[np.ndarray, "B S"]
+
+
 class WLAPolicy:
     """A `wla.types.Policy`. It holds no state of an episode: one object serves any number of them."""
 
@@ -46,7 +55,7 @@ class WLAPolicy:
         self.model = checkpoint.model.to(self.device)
         self.execute = checkpoint.config.execute
         self._prompter = checkpoint.prompter
-        self._reader = Reader(self.model, self._prompter, self.device)
+        self.reader = Reader(self.model, self._prompter, self.device)
         # A policy that is told nothing of the past still shows what it finished.
         self._budget = self._prompter.memory or MemoryConfig()
         self._state: MinMaxNormalizer = checkpoint.state_normalizer
@@ -63,6 +72,11 @@ class WLAPolicy:
         folder = locate(name)
         checkpoint = load_checkpoint(folder, imagination=imagination)
         return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it says subtasks before it acts."""
+        return self._prompter.speaks
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` and the hub take; an older one in that folder is replaced.
@@ -119,20 +133,12 @@ class WLAPolicy:
         """As `act`, for several episodes at once (one pass through the model)."""
         if imagine and self.model.world_expert is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
-        for observation, state in zip(observations, states, strict=True):
-            self._check(observation)
-            self._require_room(state)
-        proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
-        seen = {
-            name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
-            for name, side in self.model.config.backbone.cameras.items()
-        }
-        prompts = self._prompts([state.instruction for state in states], proprioception, states)
+        prompts, seen, proprioception = self.inputs(observations, states)
         if self._prompter.speaks:
             drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
-            texts, context, queries = self._reader.speak(prompts, seen, drafts)
+            texts, context, queries = self.reader.speak(prompts, seen, drafts)
         else:
-            texts, context, queries = self._reader.tell(prompts, seen, [[] for _ in states])
+            texts, context, queries = self.reader.tell(prompts, seen, [[] for _ in states])
         expert = self.model.config.action_expert
         noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
         sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
@@ -149,6 +155,23 @@ class WLAPolicy:
             )
             answers.append((chunk, self._said(subtasks, self.watch(observation, state), state.time)))
         return answers
+
+    def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
+        """What the model reads before it says or does anything.
+
+        ValueError names what does not fit: an observation of another robot, a memory over its budget.
+        """
+        for observation, state in zip(observations, states, strict=True):
+            self._check(observation)
+            self._require_room(state)
+        proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
+        images = {
+            name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
+            for name, side in self.model.config.backbone.cameras.items()
+        }
+        return Inputs(
+            self._prompts([state.instruction for state in states], proprioception, states), images, proprioception
+        )
 
     def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
         """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
@@ -191,7 +214,7 @@ class WLAPolicy:
         empty = None
         if world.guidance != 1.0:
             nothing = self._prompts([""] * len(states), proprioception, states)
-            _, without, queries_without = self._reader.tell(nothing, images, texts)
+            _, without, queries_without = self.reader.tell(nothing, images, texts)
             empty = (without, queries_without)
         noise = _noise(states, (world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
         present = images[self.model.backbone.primary]

@@ -1,0 +1,52 @@
+"""What a policy remembered while it acted on recorded frames: memories with its own errors, to train on.
+
+One parquet file beside a dataset, a row for each frame at which the policy would have acted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int64
+
+from wla.files import replacing_file
+
+SCHEMA = pa.schema([("index", pa.int64()), ("memory", pa.list_(pa.string())), ("window", pa.list_(pa.string()))])
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """frames: (N,), ascending indices in the dataset; memories, windows: what was in memory and said last at each."""
+
+    frames: Int64[np.ndarray, " N"]
+    memories: Sequence[tuple[str, ...]]
+    windows: Sequence[tuple[str, ...]]
+
+    def at_or_before(self, frames: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        """The places, in this list, of the last frame at or before each; the first frame of an episode is one."""
+        return np.searchsorted(self.frames, frames, side="right") - 1
+
+    def save(self, path: Path) -> None:
+        columns = [self.frames, list(map(list, self.memories)), list(map(list, self.windows))]
+        table = pa.table(columns, schema=SCHEMA)
+        with replacing_file(path) as fresh:
+            pq.write_table(table, fresh)
+
+    @classmethod
+    def load(cls, path: Path, starts: Int64[np.ndarray, " E"]) -> Recalled:
+        """starts: first frame of each episode of the dataset. ValueError when the file is absent, damaged or of
+        another dataset."""
+        try:
+            table = pq.read_table(path, schema=SCHEMA)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ValueError(f"{path}: no recalled memories ({error}); `wla recall` writes them") from error
+        frames = table["index"].to_numpy()
+        if not np.isin(starts, frames).all() or (np.diff(frames) <= 0).any():
+            raise ValueError(f"{path}: recalled on another dataset; run `wla recall` on this one")
+        memories, windows = (list(map(tuple, table[name].to_pylist())) for name in ("memory", "window"))
+        return cls(frames, memories, windows)
