@@ -3,6 +3,7 @@
 Commands, from nothing (datasets/nano_tabletop: see recipes/nano_tabletop.py):
     wla collect --tasks press_count rank_try --episodes 300 --workers 2 --out datasets/nano_memory
     wla collect --tasks cover_blocks battery_try --episodes 250 --workers 2 --out datasets/nano_memory
+    wla train recipes/nano_memory_base.py --out outputs/nano_memory_base
     wla train recipes/nano_memory.py --out outputs/nano_memory
 
 It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last. The same without
@@ -30,7 +31,7 @@ def config() -> PolicyTraining:
         start=CheckpointStart(
             policy="nano-tabletop",
             prompt=PROMPT.model_copy(update={"memory": MemoryConfig(tokens=96)}),
-            base="nano-base",
+            base="outputs/nano_memory_base/checkpoint",
             grounding=GroundingConfig(samples=8, weight=0.1),
         ),
         datasets=(

@@ -78,6 +78,13 @@ def test_questions_are_answered_from_the_scene():
                 assert answer == ("no" if "button" in text else "yes")
 
 
+def test_what_things_show_is_asked():
+    things = [Thing("first card", (0.0, 0.0, 0.0), "3"), Thing("bowl", (0.5, 0.0, 0.0))]
+    asked = {q.text: q.answer for q in questions(things, np.random.default_rng(0), others=[])}
+    assert asked["what does the first card show"] == "3"
+    assert "what does the bowl show" not in asked
+
+
 def test_only_answers_are_learned(prompter):
     asked = [Question("where is the red block", (-1.0, 0.0, 1.0)), Question("how many blocks", "two")]
     tokens, labels = question_sample(prompter, np.zeros(3, np.float32), asked)

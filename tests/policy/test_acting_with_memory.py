@@ -87,7 +87,11 @@ def test_the_memory_changes_what_is_done():
 
 def test_ten_times_the_budget_leaves_the_latest_items_within_it():
     policy = build()
-    words = [f"reach the {colour} {kind}" for kind in ("block", "bowl", "button") for colour in "abcdefghijklmnop"]
+    words = [
+        f"reach the {colour} {kind}"
+        for kind in ("block", "bowl", "button", "red", "in")
+        for colour in "abcdefghijklmnop"
+    ]
     state, saying = acted(policy, [(text,) for text in words])
     length = policy._prompter.length
     assert sum(map(length, words)) > 10 * BUDGET

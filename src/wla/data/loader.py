@@ -200,7 +200,8 @@ class WindowBatches:
         if spoke < begin or rng.random() < self.errors.forgotten:
             return (), ()
         over = self.errors.spoil(source.subtasks(begin, spoke)[:-1], rng)
-        return kept(over, config, str, prompter.length), source.subtasks(spoke, min(spoke + self.chunk, end - 1))
+        running = source.subtasks(spoke, min(spoke + self.chunk, end - 1))
+        return kept(over, config, str, prompter.length), [] if rng.random() < self.errors.windowless else running
 
     def _before(self, frame: int, begin: int) -> tuple[int, int]:
         """First and last frame whose subtasks a prompt tells as those before `frame`, as the published system does:

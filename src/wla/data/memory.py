@@ -23,12 +23,14 @@ class MemoryErrors(Config):
     """What acting does to a memory that recordings do not show; training draws it for each sample.
 
     lag: least and most control steps since the policy spoke last. forgotten: share of the samples that are told
-    nothing. dropped, repeated: share whose memory lacks an item, or has one again where it does not belong. own: share,
+    nothing. windowless: share whose prompt lacks the window that was said last, so that the words are not a copy of it.
+    dropped, repeated: share whose memory lacks an item, or has one again where it does not belong. own: share,
     of a dataset on which a policy has acted (`wla recall`), that is told what it remembered.
     """
 
     lag: tuple[int, int] = (1, 8)
     forgotten: float = Field(default=0.05, ge=0, le=1)
+    windowless: float = Field(default=0.3, ge=0, le=1)
     dropped: float = Field(default=0.05, ge=0, le=1)
     repeated: float = Field(default=0.05, ge=0, le=1)
     own: float = Field(default=0.3, ge=0, le=1)

@@ -22,10 +22,14 @@ YES, NO = "yes", "no"
 
 @dataclass(frozen=True)
 class Thing:
-    """Something with a name in a scene. place: x, y, z normalised to [-1, 1] as the robot's state is."""
+    """Something with a name in a scene. place: x, y, z normalised to [-1, 1] as the robot's state is.
+
+    shows: what can be read off it; "" for nothing.
+    """
 
     name: str
     place: tuple[float, float, float]
+    shows: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,13 @@ class Question:
 
 
 def questions(things: Sequence[Thing], rng: np.random.Generator, *, others: Sequence[str]) -> list[Question]:
-    """All places in random order, then one question of each other kind. others: names of things not in the scene."""
+    """All places and what things show, in random order, then one question of each other kind.
+
+    others: names of things not in the scene.
+    """
     order = rng.permutation(len(things))
     asked = [Question(f"where is the {_said(things[i].name, rng)}", things[i].place) for i in order]
+    asked += [Question(f"what does the {things[i].name} show", things[i].shows) for i in order if things[i].shows]
     blocks = [thing for thing in things if thing.name.endswith("block")]
     asked.append(Question("how many blocks", COUNTS[len(blocks)]))
     if others:
@@ -78,9 +86,11 @@ def question_sample(
     return tokens, labels
 
 
-def question_texts(names: Sequence[str]) -> list[str]:
-    """Every wording, for training a tokenizer."""
+def question_texts(names: Sequence[str], shown: Sequence[str] = ()) -> list[str]:
+    """Every wording, for training a tokenizer. shown: what things show."""
     texts = [ASK, "how many blocks", YES, NO, *COUNTS]
+    if shown:
+        texts += [f"what does the {name} show" for name in names] + list(shown)
     for name in names:
         texts += [f"where is the {name} that is {name}", f"is there a {name}", f"is the {name} left of the {name}"]
     return texts

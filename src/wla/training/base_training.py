@@ -13,12 +13,13 @@ from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.normalize import Statistics, compute_statistics
-from wla.data.prompts import PromptConfig, Prompter
+from wla.data.prompts import DOING, DONE, PromptConfig, Prompter
 from wla.data.questions import question_texts
-from wla.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from wla.data.tokenizer import grow_tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
 from wla.files import replacing
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
-from wla.policy.locate import bundled
+from wla.policy.checkpoint import load_checkpoint
+from wla.policy.locate import bundled, locate
 from wla.training.grounding import Grounding
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.trainer import LoopConfig, StepLosses
@@ -37,6 +38,8 @@ class BaseTraining(Config):
     scenes: SceneConfig
     scenes_folder: str
     datasets: tuple[str, ...]
+    policy: str | None = None
+    """A finished policy whose backbone goes on, its tokenizer with words for what is new, in place of new ones."""
     workers: int = 2
     look_steps: int = 1000
     """At the beginning only the vision stem is trained, on patches: five times as many samples per second."""
@@ -56,13 +59,23 @@ class BaseTask:
         datasets = [LeRobotDataset(Path(path)) for path in config.datasets]
         self.statistics = compute_statistics(datasets)
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
-        self.tokenizer = train_tokenizer(
-            [*texts, *question_texts(self.scenes.names)],
-            queries=config.prompt.queries,
-            locations=config.prompt.locations,
-            size=config.backbone.vocabulary,
-        )
+        texts += question_texts(self.scenes.names, self.scenes.shown)
         self.backbone = NanoBackbone(config.backbone)
+        if config.policy is None:
+            self.tokenizer = train_tokenizer(
+                texts,
+                queries=config.prompt.queries,
+                locations=config.prompt.locations,
+                size=config.backbone.vocabulary,
+            )
+        else:
+            before = load_checkpoint(locate(config.policy), imagination=False)
+            if before.config.model.backbone != config.backbone:
+                raise ValueError(f"policy {config.policy} has another backbone than the recipe; correct one")
+            self.backbone.load_state_dict(before.model.backbone.state_dict())
+            self.tokenizer = grow_tokenizer(before.tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
+            # Location words keep their meaning.
+            self.statistics = Statistics(state=before.statistics.state, action=before.statistics.action)
         self.prompter = Prompter(config.prompt, self.tokenizer, self.backbone.image_tokens)
         self.grounding = Grounding(self.scenes, self.prompter, self.statistics.state, self.backbone)
         self._module = nn.ModuleDict({"backbone": self.backbone, "grounding": self.grounding})

@@ -37,7 +37,10 @@ class Grounding(nn.Module):
         self._scenes, self._prompter = scenes, prompter
         self._state = ((scenes.state - center) / radius).astype(np.float32)
         self._things = [
-            [Thing(thing.name, tuple((np.array(thing.place) - center[:3]) / radius[:3])) for thing in scene]
+            [
+                Thing(thing.name, tuple((np.array(thing.place) - center[:3]) / radius[:3]), thing.shows)
+                for thing in scene
+            ]
             for scene in scenes.things
         ]
         self._targets = {

@@ -33,13 +33,14 @@ Place = tuple[float, float, float]
 
 
 class SceneThing(Config):
-    """Something with a name: its place (x, y, z) in metres in the world, and in the frame of each camera.
+    """Something with a name, what it shows, and its place (x, y, z) in metres in the world and each camera's frame.
 
     views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the
     place in the camera's frame (x right, y up, z back, metres).
     """
 
     name: str
+    shows: str = ""
     place: Place
     views: dict[str, tuple[float, float, float, float, float]]
 
@@ -60,6 +61,11 @@ class Scenes:
     @property
     def names(self) -> list[str]:
         return sorted({thing.name for scene in self.things for thing in scene})
+
+    @property
+    def shown(self) -> list[str]:
+        """What things show."""
+        return sorted({thing.shows for scene in self.things for thing in scene if thing.shows})
 
 
 def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
@@ -99,6 +105,7 @@ def _render_kind(
             [
                 SceneThing(
                     name=thing.name,
+                    shows=thing.shows,
                     place=thing.position,
                     views={name: view(env.world, name, thing.position) for name in config.cameras},
                 )

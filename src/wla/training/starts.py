@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -106,10 +108,16 @@ class CheckpointStart(Config):
     prompt: PromptConfig | None = None
     """Another prompt than its own, for a policy with nano's prompts: with memory, say. Its tokenizer then gets words
     for what the datasets say, as far as the embedding has rows that no word uses yet."""
-    base: str = ""
-    """Whose lesson goes on beside the policy's; a folder or a bundled one."""
+    base: str | None = None
+    """A base that was made of the policy's backbone (`BaseTraining.policy`), which takes its place; a folder."""
     grounding: GroundingConfig | None = None
-    """None: the policy learns from its datasets alone."""
+    """How much of the base's lesson goes on; None: the policy learns from its datasets alone."""
+
+    @model_validator(mode="after")
+    def _lesson_of_a_base(self) -> Self:
+        if self.grounding is not None and self.base is None:
+            raise ValueError("grounding: is a base's lesson; name the base")
+        return self
 
     def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
         """ValueError when the policy has other sizes than the recipe, or another kind of prompt."""
@@ -127,7 +135,14 @@ class CheckpointStart(Config):
                 raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
             prompt = self.prompt
             tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
-        lesson = None if self.grounding is None else load_base(self.base).grounding()
+        lesson = None
+        if self.base is not None:
+            base = load_base(self.base)
+            if base.config.policy != self.policy:
+                raise ValueError(f"{self.base}: this base was made of {base.config.policy}, not of {self.policy}")
+            model.backbone.load_state_dict(base.backbone.state_dict())
+            tokenizer = base.prompter.tokenizer
+            lesson = None if self.grounding is None else base.grounding()
         return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
 
 

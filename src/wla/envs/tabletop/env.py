@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from wla.envs.tabletop.arm import Arm
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.look import Look
-from wla.envs.tabletop.parts import Distractor, Part, SceneObject
+from wla.envs.tabletop.parts import Distractor, Part, Readable, SceneObject
 from wla.envs.tabletop.render import Renderer
 from wla.envs.tabletop.tasks import Task
 from wla.envs.tabletop.tasks.common import random_clutter
@@ -128,7 +128,12 @@ class TabletopEnv(gymnasium.Env):
     def objects(self) -> list[SceneObject]:
         """Where everything with a name is now, the tool included."""
         found = [
-            SceneObject(part.name, part.colour, _triple(self.world.position(part.body)))
+            SceneObject(
+                part.name,
+                part.colour,
+                _triple(self.world.position(part.body)),
+                part.shows if isinstance(part, Readable) else "",
+            )
             for part in self.world.parts
             if not isinstance(part, Distractor)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from wla.envs.tabletop.look import Look, Rgb, rgba
 from wla.envs.tabletop.physics import Physics
@@ -33,11 +33,15 @@ METAL: Rgb = (0.30, 0.31, 0.33)
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Ground truth about something visible. name: as a person calls it; position: (3,) metres, world frame."""
+    """Ground truth about something visible. name: as a person calls it; position: (3,) metres, world frame.
+
+    shows: what can be read off it, in a word; "" of things that show nothing.
+    """
 
     name: str
     colour: str
     position: tuple[float, float, float]
+    shows: str = ""
 
 
 class Part(Protocol):
@@ -68,6 +72,14 @@ class Part(Protocol):
     def arrange(self, physics: Physics, look: Look) -> None:
         """Put the part where it belongs and give it its colour."""
         ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A part that shows something: a number, a way round."""
+
+    @property
+    def shows(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,10 @@ class NumberCard:
         return f"{self.label} card"
 
     @property
+    def shows(self) -> str:
+        return str(self.number)
+
+    @property
     def body(self) -> str:
         return f"card_{self.label}"
 

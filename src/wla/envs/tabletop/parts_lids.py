@@ -104,6 +104,10 @@ class Cell:
         return f"{self.side} cell"
 
     @property
+    def shows(self) -> str:
+        return self.way
+
+    @property
     def colour(self) -> str:
         return CELL_COLOURS[self.side][0]
 

@@ -1,0 +1,34 @@
+"""What `nano-memory` sees with: the backbone of `nano-tabletop`, taught the things of the memory tasks as well.
+
+Command:  wla train recipes/nano_memory_base.py --out outputs/nano_memory_base
+Needs:    datasets/nano_memory and datasets/nano_tabletop (see recipes/nano_memory.py)
+"""
+
+from wla.training.base_training import BaseTraining
+from wla.training.nano import CAMERAS, MEMORY_TASKS, NANO_MATRICES, PROMPT, TASKS, nano_backbone
+from wla.training.optim import OptimConfig
+from wla.training.scenes import SceneConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> BaseTraining:
+    return BaseTraining(
+        backbone=nano_backbone(),
+        prompt=PROMPT,
+        scenes=SceneConfig(tasks=(*TASKS, *MEMORY_TASKS), per_kind=800, cameras=CAMERAS),
+        scenes_folder="datasets/nano_memory_scenes",
+        datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
+        policy="nano-tabletop",
+        look_steps=200,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=900,
+                learning_rate=7e-4,
+                final_learning_rate=1e-4,
+                warmup=50,
+                weight_decay=0.01,
+                muon=NANO_MATRICES,
+            ),
+            batch_size=64,
+        ),
+    )
