@@ -87,11 +87,8 @@ def test_the_memory_changes_what_is_done():
 
 def test_ten_times_the_budget_leaves_the_latest_items_within_it():
     policy = build()
-    words = [
-        f"reach the {colour} {kind}"
-        for kind in ("block", "bowl", "button", "red", "in")
-        for colour in "abcdefghijklmnop"
-    ]
+    kinds = ("block", "bowl", "button", "red", "in")
+    words = [f"reach the {letter} {kind}" for kind in kinds for letter in "abcdefghijklmnop"]
     state, saying = acted(policy, [(text,) for text in words])
     length = policy._prompter.length
     assert sum(map(length, words)) > 10 * BUDGET
