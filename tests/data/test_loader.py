@@ -281,7 +281,7 @@ def told(batches: WindowBatches, batch: Batch) -> list[str]:
 
 
 def test_prompts_tell_what_was_finished_and_said_when_the_policy_spoke_last(datasets):
-    errors = MemoryErrors(lag=(2, 2), forgotten=0, dropped=0, repeated=0)
+    errors = MemoryErrors(lag=(2, 2), forgotten=0, windowless=0, dropped=0, repeated=0)
     batches = loader(datasets[:1], prompter=remembering(), errors=errors)
     batch = draw(batches)
     first, second = tiny.SUBTASKS
@@ -297,6 +297,9 @@ def test_errors_reach_the_prompts_and_forgetting_is_total(datasets):
     everything = MemoryErrors(lag=(1, 1), forgotten=1)
     batches = loader(datasets[:1], prompter=remembering(), errors=everything)
     assert set(told(batches, draw(batches))) == {"done: now:"}
+    windowless = MemoryErrors(lag=(1, 1), forgotten=0, windowless=1)
+    batches = loader(datasets[:1], prompter=remembering(), errors=windowless)
+    assert all(text.endswith("now:") for text in told(batches, draw(batches)))
     dropped = MemoryErrors(lag=(1, 1), forgotten=0, dropped=1, repeated=0)
     batches = loader(datasets[:1], prompter=remembering(), errors=dropped)
     assert all(text.startswith("done: now:") for text in told(batches, draw(batches)))
