@@ -4,8 +4,9 @@ Command:  wla train recipes/nano_base.py --out outputs/nano_base
 Needs:    datasets/nano_tabletop (see recipes/nano_tabletop.py)
 """
 
+from wla.envs.tabletop.tasks import SHORT_TASKS
 from wla.training.base_training import BaseTraining
-from wla.training.nano import CAMERAS, NANO_MATRICES, PROMPT, TASKS, nano_backbone
+from wla.training.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
 from wla.training.optim import OptimConfig
 from wla.training.scenes import SceneConfig
 from wla.training.trainer import LoopConfig
@@ -15,7 +16,7 @@ def config() -> BaseTraining:
     return BaseTraining(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=TASKS, per_kind=1000, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=SHORT_TASKS, per_kind=1000, cameras=CAMERAS),
         scenes_folder="datasets/nano_scenes",
         datasets=("datasets/nano_tabletop",),
         loop=LoopConfig(

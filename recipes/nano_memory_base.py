@@ -4,8 +4,9 @@ Command:  wla train recipes/nano_memory_base.py --out outputs/nano_memory_base
 Needs:    datasets/nano_memory and datasets/nano_tabletop (see recipes/nano_memory.py)
 """
 
+from wla.envs.tabletop.tasks import MEMORY_TASKS, SHORT_TASKS
 from wla.training.base_training import BaseTraining
-from wla.training.nano import CAMERAS, MEMORY_TASKS, NANO_MATRICES, PROMPT, TASKS, nano_backbone
+from wla.training.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
 from wla.training.optim import OptimConfig
 from wla.training.scenes import SceneConfig
 from wla.training.trainer import LoopConfig
@@ -15,7 +16,7 @@ def config() -> BaseTraining:
     return BaseTraining(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=(*TASKS, *MEMORY_TASKS), per_kind=800, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=800, cameras=CAMERAS),
         scenes_folder="datasets/nano_memory_scenes",
         datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
         policy="nano-tabletop",

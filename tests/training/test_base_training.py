@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from wla.envs.tabletop.tasks import SHORT_TASKS
 from wla.training.base_training import load_base
-from wla.training.nano import PROMPT, TASKS, nano_backbone
+from wla.training.nano import PROMPT, nano_backbone
 
 
 def test_the_bundled_base_fits_the_recipe_of_the_policy():
     _, config, backbone, prompter, _ = load_base("nano-base")
     assert config.backbone == backbone.config == nano_backbone()
     assert config.prompt == PROMPT
-    assert config.scenes.tasks == TASKS
+    assert config.scenes.tasks == SHORT_TASKS
     assert all(parameter.isfinite().all() for parameter in backbone.parameters())
     assert prompter.image == config.backbone.image_token
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -141,6 +142,9 @@ class ChatPrompter:
         """The tokens in which the model would say these subtasks."""
         text = self._plain(join_sentences(subtasks))
         return self._encode(ANSWER + text)[len(self._answer) :]
+
+    tells_until_now: ClassVar[bool] = True
+    """Training tells what is labelled until now, as in the published system, and not what a policy had said before."""
 
     @property
     def memory(self) -> MemoryConfig | None:

@@ -193,7 +193,7 @@ class WindowBatches:
         config, prompter = self.prompter.memory, self.prompter
         if config is None or source.dataset.subtasks is None:
             return (), ()
-        if isinstance(prompter, ChatPrompter):
+        if prompter.tells_until_now:
             before = source.subtasks(*self._before(frame, begin)) if past else []
             return kept(before[:-1], config, str, prompter.length), before[-1:]
         spoke = frame - int(rng.integers(self.errors.lag[0], self.errors.lag[1] + 1))

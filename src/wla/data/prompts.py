@@ -8,6 +8,7 @@ and the turn's end, which nothing can read any more, are left out. `wla.data.cha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -86,6 +87,9 @@ class Prompter:
     def speaks(self) -> bool:
         """Whether the model is asked for subtasks."""
         return self.config.language
+
+    tells_until_now: ClassVar[bool] = False
+    """Training tells what a policy would have said when it spoke last, and not what is labelled until now."""
 
     @property
     def memory(self) -> MemoryConfig | None:

@@ -1,4 +1,8 @@
-"""How a policy's words compare with what the environment's expert would have said at the same moments."""
+"""How a policy's words compare with what the environment's expert would have said at the same moments.
+
+The expert's words follow from the scene. On a policy's way they may leave out a short phase that the policy is in (it
+grasps from a place that the expert would still call out of reach), so for phases of a few steps scores are too low.
+"""
 
 from __future__ import annotations
 

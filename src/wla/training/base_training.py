@@ -57,11 +57,11 @@ class BaseTask:
         self.config = config
         self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
         datasets = [LeRobotDataset(Path(path)) for path in config.datasets]
-        self.statistics = compute_statistics(datasets)
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
         texts += question_texts(self.scenes.names, self.scenes.shown)
         self.backbone = NanoBackbone(config.backbone)
         if config.policy is None:
+            self.statistics = compute_statistics(datasets)
             self.tokenizer = train_tokenizer(
                 texts,
                 queries=config.prompt.queries,
@@ -74,8 +74,7 @@ class BaseTask:
                 raise ValueError(f"policy {config.policy} has another backbone than the recipe; correct one")
             self.backbone.load_state_dict(before.model.backbone.state_dict())
             self.tokenizer = grow_tokenizer(before.tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
-            # Location words keep their meaning.
-            self.statistics = Statistics(state=before.statistics.state, action=before.statistics.action)
+            self.statistics = before.statistics  # location words keep their meaning
         self.prompter = Prompter(config.prompt, self.tokenizer, self.backbone.image_tokens)
         self.grounding = Grounding(self.scenes, self.prompter, self.statistics.state, self.backbone)
         self._module = nn.ModuleDict({"backbone": self.backbone, "grounding": self.grounding})

@@ -13,8 +13,6 @@ from wla.models.world_expert import WorldExpertConfig
 
 CAMERAS = {"front": 96, "wrist": 48}
 PROMPT = PromptConfig(queries=8, locations=64)
-TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
-MEMORY_TASKS = ("press_count", "cover_blocks", "battery_try", "rank_try")
 NANO_MATRICES = (r"text\.layers\.",)
 NANO_WORLD_MATRICES = (r"world_expert\.connector\.", r"world_expert\.sana\.transformer_blocks\..*\.attn")
 NANO_POLICY_MATRICES = (*NANO_MATRICES, r"action_expert\.blocks\.")

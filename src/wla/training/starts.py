@@ -129,13 +129,13 @@ class CheckpointStart(Config):
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
         model.load_state_dict(checkpoint.model.state_dict())
         known = checkpoint.statistics
-        prompt, tokenizer = checkpoint.config.prompt, checkpoint.tokenizer
+        prompt, tokenizer, lesson = checkpoint.config.prompt, checkpoint.tokenizer, None
         if self.prompt is not None:
             if not isinstance(prompt, PromptConfig) or not isinstance(config.backbone, NanoBackboneConfig):
                 raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
             prompt = self.prompt
-            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
-        lesson = None
+            if self.base is None:
+                tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
         if self.base is not None:
             base = load_base(self.base)
             if base.config.policy != self.policy:

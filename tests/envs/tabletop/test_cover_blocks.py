@@ -5,14 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from episodes import blind_env
+from episodes import blind_env, said
 
-from wla.envs.registry import make_expert
 from wla.envs.tabletop.env import TabletopEnv
 from wla.envs.tabletop.parts_lids import LID_KNOB
 from wla.envs.tabletop.skills import above
 from wla.envs.tabletop.tasks.cover_blocks import ORDER, PLACES, CoverBlocks
-from wla.types import Observation
 
 LEFT, MIDDLE, RIGHT = 0, 1, 2
 
@@ -120,20 +118,11 @@ def test_a_lid_that_is_still_held_covers_nothing() -> None:
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_the_expert_says_which_block_it_covers_and_where(embodiment: str) -> None:
     env = blind_env("cover_blocks", embodiment=embodiment)
-    expert = make_expert(env)
-    observation, info = env.reset(seed=2)
-    state, over, said = expert.reset(info["instruction"]), False, []
-    while not over:
-        chunk, state = expert.act(Observation(**observation), state)
-        said.append(chunk.subtasks[0])
-        observation, _, terminated, truncated, info = env.step(chunk.actions[0])
-        over = terminated or truncated
-    assert info["success"]
+    spans = said(env, 2)
     assert isinstance(env.task, CoverBlocks)
     where = dict(zip((block.colour for block in env.task.blocks), PLACES.values(), strict=True))
     covered = [f"cover the {colour} block {place}" for colour, place in where.items()]
     uncovered = [f"uncover the {colour} block {where[colour]}" for colour in ORDER]
-    spans = [(text, len(list(run))) for text, run in itertools.groupby(said)]
     assert [text for text, _ in spans] == covered + uncovered
     assert min(length for _, length in spans) >= 3
 
