@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 from wla.config import Config
+from wla.training.muon import Muon
 
 
 class OptimConfig(Config):
@@ -73,9 +74,7 @@ def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim
             )
         )
     if matrices:
-        muon = torch.optim.Muon(
-            matrices.values(), lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay
-        )
+        muon = Muon(matrices.values(), lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay)
         muon.register_step_pre_hook(_gather)
         optimizers.append(muon)
     for optimizer in optimizers:
@@ -85,7 +84,7 @@ def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim
 
 
 def _gather(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Whole gradients and momenta for Muon: it orthogonalises in bfloat16, and shards would be rounded differently."""
+    """Whole gradients and momenta for Muon: it orthogonalises them whole, and shards would be rounded differently."""
     for group in optimizer.param_groups:
         for value in group["params"]:
             if isinstance(value.grad, DTensor):

@@ -20,7 +20,7 @@ SUBTASKS = {
     "drawer": r"(reach|pull) the drawer handle",
     "place_two": r"(reach|grasp|release) the \w+ block|move to the (bowl|plate)",
     "press_count": r"(press|let go of) the (first|second) button( \d of \d)?|press the confirm button",
-    "rank_try": r"swap the (left and middle|middle and right) blocks|try the order \w+ \w+ \w+",
+    "rank_try": r"move the \w+ block to the (left|middle|right|spare) pad|try the order \w+ \w+ \w+",
     "cover_blocks": r"(un)?cover the (red|green|blue) block (on the left|in the middle|on the right)",
     "battery_try": r"put the (left|right) cell in the slot|turn the (left|right) cell (along|across)"
     r"|try the dial with (along|across) (along|across)",

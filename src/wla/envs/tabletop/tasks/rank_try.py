@@ -15,7 +15,7 @@ from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
 from wla.envs.tabletop.parts_buttons import LabelledButton, Lamp, Pad, SparePad
 from wla.envs.tabletop.pressing import Presses, gently, press
 from wla.envs.tabletop.scatter import Spot
-from wla.envs.tabletop.skills import Vector, leave, pick, put
+from wla.envs.tabletop.skills import leave, pick, put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import TILT
 from wla.envs.tabletop.world import World
@@ -51,7 +51,7 @@ class RankTry(Task):
     _presses: Presses = field(init=False, default_factory=Presses)
 
     name: ClassVar[str] = "rank_try"
-    step_limit: ClassVar[int] = 420
+    step_limit: ClassVar[int] = 560
     clutter: ClassVar[Spot] = Spot(radius=0.04, x=0.2, y=0.03, centre=(0.0, 0.16))
     phrasings: ClassVar[Phrasings] = Phrasings(
         seen=(
@@ -124,17 +124,19 @@ class RankTry(Task):
         tried = f"try the order {' '.join(self.goal)}"
         if self.lit:
             return leave(world, tried, "tool")
-        swap = f"swap the {_SIDES[self.pair]} and {_SIDES[self.pair + 1]} blocks"
         for block in self.blocks:
             if world.arm.holds(world, block.body):
-                return replace(put(world, block, self._goal(world, block), ""), subtask=swap)
+                place = self._place(world, block)
+                goal = np.array([place.x, place.y, BLOCK_HALF + 0.001])
+                return replace(put(world, block, goal, ""), subtask=_moving(block, place))
         wrong = [block for block in self._by_turn() if self._lying_on(world, self._pad(block)) != block.colour]
         if not wrong:
             aside = np.hypot(*(world.position(self.button.body) - world.tool)[:2])
             # Closing the fingers over the block that has just been put down would take it again.
             return Advice(press(world, self.button.body), "tool" if aside < 0.05 else "let go", tried)
         ready = [block for block in wrong if self._has_room(world, block)]
-        return replace(pick(world, (ready or wrong)[0]), subtask=swap)
+        block = (ready or wrong)[0]
+        return replace(pick(world, block), subtask=_moving(block, self._place(world, block)))
 
     def _by_turn(self) -> list[Block]:
         """The blocks, first the one that goes from left to right, because it has to make room."""
@@ -146,10 +148,9 @@ class RankTry(Task):
         """Where the block belongs in the order to be tried."""
         return self.pads[self.goal.index(block.colour)]
 
-    def _goal(self, world: World, block: Block) -> Vector:
-        """Where a held block goes now (3,): to its pad if there is room, else to the spare one."""
-        place: Part = self._pad(block) if self._has_room(world, block) else self.spare
-        return np.array([place.x, place.y, BLOCK_HALF + 0.001])
+    def _place(self, world: World, block: Block) -> Pad | SparePad:
+        """Where a block goes now: to its pad if there is room, else to the spare one."""
+        return self._pad(block) if self._has_room(world, block) else self.spare
 
     def _has_room(self, world: World, block: Block) -> bool:
         pad = self._pad(block)
@@ -163,6 +164,10 @@ class RankTry(Task):
             if np.hypot(x - pad.x, y - pad.y) < _ON_PAD and world.is_on_table(block.body):
                 return block.colour
         return ""
+
+
+def _moving(block: Block, place: Pad | SparePad) -> str:
+    return f"move the {block.name} to the {place.name}"
 
 
 def _swapped(order: Sequence[str], pair: int) -> Order:
