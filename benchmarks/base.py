@@ -40,7 +40,10 @@ def main() -> None:
             env = make_env("tabletop", task=task, setting=setting, embodiment=config.scenes.embodiment)
             for seed in seeds:
                 seen = env.sample_scene(seed)
-                things = [Thing(t.name, tuple((np.array(t.position) - center[:3]) / radius[:3])) for t in env.objects()]
+                things = [
+                    Thing(thing.name, tuple((np.array(thing.position) - center[:3]) / radius[:3]), thing.shows)
+                    for thing in env.objects()
+                ]
                 asked = questions(things, np.random.default_rng(seed), others=())
                 sample = question_sample(prompter, ((seen["state"] - center) / radius).astype(np.float32), asked)
                 images = {

@@ -16,14 +16,14 @@ def config() -> BaseTraining:
     return BaseTraining(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=800, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=500, cameras=CAMERAS),
         scenes_folder="datasets/nano_memory_scenes",
         datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
         policy="nano-tabletop",
-        look_steps=200,
+        look_steps=250,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=900,
+                steps=500,
                 learning_rate=7e-4,
                 final_learning_rate=1e-4,
                 warmup=50,

@@ -15,6 +15,21 @@ def go(out, seeds, *, make=build, workers=1, actions=True):
     return record([CASE], seeds, Worker(make, "expert"), spec(), out, workers=workers, actions=actions)
 
 
+def test_failures_are_kept_where_they_are_wanted(tmp_path):
+    out = tmp_path / "data"
+    keep = ("success", "failure")
+    for seeds in (range(4), range(9)):
+        counts = record([CASE], seeds, Worker(build, "walker"), spec(), out, workers=1, actions=True, keep=keep)
+    assert counts == {"success": 4, "failure": 3, "error": 2}
+    assert stored_seeds(out) == list(range(7))
+
+
+def test_episodes_of_another_policy_are_not_mixed_in(tmp_path):
+    go(tmp_path / "data", range(2))
+    with pytest.raises(ValueError, match=r"holds episodes of expert; collect those of walker into a new folder"):
+        record([CASE], range(4), Worker(build, "walker"), spec(), tmp_path / "data", workers=1, actions=True)
+
+
 def stored_seeds(out):
     files = sorted((out / "meta/episodes").rglob("*.parquet"))
     return [seed for file in files for seed in pq.read_table(file)["seed"].to_pylist()]

@@ -35,6 +35,29 @@ def test_left_padding_changes_nothing(backbone):
     assert read.last.isfinite().all()
 
 
+def test_rows_of_all_lengths_are_read_as_alone_and_learn_alike(backbone):
+    """More rows than go together, in no order."""
+    rows = [prompt(backbone, list(range(30, 31 + (7 * i) % 19)))[0][0] for i in range(37)]
+    images = {
+        name: torch.randint(0, 256, (len(rows), side, side, 3), dtype=torch.uint8) for name, side in CAMERAS.items()
+    }
+    longest = max(map(len, rows))
+    tokens = torch.stack([torch.nn.functional.pad(row, (longest - len(row), 0)) for row in rows])
+    mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows])
+    found = backbone.read(tokens, mask, images)
+    # With a cache all rows go at once, padding and all.
+    want = backbone.read(tokens, mask, images, keep_cache=True)
+    for layer, plain in zip(found.layers, want.layers, strict=True):
+        assert layer.shape == plain.shape
+        torch.testing.assert_close(layer[mask], plain[mask], atol=1e-5, rtol=1e-5)
+    gradients = []
+    for context in (found, want):
+        backbone.zero_grad()
+        context.last[mask].square().sum().backward()
+        gradients.append([value.grad.clone() for value in backbone.parameters() if value.grad is not None])
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
 def test_extending_equals_reading_at_once(backbone):
     tokens, images = prompt(backbone, [30, 31, 32, 33, 34])
     mask = torch.ones_like(tokens, dtype=torch.bool)

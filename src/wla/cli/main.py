@@ -100,11 +100,14 @@ class PackArgs(OneLine):
 class CollectArgs(OneLine, CollectConfig):
     """Record the scripted expert as a LeRobot v3.0 dataset.
 
-    Only successes are kept. Ctrl-C keeps finished episodes, and the same command again goes on where it stopped.
+    Only successes are kept. With --policy a checkpoint and the expert act in turns, and every step records what the
+    expert would do there: data for the places that the policy gets to, failures included. Ctrl-C keeps finished
+    episodes, and the same command again goes on where it stopped.
 
     examples:
       wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
       wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
+      wla collect --tasks place --policy outputs/nano_tabletop/checkpoint --out datasets/corrections
       wla collect --tasks push_back --embodiment scara --no-actions --no-kicks --out datasets/video
     """
 
@@ -218,7 +221,8 @@ def collect(args: CollectArgs) -> int:
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
     print(
-        f"{args.out}: {counts['success']} episodes kept, {counts['failure']} failures dropped, {counts['error']} errors"
+        f"{args.out}: {counts['success']} successes, {counts['failure']} failures "
+        f"{'dropped' if args.policy is None else 'kept'}, {counts['error']} errors"
     )
     return 1 if counts["error"] else 0
 

@@ -10,6 +10,7 @@ from wla.envs.perturb import KickedActions
 from wla.envs.registry import default_tasks, make_env, make_expert, task_names
 from wla.envs.tabletop.env import TabletopEnv
 from wla.evaluation.configs import MemoryFault
+from wla.evaluation.corrections import Shared
 from wla.evaluation.memory_faults import Tampered
 from wla.evaluation.results import Case
 from wla.evaluation.rollout import require_same_robot
@@ -36,11 +37,19 @@ def build(
     return env, acting if memory_fault is None else Tampered(acting, memory_fault)
 
 
-def build_expert(case: Case, *, kicks: bool) -> tuple[Env, Policy]:
-    """The environment of the case and its expert; with kicks, actions are disturbed now and then."""
+def build_expert(case: Case, *, kicks: bool, policy: str | None = None) -> tuple[Env, Policy]:
+    """The environment of the case and its expert, in turns with a policy if one is named.
+
+    With kicks, actions are disturbed now and then. ValueError when the policy is for another robot.
+    """
     env = _env(case)
+    expert: Policy = make_expert(env)
+    if policy is not None:
+        acting = _load_once(policy, imagine=False, device=None)
+        require_same_robot(env, acting, policy)
+        expert = Shared(acting, expert)
     # gymnasium types a wrapper's step more loosely than the environment's.
-    return cast(Env, KickedActions(env)) if kicks else env, make_expert(env)
+    return cast(Env, KickedActions(env)) if kicks else env, expert
 
 
 def robot_of(case: Case) -> RobotSpec:

@@ -23,6 +23,7 @@ from wla.evaluation.results import Case, EpisodeResult, append_result, read_resu
 from wla.evaluation.workers import Job, Worker, run_jobs
 from wla.files import disk_errors
 from wla.specs import RobotSpec
+from wla.types import Outcome
 
 
 def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[str]:
@@ -33,9 +34,10 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    worker = Worker(partial(build_expert, kicks=config.kicks), "expert")
+    worker = Worker(partial(build_expert, kicks=config.kicks, policy=config.policy), config.policy or "expert")
     robot_spec = robot_of(cases[0])
-    return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions)
+    keep: tuple[Outcome, ...] = ("success",) if config.policy is None else ("success", "failure")
+    return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions, keep=keep)
 
 
 def record(
@@ -47,15 +49,21 @@ def record(
     *,
     workers: int,
     actions: bool,
+    keep: Sequence[Outcome] = ("success",),
 ) -> Counter[str]:
-    """Run every seed of every case that is not in `out` yet and keep the successes."""
+    """Run every seed of every case that is not in `out` yet; episodes whose outcome is in `keep` become data."""
     with DatasetWriter(out, robot_spec, with_actions=actions) as writer:
-        results = _published(out / "collect.jsonl", writer.total_episodes)
+        results = _published(out / "collect.jsonl", writer.total_episodes, keep)
+        others = {result.policy for result in results} - {worker.policy_name}
+        if others:
+            raise ValueError(
+                f"{out} holds episodes of {others.pop()}; collect those of {worker.policy_name} into a new folder"
+            )
         finished = {(result.case, result.seed) for result in results}
         missing = [(case, seed) for case in cases for seed in seeds if (case, seed) not in finished]
         jobs = (Job(case, seed, record=True) for case, seed in missing)
         total = len(cases) * len(seeds)
-        recorder = DatasetRecorder(writer)
+        recorder = DatasetRecorder(writer, keep=keep)
         with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
             for result, recording in done:
                 # The line comes first: one without its episode is run again, but a folder with an
@@ -63,7 +71,7 @@ def record(
                 with runtime.interrupts_held() as interrupted:
                     with disk_errors(out, "finished episodes are kept: free disk space, then the same command goes on"):
                         append_result(out / "collect.jsonl", result)
-                    if result.outcome == "success" and recording is not None:
+                    if result.outcome in keep and recording is not None:
                         recording.replay(recorder)
                 if interrupted():
                     raise KeyboardInterrupt
@@ -72,23 +80,23 @@ def record(
     return Counter(result.outcome for result in results)
 
 
-def _published(path: Path, episodes: int) -> list[EpisodeResult]:
-    """The lines of earlier runs that count: a kill can lose the last successes between their line and their shard.
+def _published(path: Path, episodes: int, keep: Sequence[Outcome]) -> list[EpisodeResult]:
+    """The lines of earlier runs that count: a kill can lose the last episodes between their line and their shard.
 
-    Drops the lines after the success that is the dataset's last episode, and crashed episodes: they run again.
+    Drops the lines after the dataset's last episode, and crashed episodes: they run again.
     """
     results = read_results(path)
     kept: list[EpisodeResult] = []
-    successes = 0
+    found = 0
     for result in results:
-        if result.outcome == "success":
-            if successes == episodes:
+        if result.outcome in keep:
+            if found == episodes:
                 break
-            successes += 1
+            found += 1
         if result.outcome != "error":
             kept.append(result)
-    if successes < episodes:
-        raise ValueError(f"{path} lists {successes} of the dataset's {episodes} episodes; collect into a new folder")
+    if found < episodes:
+        raise ValueError(f"{path} lists {found} of the dataset's {episodes} episodes; collect into a new folder")
     if len(kept) < len(results):
         write_results(path, kept)
     return kept

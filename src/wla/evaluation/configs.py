@@ -65,6 +65,8 @@ class CollectConfig(Config):
     """Robot."""
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
+    policy: str | None = None
+    """A checkpoint that acts in turns with the expert; failures are kept too, with the expert's words and actions."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation"] = "training"

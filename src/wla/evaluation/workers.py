@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from wla.evaluation.corrections import Corrections, Shared
 from wla.evaluation.recording import Recording
 from wla.evaluation.results import Case, EpisodeResult
 from wla.evaluation.rollout import rollout
-from wla.types import ActionChunk, Env, Observation, Policy, Watcher
+from wla.types import ActionChunk, Env, Observation, Policy, Recorder, Watcher
 
 Episode = tuple[EpisodeResult, Recording | None]
 Task = TypeVar("Task")
@@ -58,7 +59,7 @@ class Worker:
             job.seed,
             case=job.case,
             policy_name=self.policy_name,
-            recorders=[recording] if recording else [],
+            recorders=[_of_the_expert(recording, policy)] if recording else [],
             execute=self.execute,
         )
         # An episode whose reset crashed has nothing to show.
@@ -75,6 +76,10 @@ class Worker:
             self._env, self._policy = self.build(case)
             self._case = case
         return self._env, self._policy
+
+
+def _of_the_expert(recording: Recording, policy: Policy) -> Recorder:
+    return Corrections(recording, policy.expert) if isinstance(policy, Shared) else recording
 
 
 class Imagining:

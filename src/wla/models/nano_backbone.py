@@ -17,6 +17,9 @@ from wla.config import Config
 from wla.models import attention
 from wla.models.backbone import Backbone, Context, run_layers, token_positions
 
+_TOGETHER = 16
+"""Rows of a batch without a cache that go through the layers together."""
+
 
 class NanoBackboneConfig(Config):
     """Sizes. cameras: camera -> side of the (square) image that the stem sees, a multiple of 16."""
@@ -113,8 +116,9 @@ class NanoBackbone(Backbone):
         embeddings = self.text.embed_tokens(tokens)
         pixels = torch.cat(list(features.values()), dim=1).to(embeddings.dtype)
         embeddings = embeddings.masked_scatter((tokens == self.config.image_token)[..., None], pixels)
-        context = Context([], features, attention_mask, DynamicCache() if keep_cache else None)
-        return self._layers(embeddings, context)
+        if keep_cache:
+            return self._layers(embeddings, Context([], features, attention_mask, DynamicCache()))
+        return Context(self._by_length(embeddings, attention_mask), features, attention_mask, None)
 
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
         assert context.cache is not None, "read with keep_cache=True before extending"
@@ -126,6 +130,22 @@ class NanoBackbone(Backbone):
 
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         return nn.functional.linear(self.text.norm(states), self.text.embed_tokens.weight)
+
+    def _by_length(
+        self, x: Float[Tensor, "B T D"], attention_mask: Bool[Tensor, "B T"]
+    ) -> list[Float[Tensor, "B T D"]]:
+        """Each layer's states. Rows of similar length go together: of a whole batch, a third would be padding."""
+        order = attention_mask.sum(1).argsort(stable=True)
+        parts = []
+        for rows in order.split(_TOGETHER):
+            longest = int(attention_mask[rows].sum(1).max())
+            mask = attention_mask[rows, -longest:]
+            parts.append(self._layers(x[rows, -longest:], Context([], {}, mask, None)).layers)
+        length, back = x.shape[1], order.argsort()
+        return [
+            torch.cat([nn.functional.pad(states, (0, 0, length - states.shape[1], 0)) for states in layer])[back]
+            for layer in zip(*parts, strict=True)
+        ]
 
     def _layers(self, x: Float[Tensor, "B T D"], context: Context) -> Context:
         rotary = self.text.rotary_emb(x, token_positions(context.attention_mask, x.shape[1]))

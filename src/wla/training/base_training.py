@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import DatasetConfig
 from wla.data.normalize import Statistics, compute_statistics
 from wla.data.prompts import DOING, DONE, PromptConfig, Prompter
 from wla.data.questions import question_texts
@@ -31,7 +31,8 @@ GROUNDING = "grounding.safetensors"
 
 
 class BaseTraining(Config):
-    """Recipe of a base. datasets: where the words of the tokenizer and the range of the state come from."""
+    """Recipe of a base. datasets: where the words of the tokenizer and the range of the state come from; folders of
+    datasets too."""
 
     backbone: NanoBackboneConfig
     prompt: PromptConfig
@@ -56,7 +57,7 @@ class BaseTask:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
-        datasets = [LeRobotDataset(Path(path)) for path in config.datasets]
+        datasets = [found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()]
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
         texts += question_texts(self.scenes.names, self.scenes.shown)
         self.backbone = NanoBackbone(config.backbone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,8 +18,8 @@ class Muon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:
-        """One update; see `torch.optim.Muon`. A closure is refused: gradients are there before."""
+    def step(self, closure: Any = None) -> Any:
+        """One update; see `torch.optim.Muon`. The gradients are there before: no closure is called."""
         assert closure is None
         for group in self.param_groups:
             for value in group["params"]:
