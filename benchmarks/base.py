@@ -14,7 +14,7 @@ from machine import store
 
 from wla.data.prompts import Prompter, left_pad
 from wla.data.questions import Thing, question_sample, questions
-from wla.data.transforms import shrink
+from wla.data.transforms import resize
 from wla.envs.registry import make_env
 from wla.envs.seeds import seed_range
 from wla.models.nano_backbone import NanoBackbone
@@ -47,7 +47,7 @@ def main() -> None:
                 asked = questions(things, np.random.default_rng(seed), others=())
                 sample = question_sample(prompter, ((seen["state"] - center) / radius).astype(np.float32), asked)
                 images = {
-                    camera: shrink(seen["images"][camera][None], side)
+                    camera: resize(seen["images"][camera][None], side)
                     for camera, side in config.backbone.cameras.items()
                 }
                 places, words = answer(backbone, prompter, sample, images)

@@ -238,16 +238,29 @@ def test_scenes_are_rendered_once_and_know_what_the_cameras_see(folder):
     assert (folder / "scenes" / "front.npy").stat().st_mtime_ns == before
     assert len(scenes) == 6
     assert "bowl" in scenes.names
-    targets = PatchTargets(scenes, "front", 4, scenes.names)
+    targets = PatchTargets(scenes, "front", 4)
     for row, things in enumerate(scenes.things):
         for thing in things:
             u, v, *place = thing.views["front"]
             inside = 0 <= u < 1 and 0 <= v < 1
-            patches = targets.present[row, :, scenes.names.index(thing.name)]
+            patches = targets.present[row, :, scenes.kinds.index(thing.kind)]
             assert patches.sum() == inside
             if inside:
                 assert patches[int(4 * v) * 4 + int(4 * u)]
-                np.testing.assert_allclose(targets.places[row][patches][0, scenes.names.index(thing.name)] / 10, place)
+                np.testing.assert_allclose(targets.places[row][patches][0, scenes.kinds.index(thing.kind)] / 10, place)
+
+
+def test_what_a_card_shows_is_part_of_what_lies_in_its_patch(tmp_path):
+    config = SceneConfig(tasks=("press_count",), settings=("clean",), per_kind=6, cameras={"front": 96})
+    scenes = render_scenes(config, tmp_path / "cards", workers=1)
+    side = 6
+    targets = PatchTargets(scenes, "front", side)
+    for row, things in enumerate(scenes.things):
+        for card in (thing for thing in things if thing.name.endswith("card")):
+            u, v, *_ = card.views["front"]
+            lies = targets.present[row, int(side * v) * side + int(side * u)]
+            told = [kind for kind, here in zip(scenes.kinds, lies, strict=True) if here and kind.startswith(card.name)]
+            assert told == [f"{card.name} {card.shows}"]
 
 
 def test_views_point_at_the_things_they_name():

@@ -44,10 +44,9 @@ class Grounding(nn.Module):
             for scene in scenes.things
         ]
         self._targets = {
-            camera: PatchTargets(scenes, camera, math.isqrt(count), scenes.names)
-            for camera, count in backbone.image_tokens.items()
+            camera: PatchTargets(scenes, camera, math.isqrt(count)) for camera, count in backbone.image_tokens.items()
         }
-        self._heads = {camera: PatchHead(backbone.width, len(scenes.names)) for camera in self._targets}
+        self._heads = {camera: PatchHead(backbone.width, len(scenes.kinds)) for camera in self._targets}
         self.heads = nn.ModuleDict(self._heads)
 
     def look(self, backbone: NanoBackbone, size: int, device: torch.device, rng: np.random.Generator) -> StepLosses:

@@ -6,8 +6,6 @@ dozens, and nothing says which. Here every patch is told what lies in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -22,18 +20,21 @@ POSITIVE_WEIGHT = 10.0
 
 
 class PatchTargets:
-    """For a camera with S x S patches: present bool (N, S*S, K) and places float32 (N, S*S, K, 3) in its frame."""
+    """For a camera with S x S patches: present bool (N, S*S, K) and places float32 (N, S*S, K, 3) in its frame.
 
-    def __init__(self, scenes: Scenes, camera: str, side: int, names: Sequence[str]) -> None:
-        index = {name: k for k, name in enumerate(names)}
-        shape = (len(scenes), side * side, len(names))
+    K: the kinds of things. What a card shows is part of its kind: asked in words alone, it was not read.
+    """
+
+    def __init__(self, scenes: Scenes, camera: str, side: int) -> None:
+        index = {kind: k for k, kind in enumerate(scenes.kinds)}
+        shape = (len(scenes), side * side, len(index))
         self.present = np.zeros(shape, bool)
         self.places = np.zeros((*shape, 3), np.float32)
         for row, things in enumerate(scenes.things):
             for thing in things:
                 u, v, *place = thing.views[camera]
                 if 0 <= u < 1 and 0 <= v < 1:
-                    where = (row, int(v * side) * side + int(u * side), index[thing.name])
+                    where = (row, int(v * side) * side + int(u * side), index[thing.kind])
                     self.present[where] = True
                     self.places[where] = np.array(place) / SCALE
 
@@ -41,10 +42,10 @@ class PatchTargets:
 class PatchHead(nn.Module):
     """A linear layer that tells from a patch's token which things lie in it and where."""
 
-    def __init__(self, width: int, names: int) -> None:
+    def __init__(self, width: int, kinds: int) -> None:
         super().__init__()
-        self.names = names
-        self.out = nn.Linear(width, 4 * names)
+        self.kinds = kinds
+        self.out = nn.Linear(width, 4 * kinds)
 
     def loss(
         self,
@@ -53,8 +54,8 @@ class PatchHead(nn.Module):
         places: Float[Tensor, "B P K 3"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The loss, and the mean error of the places in metres."""
-        told = self.out(tokens).float().unflatten(2, (self.names, 4))
-        weight = torch.full((self.names,), POSITIVE_WEIGHT, device=told.device)
+        told = self.out(tokens).float().unflatten(2, (self.kinds, 4))
+        weight = torch.full((self.kinds,), POSITIVE_WEIGHT, device=told.device)
         what = nn.functional.binary_cross_entropy_with_logits(told[..., 0], present.float(), pos_weight=weight)
         errors = (told[..., 1:][present] - places[present]).abs()
         where = errors.sum() / max(1, errors.numel())  # few scenes may show a camera nothing

@@ -44,6 +44,11 @@ class SceneThing(Config):
     place: Place
     views: dict[str, tuple[float, float, float, float, float]]
 
+    @property
+    def kind(self) -> str:
+        """What a look at it tells: its name, and what it shows."""
+        return f"{self.name} {self.shows}".strip()
+
 
 class Scenes:
     """N scenes: images[camera] uint8 (N, side, side, 3), state (N, S), and the things in each."""
@@ -61,6 +66,11 @@ class Scenes:
     @property
     def names(self) -> list[str]:
         return sorted({thing.name for scene in self.things for thing in scene})
+
+    @property
+    def kinds(self) -> list[str]:
+        """All that a look at a thing may tell."""
+        return sorted({thing.kind for scene in self.things for thing in scene})
 
     @property
     def shown(self) -> list[str]:
