@@ -35,6 +35,7 @@ def main() -> None:
     seeds = range(first, first + arguments.scenes)
     off: list[np.ndarray] = []
     right: list[bool] = []
+    shown: dict[str, list[bool]] = {}
     for task in config.scenes.tasks:
         for setting in config.scenes.settings:
             env = make_env("tabletop", task=task, setting=setting, embodiment=config.scenes.embodiment)
@@ -53,6 +54,11 @@ def main() -> None:
                 places, words = answer(backbone, prompter, sample, images)
                 off.append(np.abs(places) * 2 * radius[:2] / config.prompt.locations)
                 right.extend(words)
+                read = words  # the first ones are about what things show, in the order in which they were asked
+                for question in (question for question in asked if "show" in question.text):
+                    length = len(prompter.text(str(question.answer)))
+                    shown.setdefault(question.text, []).append(all(read[:length]))
+                    read = read[length:]
             env.close()
     distance = np.linalg.norm(np.concatenate(off), axis=1)
     figures = {
@@ -64,6 +70,7 @@ def main() -> None:
         "share_over_3cm": round(float(np.mean(distance > 0.03)), 4),
         "answers_in_words": len(right),
         "words_right": round(float(np.mean(right)), 4),
+        "read_right": {text: round(float(np.mean(found)), 4) for text, found in sorted(shown.items())},
     }
     store("base", figures)
 

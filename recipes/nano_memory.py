@@ -17,7 +17,7 @@ words, to see what they are for:
 from wla.data.loader import DatasetConfig
 from wla.data.memory import MemoryConfig, MemoryErrors
 from wla.models.losses import LossWeights
-from wla.training.nano import NANO_POLICY_MATRICES, PROMPT, nano_model
+from wla.training.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_going_on
 from wla.training.optim import OptimConfig
 from wla.training.policy_training import PolicyTraining
 from wla.training.starts import CheckpointStart, GroundingConfig
@@ -25,19 +25,13 @@ from wla.training.trainer import LoopConfig
 
 
 def config() -> PolicyTraining:
-    model = nano_model(state_dim=5, action_dim=5, chunk=8)
-    # As recipes/nano_world.py left it, or it would have to learn other noise levels.
-    world = model.world_expert.model_copy(update={"noise_shift": 10.0, "steps": 1})
-    # Half of nano-tabletop's noises and imagined samples: they take a fifth of a step's time.
-    expert = model.action_expert.model_copy(update={"repeats": 4})
-    parts = {"world_expert": world, "action_expert": expert, "world_samples": 4}
     return PolicyTraining(
-        model=model.model_copy(update=parts),
+        model=nano_tabletop_going_on(),
         start=CheckpointStart(
             policy="nano-tabletop",
             prompt=PROMPT.model_copy(update={"memory": MemoryConfig(tokens=72)}),
             base="outputs/nano_memory_base/checkpoint",
-            grounding=GroundingConfig(samples=8, weight=0.1),
+            grounding=GroundingConfig(samples=16, weight=0.1),
         ),
         datasets=(
             DatasetConfig(path="datasets/nano_memory", weight=0.8),
@@ -48,8 +42,8 @@ def config() -> PolicyTraining:
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=1200,
-                learning_rate=7e-4,
+                steps=2000,
+                learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=100,
                 weight_decay=0.01,

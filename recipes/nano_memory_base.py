@@ -16,15 +16,15 @@ def config() -> BaseTraining:
     return BaseTraining(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=500, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=1000, cameras=CAMERAS),
         scenes_folder="datasets/nano_memory_scenes",
         datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
         policy="nano-tabletop",
-        look_steps=250,
+        look_steps=1800,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=500,
-                learning_rate=7e-4,
+                steps=2800,
+                learning_rate=1e-3,
                 final_learning_rate=1e-4,
                 warmup=50,
                 weight_decay=0.01,

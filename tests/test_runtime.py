@@ -134,3 +134,20 @@ def test_a_process_alone_is_all_there_are(monkeypatch: pytest.MonkeyPatch) -> No
         assert runtime.first_then_rest(lambda: "built") == "built"
         with pytest.raises(ValueError, match="no room"):
             runtime.by_first(lambda: int("no room"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    """In processes of their own: the setting lasts as long as one."""
+
+    def resident(first: str) -> int:
+        """Megabytes after 300 have been filled and freed again."""
+        program = (
+            "import numpy as np; from wla import runtime; "
+            f"{first}; x = np.ones(300 * 2**17); del x; "
+            "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
+        )
+        found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        return int(found.stdout) // 1024
+
+    assert resident("runtime.keep_freed_memory()") > resident("pass") + 200

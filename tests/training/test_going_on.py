@@ -117,8 +117,24 @@ def test_the_same_without_words(root, tmp_path):
     assert chunk.subtasks == state.memory == ()
 
 
-def test_a_base_of_another_policy_and_a_lesson_without_a_base_are_refused(root):
-    with pytest.raises(ValueError, match="this base was made of None, not of"):
-        going_on(root, "base").build()
+def test_a_policy_goes_on_with_the_lesson_it_came_from_and_its_own_backbone(root, tmp_path):
+    recipe = going_on(root)
+    checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
+    assert isinstance(recipe.start, CheckpointStart)
+    start = recipe.start.model_copy(update={"policy": str(checkpoint), "prompt": None})
+    task = recipe.model_copy(update={"start": start}).build()
+    before = load_checkpoint(checkpoint)
+    for key, value in before.model.state_dict().items():
+        assert torch.equal(value, task.model.state_dict()[key]), key
+    assert task.grounding is not None
+    assert task.checkpoint.config.prompt == before.config.prompt
+    assert task.checkpoint.tokenizer.get_vocab() == before.tokenizer.get_vocab()
+
+
+def test_a_base_with_other_words_and_a_lesson_without_a_base_are_refused(root):
+    recipe = going_on(root, "new base")
+    start = recipe.start.model_copy(update={"policy": str(root / "policy" / "checkpoint") + "/"})
+    with pytest.raises(ValueError, match="this base has other words than"):
+        recipe.model_copy(update={"start": start}).build()
     with pytest.raises(ValueError, match="grounding: is a base's lesson; name the base"):
         CheckpointStart(policy="x", grounding=GroundingConfig())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,16 +64,16 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.state)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         return sorted({thing.name for scene in self.things for thing in scene})
 
-    @property
+    @cached_property
     def kinds(self) -> list[str]:
         """All that a look at a thing may tell."""
         return sorted({thing.kind for scene in self.things for thing in scene})
 
-    @property
+    @cached_property
     def shown(self) -> list[str]:
         """What things show."""
         return sorted({thing.shows for scene in self.things for thing in scene if thing.shows})

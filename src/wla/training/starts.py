@@ -109,7 +109,8 @@ class CheckpointStart(Config):
     """Another prompt than its own, for a policy with nano's prompts: with memory, say. Its tokenizer then gets words
     for what the datasets say, as far as the embedding has rows that no word uses yet."""
     base: str | None = None
-    """A base that was made of the policy's backbone (`BaseTraining.policy`), which takes its place; a folder."""
+    """Folder of a base with the policy's words. A backbone that was made of the policy's (`BaseTraining.policy`) takes
+    its place; of another base, such as the one that the policy itself came from, the lesson alone goes on."""
     grounding: GroundingConfig | None = None
     """How much of the base's lesson goes on; None: the policy learns from its datasets alone."""
 
@@ -134,15 +135,16 @@ class CheckpointStart(Config):
             if not isinstance(prompt, PromptConfig) or not isinstance(config.backbone, NanoBackboneConfig):
                 raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
             prompt = self.prompt
-            if self.base is None:
-                tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
-        if self.base is not None:
-            base = load_base(self.base)
-            if base.config.policy != self.policy:
-                raise ValueError(f"{self.base}: this base was made of {base.config.policy}, not of {self.policy}")
+        base = None if self.base is None else load_base(self.base)
+        if base is not None and base.config.policy == self.policy:
             model.backbone.load_state_dict(base.backbone.state_dict())
             tokenizer = base.prompter.tokenizer
-            lesson = None if self.grounding is None else base.grounding()
+        elif base is not None and base.prompter.tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise ValueError(f"{self.base}: this base has other words than {self.policy}; name one made of it")
+        elif self.prompt is not None:
+            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
+        if base is not None and self.grounding is not None:
+            lesson = base.grounding()
         return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
 
 

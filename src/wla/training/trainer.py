@@ -115,6 +115,8 @@ def require_share(config: LoopConfig) -> range:
 
 def build_learner(task: Task, config: LoopConfig, device: torch.device) -> Learner:
     """What the loop steps, spread over the processes as the configuration says."""
+    if device.type == "cpu":
+        runtime.keep_freed_memory()
     kind = Zero1Learner if config.strategy == "zero1" else Learner
     share = len(require_share(config))
     return kind(task.module, task.losses, config.optim, device, share=share, ema=config.ema)
