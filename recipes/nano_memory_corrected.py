@@ -36,7 +36,7 @@ def config() -> PolicyTraining:
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=2500,
+                steps=1200,
                 learning_rate=7e-4,
                 final_learning_rate=1e-5,
                 warmup=50,

@@ -130,19 +130,19 @@ class CheckpointStart(Config):
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
         model.load_state_dict(checkpoint.model.state_dict())
         known = checkpoint.statistics
-        prompt, tokenizer, lesson = checkpoint.config.prompt, checkpoint.tokenizer, None
+        prompt, tokenizer, lesson, grown = checkpoint.config.prompt, checkpoint.tokenizer, None, 0
         if self.prompt is not None:
             if not isinstance(prompt, PromptConfig) or not isinstance(config.backbone, NanoBackboneConfig):
                 raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
-            prompt = self.prompt
+            prompt, grown = self.prompt, config.backbone.vocabulary
         base = None if self.base is None else load_base(self.base)
         if base is not None and base.config.policy == self.policy:
             model.backbone.load_state_dict(base.backbone.state_dict())
             tokenizer = base.prompter.tokenizer
         elif base is not None and base.prompter.tokenizer.get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{self.base}: this base has other words than {self.policy}; name one made of it")
-        elif self.prompt is not None:
-            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
+        elif grown:
+            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=grown)
         if base is not None and self.grounding is not None:
             lesson = base.grounding()
         return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
