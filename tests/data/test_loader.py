@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
+from wla.data.lerobot_writer import DatasetWriter
 from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.memory import MemoryConfig, MemoryErrors
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
@@ -321,3 +323,25 @@ def test_what_a_policy_remembered_is_told_where_it_acted(datasets, tmp_path):
     batches = loader(datasets[:1], prompter=remembering(), errors=MemoryErrors(own=0.5), sources=sources)
     share = np.mean(["press" in text for text in told(batches, draw(batches, size=400))])
     assert 0.4 < share < 0.6
+
+
+def test_only_chunks_that_were_executed_are_drawn(tmp_path):
+    followed = [True] * 6 + [False] * 2 + [True] * 6
+    with DatasetWriter(tmp_path / "data", tiny.robot_spec()) as writer:
+        for _ in range(2):
+            for step in range(14):
+                seen = tiny.observation(step)
+                writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32), "reach")
+            writer.end_episode("go", keep=True, followed=followed)
+    batch = draw(loader([LeRobotDataset(tmp_path / "data")]), size=200)
+    frames = {int(name.rsplit(" ", 1)[1]) for name in batch.ids}
+    assert frames == {0, 1, 2, *range(8, 14)}  # chunks of four; past the end there is nothing to follow
+    with pytest.raises(ValueError, match="nowhere were 7 recorded actions executed one after the other"):
+        loader([_cut(LeRobotDataset(tmp_path / "data"))], chunk=7)
+
+
+def _cut(dataset: LeRobotDataset) -> LeRobotDataset:
+    """The dataset, its last frames not executed either."""
+    never = tuple([True] * 6 + [False] * 8)
+    dataset.episodes = tuple(replace(episode, followed=never) for episode in dataset.episodes)
+    return dataset

@@ -19,9 +19,9 @@ def observation(i: int) -> Observation:
 
 def play(recorder: DatasetRecorder, seed: int, outcome: str, subtasks: tuple[str, ...] = ("reach", "grasp")) -> None:
     recorder.start(seed, f"task {seed}")
-    chunk = ActionChunk(np.zeros((4, 2), np.float32), subtasks)
+    chunk = ActionChunk(np.arange(4, dtype=np.float32)[:, None].repeat(2, 1) / 10, subtasks)
     for i in range(4):
-        recorder.step(observation(i), np.full(2, i / 10, np.float32), chunk, i)
+        recorder.step(observation(i), chunk.actions[i], chunk, i)
     recorder.end(observation(4), outcome)
 
 
@@ -35,6 +35,20 @@ def test_only_successes_are_kept(tmp_path):
     np.testing.assert_array_equal(dataset.state[:4, 0], np.arange(4))
     np.testing.assert_array_equal(dataset.actions[:4, 0], np.float32([0, 0.1, 0.2, 0.3]))
     assert dataset.subtask_texts == ("reach",)
+
+
+def test_what_was_advised_is_recorded_and_whether_it_was_done(tmp_path):
+    with DatasetWriter(tmp_path / "d", robot()) as writer:
+        recorder = DatasetRecorder(writer)
+        play(recorder, 0, "success")
+        recorder.start(1, "go")
+        for i in range(4):
+            advised = ActionChunk(np.full((1, 2), 0.5, np.float32), ("reach",))
+            recorder.step(observation(i), np.full(2, 0.5 if i < 2 else 0.1, np.float32), advised, 0)
+        recorder.end(observation(4), "success")
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert (dataset.actions[4:] == 0.5).all()
+    assert [episode.followed for episode in dataset.episodes] == [None, (True, True, False, False)]
 
 
 def test_failures_can_be_kept(tmp_path):

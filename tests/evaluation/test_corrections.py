@@ -74,7 +74,9 @@ def run(share: float, steps: int = 200, seed: int = 0) -> tuple[Learner, Recordi
 def test_every_step_records_what_the_expert_would_do(share):
     _, recording = run(share)
     assert [step.chunk.subtasks[0] for step in recording.steps] == [WORDS[t // 7 % 4] for t in range(200)]
-    assert all((step.action == 0.5).all() and step.offset == 0 for step in recording.steps)
+    assert all((step.chunk.actions == 0.5).all() and step.offset == 0 for step in recording.steps)
+    done = [bool((step.action == 0.5).all()) for step in recording.steps]
+    assert np.mean(done) == pytest.approx(share, abs=0.35 if share == 0.5 else 0)
     assert recording.outcome == "failure"
 
 

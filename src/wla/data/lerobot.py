@@ -36,13 +36,15 @@ from wla.specs import RobotSpec
 
 @dataclass(frozen=True)
 class Episode:
-    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded."""
+    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded; followed says
+    for each frame whether its action was the one that was executed (None: all were)."""
 
     index: int
     start: int
     end: int
     instruction: str
     seed: int | None = None
+    followed: tuple[bool, ...] | None = None
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -253,5 +255,12 @@ def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]
             )
         if not row["tasks"]:
             raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
-        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed")))
+        followed = row.get("followed")
+        if followed is not None and len(followed) != end - start:
+            raise ValueError(
+                f"{root}/meta/episodes: episode {number} has {end - start} frames and says of {len(followed)} whether "
+                "their actions were executed; restore the file"
+            )
+        seen = None if followed is None else tuple(followed)
+        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), seen))
     return tuple(episodes)

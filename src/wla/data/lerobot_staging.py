@@ -39,6 +39,7 @@ class EpisodeData:
     videos: dict[str, bytes]
     image_stats: dict[str, FeatureStats]
     seed: int | None
+    followed: Sequence[bool] | None
 
 
 @dataclass
@@ -82,7 +83,8 @@ def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress
         for table in tables:  # one row group per episode, as LeRobot has it
             writer.write_table(table)
     seeds = pa.array([episode.seed for episode in episodes], pa.int64())
-    table = pa.Table.from_pylist(rows).append_column("seed", seeds)
+    followed = pa.array([episode.followed for episode in episodes], pa.list_(pa.bool_()))
+    table = pa.Table.from_pylist(rows).append_column("seed", seeds).append_column("followed", followed)
     pq.write_table(table, _new_file(stage, EPISODES_PATH.format(**place)))
     progress.shards += 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -91,8 +91,13 @@ class DatasetWriter:
             self._frames.images[camera].append(image.copy())  # renderers reuse their buffers
         self._frames.subtasks.append(subtask)
 
-    def end_episode(self, instruction: str, *, keep: bool, seed: int | None = None) -> None:
-        """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep."""
+    def end_episode(
+        self, instruction: str, *, keep: bool, seed: int | None = None, followed: Sequence[bool] | None = None
+    ) -> None:
+        """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
+
+        followed: for each frame whether its action was executed (None: all were).
+        """
         frames, self._frames = self._frames, self._no_frames()
         if not keep:
             return
@@ -109,6 +114,7 @@ class DatasetWriter:
             },
             image_stats={IMAGE_PREFIX + camera: image_stats(images) for camera, images in frames.images.items()},
             seed=seed,
+            followed=followed,
         )
         self._pending.append(episode)
         if sum(len(episode.state) for episode in self._pending) >= self._shard_frames:

@@ -95,7 +95,7 @@ class WindowBatches:
         after = self.chunk if self.with_subgoal else 0
         cameras = list(dict.fromkeys(map(camera_of, self.images)))
         self._sources = [
-            _Source.of(dataset, config, cameras, self.state, after)
+            _Source.of(dataset, config, cameras, self.state, after, self.chunk)
             for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
         weighted = [config.weight is not None for config in self.configs]
@@ -237,8 +237,10 @@ class _Source:
         cameras: Sequence[str],
         state: MinMaxNormalizer,
         after: int,
+        chunk: int,
     ) -> _Source:
-        """after: how many frames of the episode must follow a drawn one."""
+        """after: how many frames of the episode must follow a drawn one. Where recorded actions were not executed, as
+        in corrections, only those frames are drawn whose whole chunk was: the rest is no motion that anybody made."""
         tasks = [dataset.instructions[index] for index in np.unique(dataset.task_index)]
         phrasings = {} if config.instructions is None else read_phrasings(Path(config.instructions), tasks)
         lengths = [len(episode) for episode in dataset.episodes]
@@ -249,6 +251,10 @@ class _Source:
             raise ValueError(
                 f"{dataset.root}: no episode is longer than {after} frames, so no chunk has a frame after it"
             )
+        missed = np.concatenate([[0], np.cumsum(~_followed(dataset))])
+        drawn = drawn[missed[np.minimum(drawn + chunk, end[drawn])] == missed[drawn]]
+        if not drawn.size:
+            raise ValueError(f"{dataset.root}: nowhere were {chunk} recorded actions executed one after the other")
         frames = {camera: dataset.frames(camera) if config.decode_ahead else dataset.seek(camera) for camera in cameras}
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
@@ -284,6 +290,13 @@ class _Source:
             return []
         chain = subtask_window(self.dataset.subtasks, first, last)
         return [self.dataset.subtask_texts[index] for index in chain]
+
+
+def _followed(dataset: LeRobotDataset) -> np.ndarray:
+    """Whether the action of each frame was executed."""
+    return np.concatenate(
+        [np.ones(len(e), bool) if e.followed is None else np.array(e.followed) for e in dataset.episodes]
+    )
 
 
 @dataclass

@@ -69,7 +69,11 @@ class Shared:
 
 
 class Corrections:
-    """A `Recorder` that tells another one what the expert would have done, whatever was done."""
+    """A `Recorder` that tells another one what the expert would have done (chunk) beside what was done (action).
+
+    Where the policy acted, the expert's actions of the following steps are not what it would have done from here on:
+    they answer what the policy made of it. Training leaves such windows out (`wla.data.loader`).
+    """
 
     def __init__(self, recorder: Recorder, expert: Policy[PolicyState]) -> None:
         self._recorder, self._expert = recorder, expert
@@ -79,7 +83,7 @@ class Corrections:
 
     def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
         advice, _ = self._expert.act(observation, PolicyState(""))
-        self._recorder.step(observation, advice.actions[0], advice, 0)
+        self._recorder.step(observation, action, advice, 0)
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
         self._recorder.end(observation, outcome)
