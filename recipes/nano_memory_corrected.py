@@ -36,7 +36,7 @@ def config() -> PolicyTraining:
         execute=4,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=1200,
+                steps=1100,
                 learning_rate=7e-4,
                 final_learning_rate=1e-5,
                 warmup=50,
