@@ -17,7 +17,7 @@ from wla.cli.checkpoints import CHECKPOINTS
 from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
-from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig
+from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig, WorldConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -70,6 +70,24 @@ class CompareArgs(OneLine, HeldOutConfig):
 
     policy: Positional[str]
     """A checkpoint: folder, bundled name or hub id."""
+
+
+class EvalWorldArgs(OneLine, WorldConfig):
+    """Measure what a policy imagines on recorded episodes that it was not trained on.
+
+    PSNR, SSIM and a distance on the codec's features, on all pixels and on those that changed, beside those of the
+    present frame (to beat) and of the frame that came through the codec (the best possible). OUT gets world.json and
+    world.html: now, imagined, what came, the difference.
+
+    examples:
+      wla eval-world nano-tabletop --dataset datasets/held_out --out outputs/world
+      wla eval-world nano-tabletop --dataset datasets/held_out --samples 8 --steps 30 8 4 --out outputs/world_steps
+    """
+
+    policy: Positional[str]
+    """A checkpoint: folder, bundled name or hub id."""
+    out: Path
+    """Folder of the results."""
 
 
 class RecallArgs(OneLine, RecallConfig):
@@ -192,6 +210,14 @@ def compare(args: CompareArgs) -> int:
     return 0
 
 
+def eval_world(args: EvalWorldArgs) -> int:
+    from wla.evaluation.world import PAGE, evaluate_world, table
+
+    print(table(evaluate_world(args, args.out)))
+    print(f"images: {args.out / PAGE}")
+    return 0
+
+
 def pack(args: PackArgs) -> int:
     from wla.policy.checkpoint import pack
 
@@ -269,6 +295,7 @@ COMMANDS: dict[str, Command | Group] = {
     "train": Command(TrainArgs, train),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
+    "eval-world": Command(EvalWorldArgs, eval_world),
     "recall": Command(RecallArgs, recall),
     "pack": Command(PackArgs, pack),
     **CHECKPOINTS,

@@ -107,3 +107,22 @@ class RecallConfig(Config):
     """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+
+
+class WorldConfig(Config):
+    """What to imagine."""
+
+    policy: str
+    """A checkpoint: folder, bundled name or hub id."""
+    dataset: Path
+    """A LeRobot dataset of the same robot that was not trained on."""
+    frames: int = Field(default=200, ge=1)
+    """How many frames to imagine the future of, evenly spread over the dataset."""
+    samples: int = Field(default=4, ge=1)
+    """Images imagined of each, from different noise."""
+    steps: tuple[int, ...] = ()
+    """Numbers of sampling steps to compare; none means the policy's own. The page shows the first."""
+    shown: int = Field(default=24, ge=1)
+    """Frames on the page."""
+    device: str | None = None
+    """Where the policy computes (cuda, cpu); None leaves it to the policy."""

@@ -7,13 +7,12 @@ from jaxtyping import UInt8
 from rich.progress import track
 
 from wla.config import Config
-from wla.data.lerobot import Episode, LeRobotDataset
+from wla.data.lerobot import LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import HeldOutConfig
-from wla.evaluation.recall import recorded
+from wla.evaluation.recall import as_recorded, recorded
 from wla.evaluation.results import wilson
-from wla.policy.wla_policy import WLAPolicy, load_policy
-from wla.types import PolicyState
+from wla.policy.wla_policy import load_policy
 
 MOVED_LEVELS, MOVED_SHARE = 24, 0.005
 """Something moved when at least this share of the pixels changed by at least this many levels."""
@@ -63,9 +62,7 @@ def compare(config: HeldOutConfig) -> HeldOut:
         chosen = frames[start : start + BATCH]
         episodes = [dataset.episode_of(int(frame)) for frame in chosen]
         observations = [recorded(dataset, int(frame)) for frame in chosen]
-        states = [
-            _as_recorded(policy, dataset, episode, int(frame)) for episode, frame in zip(episodes, chosen, strict=True)
-        ]
+        states = [as_recorded(policy, dataset, int(frame)) for frame in chosen]
         answers = policy.act_batch(observations, states, imagine=config.imagine)
         for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
             spoken = subtask_window(dataset.subtasks, int(frame), min(int(frame) + chunk, episode.end - 1))
@@ -87,20 +84,6 @@ def compare(config: HeldOutConfig) -> HeldOut:
         moved=len(imagined),
         action_error=100 * float(np.mean(errors)),
     )
-
-
-def _as_recorded(policy: WLAPolicy, dataset: LeRobotDataset, episode: Episode, frame: int) -> PolicyState:
-    """The state of a policy that said all that the recording says, and spoke last as long ago as it does in acting."""
-    assert dataset.subtasks is not None
-    state = policy.reset(episode.instruction, seed=frame)
-    chunk = policy.model.config.action_expert.chunk
-    spoke = frame - (policy.execute or chunk)
-    if spoke < episode.start:
-        return state
-    over = subtask_window(dataset.subtasks, episode.start, spoke)[:-1]
-    window = subtask_window(dataset.subtasks, spoke, min(spoke + chunk, episode.end - 1))
-    texts = dataset.subtask_texts
-    return policy.recall(state, [texts[index] for index in over], [texts[index] for index in window])
 
 
 def psnr(ours: UInt8[np.ndarray, "H W 3"], theirs: UInt8[np.ndarray, "H W 3"]) -> float:

@@ -9,6 +9,7 @@ from rich.progress import track
 
 from wla.data.lerobot import Episode, LeRobotDataset
 from wla.data.recalled import Recalled
+from wla.data.windows import subtask_window
 from wla.evaluation.configs import RecallConfig
 from wla.files import disk_errors
 from wla.policy.wla_policy import WLAPolicy, load_policy
@@ -64,3 +65,18 @@ def _episodes(policy: WLAPolicy, dataset: LeRobotDataset, episodes: Sequence[Epi
 def recorded(dataset: LeRobotDataset, frame: int) -> Observation:
     """What the robot saw and felt at a frame."""
     return Observation({camera: dataset.frames(camera)[frame] for camera in dataset.cameras}, dataset.state[frame])
+
+
+def as_recorded(policy: WLAPolicy, dataset: LeRobotDataset, frame: int) -> PolicyState:
+    """The state at a frame of a policy that said all that the recording says, and spoke last as long ago as it does in
+    acting. Its seed is the frame. Without subtasks in the dataset nothing was said."""
+    episode = dataset.episode_of(frame)
+    state = policy.reset(episode.instruction, seed=frame)
+    chunk = policy.model.config.action_expert.chunk
+    spoke = frame - (policy.execute or chunk)
+    if spoke < episode.start or dataset.subtasks is None:
+        return state
+    over = subtask_window(dataset.subtasks, episode.start, spoke)[:-1]
+    window = subtask_window(dataset.subtasks, spoke, min(spoke + chunk, episode.end - 1))
+    texts = dataset.subtask_texts
+    return policy.recall(state, [texts[index] for index in over], [texts[index] for index in window])

@@ -5,7 +5,6 @@ The file needs nothing but itself: videos and images are inside it, and it loads
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from wla.data.pictures import data_url
 from wla.evaluation.benchmark import RULE, load_summary
 from wla.evaluation.episodes import Shown, read_episodes
 from wla.evaluation.results import Case, EpisodeResult, Rate, read_results
@@ -176,7 +176,7 @@ def _verb(words: str) -> str:
 
 
 def _embed(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return data_url(path.read_bytes(), kind)
 
 
 def _fingerprints(results: Iterable[EpisodeResult]) -> list[dict[str, str]]:

@@ -87,6 +87,15 @@ class ImageCodec(nn.Module):
         return self.vae.encode(pixels).latent * self.config.scaling_factor
 
     @torch.no_grad()
+    def features(self, images: UInt8[Tensor, "B H W 3"]) -> list[Float[Tensor, "B C h w"]]:
+        """What the encoder sees in the images on its way to the latents, from fine to coarse."""
+        x, found = self.vae.encoder.conv_in(self.to_unit(images)), []
+        for block in self.vae.encoder.down_blocks:
+            x = block(x)
+            found.append(x)
+        return found
+
+    @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B H W 3"]:
         pixels = self.vae.decode((latents / self.config.scaling_factor).to(self.vae.dtype)).sample
         return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -161,12 +161,14 @@ class WLA(nn.Module):
         context: Context,
         queries: list[Float[Tensor, "B Q D"]],
         image: UInt8[Tensor, "B H W 3"],
-        noise: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B K C h w"],
         empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
-    ) -> UInt8[Tensor, "B _ _ 3"]:
-        """What the primary camera, which shows `image` now, will show after the chunk, at the size of its latents.
+        steps: int | None = None,
+    ) -> UInt8[Tensor, "B K _ _ 3"]:
+        """What the primary camera, which shows `image` now, may show after the chunk: one image for each noise.
 
-        empty: the same read with an empty instruction, for a World Expert with guidance.
+        empty: the same read with an empty instruction, for a World Expert with guidance. steps: see
+        `WorldExpert.sample`.
         """
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
@@ -175,8 +177,11 @@ class WLA(nn.Module):
         without = None
         if empty is not None:
             without = self.world_expert.condition(empty[0].images[self.backbone.primary], empty[1], present)
-        latent = self.world_expert.sample(condition, noise, without)
-        return self.codec.decode(latent[:, : self.config.codec.latent_channels])
+        count = noise.shape[1]
+        latent = self.world_expert.sample(
+            condition.repeated(count), noise.flatten(0, 1), without and without.repeated(count), steps
+        )
+        return self.codec.decode(latent[:, : self.config.codec.latent_channels]).unflatten(0, (-1, count))
 
     def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
         """The latent of the current primary image, for a World Expert that sees it."""

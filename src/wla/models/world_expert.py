@@ -57,6 +57,11 @@ class WorldCondition:
     layers: list[Float[Tensor, "B K W"]]
     present: Float[Tensor, "B C h w"] | None
 
+    def repeated(self, times: int) -> WorldCondition:
+        """Each row so many times, one after the other."""
+        present = None if self.present is None else self.present.repeat_interleave(times, 0)
+        return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
+
 
 class WorldExpert(nn.Module):
     """Velocity network over latents, its training loss and its sampler."""
@@ -153,9 +158,17 @@ class WorldExpert(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, condition: WorldCondition, noise: Float[Tensor, "B C h w"], empty: WorldCondition | None = None
+        self,
+        condition: WorldCondition,
+        noise: Float[Tensor, "B C h w"],
+        empty: WorldCondition | None = None,
+        steps: int | None = None,
     ) -> Float[Tensor, "B C h w"]:
-        """Imagined latents, from the given noise. empty: the condition for an empty instruction, with guidance."""
+        """Imagined latents, from the given noise.
+
+        empty: the condition for an empty instruction, with guidance. steps: of the solver; None for those that the
+        configuration names.
+        """
         assert (empty is not None) == (self.config.guidance != 1.0), "an empty instruction goes with guidance"
         scheduler = DPMSolverMultistepScheduler(
             num_train_timesteps=TIMESTEPS,
@@ -164,7 +177,7 @@ class WorldExpert(nn.Module):
             use_flow_sigmas=True,
             flow_shift=self.config.sampling_shift,
         )
-        scheduler.set_timesteps(self.config.steps)
+        scheduler.set_timesteps(steps or self.config.steps)
         x = noise
         for timestep in scheduler.timesteps:
             s = torch.full((len(x),), float(timestep) / TIMESTEPS, dtype=x.dtype, device=x.device)

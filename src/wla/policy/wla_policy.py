@@ -21,7 +21,7 @@ from wla.models.backbone import Context
 from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
 from wla.policy.history import images_of, remember
 from wla.policy.locate import locate
-from wla.policy.reading import Reader
+from wla.policy.reading import Read, Reader
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, ActionChunk, MemoryItem, Observation, PolicyState
 
@@ -131,19 +131,15 @@ class WLAPolicy:
         self, observations: Sequence[Observation], states: Sequence[PolicyState], *, imagine: bool = False
     ) -> list[tuple[ActionChunk, PolicyState]]:
         """As `act`, for several episodes at once (one pass through the model)."""
-        if imagine and self.model.world_expert is None:
-            raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
+        if imagine:
+            self._require_imagination()
         prompts, seen, proprioception = self.inputs(observations, states)
-        if self._prompter.speaks:
-            drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
-            texts, context, queries = self.reader.speak(prompts, seen, drafts)
-        else:
-            texts, context, queries = self.reader.tell(prompts, seen, [[] for _ in states])
+        texts, context, queries = self._read(prompts, seen, states)
         expert = self.model.config.action_expert
         noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
         sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
         actions = sampled.float().cpu().numpy()
-        subgoals = self._imagine(context, queries, proprioception, seen, states, texts) if imagine else None
+        subgoals = self._imagine(context, queries, proprioception, seen, states, texts)[:, 0] if imagine else None
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
             subtasks = self._prompter.subtasks(texts[index])
@@ -155,6 +151,24 @@ class WLAPolicy:
             )
             answers.append((chunk, self._said(subtasks, self.watch(observation, state), state.time)))
         return answers
+
+    @torch.inference_mode()
+    def imagine(
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[PolicyState],
+        *,
+        samples: int = 1,
+        steps: int | None = None,
+    ) -> UInt8[np.ndarray, "B K H W 3"]:
+        """Images that the primary camera may show after the chunk that `act` would return, each from its own noise.
+
+        steps: of sampling; None for the policy's own. ValueError as for `act`.
+        """
+        self._require_imagination()
+        prompts, seen, proprioception = self.inputs(observations, states)
+        texts, context, queries = self._read(prompts, seen, states)
+        return self._imagine(context, queries, proprioception, seen, states, texts, samples=samples, steps=steps)
 
     def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
         """What the model reads before it says or does anything.
@@ -187,6 +201,22 @@ class WLAPolicy:
             memory = kept(memory, self._budget, lambda item: item.text, self._prompter.length)
         return replace(state, step=state.step + 1, memory=memory, subtasks=subtasks, began=began)
 
+    def _require_imagination(self) -> None:
+        if self.model.world_expert is None:
+            raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
+
+    def _read(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seen: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
+        states: Sequence[PolicyState],
+    ) -> Read:
+        """Words, if it speaks, and query states."""
+        if not self._prompter.speaks:
+            return self.reader.tell(prompts, seen, [[] for _ in states])
+        drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
+        return self.reader.speak(prompts, seen, drafts)
+
     def _prompts(
         self, instructions: Sequence[str], proprioception: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
     ) -> list[list[int]]:
@@ -209,16 +239,20 @@ class WLAPolicy:
         images: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
         states: Sequence[PolicyState],
         texts: list[list[int]],
-    ) -> UInt8[np.ndarray, "B H W 3"]:
+        *,
+        samples: int = 1,
+        steps: int | None = None,
+    ) -> UInt8[np.ndarray, "B K H W 3"]:
         world = self.model.config.world_expert
         empty = None
         if world.guidance != 1.0:
             nothing = self._prompts([""] * len(states), proprioception, states)
             _, without, queries_without = self.reader.tell(nothing, images, texts)
             empty = (without, queries_without)
-        noise = _noise(states, (world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
+        shape = (samples, world.latent_channels, world.latent_size, world.latent_size)
+        noise = _noise(states, shape).to(self.device)
         present = images[self.model.backbone.primary]
-        return self.model.imagine(context, queries, present, noise, empty).cpu().numpy()
+        return self.model.imagine(context, queries, present, noise, empty, steps).cpu().numpy()
 
     def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
         spec = self.robot_spec.action

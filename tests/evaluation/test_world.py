@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot_writer import DatasetWriter
+from wla.data.transforms import resize
+from wla.evaluation.configs import WorldConfig
+from wla.evaluation.world import evaluate_world, table
+from wla.policy.checkpoint import save_checkpoint
+from wla.policy.wla_policy import WLAPolicy, load_policy
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    save_checkpoint(tiny.checkpoint(), root / "policy")
+    tiny.write_dataset(root / "data")
+    return str(root / "policy"), root / "data"
+
+
+def rows(quality):
+    return {row.what: row for row in quality.rows}
+
+
+def test_figures_and_a_page_come_of_it(paths, tmp_path):
+    policy, dataset = paths
+    config = WorldConfig(policy=policy, dataset=dataset, frames=5, samples=3, steps=(4, 1), shown=2)
+    quality = evaluate_world(config, tmp_path / "out")
+    assert quality.n == 5
+    assert list(rows(quality)) == [
+        "imagined, 4 steps",
+        "imagined, 4 steps, best of 3",
+        "imagined, 1 step",
+        "imagined, 1 step, best of 3",
+        "the present",
+        "what came, through the codec",
+    ]
+    assert json.loads((tmp_path / "out" / "world.json").read_text())["changed"] == quality.changed > 0
+    page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
+    assert page.count('class="sheet"') == 2
+    assert page.count('class="imagined"') == 2 * 3
+    assert "what came, through the codec" in table(quality)
+
+
+def test_the_best_of_several_is_at_least_the_mean_and_samples_differ(paths, tmp_path):
+    policy, dataset = paths
+    found = rows(evaluate_world(WorldConfig(policy=policy, dataset=dataset, frames=5, samples=3), tmp_path / "out"))
+    mean, best = found["imagined, 2 steps"], found["imagined, 2 steps, best of 3"]
+    assert best.psnr > mean.psnr
+    assert best.changed_distance < mean.changed_distance
+
+
+def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch):
+    policy, root = paths
+    dataset = LeRobotDataset(root)
+
+    def oracle(self, observations, states, *, samples, steps):
+        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in states])]
+        return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
+
+    monkeypatch.setattr(WLAPolicy, "imagine", oracle)
+    quality = evaluate_world(WorldConfig(policy=policy, dataset=root, frames=5, samples=2, steps=(1,)), tmp_path / "out")
+    found = rows(quality)["imagined, 1 step"]
+    assert (found.psnr, found.changed_psnr) == (60, 60)
+    assert rows(quality)["the present"].changed_psnr < 30
+    assert quality.spread == {1: 0}
+
+
+def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
+    policy = load_policy(paths[0], imagination=True)
+    seen, state = tiny.observation(), policy.reset("press the button", seed=5)
+    images = policy.imagine([seen], [state], samples=3)
+    assert images.shape == (1, 3, 32, 32, 3)
+    assert len({image.tobytes() for image in images[0]}) == 3
+    chunk, _ = policy.act(seen, state, imagine=True)
+    np.testing.assert_array_equal(chunk.subgoal, images[0, 0])
+
+
+def test_the_number_of_steps_is_asked_for(paths):
+    policy = load_policy(paths[0], imagination=True)
+    seen, state = tiny.observation(), policy.reset("press the button", seed=5)
+    own, same, other = (policy.imagine([seen], [state], steps=steps) for steps in (None, 2, 5))
+    np.testing.assert_array_equal(own, same)
+    assert not np.array_equal(own, other)
+
+
+def test_policies_without_imagination_say_so(paths):
+    policy = load_policy(paths[0])
+    with pytest.raises(ValueError, match="loaded without imagination"):
+        policy.imagine([tiny.observation()], [policy.reset("press the button")])
+
+
+def test_short_episodes_and_other_robots_are_refused(paths, tmp_path):
+    policy, _ = paths
+
+    def record(name: str, spec) -> WorldConfig:
+        with DatasetWriter(tmp_path / name, spec) as writer:
+            for _ in range(tiny.CHUNK):
+                seen = tiny.observation()
+                writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), "wait")
+            writer.end_episode("wait", keep=True)
+        return WorldConfig(policy=policy, dataset=tmp_path / name)
+
+    with pytest.raises(ValueError, match="no episode is longer than 4 frames"):
+        evaluate_world(record("short", tiny.robot_spec()), tmp_path / "out")
+    other = tiny.robot_spec().model_copy(update={"embodiment": "other"})
+    with pytest.raises(ValueError, match="different robots: embodiment"):
+        evaluate_world(record("other", other), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
