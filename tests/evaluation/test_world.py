@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
-import torch
 
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.transforms import resize
 from wla.evaluation.configs import WorldConfig
 from wla.evaluation.world import evaluate_world, table
-from wla.policy.checkpoint import save_checkpoint
+from wla.models.wla import WLA
+from wla.policy.checkpoint import CheckpointConfig, save_checkpoint
 from wla.policy.wla_policy import WLAPolicy, load_policy
 
 
@@ -88,6 +89,29 @@ def test_the_number_of_steps_is_asked_for(paths):
     own, same, other = (policy.imagine([seen], [state], steps=steps) for steps in (None, 2, 5))
     np.testing.assert_array_equal(own, same)
     assert not np.array_equal(own, other)
+
+
+def test_candidates_in_the_robot_s_units_give_an_image_each(tmp_path):
+    model = WLA(tiny.reading_actions()).eval()
+    config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
+    save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), tmp_path / "policy")
+    policy = load_policy(tmp_path / "policy", imagination=True)
+    seen, state = tiny.observation(), policy.reset("press the button")
+    candidates = np.zeros((1, 3, tiny.CHUNK, tiny.ACTION), np.float32)
+    candidates[0, 1] = 0.1
+    first, second, third = policy.imagine([seen], [state], samples=3, actions=candidates)[0]
+    alone = policy.imagine([seen], [state], actions=candidates[:, :1])[0, 0]
+    np.testing.assert_array_equal(first, alone)
+    swapped = policy.imagine([seen], [state], actions=candidates[:, 1:2])[0, 0]
+    assert not np.array_equal(swapped, alone)  # the same noise, another candidate
+    assert not np.array_equal(second, third)
+
+
+def test_candidates_for_a_policy_that_reads_none_are_refused(paths):
+    policy = load_policy(paths[0], imagination=True)
+    actions = np.zeros((1, 1, tiny.CHUNK, tiny.ACTION), np.float32)
+    with pytest.raises(ValueError, match="does not imagine what given actions lead to"):
+        policy.imagine([tiny.observation()], [policy.reset("press the button")], actions=actions)
 
 
 def test_policies_without_imagination_say_so(paths):

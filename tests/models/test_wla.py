@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import ACTION, CAMERAS, CHUNK, INSTRUCTIONS, PROMPT, STATE, SUBTASKS, model_config, prompter
+from tiny import ACTION, CAMERAS, CHUNK, INSTRUCTIONS, PROMPT, STATE, SUBTASKS, model_config, prompter, reading_actions
 
 from wla.data.prompts import left_pad
-from wla.models.wla import WLA
+from wla.models.wla import WLA, WLAConfig
 from wla.types import IGNORE, Batch
 
 
@@ -119,3 +119,20 @@ def test_without_imagination_the_world_is_not_built():
     assert not [name for name in model.state_dict() if name.startswith(("world_expert", "codec"))]
     losses = model(make_batch(model, actions=[True], subtasks=[True], subgoal=[True]))
     assert float(losses.world) == 0
+
+
+@pytest.mark.parametrize(("dropped", "learns"), [(0.0, True), (1.0, False)])
+def test_dropped_actions_are_not_learned_from(dropped, learns):
+    torch.manual_seed(0)
+    model = WLA(reading_actions(dropped))
+    model(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)).world.backward()
+    tokens = model.world_expert.chunk_tokens
+    assert bool(tokens.read.weight.grad.any()) is learns
+    assert bool(tokens.nothing.grad.any()) is not learns
+
+
+def test_other_actions_than_the_action_expert_s_are_refused():
+    config = reading_actions().model_dump()
+    config["world_expert"]["actions"]["chunk"] = CHUNK + 1
+    with pytest.raises(ValueError, match="they are the same actions"):
+        WLAConfig.model_validate(config)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
-from tiny import WIDTH, model_config, queries
+from tiny import ACTION, CHUNK, WIDTH, model_config, queries, reading_actions
 
 from wla.models.world_expert import TIMESTEPS, WorldExpert
 
@@ -39,3 +41,29 @@ def test_an_expert_that_sees_the_present_imagines_from_its_latent():
     assert not torch.allclose(*imagined)
     with pytest.raises(AssertionError, match="sees_present"):
         expert.condition(image, states)
+
+
+def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
+    torch.manual_seed(0)
+    expert = WorldExpert(reading_actions().world_expert, WIDTH).eval()
+    condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
+    left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
+    images = [expert.sample(expert.told(condition, actions), noise) for actions in (left, right, None)]
+    assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
+
+
+def test_unknown_steps_say_nothing_whatever_stands_there():
+    torch.manual_seed(0)
+    expert = WorldExpert(reading_actions().world_expert, WIDTH).eval()
+    condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
+    unknown = torch.zeros(1, CHUNK, dtype=torch.bool)
+    anything = expert.sample(expert.told(condition, torch.randn(1, CHUNK, ACTION), unknown), noise)
+    torch.testing.assert_close(anything, expert.sample(expert.told(condition, None), noise))
+
+
+def test_an_expert_without_the_option_reads_no_actions():
+    expert = WorldExpert(model_config().world_expert, WIDTH)
+    condition = expert.condition(torch.randn(1, 4, WIDTH), queries(1))
+    assert expert.told(condition, None) is condition
+    with pytest.raises(AssertionError, match="reads no actions"):
+        expert.told(condition, torch.zeros(1, CHUNK, ACTION))

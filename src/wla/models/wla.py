@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -44,6 +45,16 @@ class WLAConfig(Config):
     codec: ImageCodecConfig
     world_samples: int | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
+
+    @model_validator(mode="after")
+    def _same_actions(self) -> Self:
+        read, expert = self.world_expert.actions, self.action_expert
+        if read is not None and (read.action_dim, read.chunk) != (expert.action_dim, expert.chunk):
+            raise ValueError(
+                f"world_expert.actions has {read.chunk} x {read.action_dim} numbers, the Action Expert's chunk "
+                f"{expert.chunk} x {expert.action_dim}: they are the same actions"
+            )
+        return self
 
     @property
     def target_side(self) -> int:
@@ -164,11 +175,12 @@ class WLA(nn.Module):
         noise: Float[Tensor, "B K C h w"],
         empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
         steps: int | None = None,
+        actions: Float[Tensor, "B K n A"] | None = None,
     ) -> UInt8[Tensor, "B K _ _ 3"]:
         """What the primary camera, which shows `image` now, may show after the chunk: one image for each noise.
 
         empty: the same read with an empty instruction, for a World Expert with guidance. steps: see
-        `WorldExpert.sample`.
+        `WorldExpert.sample`. actions: normalised candidates, for an expert that reads them.
         """
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
@@ -178,9 +190,10 @@ class WLA(nn.Module):
         if empty is not None:
             without = self.world_expert.condition(empty[0].images[self.backbone.primary], empty[1], present)
         count = noise.shape[1]
-        latent = self.world_expert.sample(
-            condition.repeated(count), noise.flatten(0, 1), without and without.repeated(count), steps
-        )
+        candidates = None if actions is None else actions.flatten(0, 1)
+        told = self.world_expert.told(condition.repeated(count), candidates)
+        told_without = None if without is None else self.world_expert.told(without.repeated(count), candidates)
+        latent = self.world_expert.sample(told, noise.flatten(0, 1), told_without, steps)
         return self.codec.decode(latent[:, : self.config.codec.latent_channels]).unflatten(0, (-1, count))
 
     def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
@@ -206,6 +219,10 @@ class WLA(nn.Module):
             [layer[chosen] for layer in queries],
             self._present(batch.images[self.backbone.primary][chosen]),
         )
+        if self.config.world_expert.actions is not None:
+            kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.dropped
+            known = batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
+            condition = self.world_expert.told(condition, batch.actions[chosen], known)
         return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
 
     def query_states(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -19,6 +20,15 @@ from wla.models.flow import sample_noise_levels, toward_noise
 from wla.models.recompute import run_block
 
 TIMESTEPS = 1000
+
+
+class ChunkConditionConfig(Config):
+    """For a World Expert that also reads the chunk of actions whose outcome it imagines."""
+
+    action_dim: int
+    chunk: int = Field(ge=1)
+    dropped: float = Field(default=0.5, ge=0, le=1)
+    """Share of the training samples that are told no actions, so that one model imagines with them and without."""
 
 
 class WorldExpertConfig(Config):
@@ -48,6 +58,9 @@ class WorldExpertConfig(Config):
     """Above 1, more of these steps are at high noise levels (SANA: 3)."""
     guidance: float = 1.0
     """How far velocities go beyond those for an empty instruction (WLA-0: 3); 1 leaves these out."""
+    actions: ChunkConditionConfig | None = None
+    """Also read a chunk of actions: two candidates then give two images. WLA-0: no, its images follow from what the
+    policy is about to do, whatever candidate they are imagined for."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,21 @@ class WorldCondition:
         """Each row so many times, one after the other."""
         present = None if self.present is None else self.present.repeat_interleave(times, 0)
         return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
+
+
+class ChunkTokens(nn.Module):
+    """Normalised actions -> tokens to attend to, one for each step; steps that nothing is known of have a learned one."""
+
+    def __init__(self, config: ChunkConditionConfig, width: int) -> None:
+        super().__init__()
+        self.size = (config.chunk, config.action_dim)
+        self.read = nn.Linear(config.action_dim, width)
+        self.nothing = nn.Parameter(0.02 * torch.randn(width))
+        self.positions = nn.Parameter(0.02 * torch.randn(config.chunk, width))
+
+    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B n W"]:
+        told = torch.where(known[..., None], self.read(actions.to(self.read.weight.dtype)), self.nothing)
+        return told + self.positions
 
 
 class WorldExpert(nn.Module):
@@ -87,6 +115,7 @@ class WorldExpert(nn.Module):
             patch_size=1,
             interpolation_scale=config.interpolation_scale,
         )
+        self.chunk_tokens = None if config.actions is None else ChunkTokens(config.actions, width)
 
     def captions(
         self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
@@ -113,6 +142,28 @@ class WorldExpert(nn.Module):
             self.sana.caption_norm(self.sana.caption_projection(caption)) for caption in self.captions(image, queries)
         ]
         return WorldCondition(layers, present)
+
+    def told(
+        self,
+        condition: WorldCondition,
+        actions: Float[Tensor, "B n A"] | None,
+        known: Bool[Tensor, "B n"] | None = None,
+    ) -> WorldCondition:
+        """The condition with a chunk of normalised actions, or with none, for an expert that reads them.
+
+        known: of which steps (None: of all).
+        """
+        if self.chunk_tokens is None:
+            assert actions is None, "this World Expert reads no actions"
+            return condition
+        rows, device = len(condition.layers[0]), condition.layers[0].device
+        if actions is None:
+            actions = torch.zeros(rows, *self.chunk_tokens.size, device=device)
+            known = torch.zeros(actions.shape[:2], dtype=torch.bool, device=device)
+        elif known is None:
+            known = torch.ones(actions.shape[:2], dtype=torch.bool, device=device)
+        tokens = self.chunk_tokens(actions, known)
+        return WorldCondition([torch.cat([layer, tokens], dim=1) for layer in condition.layers], condition.present)
 
     def velocity(
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition

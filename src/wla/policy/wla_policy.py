@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
@@ -17,7 +17,6 @@ from wla.data.memory import MemoryConfig, kept, remembered
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.transforms import resize
 from wla.files import disk_errors
-from wla.models.backbone import Context
 from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
 from wla.policy.history import images_of, remember
 from wla.policy.locate import locate
@@ -134,15 +133,15 @@ class WLAPolicy:
         if imagine:
             self._require_imagination()
         prompts, seen, proprioception = self.inputs(observations, states)
-        texts, context, queries = self._read(prompts, seen, states)
+        read = self._read(prompts, seen, states)
         expert = self.model.config.action_expert
         noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
-        sampled = self.model.sample_actions(queries, torch.from_numpy(proprioception).to(self.device), noise)
+        sampled = self.model.sample_actions(read.queries, torch.from_numpy(proprioception).to(self.device), noise)
         actions = sampled.float().cpu().numpy()
-        subgoals = self._imagine(context, queries, proprioception, seen, states, texts)[:, 0] if imagine else None
+        subgoals = self._imagine(read, proprioception, seen, states)[:, 0] if imagine else None
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
-            subtasks = self._prompter.subtasks(texts[index])
+            subtasks = self._prompter.subtasks(read.said[index])
             chunk = ActionChunk(
                 actions=self._in_limits(self._action.denormalize(actions[index])),
                 subtasks=subtasks,
@@ -160,15 +159,23 @@ class WLAPolicy:
         *,
         samples: int = 1,
         steps: int | None = None,
-    ) -> UInt8[np.ndarray, "B K H W 3"]:
-        """Images that the primary camera may show after the chunk that `act` would return, each from its own noise.
+        actions: Float32[np.ndarray, "B samples n A"] | None = None,
+    ) -> UInt8[np.ndarray, "B samples H W 3"]:
+        """Images that the primary camera may show after a chunk, each from its own noise.
 
-        steps: of sampling; None for the policy's own. ValueError as for `act`.
+        actions: chunks in environment units, one for each image, for a policy that imagines what given actions lead to;
+        None for what it is about to do itself. steps: of sampling; None for the policy's own. ValueError as for `act`,
+        and for actions that the World Expert does not read.
         """
         self._require_imagination()
+        if actions is not None and self.model.config.world_expert.actions is None:
+            raise ValueError(f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)")
         prompts, seen, proprioception = self.inputs(observations, states)
-        texts, context, queries = self._read(prompts, seen, states)
-        return self._imagine(context, queries, proprioception, seen, states, texts, samples=samples, steps=steps)
+        read = self._read(prompts, seen, states)
+        candidates = None
+        if actions is not None:
+            candidates = torch.from_numpy(self._action.normalize(actions)).to(self.device)
+        return self._imagine(read, proprioception, seen, states, samples=samples, steps=steps, actions=candidates)
 
     def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
         """What the model reads before it says or does anything.
@@ -233,26 +240,24 @@ class WLAPolicy:
 
     def _imagine(
         self,
-        context: Context,
-        queries: list[Float[Tensor, "B Q D"]],
+        read: Read,
         proprioception: Float32[np.ndarray, "B S"],
         images: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
         states: Sequence[PolicyState],
-        texts: list[list[int]],
         *,
         samples: int = 1,
         steps: int | None = None,
-    ) -> UInt8[np.ndarray, "B K H W 3"]:
+        actions: Float32[Tensor, "B samples n A"] | None = None,
+    ) -> UInt8[np.ndarray, "B samples H W 3"]:
         world = self.model.config.world_expert
         empty = None
         if world.guidance != 1.0:
             nothing = self._prompts([""] * len(states), proprioception, states)
-            _, without, queries_without = self.reader.tell(nothing, images, texts)
+            _, without, queries_without = self.reader.tell(nothing, images, read.said)
             empty = (without, queries_without)
-        shape = (samples, world.latent_channels, world.latent_size, world.latent_size)
-        noise = _noise(states, shape).to(self.device)
+        noise = _noise(states, (samples, world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
         present = images[self.model.backbone.primary]
-        return self.model.imagine(context, queries, present, noise, empty, steps).cpu().numpy()
+        return self.model.imagine(read.context, read.queries, present, noise, empty, steps, actions).cpu().numpy()
 
     def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
         spec = self.robot_spec.action

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from wla import runtime
 from wla.config import Config
 from wla.data.loader import DatasetConfig
 from wla.models.wla import WLA
+from wla.models.world_expert import ChunkConditionConfig
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
 from wla.training.draws import draw
@@ -28,6 +30,9 @@ class WorldTraining(Config):
     empty_instructions: float = 0.05
     noise_shift: float = 1.0
     """See `WorldExpertConfig`."""
+    actions_dropped: float | None = None
+    """Teach it to imagine what given actions lead to, dropping them from this share of the samples; None leaves it as
+    the policy has it. See `ChunkConditionConfig`."""
     sampling_steps: int
     """Written into the checkpoint: the steps in which images are sampled."""
     loop: LoopConfig
@@ -47,12 +52,18 @@ class WorldTask:
         datasets = [source.open() for source in sources]
         robot = one_robot(datasets)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
-        changes = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
+        changes: dict[str, Any] = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
+        if config.actions_dropped is not None:
+            expert = checkpoint.config.model.action_expert
+            changes["actions"] = ChunkConditionConfig(
+                action_dim=expert.action_dim, chunk=expert.chunk, dropped=config.actions_dropped
+            )
         world = checkpoint.config.model.world_expert.model_copy(update=changes)
         # Every sample of a batch imagines: nothing else is learned here.
         model_config = checkpoint.config.model.model_copy(update={"world_expert": world, "world_samples": None})
         self.model = WLA(model_config)
-        self.model.load_state_dict(checkpoint.model.state_dict())
+        # An expert that did not read actions before begins with tokens that say nothing yet.
+        self.model.load_state_dict(self.model.state_dict() | checkpoint.model.state_dict())
         assert self.model.world_expert is not None
         self.model.requires_grad_(False)
         self.model.world_expert.requires_grad_(True)
