@@ -109,7 +109,7 @@ def observation(seed: int = 0) -> Observation:
 
 
 def write_dataset(root: Path, *, episodes: int = 2, length: int = 10, with_actions: bool = True) -> Path:
-    """Episodes of random pictures; the first half of each is the first subtask."""
+    """Episodes of random pictures; the first half of each is the first subtask. Every other one fails."""
     rng = np.random.default_rng(0)
     with DatasetWriter(root, robot_spec(), with_actions=with_actions) as writer:
         for episode in range(episodes):
@@ -117,5 +117,5 @@ def write_dataset(root: Path, *, episodes: int = 2, length: int = 10, with_actio
                 seen = observation(100 * episode + step)
                 action = rng.uniform(-0.1, 0.1, ACTION).astype(np.float32) if with_actions else None
                 writer.add_frame(seen.images, seen.state, action, SUBTASKS[2 * step // length])
-            writer.end_episode(INSTRUCTIONS[episode % 2], keep=True, seed=episode)
+            writer.end_episode(INSTRUCTIONS[episode % 2], keep=True, seed=episode, success=episode % 2 == 0)
     return root

@@ -66,7 +66,9 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
     monkeypatch.setattr(WLAPolicy, "imagine", oracle)
-    quality = evaluate_world(WorldConfig(policy=policy, dataset=root, frames=5, samples=2, steps=(1,)), tmp_path / "out")
+    quality = evaluate_world(
+        WorldConfig(policy=policy, dataset=root, frames=5, samples=2, steps=(1,)), tmp_path / "out"
+    )
     found = rows(quality)["imagined, 1 step"]
     assert (found.psnr, found.changed_psnr) == (60, 60)
     assert rows(quality)["the present"].changed_psnr < 30

@@ -125,7 +125,9 @@ def test_without_imagination_the_world_is_not_built():
 def test_dropped_actions_are_not_learned_from(dropped, learns):
     torch.manual_seed(0)
     model = WLA(reading_actions(dropped))
-    model(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)).world.backward()
+    model(
+        make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
+    ).world.backward()
     tokens = model.world_expert.chunk_tokens
     assert bool(tokens.read.weight.grad.any()) is learns
     assert bool(tokens.nothing.grad.any()) is not learns

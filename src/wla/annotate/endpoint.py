@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wla.annotate.frames import key_frames, primary_camera
 from wla.annotate.segments import Segment, checked
 from wla.annotate.server import Endpoint
-from wla.data.pictures import data_url, jpeg
 from wla.data.lerobot import Episode, LeRobotDataset
+from wla.data.pictures import data_url, jpeg
 from wla.data.progress import progress_bar
 from wla.files import disk_errors, write_whole
 

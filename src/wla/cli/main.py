@@ -17,7 +17,7 @@ from wla.cli.checkpoints import CHECKPOINTS
 from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
-from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig, WorldConfig
+from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig, ValueEvalConfig, WorldConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -86,6 +86,22 @@ class EvalWorldArgs(OneLine, WorldConfig):
 
     policy: Positional[str]
     """A checkpoint: folder, bundled name or hub id."""
+    out: Path
+    """Folder of the results."""
+
+
+class EvalValueArgs(OneLine, ValueEvalConfig):
+    """Measure whether a value model's scores can be trusted, on rollouts that it was not trained on.
+
+    Calibration (value.png), rank correlation with what the frames were worth in the end, and how well it tells episodes
+    that succeed from those that fail. OUT gets value.json and value.png.
+
+    examples:
+      wla eval-value outputs/nano_value/checkpoint --datasets datasets/rollouts_held_out --out outputs/value
+    """
+
+    value: Positional[str]
+    """Folder of a value model."""
     out: Path
     """Folder of the results."""
 
@@ -218,6 +234,14 @@ def eval_world(args: EvalWorldArgs) -> int:
     return 0
 
 
+def eval_value(args: EvalValueArgs) -> int:
+    from wla.evaluation.value_quality import PLOT, evaluate_value
+
+    print(evaluate_value(args, args.out).model_dump_json(indent=2))
+    print(f"calibration: {args.out / PLOT}")
+    return 0
+
+
 def pack(args: PackArgs) -> int:
     from wla.policy.checkpoint import pack
 
@@ -296,6 +320,7 @@ COMMANDS: dict[str, Command | Group] = {
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
     "eval-world": Command(EvalWorldArgs, eval_world),
+    "eval-value": Command(EvalValueArgs, eval_value),
     "recall": Command(RecallArgs, recall),
     "pack": Command(PackArgs, pack),
     **CHECKPOINTS,

@@ -103,6 +103,7 @@ def _encode(
         videos={IMAGE_PREFIX + name: clip for name, (clip, _, _) in done.items()},
         image_stats={IMAGE_PREFIX + name: stats for name, (_, stats, _) in done.items()},
         seed=None,
+        success=None,
         followed=None,
     )
     return data, {name: size for name, (_, _, size) in done.items()}

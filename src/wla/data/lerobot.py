@@ -36,14 +36,16 @@ from wla.specs import RobotSpec
 
 @dataclass(frozen=True)
 class Episode:
-    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded; followed says
-    for each frame whether its action was the one that was executed (None: all were)."""
+    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded; success says
+    whether it reached its goal, None where that is not known; followed, for each frame, whether its action was the one
+    that was executed (None: all were)."""
 
     index: int
     start: int
     end: int
     instruction: str
     seed: int | None = None
+    success: bool | None = None
     followed: tuple[bool, ...] | None = None
 
     def __len__(self) -> int:
@@ -262,5 +264,5 @@ def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]
                 "their actions were executed; restore the file"
             )
         seen = None if followed is None else tuple(followed)
-        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), seen))
+        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), seen))
     return tuple(episodes)

@@ -224,8 +224,8 @@ def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) ->
         if len(rows) >= info.total_episodes:
             break
         names = read_schema(path).names
-        extra = [name for name in names if name in ("seed", "followed") or (with_stats and name.startswith("stats/"))]
-        chosen = needed + extra
+        wanted = {"seed", "success", "followed"}
+        chosen = needed + [name for name in names if name in wanted or (with_stats and name.startswith("stats/"))]
         rows += read_table(path, chosen).to_pylist()
     if len(rows) < info.total_episodes:
         raise ValueError(

@@ -39,6 +39,7 @@ class EpisodeData:
     videos: dict[str, bytes]
     image_stats: dict[str, FeatureStats]
     seed: int | None
+    success: bool | None
     followed: Sequence[bool] | None
 
 
@@ -83,8 +84,11 @@ def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress
         for table in tables:  # one row group per episode, as LeRobot has it
             writer.write_table(table)
     seeds = pa.array([episode.seed for episode in episodes], pa.int64())
+    successes = pa.array([episode.success for episode in episodes], pa.bool_())
     followed = pa.array([episode.followed for episode in episodes], pa.list_(pa.bool_()))
-    table = pa.Table.from_pylist(rows).append_column("seed", seeds).append_column("followed", followed)
+    table = pa.Table.from_pylist(rows)
+    for name, column in (("seed", seeds), ("success", successes), ("followed", followed)):
+        table = table.append_column(name, column)
     pq.write_table(table, _new_file(stage, EPISODES_PATH.format(**place)))
     progress.shards += 1
 

@@ -92,11 +92,17 @@ class DatasetWriter:
         self._frames.subtasks.append(subtask)
 
     def end_episode(
-        self, instruction: str, *, keep: bool, seed: int | None = None, followed: Sequence[bool] | None = None
+        self,
+        instruction: str,
+        *,
+        keep: bool,
+        seed: int | None = None,
+        success: bool | None = None,
+        followed: Sequence[bool] | None = None,
     ) -> None:
         """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
 
-        followed: for each frame whether its action was executed (None: all were).
+        success: whether it reached its goal, where that is known. followed: for each frame whether its action was executed (None: all were).
         """
         frames, self._frames = self._frames, self._no_frames()
         if not keep:
@@ -114,6 +120,7 @@ class DatasetWriter:
             },
             image_stats={IMAGE_PREFIX + camera: image_stats(images) for camera, images in frames.images.items()},
             seed=seed,
+            success=success,
             followed=followed,
         )
         self._pending.append(episode)

@@ -41,4 +41,10 @@ class DatasetRecorder:
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
         followed = None if all(self._followed) else self._followed
-        self._writer.end_episode(self._instruction, keep=outcome in self._keep, seed=self._seed, followed=followed)
+        self._writer.end_episode(
+            self._instruction,
+            keep=outcome in self._keep,
+            seed=self._seed,
+            success=outcome == "success",
+            followed=followed,
+        )

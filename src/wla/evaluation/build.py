@@ -37,17 +37,18 @@ def build(
     return env, acting if memory_fault is None else Tampered(acting, memory_fault)
 
 
-def build_expert(case: Case, *, kicks: bool, policy: str | None = None) -> tuple[Env, Policy]:
+def build_expert(case: Case, *, kicks: bool, policy: str | None = None, share: float = 0.5) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    With kicks, actions are disturbed now and then. ValueError when the policy is for another robot.
+    share: of the turns that are the expert's. With kicks, actions are disturbed now and then. ValueError when the
+    policy is for another robot.
     """
     env = _env(case)
     expert: Policy = make_expert(env)
     if policy is not None:
         acting = _load_once(policy, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = Shared(acting, expert)
+        expert = Shared(acting, expert, share)
     # gymnasium types a wrapper's step more loosely than the environment's.
     return cast(Env, KickedActions(env)) if kicks else env, expert
 

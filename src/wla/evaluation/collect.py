@@ -34,7 +34,10 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    worker = Worker(partial(build_expert, kicks=config.kicks, policy=config.policy), config.policy or "expert")
+    worker = Worker(
+        partial(build_expert, kicks=config.kicks, policy=config.policy, share=config.expert_share),
+        config.policy or "expert",
+    )
     robot_spec = robot_of(cases[0])
     keep: tuple[Outcome, ...] = ("success",) if config.policy is None else ("success", "failure")
     return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions, keep=keep)

@@ -67,6 +67,8 @@ class CollectConfig(Config):
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
     """A checkpoint that acts in turns with the expert; failures are kept too, with the expert's words and actions."""
+    expert_share: float = Field(default=0.5, ge=0, le=1)
+    """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation"] = "training"
@@ -126,3 +128,14 @@ class WorldConfig(Config):
     """Frames on the page."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+
+
+class ValueEvalConfig(Config):
+    """What to score."""
+
+    value: str
+    """Folder of a value model."""
+    datasets: tuple[str, ...]
+    """Rollouts that it was not trained on: folders of datasets whose episodes say whether they succeeded."""
+    frames: int = Field(default=2000, ge=1)
+    """How many frames of each dataset, evenly spread."""

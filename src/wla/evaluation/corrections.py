@@ -35,7 +35,7 @@ class Shared:
     policy is told what has been done, as it would have remembered it. share: of the turns that are the expert's.
     """
 
-    def __init__(self, policy: Any, expert: Policy[PolicyState], share: float = 0.5) -> None:
+    def __init__(self, policy: Any, expert: Policy[PolicyState], share: float) -> None:
         self._policy, self.expert, self._share = policy, expert, share
         self.robot_spec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256

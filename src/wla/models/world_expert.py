@@ -77,7 +77,7 @@ class WorldCondition:
 
 
 class ChunkTokens(nn.Module):
-    """Normalised actions -> tokens to attend to, one for each step; steps that nothing is known of have a learned one."""
+    """Normalised actions -> tokens to attend to, one for each step; a learned one where nothing is known."""
 
     def __init__(self, config: ChunkConditionConfig, width: int) -> None:
         super().__init__()

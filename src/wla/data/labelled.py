@@ -1,0 +1,28 @@
+"""The frames of rollouts with what became of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wla.data.lerobot import LeRobotDataset
+
+
+class LabelledFrames:
+    """The frames of a camera. success bool (N,); left int64 (N,): steps until the end."""
+
+    def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
+        """ValueError when an episode does not say whether it succeeded."""
+        unknown = [episode.index for episode in dataset.episodes if episode.success is None]
+        if unknown:
+            raise ValueError(
+                f"{dataset.root}: episode {unknown[0]} does not say whether it succeeded; collect with a version that "
+                "writes it down (`wla collect`)"
+            )
+        self.dataset = dataset
+        self.images = dataset.frames(camera)
+        lengths = [len(episode) for episode in dataset.episodes]
+        self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
+        self.left = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.success)

@@ -1,0 +1,136 @@
+"""Whether a value model's numbers can be trusted, on rollouts that it was not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.progress import track
+from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.functional.regression import spearman_corrcoef
+
+from wla.config import Config
+from wla.data.labelled import LabelledFrames
+from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import DatasetConfig
+from wla.evaluation.configs import ValueEvalConfig
+from wla.files import disk_errors, replacing_file
+from wla.models.value import discounted
+from wla.policy.value import load_value
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+BATCH = 64
+BINS = 10
+FIGURES, PLOT = "value.json", "value.png"
+
+
+class Bin(Config):
+    """Frames whose score lies in one of ten equal parts of 0 .. 1: the means of their scores and of their values."""
+
+    n: int
+    score: float
+    value: float
+
+
+class ValueQuality(Config):
+    """rank_correlation: Spearman's, of scores and values. separation: how often a frame of an episode that succeeds
+    scores above one of an episode that fails (the area under the ROC curve), by quarters of the episodes' time; None
+    where there are only successes or only failures. error: mean distance of score and value. calibration_error: the
+    same of a bin's means, weighted by its frames."""
+
+    value: str
+    episodes: int
+    successes: int
+    n: int
+    error: float
+    calibration_error: float
+    rank_correlation: float
+    separation: tuple[float | None, ...]
+    bins: list[Bin]
+
+
+def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
+    """Write `value.json` and a calibration curve, `value.png`, into `out`. ValueError for episodes that do not say
+    whether they succeeded."""
+    value = load_value(config.value)
+    scores, labels, success, quarters = [], [], [], []
+    episodes: list[bool] = []
+    for found in (found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()):
+        frames = LabelledFrames(found, value.camera)
+        chosen = np.unique(np.linspace(0, len(frames) - 1, min(config.frames, len(frames))).round().astype(int))
+        for start in track(range(0, len(chosen), BATCH), description=f"scoring {found.root.name}"):
+            rows = chosen[start : start + BATCH]
+            texts = [found.episode_of(int(row)).instruction for row in rows]
+            scores.append(value.score(texts, frames.images[rows]))
+        labels.append(
+            discounted(
+                torch.from_numpy(frames.success[chosen]),
+                torch.from_numpy(frames.left[chosen]),
+                value.config.model.discount,
+            )
+        )
+        success.append(frames.success[chosen])
+        quarters.append(_quarters(found, chosen))
+        episodes += [bool(episode.success) for episode in found.episodes]
+    score, label = torch.from_numpy(np.concatenate(scores)), torch.cat(labels)
+    reached, quarter = torch.from_numpy(np.concatenate(success)), torch.from_numpy(np.concatenate(quarters))
+    bins = _bins(score, label)
+    quality = ValueQuality(
+        value=config.value,
+        episodes=len(episodes),
+        successes=sum(episodes),
+        n=len(score),
+        error=round(float((score - label).abs().mean()), 4),
+        calibration_error=round(sum(part.n * abs(part.score - part.value) for part in bins) / len(score), 4),
+        rank_correlation=round(float(spearman_corrcoef(score, label)), 4),
+        separation=tuple(_separation(score[quarter == part], reached[quarter == part]) for part in range(4)),
+        bins=bins,
+    )
+    with disk_errors(out, "free disk space or choose another --out"):
+        out.mkdir(parents=True, exist_ok=True)
+        quality.save(out / FIGURES)
+        _plot(quality, out / PLOT)
+    return quality
+
+
+def _quarters(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray:
+    """In which quarter of its episode each frame is."""
+    episodes = [dataset.episode_of(int(frame)) for frame in frames]
+    return np.array([4 * (frame - e.start) // len(e) for frame, e in zip(frames, episodes, strict=True)])
+
+
+def _bins(score: Float[torch.Tensor, " N"], label: Float[torch.Tensor, " N"]) -> list[Bin]:
+    where = (score * BINS).long().clamp(max=BINS - 1)
+    return [
+        Bin(
+            n=int((where == part).sum()),
+            score=round(float(score[where == part].mean()), 4),
+            value=round(float(label[where == part].mean()), 4),
+        )
+        for part in range(BINS)
+        if (where == part).any()
+    ]
+
+
+def _separation(score: torch.Tensor, reached: torch.Tensor) -> float | None:
+    if reached.all() or not reached.any():
+        return None
+    return round(float(binary_auroc(score, reached.long())), 4)
+
+
+def _plot(quality: ValueQuality, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(5, 5))
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    axes.plot([part.score for part in quality.bins], [part.value for part in quality.bins], marker="o")
+    for part in quality.bins:
+        axes.annotate(f" {part.n}", (part.score, part.value), fontsize=8)
+    axes.set(xlabel="score", ylabel="value, in the end", title=f"{quality.value}: calibration, {quality.n} frames")
+    with replacing_file(path) as part_file:
+        figure.savefig(part_file, format="png", dpi=120)
+    plt.close(figure)

@@ -1,0 +1,93 @@
+"""Training a value model on rollouts, failures included: what each frame was worth in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wla import runtime
+from wla.config import Config
+from wla.data.labelled import LabelledFrames
+from wla.data.loader import DatasetConfig
+from wla.data.prompts import PromptConfig
+from wla.data.transforms import resize
+from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
+from wla.models.value import ValueConfig, ValueModel, discounted
+from wla.policy.checkpoint import load_checkpoint
+from wla.policy.locate import locate
+from wla.policy.value import Value, ValueFile
+from wla.training.draws import draw_seed
+from wla.training.trainer import LoopConfig, StepLosses
+
+
+class ValueTraining(Config):
+    """Recipe of a value model."""
+
+    policy: str
+    """A checkpoint whose backbone goes on, with the camera that it imagines the future of."""
+    datasets: tuple[str, ...]
+    """Rollouts: folders of datasets whose episodes say whether they succeeded (`wla collect --policy`)."""
+    discount: float = 0.98
+    """See `ValueConfig`."""
+    loop: LoopConfig
+
+    def build(self) -> ValueTask:
+        return ValueTask(self)
+
+
+class ValueTask:
+    """A `wla.training.trainer.Task`."""
+
+    def __init__(self, config: ValueTraining) -> None:
+        runtime.seed_everything(config.loop.seed)
+        self.config = config
+        checkpoint = load_checkpoint(locate(config.policy), imagination=False)
+        prompt, backbone = checkpoint.config.prompt, checkpoint.config.model.backbone
+        if not isinstance(prompt, PromptConfig) or not isinstance(backbone, NanoBackboneConfig):
+            raise ValueError(f"policy {config.policy}: value models are made of nano's backbone so far")
+        primary = checkpoint.model.backbone.primary
+        sizes = backbone.model_copy(update={"cameras": {primary: backbone.cameras[primary]}})
+        model = ValueModel(ValueConfig(backbone=sizes, discount=config.discount))
+        assert isinstance(model.backbone, NanoBackbone)
+        known = checkpoint.model.backbone.state_dict()
+        model.backbone.load_state_dict({key: known[key] for key in model.backbone.state_dict()})
+        file = ValueFile(model=model.config, prompt=prompt.model_copy(update={"memory": None, "language": False}))
+        self.value = Value(file, model, checkpoint.tokenizer)
+        self.frames = [
+            LabelledFrames(found.open(), primary)
+            for path in config.datasets
+            for found in DatasetConfig(path=path).expand()
+        ]
+        self._ends = np.cumsum([len(frames) for frames in self.frames])
+
+    @property
+    def module(self) -> nn.Module:
+        return self.value.model
+
+    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+        rng = draw_seed(generator)
+        chosen = np.sort(rng.integers(int(self._ends[-1]), size=samples))
+        sources = np.searchsorted(self._ends, chosen, side="right")
+        side = self.value.config.model.backbone.cameras[self.value.camera]
+        instructions: list[str] = []
+        images, success, left = [], [], []
+        for number in np.unique(sources):
+            frames = self.frames[number]
+            rows = chosen[sources == number] - (int(self._ends[number - 1]) if number else 0)
+            instructions += [frames.dataset.episode_of(int(row)).instruction for row in rows]
+            images.append(resize(frames.images[rows], side))
+            success.append(frames.success[rows])
+            left.append(frames.left[rows])
+        tokens, mask = self.value.prompts(instructions)
+        logits = self.value.model(tokens.to(device), mask.to(device), {self.value.camera: torch.cat(images).to(device)})
+        reached = torch.from_numpy(np.concatenate(success))
+        values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount).to(device)
+        loss = self.value.model.loss(logits, values)
+        off = (logits.detach().sigmoid() - values).abs().mean()
+        return {"loss": loss, "off": off}, [f"rollout frame {index}" for index in chosen]
+
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+        self.value.save(folder, weights)

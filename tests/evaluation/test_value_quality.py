@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.data.labelled import LabelledFrames
+from wla.data.lerobot import LeRobotDataset
+from wla.evaluation.configs import ValueEvalConfig
+from wla.evaluation.value_quality import evaluate_value
+from wla.models.value import ValueConfig, ValueModel, discounted
+from wla.policy.value import Value, ValueFile
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    root = tmp_path_factory.mktemp("value")
+    torch.manual_seed(0)
+    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    model = ValueModel(ValueConfig(backbone=backbone))
+    Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(root / "value")
+    tiny.write_dataset(root / "rollouts", episodes=4)
+    return root
+
+
+def scored_by(paths, monkeypatch, tmp_path, rule):
+    """What comes of scores that follow from what the frames were worth."""
+    frames = LabelledFrames(LeRobotDataset(paths / "rollouts"), "front")
+    worth = discounted(torch.from_numpy(frames.success), torch.from_numpy(frames.left), 0.98).numpy()
+    known = {image.tobytes(): value for image, value in zip(frames.images, worth, strict=True)}
+
+    def score(self, instructions, images):
+        return np.array([rule(known[image.tobytes()]) for image in images], np.float32)
+
+    monkeypatch.setattr(Value, "score", score)
+    config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(paths / "rollouts"),))
+    return evaluate_value(config, tmp_path / "out")
+
+
+def test_perfect_scores(paths, monkeypatch, tmp_path):
+    found = scored_by(paths, monkeypatch, tmp_path, lambda worth: worth)
+    assert (found.episodes, found.successes, found.n) == (4, 2, 40)
+    assert found.error == found.calibration_error == 0
+    assert found.rank_correlation == pytest.approx(1, abs=1e-3)
+    assert found.separation == (1, 1, 1, 1)
+    assert json.loads((tmp_path / "out" / "value.json").read_text())["n"] == 40
+    assert (tmp_path / "out" / "value.png").stat().st_size > 1000
+
+
+def test_scores_the_wrong_way_round(paths, monkeypatch, tmp_path):
+    found = scored_by(paths, monkeypatch, tmp_path, lambda worth: 1 - worth)
+    assert found.rank_correlation == pytest.approx(-1, abs=1e-3)
+    assert found.separation == (0, 0, 0, 0)
+    assert found.calibration_error > 0.8
+
+
+def test_one_number_for_all_is_calibrated_at_best_and_separates_nothing(paths, monkeypatch, tmp_path):
+    mean = 0.5 * np.mean(0.98 ** np.arange(10))
+    found = scored_by(paths, monkeypatch, tmp_path, lambda _: mean)
+    assert found.calibration_error == pytest.approx(0, abs=1e-3)
+    assert found.separation == (0.5, 0.5, 0.5, 0.5)
+    assert found.error > 0.4

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from test_whole_path import loop
+
+from wla.data.labelled import LabelledFrames
+from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot_writer import DatasetWriter
+from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.value import load_value
+from wla.training.trainer import train
+from wla.training.value_training import ValueTraining
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("value")
+    save_checkpoint(tiny.checkpoint(), root / "policy")
+    tiny.write_dataset(root / "rollouts")
+    return root
+
+
+def recipe(root: Path, steps: int = 2) -> ValueTraining:
+    return ValueTraining(policy=str(root / "policy"), datasets=(str(root / "rollouts"),), loop=loop(steps))
+
+
+def test_frames_know_what_became_of_them(root):
+    frames = LabelledFrames(LeRobotDataset(root / "rollouts"), "front")
+    assert len(frames) == 20
+    assert frames.success.tolist() == [True] * 10 + [False] * 10
+    assert frames.left.tolist() == [*range(9, -1, -1)] * 2
+
+
+def test_episodes_that_do_not_say_whether_they_succeeded_are_refused(tmp_path):
+    with DatasetWriter(tmp_path / "data", tiny.robot_spec()) as writer:
+        seen = tiny.observation()
+        writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32))
+        writer.end_episode("wait", keep=True)
+    with pytest.raises(ValueError, match="episode 0 does not say whether it succeeded"):
+        LabelledFrames(LeRobotDataset(tmp_path / "data"), "front")
+
+
+def test_the_policy_s_backbone_goes_on_with_one_camera(root):
+    task = recipe(root).build()
+    before = load_checkpoint(root / "policy").model.backbone.state_dict()
+    for key, weight in task.value.model.backbone.state_dict().items():
+        assert torch.equal(weight, before[key])
+    assert list(task.value.model.backbone.image_tokens) == ["front"]
+
+
+def test_it_trains_and_scores(root, tmp_path):
+    config = recipe(root)
+    folder = train(config.build(), config.loop, tmp_path / "run")
+    scores = load_value(folder).score(["go"], np.zeros((1, 32, 32, 3), np.uint8))
+    assert scores.shape == (1,)
+
+
+def test_it_learns_which_episodes_succeed(root):
+    task = recipe(root).build()
+    optimizer = torch.optim.Adam(task.module.parameters(), lr=3e-3)
+    losses = []
+    for step in range(30):
+        terms, _ = task.losses(step, 8, torch.device("cpu"), torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(float(terms["loss"]))
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
