@@ -44,18 +44,34 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What a policy weighed before it answered: K chunks, by what they were imagined to lead to.
+
+    chosen: index of the one that it answered. scores: float32 (K,), higher is better. images: uint8 (K, H, W, 3), the
+    last that was imagined of each. horizon: how many chunks ahead the scores look.
+    """
+
+    chosen: int
+    scores: Float32[np.ndarray, " K"]
+    images: UInt8[np.ndarray, "K H W 3"]
+    horizon: int
+
+
+@dataclass(frozen=True)
 class ActionChunk:
     """What a policy answers: the next n actions and what they are for.
 
     actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers, in words
     (empty when the policy says none). subgoal: uint8 (H, W, 3), the imagined primary image after the chunk, when asked.
-    execute: how many of the actions to run before acting again, as the policy advises (None: all).
+    execute: how many of the actions to run before acting again, as the policy advises (None: all). candidates: what it
+    was chosen from, by a policy that weighs several.
     """
 
     actions: Float32[np.ndarray, "n A"]
     subtasks: tuple[str, ...] = ()
     subgoal: UInt8[np.ndarray, "H W 3"] | None = None
     execute: int | None = None
+    candidates: Candidates | None = None
 
 
 @dataclass(frozen=True)

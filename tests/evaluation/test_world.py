@@ -61,11 +61,11 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
     policy, root = paths
     dataset = LeRobotDataset(root)
 
-    def oracle(self, observations, states, *, samples, steps):
-        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in states])]
+    def oracle(self, thought, *, samples, steps):
+        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in thought.states])]
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
-    monkeypatch.setattr(WLAPolicy, "imagine", oracle)
+    monkeypatch.setattr(WLAPolicy, "picture", oracle)
     quality = evaluate_world(
         WorldConfig(policy=policy, dataset=root, frames=5, samples=2, steps=(1,)), tmp_path / "out"
     )
@@ -78,7 +78,7 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
 def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
     policy = load_policy(paths[0], imagination=True)
     seen, state = tiny.observation(), policy.reset("press the button", seed=5)
-    images = policy.imagine([seen], [state], samples=3)
+    images = policy.picture(policy.think([seen], [state]), samples=3)
     assert images.shape == (1, 3, 32, 32, 3)
     assert len({image.tobytes() for image in images[0]}) == 3
     chunk, _ = policy.act(seen, state, imagine=True)
@@ -88,7 +88,7 @@ def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
 def test_the_number_of_steps_is_asked_for(paths):
     policy = load_policy(paths[0], imagination=True)
     seen, state = tiny.observation(), policy.reset("press the button", seed=5)
-    own, same, other = (policy.imagine([seen], [state], steps=steps) for steps in (None, 2, 5))
+    own, same, other = (policy.picture(policy.think([seen], [state]), steps=steps) for steps in (None, 2, 5))
     np.testing.assert_array_equal(own, same)
     assert not np.array_equal(own, other)
 
@@ -101,10 +101,10 @@ def test_candidates_in_the_robot_s_units_give_an_image_each(tmp_path):
     seen, state = tiny.observation(), policy.reset("press the button")
     candidates = np.zeros((1, 3, tiny.CHUNK, tiny.ACTION), np.float32)
     candidates[0, 1] = 0.1
-    first, second, third = policy.imagine([seen], [state], samples=3, actions=candidates)[0]
-    alone = policy.imagine([seen], [state], actions=candidates[:, :1])[0, 0]
+    first, second, third = policy.picture(policy.think([seen], [state]), samples=3, actions=candidates)[0]
+    alone = policy.picture(policy.think([seen], [state]), actions=candidates[:, :1])[0, 0]
     np.testing.assert_array_equal(first, alone)
-    swapped = policy.imagine([seen], [state], actions=candidates[:, 1:2])[0, 0]
+    swapped = policy.picture(policy.think([seen], [state]), actions=candidates[:, 1:2])[0, 0]
     assert not np.array_equal(swapped, alone)  # the same noise, another candidate
     assert not np.array_equal(second, third)
 
@@ -113,13 +113,13 @@ def test_candidates_for_a_policy_that_reads_none_are_refused(paths):
     policy = load_policy(paths[0], imagination=True)
     actions = np.zeros((1, 1, tiny.CHUNK, tiny.ACTION), np.float32)
     with pytest.raises(ValueError, match="does not imagine what given actions lead to"):
-        policy.imagine([tiny.observation()], [policy.reset("press the button")], actions=actions)
+        policy.picture(policy.think([tiny.observation()], [policy.reset("press the button")]), actions=actions)
 
 
 def test_policies_without_imagination_say_so(paths):
     policy = load_policy(paths[0])
     with pytest.raises(ValueError, match="loaded without imagination"):
-        policy.imagine([tiny.observation()], [policy.reset("press the button")])
+        policy.picture(policy.think([tiny.observation()], [policy.reset("press the button")]))
 
 
 def test_short_episodes_and_other_robots_are_refused(paths, tmp_path):

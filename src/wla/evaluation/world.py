@@ -164,13 +164,13 @@ def _look(
         chosen = frames[start : start + BATCH]
         observations = [recorded(dataset, int(frame)) for frame in chosen]
         states = [as_recorded(policy, dataset, int(frame)) for frame in chosen]
+        thought = policy.think(observations, states)
         yield Seen(
             frames=chosen,
             now=resize(dataset.frames(primary)[chosen], side),
             later=resize(dataset.frames(primary)[chosen + chunk], side),
             imagined={
-                count: torch.from_numpy(policy.imagine(observations, states, samples=samples, steps=count))
-                for count in steps
+                count: torch.from_numpy(policy.picture(thought, samples=samples, steps=count)) for count in steps
             },
         )
 

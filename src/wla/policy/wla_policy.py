@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,14 @@ class Inputs(NamedTuple):
     prompts: list[list[int]]
     images: dict[str, UInt8[Tensor, "B H W 3"]]
     state: Float32[np.ndarray, "B S"]
+
+
+class Thought(NamedTuple):
+    """What the backbone made of some observations: one read serves any number of chunks and images."""
+
+    states: Sequence[PolicyState]
+    inputs: Inputs
+    read: Read
 
 
 class WLAPolicy:
@@ -132,50 +140,77 @@ class WLAPolicy:
         """As `act`, for several episodes at once (one pass through the model)."""
         if imagine:
             self._require_imagination()
-        prompts, seen, proprioception = self.inputs(observations, states)
-        read = self._read(prompts, seen, states)
-        expert = self.model.config.action_expert
-        noise = _noise(states, (expert.chunk, expert.action_dim)).to(self.device)
-        sampled = self.model.sample_actions(read.queries, torch.from_numpy(proprioception).to(self.device), noise)
-        actions = sampled.float().cpu().numpy()
-        subgoals = self._imagine(read, proprioception, seen, states)[:, 0] if imagine else None
+        thought = self.think(observations, states)
+        actions = self.propose(thought)
+        subgoals = self.picture(thought) if imagine else None
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
-            subtasks = self._prompter.subtasks(read.said[index])
-            chunk = ActionChunk(
-                actions=self._in_limits(self._action.denormalize(actions[index])),
-                subtasks=subtasks,
-                subgoal=None if subgoals is None else subgoals[index],
-                execute=self.execute,
-            )
-            answers.append((chunk, self._said(subtasks, self.watch(observation, state), state.time)))
+            chunk = self.chunk(thought, index, actions[index, 0])
+            if subgoals is not None:
+                chunk = replace(chunk, subgoal=subgoals[index, 0])
+            answers.append((chunk, self.said(chunk.subtasks, observation, state)))
         return answers
 
     @torch.inference_mode()
-    def imagine(
+    def think(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Thought:
+        """Words, if it speaks, and query states. ValueError as for `inputs`."""
+        inputs = self.inputs(observations, states)
+        if self._prompter.speaks:
+            drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
+            return Thought(states, inputs, self.reader.speak(inputs.prompts, inputs.images, drafts))
+        return Thought(states, inputs, self.reader.tell(inputs.prompts, inputs.images, [[] for _ in states]))
+
+    @torch.inference_mode()
+    def propose(self, thought: Thought, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
+        """Chunks of actions in environment units, each from its own noise, all from one read."""
+        expert = self.model.config.action_expert
+        noise = _noise(thought.states, (count, expert.chunk, expert.action_dim)).to(self.device)
+        queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
+        state = torch.from_numpy(thought.inputs.state).to(self.device).repeat_interleave(count, 0)
+        sampled = self.model.sample_actions(queries, state, noise.flatten(0, 1)).unflatten(0, (-1, count))
+        return self._in_limits(self._action.denormalize(sampled.float().cpu().numpy()))
+
+    @torch.inference_mode()
+    def picture(
         self,
-        observations: Sequence[Observation],
-        states: Sequence[PolicyState],
+        thought: Thought,
         *,
         samples: int = 1,
         steps: int | None = None,
         actions: Float32[np.ndarray, "B samples n A"] | None = None,
+        same_noise: bool = False,
     ) -> UInt8[np.ndarray, "B samples H W 3"]:
-        """Images that the primary camera may show after a chunk, each from its own noise.
+        """Images that the primary camera may show after a chunk, each from its own noise or all from the same.
 
         actions: chunks in environment units, one for each image, for a policy that imagines what given actions lead to;
-        None for what it is about to do itself. steps: of sampling; None for the policy's own. ValueError as for `act`,
-        and for actions that the World Expert does not read.
+        None for what it is about to do itself. steps: of sampling; None for the policy's own. ValueError for actions
+        that the World Expert does not read, and without imagination.
         """
         self._require_imagination()
-        if actions is not None and self.model.config.world_expert.actions is None:
-            raise ValueError(f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)")
-        prompts, seen, proprioception = self.inputs(observations, states)
-        read = self._read(prompts, seen, states)
+        states, (_, images, proprioception), read = thought
+        world = self.model.config.world_expert
         candidates = None
         if actions is not None:
+            if world.actions is None:
+                raise ValueError(
+                    f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
+                )
             candidates = torch.from_numpy(self._action.normalize(actions)).to(self.device)
-        return self._imagine(read, proprioception, seen, states, samples=samples, steps=steps, actions=candidates)
+        empty = None
+        if world.guidance != 1.0:
+            nothing = self._prompts([""] * len(states), proprioception, states)
+            _, without, queries_without = self.reader.tell(nothing, images, read.said)
+            empty = (without, queries_without)
+        shape = (world.latent_channels, world.latent_size, world.latent_size)
+        noise = _noise(states, (1 if same_noise else samples, *shape)).to(self.device).expand(-1, samples, -1, -1, -1)
+        present = images[self.model.backbone.primary]
+        imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates)
+        return imagined.cpu().numpy()
+
+    def chunk(self, thought: Thought, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:
+        """What the policy answers in the episode of that index, with these actions."""
+        subtasks = self._prompter.subtasks(thought.read.said[index])
+        return ActionChunk(actions=actions, subtasks=subtasks, execute=self.execute)
 
     def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
         """What the model reads before it says or does anything.
@@ -201,8 +236,9 @@ class WLAPolicy:
             return state
         return remember(state, observation.images[self.model.backbone.primary], self._prompter.history)
 
-    def _said(self, subtasks: tuple[str, ...], state: PolicyState, now: int) -> PolicyState:
-        """The state once the window was said at control step `now`: what it shows to be finished is in memory."""
+    def said(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
+        """The state after a call that said this window: what the window shows to be finished is in memory."""
+        now, state = state.time, self.watch(observation, state)
         memory, began = remembered(state.memory, state.subtasks, state.began, subtasks, now)
         if memory != state.memory:
             memory = kept(memory, self._budget, lambda item: item.text, self._prompter.length)
@@ -211,18 +247,6 @@ class WLAPolicy:
     def _require_imagination(self) -> None:
         if self.model.world_expert is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
-
-    def _read(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seen: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
-        states: Sequence[PolicyState],
-    ) -> Read:
-        """Words, if it speaks, and query states."""
-        if not self._prompter.speaks:
-            return self.reader.tell(prompts, seen, [[] for _ in states])
-        drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
-        return self.reader.speak(prompts, seen, drafts)
 
     def _prompts(
         self, instructions: Sequence[str], proprioception: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
@@ -238,28 +262,7 @@ class WLAPolicy:
             for instruction, values, state in zip(instructions, proprioception, states, strict=True)
         ]
 
-    def _imagine(
-        self,
-        read: Read,
-        proprioception: Float32[np.ndarray, "B S"],
-        images: Mapping[str, UInt8[Tensor, "B _ _ 3"]],
-        states: Sequence[PolicyState],
-        *,
-        samples: int = 1,
-        steps: int | None = None,
-        actions: Float32[Tensor, "B samples n A"] | None = None,
-    ) -> UInt8[np.ndarray, "B samples H W 3"]:
-        world = self.model.config.world_expert
-        empty = None
-        if world.guidance != 1.0:
-            nothing = self._prompts([""] * len(states), proprioception, states)
-            _, without, queries_without = self.reader.tell(nothing, images, read.said)
-            empty = (without, queries_without)
-        noise = _noise(states, (samples, world.latent_channels, world.latent_size, world.latent_size)).to(self.device)
-        present = images[self.model.backbone.primary]
-        return self.model.imagine(read.context, read.queries, present, noise, empty, steps, actions).cpu().numpy()
-
-    def _in_limits(self, actions: Float32[np.ndarray, "n A"]) -> Float32[np.ndarray, "n A"]:
+    def _in_limits(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
 

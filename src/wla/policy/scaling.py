@@ -1,0 +1,151 @@
+"""Test-time scaling: sample several chunks, imagine what each leads to, run the one that scores best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from pydantic import Field
+
+from wla.config import Config
+from wla.data.transforms import fit
+from wla.policy.wla_policy import Thought, WLAPolicy
+from wla.types import ActionChunk, Candidates, Observation, PolicyState
+
+TOGETHER = 4
+"""Candidates that are imagined and scored at once; between these the budget is looked at."""
+
+
+class Scorer(Protocol):
+    """Says how good images are for instructions: a `wla.policy.value.Value`, or a `Goal`."""
+
+    def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
+        """Higher is better."""
+        ...
+
+
+class Goal:
+    """Scores by agreement with an image of the goal: the mean difference of levels, times -1."""
+
+    def __init__(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        self._image = image.astype(np.float32)
+
+    def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
+        """ValueError for images of another size than the goal's."""
+        if images.shape[1:] != self._image.shape:
+            raise ValueError(f"the goal is an image {self._image.shape}, what is imagined {images.shape[1:]}")
+        return -np.abs(images.astype(np.float32) - self._image).mean((1, 2, 3))
+
+
+class ScalingConfig(Config):
+    """How much to think before acting."""
+
+    candidates: int = Field(default=4, ge=1)
+    """Chunks to choose from; the first is the one that the policy alone would run."""
+    horizon: int = Field(default=1, ge=1)
+    """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
+    budget_ms: float | None = Field(default=None, gt=0)
+    """Time for a call, looked at between groups of candidates; when it is over, the best so far is run."""
+
+
+class ScaledPolicy:
+    """A `wla.types.Policy` that weighs what another one proposes.
+
+    A World Expert that reads actions is told each candidate's. One that does not (the published kind) imagines each
+    candidate's outcome from another noise, and nothing ties the image to the candidate.
+    """
+
+    def __init__(
+        self,
+        policy: WLAPolicy,
+        scorer: Scorer,
+        config: ScalingConfig,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """ValueError for a policy that was loaded without imagination."""
+        if policy.model.world_expert is None:
+            raise ValueError("weighing candidates needs imagination; use load_policy(..., imagination=True)")
+        self._policy, self._scorer, self._config, self._clock = policy, scorer, config, clock
+        self.robot_spec = policy.robot_spec
+        self.checkpoint_sha256 = policy.checkpoint_sha256
+        self._tied = policy.model.config.world_expert.actions is not None
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        return self._policy.reset(instruction, seed=seed)
+
+    def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
+        return self._policy.watch(observation, state)
+
+    def act(
+        self,
+        observation: Observation,
+        state: PolicyState,
+        *,
+        imagine: bool = False,
+        candidates: int | None = None,
+        horizon: int | None = None,
+    ) -> tuple[ActionChunk, PolicyState]:
+        """The best of several chunks, with what it was imagined to lead to (asked for or not).
+
+        candidates, horizon: in place of those of the configuration.
+        """
+        config = self._config
+        ends = None if config.budget_ms is None else self._clock() + config.budget_ms / 1000
+        thought = self._policy.think([observation], [state])
+        actions = self._policy.propose(thought, candidates or config.candidates)[0]
+        images = self._outcomes(thought, actions, ends)
+        best = self._best(state, images, 1)
+        further = images
+        for depth in range(2, (horizon or config.horizon) + 1):
+            if self._over(ends):
+                break
+            further = self._further(observation, state, further, depth)
+            if self._over(ends):
+                break  # a depth that was not finished in time is dropped
+            best = self._best(state, further, depth)
+        chunk = self._policy.chunk(thought, 0, actions[best.chosen])
+        chunk = replace(chunk, subgoal=images[best.chosen], candidates=best)
+        return chunk, self._policy.said(chunk.subtasks, observation, state)
+
+    def _outcomes(
+        self, thought: Thought, actions: Float32[np.ndarray, "K n A"], ends: float | None
+    ) -> UInt8[np.ndarray, "N H W 3"]:
+        """What each candidate leads to; of those that no time is left for, nothing.
+
+        Tied ones share one noise, so that nothing but the actions tells their images apart.
+        """
+        images: list[UInt8[np.ndarray, "k H W 3"]] = []
+        if not self._tied:
+            return self._policy.picture(thought, samples=len(actions))[0]
+        for start in range(0, len(actions), TOGETHER):
+            if images and self._over(ends):
+                break
+            group = actions[start : start + TOGETHER]
+            images.append(self._policy.picture(thought, samples=len(group), actions=group[None], same_noise=True)[0])
+        return np.concatenate(images)
+
+    def _best(self, state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
+        scores = self._scorer.score([state.instruction] * len(images), images).astype(np.float32)
+        return Candidates(int(scores.argmax()), scores, images, depth)
+
+    def _further(
+        self, observation: Observation, state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int
+    ) -> UInt8[np.ndarray, "K H W 3"]:
+        """The images after one more chunk, that the policy would run if it saw what it imagined.
+
+        Only the primary camera is imagined: the other cameras and the robot's state stay what they are.
+        """
+        primary = self._policy.robot_spec.observation.primary_camera
+        seen = fit(images, *self._policy.robot_spec.observation.cameras[primary]).numpy()
+        later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
+        states = [replace(state, step=state.step + depth - 1)] * len(images)
+        thought = self._policy.think(later, states)
+        actions = self._policy.propose(thought) if self._tied else None
+        return self._policy.picture(thought, actions=actions)[:, 0]
+
+    def _over(self, ends: float | None) -> bool:
+        return ends is not None and self._clock() >= ends

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.models.wla import WLA
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.scaling import TOGETHER, Goal, ScaledPolicy, ScalingConfig
+from wla.policy.wla_policy import WLAPolicy
+
+
+def policy_of(config) -> WLAPolicy:
+    torch.manual_seed(0)
+    checkpoint = replace(
+        tiny.checkpoint(), config=CheckpointConfig(model=config, prompt=tiny.PROMPT), model=WLA(config).eval()
+    )
+    return WLAPolicy(checkpoint, name="tiny", checkpoint_sha256="abc")
+
+
+@pytest.fixture(scope="module")
+def tied() -> WLAPolicy:
+    return policy_of(tiny.reading_actions())
+
+
+@pytest.fixture(scope="module")
+def plain() -> WLAPolicy:
+    return policy_of(tiny.model_config())
+
+
+class Prefers:
+    """Scores by the place in the batch; keeps what it was shown."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores, self.shown = list(scores), list[np.ndarray]()
+
+    def score(self, instructions, images):
+        self.shown.append(images)
+        assert len(instructions) == len(images)
+        return np.array(self.scores[: len(images)], np.float32)
+
+
+class Clock:
+    """Every look takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def act(policy: WLAPolicy, scorer, **config):
+    scaled = ScaledPolicy(policy, scorer, ScalingConfig(**config))
+    return scaled.act(tiny.observation(), scaled.reset("press the button", seed=3))
+
+
+def test_one_candidate_is_what_the_policy_does_alone(tied):
+    chunk, state = act(tied, Prefers(1), candidates=1)
+    alone, after = tied.act(tiny.observation(), tied.reset("press the button", seed=3))
+    np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-6)
+    assert (chunk.subtasks, state) == (alone.subtasks, after)
+
+
+@pytest.mark.parametrize("kind", ["tied", "plain"])
+def test_the_best_is_run_and_all_is_reported(kind, request):
+    policy = request.getfixturevalue(kind)
+    chunk, _ = act(policy, Prefers(0, 3, 1), candidates=3)
+    state = policy.reset("press the button", seed=3)
+    proposed = policy.propose(policy.think([tiny.observation()], [state]), 3)[0]
+    assert len({actions.tobytes() for actions in proposed}) == 3
+    np.testing.assert_array_equal(chunk.actions, proposed[1])
+    found = chunk.candidates
+    assert found is not None
+    assert (found.chosen, found.horizon, found.scores.tolist()) == (1, 1, [0, 3, 1])
+    assert found.images.shape == (3, 32, 32, 3)
+    np.testing.assert_array_equal(chunk.subgoal, found.images[1])
+
+
+def test_the_backbone_reads_once_for_all_candidates(tied, monkeypatch):
+    reads = []
+    original = type(tied.model.backbone).read
+    monkeypatch.setattr(
+        type(tied.model.backbone), "read", lambda self, *args, **more: reads.append(1) or original(self, *args, **more)
+    )
+    act(tied, Prefers(*range(6)), candidates=6)
+    assert len(reads) == 1
+
+
+def test_tied_images_differ_by_their_actions_alone(tied):
+    thought = tied.think([tiny.observation()], [tied.reset("press the button")])
+    same = np.zeros((1, 2, tiny.CHUNK, tiny.ACTION), np.float32)
+    first, second = tied.picture(thought, samples=2, actions=same, same_noise=True)[0]
+    np.testing.assert_array_equal(first, second)
+    chunk, _ = act(tied, Prefers(0, 1), candidates=2)
+    assert not np.array_equal(*chunk.candidates.images)
+
+
+def test_looking_further_goes_on_from_what_was_imagined(tied):
+    scorer = Prefers(1, 0, 2)
+    chunk, _ = act(tied, scorer, candidates=3, horizon=2)
+    assert [len(images) for images in scorer.shown] == [3, 3]
+    assert chunk.candidates.horizon == 2
+    np.testing.assert_array_equal(chunk.candidates.images, scorer.shown[1])
+    np.testing.assert_array_equal(chunk.subgoal, scorer.shown[0][2])  # what its own chunk leads to
+    assert not np.array_equal(scorer.shown[0], scorer.shown[1])
+
+
+def test_the_same_call_gives_the_same_answer(tied):
+    (first, _), (second, _) = (act(tied, Prefers(1, 2), candidates=2, horizon=2) for _ in range(2))
+    np.testing.assert_array_equal(first.actions, second.actions)
+    np.testing.assert_array_equal(first.candidates.images, second.candidates.images)
+
+
+def test_when_time_is_over_the_best_so_far_is_run(tied):
+    scorer = Prefers(*range(3 * TOGETHER))
+    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=500)
+    scaled = ScaledPolicy(tied, scorer, config, Clock())
+    chunk, _ = scaled.act(tiny.observation(), scaled.reset("press the button"))
+    assert chunk.candidates.chosen == TOGETHER - 1  # one group, one chunk ahead
+    assert chunk.candidates.horizon == 1
+    roomy = ScaledPolicy(tied, scorer, config.model_copy(update={"budget_ms": 4500}), Clock())
+    chunk, _ = roomy.act(tiny.observation(), roomy.reset("press the button"))
+    assert (len(chunk.candidates.images), chunk.candidates.horizon) == (3 * TOGETHER, 2)
+
+
+def test_an_image_of_the_goal_scores_by_agreement():
+    goal = np.full((4, 4, 3), 100, np.uint8)
+    images = np.stack([goal + 9, goal, goal - 3])
+    assert Goal(goal).score(["go"] * 3, images).tolist() == [-9, 0, -3]
+    with pytest.raises(ValueError, match="the goal is an image"):
+        Goal(goal).score(["go"], np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_candidates_and_horizon_may_be_asked_for_at_a_call(tied):
+    scaled = ScaledPolicy(tied, Prefers(*range(5)), ScalingConfig())
+    state = scaled.reset("press the button")
+    chunk, _ = scaled.act(tiny.observation(), state, candidates=5, horizon=2)
+    assert (len(chunk.candidates.scores), chunk.candidates.horizon) == (5, 2)
+
+
+def test_a_policy_without_imagination_cannot_weigh():
+    checkpoint = tiny.checkpoint()
+    blind = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
+    with pytest.raises(ValueError, match="weighing candidates needs imagination"):
+        ScaledPolicy(WLAPolicy(blind, name="tiny", checkpoint_sha256="abc"), Prefers(1), ScalingConfig())
