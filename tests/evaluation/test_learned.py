@@ -11,8 +11,10 @@ from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episodes import read_episodes
 from wla.evaluation.report import write_report
 from wla.evaluation.results import Case, read_results
+from wla.models.value import ValueConfig, ValueModel
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.value import Value, ValueFile
 
 
 def statistics(dim):
@@ -58,3 +60,35 @@ def test_a_checkpoint_of_another_robot_is_refused(checkpoint, tmp_path):
     config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, embodiment="scara")
     with pytest.raises(ValueError, match="are for different robots"):
         run_benchmark(config, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def value(tmp_path_factory):
+    torch.manual_seed(0)
+    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    model = ValueModel(ValueConfig(backbone=backbone))
+    folder = tmp_path_factory.mktemp("value") / "value"
+    Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(folder)
+    return str(folder)
+
+
+def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
+    config = EvalConfig(
+        policy=checkpoint, tasks=("place",), episodes=1, execute=8, candidates=3, horizon=2, value=value, max_videos=1
+    )
+    summary = run_benchmark(config, tmp_path)
+    assert (summary.total.n, summary.total.errors) == (1, 0)
+    weighed = read_episodes(tmp_path / "episodes")[0][1].subgoals[0].weighed
+    assert len(weighed) == 3
+    assert max(weighed, key=lambda each: each.score).chosen
+    assert sum(each.chosen for each in weighed) == 1
+    assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="results of another run .* 3 candidates, horizon 2"):
+        run_benchmark(config.model_copy(update={"candidates": 4}), tmp_path)
+
+
+def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
+    with pytest.raises(ValueError, match="2 candidates need something that scores them: --value"):
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2), tmp_path)
+    with pytest.raises(ValueError, match="policy expert cannot"):
+        run_benchmark(EvalConfig(policy="expert", tasks=("place",), candidates=2, value=value), tmp_path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from wla.config import Config
 from wla.envs.seeds import require_seeds
 from wla.evaluation.build import build, checkpoint_sha256, make_cases
-from wla.evaluation.configs import EvalConfig, MemoryFault
+from wla.evaluation.configs import EvalConfig, MemoryFault, Weighing
 from wla.evaluation.episodes import Album, episode_folder
 from wla.evaluation.progress import EpisodeProgress
 from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
@@ -36,6 +36,7 @@ class Identity(Config):
     checkpoint_sha256: str | None
     execute: int | None
     memory_fault: MemoryFault | None = None
+    weighing: Weighing | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,25 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    sha256 = checkpoint_sha256(config.policy, imagine=config.imagine, device=config.device)
+    weighing = config.weighing
+    imagine = config.imagine or weighing is not None
+    sha256 = checkpoint_sha256(config.policy, imagine=imagine, device=config.device)
+    if weighing is not None and sha256 is None:
+        raise ValueError(f"policy {config.policy} cannot weigh candidates; --candidates is for checkpoints")
     identity = Identity(
-        policy=config.policy, checkpoint_sha256=sha256, execute=config.execute, memory_fault=config.memory_fault
+        policy=config.policy,
+        checkpoint_sha256=sha256,
+        execute=config.execute,
+        memory_fault=config.memory_fault,
+        weighing=weighing,
     )
     make = partial(
-        build, policy=config.policy, imagine=config.imagine, device=config.device, memory_fault=config.memory_fault
+        build,
+        policy=config.policy,
+        imagine=imagine,
+        device=config.device,
+        memory_fault=config.memory_fault,
+        weighing=weighing,
     )
     worker = Worker(make, config.policy, config.execute, config.imagine)
     return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
@@ -142,7 +156,8 @@ def _open_folder(out: Path, identity: Identity) -> None:
     same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
     if identity.checkpoint_sha256 is None:
         same_policy &= before.policy == identity.policy
-    if not same_policy or (before.execute, before.memory_fault) != (identity.execute, identity.memory_fault):
+    named = {"policy": identity.policy, "checkpoint_sha256": identity.checkpoint_sha256}
+    if not same_policy or before.model_copy(update=named) != identity:
         raise ValueError(
             f"{out} holds results of another run ({_words(before)}); this one is {_words(identity)}: "
             "use another --out folder"
@@ -152,7 +167,11 @@ def _open_folder(out: Path, identity: Identity) -> None:
 def _words(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
     fault = f", memory {identity.memory_fault}" if identity.memory_fault else ""
-    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}"
+    weighing = identity.weighing
+    weighs = (
+        f", {weighing.candidates} candidates, horizon {weighing.horizon}, value {weighing.value}" if weighing else ""
+    )
+    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}{weighs}"
 
 
 def _drop_errors(out: Path) -> list[EpisodeResult]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from wla.envs.perturb import KickedActions
 from wla.envs.registry import default_tasks, make_env, make_expert, task_names
 from wla.envs.tabletop.env import TabletopEnv
-from wla.evaluation.configs import MemoryFault
+from wla.evaluation.configs import MemoryFault, Weighing
 from wla.evaluation.corrections import Shared
 from wla.evaluation.memory_faults import Tampered
 from wla.evaluation.results import Case
@@ -29,11 +29,14 @@ def build(
     imagine: bool = False,
     device: str | None = None,
     memory_fault: MemoryFault | None = None,
+    weighing: Weighing | None = None,
 ) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
     env = _env(case)
-    acting = _policy(policy, env, imagine, device)
+    acting = _policy(policy, env, imagine or weighing is not None, device)
     require_same_robot(env, acting, policy)
+    if weighing is not None:
+        acting = _weighing(acting, weighing)
     return env, acting if memory_fault is None else Tampered(acting, memory_fault)
 
 
@@ -100,6 +103,20 @@ def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
             return ZeroPolicy(env.robot_spec)
         case _:
             return _load_once(name, imagine, device)
+
+
+def _weighing(acting: Any, weighing: Weighing) -> Policy:
+    from wla.policy.scaling import ScaledPolicy, ScalingConfig
+
+    config = ScalingConfig(candidates=weighing.candidates, horizon=weighing.horizon, budget_ms=weighing.budget_ms)
+    return ScaledPolicy(acting, _value_once(weighing.value), config)
+
+
+@lru_cache(maxsize=1)
+def _value_once(folder: str) -> Any:
+    from wla.policy.value import load_value
+
+    return load_value(folder)
 
 
 @lru_cache(maxsize=1)

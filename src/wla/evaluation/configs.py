@@ -16,6 +16,15 @@ from wla.envs.seeds import seed_range
 MemoryFault = Literal["emptied", "deleted", "invented"]
 
 
+class Weighing(Config):
+    """How a policy weighs candidates before it acts (see `wla.policy.scaling`)."""
+
+    value: str
+    candidates: int
+    horizon: int
+    budget_ms: float | None
+
+
 class EvalConfig(Config):
     """What to evaluate."""
 
@@ -41,10 +50,27 @@ class EvalConfig(Config):
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
     memory_fault: MemoryFault | None = None
     """Tamper with the policy's memory: emptied before every call, or one item deleted or invented once."""
+    candidates: int = Field(default=1, ge=1)
+    """Chunks to choose from at each call by what they are imagined to lead to; more than one needs --value."""
+    horizon: int = Field(default=1, ge=1)
+    """How many chunks ahead candidates are imagined."""
+    value: str | None = None
+    """Folder of the value model that scores what is imagined."""
+    budget_ms: float | None = Field(default=None, gt=0)
+    """Milliseconds for a call with several candidates; when they are over, the best so far is run."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
     max_videos: int = Field(default=6, ge=0)
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
+
+    @property
+    def weighing(self) -> Weighing | None:
+        """ValueError for several candidates and nothing to score them."""
+        if self.candidates == 1:
+            return None
+        if self.value is None:
+            raise ValueError(f"{self.candidates} candidates need something that scores them: --value FOLDER")
+        return Weighing(value=self.value, candidates=self.candidates, horizon=self.horizon, budget_ms=self.budget_ms)
 
     @property
     def seeds(self) -> range:

@@ -14,10 +14,20 @@ from pydantic import BaseModel, ConfigDict
 from wla.data.video import encode
 from wla.evaluation.recording import Recording
 from wla.evaluation.results import Case, EpisodeResult
-from wla.types import Outcome
+from wla.types import Candidates, Outcome
 
 VIDEO_HEIGHT = 288
 """Smallest height of a video in pixels: frames are enlarged by a whole factor, so that colours survive 4:2:0."""
+
+
+class Weighed(BaseModel):
+    """A candidate at a step: the last image imagined for it, its score, and whether it was run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str
+    score: float
+    chosen: bool
 
 
 class Subgoal(BaseModel):
@@ -29,6 +39,8 @@ class Subgoal(BaseModel):
     due_at: int
     imagined: str
     real: str | None
+    weighed: tuple[Weighed, ...] = ()
+    """What it was chosen from, if anything."""
 
 
 class Shown(BaseModel):
@@ -134,8 +146,20 @@ def _save_subgoals(folder: Path, recording: Recording, primary: Sequence[np.ndar
             _save_jpeg(step.chunk.subgoal, folder / imagined)
             if real:
                 _save_jpeg(primary[due], folder / real)
-            subgoals.append(Subgoal(asked_at=at, due_at=due, imagined=imagined, real=real))
+            weighed = _save_weighed(folder, at, step.chunk.candidates)
+            subgoals.append(Subgoal(asked_at=at, due_at=due, imagined=imagined, real=real, weighed=weighed))
     return tuple(subgoals)
+
+
+def _save_weighed(folder: Path, at: int, candidates: Candidates | None) -> tuple[Weighed, ...]:
+    if candidates is None:
+        return ()
+    weighed = []
+    for number, (image, score) in enumerate(zip(candidates.images, candidates.scores, strict=True)):
+        name = f"candidate-{at:04d}-{number:02d}.jpg"
+        _save_jpeg(image, folder / name)
+        weighed.append(Weighed(image=name, score=float(score), chosen=number == candidates.chosen))
+    return tuple(weighed)
 
 
 def _save_jpeg(image: np.ndarray, path: Path) -> None:

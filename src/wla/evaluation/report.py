@@ -59,13 +59,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Pair:
-    """An imagined image and the frame that came, as data addresses; due: seconds."""
+    """An imagined image and the frame that came, as data addresses; due: seconds. weighed: the images, scores and
+    fates of the candidates that it was chosen from."""
 
     imagined: str
     real: str | None
     asked_at: int
     due_at: int
     due: float
+    weighed: tuple[tuple[str, float, bool], ...]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,9 @@ def make_cards(episodes: Sequence[tuple[Path, Shown]]) -> list[Card]:
                     asked_at=subgoal.asked_at,
                     due_at=subgoal.due_at,
                     due=subgoal.due_at / shown.rate_hz,
+                    weighed=tuple(
+                        (_embed(folder / each.image, "image/jpeg"), each.score, each.chosen) for each in subgoal.weighed
+                    ),
                 )
                 for subgoal in shown.subgoals
             ),
