@@ -83,7 +83,7 @@ def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
     assert max(weighed, key=lambda each: each.score).chosen
     assert sum(each.chosen for each in weighed) == 1
     assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="results of another run .* 3 candidates, horizon 2"):
+    with pytest.raises(ValueError, match=r"results of another run .* 3 candidates, horizon 2"):
         run_benchmark(config.model_copy(update={"candidates": 4}), tmp_path)
 
 

@@ -62,7 +62,8 @@ class Group(NamedTuple):
 
 def listed(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
     """A line for each command."""
-    return "\n".join(f"  {name:<10}{command.summary}" for name, command in commands.items())
+    width = max(map(len, commands)) + 2
+    return "\n".join(f"  {name:<{width}}{command.summary}" for name, command in commands.items())
 
 
 def load_recipe(path: Path) -> Any:
