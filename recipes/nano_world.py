@@ -17,6 +17,7 @@ def config() -> WorldTraining:
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         noise_shift=10.0,
         sampling_steps=1,
+        actions_dropped=0.5,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=1200,

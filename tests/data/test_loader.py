@@ -12,6 +12,7 @@ import tiny
 import tiny_qwen
 import torch
 
+from wla.compat.videos import robot_of_videos
 from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
@@ -345,3 +346,20 @@ def _cut(dataset: LeRobotDataset) -> LeRobotDataset:
     never = tuple([True] * 6 + [False] * 8)
     dataset.episodes = tuple(replace(episode, followed=never) for episode in dataset.episodes)
     return dataset
+
+
+def test_cameras_that_a_video_lacks_are_black_but_a_demonstration_must_have_them(tmp_path):
+    spec = robot_of_videos(10.0, 32)
+    with DatasetWriter(tmp_path / "clips", spec, with_actions=False) as writer:
+        for _ in range(10):
+            writer.add_frame({"front": np.full((32, 32, 3), 90, np.uint8)}, np.zeros(1, np.float32), None)
+        writer.end_episode("pour water", keep=True)
+    clips = [LeRobotDataset(tmp_path / "clips")]
+    batch = draw(loader(clips, sources={"actions": False}))
+    assert batch.images["wrist"].shape == (64, 16, 16, 3)
+    assert not batch.images["wrist"].any()
+    assert (batch.images["front"].float() - 90).abs().max() < 4
+    assert not batch.action_mask.any()
+    assert batch.subgoal_mask.any()
+    with pytest.raises(ValueError, match="no camera 'wrist'"):
+        loader(clips)

@@ -26,6 +26,7 @@ examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
+  wla data from-videos clips --size 96 --out datasets/clips      plain videos, to learn the world from
 
 `wla data COMMAND --help` shows options and examples.
 """
@@ -53,6 +54,32 @@ class ConvertArgs(OneLine):
     """Raw episodes: 14 joints (joint, the default) or 16 numbers of the hands' poses (endpose)."""
     fps: float | None = Field(default=None, gt=0)
     """Raw episodes: frames per second, 30 when left out."""
+
+
+class FromVideosArgs(OneLine):
+    """Write plain videos (of people, of any robot) as a LeRobot dataset without actions.
+
+    Every file is an episode and its name the instruction, 'pick_up_the_cup_03.mp4' says "pick up the cup"; or a CSV
+    file,caption[,start,end] lists clips, in seconds. Where the picture changes at once, an episode ends and another
+    begins. A recipe takes the dataset with `DatasetConfig(path=..., actions=False)`.
+
+    examples:
+      wla data from-videos clips --out datasets/clips
+      wla data from-videos clips --captions clips.csv --fps 10 --size 96 --out datasets/clips
+    """
+
+    source: Positional[Path]
+    """Folder of videos, searched with its subfolders."""
+    out: Path
+    """Folder of the new dataset."""
+    captions: Path | None = None
+    """CSV file of clips and captions."""
+    fps: float = Field(default=10.0, gt=0)
+    """Frames per second to keep: those of the robot that is to learn from them."""
+    size: int = Field(default=256, ge=16)
+    """Pixels along each side; the picture is fitted in, the rest is black."""
+    cuts: bool = True
+    """Look for cuts."""
 
 
 class CheckArgs(OneLine):
@@ -101,6 +128,18 @@ def convert(args: ConvertArgs) -> int:
     from wla.compat.convert import convert
 
     count = convert(args.source, args.out, action=args.action, fps=args.fps)
+    print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
+    return 0
+
+
+def from_videos(args: FromVideosArgs) -> int:
+    from wla.compat.videos import convert_videos
+
+    count, left_out = convert_videos(
+        args.source, args.out, fps=args.fps, side=args.size, captions=args.captions, cuts=args.cuts
+    )
+    for line in left_out:
+        print(f"left out: {line}")
     print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
     return 0
 
@@ -170,6 +209,7 @@ DATA = Group(
     HELP,
     {
         "convert": Command(ConvertArgs, convert),
+        "from-videos": Command(FromVideosArgs, from_videos),
         "check": Command(CheckArgs, check),
         "stats": Command(StatsArgs, stats),
     },

@@ -42,7 +42,8 @@ class DatasetConfig(Config):
     robot: RobotSpec | None = None
     """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
     actions: bool = True
-    """False: learn the world from it and no actions; it may be of another robot."""
+    """False: learn the world from it and no actions; it may be of another robot, and lack cameras but the primary one,
+    which are then black."""
     recalled: str | None = None
     """File of `wla recall`: what a policy remembered while it acted on this dataset."""
     decode_ahead: bool = True
@@ -167,6 +168,9 @@ class WindowBatches:
         found = {}
         for name, side in self.images.items():
             camera = camera_of(name)
+            if camera not in source.frames:
+                found[name] = torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)  # a camera it never had
+                continue
             found[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
         return found
 
@@ -255,7 +259,14 @@ class _Source:
         drawn = drawn[missed[np.minimum(drawn + chunk, end[drawn])] == missed[drawn]]
         if not drawn.size:
             raise ValueError(f"{dataset.root}: nowhere were {chunk} recorded actions executed one after the other")
-        frames = {camera: dataset.frames(camera) if config.decode_ahead else dataset.seek(camera) for camera in cameras}
+        absent = [camera for camera in cameras if camera not in dataset.cameras]
+        if config.actions and absent:
+            raise ValueError(f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}")
+        frames = {
+            camera: dataset.frames(camera) if config.decode_ahead else dataset.seek(camera)
+            for camera in cameras
+            if camera not in absent
+        }
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None

@@ -1,0 +1,109 @@
+"""Whether imagined images follow the candidate: two opposite chunks, imagined and really run from the same state.
+
+Command:  python benchmarks/tie.py --policy nano-tabletop
+Appends a line to benchmarks/tie.jsonl. For each state (validation seeds, some steps into an expert's episode) and each
+pair of directions, both chunks are imagined from one noise and run in two copies of the episode. An image follows its candidate
+when it is nearer to what that chunk led to than to what the other one did, on the pixels in which these two differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from machine import store
+
+from wla.data.transforms import resize
+from wla.envs.registry import make_env, make_expert
+from wla.envs.seeds import seed_range
+from wla.evaluation.results import wilson
+from wla.policy.wla_policy import load_policy
+from wla.types import Observation
+
+PAIRS = {"left or right": 0, "away or near": 1, "down or up": 2}
+"""Dimension of the gantry's action that the two chunks of a pair move in opposite directions."""
+SHARE = 0.7
+"""Of the fastest motion."""
+DIFFERENT = 24
+"""Levels in which the two outcomes must differ for a pixel to count."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policy", default="nano-tabletop")
+    parser.add_argument("--states", type=int, default=40, help="of each task")
+    parser.add_argument("--tasks", nargs="+", default=["place", "stack", "push", "press", "drawer"])
+    arguments = parser.parse_args()
+    policy = load_policy(arguments.policy, imagination=True)
+    spec = policy.robot_spec
+    chunk = policy.model.config.action_expert.chunk
+    low, high = np.array(spec.action.low), np.array(spec.action.high)
+    first = seed_range("validation").start
+    follows: dict[str, list[bool]] = {name: [] for name in PAIRS}
+    for task in arguments.tasks:
+        env = make_env("tabletop", task=task, setting="clean", embodiment="gantry")
+        for seed in range(first, first + arguments.states):
+            begun = begin(env, seed)
+            observation, instruction = replay(env, seed, begun)
+            thought = policy.think([observation], [policy.reset(instruction, seed=seed)])
+            for name, dimension in PAIRS.items():
+                candidates = np.zeros((1, 2, chunk, spec.action.dim), np.float32)
+                candidates[0, 0, :, dimension] = SHARE * low[dimension]
+                candidates[0, 1, :, dimension] = SHARE * high[dimension]
+                candidates[..., -1] = begun[-1][-1]  # the fingers stay as they are
+                images = policy.picture(thought, samples=2, actions=candidates, same_noise=True)[0]
+                came = [outcome(env, seed, [*begun, *actions], images.shape[1]) for actions in candidates[0]]
+                follows[name] += followed(images, np.stack(came))
+        env.close()
+    figures = {
+        "policy": arguments.policy,
+        "tasks": arguments.tasks,
+        "seeds": f"{first}..{first + arguments.states - 1}",
+    }
+    for name, found in follows.items():
+        interval = [round(bound, 3) for bound in wilson(sum(found), len(found))]
+        figures[name] = {"n": len(found), "follows": round(float(np.mean(found)), 4), "interval": interval}
+    store("tie", figures)
+
+
+def begin(env, seed: int) -> list[np.ndarray]:
+    """The expert's actions up to some step of the episode."""
+    steps = 3 + seed * 7 % 30
+    raw, info = env.reset(seed=seed)
+    expert = make_expert(env)
+    state = expert.reset(info["instruction"], seed=seed)
+    actions: list[np.ndarray] = []
+    for _ in range(steps):
+        advice, state = expert.act(Observation(**raw), state)
+        actions.append(advice.actions[0])
+        raw, _, terminated, truncated, _ = env.step(actions[-1])
+        if terminated or truncated:
+            break
+    return actions
+
+
+def replay(env, seed: int, actions: list[np.ndarray]) -> tuple[Observation, str]:
+    """What is seen after these actions, and the instruction."""
+    raw, info = env.reset(seed=seed)
+    for action in actions:
+        raw, *_ = env.step(action)
+    return Observation(**raw), info["instruction"]
+
+
+def outcome(env, seed: int, actions: list[np.ndarray], side: int) -> np.ndarray:
+    observation, _ = replay(env, seed, actions)
+    return resize(observation.images[env.robot_spec.observation.primary_camera][None], side).numpy()[0]
+
+
+def followed(imagined: np.ndarray, came: np.ndarray) -> list[bool]:
+    """For each of the two, whether it is nearer to its own outcome; nothing where the outcomes look alike."""
+    imagined, came = imagined.astype(int), came.astype(int)
+    where = np.abs(came[0] - came[1]).max(-1) >= DIFFERENT
+    if not where.any():
+        return []
+    off = np.abs(imagined[:, None] - came[None])[:, :, where].mean((-1, -2))
+    return [bool(off[number, number] < off[number, 1 - number]) for number in range(2)]
+
+
+if __name__ == "__main__":
+    main()
