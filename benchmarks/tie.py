@@ -2,8 +2,9 @@
 
 Command:  python benchmarks/tie.py --policy nano-tabletop
 Appends a line to benchmarks/tie.jsonl. For each state (validation seeds, some steps into an expert's episode) and each
-pair of directions, both chunks are imagined from one noise and run in two copies of the episode. An image follows its candidate
-when it is nearer to what that chunk led to than to what the other one did, on the pixels in which these two differ.
+pair of directions, both chunks are imagined from one noise and run in two copies of the episode. An image follows its
+candidate when it is nearer to what that chunk led to than to what the other one did, on the pixels in which these two
+differ.
 """
 
 from __future__ import annotations
