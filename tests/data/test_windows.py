@@ -85,3 +85,16 @@ def test_frames_without_subtask_are_skipped():
     subtasks = np.array([-1, -1, 0, -1, 0, 1])
     assert subtask_window(subtasks, 0, 5) == (0, 1)
     assert subtask_window(subtasks, 0, 1) == ()
+
+
+def test_the_target_may_lie_elsewhere_and_before():
+    t, start, end = np.array([100, 105, 118]), 100, 120
+    for target, frames, inside in (
+        (2, [102, 107, 119], [True, True, False]),
+        (-4, [100, 101, 114], [False, True, True]),
+        (np.array([1, -5, 0]), [101, 100, 118], [True, True, True]),
+    ):
+        place = window(t, start, end, 4, 0, target)
+        assert place.subgoal.tolist() == frames
+        assert place.subgoal_mask.tolist() == inside
+        assert place.chunk.tolist() == window(t, start, end, 4, 0).chunk.tolist()

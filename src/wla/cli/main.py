@@ -175,6 +175,23 @@ class TrainArgs(BaseModel):
     """Print the configuration with the changes made, and train nothing."""
 
 
+class AblateArgs(OneLine):
+    """Train and evaluate variants of a recipe alike, and write one table: rates, intervals, paired differences.
+
+    Equal data, steps, seeds and evaluation episodes. Ctrl-C saves; the same command goes on.
+
+    examples:
+      wla ablate recipes/ablate_world.py --out outputs/ablate_world
+    """
+
+    recipe: Positional[Path]
+    """A .py file with a function config() that returns an Ablation."""
+    out: Path
+    """Folder of all runs and of the table."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of the evaluations."""
+
+
 class DemoArgs(OneLine):
     """Run the bundled policy on each task of the simulator and write a report to look at.
 
@@ -304,6 +321,17 @@ def train(args: TrainArgs) -> int:
     return 0
 
 
+def ablate(args: AblateArgs) -> int:
+    from wla.training.ablation import TABLE, Ablation, ablate, table
+
+    config = load_recipe(args.recipe)
+    if not isinstance(config, Ablation):
+        raise ValueError(f"{args.recipe} is no ablation ({type(config).__name__}); see recipes/ablate_world.py")
+    print(table(ablate(config, args.out, workers=args.workers)), end="")
+    print(f"table: {args.out / TABLE}")
+    return 0
+
+
 def doctor(args: DoctorArgs) -> int:
     from wla import doctor
 
@@ -318,6 +346,7 @@ COMMANDS: dict[str, Command | Group] = {
     **ANNOTATE,
     **ESTIMATE,
     "train": Command(TrainArgs, train),
+    "ablate": Command(AblateArgs, ablate),
     "eval": Command(EvalArgs, evaluate),
     "compare": Command(CompareArgs, compare),
     "eval-world": Command(EvalWorldArgs, eval_world),

@@ -73,8 +73,9 @@ class WindowBatches:
     images: image -> side that the backbone sees (`wla.types.HISTORY` and `FIRST` name those of other times). primary:
     the camera whose frame after the chunk is imagined, as a square of `target` pixels. errors: how far what a prompt
     tells of the past is off. empty_instructions: share of the samples whose instruction is emptied, for classifier-free
-    guidance. with_subgoal: draw only windows whose episode goes on after the chunk. ValueError when a dataset has no
-    such window, or a file no phrasing of a task.
+    guidance. with_subgoal: draw only windows whose episode goes on after the chunk. targets: how many frames from now
+    the imagined frame is, one of them drawn for each sample; none for the chunk's length. ValueError when a dataset has
+    no such window, or a file no phrasing of a task.
     """
 
     datasets: Sequence[LeRobotDataset]
@@ -90,6 +91,7 @@ class WindowBatches:
     errors: MemoryErrors
     empty_instructions: float = 0.0
     with_subgoal: bool = False
+    targets: tuple[int, ...] = ()
     _sources: list[_Source] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +143,10 @@ class WindowBatches:
         self, source: _Source, frames: np.ndarray, own: np.ndarray, rng: np.random.Generator, *, images: bool
     ) -> _Part:
         """own: which frames tell what a policy remembered there."""
-        places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history)
+        target = self.targets[0] if self.targets else None
+        if len(self.targets) > 1:
+            target = rng.choice(self.targets, size=len(frames))
+        places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history, target)
         mask = np.broadcast_to(places.chunk_mask[..., None], (*places.chunk.shape, self.action_dim)).copy()
         if source.actions is None:
             actions = np.zeros(mask.shape, np.float32)

@@ -16,7 +16,7 @@ class Window:
     """Frame indices of samples; every index lies inside its episode, masks are True where it is not a stand-in.
 
     history: t - h, or the episode's first frame before that exists. chunk: t .. t + n - 1, the last frame repeated past
-    the end. subgoal: t + n, or the last frame.
+    the end. subgoal: t + n or another target, or the episode's frame that is nearest to it.
     """
 
     history: Int64[np.ndarray, " B"]
@@ -33,9 +33,11 @@ def window(
     episode_end: Int64[np.ndarray, " B"] | int,
     chunk: int,
     history: int,
+    target: Int64[np.ndarray, " B"] | int | None = None,
 ) -> Window:
     """The windows of the frames t = `index`, each in its episode start <= t < end.
 
+    target: how many frames from t the subgoal is, before it if negative; None for the chunk's length.
     chunk is n >= 1 and history is h >= 0, in frames. ValueError when they are not, or when t is outside its episode.
     """
     if chunk < 1 or history < 0:
@@ -45,14 +47,15 @@ def window(
     if outside.size:
         i = outside[0]
         raise ValueError(f"frame {t[i]} is outside of its episode, {start[i]} <= frame < {end[i]}")
+    wanted = t + (chunk if target is None else target)
     steps = t[:, None] + np.arange(chunk)
     return Window(
         history=np.maximum(t - history, start),
         history_mask=t - history >= start,
         chunk=np.minimum(steps, end[:, None] - 1),
         chunk_mask=steps < end[:, None],
-        subgoal=np.minimum(t + chunk, end - 1),
-        subgoal_mask=t + chunk < end,
+        subgoal=np.clip(wanted, start, end - 1),
+        subgoal_mask=(start <= wanted) & (wanted < end),
     )
 
 

@@ -45,7 +45,9 @@ def compare_images(
     levels = []
     for mine, other in zip(codec.features(ours), codec.features(theirs), strict=True):
         unlike = (_unit(mine) - _unit(other)).square().sum(1)
-        levels.append(_mean(unlike, nn.functional.adaptive_avg_pool2d(weight[:, None], (unlike.shape[1], unlike.shape[2]))[:, 0]))
+        levels.append(
+            _mean(unlike, nn.functional.adaptive_avg_pool2d(weight[:, None], (unlike.shape[1], unlike.shape[2]))[:, 0])
+        )
     return Quality(psnr, _mean(similarity[1].mean(1), weight), torch.stack(levels).mean(0))
 
 

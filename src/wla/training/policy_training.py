@@ -61,6 +61,9 @@ class PolicyTraining(Config):
     recompute: bool = False
     """Compute activations again in the backward pass instead of keeping them: far less memory, a third more time."""
     empty_instructions: float = 0.05
+    targets: tuple[int, ...] = ()
+    """How many control steps from now the frame is that the World Expert learns to imagine, one of them drawn for each
+    sample; negative ones are past. None: the chunk's length, and acting imagines nothing else."""
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -110,6 +113,7 @@ class PolicyTask:
             sources,
             errors=config.memory_errors,
             empty_instructions=config.empty_instructions,
+            targets=config.targets,
         )
         self._shares = TermShares(self.batches, config.loop)
         if config.recompute:
@@ -156,6 +160,7 @@ def window_batches(
     empty_instructions: float,
     errors: MemoryErrors | None = None,
     with_subgoal: bool = False,
+    targets: tuple[int, ...] = (),
 ) -> WindowBatches:
     """The windows that the checkpoint's model learns from, in the units of its statistics; see `WindowBatches`."""
     return WindowBatches(
@@ -172,6 +177,7 @@ def window_batches(
         errors=errors or MemoryErrors(),
         empty_instructions=empty_instructions,
         with_subgoal=with_subgoal,
+        targets=targets,
     )
 
 

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_whole_path import collect, policy_training
+
+from wla.evaluation.results import EpisodeResult, write_results
+from wla.policy.checkpoint import load_checkpoint
+from wla.training import ablation
+from wla.training.ablation import Ablation, ablate, compare_variants, table
+from wla.training.starts import NanoStart
+
+EPISODE = EpisodeResult(
+    env="tabletop",
+    task="place",
+    setting="clean",
+    embodiment="gantry",
+    instruction="go",
+    seed=0,
+    outcome="success",
+    error=None,
+    steps=3,
+    policy="p",
+    checkpoint_sha256=None,
+    subtasks=(),
+    memory=(),
+    words=None,
+    fingerprint={},
+)
+
+
+def run(outcomes: str) -> list[EpisodeResult]:
+    """One episode for each letter: s success, f failure, e error."""
+    names = {"s": "success", "f": "failure", "e": "error"}
+    return [replace(EPISODE, seed=100_000 + i, outcome=names[letter]) for i, letter in enumerate(outcomes)]
+
+
+def test_differences_are_paired():
+    full, other = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
+    assert (full.successes, full.n, full.difference) == (2, 4, None)
+    assert other.rate == 0.25
+    assert other.difference == -0.25
+    low, high = other.difference_interval
+    assert low == pytest.approx(-0.25 - 1.959964 * 0.5 / 2)
+    assert high == pytest.approx(-0.25 + 1.959964 * 0.5 / 2)
+
+
+def test_the_same_results_differ_by_nothing_and_crashes_are_no_pairs():
+    _, same = compare_variants({"full": [run("sfsf")], "same": [run("sfsf")]})
+    assert (same.difference, same.difference_interval) == (0, (0, 0))
+    _, crashed = compare_variants({"full": [run("sf")], "crashed": [run("es")]})
+    assert crashed.difference == 1  # only the second episode ended in both
+    assert crashed.n == 1
+
+
+def test_training_seeds_are_paired_with_themselves():
+    _, other = compare_variants({"full": [run("ss"), run("ff")], "other": [run("ff"), run("ss")]})
+    assert other.n == 4
+    assert other.difference == 0
+    assert other.difference_interval[1] > 0.5
+
+
+def test_a_table_has_a_line_for_each_variant():
+    lines = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
+    assert table(lines).splitlines()[2:] == [
+        "| full | 50.0 | 15.0 .. 85.0 | 4 | | |",
+        "| other | 25.0 | 4.6 .. 69.9 | 4 | -25.0 | -74.0 .. +24.0 |",
+    ]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    import tiny
+    from test_going_on import base_of
+    from test_whole_path import loop
+
+    from wla.training.codec_training import CodecTraining
+    from wla.training.trainer import train
+
+    root = tmp_path_factory.mktemp("ablation")
+    collect(root / "data")
+    base_of(root, "base", ("place",))
+    codec = CodecTraining(
+        codec=tiny.model_config().codec, datasets=(str(root / "data"),), camera="front", loop=loop(2, muon=())
+    )
+    train(codec.build(), codec.loop, root / "codec")
+    return root
+
+
+def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkeypatch):
+    recipe = policy_training(root, 2)
+    assert isinstance(recipe.start, NanoStart)
+    config = Ablation(
+        recipe=recipe,
+        variants={"full": (), "no world": ("weights.world=0",), "past": ("targets=[-2]",)},
+        tasks=("press",),
+        episodes=1,
+    )
+    asked = []
+
+    def benchmark(config, out, *, workers):
+        """The simulator's images are larger than the tiny model's: the episodes are made up."""
+        asked.append((config.policy, config.seeds))
+        out.mkdir(parents=True, exist_ok=True)
+        write_results(out / "results.jsonl", run("s" if "full" in config.policy else "f"))
+
+    monkeypatch.setattr(ablation, "run_benchmark", benchmark)
+    lines = ablate(config, tmp_path / "out")
+    assert [line.variant for line in lines] == ["full", "no world", "past"]
+    assert [line.difference for line in lines] == [None, -1, -1]
+    assert {seeds for _, seeds in asked} == {range(100_000, 100_001)}
+    trained = [load_checkpoint(Path(policy)) for policy, _ in asked]
+    assert all(checkpoint.config.trained_steps == 2 for checkpoint in trained)
+    first, second = (checkpoint.model.state_dict()["action_expert.final_norm.weight"] for checkpoint in trained[:2])
+    assert not torch.equal(first, second)
+    assert (tmp_path / "out" / "ablation.md").read_text() == table(lines)
+    assert len(json.loads((tmp_path / "out" / "ablation.json").read_text())) == 3
+    monkeypatch.setattr(ablation, "train", None)  # nothing is left to train
+    assert ablate(config, tmp_path / "out") == lines
+    with pytest.raises(ValueError, match="holds another ablation"):
+        ablate(config.model_copy(update={"episodes": 2}), tmp_path / "out")
+
+
+def test_a_variant_that_is_no_change_of_the_recipe_is_found_before_anything_is_trained(root):
+    with pytest.raises(ValueError, match=r"no field 'weights.worlds'"):
+        Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ("weights.worlds=0",)}, tasks=("press",))
