@@ -102,7 +102,8 @@ class DatasetWriter:
     ) -> None:
         """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
 
-        success: whether it reached its goal, where that is known. followed: for each frame whether its action was executed (None: all were).
+        success: whether it reached its goal, where that is known. followed: for each frame whether its action was
+        executed (None: all were).
         """
         frames, self._frames = self._frames, self._no_frames()
         if not keep:
