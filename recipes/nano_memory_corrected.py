@@ -1,11 +1,16 @@
 """`nano-memory` after corrections: the policy acts, the expert says what it would do there, and the policy learns that.
 
-Commands, after those of recipes/nano_memory.py:
-    for task in press_count cover_blocks battery_try rank_try; do
-        wla collect --policy outputs/nano_memory/checkpoint --tasks $task --seed 5000 --episodes 200 --workers 2 \
-            --out datasets/nano_memory_corrections/$task
-    done
-    wla train recipes/nano_memory_corrected.py --out outputs/nano_memory_corrected
+Commands, after those of recipes/nano_memory.py, for each of the four tasks TASK:
+    wla collect --policy outputs/nano_memory/checkpoint --tasks TASK --seed 5000 --episodes 200 --workers 2 \
+        --out datasets/nano_memory_corrections/first/TASK
+    wla train recipes/nano_memory_corrected.py --out outputs/nano_memory_first_round loop.optim.steps=1200
+
+and a second round, in which the policy makes other mistakes:
+    wla collect --policy outputs/nano_memory_first_round/checkpoint --tasks TASK --seed 5200 --episodes 150 \
+        --workers 2 --out datasets/nano_memory_corrections/second/TASK
+    wla train recipes/nano_memory_corrected.py start.policy=outputs/nano_memory_first_round/checkpoint
+
+Hardware: 2 CPU cores with bf16. Time: 2 x (6 + 20) minutes. Score: docs/results/memory.md.
 """
 
 from wla.data.loader import DatasetConfig

@@ -63,7 +63,10 @@ def test_help_needs_neither_torch_nor_pyarrow():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data", "mend"], "no command 'data mend'; there are convert, check, stats (see wla data --help)"),
+        (
+            ["data", "mend"],
+            "no command 'data mend'; there are convert, from-videos, check, stats (see wla data --help)",
+        ),
         (["data", "convert", "nowhere", "--out", "OUT"], "nowhere: nothing that can become LeRobot v3.0"),
         (["data", "convert", "DATA", "--out", "OUT"], "place: is v3.0 already"),
         (["data", "convert", "DATA", "--out", "OUT", "--fps", "0"], "--fps: Input should be greater than 0"),

@@ -143,7 +143,7 @@ class WindowBatches:
         self, source: _Source, frames: np.ndarray, own: np.ndarray, rng: np.random.Generator, *, images: bool
     ) -> _Part:
         """own: which frames tell what a policy remembered there."""
-        target = self.targets[0] if self.targets else None
+        target: np.ndarray | int | None = self.targets[0] if self.targets else None
         if len(self.targets) > 1:
             target = rng.choice(self.targets, size=len(frames))
         places = window(frames, source.start[frames], source.end[frames], self.chunk, self.prompter.history, target)
