@@ -63,7 +63,7 @@ def test_the_dial_is_locked_while_a_cell_is_missing_or_askew() -> None:
     assert task.unlocked
     body = task.cells[0].body
     at, heading = env.world.position(body), env.world.heading(body)
-    for place, turned in ((at, heading + 0.5), (at + np.array([0.03, 0, 0]), heading), (above(at, 0.02), heading)):
+    for place, turned in ((at, heading + 0.6), (at + np.array([0.03, 0, 0]), heading), (above(at, 0.02), heading)):
         env.world.put(body, place, turned)
         env.world.forward()
         task.watch(env.world)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from episodes import blind_env, press, said, slide_to
 
-from wla.envs.registry import make_env
+from wla.envs.registry import make_env, make_expert
 from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.parts import BUTTON_TRAVEL
+from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL
 from wla.envs.tabletop.parts_buttons import CARD_HALF_X
 from wla.envs.tabletop.tasks.press_count import PressCount
+from wla.types import Observation
 
 FIRST, SECOND, CONFIRM = "button_first", "button_second", "button_confirm"
 
@@ -109,3 +110,21 @@ def test_the_expert_says_which_press_of_how_many(embodiment: str) -> None:
                 expected += [f"let go of the {card.label} button"]
         assert [text for text, _ in told] == [*expected, "press the confirm button"]
         assert min(steps for _, steps in told) >= 3
+
+
+def test_one_frame_tells_going_up_from_going_down() -> None:
+    """Only the fingers differ: they are closed on the way down and open on the way up."""
+    env, *_ = started()
+    expert = make_expert(env)
+    observation, info = env.reset(seed=0)
+    state, over, widths = expert.reset(info["instruction"], seed=0), False, {"press": [], "let go": []}
+    while not over:
+        low = env.world.tool[2] < BUTTON_TOP + env.world.arm.tip
+        chunk, state = expert.act(Observation(**observation), state)
+        observation, _, terminated, truncated, _ = env.step(chunk.actions[0])
+        if low and "confirm" not in chunk.subtasks[0]:
+            widths["press" if chunk.subtasks[0].startswith("press") else "let go"].append(observation["state"][4])
+        over = terminated or truncated
+    assert widths["press"]
+    assert widths["let go"]
+    assert max(widths["press"]) < 0.01 < 0.07 < min(widths["let go"])

@@ -60,7 +60,7 @@ def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_i
     assert np.array_equal(env.reset(seed=0)[0]["images"]["front"], first)
 
 
-@pytest.mark.parametrize(("aside", "lit"), [(0.023, True), (0.027, False)])
+@pytest.mark.parametrize(("aside", "lit"), [(0.030, True), (0.034, False)])
 def test_blocks_count_only_near_the_middle_of_a_pad(aside: float, lit: bool) -> None:
     env = blind_env("rank_try")
     env.reset(seed=3)

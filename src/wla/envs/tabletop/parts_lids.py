@@ -16,7 +16,7 @@ from wla.envs.tabletop.physics import Physics
 Way = Literal["along", "across"]
 """How a cell lies: with its long side away from the front camera, or from left to right."""
 
-LID_INNER, LID_ROOM, LID_WALL = 0.034, 0.044, 0.003
+LID_INNER, LID_ROOM, LID_WALL = 0.040, 0.044, 0.003
 """Half width and height of the hollow, and the thickness of its walls."""
 LID_KNOB = LID_ROOM + LID_WALL + BLOCK_HALF
 """Height of the middle of the knob when the lid stands on the table."""
@@ -42,7 +42,8 @@ _PAINT = 'contype="0" conaffinity="0"'
 
 @dataclass(frozen=True)
 class Lid:
-    """A box without a floor that hides a block. Its body's origin is the middle of the knob, a cube like a block."""
+    """A box without a floor that hides a block. Its body's origin is the middle of the knob, a round one, held from any
+    side."""
 
     place: str
     x: float
@@ -77,7 +78,7 @@ class Lid:
         )
         return (
             f'<body name="{self.body}"><freejoint/>'
-            f'<geom type="box" size="{BLOCK_HALF} {BLOCK_HALF} {BLOCK_HALF}" mass="0.008" {_FRICTION} '
+            f'<geom type="cylinder" size="{BLOCK_HALF} {BLOCK_HALF}" mass="0.008" {_FRICTION} '
             f'rgba="{rgba(KNOB_COLOUR)}"/>'
             f'<geom type="box" size="{outer} {outer} {half}" pos="0 0 {top}" mass="0.006" {_FRICTION} rgba="{paler}"/>'
             f"{walls}</body>"

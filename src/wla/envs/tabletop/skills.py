@@ -84,14 +84,21 @@ def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRA
 
 
 def pick_and_put(
-    world: World, thing: Part, goal: Vector, goal_name: str, *, done: bool, travel: float = TRAVEL
+    world: World,
+    thing: Part,
+    goal: Vector,
+    goal_name: str,
+    *,
+    done: bool,
+    travel: float = TRAVEL,
+    turn: float | None = None,
 ) -> Advice:
-    """Bring a thing to a place; `done` says that it lies there, free of the tool or about to be."""
+    """Bring a thing to a place; `done` says that it lies there, free of the tool or about to be. turn: see `pick`."""
     if done:
         return leave(world, f"release the {thing.name}", height=goal[2] + 0.065)
     if world.arm.holds(world, thing.body):
         return put(world, thing, goal, goal_name, travel=travel)
-    return pick(world, thing, travel=travel)
+    return pick(world, thing, travel=travel, turn=turn)
 
 
 def let_go(world: World, thing: Part) -> bool:

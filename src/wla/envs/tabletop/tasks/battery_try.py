@@ -38,6 +38,8 @@ _PUSHES = 3
 """So many control steps of pushing against the locked dial make a try."""
 _LEVER = 0.036
 """How far (metres) to the left of the hinge the expert pushes."""
+_IN_BAY, _ASKEW = 0.026, 0.5
+"""How far a cell may lie from the middle of its bay (metres) and from its way (sine of the angle)."""
 _OTHER: dict[Way, Way] = {"along": "across", "across": "along"}
 
 
@@ -54,7 +56,7 @@ class BatteryTry(Task):
     unlocked: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "battery_try"
-    step_limit: ClassVar[int] = 250
+    step_limit: ClassVar[int] = 300
     clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
     embodiments: ClassVar[tuple[str, ...]] = ("gantry",)  # the cells have to be turned, and the scara cannot
     phrasings: ClassVar[Phrasings] = Phrasings(
@@ -172,10 +174,10 @@ class BatteryTry(Task):
         """How a cell lies in its bay; None when it does not lie there, or askew."""
         body = self.cells[number].body
         offset = world.position(body) - self._bay(number)
-        if np.hypot(offset[0], offset[1]) > 0.02 or abs(offset[2]) > 0.006:
+        if np.hypot(offset[0], offset[1]) > _IN_BAY or abs(offset[2]) > 0.006:
             return None
         heading = world.heading(body)
-        return next((way for way in WAYS if abs(math.sin(heading - heading_of(way))) < 0.3), None)
+        return next((way for way in WAYS if abs(math.sin(heading - heading_of(way))) < _ASKEW), None)
 
 
 def _misalignment(world: World, heading: float) -> float:

@@ -23,6 +23,8 @@ _ROW = {"left": -0.12, "middle": 0.0, "right": 0.12}
 _BLOCK_Y, _LID_Y, _JITTER, _TILT = -0.045, 0.08, 0.012, 0.1
 _ROOM = 0.085
 """From the middle of a block to the middle of a lid behind it."""
+_OVER = 0.03
+"""A lid is over a block when their middles are less than this (metres) beside each other."""
 _TRAVEL = 0.14
 """Height (metres) of a carried lid's knob: its walls clear the blocks, and an empty gripper the knobs."""
 
@@ -42,7 +44,7 @@ class CoverBlocks(Task):
     spoiled: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "cover_blocks"
-    step_limit: ClassVar[int] = 210
+    step_limit: ClassVar[int] = 260
     clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     start_height: ClassVar[float] = 0.12
     phrasings: ClassVar[Phrasings] = Phrasings(
@@ -117,9 +119,9 @@ class CoverBlocks(Task):
         # A block that has been dragged along must not come to lie under the rim.
         behind = (lid.x, min(max(lid.y, y + _ROOM), _LID_Y + 0.07))
         goal = np.array([*((x, y) if covering else behind), LID_KNOB + 0.003])
-        there = _stands(world, lid) and _over(world, lid, block, 0.02) == covering
+        there = _stands(world, lid) and _over(world, lid, block, _OVER) == covering
         done = there and not world.arm.holds(world, lid.body)
-        advice = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL)
+        advice = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL, turn=0.0)
         verb = "cover" if covering else "uncover"
         return replace(advice, subtask=f"{verb} the {block.name} {PLACES[lid.place]}")
 
@@ -130,7 +132,7 @@ class CoverBlocks(Task):
                 _over(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
                 for lid in self.lids
             )
-        return any(_over(world, lid, block, 0.02) and _stands(world, lid) and let_go(world, lid) for lid in self.lids)
+        return any(_over(world, lid, block, _OVER) and _stands(world, lid) and let_go(world, lid) for lid in self.lids)
 
 
 def _stands(world: World, lid: Lid) -> bool:

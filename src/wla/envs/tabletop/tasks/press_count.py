@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -113,8 +113,9 @@ class PressCount(Task):
         return Advice(gently(world, button.body, press(world, button.body)), "tool", subtask)
 
     def _up(self, world: World, button: LabelledButton, subtask: str) -> Advice:
-        up = leave(world, subtask, "tool", height=BUTTON_TOP + world.arm.tip + CLEAR + 0.012)
-        return Advice(gently(world, button.body, up.move), "tool", subtask)
+        # The fingers open on the way up: else one frame could not tell it from the way down.
+        up = leave(world, subtask, height=BUTTON_TOP + world.arm.tip + CLEAR + 0.012)
+        return replace(up, move=gently(world, button.body, up.move))
 
     @property
     def _numbers(self) -> list[int]:

@@ -12,7 +12,7 @@ from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.look import BLOCKS
 from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
-from wla.envs.tabletop.parts_buttons import LabelledButton, Lamp, Pad, SparePad
+from wla.envs.tabletop.parts_buttons import PAD_HALF, LabelledButton, Lamp, Pad, SparePad
 from wla.envs.tabletop.pressing import Presses, gently, press
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import leave, pick, put
@@ -25,7 +25,7 @@ Order = tuple[str, ...]
 
 _SIDES = ("left", "middle", "right")
 _PITCH = 0.12
-_ON_PAD = 0.025
+_ON_PAD = PAD_HALF
 """How far (metres) a block may be from the middle of the pad on which it counts as lying."""
 _NO_ROOM = 0.055
 """A pad is taken when a block is nearer than this."""
