@@ -44,6 +44,7 @@ def config() -> PolicyTraining:
         memory_errors=MemoryErrors(lag=(3, 5), forgotten=0.03, dropped=0.03, repeated=0.03),
         weights=LossWeights(action=1.0, world=0.1, language=0.3),
         execute=4,
+        action_noise=0.0,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=2000,

@@ -49,6 +49,17 @@ def test_the_state_decides_and_nothing_else(policy):
     assert not np.array_equal(first.actions, other.actions)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_without_noise_seeds_give_the_same_chunk_and_candidates_still_differ(spread):
+    checkpoint = tiny.checkpoint()
+    quiet = replace(checkpoint, config=checkpoint.config.model_copy(update={"action_noise": spread}))
+    policy = wla.WLAPolicy(quiet, name="tiny", checkpoint_sha256="abc")
+    states = [policy.reset("press the button", seed=seed) for seed in (1, 2)]
+    proposed = policy.propose(policy.think([tiny.observation()] * 2, states), 3)
+    assert np.allclose(proposed[0, 0], proposed[1, 0], atol=1e-5) == (spread == 0)
+    assert len({actions.tobytes() for actions in proposed.reshape(6, -1)}) >= 5
+
+
 def test_a_batch_equals_its_members(policy):
     observations = [tiny.observation(i) for i in range(3)]
     states = [policy.reset(text, seed=i) for i, text in enumerate([*tiny.INSTRUCTIONS, "press it"])]

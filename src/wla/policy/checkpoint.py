@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from accelerate import init_empty_weights
+from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -60,6 +61,9 @@ class CheckpointConfig(Config):
     trained_steps: int = 0
     execute: int | None = None
     """How many actions of a chunk to run before acting again; None runs all."""
+    action_noise: float = Field(default=1.0, ge=0.0)
+    """Standard deviation of the noise that acting starts from. 1 draws from what was learned; 0 gives the same chunk
+    each time, from the middle of it. Further candidates (see `WLAPolicy.propose`) always start from 1."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> Facts:
         dtype=checkpoint.config.dtype,
         trained_steps=checkpoint.config.trained_steps,
         execute=checkpoint.config.execute,
+        action_noise=checkpoint.config.action_noise,
     )
 
 

@@ -35,6 +35,7 @@ class Facts:
     dtype: str
     trained_steps: int
     execute: int | None
+    action_noise: float
 
 
 def count_parameters(weights: Mapping[str, Tensor]) -> dict[str, int]:
@@ -166,6 +167,8 @@ def _limits(facts: Facts) -> list[str]:
     run = expert.chunk if facts.execute is None else facts.execute
     return [
         f"It runs {run} of its {expert.chunk} actions, {run / robot.action.rate_hz:.2g} s, before it looks again.",
+        f"Its actions start from noise of {facts.action_noise:.2g} standard deviations"
+        + ("." if facts.action_noise else ", so the same observation gives the same actions."),
         "Actions are cut off at the limits above; states beyond those of the training data (`statistics.json`) are "
         "passed on as they are, and what the policy then does is untested.",
         "Before acting it says the subtasks that its actions cover; they are no explanation beyond that."

@@ -61,6 +61,7 @@ class WLAPolicy:
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
         self.execute = checkpoint.config.execute
+        self.action_noise = checkpoint.config.action_noise
         self._prompter = checkpoint.prompter
         self.reader = Reader(self.model, self._prompter, self.device)
         # A policy that is told nothing of the past still shows what it finished.
@@ -162,9 +163,13 @@ class WLAPolicy:
 
     @torch.inference_mode()
     def propose(self, thought: Thought, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
-        """Chunks of actions in environment units, each from its own noise, all from one read."""
+        """Chunks of actions in environment units, each from its own noise, all from one read.
+
+        The first is the one that acting alone runs: its noise is as wide as `action_noise` says, the others' 1.
+        """
         expert = self.model.config.action_expert
         noise = _noise(thought.states, (count, expert.chunk, expert.action_dim)).to(self.device)
+        noise[:, 0] *= self.action_noise
         queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
         state = torch.from_numpy(thought.inputs.state).to(self.device).repeat_interleave(count, 0)
         sampled = self.model.sample_actions(queries, state, noise.flatten(0, 1)).unflatten(0, (-1, count))

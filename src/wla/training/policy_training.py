@@ -66,6 +66,8 @@ class PolicyTraining(Config):
     sample; negative ones are past. None: the chunk's length, and acting imagines nothing else."""
     execute: int | None = None
     """Written into the checkpoint: how many actions of a chunk to run before acting again."""
+    action_noise: float = 1.0
+    """Written into the checkpoint: see `CheckpointConfig`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the checkpoint's weights. Training keeps them in float32 and multiplies in bfloat16."""
     loop: LoopConfig
@@ -104,7 +106,11 @@ class PolicyTask:
         if statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
         checkpoint_config = CheckpointConfig(
-            model=self.model.config, prompt=start.prompt, dtype=config.dtype, execute=config.execute
+            model=self.model.config,
+            prompt=start.prompt,
+            dtype=config.dtype,
+            execute=config.execute,
+            action_noise=config.action_noise,
         )
         self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, start.tokenizer)
         self.batches = window_batches(
