@@ -120,3 +120,10 @@ def test_the_expert_of_the_tabletop_becomes_a_dataset(tmp_path):
     assert [words.split()[0] for _, words in result.subtasks] == ["reach", "grasp", "move", "release"]
     assert "gl_renderer" in result.fingerprint
     assert stored_seeds(out) == [0, 1]
+
+
+def test_tasks_kept_for_videos_are_not_collected_with_actions(tmp_path):
+    config = CollectConfig(tasks=("place", "push_back"), episodes=1)
+    with pytest.raises(ValueError, match="push_back measures learning from videos: collect it with --no-actions"):
+        collect(config, tmp_path / "data")
+    assert not (tmp_path / "data").exists()

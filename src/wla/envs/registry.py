@@ -10,7 +10,7 @@ from wla.envs.tabletop.env import TabletopEnv
 from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.gantry import Gantry
 from wla.envs.tabletop.scara import Scara
-from wla.envs.tabletop.tasks import SHORT_TASKS, TASKS
+from wla.envs.tabletop.tasks import SHORT_TASKS, TASKS, VIDEO_TASKS
 from wla.types import Env, Policy
 
 _TABLETOP_ARMS = {arm.embodiment: arm for arm in (Gantry, Scara)}
@@ -31,6 +31,12 @@ def default_tasks(name: str) -> tuple[str, ...]:
     """The tasks of environment `name` that are meant where nobody says which. ValueError for an unknown name."""
     _require(name, _NAMES, "environment")
     return SHORT_TASKS
+
+
+def video_tasks(name: str) -> tuple[str, ...]:
+    """The tasks of environment `name` that are kept to be learned from videos. ValueError for an unknown name."""
+    _require(name, _NAMES, "environment")
+    return VIDEO_TASKS
 
 
 def make_env(

@@ -15,6 +15,7 @@ from pathlib import Path
 from wla import runtime
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.recorder import DatasetRecorder
+from wla.envs.registry import video_tasks
 from wla.envs.seeds import require_seeds
 from wla.evaluation.build import build_expert, make_cases, robot_of
 from wla.evaluation.configs import CollectConfig
@@ -30,10 +31,14 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     """Collect what `out` does not have yet; returns how many episodes had which outcome, earlier runs included.
 
     After KeyboardInterrupt or an exception the finished episodes are in the dataset, and the same call goes on.
-    ValueError for seeds outside the split's range, unknown names, or a folder with something else in it.
+    ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, or a
+    folder with something else in it.
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
+    kept = {case.task for case in cases} & set(video_tasks(config.env))
+    if config.actions and kept:
+        raise ValueError(f"{min(kept)} measures learning from videos: collect it with --no-actions")
     worker = Worker(
         partial(build_expert, kicks=config.kicks, policy=config.policy, share=config.expert_share),
         config.policy or "expert",

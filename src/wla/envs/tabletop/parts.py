@@ -20,7 +20,12 @@ PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
 BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
 DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT = 0.042, 0.08, 0.028
 """Free way between handle and drawer, how far the drawer slides, and how high the handle is."""
-ZONE_HALF_X, ZONE_HALF_Y, ZONE_X = 0.05, 0.15, 0.145
+ZONES: dict[str, tuple[float, float, float, float]] = {
+    "left": (-0.145, 0.0, 0.05, 0.15),
+    "right": (0.145, 0.0, 0.05, 0.15),
+    "back": (0.0, 0.095, 0.19, 0.05),
+}
+"""Middle (x, y) and half sizes along x and y of the zones, named as the front camera sees them."""
 
 BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
 BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)
@@ -215,11 +220,10 @@ class Drawer(Fixture):
 
 @dataclass(frozen=True)
 class Zone:
-    """A pale area of the table, named by the side on which the front camera sees it."""
+    """A pale area of the table, one of `ZONES`."""
 
     side: str
     colour: ClassVar[str] = "violet"
-    y: ClassVar[float] = 0.0
     radius: ClassVar[float] = 0.0
     graspable: ClassVar[bool] = False
 
@@ -233,11 +237,16 @@ class Zone:
 
     @property
     def x(self) -> float:
-        return -ZONE_X if self.side == "left" else ZONE_X
+        return ZONES[self.side][0]
+
+    @property
+    def y(self) -> float:
+        return ZONES[self.side][1]
 
     def xml(self) -> str:
+        half_x, half_y = ZONES[self.side][2:]
         return (
-            f'<body name="{self.body}"><geom type="box" size="{ZONE_HALF_X} {ZONE_HALF_Y} 0.0005" '
+            f'<body name="{self.body}"><geom type="box" size="{half_x} {half_y} 0.0005" '
             f'contype="0" conaffinity="0" rgba="{rgba(ZONE_COLOUR)}"/></body>'
         )
 

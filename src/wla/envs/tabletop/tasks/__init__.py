@@ -5,20 +5,25 @@ from wla.envs.tabletop.tasks.battery_try import BatteryTry
 from wla.envs.tabletop.tasks.cover_blocks import CoverBlocks
 from wla.envs.tabletop.tasks.drawer import OpenDrawer
 from wla.envs.tabletop.tasks.place import Place
+from wla.envs.tabletop.tasks.place_on_plate import PlaceOnPlate
 from wla.envs.tabletop.tasks.place_two import PlaceTwo
 from wla.envs.tabletop.tasks.press import Press
 from wla.envs.tabletop.tasks.press_count import PressCount
 from wla.envs.tabletop.tasks.push import Push
+from wla.envs.tabletop.tasks.push_back import PushBack
 from wla.envs.tabletop.tasks.rank_try import RankTry
 from wla.envs.tabletop.tasks.stack import Stack
 
 _SHORT: tuple[type[Task], ...] = (Place, Stack, Push, Press, OpenDrawer, PlaceTwo)
 _MEMORY: tuple[type[Task], ...] = (PressCount, CoverBlocks, BatteryTry, RankTry)
+_VIDEO: tuple[type[Task], ...] = (PlaceOnPlate, PushBack)
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY, *_VIDEO)}
 SHORT_TASKS: tuple[str, ...] = tuple(task.name for task in _SHORT)
 """The tasks in which a single frame tells what to do next."""
 MEMORY_TASKS: tuple[str, ...] = tuple(task.name for task in _MEMORY)
 """The tasks in which it does not."""
+VIDEO_TASKS: tuple[str, ...] = tuple(task.name for task in _VIDEO)
+"""The tasks that are to be learned from videos: their actions are for evaluation only."""
 
-__all__ = ["MEMORY_TASKS", "SHORT_TASKS", "TASKS", "Task"]
+__all__ = ["MEMORY_TASKS", "SHORT_TASKS", "TASKS", "VIDEO_TASKS", "Task"]

@@ -8,7 +8,17 @@ import numpy as np
 from jaxtyping import Float64
 
 from wla.envs.tabletop.look import BLOCKS, Rgb
-from wla.envs.tabletop.parts import BLOCK_HALF, BOWL_FLOOR, DISTRACTOR_SHAPES, Block, Bowl, Distractor, Part
+from wla.envs.tabletop.parts import (
+    BLOCK_HALF,
+    BOWL_FLOOR,
+    DISTRACTOR_SHAPES,
+    PLATE_TOP,
+    Block,
+    Bowl,
+    Distractor,
+    Part,
+    Plate,
+)
 from wla.envs.tabletop.scatter import Point, Spot, scatter
 from wla.envs.tabletop.skills import above
 from wla.envs.tabletop.world import World
@@ -67,6 +77,16 @@ def in_bowl(world: World, block: Block) -> bool:
 def bowl_goal(world: World) -> Float64[np.ndarray, " 3"]:
     """Where a block's centre should be when it is let go: a short drop above the floor, clear of the walls."""
     return above(world.position(Bowl.body), BOWL_FLOOR + BLOCK_HALF + 0.016)
+
+
+def on_plate(world: World, block: Block) -> bool:
+    """Whether the block stands on the plate, held or not."""
+    return rests_on(world, block, above(world.position(Plate.body), PLATE_TOP), 0.045)
+
+
+def plate_goal(world: World) -> Float64[np.ndarray, " 3"]:
+    """Where a block's centre should be when it is let go over the plate."""
+    return above(world.position(Plate.body), PLATE_TOP + BLOCK_HALF + 0.004)
 
 
 def rests_on(world: World, block: Block, top: Float64[np.ndarray, " 3"], radius: float) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import BLOCK_HALF, PLATE_TOP, Block, Bowl, Part, Plate
+from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
 from wla.envs.tabletop.scatter import Spot
-from wla.envs.tabletop.skills import above, pick_and_put
+from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
-from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks, rests_on
+from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, on_plate, plate_goal, random_blocks
 from wla.envs.tabletop.world import World
 
 
@@ -75,12 +75,8 @@ class PlaceTwo(Task):
         arm = world.arm
         if not in_bowl(world, first) or arm.holds(world, first.body):
             return pick_and_put(world, first, bowl_goal(world), Bowl.name, done=False)
-        goal = above(world.position(Plate.body), PLATE_TOP + BLOCK_HALF + 0.004)
-        done = self._on_plate(world) and not arm.holds(world, second.body)
-        return pick_and_put(world, second, goal, Plate.name, done=done)
-
-    def _on_plate(self, world: World) -> bool:
-        return rests_on(world, self.blocks[1], above(world.position(Plate.body), PLATE_TOP), 0.045)
+        done = on_plate(world, second) and not arm.holds(world, second.body)
+        return pick_and_put(world, second, plate_goal(world), Plate.name, done=done)
 
     def _second_is_done(self, world: World) -> bool:
-        return self._on_plate(world) and not world.touches_tool(self.blocks[1].body)
+        return on_plate(world, self.blocks[1]) and not world.touches_tool(self.blocks[1].body)

@@ -1,0 +1,74 @@
+"""Put a block on the plate. A video task: nothing about it is learned from actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.instructions import Phrasings
+from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
+from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.skills import pick_and_put
+from wla.envs.tabletop.tasks.base import Task
+from wla.envs.tabletop.tasks.common import CLUTTER, on_plate, plate_goal, random_blocks
+from wla.envs.tabletop.world import World
+
+
+@dataclass(frozen=True)
+class PlaceOnPlate(Task):
+    """`blocks[0]` is the one that is wanted. The bowl, where all other blocks go, stands beside the plate."""
+
+    blocks: tuple[Block, ...]
+    plate: Plate
+    bowl: Bowl
+
+    name: ClassVar[str] = "place_on_plate"
+    step_limit: ClassVar[int] = 80
+    clutter: ClassVar[Spot] = CLUTTER
+    phrasings: ClassVar[Phrasings] = Phrasings(
+        seen=(
+            "put the {colour} block on the plate",
+            "place the {colour} block on the plate",
+            "move the {colour} block onto the plate",
+            "pick up the {colour} block and put it on the plate",
+            "pick the {colour} block and place it onto the plate",
+            "take the {colour} block and put it on the plate",
+            "the {colour} block goes onto the plate",
+            "grasp the {colour} block and move it to the plate",
+            "bring the {colour} block to the black plate",
+            "take the {colour} block to the plate and release it",
+            "please put the {colour} block onto the black plate",
+        ),
+        unseen=(
+            "please place the {colour} block on the black plate",
+            "grasp the {colour} block and place it on the plate",
+            "pick up the {colour} block and bring it to the plate",
+            "take the {colour} block and put it onto the black plate",
+        ),
+    )
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        dishes = [Spot(Plate.radius, x=0.14, y=0.09), Spot(Bowl.radius, x=0.14, y=0.09)]
+        blocks, (plate, bowl) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
+        return cls(blocks, Plate(*plate), Bowl(*bowl))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.blocks, self.plate, self.bowl)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {"colour": self.blocks[0].colour}
+
+    def success(self, world: World) -> bool:
+        return on_plate(world, self.blocks[0]) and not world.touches_tool(self.blocks[0].body)
+
+    def advise(self, world: World) -> Advice:
+        block = self.blocks[0]
+        done = on_plate(world, block) and not world.arm.holds(world, block.body)
+        return pick_and_put(world, block, plate_goal(world), Plate.name, done=done)

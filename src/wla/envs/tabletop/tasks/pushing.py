@@ -1,0 +1,69 @@
+"""Pushing blocks along the table into zones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.look import BLOCKS
+from wla.envs.tabletop.parts import BLOCK_HALF, ZONES, Block, Zone
+from wla.envs.tabletop.skills import come_down, leave, ramp
+from wla.envs.tabletop.tasks.common import TILT
+from wla.envs.tabletop.world import World
+
+Axis = Literal[0, 1]
+"""The direction of a push: along x or along y."""
+_LANES = (-0.072, 0.0, 0.072)
+"""Blocks start in lanes (metres beside the middle), so that pushing one leaves the others alone."""
+
+
+def in_lanes(rng: np.random.Generator, axis: Axis, start: tuple[float, float]) -> tuple[Block, ...]:
+    """One to three blocks, each in a lane along `axis`, from `start[0]` to `start[1]` (metres) on it."""
+    count = int(rng.integers(1, 4))
+    lanes = rng.permutation(_LANES)[:count]
+    colours = rng.permutation(list(BLOCKS))[:count]
+    blocks = []
+    for colour, lane in zip(colours, lanes, strict=True):
+        along, across = float(rng.uniform(start[0], start[1])), float(lane + rng.uniform(-0.005, 0.005))
+        x, y = (along, across) if axis == 0 else (across, along)
+        blocks.append(Block(str(colour), x, y, float(rng.uniform(-TILT, TILT))))
+    return tuple(blocks)
+
+
+def is_in(world: World, block: Block, zone: Zone, axis: Axis) -> bool:
+    """Whether the block lies in the zone, clear of the edge over which it was pushed along `axis`."""
+    offset = np.abs(world.position(block.body)[:2] - (zone.x, zone.y))
+    room = np.array(ZONES[zone.side][2:])
+    room[axis] -= 0.005
+    return bool((offset < room).all() and world.is_on_table(block.body))
+
+
+def push_into(world: World, block: Block, zone: Zone, axis: Axis, pace: float) -> Advice:
+    """Come down behind the block, then push through its middle along `axis` until it is in the middle of the zone.
+
+    pace: metres per step, at most; a block that is pushed too fast tumbles on.
+    """
+    across = 1 - axis
+    centre, tool = world.position(block.body), world.tool
+    goal = (zone.x, zone.y)[axis]
+    turn = world.arm.misalignment(world, 0.0)
+    way = float(np.sign(goal - centre[axis]))
+    push = f"push the {block.name} to the {zone.name}"
+    height = world.arm.tip + 0.008
+    behind = (centre[axis] - tool[axis]) * way
+    contact = BLOCK_HALF + world.arm.girth
+    low = 1.0 - ramp(tool[2], height + 0.006, height + 0.015)
+    # Once the tool is up, anywhere well inside the zone will do.
+    if abs(goal - centre[axis]) < (0.018 if low > 0.0 else 0.035):
+        return leave(world, push, "tool")
+    aligned = 1.0 - ramp(abs(centre[across] - tool[across]), 0.008, 0.016)
+    if behind > contact - 0.006 and low * aligned > 0.0 and behind < contact + 0.06:
+        step = min(pace, abs(goal - centre[axis]) + max(0.0, behind - contact))
+        move = centre - tool
+        move[axis], move[2] = way * step * low * aligned, height - tool[2]
+        return Advice(move, "tool", push, turn)
+    start = np.array([centre[0], centre[1], height])
+    start[axis] -= way * (contact + 0.022)
+    return Advice(come_down(world, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)
