@@ -1,8 +1,10 @@
 """A checkpoint (untrained, tiny) goes through the same benchmark as every other policy."""
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.evaluation.benchmark import run_benchmark
@@ -87,8 +89,24 @@ def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
         run_benchmark(config.model_copy(update={"candidates": 4}), tmp_path)
 
 
+def test_candidates_are_scored_by_agreement_with_a_goal_image(checkpoint, tmp_path):
+    goal = tmp_path / "goal.png"
+    Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(goal)
+    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, execute=8, candidates=2, goal=str(goal))
+    assert run_benchmark(config, tmp_path / "out").total.n == 1
+    for weighed in read_episodes(tmp_path / "out/episodes")[0][1].subgoals[0].weighed:
+        seen = np.asarray(Image.open(next((tmp_path / "out/episodes").rglob(weighed.image)))).astype(float)
+        assert weighed.score == pytest.approx(-np.abs(seen - 255).mean(), abs=0.5)
+
+
 def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
-    with pytest.raises(ValueError, match="2 candidates need something that scores them: --value"):
+    with pytest.raises(ValueError, match="2 candidates need one thing that scores them: --value FOLDER or --goal"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2), tmp_path)
+    with pytest.raises(ValueError, match="need one thing"):
+        run_benchmark(
+            EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value=value, goal="a.png"), tmp_path
+        )
+    with pytest.raises(ValueError, match=r"a.png: cannot be read as the image of a goal"):
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, goal="a.png"), tmp_path)
     with pytest.raises(ValueError, match="policy expert cannot"):
         run_benchmark(EvalConfig(policy="expert", tasks=("place",), candidates=2, value=value), tmp_path)

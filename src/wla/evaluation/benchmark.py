@@ -168,9 +168,10 @@ def _words(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
     fault = f", memory {identity.memory_fault}" if identity.memory_fault else ""
     weighing = identity.weighing
-    weighs = (
-        f", {weighing.candidates} candidates, horizon {weighing.horizon}, value {weighing.value}" if weighing else ""
-    )
+    weighs = ""
+    if weighing is not None:
+        scorer = f"value {weighing.value}" if weighing.goal is None else f"goal {weighing.goal}"
+        weighs = f", {weighing.candidates} candidates, horizon {weighing.horizon}, {scorer}"
     return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}{weighs}"
 
 

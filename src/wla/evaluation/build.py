@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 from wla.envs.perturb import KickedActions
@@ -108,15 +109,21 @@ def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
 def _weighing(acting: Any, weighing: Weighing) -> Policy:
     from wla.policy.scaling import ScaledPolicy, ScalingConfig
 
+    scorer = _scorer_once(weighing.value, weighing.goal, acting.model.config.target_side)
     config = ScalingConfig(candidates=weighing.candidates, horizon=weighing.horizon, budget_ms=weighing.budget_ms)
-    return ScaledPolicy(acting, _value_once(weighing.value), config)
+    return ScaledPolicy(acting, scorer, config)
 
 
 @lru_cache(maxsize=1)
-def _value_once(folder: str) -> Any:
+def _scorer_once(value: str | None, goal: str | None, side: int) -> Any:
+    """The value model in a folder, or the goal image in a file at the size of what is imagined."""
+    from wla.policy.scaling import Goal
     from wla.policy.value import load_value
 
-    return load_value(folder)
+    if goal is not None:
+        return Goal.read(Path(goal), side)
+    assert value is not None
+    return load_value(value)
 
 
 @lru_cache(maxsize=1)

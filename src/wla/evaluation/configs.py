@@ -17,9 +17,10 @@ MemoryFault = Literal["emptied", "deleted", "invented"]
 
 
 class Weighing(Config):
-    """How a policy weighs candidates before it acts (see `wla.policy.scaling`)."""
+    """How a policy weighs candidates before it acts (see `wla.policy.scaling`): by a value model or a goal image."""
 
-    value: str
+    value: str | None
+    goal: str | None
     candidates: int
     horizon: int
     budget_ms: float | None
@@ -51,11 +52,13 @@ class EvalConfig(Config):
     memory_fault: MemoryFault | None = None
     """Tamper with the policy's memory: emptied before every call, or one item deleted or invented once."""
     candidates: int = Field(default=1, ge=1)
-    """Chunks to choose from at each call by what they are imagined to lead to; more than one needs --value."""
+    """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
     value: str | None = None
     """Folder of the value model that scores what is imagined."""
+    goal: str | None = None
+    """Image file of the goal, as the primary camera would see it: what is imagined is scored by agreement with it."""
     budget_ms: float | None = Field(default=None, gt=0)
     """Milliseconds for a call with several candidates; when they are over, the best so far is run."""
     device: str | None = None
@@ -65,12 +68,20 @@ class EvalConfig(Config):
 
     @property
     def weighing(self) -> Weighing | None:
-        """ValueError for several candidates and nothing to score them."""
+        """ValueError for several candidates and nothing, or two things, to score them."""
         if self.candidates == 1:
             return None
-        if self.value is None:
-            raise ValueError(f"{self.candidates} candidates need something that scores them: --value FOLDER")
-        return Weighing(value=self.value, candidates=self.candidates, horizon=self.horizon, budget_ms=self.budget_ms)
+        if (self.value is None) == (self.goal is None):
+            raise ValueError(
+                f"{self.candidates} candidates need one thing that scores them: --value FOLDER or --goal IMAGE"
+            )
+        return Weighing(
+            value=self.value,
+            goal=self.goal,
+            candidates=self.candidates,
+            horizon=self.horizon,
+            budget_ms=self.budget_ms,
+        )
 
     @property
     def seeds(self) -> range:

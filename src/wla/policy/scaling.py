@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from PIL import Image
 from pydantic import Field
 
 from wla.config import Config
@@ -33,6 +35,15 @@ class Goal:
 
     def __init__(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
         self._image = image.astype(np.float32)
+
+    @classmethod
+    def read(cls, path: Path, side: int) -> Goal:
+        """The image in a file, resized to `side` x `side` pixels. ValueError when it cannot be read."""
+        try:
+            image = np.array(Image.open(path).convert("RGB"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: cannot be read as the image of a goal: {error}") from error
+        return cls(fit(image[None], side, side).numpy()[0])
 
     def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
         """ValueError for images of another size than the goal's."""
