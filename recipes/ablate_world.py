@@ -1,7 +1,7 @@
 """What imagining the future does for acting: the short tasks with and without, and with other frames to imagine.
 
 Command:  wla ablate recipes/ablate_world.py --workers 2 --out outputs/ablate_world
-Needs:    outputs/nano_base/checkpoint, outputs/nano_codec/checkpoint, datasets/nano_tabletop (recipes/nano_tabletop.py)
+Needs:    datasets/nano_tabletop (recipes/nano_tabletop.py)
 """
 
 from pathlib import Path
@@ -14,7 +14,9 @@ from wla.training.ablation import Ablation
 def config() -> Ablation:
     reads = ChunkConditionConfig(action_dim=5, chunk=8).model_dump_json()
     # Half as long as the recipe itself.
-    recipe = load_recipe(Path(__file__).with_name("nano_tabletop.py")).override(["loop.optim.steps=1000"])
+    recipe = load_recipe(Path(__file__).with_name("nano_tabletop.py")).override(
+        ["loop.optim.steps=1000", "start.base=nano-base", "start.codec=nano-tabletop", "action_noise=0"]
+    )
     return Ablation(
         recipe=recipe,
         variants={

@@ -104,6 +104,14 @@ def test_the_policy_that_comes_out_acts(folder, tmp_path):
     assert chunk.subgoal.shape == (32, 32, 3)
 
 
+def test_the_codec_of_a_policy_serves_another_one(folder, tmp_path):
+    recipe = policy_training(folder, 1)
+    policy = train(recipe.build(), recipe.loop, tmp_path / "run")
+    begun = recipe.start.model_copy(update={"codec": str(policy)}).begin(recipe.model, [])
+    codec = load_codec(folder / "codec" / "checkpoint").state_dict()
+    assert all(value.equal(codec[name]) for name, value in begun.model.codec.state_dict().items())
+
+
 def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
     recipe = policy_training(folder, 2)
     before = train(recipe.build(), recipe.loop, tmp_path / "policy")

@@ -17,11 +17,12 @@ from wla.data.chat_prompts import ChatPromptConfig, add_queries
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts import DOING, DONE, PromptConfig
 from wla.data.tokenizer import grow_tokenizer, load_tokenizer
+from wla.models.image_codec import ImageCodec
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.qwen_backbone import QwenBackbone
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import load_checkpoint
-from wla.policy.locate import locate
+from wla.policy.checkpoint import CONFIG, load_checkpoint
+from wla.policy.locate import bundled, locate
 from wla.training.base_training import load_base
 from wla.training.codec_training import load_codec
 from wla.training.grounding import Grounding
@@ -50,10 +51,11 @@ class GroundingConfig(Config):
 
 
 class NanoStart(Config):
-    """Folders that the recipes of base and codec wrote; a base may also be a bundled one."""
+    """A base and a codec: folders that their recipes wrote, or bundled ones."""
 
     base: str
     codec: str
+    """A codec's folder, or a policy (folder or bundled name) whose codec it is."""
     grounding: GroundingConfig | None = None
     """None: the policy learns from its datasets alone."""
 
@@ -61,7 +63,7 @@ class NanoStart(Config):
         """texts: what the datasets say; the base's tokenizer knows its own. ValueError when base or codec are absent or
         of other sizes."""
         base = load_base(self.base)
-        codec = load_codec(Path(self.codec))
+        codec = _codec_of(self.codec)
         if base.config.backbone != config.backbone:
             raise ValueError(f"{self.base}: this base has another backbone than the recipe; train the base again")
         model = WLA(config.model_copy(update={"codec": codec.config}))
@@ -146,6 +148,16 @@ class CheckpointStart(Config):
         if base is not None and self.grounding is not None:
             lesson = base.grounding()
         return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
+
+
+def _codec_of(name: str) -> ImageCodec:
+    folder = bundled().get(name, Path(name))
+    if not (folder / CONFIG).is_file():
+        return load_codec(folder)
+    codec = load_checkpoint(folder).model.codec
+    if not isinstance(codec, ImageCodec):
+        raise ValueError(f"policy {name}: has another kind of codec than nano's")
+    return codec
 
 
 @torch.no_grad()
