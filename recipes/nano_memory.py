@@ -15,7 +15,7 @@ words, to see what they are for:
 recipes/nano_memory_corrected.py goes on from here.
 
 Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
-Score: 19 % of 48 validation episodes (docs/results/memory.md).
+Score: docs/results/memory.md.
 """
 
 from wla.data.loader import DatasetConfig
@@ -44,7 +44,7 @@ def config() -> PolicyTraining:
         memory_errors=MemoryErrors(lag=(3, 5), forgotten=0.03, dropped=0.03, repeated=0.03),
         weights=LossWeights(action=1.0, world=0.1, language=0.3),
         execute=4,
-        action_noise=0.0,
+        action_noise=0.5,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=2000,

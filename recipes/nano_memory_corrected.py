@@ -12,7 +12,7 @@ The same without words, to see what they are for:
 It does not go on from that policy but from the base: a second start at a high learning rate costs what the first one
 learned (docs/results/memory.md).
 
-Hardware: 2 CPU cores with bf16. Time: 7 + 85 minutes. Score: docs/results/memory.md.
+Hardware: 2 CPU cores with bf16. Time: 7 + 100 minutes. Score: docs/results/memory.md.
 """
 
 from pathlib import Path
