@@ -54,6 +54,13 @@ def random_blocks(
     return blocks, points[: len(others)]
 
 
+def blocks_and_dishes(rng: np.random.Generator) -> tuple[tuple[Block, ...], Bowl, Plate]:
+    """Two or three blocks, a bowl and a plate, none of them overlapping."""
+    dishes = [Spot(dish.radius, x=0.14, y=0.09) for dish in (Bowl, Plate)]
+    blocks, (bowl, plate) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
+    return blocks, Bowl(*bowl), Plate(*plate)
+
+
 def random_clutter(rng: np.random.Generator, parts: Sequence[Part], spot: Spot) -> tuple[Distractor, ...]:
     """Two or three things to be ignored, in the area of `spot` where the parts leave room."""
     found: list[Distractor] = []

@@ -14,7 +14,7 @@ from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
-from wla.envs.tabletop.tasks.common import CLUTTER, on_plate, plate_goal, random_blocks
+from wla.envs.tabletop.tasks.common import CLUTTER, blocks_and_dishes, on_plate, plate_goal
 from wla.envs.tabletop.world import World
 
 
@@ -23,8 +23,8 @@ class PlaceOnPlate(Task):
     """`blocks[0]` is the one that is wanted. The bowl, where all other blocks go, stands beside the plate."""
 
     blocks: tuple[Block, ...]
-    plate: Plate
     bowl: Bowl
+    plate: Plate
 
     name: ClassVar[str] = "place_on_plate"
     step_limit: ClassVar[int] = 80
@@ -53,13 +53,11 @@ class PlaceOnPlate(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        dishes = [Spot(Plate.radius, x=0.14, y=0.09), Spot(Bowl.radius, x=0.14, y=0.09)]
-        blocks, (plate, bowl) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
-        return cls(blocks, Plate(*plate), Bowl(*bowl))
+        return cls(*blocks_and_dishes(rng))
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (*self.blocks, self.plate, self.bowl)
+        return (*self.blocks, self.bowl, self.plate)
 
     @property
     def words(self) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
-from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, on_plate, plate_goal, random_blocks
+from wla.envs.tabletop.tasks.common import CLUTTER, blocks_and_dishes, bowl_goal, in_bowl, on_plate, plate_goal
 from wla.envs.tabletop.world import World
 
 
@@ -52,9 +52,7 @@ class PlaceTwo(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        dishes = [Spot(Bowl.radius, x=0.14, y=0.09), Spot(Plate.radius, x=0.14, y=0.09)]
-        blocks, (bowl, plate) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
-        return cls(blocks, Bowl(*bowl), Plate(*plate))
+        return cls(*blocks_and_dishes(rng))
 
     @property
     def parts(self) -> tuple[Part, ...]:
