@@ -1,12 +1,17 @@
-"""A value model for the short tasks: how near the goal an image is, learned from rollouts that succeed and fail.
+"""A value model for all ten tasks: how near the goal an image is, learned from rollouts that succeed and fail.
 
 Commands:
-    for policy in nano-tabletop outputs/nano_tabletop_early/checkpoint; do ... done: see docs/results/world.md
-    wla collect --policy nano-tabletop --expert-share 0 --setting clean randomized --episodes 100 --workers 2 \
-        --out datasets/nano_rollouts/policy
-    wla collect --policy nano-tabletop --expert-share 0.5 --seed 100 --episodes 50 --workers 2 \
-        --out datasets/nano_rollouts/shared
+    wla collect --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 --setting clean randomized --workers 2 \
+        --out datasets/nano_rollouts/short
+    wla collect --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 --workers 2 \
+        --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_rollouts/memory
+    wla collect --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \
+        --workers 2 --out datasets/nano_rollouts/short_shared
+    wla collect --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 60 --workers 2 \
+        --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_rollouts/memory_shared
     wla train recipes/nano_value.py --out outputs/nano_value
+
+Hardware: 2 CPU cores with bf16.
 """
 
 from wla.training.nano import NANO_MATRICES
@@ -17,7 +22,7 @@ from wla.training.value_training import ValueTraining
 
 def config() -> ValueTraining:
     return ValueTraining(
-        policy="nano-tabletop",
+        policy="nano-memory",
         datasets=("datasets/nano_rollouts",),
         loop=LoopConfig(
             optim=OptimConfig(

