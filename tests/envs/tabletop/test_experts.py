@@ -20,7 +20,7 @@ SUBTASKS = {
     "drawer": r"(reach|pull) the drawer handle",
     "place_two": r"(reach|grasp|release) the \w+ block|move to the (bowl|plate)",
     "place_on_plate": r"(reach|grasp|release) the \w+ block|move to the plate",
-    "push_back": r"reach the \w+ block|push the \w+ block to the back zone",
+    "push_back": r"reach the \w+ block|push the \w+ block back",
     "press_count": r"(press|let go of) the (first|second) button( \d of \d)?|press the confirm button",
     "rank_try": r"move the \w+ block to the (left|middle|right|spare) pad|try the order \w+ \w+ \w+",
     "cover_blocks": r"(un)?cover the (red|green|blue) block (on the left|in the middle|on the right)",

@@ -20,12 +20,14 @@ PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
 BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
 DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT = 0.042, 0.08, 0.028
 """Free way between handle and drawer, how far the drawer slides, and how high the handle is."""
-ZONES: dict[str, tuple[float, float, float, float]] = {
+Area = tuple[float, float, float, float]
+"""Middle (x, y) and half sizes along x and y, metres."""
+
+ZONES: dict[str, Area] = {
     "left": (-0.145, 0.0, 0.05, 0.15),
     "right": (0.145, 0.0, 0.05, 0.15),
-    "back": (0.0, 0.095, 0.19, 0.05),
 }
-"""Middle (x, y) and half sizes along x and y of the zones, named as the front camera sees them."""
+"""Of each `Zone`, named as the front camera sees them."""
 
 BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
 BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)

@@ -10,7 +10,7 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Part, Zone
+from wla.envs.tabletop.parts import ZONES, Block, Part, Zone
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.pushing import in_lanes, is_in, push_into
@@ -62,7 +62,9 @@ class Push(Task):
         return {"colour": self.blocks[0].colour, "side": self.side}
 
     def success(self, world: World) -> bool:
-        return is_in(world, self.blocks[0], Zone(self.side), 0)
+        return is_in(world, self.blocks[0], ZONES[self.side], 0)
 
     def advise(self, world: World) -> Advice:
-        return push_into(world, self.blocks[0], Zone(self.side), 0, pace=0.02)
+        block = self.blocks[0]
+        words = f"push the {block.name} to the {Zone(self.side).name}"
+        return push_into(world, block, ZONES[self.side], 0, pace=0.02, words=words)

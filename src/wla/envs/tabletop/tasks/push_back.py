@@ -1,4 +1,4 @@
-"""Push a block along the table into the zone at the back. A video task: nothing about it is learned from actions."""
+"""Push a block along the table to the back. A video task: nothing about it is learned from actions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Part, Zone
+from wla.envs.tabletop.parts import Area, Block, Part, Zone
 from wla.envs.tabletop.scatter import Spot
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.pushing import in_lanes, is_in, push_into
 from wla.envs.tabletop.world import World
 
+_BACK: Area = (0.0, 0.095, 0.19, 0.05)
+
 
 @dataclass(frozen=True)
 class PushBack(Task):
-    """`blocks[0]` is to go to the zone at the back."""
+    """`blocks[0]` is to go to the back, where nothing is marked. The zones of `push` are there too."""
 
     blocks: tuple[Block, ...]
 
@@ -28,22 +30,22 @@ class PushBack(Task):
     clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
     phrasings: ClassVar[Phrasings] = Phrasings(
         seen=(
-            "push the {colour} block to the back zone",
-            "push the {colour} block into the back zone",
+            "push the {colour} block back",
             "push the {colour} block to the back",
-            "move the {colour} block to the back zone",
-            "slide the {colour} block to the back zone",
-            "slide the {colour} block into the zone at the back",
-            "the {colour} block goes to the back zone",
-            "bring the {colour} block to the back zone",
-            "please push the {colour} block to the zone at the back",
-            "push the {colour} block along the table to the back zone",
+            "push the {colour} block to the back of the table",
+            "move the {colour} block back",
+            "slide the {colour} block back",
+            "slide the {colour} block to the back of the table",
+            "the {colour} block goes to the back",
+            "bring the {colour} block to the back",
+            "please push the {colour} block back",
+            "push the {colour} block along the table to the back",
         ),
         unseen=(
             "slide the {colour} block to the back",
-            "please move the {colour} block into the back zone",
-            "push the {colour} block along the table into the back zone",
-            "bring the {colour} block to the zone at the back",
+            "please move the {colour} block back",
+            "push the {colour} block back along the table",
+            "bring the {colour} block to the back of the table",
         ),
     )
 
@@ -53,14 +55,15 @@ class PushBack(Task):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (Zone("back"), *self.blocks)
+        return (Zone("left"), Zone("right"), *self.blocks)
 
     @property
     def words(self) -> Mapping[str, str]:
         return {"colour": self.blocks[0].colour}
 
     def success(self, world: World) -> bool:
-        return is_in(world, self.blocks[0], Zone("back"), 1)
+        return is_in(world, self.blocks[0], _BACK, 1)
 
     def advise(self, world: World) -> Advice:
-        return push_into(world, self.blocks[0], Zone("back"), 1, pace=0.013)
+        block = self.blocks[0]
+        return push_into(world, block, _BACK, 1, pace=0.013, words=f"push the {block.name} back")

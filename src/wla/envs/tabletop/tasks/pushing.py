@@ -8,7 +8,7 @@ import numpy as np
 
 from wla.envs.tabletop.arm import Advice
 from wla.envs.tabletop.look import BLOCKS
-from wla.envs.tabletop.parts import BLOCK_HALF, ZONES, Block, Zone
+from wla.envs.tabletop.parts import BLOCK_HALF, Area, Block
 from wla.envs.tabletop.skills import come_down, leave, ramp
 from wla.envs.tabletop.tasks.common import TILT
 from wla.envs.tabletop.world import World
@@ -32,38 +32,37 @@ def in_lanes(rng: np.random.Generator, axis: Axis, start: tuple[float, float]) -
     return tuple(blocks)
 
 
-def is_in(world: World, block: Block, zone: Zone, axis: Axis) -> bool:
-    """Whether the block lies in the zone, clear of the edge over which it was pushed along `axis`."""
-    offset = np.abs(world.position(block.body)[:2] - (zone.x, zone.y))
-    room = np.array(ZONES[zone.side][2:])
+def is_in(world: World, block: Block, area: Area, axis: Axis) -> bool:
+    """Whether the block lies in the area, clear of the edge over which it was pushed along `axis`."""
+    offset = np.abs(world.position(block.body)[:2] - area[:2])
+    room = np.array(area[2:])
     room[axis] -= 0.005
     return bool((offset < room).all() and world.is_on_table(block.body))
 
 
-def push_into(world: World, block: Block, zone: Zone, axis: Axis, pace: float) -> Advice:
-    """Come down behind the block, then push through its middle along `axis` until it is in the middle of the zone.
+def push_into(world: World, block: Block, area: Area, axis: Axis, *, pace: float, words: str) -> Advice:
+    """Come down behind the block, then push through its middle along `axis` until it is in the middle of the area.
 
-    pace: metres per step, at most; a block that is pushed too fast tumbles on.
+    pace: metres per step, at most; a block that is pushed too fast tumbles on. words: of the push.
     """
     across = 1 - axis
     centre, tool = world.position(block.body), world.tool
-    goal = (zone.x, zone.y)[axis]
+    goal = area[axis]
     turn = world.arm.misalignment(world, 0.0)
     way = float(np.sign(goal - centre[axis]))
-    push = f"push the {block.name} to the {zone.name}"
     height = world.arm.tip + 0.008
     behind = (centre[axis] - tool[axis]) * way
     contact = BLOCK_HALF + world.arm.girth
     low = 1.0 - ramp(tool[2], height + 0.006, height + 0.015)
     # Once the tool is up, anywhere well inside the zone will do.
     if abs(goal - centre[axis]) < (0.018 if low > 0.0 else 0.035):
-        return leave(world, push, "tool")
+        return leave(world, words, "tool")
     aligned = 1.0 - ramp(abs(centre[across] - tool[across]), 0.008, 0.016)
     if behind > contact - 0.006 and low * aligned > 0.0 and behind < contact + 0.06:
         step = min(pace, abs(goal - centre[axis]) + max(0.0, behind - contact))
         move = centre - tool
         move[axis], move[2] = way * step * low * aligned, height - tool[2]
-        return Advice(move, "tool", push, turn)
+        return Advice(move, "tool", words, turn)
     start = np.array([centre[0], centre[1], height])
     start[axis] -= way * (contact + 0.022)
     return Advice(come_down(world, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)
