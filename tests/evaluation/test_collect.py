@@ -1,14 +1,23 @@
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fakes import CASE, Interrupted, build, spec
 from full_disk import full_disk
 
+from wla.data.lerobot import LeRobotDataset
 from wla.evaluation.collect import collect, record
 from wla.evaluation.configs import CollectConfig
 from wla.evaluation.results import read_results
 from wla.evaluation.workers import Worker
+
+SHORT = {"tasks": ("place",), "episodes": 1, "kicks": False}
+
+
+def collected(out, config):
+    collect(config, out)
+    return LeRobotDataset(out)
 
 
 def go(out, seeds, *, make=build, workers=1, actions=True):
@@ -125,5 +134,26 @@ def test_the_expert_of_the_tabletop_becomes_a_dataset(tmp_path):
 def test_tasks_kept_for_videos_are_not_collected_with_actions(tmp_path):
     config = CollectConfig(tasks=("place", "push_back"), episodes=1)
     with pytest.raises(ValueError, match="push_back measures learning from videos: collect it with --no-actions"):
+        collect(config, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
+    advice, done = (
+        collected(tmp_path / record, CollectConfig(**SHORT, policy="nano-tabletop", expert_share=0, record=record))
+        for record in ("advice", "done")
+    )
+    np.testing.assert_array_equal(advice.state, done.state)
+    away = np.abs(advice.actions - done.actions).max(1) > 1e-6
+    assert away.mean() > 0.5
+    followed = advice.episodes[0].followed
+    assert followed is not None
+    np.testing.assert_array_equal(followed, ~away)
+    assert done.episodes[0].followed is None
+
+
+def test_what_was_done_is_not_recorded_with_kicks(tmp_path):
+    config = CollectConfig(**SHORT | {"kicks": True}, policy="nano-tabletop", record="done")
+    with pytest.raises(ValueError, match=r"--record done: kicks .* add --no-kicks"):
         collect(config, tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -31,16 +31,19 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     """Collect what `out` does not have yet; returns how many episodes had which outcome, earlier runs included.
 
     After KeyboardInterrupt or an exception the finished episodes are in the dataset, and the same call goes on.
-    ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, or a
-    folder with something else in it.
+    ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, kicks that
+    what was done would not show, or a folder with something else in it.
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
     kept = {case.task for case in cases} & set(video_tasks(config.env))
     if config.actions and kept:
         raise ValueError(f"{min(kept)} measures learning from videos: collect it with --no-actions")
+    corrects = config.record == "advice"
+    if config.kicks and not corrects:
+        raise ValueError("--record done: kicks would move the robot otherwise than recorded; add --no-kicks")
     worker = Worker(
-        partial(build_expert, kicks=config.kicks, policy=config.policy, share=config.expert_share),
+        partial(build_expert, kicks=config.kicks, policy=config.policy, share=config.expert_share, corrects=corrects),
         config.policy or "expert",
     )
     robot_spec = robot_of(cases[0])

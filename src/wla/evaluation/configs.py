@@ -103,7 +103,10 @@ class CollectConfig(Config):
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
-    """A checkpoint that acts in turns with the expert; failures are kept too, with the expert's words and actions."""
+    """A checkpoint that acts in turns with the expert; failures are kept too."""
+    record: Literal["advice", "done"] = "advice"
+    """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
+    acted, to learn what follows from them."""
     expert_share: float = Field(default=0.5, ge=0, le=1)
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
     seed: int = 0

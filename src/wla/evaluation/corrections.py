@@ -33,10 +33,12 @@ class Shared:
 
     An episode gets as far as the expert brings it, however early the policy would fail. After the expert's turn the
     policy is told what has been done, as it would have remembered it. share: of the turns that are the expert's.
+    corrects: whether recordings are to tell what the expert would have done, see `Corrections`.
     """
 
-    def __init__(self, policy: Any, expert: Policy[PolicyState], share: float) -> None:
+    def __init__(self, policy: Any, expert: Policy[PolicyState], share: float, *, corrects: bool = True) -> None:
         self._policy, self.expert, self._share = policy, expert, share
+        self.corrects = corrects
         self.robot_spec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
 

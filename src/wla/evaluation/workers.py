@@ -81,7 +81,7 @@ class Worker:
 
 
 def _of_the_expert(recording: Recording, policy: Policy) -> Recorder:
-    return Corrections(recording, policy.expert) if isinstance(policy, Shared) else recording
+    return Corrections(recording, policy.expert) if isinstance(policy, Shared) and policy.corrects else recording
 
 
 class Imagining:
