@@ -1,14 +1,12 @@
 """A value model for all ten tasks: how near the goal an image is, learned from rollouts that succeed and fail.
 
-Commands:
-    wla collect --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 --setting clean randomized --workers 2 \
-        --out datasets/nano_rollouts/short
-    wla collect --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 --workers 2 \
-        --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_rollouts/memory
-    wla collect --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \
-        --workers 2 --out datasets/nano_rollouts/short_shared
-    wla collect --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 60 --workers 2 \
-        --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_rollouts/memory_shared
+Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2` and MEMORY for
+`--tasks press_count cover_blocks battery_try rank_try`:
+    COLLECT --expert-share 0 --seed 6000 --episodes 60 --setting clean randomized --out datasets/nano_rollouts/short
+    COLLECT --expert-share 0 --seed 6000 --episodes 60 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \
+        --out datasets/nano_rollouts/short_shared
+    COLLECT --expert-share 0.5 --seed 6100 --episodes 60 MEMORY --out datasets/nano_rollouts/memory_shared
     wla train recipes/nano_value.py --out outputs/nano_value
 
 Hardware: 2 CPU cores with bf16.
