@@ -8,11 +8,8 @@ Commands, from nothing (datasets/nano_tabletop: see recipes/nano_tabletop.py):
     wla train recipes/nano_memory_base.py --out outputs/nano_memory_base
     wla train recipes/nano_memory.py --out outputs/nano_memory
 
-It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last. The same without
-words, to see what they are for:
-    wla train recipes/nano_memory.py --out outputs/nano_memory_wordless \
-        weights.language=0 start.prompt.language=false start.prompt.memory=null
-recipes/nano_memory_corrected.py goes on from here.
+It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last.
+recipes/nano_memory_corrected.py goes on from here, and tells how to train the same without words.
 
 Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
 Score: docs/results/memory.md.
