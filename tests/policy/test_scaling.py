@@ -100,6 +100,12 @@ def test_tied_images_differ_by_their_actions_alone(tied):
     assert not np.array_equal(*chunk.candidates.images)
 
 
+def test_plain_images_differ_by_noise_alone(tied):
+    chunk, _ = act(tied, Prefers(0, 1), candidates=2, plain=True)
+    thought = tied.think([tiny.observation()], [tied.reset("press the button", seed=3)])
+    np.testing.assert_array_equal(chunk.candidates.images, tied.picture(thought, samples=2)[0])
+
+
 def test_looking_further_goes_on_from_what_was_imagined(tied):
     scorer = Prefers(1, 0, 2)
     chunk, _ = act(tied, scorer, candidates=3, horizon=2)

@@ -171,7 +171,8 @@ def _words(identity: Identity) -> str:
     weighs = ""
     if weighing is not None:
         scorer = f"value {weighing.value}" if weighing.goal is None else f"goal {weighing.goal}"
-        weighs = f", {weighing.candidates} candidates, horizon {weighing.horizon}, {scorer}"
+        kind = "plain, " if weighing.plain else ""
+        weighs = f", {weighing.candidates} candidates, {kind}horizon {weighing.horizon}, {scorer}"
     return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}{weighs}"
 
 

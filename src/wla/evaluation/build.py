@@ -112,7 +112,12 @@ def _weighing(acting: Any, weighing: Weighing) -> Policy:
     from wla.policy.scaling import ScaledPolicy, ScalingConfig
 
     scorer = _scorer_once(weighing.value, weighing.goal, acting.model.config.target_side)
-    config = ScalingConfig(candidates=weighing.candidates, horizon=weighing.horizon, budget_ms=weighing.budget_ms)
+    config = ScalingConfig(
+        candidates=weighing.candidates,
+        horizon=weighing.horizon,
+        plain=weighing.plain,
+        budget_ms=weighing.budget_ms,
+    )
     return ScaledPolicy(acting, scorer, config)
 
 

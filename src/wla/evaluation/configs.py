@@ -23,6 +23,7 @@ class Weighing(Config):
     goal: str | None
     candidates: int
     horizon: int
+    plain: bool
     budget_ms: float | None
 
 
@@ -55,6 +56,8 @@ class EvalConfig(Config):
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
+    plain: bool = False
+    """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
     """Folder of the value model that scores what is imagined."""
     goal: str | None = None
@@ -80,6 +83,7 @@ class EvalConfig(Config):
             goal=self.goal,
             candidates=self.candidates,
             horizon=self.horizon,
+            plain=self.plain,
             budget_ms=self.budget_ms,
         )
 

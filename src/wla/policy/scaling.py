@@ -59,6 +59,8 @@ class ScalingConfig(Config):
     """Chunks to choose from; the first is the one that the policy alone would run."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
+    plain: bool = False
+    """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
     """Time for a call, looked at between groups of candidates; when it is over, the best so far is run."""
 
@@ -83,7 +85,7 @@ class ScaledPolicy:
         self._policy, self._scorer, self._config, self._clock = policy, scorer, config, clock
         self.robot_spec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
-        self._tied = policy.model.config.world_expert.actions is not None
+        self._tied = policy.model.config.world_expert.actions is not None and not config.plain
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return self._policy.reset(instruction, seed=seed)
