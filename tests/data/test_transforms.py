@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wla.data.transforms import fit
+from wla.data.transforms import fit, jitter
 
 
 def white(height: int, width: int, count: int = 1) -> np.ndarray:
@@ -70,3 +70,16 @@ def test_reducing_averages_instead_of_skipping():
 def test_an_empty_target_is_refused():
     with pytest.raises(ValueError, match="0 x 4 pixels; both sides must be at least 1"):
         fit(white(2, 2), 0, 4)
+
+
+def test_jitter_shifts_each_image_and_changes_its_light_within_bounds():
+    images = torch.full((400, 12, 12, 3), 100, dtype=torch.uint8)
+    images[:, 6, 6] = 200
+    found = jitter(images, np.random.default_rng(0), pixels=2, light=0.2)
+    assert found.shape == images.shape
+    places = {divmod(int(image[..., 0].argmax()), 12) for image in found}
+    assert places == {(y, x) for y in range(4, 9) for x in range(4, 9)}
+    ground = found[:, 0, 0, 0].float()
+    assert 80 <= ground.min() < 83
+    assert 117 < ground.max() <= 120
+    torch.testing.assert_close(jitter(images, np.random.default_rng(0), pixels=0, light=0.0), images)

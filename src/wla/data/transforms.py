@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 
 def resize(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
@@ -43,3 +43,17 @@ def fit(images: UInt8[np.ndarray, "B H W 3"], height: int, width: int) -> UInt8[
     inside = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     canvas[:, top : top + inner[0], left : left + inner[1]] = inside
     return canvas
+
+
+def jitter(
+    images: UInt8[Tensor, "B H W 3"], rng: np.random.Generator, *, pixels: int, light: float
+) -> UInt8[Tensor, "B H W 3"]:
+    """Each image shifted by up to `pixels` either way, its border repeated, and its light changed by up to `light`."""
+    height, width = images.shape[1:3]
+    wide = pad(images.permute(0, 3, 1, 2).float(), (pixels,) * 4, mode="replicate").permute(0, 2, 3, 1)
+    moved = [
+        image[top : top + height, left : left + width]
+        for image, (top, left) in zip(wide, rng.integers(2 * pixels + 1, size=(len(images), 2)), strict=True)
+    ]
+    lit = torch.from_numpy(rng.uniform(1 - light, 1 + light, len(images)).astype(np.float32))
+    return (torch.stack(moved) * lit[:, None, None, None]).round().clamp(0, 255).to(torch.uint8)

@@ -13,7 +13,7 @@ from wla.config import Config
 from wla.data.labelled import LabelledFrames
 from wla.data.loader import DatasetConfig
 from wla.data.prompts import PromptConfig
-from wla.data.transforms import resize
+from wla.data.transforms import jitter, resize
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
 from wla.models.value import ValueConfig, ValueModel, discounted
 from wla.policy.checkpoint import load_checkpoint
@@ -21,6 +21,10 @@ from wla.policy.locate import locate
 from wla.policy.value import Value, ValueFile
 from wla.training.draws import draw_seed
 from wla.training.trainer import LoopConfig, StepLosses
+
+JITTER, LIGHT = 3, 0.15
+"""How far images are shifted, in pixels, and made brighter or darker: a model that knows the rollouts by heart can tell
+how each one ended, and nothing of others."""
 
 
 class ValueTraining(Config):
@@ -82,7 +86,8 @@ class ValueTask:
             success.append(frames.success[rows])
             left.append(frames.left[rows])
         tokens, mask = self.value.prompts(instructions)
-        logits = self.value.model(tokens.to(device), mask.to(device), {self.value.camera: torch.cat(images).to(device)})
+        seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT).to(device)
+        logits = self.value.model(tokens.to(device), mask.to(device), {self.value.camera: seen})
         reached = torch.from_numpy(np.concatenate(success))
         values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount).to(device)
         loss = self.value.model.loss(logits, values)
