@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from wla.evaluation.corrections import STRETCH, Corrections, Shared
+from wla.evaluation.corrections import ASTRAY, STRETCH, Corrections, Shared
 from wla.evaluation.recording import Recording
 from wla.types import ActionChunk, Observation, PolicyState
 
@@ -51,9 +51,9 @@ class Learner:
         return replace(state, time=state.time + 1)
 
 
-def run(share: float, steps: int = 200, seed: int = 0) -> tuple[Learner, Recording]:
+def run(share: float, steps: int = 200, seed: int = 0, astray: float = 0.0) -> tuple[Learner, Recording]:
     learner, expert = Learner(), Counter()
-    shared = Shared(learner, expert, share)
+    shared = Shared(learner, expert, share, astray=astray)
     recording = Recording(tiny.robot_spec())
     recorder = Corrections(recording, expert)
     recorder.start(seed, "go")
@@ -102,3 +102,22 @@ def test_turns_last_a_stretch_and_follow_from_the_seed():
     assert len({tuple(times) for times in acted}) == 4
     whole = [times.count(start) for times in acted for start in range(0, 200, STRETCH)]
     assert 0.25 < np.mean(whole) < 0.75
+
+
+def test_at_random_the_robot_goes_straight_for_a_while_within_its_limits():
+    learner, recording = run(0.5, astray=1.0)
+    assert learner.acted == []
+    actions = np.stack([step.action for step in recording.steps]).reshape(-1, ASTRAY, 2)
+    np.testing.assert_array_equal(actions, actions[:, :1].repeat(ASTRAY, 1))
+    assert len({chunk[0].tobytes() for chunk in actions}) > 10
+    spec = tiny.robot_spec().action
+    assert spec.kinds == ("delta", "absolute")
+    low, high = spec.low[0], spec.high[0]
+    assert low <= actions[..., 0].min() < 0 < actions[..., 0].max() <= high
+    assert (actions[..., 1] == 0.5).all(), "the expert's"
+    assert run(0.5, astray=1.0)[1].steps[7].action.tolist() == recording.steps[7].action.tolist()
+
+
+def test_chance_takes_its_share_of_the_turns():
+    learner, _ = run(0.0, steps=2000, astray=0.5)
+    assert 0.3 < len(learner.acted) * 4 / 2000 < 0.7

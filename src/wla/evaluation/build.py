@@ -42,19 +42,25 @@ def build(
 
 
 def build_expert(
-    case: Case, *, kicks: bool, policy: str | None = None, share: float = 0.5, corrects: bool = True
+    case: Case,
+    *,
+    kicks: bool,
+    policy: str | None = None,
+    share: float = 0.5,
+    astray: float = 0.0,
+    corrects: bool = True,
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is for
-    another robot.
+    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
+    for another robot.
     """
     env = _env(case)
     expert: Policy = make_expert(env)
     if policy is not None:
         acting = _load_once(policy, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = Shared(acting, expert, share, corrects=corrects)
+        expert = Shared(acting, expert, share, astray=astray, corrects=corrects)
     # gymnasium types a wrapper's step more loosely than the environment's.
     return cast(Env, KickedActions(env)) if kicks else env, expert
 

@@ -43,7 +43,14 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     if config.kicks and not corrects:
         raise ValueError("--record done: kicks would move the robot otherwise than recorded; add --no-kicks")
     worker = Worker(
-        partial(build_expert, kicks=config.kicks, policy=config.policy, share=config.expert_share, corrects=corrects),
+        partial(
+            build_expert,
+            kicks=config.kicks,
+            policy=config.policy,
+            share=config.expert_share,
+            astray=config.astray_share,
+            corrects=corrects,
+        ),
         config.policy or "expert",
     )
     robot_spec = robot_of(cases[0])

@@ -113,6 +113,8 @@ class CollectConfig(Config):
     acted, to learn what follows from them."""
     expert_share: float = Field(default=0.5, ge=0, le=1)
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
+    astray_share: float = Field(default=0.0, ge=0, le=1)
+    """With a policy: share of the turns that are neither's, the robot moves at random."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation"] = "training"

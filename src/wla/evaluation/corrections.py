@@ -1,20 +1,24 @@
 """A policy acts and the expert says what it would do there: recordings of where a policy's own ways lead.
 
-Recordings of experts show few of the places that a policy gets to (Ross et al. 2011, DAgger).
+Recordings of experts show few of the places that a policy gets to (Ross et al. 2011, DAgger), and none of what other
+actions lead to there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from wla.specs import RobotSpec
 from wla.types import ActionChunk, Observation, Outcome, Policy, PolicyState, Recorder
 
 STRETCH = 20
 """Control steps after which it is drawn anew whose turn it is."""
+ASTRAY = 8
+"""Control steps in one direction when the robot moves at random."""
 _STREAM = 0x7A11  # sets the turns apart from everything else that is drawn from the same seed
 
 
@@ -29,17 +33,20 @@ class SharedState:
 
 
 class Shared:
-    """A policy and an expert that act in turns, drawn by the episode's seed.
+    """A policy and an expert that act in turns, and chance, drawn by the episode's seed.
 
     An episode gets as far as the expert brings it, however early the policy would fail. After the expert's turn the
-    policy is told what has been done, as it would have remembered it. share: of the turns that are the expert's.
-    corrects: whether recordings are to tell what the expert would have done, see `Corrections`.
+    policy is told what has been done, as it would have remembered it. astray: share of the turns in which
+    the robot moves at random. share: of the other turns, those of the expert. corrects: whether recordings are to tell
+    what the expert would have done, see `Corrections`.
     """
 
-    def __init__(self, policy: Any, expert: Policy[PolicyState], share: float, *, corrects: bool = True) -> None:
-        self._policy, self.expert, self._share = policy, expert, share
+    def __init__(
+        self, policy: Any, expert: Policy[PolicyState], share: float, *, astray: float = 0.0, corrects: bool = True
+    ) -> None:
+        self._policy, self.expert, self._share, self._astray = policy, expert, share, astray
         self.corrects = corrects
-        self.robot_spec = policy.robot_spec
+        self.robot_spec: RobotSpec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
 
     def reset(self, instruction: str, *, seed: int = 0) -> SharedState:
@@ -47,8 +54,10 @@ class Shared:
 
     def act(self, observation: Observation, state: SharedState) -> tuple[ActionChunk, SharedState]:
         advice, told = self._listen(observation, state)
-        if self._is_experts_turn(state):
-            return advice, SharedState(self._policy.watch(observation, state.own), told, waited=True)
+        turn = self._turn(state)
+        if turn != "policy":
+            chunk = advice if turn == "expert" else self._anywhere(advice, state)
+            return chunk, SharedState(self._policy.watch(observation, state.own), told, waited=True)
         own = state.own
         if state.waited:
             own = self._policy.recall(own, memory=told[:-1], window=told[-1:])
@@ -65,9 +74,19 @@ class Shared:
         new: Sequence[str] = () if state.told[-1:] == advice.subtasks else advice.subtasks
         return advice, (*state.told, *new)
 
-    def _is_experts_turn(self, state: SharedState) -> bool:
+    def _turn(self, state: SharedState) -> Literal["policy", "expert", "chance"]:
         rng = np.random.default_rng([state.own.seed, state.own.time // STRETCH, _STREAM])
-        return bool(rng.random() < self._share)
+        experts, chances = rng.random(2) < (self._share, self._astray)
+        return "chance" if chances else "expert" if experts else "policy"
+
+    def _anywhere(self, advice: ActionChunk, state: SharedState) -> ActionChunk:
+        """Motion in a direction drawn by chance, with fingers (what is absolute) as the expert would have them."""
+        spec = self.robot_spec.action
+        rng = np.random.default_rng([state.own.seed, state.own.time, _STREAM])
+        # About half of the dimensions rest, so that single directions are often seen alone.
+        step = rng.uniform(spec.low, spec.high) * (rng.random(spec.dim) < 0.5)
+        step = np.where([kind == "delta" for kind in spec.kinds], step, advice.actions[0]).astype(np.float32)
+        return ActionChunk(step[None].repeat(ASTRAY, 0), advice.subtasks)
 
 
 class Corrections:
