@@ -1,11 +1,15 @@
 """The World Expert of `nano-memory`, further, and told what will be done: images that follow a candidate's actions.
 
-Command:  wla train recipes/nano_memory_world.py --out outputs/nano_memory_world
-Needs:    datasets/nano_memory and datasets/nano_tabletop (recipes/nano_memory.py), datasets/nano_rollouts
-          (recipes/nano_value.py)
+Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2 --expert-share 0.3 \
+--astray-share 0.4 --seed 7000`:
+    COLLECT --episodes 60 --setting clean randomized --out datasets/nano_astray/short
+    COLLECT --episodes 50 --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_astray/memory
+    wla train recipes/nano_memory_world.py --out outputs/nano_memory_world
+Needs datasets/nano_memory and datasets/nano_tabletop too (recipes/nano_memory.py).
 
-Rollouts were recorded as they were done, so their actions are what led to the next image. In recordings of experts that
-were kicked they are not always, and in corrections seldom, so these are not here.
+Only where the robot goes astray do actions tell more than the policy's own plans, which the World Expert reads anyway:
+from experts and plain rollouts it learns not to look at them (docs/results/world.md). In recordings of experts that
+were kicked, actions are not always what led to the next image, and in corrections seldom; the latter are not here.
 
 Hardware: 2 CPU cores with bf16.
 """
@@ -20,8 +24,8 @@ from wla.training.world_training import WorldTraining
 def config() -> WorldTraining:
     before: WorldTraining = load_recipe(Path(__file__).with_name("nano_world.py"))
     datasets = (
-        DatasetConfig(path="datasets/nano_rollouts", weight=0.6),
+        DatasetConfig(path="datasets/nano_astray", weight=0.6),
         DatasetConfig(path="datasets/nano_memory", weight=0.2),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
     )
-    return before.model_copy(update={"policy": "nano-memory", "datasets": datasets}).override(["loop.optim.steps=2000"])
+    return before.model_copy(update={"policy": "nano-memory", "datasets": datasets}).override(["loop.optim.steps=1500"])

@@ -77,18 +77,22 @@ class WorldCondition:
 
 
 class ChunkTokens(nn.Module):
-    """Normalised actions -> tokens to attend to, one for each step; a learned one where nothing is known."""
+    """Normalised actions -> tokens to attend to, one for each step; a learned one where nothing is known.
+
+    They are as long as the others that a block attends to: much shorter ones would not be heard among them.
+    """
 
     def __init__(self, config: ChunkConditionConfig, width: int) -> None:
         super().__init__()
         self.size = (config.chunk, config.action_dim)
         self.read = nn.Linear(config.action_dim, width)
         self.nothing = nn.Parameter(0.02 * torch.randn(width))
-        self.positions = nn.Parameter(0.02 * torch.randn(config.chunk, width))
+        self.positions = nn.Parameter(0.3 * torch.randn(config.chunk, width))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
 
     def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B n W"]:
         told = torch.where(known[..., None], self.read(actions.to(self.read.weight.dtype)), self.nothing)
-        return told + self.positions
+        return self.norm(told + self.positions)
 
 
 class WorldExpert(nn.Module):
