@@ -1,18 +1,23 @@
 """A value model for all ten tasks: how near the goal an image is, learned from rollouts that succeed and fail.
 
-Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2` and MEMORY for
+Commands, with COLLECT for `wla collect --record done --no-kicks --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
-    COLLECT --expert-share 0 --seed 6000 --episodes 60 --setting clean randomized --out datasets/nano_rollouts/short
-    COLLECT --expert-share 0 --seed 6000 --episodes 60 MEMORY --out datasets/nano_rollouts/memory
-    COLLECT --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \
+    COLLECT --policy nano-memory --expert-share 0 --seed 6000 --episodes 130 --setting clean randomized \
+        --out datasets/nano_rollouts/short
+    COLLECT --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \
         --out datasets/nano_rollouts/short_shared
-    COLLECT --expert-share 0.5 --seed 6100 --episodes 60 MEMORY --out datasets/nano_rollouts/memory_shared
+    COLLECT --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 60 MEMORY \
+        --out datasets/nano_rollouts/memory_shared
+    COLLECT --policy outputs/nano_memory_wordless/checkpoint --expert-share 0 --seed 6000 --episodes 80 MEMORY \
+        --out datasets/nano_rollouts/memory_wordless
     wla train recipes/nano_value.py --out outputs/nano_value
+and datasets/nano_astray of recipes/nano_memory_world.py. The policy without words (recipes/nano_memory_corrected.py)
+fails in most episodes of the memory tasks.
 
 Hardware: 2 CPU cores with bf16.
 """
 
-from wla.training.nano import NANO_MATRICES
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 from wla.training.value_training import ValueTraining
@@ -21,15 +26,15 @@ from wla.training.value_training import ValueTraining
 def config() -> ValueTraining:
     return ValueTraining(
         policy="nano-memory",
-        datasets=("datasets/nano_rollouts",),
+        datasets=("datasets/nano_rollouts", "datasets/nano_astray"),
+        discount=0.99,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=1500,
+                steps=2000,
                 learning_rate=5e-4,
                 final_learning_rate=2e-5,
                 warmup=50,
-                weight_decay=0.01,
-                muon=(NANO_MATRICES[0].replace("text", r"backbone\.text"),),
+                weight_decay=0.05,
             ),
             batch_size=64,
         ),
