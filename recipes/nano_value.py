@@ -2,7 +2,7 @@
 
 Commands, with COLLECT for `wla collect --record done --no-kicks --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
-    COLLECT --policy nano-memory --expert-share 0 --seed 6000 --episodes 130 --setting clean randomized \
+    COLLECT --policy nano-memory --expert-share 0 --seed 6000 --episodes 160 --setting clean randomized \
         --out datasets/nano_rollouts/short
     COLLECT --policy nano-memory --expert-share 0 --seed 6000 --episodes 60 MEMORY --out datasets/nano_rollouts/memory
     COLLECT --policy nano-memory --expert-share 0.5 --seed 6100 --episodes 30 --setting clean randomized \

@@ -46,6 +46,7 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
     assert found.error == found.calibration_error == 0
     assert found.rank_correlation == pytest.approx(1, abs=1e-3)
     assert found.separation == (1, 1, 1, 1)
+    assert found.within == {str(paths / "rollouts"): (1, 1, 1, 1)}
     assert json.loads((tmp_path / "out" / "value.json").read_text())["n"] == 40
     assert (tmp_path / "out" / "value.png").stat().st_size > 1000
 
@@ -63,3 +64,15 @@ def test_one_number_for_all_is_calibrated_at_best_and_separates_nothing(paths, m
     assert found.calibration_error == pytest.approx(0, abs=1e-3)
     assert found.separation == (0.5, 0.5, 0.5, 0.5)
     assert found.error > 0.4
+
+
+def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkeypatch, tmp_path):
+    tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one success more than failures
+    tiny.write_dataset(tmp_path / "two" / "easy", episodes=4)
+    turn = iter([0.9, 0.1])  # datasets come one after the other, each in one batch
+    monkeypatch.setattr(Value, "score", lambda self, texts, images: np.full(len(images), next(turn), np.float32))
+    found = evaluate_value(
+        ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "two"),)), tmp_path / "o"
+    )
+    assert all(rates == (0.5, 0.5, 0.5, 0.5) for rates in found.within.values())
+    assert found.separation != (0.5, 0.5, 0.5, 0.5)

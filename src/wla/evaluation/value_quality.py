@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from rich.progress import track
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import spearman_corrcoef
@@ -41,7 +41,8 @@ class Bin(Config):
 class ValueQuality(Config):
     """rank_correlation: Spearman's, of scores and values. separation: how often a frame of an episode that succeeds
     scores above one of an episode that fails (the area under the ROC curve), by quarters of the episodes' time; None
-    where there are only successes or only failures. error: mean distance of score and value. calibration_error: the
+    where there are only successes or only failures. within: the same within each dataset, where knowing which task is
+    hard does not help. error: mean distance of score and value. calibration_error: the
     same of a bin's means, weighted by its frames."""
 
     value: str
@@ -52,6 +53,7 @@ class ValueQuality(Config):
     calibration_error: float
     rank_correlation: float
     separation: tuple[float | None, ...]
+    within: dict[str, tuple[float | None, ...]]
     bins: list[Bin]
 
 
@@ -61,6 +63,8 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
     value = load_value(config.value)
     scores, labels, success, quarters = [], [], [], []
     episodes: list[bool] = []
+    names: list[str] = []
+    sizes: list[int] = []
     for found in (found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()):
         frames = LabelledFrames(found, value.camera)
         chosen = np.unique(np.linspace(0, len(frames) - 1, min(config.frames, len(frames))).round().astype(int))
@@ -78,8 +82,11 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         success.append(frames.success[chosen])
         quarters.append(_quarters(found, chosen))
         episodes += [bool(episode.success) for episode in found.episodes]
+        names.append(str(found.root))
+        sizes.append(len(chosen))
     score, label = torch.from_numpy(np.concatenate(scores)), torch.cat(labels)
     reached, quarter = torch.from_numpy(np.concatenate(success)), torch.from_numpy(np.concatenate(quarters))
+    parts = zip(names, *(x.split(sizes) for x in (score, reached, quarter)), strict=True)
     bins = _bins(score, label)
     quality = ValueQuality(
         value=config.value,
@@ -89,7 +96,8 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         error=round(float((score - label).abs().mean()), 4),
         calibration_error=round(sum(part.n * abs(part.score - part.value) for part in bins) / len(score), 4),
         rank_correlation=round(float(spearman_corrcoef(score, label)), 4),
-        separation=tuple(_separation(score[quarter == part], reached[quarter == part]) for part in range(4)),
+        separation=_separation(score, reached, quarter),
+        within={name: _separation(*part) for name, *part in parts},
         bins=bins,
     )
     with disk_errors(out, "free disk space or choose another --out"):
@@ -118,10 +126,16 @@ def _bins(score: Float[torch.Tensor, " N"], label: Float[torch.Tensor, " N"]) ->
     ]
 
 
-def _separation(score: torch.Tensor, reached: torch.Tensor) -> float | None:
-    if reached.all() or not reached.any():
-        return None
-    return round(float(binary_auroc(score, reached.long())), 4)
+def _separation(
+    score: Float[torch.Tensor, " N"], reached: Bool[torch.Tensor, " N"], quarter: Int64[torch.Tensor, " N"]
+) -> tuple[float | None, ...]:
+    """For each quarter of the episodes' time."""
+    found: list[float | None] = []
+    for part in range(4):
+        some, good = score[quarter == part], reached[quarter == part]
+        both = good.any() and not good.all()
+        found.append(round(float(binary_auroc(some, good.long())), 4) if both else None)
+    return tuple(found)
 
 
 def _plot(quality: ValueQuality, path: Path) -> None:
