@@ -63,7 +63,7 @@ class CheckpointConfig(Config):
     """How many actions of a chunk to run before acting again; None runs all."""
     action_noise: float = Field(default=1.0, ge=0.0)
     """Standard deviation of the noise that acting starts from. 1 draws from what was learned; 0 gives the same chunk
-    each time, from the middle of it. Further candidates (see `WLAPolicy.propose`) always start from 1."""
+    each time, from the middle of it."""
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ class WLAPolicy:
         expert = self.model.config.action_expert
         noise = _noise(thought.states, (count, expert.chunk, expert.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
-        noise[:, 1:] *= float(__import__("os").environ.get("WLA_X", 0)) or self.action_noise or 1.0
+        noise[:, 1:] *= self.action_noise or 1.0
         queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
         state = torch.from_numpy(thought.inputs.state).to(self.device).repeat_interleave(count, 0)
         sampled = self.model.sample_actions(queries, state, noise.flatten(0, 1)).unflatten(0, (-1, count))
