@@ -6,7 +6,7 @@ library's own forward pass gives every block the same condition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
@@ -65,34 +65,40 @@ class WorldExpertConfig(Config):
 
 @dataclass(frozen=True)
 class WorldCondition:
-    """What a future is imagined from: for each block what it attends to, and the present's latent if that is read."""
+    """What a future is imagined from: for each block what it attends to, the present's latent if that is read, and what
+    a chunk of actions adds to the modulation if one is read."""
 
     layers: list[Float[Tensor, "B K W"]]
     present: Float[Tensor, "B C h w"] | None
+    chunk: Float[Tensor, "B M"] | None = None
 
     def repeated(self, times: int) -> WorldCondition:
         """Each row so many times, one after the other."""
-        present = None if self.present is None else self.present.repeat_interleave(times, 0)
-        return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
+        present, chunk = (
+            None if part is None else part.repeat_interleave(times, 0) for part in (self.present, self.chunk)
+        )
+        return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present, chunk)
 
 
-class ChunkTokens(nn.Module):
-    """Normalised actions -> tokens to attend to, one for each step; a learned one where nothing is known.
+class ChunkModulation(nn.Module):
+    """Normalised actions -> what they add to the modulation of every block, at first nothing.
 
-    They are as long as the others that a block attends to: much shorter ones would not be heard among them.
+    Modulation reaches every place of the image at once. Told as tokens to attend to, actions were hardly heard
+    (docs/results/world.md).
     """
 
-    def __init__(self, config: ChunkConditionConfig, width: int) -> None:
+    def __init__(self, config: ChunkConditionConfig, width: int, modulation: int) -> None:
         super().__init__()
         self.size = (config.chunk, config.action_dim)
-        self.read = nn.Linear(config.action_dim, width)
-        self.nothing = nn.Parameter(0.02 * torch.randn(width))
-        self.positions = nn.Parameter(0.3 * torch.randn(config.chunk, width))
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.read = nn.Linear(config.chunk * (config.action_dim + 1), width)
+        self.out = nn.Linear(width, modulation)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
-    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B n W"]:
-        told = torch.where(known[..., None], self.read(actions.to(self.read.weight.dtype)), self.nothing)
-        return self.norm(told + self.positions)
+    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B M"]:
+        told = known[..., None].to(self.read.weight.dtype)
+        steps = torch.cat([actions.to(told.dtype) * told, told], dim=-1)
+        return self.out(nn.functional.silu(self.read(steps.flatten(1))))
 
 
 class WorldExpert(nn.Module):
@@ -119,7 +125,8 @@ class WorldExpert(nn.Module):
             patch_size=1,
             interpolation_scale=config.interpolation_scale,
         )
-        self.chunk_tokens = None if config.actions is None else ChunkTokens(config.actions, width)
+        # Six for each channel: SANA's shifts, scales and gates around attention and MLP.
+        self.chunk = None if config.actions is None else ChunkModulation(config.actions, width, 6 * width)
 
     def captions(
         self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
@@ -157,17 +164,16 @@ class WorldExpert(nn.Module):
 
         known: of which steps (None: of all).
         """
-        if self.chunk_tokens is None:
+        if self.chunk is None:
             assert actions is None, "this World Expert reads no actions"
             return condition
         rows, device = len(condition.layers[0]), condition.layers[0].device
         if actions is None:
-            actions = torch.zeros(rows, *self.chunk_tokens.size, device=device)
+            actions = torch.zeros(rows, *self.chunk.size, device=device)
             known = torch.zeros(actions.shape[:2], dtype=torch.bool, device=device)
         elif known is None:
             known = torch.ones(actions.shape[:2], dtype=torch.bool, device=device)
-        tokens = self.chunk_tokens(actions, known)
-        return WorldCondition([torch.cat([layer, tokens], dim=1) for layer in condition.layers], condition.present)
+        return replace(condition, chunk=self.chunk(actions, known))
 
     def velocity(
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
@@ -177,6 +183,8 @@ class WorldExpert(nn.Module):
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
+        if condition.chunk is not None:
+            modulation = modulation + condition.chunk
         for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
             tokens = run_block(block, tokens, None, states, None, modulation, height, width, recompute=self.recompute)
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
