@@ -2,7 +2,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import ACTION, CAMERAS, CHUNK, INSTRUCTIONS, PROMPT, STATE, SUBTASKS, model_config, prompter, reading_actions
+from tiny import (
+    ACTION,
+    CAMERAS,
+    CHUNK,
+    INSTRUCTIONS,
+    PROMPT,
+    STATE,
+    SUBTASKS,
+    heeding,
+    model_config,
+    prompter,
+    reading_actions,
+)
 
 from wla.data.prompts import left_pad
 from wla.models.wla import WLA, WLAConfig
@@ -125,12 +137,12 @@ def test_without_imagination_the_world_is_not_built():
 def test_dropped_actions_are_not_learned_from(dropped, learns):
     torch.manual_seed(0)
     model = WLA(reading_actions(dropped))
+    heeding(model.world_expert)
     model(
         make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
     ).world.backward()
-    tokens = model.world_expert.chunk_tokens
-    assert bool(tokens.read.weight.grad.any()) is learns
-    assert bool(tokens.nothing.grad.any()) is not learns
+    actions, known = model.world_expert.chunk.read.weight.grad.unflatten(1, (CHUNK, -1)).split([ACTION, 1], dim=-1)
+    assert bool(actions.any()) is bool(known.any()) is learns
 
 
 def test_other_actions_than_the_action_expert_s_are_refused():

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from tiny import ACTION, CHUNK, WIDTH, model_config, queries, reading_actions
+from tiny import ACTION, CHUNK, WIDTH, heeding, model_config, queries, reading_actions
 
 from wla.models.world_expert import TIMESTEPS, WorldExpert
 
@@ -47,6 +47,10 @@ def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
     torch.manual_seed(0)
     expert = WorldExpert(reading_actions().world_expert, WIDTH).eval()
     condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
+    torch.testing.assert_close(  # at first it imagines what it imagined before it read any
+        expert.sample(expert.told(condition, torch.randn(1, CHUNK, ACTION)), noise), expert.sample(condition, noise)
+    )
+    heeding(expert)
     left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
     images = [expert.sample(expert.told(condition, actions), noise) for actions in (left, right, None)]
     assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
@@ -54,7 +58,7 @@ def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
 
 def test_unknown_steps_say_nothing_whatever_stands_there():
     torch.manual_seed(0)
-    expert = WorldExpert(reading_actions().world_expert, WIDTH).eval()
+    expert = heeding(WorldExpert(reading_actions().world_expert, WIDTH)).eval()
     condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
     unknown = torch.zeros(1, CHUNK, dtype=torch.bool)
     anything = expert.sample(expert.told(condition, torch.randn(1, CHUNK, ACTION), unknown), noise)

@@ -23,7 +23,9 @@ def policy_of(config) -> WLAPolicy:
 
 @pytest.fixture(scope="module")
 def tied() -> WLAPolicy:
-    return policy_of(tiny.reading_actions())
+    policy = policy_of(tiny.reading_actions())
+    tiny.heeding(policy.model.world_expert)
+    return policy
 
 
 @pytest.fixture(scope="module")
