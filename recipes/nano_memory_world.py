@@ -2,8 +2,9 @@
 
 Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2 --expert-share 0.3 \
 --astray-share 0.4 --seed 7000`:
-    COLLECT --episodes 60 --setting clean randomized --out datasets/nano_astray/short
-    COLLECT --episodes 50 --tasks press_count cover_blocks battery_try rank_try --out datasets/nano_astray/memory
+    COLLECT --episodes 60 --setting clean randomized --out datasets/nano_rollouts/short_astray
+    COLLECT --episodes 50 --tasks press_count cover_blocks battery_try rank_try \
+        --out datasets/nano_rollouts/memory_astray
     wla train recipes/nano_memory_world.py --out outputs/nano_memory_world
 Needs datasets/nano_memory and datasets/nano_tabletop too (recipes/nano_memory.py).
 
@@ -24,7 +25,8 @@ from wla.training.world_training import WorldTraining
 def config() -> WorldTraining:
     before: WorldTraining = load_recipe(Path(__file__).with_name("nano_world.py"))
     datasets = (
-        DatasetConfig(path="datasets/nano_astray", weight=0.6),
+        DatasetConfig(path="datasets/nano_rollouts/short_astray", weight=0.3),
+        DatasetConfig(path="datasets/nano_rollouts/memory_astray", weight=0.3),
         DatasetConfig(path="datasets/nano_memory", weight=0.2),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
     )

@@ -12,7 +12,7 @@ Commands, with COLLECT for `wla collect --record done --no-kicks --workers 2` an
     COLLECT --policy outputs/nano_memory_wordless/checkpoint --expert-share 0 --seed 6000 --episodes 80 MEMORY \
         --out datasets/nano_rollouts/memory_wordless
     wla train recipes/nano_value.py --out outputs/nano_value
-and datasets/nano_astray of recipes/nano_memory_world.py. The policy without words (recipes/nano_memory_corrected.py)
+and the rollouts of recipes/nano_memory_world.py. The policy without words (recipes/nano_memory_corrected.py)
 fails in most episodes of the memory tasks.
 
 Hardware: 2 CPU cores with bf16.
@@ -26,7 +26,7 @@ from wla.training.value_training import ValueTraining
 def config() -> ValueTraining:
     return ValueTraining(
         policy="nano-memory",
-        datasets=("datasets/nano_rollouts", "datasets/nano_astray"),
+        datasets=("datasets/nano_rollouts",),
         discount=0.99,
         loop=LoopConfig(
             optim=OptimConfig(
