@@ -17,7 +17,7 @@ from wla.models.connector import ConnectorConfig
 from wla.models.image_codec import residual_codec
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
-from wla.models.world_expert import ChunkConditionConfig, WorldExpert, WorldExpertConfig
+from wla.models.world_expert import ChunkConditionConfig, WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.specs import RobotSpec
 from wla.types import Observation
@@ -68,12 +68,6 @@ def reading_actions(dropped: float = 0.5) -> WLAConfig:
     config = model_config()
     actions = ChunkConditionConfig(action_dim=ACTION, chunk=CHUNK, dropped=dropped)
     return config.model_copy(update={"world_expert": config.world_expert.model_copy(update={"actions": actions})})
-
-
-def heeding(expert: WorldExpert) -> WorldExpert:
-    """As if it had learned to follow actions; at first they change nothing."""
-    torch.nn.init.normal_(expert.chunk.out.weight)
-    return expert
 
 
 def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:

@@ -27,7 +27,6 @@ def paths(tmp_path_factory):
 
 def save_reading_actions(folder):
     model = WLA(tiny.reading_actions()).eval()
-    tiny.heeding(model.world_expert)
     config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
     save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), folder)
 

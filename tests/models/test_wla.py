@@ -10,7 +10,6 @@ from tiny import (
     PROMPT,
     STATE,
     SUBTASKS,
-    heeding,
     model_config,
     prompter,
     reading_actions,
@@ -137,12 +136,10 @@ def test_without_imagination_the_world_is_not_built():
 def test_dropped_actions_are_not_learned_from(dropped, learns):
     torch.manual_seed(0)
     model = WLA(reading_actions(dropped))
-    heeding(model.world_expert)
     model(
         make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
     ).world.backward()
-    actions, known = model.world_expert.chunk.read.weight.grad.unflatten(1, (CHUNK, -1)).split([ACTION, 1], dim=-1)
-    assert bool(actions.any()) is bool(known.any()) is learns
+    assert bool(model.world_expert.chunk.read.weight.grad.any()) is learns
 
 
 def test_other_actions_than_the_action_expert_s_are_refused():

@@ -4,14 +4,14 @@ from itertools import combinations
 
 import pytest
 import torch
-from tiny import ACTION, CHUNK, WIDTH, heeding, model_config, queries, reading_actions
+from tiny import ACTION, CHUNK, PROMPT, WIDTH, model_config, queries, reading_actions
 
 from wla.models.world_expert import TIMESTEPS, WorldExpert
 
 
 def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():
     torch.manual_seed(0)
-    expert = WorldExpert(model_config().world_expert, WIDTH).eval()
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries).eval()
     x, s = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.9])
     image, states = torch.randn(2, 4, WIDTH), [queries(2)[0]] * 2
     caption = expert.connector(torch.cat([image, states[0]], dim=1))
@@ -23,7 +23,7 @@ def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():
 
 def test_world_expert_blocks_read_their_own_layers():
     torch.manual_seed(0)
-    expert = WorldExpert(model_config().world_expert, WIDTH).eval()
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     base = expert.sample(expert.condition(image, states), noise)
     for layer in range(2):
@@ -33,7 +33,9 @@ def test_world_expert_blocks_read_their_own_layers():
 
 def test_an_expert_that_sees_the_present_imagines_from_its_latent():
     torch.manual_seed(0)
-    expert = WorldExpert(model_config().world_expert.model_copy(update={"sees_present": True}), WIDTH).eval()
+    expert = WorldExpert(
+        model_config().world_expert.model_copy(update={"sees_present": True}), WIDTH, PROMPT.queries
+    ).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     first, second = (torch.randn(1, 4, 8, 8) for _ in range(2))
     imagined = [expert.sample(expert.condition(image, states, present), noise) for present in (first, second)]
@@ -45,29 +47,36 @@ def test_an_expert_that_sees_the_present_imagines_from_its_latent():
 
 def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
     torch.manual_seed(0)
-    expert = WorldExpert(reading_actions().world_expert, WIDTH).eval()
-    condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
-    torch.testing.assert_close(  # at first it imagines what it imagined before it read any
-        expert.sample(expert.told(condition, torch.randn(1, CHUNK, ACTION)), noise), expert.sample(condition, noise)
-    )
-    heeding(expert)
+    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
-    images = [expert.sample(expert.told(condition, actions), noise) for actions in (left, right, None)]
+    images = [expert.sample(expert.condition(image, states, actions=actions), noise) for actions in (left, right, None)]
     assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
 
 
-def test_unknown_steps_say_nothing_whatever_stands_there():
+def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
     torch.manual_seed(0)
-    expert = heeding(WorldExpert(reading_actions().world_expert, WIDTH)).eval()
-    condition, noise = expert.condition(torch.randn(1, 4, WIDTH), queries(1)), torch.randn(1, 4, 8, 8)
-    unknown = torch.zeros(1, CHUNK, dtype=torch.bool)
-    anything = expert.sample(expert.told(condition, torch.randn(1, CHUNK, ACTION), unknown), noise)
-    torch.testing.assert_close(anything, expert.sample(expert.told(condition, None), noise))
+    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    image, noise, actions = torch.randn(2, 4, WIDTH), torch.randn(2, 4, 8, 8), torch.randn(2, CHUNK, ACTION)
+    plan, other = queries(2), [state + 1 for state in queries(2)]
+    known = torch.zeros(2, CHUNK, dtype=torch.bool)
+    known[0, :2] = True
+
+    def imagined(states, actions):
+        return expert.sample(expert.condition(image, states, None, actions, known), noise)
+
+    first, second = imagined(plan, actions), imagined(other, actions)
+    torch.testing.assert_close(first[0], second[0])  # told, so the plan does not matter
+    torch.testing.assert_close(first[1], expert.sample(expert.condition(image, plan), noise)[1])
+    actions[:, 2:] += 1
+    torch.testing.assert_close(imagined(plan, actions), first)  # what stands at unknown steps says nothing
+    actions[:, :2] += 1
+    changed = imagined(plan, actions)
+    assert not torch.allclose(changed[0], first[0])
+    torch.testing.assert_close(changed[1], first[1])
 
 
 def test_an_expert_without_the_option_reads_no_actions():
-    expert = WorldExpert(model_config().world_expert, WIDTH)
-    condition = expert.condition(torch.randn(1, 4, WIDTH), queries(1))
-    assert expert.told(condition, None) is condition
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries)
     with pytest.raises(AssertionError, match="reads no actions"):
-        expert.told(condition, torch.zeros(1, CHUNK, ACTION))
+        expert.condition(torch.randn(1, 4, WIDTH), queries(1), actions=torch.zeros(1, CHUNK, ACTION))

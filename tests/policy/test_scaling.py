@@ -23,9 +23,7 @@ def policy_of(config) -> WLAPolicy:
 
 @pytest.fixture(scope="module")
 def tied() -> WLAPolicy:
-    policy = policy_of(tiny.reading_actions())
-    tiny.heeding(policy.model.world_expert)
-    return policy
+    return policy_of(tiny.reading_actions())
 
 
 @pytest.fixture(scope="module")

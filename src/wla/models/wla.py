@@ -22,7 +22,7 @@ from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.qwen_backbone import QwenBackboneConfig
-from wla.models.world_expert import WorldExpert, WorldExpertConfig
+from wla.models.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.types import IGNORE, Batch
 
 
@@ -73,7 +73,7 @@ class WLA(nn.Module):
         self.world_expert: WorldExpert | None = None
         self.codec: ImageCodec | None = None
         if imagination:
-            self.world_expert = WorldExpert(config.world_expert, self.backbone.width)
+            self.world_expert = WorldExpert(config.world_expert, self.backbone.width, config.queries.count)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
 
     def recompute_activations(self) -> None:
@@ -185,16 +185,27 @@ class WLA(nn.Module):
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
         present = self._present(image)
-        condition = self.world_expert.condition(context.images[self.backbone.primary], queries, present)
-        without = None
-        if empty is not None:
-            without = self.world_expert.condition(empty[0].images[self.backbone.primary], empty[1], present)
-        count = noise.shape[1]
-        candidates = None if actions is None else actions.flatten(0, 1)
-        told = self.world_expert.told(condition.repeated(count), candidates)
-        told_without = None if without is None else self.world_expert.told(without.repeated(count), candidates)
-        latent = self.world_expert.sample(told, noise.flatten(0, 1), told_without, steps)
+        condition = self._imagined_from(context, queries, present, noise.shape[1], actions)
+        without = None if empty is None else self._imagined_from(*empty, present, noise.shape[1], actions)
+        latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, steps)
         return self.codec.decode(latent[:, : self.config.codec.latent_channels]).unflatten(0, (-1, count))
+
+    def _imagined_from(
+        self,
+        context: Context,
+        queries: list[Float[Tensor, "B Q D"]],
+        present: Float[Tensor, "B C h w"] | None,
+        count: int,
+        actions: Float[Tensor, "B K n A"] | None,
+    ) -> WorldCondition:
+        """For each sample `count` rows, which are the same where no candidates are told."""
+        assert self.world_expert is not None
+        image = context.images[self.backbone.primary]
+        if actions is None:
+            return self.world_expert.condition(image, queries, present).repeated(count)
+        image, *queries = (states.repeat_interleave(count, 0) for states in (image, *queries))
+        present = None if present is None else present.repeat_interleave(count, 0)
+        return self.world_expert.condition(image, queries, present, actions.flatten(0, 1))
 
     def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
         """The latent of the current primary image, for a World Expert that sees it."""
@@ -214,15 +225,17 @@ class WLA(nn.Module):
         if self.config.world_samples is not None:
             order = torch.randperm(len(chosen), generator=generator)[: self.config.world_samples]
             chosen = chosen[order.to(chosen.device)]
+        actions = known = None
+        if self.config.world_expert.actions is not None:
+            kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.dropped
+            actions, known = batch.actions[chosen], batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
         condition = self.world_expert.condition(
             context.images[self.backbone.primary][chosen],
             [layer[chosen] for layer in queries],
             self._present(batch.images[self.backbone.primary][chosen]),
+            actions,
+            known,
         )
-        if self.config.world_expert.actions is not None:
-            kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.dropped
-            known = batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
-            condition = self.world_expert.told(condition, batch.actions[chosen], known)
         return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
 
     def query_states(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:

@@ -6,7 +6,7 @@ library's own forward pass gives every block the same condition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
@@ -65,46 +65,40 @@ class WorldExpertConfig(Config):
 
 @dataclass(frozen=True)
 class WorldCondition:
-    """What a future is imagined from: for each block what it attends to, the present's latent if that is read, and what
-    a chunk of actions adds to the modulation if one is read."""
+    """What a future is imagined from: for each block what it attends to, and the present's latent if that is read."""
 
     layers: list[Float[Tensor, "B K W"]]
     present: Float[Tensor, "B C h w"] | None
-    chunk: Float[Tensor, "B M"] | None = None
 
     def repeated(self, times: int) -> WorldCondition:
         """Each row so many times, one after the other."""
-        present, chunk = (
-            None if part is None else part.repeat_interleave(times, 0) for part in (self.present, self.chunk)
-        )
-        return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present, chunk)
+        present = None if self.present is None else self.present.repeat_interleave(times, 0)
+        return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
 
 
-class ChunkModulation(nn.Module):
-    """Normalised actions -> what they add to the modulation of every block, at first nothing.
+class ChunkStates(nn.Module):
+    """Normalised actions -> states that stand in for those of the meta-queries: what is done in place of what is planned.
 
-    Modulation reaches every place of the image at once. Told as tokens to attend to, actions were hardly heard
-    (docs/results/world.md).
+    So the World Expert cannot answer with the plan, and says with what it knows of plans what actions lead to. Told beside
+    the plan, as tokens to attend to or in the blocks' modulation, actions were hardly heard (docs/results/world.md).
     """
 
-    def __init__(self, config: ChunkConditionConfig, width: int, modulation: int) -> None:
+    def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
         super().__init__()
-        self.size = (config.chunk, config.action_dim)
+        self.size = (queries, width)
         self.read = nn.Linear(config.chunk * (config.action_dim + 1), width)
-        self.out = nn.Linear(width, modulation)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = nn.Linear(width, queries * width)
 
-    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B M"]:
+    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B Q D"]:
         told = known[..., None].to(self.read.weight.dtype)
         steps = torch.cat([actions.to(told.dtype) * told, told], dim=-1)
-        return self.out(nn.functional.silu(self.read(steps.flatten(1))))
+        return self.out(nn.functional.silu(self.read(steps.flatten(1)))).unflatten(1, self.size)
 
 
 class WorldExpert(nn.Module):
     """Velocity network over latents, its training loss and its sampler."""
 
-    def __init__(self, config: WorldExpertConfig, backbone_width: int) -> None:
+    def __init__(self, config: WorldExpertConfig, backbone_width: int, queries: int) -> None:
         super().__init__()
         self.config = config
         self.recompute = False
@@ -125,8 +119,7 @@ class WorldExpert(nn.Module):
             patch_size=1,
             interpolation_scale=config.interpolation_scale,
         )
-        # Six for each channel: SANA's shifts, scales and gates around attention and MLP.
-        self.chunk = None if config.actions is None else ChunkModulation(config.actions, width, 6 * width)
+        self.chunk = None if config.actions is None else ChunkStates(config.actions, queries, backbone_width)
 
     def captions(
         self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
@@ -142,38 +135,26 @@ class WorldExpert(nn.Module):
         image: Float[Tensor, "B P D"],
         queries: list[Float[Tensor, "B Q D"]],
         present: Float[Tensor, "B C h w"] | None = None,
+        actions: Float[Tensor, "B n A"] | None = None,
+        known: Bool[Tensor, "B n"] | None = None,
     ) -> WorldCondition:
         """What the blocks attend to, projected once for all noises and steps.
 
         queries: of the last layers, at least as many as there are blocks. present is the latent of the current image,
-        for an expert that sees it.
+        for an expert that sees it. actions: normalised, for an expert that reads them; known: of which steps (None: of
+        all). Rows of which none is known are imagined from the plan alone.
         """
         assert (present is not None) == self.config.sees_present, "the present's latent goes with sees_present"
+        if actions is not None:
+            assert self.chunk is not None, "this World Expert reads no actions"
+            if known is None:
+                known = torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device)
+            done, told = self.chunk(actions, known), known.any(1)[:, None, None]
+            queries = [torch.where(told, done, planned) for planned in queries]
         layers = [
             self.sana.caption_norm(self.sana.caption_projection(caption)) for caption in self.captions(image, queries)
         ]
         return WorldCondition(layers, present)
-
-    def told(
-        self,
-        condition: WorldCondition,
-        actions: Float[Tensor, "B n A"] | None,
-        known: Bool[Tensor, "B n"] | None = None,
-    ) -> WorldCondition:
-        """The condition with a chunk of normalised actions, or with none, for an expert that reads them.
-
-        known: of which steps (None: of all).
-        """
-        if self.chunk is None:
-            assert actions is None, "this World Expert reads no actions"
-            return condition
-        rows, device = len(condition.layers[0]), condition.layers[0].device
-        if actions is None:
-            actions = torch.zeros(rows, *self.chunk.size, device=device)
-            known = torch.zeros(actions.shape[:2], dtype=torch.bool, device=device)
-        elif known is None:
-            known = torch.ones(actions.shape[:2], dtype=torch.bool, device=device)
-        return replace(condition, chunk=self.chunk(actions, known))
 
     def velocity(
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
@@ -183,8 +164,6 @@ class WorldExpert(nn.Module):
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
-        if condition.chunk is not None:
-            modulation = modulation + condition.chunk
         for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
             tokens = run_block(block, tokens, None, states, None, modulation, height, width, recompute=self.recompute)
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
