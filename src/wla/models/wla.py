@@ -188,7 +188,8 @@ class WLA(nn.Module):
         condition = self._imagined_from(context, queries, present, noise.shape[1], actions)
         without = None if empty is None else self._imagined_from(*empty, present, noise.shape[1], actions)
         latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, steps)
-        return self.codec.decode(latent[:, : self.config.codec.latent_channels]).unflatten(0, (-1, count))
+        images = self.codec.decode(latent[:, : self.config.codec.latent_channels])
+        return images.unflatten(0, (-1, noise.shape[1]))
 
     def _imagined_from(
         self,

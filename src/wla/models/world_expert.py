@@ -77,10 +77,10 @@ class WorldCondition:
 
 
 class ChunkStates(nn.Module):
-    """Normalised actions -> states that stand in for those of the meta-queries: what is done in place of what is planned.
+    """Normalised actions -> states that stand in for those of the meta-queries: what is done for what is planned.
 
-    So the World Expert cannot answer with the plan, and says with what it knows of plans what actions lead to. Told beside
-    the plan, as tokens to attend to or in the blocks' modulation, actions were hardly heard (docs/results/world.md).
+    So the World Expert cannot answer with the plan, and what it knows of plans serves to say what actions lead to. Told
+    beside the plan, as tokens to attend to or in the blocks' modulation, they were hardly heard (docs/results/world.md).
     """
 
     def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
