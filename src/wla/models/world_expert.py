@@ -80,7 +80,7 @@ class ChunkStates(nn.Module):
     """Normalised actions -> states that stand in for those of the meta-queries: what is done for what is planned.
 
     So the World Expert cannot answer with the plan, and what it knows of plans serves to say what actions lead to. Told
-    beside the plan, as tokens to attend to or in the blocks' modulation, they were hardly heard (docs/results/world.md).
+    beside the plan, as tokens to attend to or in the blocks' modulation, they were not heard (docs/results/world.md).
     """
 
     def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
