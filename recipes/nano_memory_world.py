@@ -30,4 +30,4 @@ def config() -> WorldTraining:
         DatasetConfig(path="datasets/nano_memory", weight=0.2),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
     )
-    return before.model_copy(update={"policy": "nano-memory", "datasets": datasets}).override(["loop.optim.steps=1500"])
+    return before.model_copy(update={"policy": "nano-memory", "datasets": datasets}).override(["loop.optim.steps=4000"])
