@@ -59,8 +59,8 @@ class WorldExpertConfig(Config):
     guidance: float = 1.0
     """How far velocities go beyond those for an empty instruction (WLA-0: 3); 1 leaves these out."""
     actions: ChunkConditionConfig | None = None
-    """Also read a chunk of actions: two candidates then give two images. WLA-0: no, its images follow from what the
-    policy is about to do, whatever candidate they are imagined for."""
+    """Also imagine what given actions lead to: two candidates then give two images. WLA-0: no, its images follow from
+    what the policy is about to do, whatever candidate they are imagined for."""
 
 
 @dataclass(frozen=True)
