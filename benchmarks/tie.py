@@ -1,6 +1,6 @@
 """Whether imagined images follow the candidate: two opposite chunks, imagined and really run from the same state.
 
-Command:  python benchmarks/tie.py --policy nano-tabletop
+Command:  python benchmarks/tie.py POLICY [--states 40], for a policy whose World Expert reads actions
 Appends a line to benchmarks/tie.jsonl. For each state (validation seeds, some steps into an expert's episode) and each
 pair of directions, both chunks are imagined from one noise and run in two copies of the episode. An image follows its
 candidate when it is nearer to what that chunk led to than to what the other one did, on the pixels in which these two
@@ -31,7 +31,7 @@ DIFFERENT = 24
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", default="nano-tabletop")
+    parser.add_argument("policy")
     parser.add_argument("--states", type=int, default=40, help="of each task")
     parser.add_argument("--tasks", nargs="+", default=["place", "stack", "push", "press", "drawer"])
     arguments = parser.parse_args()

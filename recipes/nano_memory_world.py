@@ -12,7 +12,7 @@ Only where the robot goes astray do actions tell more than the policy's own plan
 from experts and plain rollouts it learns not to look at them (docs/results/world.md). In recordings of experts that
 were kicked, actions are not always what led to the next image, and in corrections seldom; the latter are not here.
 
-Hardware: 2 CPU cores with bf16.
+Hardware: 2 CPU cores with bf16. Time: 3 + 40 minutes; only 1000 steps were run to their end (docs/results/world.md).
 """
 
 from pathlib import Path

@@ -15,7 +15,7 @@ Commands, with COLLECT for `wla collect --record done --no-kicks --workers 2` an
 and the rollouts of recipes/nano_memory_world.py. The policy without words (recipes/nano_memory_corrected.py)
 fails in most episodes of the memory tasks.
 
-Hardware: 2 CPU cores with bf16.
+Hardware: 2 CPU cores with bf16. Time: 25 + 10 minutes. Score: not good enough yet (docs/results/world.md).
 """
 
 from wla.training.optim import OptimConfig

@@ -152,6 +152,12 @@ def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
     assert done.episodes[0].followed is None
 
 
+def test_without_a_policy_nothing_goes_astray(tmp_path):
+    with pytest.raises(ValueError, match="--astray-share is a share of the turns with a policy"):
+        collect(CollectConfig(**SHORT, astray_share=0.5), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 def test_what_was_done_is_not_recorded_with_kicks(tmp_path):
     config = CollectConfig(**SHORT | {"kicks": True}, policy="nano-tabletop", record="done")
     with pytest.raises(ValueError, match=r"--record done: kicks .* add --no-kicks"):

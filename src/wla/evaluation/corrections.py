@@ -19,7 +19,7 @@ STRETCH = 20
 """Control steps after which it is drawn anew whose turn it is."""
 ASTRAY = 8
 """Control steps in one direction when the robot moves at random."""
-_STREAM = 0x7A11  # sets the turns apart from everything else that is drawn from the same seed
+_TURNS, _WAYS = 0x7A11, 0x7A12  # set these apart from everything else that is drawn from the same seed
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class Shared:
         return advice, (*state.told, *new)
 
     def _turn(self, state: SharedState) -> Literal["policy", "expert", "chance"]:
-        rng = np.random.default_rng([state.own.seed, state.own.time // STRETCH, _STREAM])
+        rng = np.random.default_rng([state.own.seed, state.own.time // STRETCH, _TURNS])
         experts, chances = rng.random(2) < (self._share, self._astray)
         return "chance" if chances else "expert" if experts else "policy"
 
     def _anywhere(self, advice: ActionChunk, state: SharedState) -> ActionChunk:
         """Motion in a direction drawn by chance, with fingers (what is absolute) as the expert would have them."""
         spec = self.robot_spec.action
-        rng = np.random.default_rng([state.own.seed, state.own.time, _STREAM])
+        rng = np.random.default_rng([state.own.seed, state.own.time, _WAYS])
         # About half of the dimensions rest, so that single directions are often seen alone.
         step = rng.uniform(spec.low, spec.high) * (rng.random(spec.dim) < 0.5)
         step = np.where([kind == "delta" for kind in spec.kinds], step, advice.actions[0]).astype(np.float32)
