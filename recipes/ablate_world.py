@@ -12,7 +12,7 @@ from wla.training.ablation import Ablation
 
 
 def config() -> Ablation:
-    reads = ChunkConditionConfig(action_dim=5, chunk=8).model_dump_json()
+    reads = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
     # Half as long as the recipe itself.
     recipe = load_recipe(Path(__file__).with_name("nano_tabletop.py")).override(
         ["loop.optim.steps=1000", "start.base=nano-base", "start.codec=nano-tabletop", "action_noise=0"]

@@ -66,7 +66,7 @@ def model_config() -> WLAConfig:
 def reading_actions(dropped: float = 0.5) -> WLAConfig:
     """A model that imagines what given actions lead to."""
     config = model_config()
-    actions = ChunkConditionConfig(action_dim=ACTION, chunk=CHUNK, dropped=dropped)
+    actions = ChunkConditionConfig(action_dim=ACTION, state_dim=STATE, chunk=CHUNK, dropped=dropped)
     return config.model_copy(update={"world_expert": config.world_expert.model_copy(update={"actions": actions})})
 
 

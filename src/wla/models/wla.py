@@ -22,7 +22,7 @@ from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.qwen_backbone import QwenBackboneConfig
-from wla.models.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
+from wla.models.world_expert import Doing, WorldCondition, WorldExpert, WorldExpertConfig
 from wla.types import IGNORE, Batch
 
 
@@ -49,10 +49,14 @@ class WLAConfig(Config):
     @model_validator(mode="after")
     def _same_actions(self) -> Self:
         read, expert = self.world_expert.actions, self.action_expert
-        if read is not None and (read.action_dim, read.chunk) != (expert.action_dim, expert.chunk):
+        if read is None:
+            return self
+        sizes = [(each.chunk, each.action_dim, each.state_dim) for each in (read, expert)]
+        if sizes[0] != sizes[1]:
             raise ValueError(
-                f"world_expert.actions has {read.chunk} x {read.action_dim} numbers, the Action Expert's chunk "
-                f"{expert.chunk} x {expert.action_dim}: they are the same actions"
+                f"world_expert.actions reads {read.chunk} x {read.action_dim} numbers from a state of "
+                f"{read.state_dim}, the Action Expert's chunk is {expert.chunk} x {expert.action_dim} from a state of "
+                f"{expert.state_dim}: they are the same actions"
             )
         return self
 
@@ -176,20 +180,26 @@ class WLA(nn.Module):
         empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
         steps: int | None = None,
         actions: Float[Tensor, "B K n A"] | None = None,
+        state: Float[Tensor, "B S"] | None = None,
     ) -> UInt8[Tensor, "B K _ _ 3"]:
         """What the primary camera, which shows `image` now, may show after the chunk: one image for each noise.
 
         empty: the same read with an empty instruction, for a World Expert with guidance. steps: see
-        `WorldExpert.sample`. actions: normalised candidates, for an expert that reads them.
+        `WorldExpert.sample`. actions: normalised candidates, for an expert that reads them, and the normalised state
+        that they start from.
         """
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
         present = self._present(image)
-        condition = self._imagined_from(context, queries, present, noise.shape[1], actions)
-        without = None if empty is None else self._imagined_from(*empty, present, noise.shape[1], actions)
+        count, doing = noise.shape[1], None
+        if actions is not None:
+            assert state is not None, "actions start from a state"
+            doing = Doing(actions.flatten(0, 1), state.repeat_interleave(count, 0))
+        condition = self._imagined_from(context, queries, present, count, doing)
+        without = None if empty is None else self._imagined_from(*empty, present, count, doing)
         latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, steps)
         images = self.codec.decode(latent[:, : self.config.codec.latent_channels])
-        return images.unflatten(0, (-1, noise.shape[1]))
+        return images.unflatten(0, (-1, count))
 
     def _imagined_from(
         self,
@@ -197,16 +207,16 @@ class WLA(nn.Module):
         queries: list[Float[Tensor, "B Q D"]],
         present: Float[Tensor, "B C h w"] | None,
         count: int,
-        actions: Float[Tensor, "B K n A"] | None,
+        doing: Doing | None,
     ) -> WorldCondition:
-        """For each sample `count` rows, which are the same where no candidates are told."""
+        """For each sample `count` rows, which are the same where nothing is told of what will be done."""
         assert self.world_expert is not None
         image = context.images[self.backbone.primary]
-        if actions is None:
+        if doing is None:
             return self.world_expert.condition(image, queries, present).repeated(count)
         image, *queries = (states.repeat_interleave(count, 0) for states in (image, *queries))
         present = None if present is None else present.repeat_interleave(count, 0)
-        return self.world_expert.condition(image, queries, present, actions.flatten(0, 1))
+        return self.world_expert.condition(image, queries, present, doing)
 
     def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
         """The latent of the current primary image, for a World Expert that sees it."""
@@ -226,16 +236,16 @@ class WLA(nn.Module):
         if self.config.world_samples is not None:
             order = torch.randperm(len(chosen), generator=generator)[: self.config.world_samples]
             chosen = chosen[order.to(chosen.device)]
-        actions = known = None
+        doing = None
         if self.config.world_expert.actions is not None:
             kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.dropped
-            actions, known = batch.actions[chosen], batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
+            known = batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
+            doing = Doing(batch.actions[chosen], batch.state[chosen], known)
         condition = self.world_expert.condition(
             context.images[self.backbone.primary][chosen],
             [layer[chosen] for layer in queries],
             self._present(batch.images[self.backbone.primary][chosen]),
-            actions,
-            known,
+            doing,
         )
         return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
 

@@ -26,6 +26,7 @@ class ChunkConditionConfig(Config):
     """For a World Expert that also reads the chunk of actions whose outcome it imagines."""
 
     action_dim: int
+    state_dim: int
     chunk: int = Field(ge=1)
     dropped: float = Field(default=0.5, ge=0, le=1)
     """Share of the training samples that are told no actions, so that one model imagines with them and without."""
@@ -76,23 +77,37 @@ class WorldCondition:
         return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
 
 
-class ChunkStates(nn.Module):
-    """Normalised actions -> states that stand in for those of the meta-queries: what is done for what is planned.
+@dataclass(frozen=True)
+class Doing:
+    """What will be done, whatever was planned: normalised actions, and the normalised state that they start from.
+
+    known: of which steps the actions are told (None: of all).
+    """
+
+    actions: Float[Tensor, "B n A"]
+    state: Float[Tensor, "B S"]
+    known: Bool[Tensor, "B n"] | None = None
+
+
+class DoingStates(nn.Module):
+    """What will be done -> states that stand in for those of the meta-queries: what is done for what is planned.
 
     So the World Expert cannot answer with the plan, and what it knows of plans serves to say what actions lead to. Told
-    beside the plan, as tokens to attend to or in the blocks' modulation, they were not heard (docs/results/world.md).
+    beside the plan, as tokens to attend to or in the blocks' modulation, they were not heard. The state says from where
+    the tool moves, hence where it will be: without, that has to be found in the image (docs/results/world.md).
     """
 
     def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
         super().__init__()
         self.size = (queries, width)
-        self.read = nn.Linear(config.chunk * (config.action_dim + 1), width)
+        self.read = nn.Linear(config.chunk * (config.action_dim + 1) + config.state_dim, width)
         self.out = nn.Linear(width, queries * width)
 
-    def forward(self, actions: Float[Tensor, "B n A"], known: Bool[Tensor, "B n"]) -> Float[Tensor, "B Q D"]:
+    def forward(self, doing: Doing, known: Bool[Tensor, "B n"]) -> Float[Tensor, "B Q D"]:
         told = known[..., None].to(self.read.weight.dtype)
-        steps = torch.cat([actions.to(told.dtype) * told, told], dim=-1)
-        return self.out(nn.functional.silu(self.read(steps.flatten(1)))).unflatten(1, self.size)
+        steps = torch.cat([doing.actions.to(told.dtype) * told, told], dim=-1)
+        read = self.read(torch.cat([steps.flatten(1), doing.state.to(told.dtype)], dim=-1))
+        return self.out(nn.functional.silu(read)).unflatten(1, self.size)
 
 
 class WorldExpert(nn.Module):
@@ -119,7 +134,7 @@ class WorldExpert(nn.Module):
             patch_size=1,
             interpolation_scale=config.interpolation_scale,
         )
-        self.chunk = None if config.actions is None else ChunkStates(config.actions, queries, backbone_width)
+        self.doing = None if config.actions is None else DoingStates(config.actions, queries, backbone_width)
 
     def captions(
         self, image: Float[Tensor, "B P D"], queries: list[Float[Tensor, "B Q D"]]
@@ -135,21 +150,19 @@ class WorldExpert(nn.Module):
         image: Float[Tensor, "B P D"],
         queries: list[Float[Tensor, "B Q D"]],
         present: Float[Tensor, "B C h w"] | None = None,
-        actions: Float[Tensor, "B n A"] | None = None,
-        known: Bool[Tensor, "B n"] | None = None,
+        doing: Doing | None = None,
     ) -> WorldCondition:
         """What the blocks attend to, projected once for all noises and steps.
 
         queries: of the last layers, at least as many as there are blocks. present is the latent of the current image,
-        for an expert that sees it. actions: normalised, for an expert that reads them; known: of which steps (None: of
-        all). Rows of which none is known are imagined from the plan alone.
+        for an expert that sees it. doing: for an expert that reads actions; rows of which none is known are imagined
+        from the plan alone.
         """
         assert (present is not None) == self.config.sees_present, "the present's latent goes with sees_present"
-        if actions is not None:
-            assert self.chunk is not None, "this World Expert reads no actions"
-            if known is None:
-                known = torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device)
-            done, told = self.chunk(actions, known), known.any(1)[:, None, None]
+        if doing is not None:
+            assert self.doing is not None, "this World Expert reads no actions"
+            known = torch.ones_like(doing.actions[..., 0], dtype=torch.bool) if doing.known is None else doing.known
+            done, told = self.doing(doing, known), known.any(1)[:, None, None]
             queries = [torch.where(told, done, planned) for planned in queries]
         layers = [
             self.sana.caption_norm(self.sana.caption_projection(caption)) for caption in self.captions(image, queries)

@@ -196,13 +196,14 @@ class WLAPolicy:
         self._require_imagination()
         states, (_, images, proprioception), read = thought
         world = self.model.config.world_expert
-        candidates = None
+        candidates = state = None
         if actions is not None:
             if world.actions is None:
                 raise ValueError(
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
             candidates = torch.from_numpy(self._action.normalize(actions)).to(self.device)
+            state = torch.from_numpy(proprioception).to(self.device)
         empty = None
         if world.guidance != 1.0:
             nothing = self._prompts([""] * len(states), proprioception, states)
@@ -211,7 +212,7 @@ class WLAPolicy:
         shape = (world.latent_channels, world.latent_size, world.latent_size)
         noise = _noise(states, (1 if same_noise else samples, *shape)).to(self.device).expand(-1, samples, -1, -1, -1)
         present = images[self.model.backbone.primary]
-        imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates)
+        imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates, state)
         return imagined.cpu().numpy()
 
     def chunk(self, thought: Thought, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:

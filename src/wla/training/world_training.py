@@ -56,7 +56,10 @@ class WorldTask:
         if config.actions_dropped is not None:
             expert = checkpoint.config.model.action_expert
             changes["actions"] = ChunkConditionConfig(
-                action_dim=expert.action_dim, chunk=expert.chunk, dropped=config.actions_dropped
+                action_dim=expert.action_dim,
+                state_dim=expert.state_dim,
+                chunk=expert.chunk,
+                dropped=config.actions_dropped,
             )
         world = checkpoint.config.model.world_expert.model_copy(update=changes)
         # Every sample of a batch imagines: nothing else is learned here.
