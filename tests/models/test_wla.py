@@ -139,7 +139,7 @@ def test_dropped_actions_are_not_learned_from(dropped, learns):
     model(
         make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
     ).world.backward()
-    assert bool(model.world_expert.chunk.read.weight.grad.any()) is learns
+    assert bool(model.world_expert.doing.read[0].weight.grad.any()) is learns
 
 
 def test_other_actions_than_the_action_expert_s_are_refused():

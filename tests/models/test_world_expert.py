@@ -4,9 +4,9 @@ from itertools import combinations
 
 import pytest
 import torch
-from tiny import ACTION, CHUNK, PROMPT, WIDTH, model_config, queries, reading_actions
+from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH, model_config, queries, reading_actions
 
-from wla.models.world_expert import TIMESTEPS, WorldExpert
+from wla.models.world_expert import TIMESTEPS, Doing, WorldExpert
 
 
 def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():
@@ -50,7 +50,9 @@ def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
     expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
-    images = [expert.sample(expert.condition(image, states, actions=actions), noise) for actions in (left, right, None)]
+    here, there = torch.full((1, STATE), -1.0), torch.full((1, STATE), 1.0)
+    told = [Doing(left, here), Doing(right, here), Doing(left, there), None]
+    images = [expert.sample(expert.condition(image, states, doing=doing), noise) for doing in told]
     assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
 
 
@@ -63,7 +65,8 @@ def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
     known[0, :2] = True
 
     def imagined(states, actions):
-        return expert.sample(expert.condition(image, states, None, actions, known), noise)
+        doing = Doing(actions, torch.zeros(2, STATE), known)
+        return expert.sample(expert.condition(image, states, None, doing), noise)
 
     first, second = imagined(plan, actions), imagined(other, actions)
     torch.testing.assert_close(first[0], second[0])  # told, so the plan does not matter
@@ -79,4 +82,5 @@ def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
 def test_an_expert_without_the_option_reads_no_actions():
     expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries)
     with pytest.raises(AssertionError, match="reads no actions"):
-        expert.condition(torch.randn(1, 4, WIDTH), queries(1), actions=torch.zeros(1, CHUNK, ACTION))
+        doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
+        expert.condition(torch.randn(1, 4, WIDTH), queries(1), doing=doing)

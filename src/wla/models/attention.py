@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
 NAME = "wla_matmul"
@@ -30,6 +32,11 @@ def attend(
         return scores.softmax(-1) @ value
     answer = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1) @ value
     return answer.masked_fill(~mask.any(-1, keepdim=True), 0)
+
+
+def unfused_on_cpu(device: torch.device) -> AbstractContextManager[None]:
+    """Within, what a library asks PyTorch's attention for is computed as in `attend`, where it cannot be told to."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _for_transformers(

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
+from wla.models.attention import unfused_on_cpu
 from wla.models.connector import Connector, ConnectorConfig
 from wla.models.flow import sample_noise_levels, toward_noise
 from wla.models.recompute import run_block
@@ -100,14 +101,20 @@ class DoingStates(nn.Module):
     def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
         super().__init__()
         self.size = (queries, width)
-        self.read = nn.Linear(config.chunk * (config.action_dim + 1) + config.state_dim, width)
-        self.out = nn.Linear(width, queries * width)
+        told = config.chunk * (config.action_dim + 1) + config.state_dim
+        self.read = nn.Sequential(
+            nn.Linear(told, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, queries * width),
+        )
 
     def forward(self, doing: Doing, known: Bool[Tensor, "B n"]) -> Float[Tensor, "B Q D"]:
-        told = known[..., None].to(self.read.weight.dtype)
-        steps = torch.cat([doing.actions.to(told.dtype) * told, told], dim=-1)
-        read = self.read(torch.cat([steps.flatten(1), doing.state.to(told.dtype)], dim=-1))
-        return self.out(nn.functional.silu(read)).unflatten(1, self.size)
+        told = known[..., None].to(doing.actions.dtype)
+        steps = torch.cat([doing.actions * told, told], dim=-1)
+        read = torch.cat([steps.flatten(1), doing.state], dim=-1)
+        return self.read(read.to(next(self.parameters()).dtype)).unflatten(1, self.size)
 
 
 class WorldExpert(nn.Module):
@@ -177,8 +184,11 @@ class WorldExpert(nn.Module):
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
-        for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
-            tokens = run_block(block, tokens, None, states, None, modulation, height, width, recompute=self.recompute)
+        with unfused_on_cpu(x.device):
+            for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
+                tokens = run_block(
+                    block, tokens, None, states, None, modulation, height, width, recompute=self.recompute
+                )
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
