@@ -9,6 +9,7 @@ import torch
 
 from wla.data.labelled import LabelledFrames
 from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot_writer import DatasetWriter
 from wla.evaluation.configs import ValueEvalConfig
 from wla.evaluation.value_quality import evaluate_value
 from wla.models.value import ValueConfig, ValueModel, discounted
@@ -76,3 +77,24 @@ def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkey
     )
     assert all(rates == (0.5, 0.5, 0.5, 0.5) for rates in found.within.values())
     assert found.separation != (0.5, 0.5, 0.5, 0.5)
+
+
+def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypatch, tmp_path):
+    lengths = {True: 8, False: 16}
+    steps = {}
+    with DatasetWriter(tmp_path / "long", tiny.robot_spec(), with_actions=False) as writer:
+        for episode in range(4):
+            for step in range(lengths[episode % 2 == 0]):
+                seen = tiny.observation(100 * episode + step)
+                writer.add_frame(seen.images, seen.state, None, tiny.SUBTASKS[0])
+            writer.end_episode(tiny.INSTRUCTIONS[0], keep=True, seed=episode, success=episode % 2 == 0)
+    dataset = LeRobotDataset(tmp_path / "long")
+    for index, image in enumerate(dataset.frames("front")):
+        steps[image.tobytes()] = index - dataset.episode_of(index).start
+    monkeypatch.setattr(
+        Value, "score", lambda self, texts, images: np.array([steps[i.tobytes()] / 16 for i in images], np.float32)
+    )
+    config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "long"),))
+    found = evaluate_value(config, tmp_path / "out")
+    assert found.at_the_same_time == (0.5, 0.5, 0.5, 0.5)
+    assert max(found.separation) < 0.5

@@ -41,8 +41,10 @@ class Bin(Config):
 class ValueQuality(Config):
     """rank_correlation: Spearman's, of scores and values. separation: how often a frame of an episode that succeeds
     scores above one of an episode that fails (the area under the ROC curve), by quarters of the episodes' time; None
-    where there are only successes or only failures. within: the same within each dataset, where knowing which task is
-    hard does not help. error: mean distance of score and value. calibration_error: the
+    where there are only successes or only failures. at_the_same_time: the same by quarters of the time that a dataset's
+    successes take (their median): an episode that fails often lasts longer, so that after half of its own time it is
+    further on than a success after half of its. within: as separation, within each dataset, where knowing which task
+    is hard does not help. error: mean distance of score and value. calibration_error: the
     same of a bin's means, weighted by its frames."""
 
     value: str
@@ -53,6 +55,7 @@ class ValueQuality(Config):
     calibration_error: float
     rank_correlation: float
     separation: tuple[float | None, ...]
+    at_the_same_time: tuple[float | None, ...]
     within: dict[str, tuple[float | None, ...]]
     bins: list[Bin]
 
@@ -61,7 +64,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
     """Write `value.json` and a calibration curve, `value.png`, into `out`. ValueError for episodes that do not say
     whether they succeeded."""
     value = load_value(config.value)
-    scores, labels, success, quarters = [], [], [], []
+    scores, labels, success, quarters, elapsed = [], [], [], [], []
     episodes: list[bool] = []
     names: list[str] = []
     sizes: list[int] = []
@@ -81,6 +84,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         )
         success.append(frames.success[chosen])
         quarters.append(_quarters(found, chosen))
+        elapsed.append(_elapsed(found, chosen))
         episodes += [bool(episode.success) for episode in found.episodes]
         names.append(str(found.root))
         sizes.append(len(chosen))
@@ -97,6 +101,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         calibration_error=round(sum(part.n * abs(part.score - part.value) for part in bins) / len(score), 4),
         rank_correlation=round(float(spearman_corrcoef(score, label)), 4),
         separation=_separation(score, reached, quarter),
+        at_the_same_time=_separation(score, reached, torch.from_numpy(np.concatenate(elapsed))),
         within={name: _separation(*part) for name, *part in parts},
         bins=bins,
     )
@@ -111,6 +116,15 @@ def _quarters(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray:
     """In which quarter of its episode each frame is."""
     episodes = [dataset.episode_of(int(frame)) for frame in frames]
     return np.array([4 * (frame - e.start) // len(e) for frame, e in zip(frames, episodes, strict=True)])
+
+
+def _elapsed(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray:
+    """In which quarter of the time that successes take each frame is, 4 and more when it is later than these."""
+    lengths = [len(episode) for episode in dataset.episodes if episode.success]
+    if not lengths:
+        return np.full(len(frames), 4)
+    steps = np.array([frame - dataset.episode_of(int(frame)).start for frame in frames])
+    return (4 * steps / np.median(lengths)).astype(int)
 
 
 def _bins(score: Float[torch.Tensor, " N"], label: Float[torch.Tensor, " N"]) -> list[Bin]:

@@ -60,7 +60,10 @@ class Line(Config):
 
 
 def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
-    """Train and evaluate what `out` does not hold yet, and write the table. Stopped, the same call goes on."""
+    """Train and evaluate what `out` does not hold yet, and write the table, which grows with each variant.
+
+    Stopped, the same call goes on.
+    """
     with disk_errors(out, "free disk space or choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
         settled = out / "config.json"
@@ -68,6 +71,7 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
             raise ValueError(f"{out}: holds another ablation; use another --out folder")
         config.save(settled)
     results: dict[str, list[list[EpisodeResult]]] = {name: [] for name in config.variants}
+    lines: list[Line] = []
     for seed in config.seeds:  # all variants of a seed first: a table can be read before the last seed is done
         for name, overrides in config.variants.items():
             folder = out / name.replace(" ", "_") / f"seed_{seed}"
@@ -77,10 +81,10 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
             )
             run_benchmark(asked, folder / "eval", workers=workers)
             results[name].append(read_results(folder / "eval" / "results.jsonl"))
-    lines = compare_variants(results)
-    with disk_errors(out, "free disk space; the same command writes the table"):
-        write_whole(out / TABLE, table(lines))
-        write_whole(out / FIGURES, json.dumps([line.model_dump() for line in lines], indent=2) + "\n")
+            lines = compare_variants({each: runs for each, runs in results.items() if runs})
+            with disk_errors(out, "free disk space; the same command writes the table"):
+                write_whole(out / TABLE, table(lines))
+                write_whole(out / FIGURES, json.dumps([line.model_dump() for line in lines], indent=2) + "\n")
     return lines
 
 
