@@ -2,9 +2,11 @@
 
 Command:  python benchmarks/tie.py POLICY [--states 40], for a policy whose World Expert reads actions
 Appends a line to benchmarks/tie.jsonl. For each state (validation seeds, some steps into an expert's episode) and each
-pair of directions, both chunks are imagined from one noise and run in two copies of the episode. An image follows its
-candidate when it is nearer to what that chunk led to than to what the other one did, on the pixels in which these two
-differ.
+pair of directions, both chunks are imagined from one noise and run in two copies of the episode. The images follow
+their candidates when each belongs to its own outcome rather than to the other's: when the squared differences, summed
+over both, are smaller that way round, on the pixels in which the outcomes differ. Half of the pairs do by chance.
+(Asking of each image alone which outcome is nearer says little: where the arm is imagined faintly, both images are
+nearer to the outcome that shows less of it.)
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def main() -> None:
                 candidates[..., -1] = begun[-1][-1]  # the fingers stay as they are
                 images = policy.picture(thought, samples=2, actions=candidates, same_noise=True)[0]
                 came = [outcome(env, seed, [*begun, *actions], images.shape[1]) for actions in candidates[0]]
-                follows[name] += followed(images, np.stack(came))
+                found = followed(images, np.stack(came))
+                follows[name] += [] if found is None else [found]
         env.close()
     figures = {
         "policy": arguments.policy,
@@ -96,14 +99,14 @@ def outcome(env, seed: int, actions: list[np.ndarray], side: int) -> np.ndarray:
     return resize(observation.images[env.robot_spec.observation.primary_camera][None], side).numpy()[0]
 
 
-def followed(imagined: np.ndarray, came: np.ndarray) -> list[bool]:
-    """For each of the two, whether it is nearer to its own outcome; nothing where the outcomes look alike."""
+def followed(imagined: np.ndarray, came: np.ndarray) -> bool | None:
+    """Whether the two images belong to the two outcomes in this order; None where the outcomes look alike."""
     imagined, came = imagined.astype(int), came.astype(int)
     where = np.abs(came[0] - came[1]).max(-1) >= DIFFERENT
     if not where.any():
-        return []
-    off = np.abs(imagined[:, None] - came[None])[:, :, where].mean((-1, -2))
-    return [bool(off[number, number] < off[number, 1 - number]) for number in range(2)]
+        return None
+    off = np.square(imagined[:, None] - came[None])[:, :, where].sum((-1, -2))
+    return bool(off[0, 0] + off[1, 1] < off[0, 1] + off[1, 0])
 
 
 if __name__ == "__main__":
