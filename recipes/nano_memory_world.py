@@ -15,7 +15,7 @@ where experts and plain rollouts go, there is little to learn from them. In reco
 were kicked, actions are not always what led to the next image, and in corrections seldom; the latter are not here.
 
 Hardware: 2 CPU cores with bf16. Time: 3 + 45 minutes, the training on one of them. Score: images follow opposite
-actions in 180 of 180 pairs (docs/results/world.md).
+actions in 179 of 180 pairs (docs/results/world.md).
 """
 
 from pathlib import Path

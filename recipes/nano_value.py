@@ -11,6 +11,8 @@ Commands, with COLLECT for `wla collect --record done --no-kicks --workers 2` an
         --out datasets/nano_rollouts/memory_shared
     COLLECT --policy outputs/nano_memory_wordless/checkpoint --expert-share 0 --seed 6000 --episodes 80 MEMORY \
         --out datasets/nano_rollouts/memory_wordless
+    COLLECT --policy nano-memory --expert-share 0.2 --astray-share 0.3 --seed 8000 --episodes 300 \
+        --out datasets/nano_rollouts/short_astray_more
     wla train recipes/nano_value.py --out outputs/nano_value
 and the rollouts of recipes/nano_memory_world.py. The policy without words (recipes/nano_memory_corrected.py)
 fails in most episodes of the memory tasks.
@@ -27,10 +29,10 @@ def config() -> ValueTraining:
     return ValueTraining(
         policy="nano-memory",
         datasets=("datasets/nano_rollouts",),
-        discount=0.99,
+        discount=0.95,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=2000,
+                steps=800,
                 learning_rate=5e-4,
                 final_learning_rate=2e-5,
                 warmup=50,
