@@ -12,6 +12,7 @@ nearer to the outcome that shows less of it.)
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from machine import store
@@ -20,7 +21,7 @@ from wla.data.transforms import resize
 from wla.envs.registry import make_env, make_expert
 from wla.envs.seeds import seed_range
 from wla.evaluation.results import wilson
-from wla.policy.wla_policy import load_policy
+from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.types import Observation
 
 PAIRS = {"left or right": 0, "away or near": 1, "down or up": 2}
@@ -37,15 +38,25 @@ def main() -> None:
     parser.add_argument("--states", type=int, default=40, help="of each task")
     parser.add_argument("--tasks", nargs="+", default=["place", "stack", "push", "press", "drawer"])
     arguments = parser.parse_args()
-    policy = load_policy(arguments.policy, imagination=True)
+    first = seed_range("validation").start
+    seeds = range(first, first + arguments.states)
+    follows = measure(load_policy(arguments.policy, imagination=True), arguments.tasks, seeds)
+    figures = {"policy": arguments.policy, "tasks": arguments.tasks, "seeds": f"{seeds[0]}..{seeds[-1]}"}
+    for name, found in follows.items():
+        interval = [round(bound, 3) for bound in wilson(sum(found), len(found))]
+        figures[name] = {"n": len(found), "follows": round(float(np.mean(found)), 4), "interval": interval}
+    store("tie", figures)
+
+
+def measure(policy: WLAPolicy, tasks: Sequence[str], seeds: Iterable[int]) -> dict[str, list[bool]]:
+    """For each pair of directions, whether the images follow the candidates in one state of each task and seed."""
     spec = policy.robot_spec
     chunk = policy.model.config.action_expert.chunk
     low, high = np.array(spec.action.low), np.array(spec.action.high)
-    first = seed_range("validation").start
     follows: dict[str, list[bool]] = {name: [] for name in PAIRS}
-    for task in arguments.tasks:
+    for task in tasks:
         env = make_env("tabletop", task=task, setting="clean", embodiment="gantry")
-        for seed in range(first, first + arguments.states):
+        for seed in seeds:
             begun = begin(env, seed)
             observation, instruction = replay(env, seed, begun)
             thought = policy.think([observation], [policy.reset(instruction, seed=seed)])
@@ -59,15 +70,7 @@ def main() -> None:
                 found = followed(images, np.stack(came))
                 follows[name] += [] if found is None else [found]
         env.close()
-    figures = {
-        "policy": arguments.policy,
-        "tasks": arguments.tasks,
-        "seeds": f"{first}..{first + arguments.states - 1}",
-    }
-    for name, found in follows.items():
-        interval = [round(bound, 3) for bound in wilson(sum(found), len(found))]
-        figures[name] = {"n": len(found), "follows": round(float(np.mean(found)), 4), "interval": interval}
-    store("tie", figures)
+    return follows
 
 
 def begin(env, seed: int) -> list[np.ndarray]:

@@ -11,8 +11,8 @@ outputs/nano_memory_corrected/checkpoint (recipes/nano_memory_corrected.py); wit
 on.
 
 Only where the robot goes astray do actions tell more than the policy's own plans, which the World Expert reads anyway:
-where experts and plain rollouts go, there is little to learn from them. In recordings of experts that
-were kicked, actions are not always what led to the next image, and in corrections seldom; the latter are not here.
+where experts and plain rollouts go, there is little to learn from them. In recordings of experts that were kicked,
+actions are not always what led to the next image, and in corrections seldom; the latter are not here.
 
 Hardware: 2 CPU cores with bf16. Time: 3 + 45 minutes, the training on one of them. Score: images follow opposite
 actions in 179 of 180 pairs (docs/results/world.md).
@@ -33,6 +33,6 @@ def config() -> WorldTraining:
         DatasetConfig(path="datasets/nano_memory", weight=0.2),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
     )
-    return before.model_copy(update={"policy": "outputs/nano_memory_corrected/checkpoint", "datasets": datasets}).override(
-        ["loop.optim.steps=4000", "actions_dropped=0.3", "sampling_steps=2"]
-    )
+    return before.model_copy(
+        update={"policy": "outputs/nano_memory_corrected/checkpoint", "datasets": datasets}
+    ).override(["loop.optim.steps=4000", "actions_dropped=0.3", "sampling_steps=2"])

@@ -81,6 +81,6 @@ def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
 
 def test_an_expert_without_the_option_reads_no_actions():
     expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries)
+    doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
     with pytest.raises(AssertionError, match="reads no actions"):
-        doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
         expert.condition(torch.randn(1, 4, WIDTH), queries(1), doing=doing)

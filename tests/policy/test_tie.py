@@ -1,0 +1,35 @@
+"""That images follow actions: opposite chunks, imagined by the bundled policy and really run (benchmarks/tie.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wla.policy.wla_policy import load_policy
+
+
+@pytest.fixture
+def tie(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    import tie
+
+    return tie
+
+
+def test_images_of_opposite_actions_belong_to_their_own_outcomes(tie):
+    follows = tie.measure(load_policy("nano-memory", imagination=True), ["place", "push"], (10_020, 10_021))
+    pairs = [follow for found in follows.values() for follow in found]
+    assert len(pairs) == 12
+    assert sum(pairs) >= 11
+
+
+def test_images_that_are_swapped_or_the_same_do_not_follow(tie):
+    came = np.zeros((2, 8, 8, 3), np.uint8)
+    came[0, :, :4], came[1, :, 4:] = 200, 200
+    faint = came // 5  # both are nearer to either outcome than a full one, and still each belongs to its own
+    assert tie.followed(faint, came)
+    assert not tie.followed(faint[::-1], came)
+    assert not tie.followed(faint[[0, 0]], came)
+    assert tie.followed(faint, came[[0, 0]]) is None
