@@ -7,8 +7,8 @@ Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-
         --out datasets/nano_rollouts/memory_astray
     wla train recipes/nano_memory_world.py --out outputs/nano_memory_world
 Needs datasets/nano_memory and datasets/nano_tabletop too (recipes/nano_memory.py), and
-outputs/nano_memory_corrected/checkpoint (recipes/nano_memory_corrected.py); with policy=nano-memory the bundled one goes
-on.
+outputs/nano_memory_corrected/checkpoint (recipes/nano_memory_corrected.py); with policy=nano-memory the bundled one
+goes on.
 
 Only where the robot goes astray do actions tell more than the policy's own plans, which the World Expert reads anyway:
 where experts and plain rollouts go, there is little to learn from them. In recordings of experts that were kicked,
