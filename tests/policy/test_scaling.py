@@ -124,14 +124,25 @@ def test_the_same_call_gives_the_same_answer(tied):
 
 def test_when_time_is_over_the_best_so_far_is_run(tied):
     scorer = Prefers(*range(3 * TOGETHER))
-    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=500)
+    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=1500)
     scaled = ScaledPolicy(tied, scorer, config, Clock())
     chunk, _ = scaled.act(tiny.observation(), scaled.reset("press the button"))
     assert chunk.candidates.chosen == TOGETHER - 1  # one group, one chunk ahead
     assert chunk.candidates.horizon == 1
-    roomy = ScaledPolicy(tied, scorer, config.model_copy(update={"budget_ms": 4500}), Clock())
+    roomy = ScaledPolicy(tied, scorer, config.model_copy(update={"budget_ms": 5500}), Clock())
     chunk, _ = roomy.act(tiny.observation(), roomy.reset("press the button"))
     assert (len(chunk.candidates.images), chunk.candidates.horizon) == (3 * TOGETHER, 2)
+
+
+def test_a_budget_smaller_than_one_candidate_leaves_what_the_policy_does_alone(tied):
+    scorer = Prefers(0, 1)
+    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, budget_ms=500), Clock())
+    with pytest.warns(UserWarning, match="budget_ms 500 is over before a candidate is imagined"):
+        chunk, after = scaled.act(tiny.observation(), scaled.reset("press the button", seed=3))
+    alone, state = tied.act(tiny.observation(), tied.reset("press the button", seed=3))
+    np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-6)
+    assert (chunk.candidates, after) == (None, state)
+    assert not scorer.shown
 
 
 def test_an_image_of_the_goal_scores_by_agreement():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,8 @@ class ScalingConfig(Config):
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
-    """Time for a call, looked at between groups of candidates; when it is over, the best so far is run."""
+    """Time for a call, looked at between groups of candidates; when it is over, the best so far is run. Over before any
+    candidate was imagined, it leaves the chunk that the policy alone would run, and a warning."""
 
 
 class ScaledPolicy:
@@ -102,7 +104,7 @@ class ScaledPolicy:
         candidates: int | None = None,
         horizon: int | None = None,
     ) -> tuple[ActionChunk, PolicyState]:
-        """The best of several chunks, with what it was imagined to lead to (asked for or not).
+        """The best of several chunks, with what it was imagined to lead to (asked for or not, if time allows).
 
         candidates, horizon: in place of those of the configuration.
         """
@@ -110,6 +112,14 @@ class ScaledPolicy:
         ends = None if config.budget_ms is None else self._clock() + config.budget_ms / 1000
         thought = self._policy.think([observation], [state])
         actions = self._policy.propose(thought, candidates or config.candidates)[0]
+        if self._over(ends):
+            warnings.warn(
+                f"budget_ms {config.budget_ms:g} is over before a candidate is imagined: the policy acts as it would "
+                "alone; allow more time",
+                stacklevel=2,
+            )
+            chunk = self._policy.chunk(thought, 0, actions[0])
+            return chunk, self._policy.said(chunk.subtasks, observation, state)
         images = self._outcomes(thought, actions, ends)
         best = self._best(state, images, 1)
         further = images

@@ -169,7 +169,7 @@ class WLAPolicy:
         wide, or 1 where acting alone draws none.
         """
         expert = self.model.config.action_expert
-        noise = _noise(thought.states, (count, expert.chunk, expert.action_dim)).to(self.device)
+        noise = _noise(thought.states, count, (expert.chunk, expert.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
         queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
@@ -210,7 +210,7 @@ class WLAPolicy:
             _, without, queries_without = self.reader.tell(nothing, images, read.said)
             empty = (without, queries_without)
         shape = (world.latent_channels, world.latent_size, world.latent_size)
-        noise = _noise(states, (1 if same_noise else samples, *shape)).to(self.device).expand(-1, samples, -1, -1, -1)
+        noise = _noise(states, 1 if same_noise else samples, shape).to(self.device).expand(-1, samples, -1, -1, -1)
         present = images[self.model.backbone.primary]
         imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates, state)
         return imagined.cpu().numpy()
@@ -315,10 +315,14 @@ def _described(value: object) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
-def _noise(states: Sequence[PolicyState], shape: tuple[int, ...]) -> Float32[Tensor, "B ..."]:
-    """Sampling noise that each episode's seed and step decide, whatever else is in the batch."""
+def _noise(states: Sequence[PolicyState], count: int, shape: tuple[int, ...]) -> Float32[Tensor, "B count ..."]:
+    """Sampling noises that each episode's seed and step decide, whatever else is in the batch.
+
+    Drawn one by one, so that the first are the same however many there are: PyTorch fills a tensor's end in another way
+    than what comes before it.
+    """
     rows = []
     for state in states:
         generator = torch.Generator().manual_seed((state.seed * 1_000_003 + state.step) % 2**63)
-        rows.append(torch.randn(shape, generator=generator))
+        rows.append(torch.stack([torch.randn(shape, generator=generator) for _ in range(count)]))
     return torch.stack(rows)
