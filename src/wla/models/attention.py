@@ -35,7 +35,10 @@ def attend(
 
 
 def unfused_on_cpu(device: torch.device) -> AbstractContextManager[None]:
-    """Within, what a library asks PyTorch's attention for is computed as in `attend`, where it cannot be told to."""
+    """Within, what a library asks PyTorch's attention for is computed as in `attend`, where it cannot be told to.
+
+    A training step of nano's World Expert takes 0.35 s so, 0.45 s with the fused kernel (32 samples, one thread, bf16).
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
