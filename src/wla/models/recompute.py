@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def run_block(block: nn.Module, *arguments: Any, recompute: bool) -> Any:
+def run_block(block: Callable[..., Any], *arguments: Any, recompute: bool) -> Any:
     """The block's output; with `recompute`, and while gradients are recorded, only its inputs are kept."""
     if recompute and torch.is_grad_enabled():
         return checkpoint(block, *arguments, use_reentrant=False)

@@ -184,11 +184,9 @@ class WorldExpert(nn.Module):
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(x if condition.present is None else torch.cat([x, condition.present], dim=1))
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
-        with unfused_on_cpu(x.device):
-            for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
-                tokens = run_block(
-                    block, tokens, None, states, None, modulation, height, width, recompute=self.recompute
-                )
+        for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
+            run = unfused_on_cpu(block, x.device)
+            tokens = run_block(run, tokens, None, states, None, modulation, height, width, recompute=self.recompute)
         tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
