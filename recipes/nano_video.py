@@ -11,7 +11,7 @@ Commands:
 
 Five of the short tasks have actions; `place_two` has none, because in it a block goes on the plate.
 
-Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 3 x 40 for the training, on one core. Score: 0.0, 42.5 and
+Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 3 x 40 for training, on one core. Score: 0.0, 42.5 and
 3.0 % (docs/results/world.md).
 """
 
