@@ -13,7 +13,7 @@ from wla.training.ablation import Ablation
 
 def config() -> Ablation:
     reads = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
-    # A quarter as long as the recipe itself: there the variants still differ in how much they have learned.
+    # A quarter as long as the recipe itself, so that five variants take an hour.
     recipe = load_recipe(Path(__file__).with_name("nano_tabletop.py")).override(
         ["loop.optim.steps=500", "start.base=nano-base", "start.codec=nano-tabletop", "action_noise=0"]
     )

@@ -28,7 +28,7 @@ def test_images_of_opposite_actions_belong_to_their_own_outcomes(tie):
 def test_images_that_are_swapped_or_the_same_do_not_follow(tie):
     came = np.zeros((2, 8, 8, 3), np.uint8)
     came[0, :, :4], came[1, :, 4:] = 200, 200
-    faint = came // 5  # both are nearer to either outcome than a full one, and still each belongs to its own
+    faint = came // 5  # a shade of what came
     assert tie.followed(faint, came)
     assert not tie.followed(faint[::-1], came)
     assert not tie.followed(faint[[0, 0]], came)

@@ -65,7 +65,7 @@ class WorldTask:
         # Every sample of a batch imagines: nothing else is learned here.
         model_config = checkpoint.config.model.model_copy(update={"world_expert": world, "world_samples": None})
         self.model = WLA(model_config)
-        # An expert that did not read actions before begins with tokens that say nothing yet.
+        # An expert that did not read actions before begins with a reading of them that is drawn at random.
         self.model.load_state_dict(self.model.state_dict() | checkpoint.model.state_dict())
         assert self.model.world_expert is not None
         self.model.requires_grad_(False)
