@@ -63,8 +63,9 @@ class ScalingConfig(Config):
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
-    """Time for a call, looked at between groups of candidates (plain ones are one group); when it is over, the best so far is run. Over before any
-    candidate was imagined, it leaves the chunk that the policy alone would run, and a warning."""
+    """Time for a call, looked at between groups of candidates (plain ones are one group); when it is over, the best so
+    far is run. Over before any candidate was imagined, it leaves the chunk that the policy alone would run, and a
+    warning."""
 
 
 class ScaledPolicy:
