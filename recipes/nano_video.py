@@ -7,12 +7,13 @@ Commands:
         --out datasets/nano_video/gantry
     wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --workers 2 --no-actions \
         --embodiment scara --out datasets/nano_video/scara
+    (the actions of recipes/nano_inverse.py, for the variant that infers them)
     wla ablate recipes/nano_video.py --workers 2 --out outputs/nano_video
 
 Five of the short tasks have actions; `place_two` has none, because in it a block goes on the plate.
 
-Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 3 x 40 for training, on one core. Score: 0.0, 42.5 and
-3.0 % (docs/results/world.md).
+Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for training, on one core. Score:
+docs/results/world.md.
 """
 
 import json
@@ -30,10 +31,11 @@ def config() -> Ablation:
     seen = DatasetConfig(path="datasets/nano_seen", weight=0.65)
     start = NanoStart(base="nano-base", codec="nano-tabletop", grounding=GroundingConfig(samples=8, weight=0.1))
     return Ablation(
-        recipe=before.model_copy(update={"start": start, "datasets": (seen,), "action_noise": 0.0}),
+        recipe=before.model_copy(update={"start": start, "datasets": (seen,), "action_noise": 0.0, "blind": 0.25}),
         variants={
             "seen actions only": (),
             "and videos of the same robot": (_with_videos(seen, "gantry"),),
+            "and their actions inferred": (_with_videos(seen, "gantry", inferred="outputs/gantry_actions.parquet"),),
             "and videos of another robot": (_with_videos(seen, "scara"),),
         },
         tasks=VIDEO_TASKS,
@@ -41,6 +43,6 @@ def config() -> Ablation:
     )
 
 
-def _with_videos(seen: DatasetConfig, robot: str) -> str:
-    videos = DatasetConfig(path=f"datasets/nano_video/{robot}", weight=0.35, actions=False)
+def _with_videos(seen: DatasetConfig, robot: str, inferred: str | None = None) -> str:
+    videos = DatasetConfig(path=f"datasets/nano_video/{robot}", weight=0.35, actions=False, inferred=inferred)
     return f"datasets={json.dumps([each.model_dump(mode='json') for each in (seen, videos)])}"

@@ -10,6 +10,7 @@ from pydantic import Field
 from tyro.conf import Positional
 
 from wla.cli.command import Command, Group, OneLine
+from wla.evaluation.configs import InferConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,8 @@ examples:
   wla data check datasets/hammer                                 every problem at once, before training meets the first
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
   wla data from-videos clips --size 96 --out datasets/clips      plain videos, to learn the world from
+  wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
+                                                                 what the robot does in its own videos
 
 `wla data COMMAND --help` shows options and examples.
 """
@@ -80,6 +83,21 @@ class FromVideosArgs(OneLine):
     """Pixels along each side; the picture is fitted in, the rest is black."""
     cuts: bool = True
     """Look for cuts."""
+
+
+class InferActionsArgs(OneLine, InferConfig):
+    """Name the actions in a robot's videos, by inverse dynamics that were learned from its episodes with actions.
+
+    A recipe then learns from the videos as from those: `DatasetConfig(path=..., actions=False, inferred=...)`. Of a
+    dataset that has actions it also says how far off they are.
+
+    examples:
+      wla train recipes/nano_inverse.py
+      wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
+    """
+
+    inverse: Positional[str]
+    """Folder of a model of inverse dynamics."""
 
 
 class CheckArgs(OneLine):
@@ -141,6 +159,16 @@ def from_videos(args: FromVideosArgs) -> int:
     for line in left_out:
         print(f"left out: {line}")
     print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
+    return 0
+
+
+def infer_actions(args: InferActionsArgs) -> int:
+    from wla.evaluation.infer_actions import infer_actions
+
+    count, off = infer_actions(args)
+    print(f"{args.out}: the actions of {count} frames")
+    if off is not None:
+        print(f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in off.items())}")
     return 0
 
 
@@ -210,6 +238,7 @@ DATA = Group(
     {
         "convert": Command(ConvertArgs, convert),
         "from-videos": Command(FromVideosArgs, from_videos),
+        "infer-actions": Command(InferActionsArgs, infer_actions),
         "check": Command(CheckArgs, check),
         "stats": Command(StatsArgs, stats),
     },

@@ -14,6 +14,7 @@ import torch
 
 from wla.config import Config
 from wla.data.chat_prompts import ChatPrompter
+from wla.data.inferred import load_inferred
 from wla.data.instructions import read_phrasings
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
@@ -44,6 +45,8 @@ class DatasetConfig(Config):
     actions: bool = True
     """False: learn the world from it and no actions; it may be of another robot, and lack cameras but the primary one,
     which are then black."""
+    inferred: str | None = None
+    """File of `wla data infer-actions`: actions to learn in place of the dataset's own, which it need not have."""
     recalled: str | None = None
     """File of `wla recall`: what a policy remembered while it acted on this dataset."""
     decode_ahead: bool = True
@@ -73,7 +76,8 @@ class WindowBatches:
     images: image -> side that the backbone sees (`wla.types.HISTORY` and `FIRST` name those of other times). primary:
     the camera whose frame after the chunk is imagined, as a square of `target` pixels. errors: how far what a prompt
     tells of the past is off. empty_instructions: share of the samples whose instruction is emptied, for classifier-free
-    guidance. with_subgoal: draw only windows whose episode goes on after the chunk. targets: how many frames from now
+    guidance. blind: share of the samples that see neither images nor the state, and learn nothing but what to say.
+    with_subgoal: draw only windows whose episode goes on after the chunk. targets: how many frames from now
     the imagined frame is, one of them drawn for each sample; none for the chunk's length. ValueError when a dataset has
     no such window, or a file no phrasing of a task.
     """
@@ -90,6 +94,7 @@ class WindowBatches:
     chunk: int
     errors: MemoryErrors
     empty_instructions: float = 0.0
+    blind: float = 0.0
     with_subgoal: bool = False
     targets: tuple[int, ...] = ()
     _sources: list[_Source] = field(init=False)
@@ -98,7 +103,7 @@ class WindowBatches:
         after = self.chunk if self.with_subgoal else 0
         cameras = list(dict.fromkeys(map(camera_of, self.images)))
         self._sources = [
-            _Source.of(dataset, config, cameras, self.state, after, self.chunk)
+            _Source.of(dataset, config, cameras, self.state, self.action, after, self.chunk)
             for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
         weighted = [config.weight is not None for config in self.configs]
@@ -153,17 +158,24 @@ class WindowBatches:
             mask[:] = False
         else:
             actions = self.action.normalize(source.actions[places.chunk])
+        state, sees = source.state[frames], np.ones(len(frames), bool)
+        if self.blind:  # else nothing is drawn, so that runs without it go on bit for bit
+            sees = rng.random(len(frames)) >= self.blind
+            state, mask = state * sees[:, None], mask & sees[:, None, None]
+        looks = self._look(source, frames, places) if images else {}
+        for look in looks.values():
+            look[torch.from_numpy(~sees)] = 0
         return _Part(
             rows=[
-                self._row(source, int(frame), bool(past), bool(recalled), rng)
-                for frame, past, recalled in zip(frames, places.history_mask, own, strict=True)
+                self._row(source, int(frame), values, bool(past), bool(recalled), rng)
+                for frame, values, past, recalled in zip(frames, state, places.history_mask, own, strict=True)
             ],
-            images=self._look(source, frames, places) if images else {},
+            images=looks,
             subgoal=resize(source.frames[self.primary][places.subgoal], self.target) if images else None,
-            state=torch.from_numpy(source.state[frames]),
+            state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),
-            subgoal_mask=torch.from_numpy(places.subgoal_mask),
+            subgoal_mask=torch.from_numpy(places.subgoal_mask & sees),
             ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
 
@@ -180,15 +192,16 @@ class WindowBatches:
         return found
 
     def _row(
-        self, source: _Source, frame: int, past: bool, own: bool, rng: np.random.Generator
+        self, source: _Source, frame: int, state: np.ndarray, past: bool, own: bool, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
+        """state: normalised, as this sample sees it."""
         emptied = rng.random() < self.empty_instructions
         instruction = "" if emptied else source.instruction(frame, rng)
         begin, end = int(source.start[frame]), int(source.end[frame])
         memory, running = source.recall(frame) if own else self._told(source, frame, begin, end, past, rng)
         return self.prompter.sample(
             instruction,
-            source.state[frame],
+            state,
             source.subtasks(frame, min(frame + self.chunk, end - 1)) or None,
             memory=memory,
             running=running,
@@ -245,6 +258,7 @@ class _Source:
         config: DatasetConfig,
         cameras: Sequence[str],
         state: MinMaxNormalizer,
+        action: MinMaxNormalizer,
         after: int,
         chunk: int,
     ) -> _Source:
@@ -275,6 +289,8 @@ class _Source:
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None
+        if config.inferred is not None:
+            actions = load_inferred(Path(config.inferred), len(dataset), action.dim)
         recalled = None if config.recalled is None else Recalled.load(Path(config.recalled), np.unique(start))
         return cls(dataset, frames, values, actions, start, end, drawn, phrasings, recalled)
 

@@ -1,4 +1,4 @@
-"""What to evaluate and what to collect.
+"""What to evaluate, to collect and to infer.
 
 Apart from the code that they configure, because the command line shows them and must not wait for torch.
 """
@@ -155,6 +155,17 @@ class RecallConfig(Config):
     """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+
+
+class InferConfig(Config):
+    """Which actions to infer."""
+
+    inverse: str
+    """Folder of a model of inverse dynamics."""
+    dataset: Path
+    """A LeRobot dataset of the same robot."""
+    out: Path
+    """File for the actions (.parquet); a recipe takes it as a dataset's `inferred`."""
 
 
 class WorldConfig(Config):

@@ -61,6 +61,9 @@ class PolicyTraining(Config):
     recompute: bool = False
     """Compute activations again in the backward pass instead of keeping them: far less memory, a third more time."""
     empty_instructions: float = 0.05
+    blind: float = 0.0
+    """Share of the samples that see nothing and learn what to say. Where videos of another robot show other tasks than
+    the actions do, its looks tell the task, so nothing has to be read; blind, the instruction alone does."""
     targets: tuple[int, ...] = ()
     """How many control steps from now the frame is that the World Expert learns to imagine, one of them drawn for each
     sample; negative ones are past. None: the chunk's length, and acting imagines nothing else."""
@@ -119,6 +122,7 @@ class PolicyTask:
             sources,
             errors=config.memory_errors,
             empty_instructions=config.empty_instructions,
+            blind=config.blind,
             targets=config.targets,
         )
         self._shares = TermShares(self.batches, config.loop)
@@ -164,6 +168,7 @@ def window_batches(
     sources: Sequence[DatasetConfig],
     *,
     empty_instructions: float,
+    blind: float = 0.0,
     errors: MemoryErrors | None = None,
     with_subgoal: bool = False,
     targets: tuple[int, ...] = (),
@@ -182,6 +187,7 @@ def window_batches(
         chunk=checkpoint.config.model.action_expert.chunk,
         errors=errors or MemoryErrors(),
         empty_instructions=empty_instructions,
+        blind=blind,
         with_subgoal=with_subgoal,
         targets=targets,
     )

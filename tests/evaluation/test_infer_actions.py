@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.cli.main import main
+from wla.data.inferred import load_inferred
+from wla.data.lerobot import LeRobotDataset
+from wla.evaluation.configs import InferConfig
+from wla.evaluation.infer_actions import infer_actions
+from wla.models.inverse import InverseConfig, InverseDynamics
+from wla.policy.inverse import Inverse, InverseFile, load_inverse
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("infer")
+    tiny.write_dataset(root / "actions")
+    tiny.write_dataset(root / "videos", with_actions=False)
+    torch.manual_seed(0)
+    sizes = InverseConfig(cameras={"front": 32, "wrist": 16}, action_dim=tiny.ACTION)
+    action = tiny.statistics().action
+    assert action is not None
+    file = InverseFile(model=sizes, action=action, robot=tiny.robot_spec())
+    Inverse(file, InverseDynamics(sizes)).save(root / "inverse")
+    return root
+
+
+def ask(root: Path, dataset: Path, out: Path) -> InferConfig:
+    return InferConfig(inverse=str(root / "inverse"), dataset=dataset, out=out)
+
+
+def test_every_frame_of_a_video_gets_an_action(root, tmp_path):
+    count, off = infer_actions(ask(root, root / "videos", tmp_path / "a.parquet"))
+    assert (count, off) == (20, None)
+    inverse, dataset = load_inverse(root / "inverse"), LeRobotDataset(root / "videos")
+    found = load_inferred(tmp_path / "a.parquet", 20, tiny.ACTION)
+    np.testing.assert_allclose(found, inverse.actions(inverse.look(dataset, np.arange(20))), rtol=1e-5)
+
+
+def test_where_actions_are_known_it_says_how_far_off_it_is(root, tmp_path, capsys):
+    words = ["data", "infer-actions", str(root / "inverse"), "--dataset", str(root / "actions")]
+    assert main([*words, "--out", str(tmp_path / "a.parquet")]) == 0
+    found = load_inferred(tmp_path / "a.parquet", 20, tiny.ACTION)
+    known = LeRobotDataset(root / "actions").actions
+    assert known is not None
+    line = capsys.readouterr().out.splitlines()[-1]
+    said = dict(part.split() for part in line.removeprefix("mean absolute error: ").split(", "))
+    assert list(said) == list(tiny.robot_spec().action.names)
+    np.testing.assert_allclose([float(each) for each in said.values()], np.abs(found - known).mean(0), atol=1e-4)
+
+
+def test_a_dataset_of_another_robot_is_refused(root, tmp_path):
+    other = tiny.write_dataset(tmp_path / "other", with_actions=False)
+    file = other / "meta/wla_robot.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"embodiment": "other"}))
+    with pytest.raises(ValueError, match="embodiment"):
+        infer_actions(ask(root, other, tmp_path / "a.parquet"))
+    file.unlink()
+    with pytest.raises(ValueError, match="does not say which robot"):
+        infer_actions(ask(root, other, tmp_path / "a.parquet"))
+    assert not (tmp_path / "a.parquet").exists()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wla.models.inverse import InverseConfig, InverseDynamics
+
+
+def model(**changes) -> InverseDynamics:
+    torch.manual_seed(0)
+    sizes = {
+        "cameras": {"front": 32, "wrist": 16},
+        "action_dim": 2,
+        "channels": (8, 16),
+        "points": 8,
+        "width": 32,
+        **changes,
+    }
+    return InverseDynamics(InverseConfig(**sizes))
+
+
+def looks(batch: int, frames: int = 3) -> dict[str, torch.Tensor]:
+    draws = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randint(256, (batch, frames, side, side, 3), generator=draws, dtype=torch.uint8)
+        for name, side in (("front", 32), ("wrist", 16))
+    }
+
+
+def test_it_reads_every_camera_and_every_frame():
+    inverse, images = model().eval(), looks(4)
+    found = inverse(images)
+    assert found.shape == (4, 2)
+    for camera in images:
+        for frame in range(3):
+            other = {name: image.clone() for name, image in images.items()}
+            other[camera][:, frame] = 255 - other[camera][:, frame]
+            assert not torch.allclose(inverse(other), found)
+
+
+def test_it_learns_which_way_a_square_moved():
+    inverse = model(cameras={"front": 32}, after=1)
+    optimizer = torch.optim.Adam(inverse.parameters(), lr=3e-3)
+    draws = torch.Generator().manual_seed(0)
+
+    def moved(batch: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        start = torch.randint(8, 20, (batch, 2), generator=draws)
+        shift = torch.randint(-3, 4, (batch, 2), generator=draws)
+        images = torch.zeros(batch, 2, 32, 32, 3, dtype=torch.uint8)
+        for row, (before, by) in enumerate(zip(start.tolist(), shift.tolist(), strict=True)):
+            for frame in range(2):
+                top, left = (place + frame * step for place, step in zip(before, by, strict=True))
+                images[row, frame, top : top + 5, left : left + 5] = 255
+        return {"front": images}, shift / 3
+
+    for _ in range(100):
+        images, shift = moved(32)
+        loss = inverse.loss(inverse(images), shift)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    images, shift = moved(64)
+    assert inverse.loss(inverse(images), shift) < 0.2 * shift.abs().mean()
+
+
+def test_sizes_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="after"):
+        InverseConfig(cameras={"front": 32}, action_dim=2, after=0)
+    with pytest.raises(ValueError, match="cameras"):
+        model(cameras={})
+    with pytest.raises(ValueError, match=r"cameras.front: 18 pixels are no multiple of 4"):
+        model(cameras={"front": 18})
