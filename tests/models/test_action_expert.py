@@ -34,6 +34,16 @@ def test_action_loss_with_repeats_equals_the_loss_of_a_repeated_batch():
     torch.testing.assert_close(got, want)
 
 
+def test_several_noises_of_a_sample_give_what_each_gives_alone():
+    torch.manual_seed(0)
+    expert = ActionExpert(model_config().action_expert, WIDTH).eval()
+    states, state, noise = queries(2), torch.randn(2, STATE), torch.randn(6, CHUNK, ACTION)
+    with torch.no_grad():
+        together = expert.sample(states, state, noise)
+        alone = [expert.sample(states, state, rows) for rows in noise.split(2)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 def test_the_expert_reads_the_last_layers_when_it_has_fewer_blocks():
     torch.manual_seed(0)
     expert = ActionExpert(model_config().action_expert, WIDTH).eval()

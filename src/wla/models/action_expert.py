@@ -49,7 +49,7 @@ class ActionExpertConfig(Config):
         return self
 
 
-KeysValues = tuple[Float[Tensor, "B h Q d"], Float[Tensor, "B h Q d"]]
+KeysValues = tuple[Float[Tensor, "R h Q d"], Float[Tensor, "R h Q d"]]
 
 
 class ExpertAttention(nn.Module):
@@ -64,7 +64,8 @@ class ExpertAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def keys_values(self, source: Float[Tensor, "B Q S"]) -> KeysValues:
-        return self._split(self.key(source)), self._split(self.value(source))
+        # In the order that they are multiplied in, once, and not at every step of sampling.
+        return self._split(self.key(source)).contiguous(), self._split(self.value(source)).contiguous()
 
     def forward(self, x: Float[Tensor, "B T D"], keys_values: KeysValues) -> Float[Tensor, "B T D"]:
         keys, values = keys_values
@@ -182,10 +183,7 @@ class ActionExpert(nn.Module):
         """
         repeats = len(noise) // len(actions)
         x, target = toward_data(noise, _repeat(actions, repeats), t)
-        condition = [
-            None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
-            for pair in self.condition(queries)
-        ]
+        condition = self._shared(queries, repeats)
         error = (self.velocity(x, t, _repeat(state, repeats), condition).float() - target.float()).square()
         return masked_mean(error, _repeat(mask, repeats))
 
@@ -193,11 +191,19 @@ class ActionExpert(nn.Module):
         self,
         queries: list[Float[Tensor, "B Q C"]],
         state: Float[Tensor, "B S"],
-        noise: Float[Tensor, "B n A"],
-    ) -> Float[Tensor, "B n A"]:
-        """Actions in normalised units, from the given noise."""
-        condition = self.condition(queries)
+        noise: Float[Tensor, "R n A"],
+    ) -> Float[Tensor, "R n A"]:
+        """Actions in normalised units, from the given noise. Rows belong to samples as in `loss_at`."""
+        repeats = len(noise) // len(state)
+        condition, state = self._shared(queries, repeats), _repeat(state, repeats)
         return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.steps)
+
+    def _shared(self, queries: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
+        """The condition of several noises for each sample."""
+        return [
+            None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
+            for pair in self.condition(queries)
+        ]
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

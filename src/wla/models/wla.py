@@ -166,9 +166,9 @@ class WLA(nn.Module):
         self,
         queries: list[Float[Tensor, "B Q D"]],
         state: Float[Tensor, "B S"],
-        noise: Float[Tensor, "B n A"],
-    ) -> Float[Tensor, "B n A"]:
-        """Normalised action chunk."""
+        noise: Float[Tensor, "R n A"],
+    ) -> Float[Tensor, "R n A"]:
+        """Normalised action chunks, one or several for each sample: row r is of sample r mod B."""
         return self.action_expert.sample(queries, state, noise)
 
     def imagine(

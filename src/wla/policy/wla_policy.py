@@ -172,9 +172,9 @@ class WLAPolicy:
         noise = _noise(thought.states, count, (expert.chunk, expert.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
-        queries = [layer.repeat_interleave(count, 0) for layer in thought.read.queries]
-        state = torch.from_numpy(thought.inputs.state).to(self.device).repeat_interleave(count, 0)
-        sampled = self.model.sample_actions(queries, state, noise.flatten(0, 1)).unflatten(0, (-1, count))
+        state = torch.from_numpy(thought.inputs.state).to(self.device)
+        rows = self.model.sample_actions(thought.read.queries, state, noise.transpose(0, 1).flatten(0, 1))
+        sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
         return self._in_limits(self._action.denormalize(sampled.float().cpu().numpy()))
 
     @torch.inference_mode()
