@@ -1,10 +1,10 @@
 """Whether imagined images follow the candidate: two opposite chunks, imagined and really run from the same state.
 
-Command:  python benchmarks/tie.py POLICY [--states 40], for a policy whose World Expert reads actions
-Appends a line to benchmarks/tie.jsonl. For each state (validation seeds, some steps into an expert's episode) and each
-pair of directions, both chunks are imagined from one noise and run in two copies of the episode. The images follow
-their candidates when each belongs to its own outcome rather than to the other's: when the squared differences, summed
-over both, are smaller that way round, on the pixels in which the outcomes differ. Half of the pairs do by chance.
+Command:  python benchmarks/tie.py POLICY [--states 40] [--split validation], for a World Expert that reads actions
+Appends a line to benchmarks/tie.jsonl. For each state (some steps into an expert's episode) and each pair of
+directions, both chunks are imagined from one noise and run in two copies of the episode. The images follow their
+candidates when each belongs to its own outcome rather than to the other's: when the squared differences, summed over
+both, are smaller that way round, on the pixels in which the outcomes differ. Half of the pairs do by chance.
 (Asking of each image alone which outcome is nearer says little: where the arm is imagined faintly, both images are
 nearer to the outcome that shows less of it.)
 """
@@ -37,8 +37,9 @@ def main() -> None:
     parser.add_argument("policy")
     parser.add_argument("--states", type=int, default=40, help="of each task")
     parser.add_argument("--tasks", nargs="+", default=["place", "stack", "push", "press", "drawer"])
+    parser.add_argument("--split", choices=["evaluation", "validation"], default="evaluation")
     arguments = parser.parse_args()
-    first = seed_range("validation").start
+    first = seed_range(arguments.split).start
     seeds = range(first, first + arguments.states)
     follows = measure(load_policy(arguments.policy, imagination=True), arguments.tasks, seeds)
     figures = {"policy": arguments.policy, "tasks": arguments.tasks, "seeds": f"{seeds[0]}..{seeds[-1]}"}

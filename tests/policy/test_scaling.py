@@ -101,9 +101,12 @@ def test_tied_images_differ_by_their_actions_alone(tied):
 
 
 def test_plain_images_differ_by_noise_alone(tied):
-    chunk, _ = act(tied, Prefers(0, 1), candidates=2, plain=True)
+    count = TOGETHER + 2
+    chunk, _ = act(tied, Prefers(*range(count)), candidates=count, plain=True)
     thought = tied.think([tiny.observation()], [tied.reset("press the button", seed=3)])
-    np.testing.assert_array_equal(chunk.candidates.images, tied.picture(thought, samples=2)[0])
+    images = tied.picture(thought, samples=count)[0]
+    np.testing.assert_allclose(chunk.candidates.images.astype(int), images.astype(int), atol=1)
+    assert len({image.tobytes() for image in images}) == count
 
 
 def test_looking_further_goes_on_from_what_was_imagined(tied):
@@ -122,9 +125,10 @@ def test_the_same_call_gives_the_same_answer(tied):
     np.testing.assert_array_equal(first.candidates.images, second.candidates.images)
 
 
-def test_when_time_is_over_the_best_so_far_is_run(tied):
+@pytest.mark.parametrize("plain", [False, True])
+def test_when_time_is_over_the_best_so_far_is_run(tied, plain):
     scorer = Prefers(*range(3 * TOGETHER))
-    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=1500)
+    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=1500, plain=plain)
     scaled = ScaledPolicy(tied, scorer, config, Clock())
     chunk, _ = scaled.act(tiny.observation(), scaled.reset("press the button"))
     assert chunk.candidates.chosen == TOGETHER - 1  # one group, one chunk ahead

@@ -63,9 +63,8 @@ class ScalingConfig(Config):
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
-    """Time for a call, looked at between groups of candidates (plain ones are one group); when it is over, the best so
-    far is run. Over before any candidate was imagined, it leaves the chunk that the policy alone would run, and a
-    warning."""
+    """Time for a call, looked at between groups of candidates; when it is over, the best so far is run. Over before any
+    candidate was imagined, it leaves the chunk that the policy alone would run, and a warning."""
 
 
 class ScaledPolicy:
@@ -143,13 +142,15 @@ class ScaledPolicy:
         Tied ones share one noise, so that nothing but the actions tells their images apart.
         """
         images: list[UInt8[np.ndarray, "k H W 3"]] = []
-        if not self._tied:
-            return self._policy.picture(thought, samples=len(actions))[0]
         for start in range(0, len(actions), TOGETHER):
             if images and self._over(ends):
                 break
             group = actions[start : start + TOGETHER]
-            images.append(self._policy.picture(thought, samples=len(group), actions=group[None], same_noise=True)[0])
+            if self._tied:
+                found = self._policy.picture(thought, samples=len(group), actions=group[None], same_noise=True)
+            else:
+                found = self._policy.picture(thought, samples=len(group), after=start)
+            images.append(found[0])
         return np.concatenate(images)
 
     def _best(self, state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:

@@ -186,12 +186,14 @@ class WLAPolicy:
         steps: int | None = None,
         actions: Float32[np.ndarray, "B samples n A"] | None = None,
         same_noise: bool = False,
+        after: int = 0,
     ) -> UInt8[np.ndarray, "B samples H W 3"]:
         """Images that the primary camera may show after a chunk, each from its own noise or all from the same.
 
-        actions: chunks in environment units, one for each image, for a policy that imagines what given actions lead to;
-        None for what it is about to do itself. steps: of sampling; None for the policy's own. ValueError for actions
-        that the World Expert does not read, and without imagination.
+        after: how many images of this thought there are already: these go on with the noises that follow. actions:
+        chunks in environment units, one for each image, for a policy that imagines what given actions lead to; None for
+        what it is about to do itself. steps: of sampling; None for the policy's own. ValueError for actions that the
+        World Expert does not read, and without imagination.
         """
         self._require_imagination()
         states, (_, images, proprioception), read = thought
@@ -210,7 +212,8 @@ class WLAPolicy:
             _, without, queries_without = self.reader.tell(nothing, images, read.said)
             empty = (without, queries_without)
         shape = (world.latent_channels, world.latent_size, world.latent_size)
-        noise = _noise(states, 1 if same_noise else samples, shape).to(self.device).expand(-1, samples, -1, -1, -1)
+        noises = _noise(states, 1 if same_noise else after + samples, shape)[:, 0 if same_noise else after :]
+        noise = noises.to(self.device).expand(-1, samples, -1, -1, -1)
         present = images[self.model.backbone.primary]
         imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates, state)
         return imagined.cpu().numpy()
