@@ -45,6 +45,14 @@ def test_actions_stay_in_the_range_that_it_learned_from(dataset):
     np.testing.assert_allclose(found, np.tile(action.max, (3, 1)), rtol=1e-6)
 
 
+def test_a_dimension_that_never_changed_is_left_as_it_is():
+    still = inverse()
+    action = still.config.action.model_copy(update={"std": (0.0, *[2.0] * (tiny.ACTION - 1))})
+    still = Inverse(still.config.model_copy(update={"action": action}), still.model)
+    one = np.ones((1, tiny.ACTION), np.float32)
+    assert still.standardize(one)[0].tolist() == [1.0, *[0.5] * (tiny.ACTION - 1)]
+
+
 def test_it_comes_back_from_its_folder(dataset, tmp_path):
     first = inverse()
     first.save(tmp_path / "inverse")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
-from wla.data.normalize import MinMaxNormalizer, VectorStatistics
+from wla.data.normalize import VectorStatistics
 from wla.data.transforms import resize
 from wla.files import replacing
 from wla.models.inverse import InverseConfig, InverseDynamics
@@ -38,9 +38,10 @@ class Inverse:
     config: InverseFile
     model: InverseDynamics
 
-    @property
-    def normalizer(self) -> MinMaxNormalizer:
-        return MinMaxNormalizer(self.config.action, dim=self.config.model.action_dim, name="action")
+    def standardize(self, actions: Float32[np.ndarray, "B A"]) -> Float32[np.ndarray, "B A"]:
+        """In standard deviations from the mean: rare motions are small in all others' units."""
+        mean, std = self._spread()
+        return ((actions - mean) / std).astype(np.float32)
 
     def look(self, dataset: LeRobotDataset, frames: Int64[np.ndarray, " B"]) -> dict[str, UInt8[Tensor, "B F S S 3"]]:
         """What the model sees of these frames of a dataset: themselves and those after, the last one again at an
@@ -57,7 +58,17 @@ class Inverse:
         """In the robot's units, within the range of the actions that it learned from."""
         device = next(self.model.parameters()).device
         found = self.model({camera: image.to(device) for camera, image in images.items()})
-        return self.normalizer.denormalize(found.float().clamp(-1, 1).cpu().numpy())
+        mean, std = self._spread()
+        known = self.config.action
+        return np.clip(found.float().cpu().numpy() * std + mean, known.min, known.max).astype(np.float32)
+
+    def _spread(self) -> tuple[Float64[np.ndarray, " A"], Float64[np.ndarray, " A"]]:
+        """Mean and standard deviation of each dimension; one that never changed has none, and is left as it is."""
+        known = self.config.action
+        assert known.mean is not None
+        assert known.std is not None
+        std = np.array(known.std)
+        return np.array(known.mean), np.where(std > 0, std, 1.0)
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         with replacing(folder) as fresh:

@@ -59,7 +59,7 @@ class InverseTask:
             rows = chosen[sources == number] - (int(self._ends[number - 1]) if number else 0)
             looks.append(self.inverse.look(dataset, rows))
             assert dataset.actions is not None
-            actions.append(self.inverse.normalizer.normalize(dataset.actions[rows]))
+            actions.append(self.inverse.standardize(dataset.actions[rows]))
             names += [dataset.frame_id(int(row)) for row in rows]
         images = {camera: torch.cat([look[camera] for look in looks]).to(device) for camera in looks[0]}
         found = self.inverse.model(images)
