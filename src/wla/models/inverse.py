@@ -89,7 +89,7 @@ class InverseDynamics(nn.Module):
         return self.head(torch.cat(seen, dim=1))
 
     def loss(self, found: Float[Tensor, "B A"], actions: Float[Tensor, "B A"]) -> Float[Tensor, ""]:
-        """Squared up to one standard deviation, absolute beyond: where a motion is blocked the frames cannot say how far
+        """Squared up to one standard deviation, absolute beyond: where a motion is blocked frames cannot say how far
         it was meant to go, and squares would bend all others towards these; absolute errors alone leave rare motions (a
         turn) at none."""
         return nn.functional.smooth_l1_loss(found.float(), actions)
