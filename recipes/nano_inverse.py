@@ -17,7 +17,7 @@ def config() -> InverseTraining:
         cameras={"front": 96, "wrist": 48},
         datasets=("datasets/nano_seen",),
         loop=LoopConfig(
-            optim=OptimConfig(steps=3500, learning_rate=2e-3, final_learning_rate=2e-5, warmup=100, weight_decay=0.01),
+            optim=OptimConfig(steps=2500, learning_rate=2e-3, final_learning_rate=2e-5, warmup=100, weight_decay=0.01),
             batch_size=64,
         ),
     )

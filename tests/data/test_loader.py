@@ -14,7 +14,6 @@ import torch
 
 from wla.compat.videos import robot_of_videos
 from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
-from wla.data.inferred import save_inferred
 from wla.data.lerobot import LeRobotDataset
 from wla.data.lerobot_columns import Columns
 from wla.data.lerobot_writer import DatasetWriter
@@ -138,19 +137,6 @@ def test_blind_samples_see_nothing_and_learn_words_only(datasets):
     assert (batch.labels[blind] != IGNORE).any(dim=1).all()
     assert batch.action_mask[~blind].any()
     assert batch.subgoal_mask[~blind].any()
-
-
-def test_inferred_actions_take_the_place_of_those_that_a_video_lacks(datasets, tmp_path):
-    inferred = np.random.default_rng(0).uniform(-0.1, 0.1, (20, tiny.ACTION)).astype(np.float32)
-    save_inferred(inferred, tmp_path / "a.parquet")
-    sources = {"actions": False, "inferred": str(tmp_path / "a.parquet")}
-    batch = draw(loader(datasets[1:], sources=sources))
-    for index, name in enumerate(batch.ids):
-        episode, frame = int(name.split()[-3]), int(name.split()[-1])
-        assert batch.action_mask[index, :, 0].tolist() == [step < 10 - frame for step in range(tiny.CHUNK)]
-        torch.testing.assert_close(batch.actions[index, 0], torch.from_numpy(inferred[10 * episode + frame] * 10))
-    with pytest.raises(ValueError, match="20 actions for 10 frames"):
-        loader([LeRobotDataset(tiny.write_dataset(tmp_path / "d", episodes=1))], sources=sources)
 
 
 def test_subtask_windows_become_labels(datasets):

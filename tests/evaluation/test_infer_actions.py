@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,7 @@ def ask(root: Path, dataset: Path, out: Path) -> InferConfig:
 
 
 def test_every_frame_of_a_video_gets_an_action(root, tmp_path):
-    count, off = infer_actions(ask(root, root / "videos", tmp_path / "a.parquet"))
-    assert (count, off) == (20, None)
+    assert infer_actions(ask(root, root / "videos", tmp_path / "a.parquet")) == (20, (), {})
     inverse, dataset = load_inverse(root / "inverse"), LeRobotDataset(root / "videos")
     found = load_inferred(tmp_path / "a.parquet", 20, tiny.ACTION)
     np.testing.assert_allclose(found, inverse.actions(inverse.look(dataset, np.arange(20))), rtol=1e-5)
@@ -53,6 +53,19 @@ def test_where_actions_are_known_it_says_how_far_off_it_is(root, tmp_path, capsy
     said = dict(part.split() for part in line.removeprefix("mean absolute error: ").split(", "))
     assert list(said) == list(tiny.robot_spec().action.names)
     np.testing.assert_allclose([float(each) for each in said.values()], np.abs(found - known).mean(0), atol=1e-4)
+
+
+def test_dimensions_that_frames_do_not_tell_are_left_out(root, tmp_path, capsys):
+    inverse = load_inverse(root / "inverse")
+    explained = (0.49, *[0.9] * (tiny.ACTION - 1))
+    replace(inverse, config=inverse.config.model_copy(update={"explained": explained})).save(tmp_path / "inverse")
+    words = ["data", "infer-actions", str(tmp_path / "inverse"), "--dataset", str(root / "actions")]
+    assert main([*words, "--out", str(tmp_path / "a.parquet")]) == 0
+    found = load_inferred(tmp_path / "a.parquet", 20, tiny.ACTION)
+    assert np.isnan(found).all(0).tolist() == [True, *[False] * (tiny.ACTION - 1)]
+    first, second = tiny.robot_spec().action.names[:2]
+    said = capsys.readouterr().out
+    assert f"left out: {first}\nmean absolute error: {second} " in said
 
 
 def test_a_dataset_of_another_robot_is_refused(root, tmp_path):

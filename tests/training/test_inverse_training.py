@@ -8,6 +8,7 @@ import tiny
 import torch
 from test_whole_path import loop
 
+from wla.policy.inverse import load_inverse
 from wla.training.inverse_training import InverseTraining
 
 
@@ -29,6 +30,22 @@ def test_it_learns_the_actions_of_all_datasets(tmp_path):
         optimizer.step()
         losses.append(terms["loss"].item())
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_it_says_how_much_it_explains_of_episodes_that_it_did_not_learn_from(tmp_path):
+    task = recipe(tiny.write_dataset(tmp_path / "data", episodes=3)).build()
+    _, names = task.losses(0, 64, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert {name.split(" frame")[0].split()[-1] for name in names} == {"0", "1"}  # the last one is kept to measure with
+    task.save(tmp_path / "inverse", 0, task.module.state_dict())
+    explained = load_inverse(tmp_path / "inverse").config.explained
+    assert explained is not None
+    assert len(explained) == tiny.ACTION
+    assert max(explained) < 0.5  # untrained, and the pictures are random
+
+
+def test_one_episode_is_not_enough(tmp_path):
+    with pytest.raises(ValueError, match="has one episode"):
+        recipe(tiny.write_dataset(tmp_path / "data", episodes=1)).build()
 
 
 def test_videos_without_actions_cannot_teach_it(tmp_path):

@@ -88,8 +88,8 @@ class FromVideosArgs(OneLine):
 class InferActionsArgs(OneLine, InferConfig):
     """Name the actions in a robot's videos, by inverse dynamics that were learned from its episodes with actions.
 
-    A recipe then learns from the videos as from those: `DatasetConfig(path=..., actions=False, inferred=...)`. Of a
-    dataset that has actions it also says how far off they are.
+    A recipe then learns from the videos as from those: `DatasetConfig(path=..., actions=False, inferred=...)`.
+    Dimensions that the frames do not tell are left out. Of a dataset that has actions it also says how far off it is.
 
     examples:
       wla train recipes/nano_inverse.py
@@ -165,10 +165,12 @@ def from_videos(args: FromVideosArgs) -> int:
 def infer_actions(args: InferActionsArgs) -> int:
     from wla.evaluation.infer_actions import infer_actions
 
-    count, off = infer_actions(args)
-    print(f"{args.out}: the actions of {count} frames")
-    if off is not None:
-        print(f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in off.items())}")
+    found = infer_actions(args)
+    print(f"{args.out}: the actions of {found.frames} frames")
+    if found.unknown:
+        print(f"not told by the frames, left out: {', '.join(found.unknown)}")
+    if found.off:
+        print(f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in found.off.items())}")
     return 0
 
 

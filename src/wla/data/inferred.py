@@ -15,7 +15,7 @@ SCHEMA = pa.schema([("action", pa.list_(pa.float32()))])
 
 
 def save_inferred(actions: Float32[np.ndarray, "N A"], path: Path) -> None:
-    """In the robot's units."""
+    """In the robot's units, nan where they are not known."""
     with replacing_file(path) as fresh:
         pq.write_table(pa.table([list(actions)], schema=SCHEMA), fresh)
 

@@ -46,7 +46,8 @@ class DatasetConfig(Config):
     """False: learn the world from it and no actions; it may be of another robot, and lack cameras but the primary one,
     which are then black."""
     inferred: str | None = None
-    """File of `wla data infer-actions`: actions to learn in place of the dataset's own, which it need not have."""
+    """File of `wla data infer-actions`: actions to learn in place of the dataset's own, which it need not have; those
+    that are not known (nan) are not learned."""
     recalled: str | None = None
     """File of `wla recall`: what a policy remembered while it acted on this dataset."""
     decode_ahead: bool = True
@@ -158,6 +159,8 @@ class WindowBatches:
             mask[:] = False
         else:
             actions = self.action.normalize(source.actions[places.chunk])
+            mask &= np.isfinite(actions)
+            actions = np.nan_to_num(actions)
         state, sees = source.state[frames], np.ones(len(frames), bool)
         if self.blind:  # else nothing is drawn, so that runs without it go on bit for bit
             sees = rng.random(len(frames)) >= self.blind

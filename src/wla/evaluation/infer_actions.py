@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float32
 from rich.progress import track
@@ -15,10 +17,18 @@ from wla.policy.inverse import load_inverse
 BATCH = 256
 
 
-def infer_actions(config: InferConfig) -> tuple[int, dict[str, float] | None]:
+class Inferred(NamedTuple):
+    """frames: how many were named. unknown: dimensions of the action that frames do not tell. off: mean absolute error
+    of the others, in their units, where the dataset says what was done."""
+
+    frames: int
+    unknown: tuple[str, ...]
+    off: dict[str, float]
+
+
+def infer_actions(config: InferConfig) -> Inferred:
     """Write what a model of inverse dynamics takes for the actions of a dataset's frames.
 
-    How many, and the mean absolute error of each dimension, in its unit, where the dataset says what they were.
     ValueError when the dataset is of another robot.
     """
     inverse, dataset = load_inverse(config.inverse), LeRobotDataset(config.dataset)
@@ -33,7 +43,10 @@ def infer_actions(config: InferConfig) -> tuple[int, dict[str, float] | None]:
     actions = np.concatenate(found)
     with disk_errors(config.out, "free disk space or choose another --out"):
         save_inferred(actions, config.out)
-    if dataset.actions is None:
-        return len(actions), None
-    off = np.abs(actions - dataset.actions).mean(0)
-    return len(actions), {name: round(float(each), 4) for name, each in zip(robot.action.names, off, strict=True)}
+    known = inverse.known
+    off: dict[str, float] = {}
+    if dataset.actions is not None:
+        errors = np.abs(actions - dataset.actions).mean(0)
+        off = {name: round(float(errors[index]), 4) for index, name in enumerate(robot.action.names) if known[index]}
+    unknown = tuple(name for name, tells in zip(robot.action.names, known, strict=True) if not tells)
+    return Inferred(len(actions), unknown, off)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from wla.config import Config
@@ -21,14 +21,19 @@ from wla.specs import RobotSpec
 from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS = "inverse.json", "inverse.safetensors"
+KNOWN = 0.5
+"""The least share of a dimension's variance that must be explained for the dimension to be named at all: what is not
+seen in the frames comes out near its mean, and learned from, it would teach hands to stay."""
 
 
 class InverseFile(Config):
-    """What inverse.json holds."""
+    """What inverse.json holds. explained: of each dimension of the action, the share of its variance that the model
+    explains in episodes that it did not learn from; None before that was measured."""
 
     model: InverseConfig
     action: VectorStatistics
     robot: RobotSpec
+    explained: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,13 @@ class Inverse:
 
     config: InverseFile
     model: InverseDynamics
+
+    @property
+    def known(self) -> Bool[np.ndarray, " A"]:
+        """Which dimensions of the action it can tell."""
+        if self.config.explained is None:
+            return np.ones(self.config.model.action_dim, bool)
+        return np.array(self.config.explained) >= KNOWN
 
     def standardize(self, actions: Float32[np.ndarray, "B A"]) -> Float32[np.ndarray, "B A"]:
         """In standard deviations from the mean: rare motions are small in all others' units."""
@@ -55,12 +67,15 @@ class Inverse:
 
     @torch.inference_mode()
     def actions(self, images: Mapping[str, UInt8[Tensor, "B F S S 3"]]) -> Float32[np.ndarray, "B A"]:
-        """In the robot's units, within the range of the actions that it learned from."""
+        """In the robot's units, within the range of the actions that it learned from; nan in dimensions that it cannot
+        tell (`KNOWN`)."""
         device = next(self.model.parameters()).device
         found = self.model({camera: image.to(device) for camera, image in images.items()})
         mean, std = self._spread()
         known = self.config.action
-        return np.clip(found.float().cpu().numpy() * std + mean, known.min, known.max).astype(np.float32)
+        actions = np.clip(found.float().cpu().numpy() * std + mean, known.min, known.max).astype(np.float32)
+        actions[:, ~self.known] = np.nan
+        return actions
 
     def _spread(self) -> tuple[Float64[np.ndarray, " A"], Float64[np.ndarray, " A"]]:
         """Mean and standard deviation of each dimension; one that never changed has none, and is left as it is."""
@@ -70,10 +85,10 @@ class Inverse:
         std = np.array(known.std)
         return np.array(known.mean), np.where(std > 0, std, 1.0)
 
-    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    def save(self, folder: Path) -> None:
         with replacing(folder) as fresh:
             self.config.save(fresh / CONFIG)
-            save_weights(self.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
+            save_weights(self.model.state_dict(), fresh / WEIGHTS)
 
 
 def load_inverse(folder: str | Path) -> Inverse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
+from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig
 from wla.data.normalize import compute_statistics
 from wla.models.inverse import InverseConfig, InverseDynamics
@@ -17,6 +19,11 @@ from wla.policy.inverse import Inverse, InverseFile
 from wla.training.draws import draw_seed
 from wla.training.policy_training import one_robot
 from wla.training.trainer import LoopConfig, StepLosses
+
+HELD_OUT = 20
+"""Of so many episodes one is kept to measure with."""
+MEASURED = 2048
+"""Frames to measure with, at most."""
 
 
 class InverseTraining(Config):
@@ -44,26 +51,53 @@ class InverseTask:
             raise ValueError(f"{config.datasets[0]}: has no actions to learn from")
         sizes = InverseConfig(cameras=config.cameras, action_dim=robot.action.dim)
         self.inverse = Inverse(InverseFile(model=sizes, action=action, robot=robot), InverseDynamics(sizes))
-        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+        parts = [_parts(dataset) for dataset in self.datasets]
+        self._learned, self._held_out = zip(*parts, strict=True)
 
     @property
     def module(self) -> nn.Module:
         return self.inverse.model
 
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        chosen = np.sort(draw_seed(generator).integers(int(self._ends[-1]), size=samples))
-        sources = np.searchsorted(self._ends, chosen, side="right")
+        images, actions, names = self._draw(self._learned, samples, draw_seed(generator))
+        found = self.inverse.model({camera: image.to(device) for camera, image in images.items()})
+        wanted = torch.from_numpy(self.inverse.standardize(actions)).to(device)
+        return {"loss": self.inverse.model.loss(found, wanted)}, names
+
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+        """With the share of each dimension's variance that is explained in the episodes that were kept apart."""
+        model = InverseDynamics(self.inverse.config.model)
+        model.load_state_dict(weights)
+        tried = Inverse(self.inverse.config, model.eval())
+        images, actions, _ = self._draw(self._held_out, MEASURED, np.random.default_rng(0))
+        found = tried.actions(images)
+        unexplained = np.square(found - actions).mean(0) / np.maximum(actions.var(0), 1e-12)
+        explained = tuple(round(float(1 - share), 4) for share in unexplained)
+        Inverse(self.inverse.config.model_copy(update={"explained": explained}), model).save(folder)
+
+    def _draw(
+        self, frames: Sequence[np.ndarray], count: int, rng: np.random.Generator
+    ) -> tuple[dict[str, Tensor], np.ndarray, list[str]]:
+        """What is seen, the actions and the names of so many of these frames of each dataset."""
+        ends = np.cumsum([len(some) for some in frames])
+        chosen = np.sort(rng.integers(int(ends[-1]), size=count))
+        sources = np.searchsorted(ends, chosen, side="right")
         looks, actions, names = [], [], []
         for number in np.unique(sources):
             dataset = self.datasets[number]
-            rows = chosen[sources == number] - (int(self._ends[number - 1]) if number else 0)
+            rows = frames[number][chosen[sources == number] - (int(ends[number - 1]) if number else 0)]
             looks.append(self.inverse.look(dataset, rows))
             assert dataset.actions is not None
-            actions.append(self.inverse.standardize(dataset.actions[rows]))
+            actions.append(dataset.actions[rows])
             names += [dataset.frame_id(int(row)) for row in rows]
-        images = {camera: torch.cat([look[camera] for look in looks]).to(device) for camera in looks[0]}
-        found = self.inverse.model(images)
-        return {"loss": self.inverse.model.loss(found, torch.from_numpy(np.concatenate(actions)).to(device))}, names
+        return {name: torch.cat([look[name] for look in looks]) for name in looks[0]}, np.concatenate(actions), names
 
-    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-        self.inverse.save(folder, weights)
+
+def _parts(dataset: LeRobotDataset) -> tuple[np.ndarray, np.ndarray]:
+    """The frames to learn from, and those to measure with. ValueError for a dataset of one episode."""
+    if len(dataset.episodes) < 2:
+        raise ValueError(f"{dataset.root}: has one episode; one to learn from and one to measure with are needed")
+    held = np.zeros(len(dataset), bool)
+    for episode in dataset.episodes[::-HELD_OUT]:
+        held[episode.start : episode.end] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
