@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from wla.data.loader import WindowBatches
 from wla.types import Batch
@@ -33,3 +36,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         subgoal_mask=batch.subgoal_mask.to(device),
         ids=batch.ids,
     )
+
+
+def draw_frames(
+    lengths: Sequence[int], size: int, rng: np.random.Generator
+) -> list[tuple[int, Int64[np.ndarray, " _"]]]:
+    """So many frames of several datasets, uniformly over all of them: of each that some are drawn from, its place in
+    `lengths` and which frames, in order."""
+    ends = np.cumsum(lengths)
+    chosen = np.sort(rng.integers(int(ends[-1]), size=size))
+    sources = np.searchsorted(ends, chosen, side="right")
+    return [
+        (int(number), chosen[sources == number] - (ends[number] - lengths[number])) for number in np.unique(sources)
+    ]

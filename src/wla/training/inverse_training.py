@@ -16,7 +16,7 @@ from wla.data.loader import DatasetConfig
 from wla.data.normalize import compute_statistics
 from wla.models.inverse import InverseConfig, InverseDynamics
 from wla.policy.inverse import Inverse, InverseFile
-from wla.training.draws import draw_seed
+from wla.training.draws import draw_frames, draw_seed
 from wla.training.policy_training import one_robot
 from wla.training.trainer import LoopConfig, StepLosses
 
@@ -79,13 +79,9 @@ class InverseTask:
         self, frames: Sequence[np.ndarray], count: int, rng: np.random.Generator
     ) -> tuple[dict[str, Tensor], np.ndarray, list[str]]:
         """What is seen, the actions and the names of so many of these frames of each dataset."""
-        ends = np.cumsum([len(some) for some in frames])
-        chosen = np.sort(rng.integers(int(ends[-1]), size=count))
-        sources = np.searchsorted(ends, chosen, side="right")
         looks, actions, names = [], [], []
-        for number in np.unique(sources):
-            dataset = self.datasets[number]
-            rows = frames[number][chosen[sources == number] - (int(ends[number - 1]) if number else 0)]
+        for number, places in draw_frames([len(some) for some in frames], count, rng):
+            dataset, rows = self.datasets[number], frames[number][places]
             looks.append(self.inverse.look(dataset, rows))
             assert dataset.actions is not None
             actions.append(dataset.actions[rows])

@@ -19,7 +19,7 @@ from wla.models.value import ValueConfig, ValueModel, discounted
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.locate import locate
 from wla.policy.value import Value, ValueFile
-from wla.training.draws import draw_seed
+from wla.training.draws import draw_frames, draw_seed
 from wla.training.trainer import LoopConfig, StepLosses
 
 JITTER, LIGHT = 3, 0.15
@@ -65,7 +65,6 @@ class ValueTask:
             for path in config.datasets
             for found in DatasetConfig(path=path).expand()
         ]
-        self._ends = np.cumsum([len(frames) for frames in self.frames])
 
     @property
     def module(self) -> nn.Module:
@@ -73,14 +72,13 @@ class ValueTask:
 
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
         rng = draw_seed(generator)
-        chosen = np.sort(rng.integers(int(self._ends[-1]), size=samples))
-        sources = np.searchsorted(self._ends, chosen, side="right")
         side = self.value.config.model.backbone.cameras[self.value.camera]
+        names: list[str] = []
         instructions: list[str] = []
         images, success, left = [], [], []
-        for number in np.unique(sources):
+        for number, rows in draw_frames([len(frames) for frames in self.frames], samples, rng):
             frames = self.frames[number]
-            rows = chosen[sources == number] - (int(self._ends[number - 1]) if number else 0)
+            names += [frames.dataset.frame_id(int(row)) for row in rows]
             instructions += [frames.dataset.episode_of(int(row)).instruction for row in rows]
             images.append(resize(frames.images[rows], side))
             success.append(frames.success[rows])
@@ -92,7 +90,7 @@ class ValueTask:
         values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount).to(device)
         loss = self.value.model.loss(logits, values)
         off = (logits.detach().sigmoid() - values).abs().mean()
-        return {"loss": loss, "off": off}, [f"rollout frame {index}" for index in chosen]
+        return {"loss": loss, "off": off}, names
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         self.value.save(folder, weights)
