@@ -114,7 +114,9 @@ def test_without_actions_there_is_no_action_column(tmp_path):
     assert "action" not in json.loads((tmp_path / "data/meta/info.json").read_text())["features"]
 
 
-@pytest.mark.parametrize(("seed", "split"), [(100_000, "training"), (9_999, "training"), (0, "validation")])
+@pytest.mark.parametrize(
+    ("seed", "split"), [(100_000, "training"), (9_999, "training"), (0, "validation"), (19_999, "evaluation")]
+)
 def test_seeds_outside_the_split_are_refused(tmp_path, seed, split):
     config = CollectConfig(tasks=("place",), episodes=2, seed=seed, split=split)
     with pytest.raises(ValueError, match="is not for"):

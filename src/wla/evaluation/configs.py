@@ -117,8 +117,9 @@ class CollectConfig(Config):
     """With a policy: share of the turns that are neither's, the robot moves at random."""
     seed: int = 0
     """First seed."""
-    split: Literal["training", "validation"] = "training"
-    """Which seeds are allowed: training (0-9999) or validation (10000-19999)."""
+    split: Literal["training", "validation", "evaluation"] = "training"
+    """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
+    (10000-19999) and evaluation (100000 and up)."""
     kicks: bool = True
     """Disturb the motion now and then, so that the expert shows how to recover."""
     actions: bool = True

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.data.loader import DatasetConfig
 from wla.data.normalize import Statistics, compute_statistics
 from wla.data.prompts import DOING, DONE, PromptConfig, Prompter
 from wla.data.questions import question_texts
@@ -22,6 +21,7 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.policy.locate import bundled, locate
 from wla.training.grounding import Grounding
 from wla.training.scenes import SceneConfig, render_scenes
+from wla.training.sources import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.weights import load_weights, save_weights, under
 
@@ -57,7 +57,7 @@ class BaseTask:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
-        datasets = [found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()]
+        datasets = open_datasets(config.datasets)
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
         texts += question_texts(self.scenes.names, self.scenes.shown)
         self.backbone = NanoBackbone(config.backbone)

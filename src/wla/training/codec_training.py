@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
 from wla.files import replacing
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
+from wla.training.sources import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
 from wla.weights import load_weights, save_weights
 
@@ -38,7 +38,7 @@ class CodecTask:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.codec = ImageCodec(config.codec)
-        self._frames = [LeRobotDataset(Path(path)).frames(config.camera) for path in config.datasets]
+        self._frames = [dataset.frames(config.camera) for dataset in open_datasets(config.datasets)]
         self._ends = np.cumsum([len(frames) for frames in self._frames])
 
     @property

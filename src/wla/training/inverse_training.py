@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.data.normalize import compute_statistics
 from wla.models.inverse import InverseConfig, InverseDynamics
 from wla.policy.inverse import Inverse, InverseFile
 from wla.training.draws import draw_frames, draw_seed
 from wla.training.policy_training import one_robot
+from wla.training.sources import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
 
 HELD_OUT = 20
@@ -44,7 +44,7 @@ class InverseTask:
 
     def __init__(self, config: InverseTraining) -> None:
         runtime.seed_everything(config.loop.seed)
-        self.datasets = [found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()]
+        self.datasets = open_datasets(config.datasets)
         robot = one_robot(self.datasets)
         action = compute_statistics(self.datasets).action
         if action is None:

@@ -25,6 +25,7 @@ from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensio
 from wla.specs import RobotSpec
 from wla.training.draws import draw
 from wla.training.lora import LoraConfig, add_lora, merged
+from wla.training.sources import open_sources
 from wla.training.stand_in import all_losses
 from wla.training.starts import CheckpointStart, NanoStart, PublishedStart
 from wla.training.term_shares import TermShares
@@ -93,8 +94,7 @@ class PolicyTask:
     def __init__(self, config: PolicyTraining) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
-        sources = [found for source in config.datasets for found in source.expand()]
-        datasets = [source.open() for source in sources]
+        sources, datasets = open_sources(config.datasets)
         taught = [dataset for dataset, source in zip(datasets, sources, strict=True) if source.actions]
         robot_spec = one_robot(taught)
         require_dimensions(config.model, robot_spec, model="the recipe's model", robot=str(taught[0].root))

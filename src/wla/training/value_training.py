@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.labelled import LabelledFrames
-from wla.data.loader import DatasetConfig
 from wla.data.prompts import PromptConfig
 from wla.data.transforms import jitter, resize
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
@@ -20,6 +19,7 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.policy.locate import locate
 from wla.policy.value import Value, ValueFile
 from wla.training.draws import draw_frames, draw_seed
+from wla.training.sources import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
 
 JITTER, LIGHT = 3, 0.15
@@ -60,11 +60,7 @@ class ValueTask:
         model.backbone.load_state_dict({key: known[key] for key in model.backbone.state_dict()})
         file = ValueFile(model=model.config, prompt=prompt.model_copy(update={"memory": None, "language": False}))
         self.value = Value(file, model, checkpoint.tokenizer)
-        self.frames = [
-            LabelledFrames(found.open(), primary)
-            for path in config.datasets
-            for found in DatasetConfig(path=path).expand()
-        ]
+        self.frames = [LabelledFrames(dataset, primary) for dataset in open_datasets(config.datasets)]
 
     @property
     def module(self) -> nn.Module:

@@ -18,6 +18,7 @@ from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
 from wla.training.draws import draw
 from wla.training.policy_training import one_robot, window_batches
+from wla.training.sources import open_sources
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
 
@@ -48,8 +49,7 @@ class WorldTask:
         runtime.seed_everything(config.loop.seed)
         self.config = config
         checkpoint = load_checkpoint(locate(config.policy))
-        sources = [found for source in config.datasets for found in source.expand()]
-        datasets = [source.open() for source in sources]
+        sources, datasets = open_sources(config.datasets)
         robot = one_robot(datasets)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
         changes: dict[str, Any] = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
