@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wla.data.transforms import fit, jitter
+from wla.data.transforms import distract, fit, jitter
 
 
 def white(height: int, width: int, count: int = 1) -> np.ndarray:
@@ -83,3 +83,15 @@ def test_jitter_shifts_each_image_and_changes_its_light_within_bounds():
     assert 80 <= ground.min() < 83
     assert 117 < ground.max() <= 120
     torch.testing.assert_close(jitter(images, np.random.default_rng(0), pixels=0, light=0.0), images)
+
+
+def test_what_is_pasted_stands_still():
+    images = torch.zeros(40, 3, 16, 16, 3, dtype=torch.uint8)
+    images[:, :, 0] = torch.arange(3, dtype=torch.uint8)[:, None, None]  # the frames differ
+    pasted = distract(images, np.random.default_rng(0), patches=3, largest=0.5)
+    assert not images[:, :, 1:].any()  # those given stay as they are
+    changed = (pasted != images).any(-1)
+    assert torch.equal(changed[:, 1, 1:], changed[:, 2, 1:])
+    sizes = changed[:, 0].flatten(1).sum(1)
+    assert sizes.min() == 0
+    assert 16 < sizes.max() <= 3 * 64

@@ -57,3 +57,21 @@ def jitter(
     ]
     lit = torch.from_numpy(rng.uniform(1 - light, 1 + light, len(images)).astype(np.float32))
     return (torch.stack(moved) * lit[:, None, None, None]).round().clamp(0, 255).to(torch.uint8)
+
+
+def distract(
+    images: UInt8[Tensor, "B F S S 3"], rng: np.random.Generator, *, patches: int, largest: float
+) -> UInt8[Tensor, "B F S S 3"]:
+    """Each sample with rectangles of a colour pasted over all its frames, at the same places: things that stand still.
+
+    Up to `patches` of them, their sides up to the share `largest` of the image's.
+    """
+    images = images.clone()
+    side = images.shape[2]
+    for sample in images:
+        for _ in range(int(rng.integers(patches + 1))):
+            height, width = rng.integers(1, max(2, round(largest * side)), size=2)
+            top, left = rng.integers(side - height + 1), rng.integers(side - width + 1)
+            colour = torch.from_numpy(rng.integers(256, size=3).astype(np.uint8))
+            sample[:, top : top + height, left : left + width] = colour
+    return images

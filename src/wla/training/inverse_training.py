@@ -13,6 +13,7 @@ from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
 from wla.data.normalize import compute_statistics
+from wla.data.transforms import distract
 from wla.models.inverse import InverseConfig, InverseDynamics
 from wla.policy.inverse import Inverse, InverseFile
 from wla.training.draws import draw_frames, draw_seed
@@ -24,6 +25,9 @@ HELD_OUT = 20
 """Of so many episodes one is kept to measure with."""
 MEASURED = 2048
 """Frames to measure with, at most."""
+PATCHES, LARGEST = 6, 0.25
+"""How many things that stand still are pasted over the frames, and their size: what videos show may never have stood
+there before, and a dark plate is not the dark hand."""
 
 
 class InverseTraining(Config):
@@ -59,8 +63,12 @@ class InverseTask:
         return self.inverse.model
 
     def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        images, actions, names = self._draw(self._learned, samples, draw_seed(generator))
-        found = self.inverse.model({camera: image.to(device) for camera, image in images.items()})
+        rng = draw_seed(generator)
+        images, actions, names = self._draw(self._learned, samples, rng)
+        seen = {
+            name: distract(image, rng, patches=PATCHES, largest=LARGEST).to(device) for name, image in images.items()
+        }
+        found = self.inverse.model(seen)
         wanted = torch.from_numpy(self.inverse.standardize(actions)).to(device)
         return {"loss": self.inverse.model.loss(found, wanted)}, names
 
