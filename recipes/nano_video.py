@@ -12,8 +12,8 @@ Commands:
 
 Five of the short tasks have actions; `place_two` has none, because in it a block goes on the plate.
 
-Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for training, on one core. Score:
-docs/results/world.md.
+Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for training, on one core. Score: 0.0, 42.5,
+99.0 and 37.5 % (docs/results/world.md).
 """
 
 import json
