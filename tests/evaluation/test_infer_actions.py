@@ -68,6 +68,16 @@ def test_dimensions_that_frames_do_not_tell_are_left_out(root, tmp_path, capsys)
     assert f"left out: {first}\nmean absolute error: {second} " in said
 
 
+def test_a_model_that_tells_nothing_is_refused(root, tmp_path):
+    inverse = load_inverse(root / "inverse")
+    unsure = inverse.config.model_copy(update={"explained": (0.1,) * tiny.ACTION})
+    replace(inverse, config=unsure).save(tmp_path / "inverse")
+    config = ask(root, root / "videos", tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="explains too little of every dimension"):
+        infer_actions(config.model_copy(update={"inverse": str(tmp_path / "inverse")}))
+    assert not (tmp_path / "a.parquet").exists()
+
+
 def test_a_dataset_of_another_robot_is_refused(root, tmp_path):
     other = tiny.write_dataset(tmp_path / "other", with_actions=False)
     file = other / "meta/wla_robot.json"

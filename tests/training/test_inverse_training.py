@@ -51,3 +51,16 @@ def test_one_episode_is_not_enough(tmp_path):
 def test_videos_without_actions_cannot_teach_it(tmp_path):
     with pytest.raises(ValueError, match="no actions to learn from"):
         recipe(tiny.write_dataset(tmp_path / "videos", with_actions=False)).build()
+    with pytest.raises(ValueError, match="no actions to learn from"):
+        recipe(tiny.write_dataset(tmp_path / "actions"), tmp_path / "videos").build()
+
+
+def test_actions_that_were_not_executed_teach_nothing(tmp_path, monkeypatch):
+    done = np.arange(20) % 2 == 0
+    monkeypatch.setattr("wla.training.inverse_training.followed", lambda dataset: done)
+    task = recipe(tiny.write_dataset(tmp_path / "data")).build()
+    _, names = task.losses(0, 64, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert {int(name.split()[-1]) for name in names} == {0, 2, 4, 6, 8}
+    done[:] = False
+    with pytest.raises(ValueError, match="too few recorded actions were executed"):
+        recipe(tmp_path / "data").build()

@@ -277,7 +277,7 @@ class _Source:
             raise ValueError(
                 f"{dataset.root}: no episode is longer than {after} frames, so no chunk has a frame after it"
             )
-        missed = np.concatenate([[0], np.cumsum(~_followed(dataset))])
+        missed = np.concatenate([[0], np.cumsum(~followed(dataset))])
         drawn = drawn[missed[np.minimum(drawn + chunk, end[drawn])] == missed[drawn]]
         if not drawn.size:
             raise ValueError(f"{dataset.root}: nowhere were {chunk} recorded actions executed one after the other")
@@ -327,7 +327,7 @@ class _Source:
         return [self.dataset.subtask_texts[index] for index in chain]
 
 
-def _followed(dataset: LeRobotDataset) -> np.ndarray:
+def followed(dataset: LeRobotDataset) -> np.ndarray:
     """Whether the action of each frame was executed."""
     return np.concatenate(
         [np.ones(len(e), bool) if e.followed is None else np.array(e.followed) for e in dataset.episodes]

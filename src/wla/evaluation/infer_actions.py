@@ -29,13 +29,15 @@ class Inferred(NamedTuple):
 def infer_actions(config: InferConfig) -> Inferred:
     """Write what a model of inverse dynamics takes for the actions of a dataset's frames.
 
-    ValueError when the dataset is of another robot.
+    ValueError when the dataset is of another robot, and when the model cannot tell any dimension.
     """
     inverse, dataset = load_inverse(config.inverse), LeRobotDataset(config.dataset)
     if dataset.robot_spec is None:
         raise ValueError(f"{config.dataset}: does not say which robot it is of (meta/wla_robot.json is missing)")
     robot = inverse.config.robot
     robot.require_equal(dataset.robot_spec, ours=f"inverse dynamics {config.inverse}", theirs=str(config.dataset))
+    if not inverse.known.any():
+        raise ValueError(f"{config.inverse}: explains too little of every dimension of the action; train it for longer")
     found: list[Float32[np.ndarray, "B A"]] = []
     for start in track(range(0, len(dataset), BATCH), description="naming motions"):
         frames = np.arange(start, min(start + BATCH, len(dataset)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.lerobot import LeRobotDataset
+from wla.data.loader import followed
 from wla.data.normalize import compute_statistics
 from wla.data.transforms import distract
 from wla.models.inverse import InverseConfig, InverseDynamics
@@ -50,9 +51,11 @@ class InverseTask:
         runtime.seed_everything(config.loop.seed)
         self.datasets = open_datasets(config.datasets)
         robot = one_robot(self.datasets)
+        for dataset in self.datasets:
+            if dataset.actions is None:
+                raise ValueError(f"{dataset.root}: has no actions to learn from")
         action = compute_statistics(self.datasets).action
-        if action is None:
-            raise ValueError(f"{config.datasets[0]}: has no actions to learn from")
+        assert action is not None
         sizes = InverseConfig(cameras=config.cameras, action_dim=robot.action.dim)
         self.inverse = Inverse(InverseFile(model=sizes, action=action, robot=robot), InverseDynamics(sizes))
         parts = [_parts(dataset) for dataset in self.datasets]
@@ -98,10 +101,17 @@ class InverseTask:
 
 
 def _parts(dataset: LeRobotDataset) -> tuple[np.ndarray, np.ndarray]:
-    """The frames to learn from, and those to measure with. ValueError for a dataset of one episode."""
+    """The frames to learn from, and those to measure with; none whose recorded action was not executed.
+
+    ValueError for a dataset of one episode, and where nothing is left.
+    """
     if len(dataset.episodes) < 2:
         raise ValueError(f"{dataset.root}: has one episode; one to learn from and one to measure with are needed")
     held = np.zeros(len(dataset), bool)
     for episode in dataset.episodes[::-HELD_OUT]:
         held[episode.start : episode.end] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    done = followed(dataset)
+    learned, measured = np.flatnonzero(done & ~held), np.flatnonzero(done & held)
+    if not (learned.size and measured.size):
+        raise ValueError(f"{dataset.root}: too few recorded actions were executed; use episodes of one who acted alone")
+    return learned, measured

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
@@ -62,7 +62,7 @@ class PolicyTraining(Config):
     recompute: bool = False
     """Compute activations again in the backward pass instead of keeping them: far less memory, a third more time."""
     empty_instructions: float = 0.05
-    blind: float = 0.0
+    blind: float = Field(default=0.0, ge=0, lt=1)
     """Share of the samples that see nothing and learn what to say. Where videos of another robot show other tasks than
     the actions do, its looks tell the task, so nothing has to be read; blind, the instruction alone does."""
     targets: tuple[int, ...] = ()
