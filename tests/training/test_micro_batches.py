@@ -5,7 +5,15 @@ import torch
 from test_trainer import Toy, loop, losses
 from torch import nn
 
-from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, build_learner, train, training_step
+from wla.training.trainer import (
+    LoopConfig,
+    StepLosses,
+    TrainingStopped,
+    build_learner,
+    draw_micro_batches,
+    train,
+    training_step,
+)
 
 CPU = torch.device("cpu")
 
@@ -20,10 +28,14 @@ class Rows(Toy):
         self.place = 0
         self.bad = -1
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        self.seeds.append(generator.initial_seed())
+    def draw(self, samples: int, generator: torch.Generator) -> torch.Tensor:
         chosen = torch.arange(self.place, self.place + samples) % 8
         self.place += samples
+        return chosen
+
+    def losses(self, step: int, drawn: torch.Tensor, device: torch.device, generator: torch.Generator) -> StepLosses:
+        self.seeds.append(generator.initial_seed())
+        chosen = drawn
         x = self.rows[chosen]
         loss = (self.net(x).float() - x.sum(1, keepdim=True)).square().mean()
         if self.bad in chosen:
@@ -41,7 +53,7 @@ def one_step(micro_batches: int) -> tuple[dict[str, float], Rows]:
     task = Rows()
     config = rows_loop(micro_batches)
     config = config.model_copy(update={"optim": config.optim.model_copy(update={"clip": 1e9, "muon": ()})})
-    record = training_step(build_learner(task, config, CPU), config, CPU, 0)
+    record = training_step(build_learner(task, config, CPU), config, CPU, 0, draw_micro_batches(task, config, CPU, [0]))
     return record, task
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from lesson import take
 from parallel_run import MUON, STEPS, STOP, TinyPolicy, full_precision, loop, write_data
 from test_trainer import Toy
 from test_trainer import loop as toy_loop
@@ -171,7 +172,7 @@ def test_mistakes_stop_all_processes_with_one_line(runs):
 def test_the_runs_had_micro_batches_without_actions(runs):
     task = TinyPolicy(runs / "data")
     for number in range(20):
-        task.losses(0, 2, torch.device("cpu"), torch.Generator().manual_seed(number))
+        take(task, 0, 2, torch.Generator().manual_seed(number))
     assert len(set(task.seen)) == 2
 
 

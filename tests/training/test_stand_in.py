@@ -22,7 +22,7 @@ def batch(tmp_path_factory) -> Batch:
     root: Path = tiny.write_dataset(tmp_path_factory.mktemp("data") / "robot")
     sources = [DatasetConfig(path=str(root))]
     batches = window_batches(tiny.checkpoint(), [LeRobotDataset(root)], sources, empty_instructions=0.0)
-    return draw(batches, 4, torch.device("cpu"), torch.Generator().manual_seed(2))
+    return draw(batches, 4, torch.Generator().manual_seed(2))
 
 
 def without(batch: Batch, term: str) -> Batch:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lesson import take
 from test_starts import recipe, root  # noqa: F401  (the fixture)
 from tiny import write_dataset
 
@@ -41,11 +42,10 @@ def test_a_batch_without_images_is_the_same_but_for_them(task):
 
 
 def test_a_step_is_the_mean_over_all_its_samples(task):
-    device = torch.device("cpu")
     for step in range(3):
         shares, counts, values = [], [], []
         for number, generator in enumerate(generators(task, step)):
-            batch = draw(task.batches, 2, device, generator)
+            batch = draw(task.batches, 2, generator)
             counts.append(targets(batch))
             shares.append(task._shares(step, batch))
             values.append({name: 1.0 + number + len(name) for name in counts[-1]})
@@ -58,11 +58,10 @@ def test_a_step_is_the_mean_over_all_its_samples(task):
 
 
 def test_the_losses_of_a_task_are_weighed(task):
-    device = torch.device("cpu")
     with torch.no_grad():
         for generator, again in zip(generators(task, 0), generators(task, 0), strict=True):
-            batch = draw(task.batches, 2, device, again)
-            terms, ids = task.losses(0, 2, device, generator)
+            batch = draw(task.batches, 2, again)
+            terms, ids = take(task, 0, 2, generator)
             assert ids == batch.ids
             share = task._shares(0, batch)
             if share["action"]:

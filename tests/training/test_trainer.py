@@ -37,12 +37,15 @@ class Toy:
     def module(self) -> nn.Module:
         return self.net
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        x = torch.randn(samples, 3, generator=generator)
+    def draw(self, samples: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.randn(samples, 3, generator=generator)
+
+    def losses(self, step: int, drawn: torch.Tensor, device: torch.device, generator: torch.Generator) -> StepLosses:
+        x = drawn
         if step == self._at:
             self._what()
         loss = (self.net(x) - x.sum(1, keepdim=True)).float().square().mean() + self.poison
-        return {"loss": loss}, [f"sample {step}-{i}" for i in range(samples)]
+        return {"loss": loss}, [f"sample {step}-{i}" for i in range(len(x))]
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         folder.mkdir(exist_ok=True)

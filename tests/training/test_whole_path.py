@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from lesson import take
 
 import wla
 from wla.data.lerobot_writer import DatasetWriter
@@ -145,10 +146,10 @@ def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path, g
     train(recipe.build(), recipe.loop, tmp_path / "whole")
 
     class Interrupted(PolicyTask):
-        def losses(self, step, samples, device, generator):
+        def losses(self, step, drawn, device, generator):
             if step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().losses(step, samples, device, generator)
+            return super().losses(step, drawn, device, generator)
 
     with pytest.raises(KeyboardInterrupt, match="after step 4"):
         train(Interrupted(recipe), recipe.loop, tmp_path / "halves")
@@ -160,7 +161,7 @@ def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_sh
     alone, along = (policy_training(folder, 1, share) for share in (None, GroundingConfig(samples=3, weight=0.5)))
     first, second = alone.build(), along.build()
     noise = (torch.Generator().manual_seed(7) for _ in range(2))
-    (before, _), (after, _) = (task.losses(0, 4, torch.device("cpu"), next(noise)) for task in (first, second))
+    (before, _), (after, _) = (take(task, 0, 4, next(noise)) for task in (first, second))
     assert [before[name].item() for name in TERMS] == [after[name].item() for name in TERMS]
     assert after["loss"] > before["loss"]
     (after["loss"] - sum(w * after[n] for w, n in zip((1.0, 0.1, 0.005), TERMS, strict=True))).backward()
@@ -180,10 +181,10 @@ def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "whole")
 
     class Interrupted(PolicyTask):
-        def losses(self, step, samples, device, generator):
+        def losses(self, step, drawn, device, generator):
             if step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().losses(step, samples, device, generator)
+            return super().losses(step, drawn, device, generator)
 
     with pytest.raises(KeyboardInterrupt, match="after step 4"):
         train(Interrupted(recipe), recipe.loop, tmp_path / "halves")

@@ -19,6 +19,7 @@ from wla.files import replacing
 from wla.models.nano_backbone import NanoBackbone, NanoBackboneConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.locate import bundled, locate
+from wla.training.draws import draw_seed
 from wla.training.grounding import Grounding
 from wla.training.scenes import SceneConfig, render_scenes
 from wla.training.sources import open_datasets
@@ -84,8 +85,14 @@ class BaseTask:
     def module(self) -> nn.Module:
         return self._module
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    def draw(self, samples: int, generator: torch.Generator) -> tuple[int, np.random.Generator]:
+        """How many scenes, and the random numbers that choose them: which lesson they serve follows from the step."""
+        return samples, draw_seed(generator)
+
+    def losses(
+        self, step: int, drawn: tuple[int, np.random.Generator], device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
+        samples, rng = drawn
         lesson = self.grounding.look if step < self.config.look_steps else self.grounding.ask
         return lesson(self.backbone, samples, device, rng)
 

@@ -45,15 +45,22 @@ class CodecTask:
     def module(self) -> nn.Module:
         return self.codec
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def draw(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        """Images, and which frames they are."""
         chosen = torch.randint(int(self._ends[-1]), (samples,), generator=generator).tolist()
-        images = torch.from_numpy(np.stack([self._frame(index) for index in chosen])).to(device)
+        images = torch.from_numpy(np.stack([self._frame(index) for index in chosen]))
+        return images, [f"frame {index}" for index in chosen]
+
+    def losses(
+        self, step: int, drawn: tuple[Tensor, list[str]], device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
+        images = drawn[0].to(device)
         target = self.codec.to_unit(images)
         error = self.codec.reconstruct(images).float() - target
         squared = error.square().mean()
         # The absolute error keeps small objects sharp, which the squared error alone trades away.
         loss = error.abs().mean() + squared
-        return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, [f"frame {index}" for index in chosen]
+        return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, drawn[1]
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The weights, and the configuration with the scale that gives the latents unit variance."""

@@ -17,9 +17,9 @@ def draw_seed(generator: torch.Generator) -> np.random.Generator:
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
-def draw(batches: WindowBatches, size: int, device: torch.device, generator: torch.Generator) -> Batch:
-    """A batch on `device` that depends on the generator alone."""
-    return to_device(batches.draw(size, draw_seed(generator)), device)
+def draw(batches: WindowBatches, size: int, generator: torch.Generator) -> Batch:
+    """A batch that depends on the generator alone."""
+    return batches.draw(size, draw_seed(generator))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,14 @@ class InverseTraining(Config):
         return InverseTask(self)
 
 
+class Shown(NamedTuple):
+    """Frames: what is seen around each, the actions (B, A) in environment units, and their names."""
+
+    images: dict[str, Tensor]
+    actions: np.ndarray
+    names: list[str]
+
+
 class InverseTask:
     """A `wla.training.trainer.Task`."""
 
@@ -65,31 +74,32 @@ class InverseTask:
     def module(self) -> nn.Module:
         return self.inverse.model
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def draw(self, samples: int, generator: torch.Generator) -> Shown:
         rng = draw_seed(generator)
-        images, actions, names = self._draw(self._learned, samples, rng)
-        seen = {
-            name: distract(image, rng, patches=PATCHES, largest=LARGEST).to(device) for name, image in images.items()
+        shown = self._shown(self._learned, samples, rng)
+        distracted = {
+            name: distract(image, rng, patches=PATCHES, largest=LARGEST) for name, image in shown.images.items()
         }
-        found = self.inverse.model(seen)
-        wanted = torch.from_numpy(self.inverse.standardize(actions)).to(device)
-        return {"loss": self.inverse.model.loss(found, wanted)}, names
+        return shown._replace(images=distracted)
+
+    def losses(self, step: int, drawn: Shown, device: torch.device, generator: torch.Generator) -> StepLosses:
+        found = self.inverse.model({name: image.to(device) for name, image in drawn.images.items()})
+        wanted = torch.from_numpy(self.inverse.standardize(drawn.actions)).to(device)
+        return {"loss": self.inverse.model.loss(found, wanted)}, drawn.names
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """With the share of each dimension's variance that is explained in the episodes that were kept apart."""
         model = InverseDynamics(self.inverse.config.model)
         model.load_state_dict(weights)
         tried = Inverse(self.inverse.config, model.eval())
-        images, actions, _ = self._draw(self._held_out, MEASURED, np.random.default_rng(0))
+        images, actions, _ = self._shown(self._held_out, MEASURED, np.random.default_rng(0))
         found = tried.actions(images)
         unexplained = np.square(found - actions).mean(0) / np.maximum(actions.var(0), 1e-12)
         explained = tuple(round(float(1 - share), 4) for share in unexplained)
         Inverse(self.inverse.config.model_copy(update={"explained": explained}), model).save(folder)
 
-    def _draw(
-        self, frames: Sequence[np.ndarray], count: int, rng: np.random.Generator
-    ) -> tuple[dict[str, Tensor], np.ndarray, list[str]]:
-        """What is seen, the actions and the names of so many of these frames of each dataset."""
+    def _shown(self, frames: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> Shown:
+        """So many of these frames of the datasets."""
         looks, actions, names = [], [], []
         for number, places in draw_frames([len(some) for some in frames], count, rng):
             dataset, rows = self.datasets[number], frames[number][places]
@@ -97,7 +107,8 @@ class InverseTask:
             assert dataset.actions is not None
             actions.append(dataset.actions[rows])
             names += [dataset.frame_id(int(row)) for row in rows]
-        return {name: torch.cat([look[name] for look in looks]) for name in looks[0]}, np.concatenate(actions), names
+        images = {name: torch.cat([look[name] for look in looks]) for name in looks[0]}
+        return Shown(images, np.concatenate(actions), names)
 
 
 def _parts(dataset: LeRobotDataset) -> tuple[np.ndarray, np.ndarray]:

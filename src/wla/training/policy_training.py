@@ -23,13 +23,14 @@ from wla.models.losses import LossWeights
 from wla.models.wla import WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
-from wla.training.draws import draw
+from wla.training.draws import draw, to_device
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.sources import open_sources
 from wla.training.stand_in import all_losses
 from wla.training.starts import CheckpointStart, NanoStart, PublishedStart
 from wla.training.term_shares import TermShares
 from wla.training.trainer import LoopConfig, StepLosses
+from wla.types import Batch
 from wla.weights import under
 
 
@@ -138,8 +139,11 @@ class PolicyTask:
     def module(self) -> nn.Module:
         return self._module
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        batch = draw(self.batches, samples, device, generator)
+    def draw(self, samples: int, generator: torch.Generator) -> Batch:
+        return draw(self.batches, samples, generator)
+
+    def losses(self, step: int, drawn: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
+        batch = to_device(drawn, device)
         losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         losses = losses.scaled(self._shares(step, batch))
         terms = {"action": losses.action, "world": losses.world, "language": losses.language}

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.files import disk_errors, restore
+from wla.training.ahead import drawn_ahead
 from wla.training.learner import Learner
 from wla.training.metrics import append_line, keep_lines_before, progress_bar
 from wla.training.optim import OptimConfig
@@ -67,8 +70,15 @@ class Task(Protocol):
     @property
     def module(self) -> nn.Module: ...
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
-        """Forward pass of a micro-batch of so many samples; all that is drawn comes from the generator.
+    def draw(self, samples: int, generator: torch.Generator) -> Any:
+        """So many samples, on the CPU; all that is random comes from the generator.
+
+        It runs in another thread, before its step: nothing that training changes may be read here.
+        """
+        ...
+
+    def losses(self, step: int, drawn: Any, device: torch.device, generator: torch.Generator) -> StepLosses:
+        """Forward pass of a micro-batch that was drawn; what is random goes on with its generator.
 
         Which blocks of the module it goes through, and which terms it returns, follows from the step alone.
         """
@@ -155,11 +165,12 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
             runtime.by_first(lambda: plot_metrics(metrics))
 
     runtime.by_first(begin)
-    with runtime.interrupts_held() as interrupted, progress_bar() as progress:
+    drawn = draw_micro_batches(task, config, device, range(start, config.optim.steps))
+    with runtime.interrupts_held() as interrupted, progress_bar() as progress, closing(drawn):
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
         began, last_saved = time.perf_counter(), start
         for step in range(start, config.optim.steps):
-            record = training_step(learner, config, device, step)
+            record = training_step(learner, config, device, step, drawn)
             seconds = time.perf_counter() - began
             record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
             if step % config.log_every == 0 or step + 1 == config.optim.steps:
@@ -175,26 +186,40 @@ def train(task: Task, config: LoopConfig, out: Path, *, resume: bool = False) ->
     return checkpoint
 
 
-def training_step(learner: Learner, config: LoopConfig, device: torch.device, step: int) -> dict[str, float]:
-    """One optimiser step; what was logged. TrainingStopped, before the weights change, when anything is not finite."""
+MicroBatches = Generator[tuple[int, torch.Generator, Any]]
+"""Of each micro-batch of this process, in order: its seed, the generator, and what was drawn from it."""
+
+
+def draw_micro_batches(task: Task, config: LoopConfig, device: torch.device, steps: Iterable[int]) -> MicroBatches:
+    """What `training_step` takes, drawn ahead."""
+    samples, share = config.batch_size // config.micro_batches, require_share(config)
+    seeds = (micro_seed(config, step, number) for step in steps for number in share)
+    return drawn_ahead(lambda generator: task.draw(samples, generator), seeds, device)
+
+
+def training_step(
+    learner: Learner, config: LoopConfig, device: torch.device, step: int, drawn: MicroBatches
+) -> dict[str, float]:
+    """One optimiser step on the next micro-batches; what was logged.
+
+    TrainingStopped, before the weights change, when anything is not finite.
+    """
     rate = learner.begin(step)
     share = require_share(config)
     dtype = runtime.autocast_dtype(device)
     found: list[dict[str, float]] = []
     ids: list[str] = []
-    for number in share:
-        seed = micro_seed(config, step, number)
+    for _ in share:
+        seed, generator, batch = next(drawn)
         torch.manual_seed(seed)  # of dropout, which asks no generator
-        generator = torch.Generator().manual_seed(seed)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            samples = config.batch_size // config.micro_batches
-            losses, drawn = learner.lesson(step, samples, device, generator)
+            losses, names = learner.lesson(step, batch, device, generator)
         learner.backward(losses["loss"])
         found.append({name: float(value.detach()) for name, value in losses.items()})
         if all(map(math.isfinite, found[-1].values())):
-            ids += drawn
+            ids += names
         else:
-            ids[:0] = drawn
+            ids[:0] = names
     norm = learner.clip()
     mine = [sum(values) / len(share) for values in zip(*(terms.values() for terms in found), strict=True)]
     record = dict(zip(found[0], runtime.mean_over_processes(mine), strict=True)) | {"grad_norm": norm, "lr": rate}

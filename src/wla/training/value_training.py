@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from wla import runtime
@@ -42,6 +44,16 @@ class ValueTraining(Config):
         return ValueTask(self)
 
 
+class Seen(NamedTuple):
+    """Frames, what was to be done there, what they were worth, and their names."""
+
+    tokens: Int64[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    images: UInt8[Tensor, "B H W 3"]
+    values: Float[Tensor, " B"]
+    names: list[str]
+
+
 class ValueTask:
     """A `wla.training.trainer.Task`."""
 
@@ -66,7 +78,7 @@ class ValueTask:
     def module(self) -> nn.Module:
         return self.value.model
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def draw(self, samples: int, generator: torch.Generator) -> Seen:
         rng = draw_seed(generator)
         side = self.value.config.model.backbone.cameras[self.value.camera]
         names: list[str] = []
@@ -80,13 +92,17 @@ class ValueTask:
             success.append(frames.success[rows])
             left.append(frames.left[rows])
         tokens, mask = self.value.prompts(instructions)
-        seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT).to(device)
-        logits = self.value.model(tokens.to(device), mask.to(device), {self.value.camera: seen})
+        seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT)
         reached = torch.from_numpy(np.concatenate(success))
-        values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount).to(device)
+        values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount)
+        return Seen(tokens, mask, seen, values, names)
+
+    def losses(self, step: int, drawn: Seen, device: torch.device, generator: torch.Generator) -> StepLosses:
+        images, values = {self.value.camera: drawn.images.to(device)}, drawn.values.to(device)
+        logits = self.value.model(drawn.tokens.to(device), drawn.mask.to(device), images)
         loss = self.value.model.loss(logits, values)
         off = (logits.detach().sigmoid() - values).abs().mean()
-        return {"loss": loss, "off": off}, names
+        return {"loss": loss, "off": off}, drawn.names
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         self.value.save(folder, weights)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
@@ -16,11 +17,12 @@ from wla.models.wla import WLA
 from wla.models.world_expert import ChunkConditionConfig
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
-from wla.training.draws import draw
+from wla.training.draws import draw, to_device
 from wla.training.policy_training import one_robot, window_batches
 from wla.training.sources import open_sources
 from wla.training.stand_in import all_losses
 from wla.training.trainer import LoopConfig, StepLosses
+from wla.types import Batch
 
 
 class WorldTraining(Config):
@@ -36,6 +38,8 @@ class WorldTraining(Config):
     the policy has it. See `ChunkConditionConfig`."""
     sampling_steps: int
     """Written into the checkpoint: the steps in which images are sampled."""
+    heads: int | None = Field(default=None, ge=1)
+    """Begin a new World Expert with so many heads of the old one's width; None: the policy's goes on."""
     loop: LoopConfig
 
     def build(self) -> WorldTask:
@@ -61,12 +65,17 @@ class WorldTask:
                 chunk=expert.chunk,
                 dropped=config.actions_dropped,
             )
+        if config.heads is not None:
+            changes |= {"heads": config.heads, "cross_heads": config.heads}
         world = checkpoint.config.model.world_expert.model_copy(update=changes)
         # Every sample of a batch imagines: nothing else is learned here.
         model_config = checkpoint.config.model.model_copy(update={"world_expert": world, "world_samples": None})
         self.model = WLA(model_config)
+        known = checkpoint.model.state_dict()
+        if config.heads is not None:
+            known = {name: value for name, value in known.items() if not name.startswith("world_expert.")}
         # An expert that did not read actions before begins with a reading of them that is drawn at random.
-        self.model.load_state_dict(self.model.state_dict() | checkpoint.model.state_dict())
+        self.model.load_state_dict(self.model.state_dict() | known)
         assert self.model.world_expert is not None
         self.model.requires_grad_(False)
         self.model.world_expert.requires_grad_(True)
@@ -85,9 +94,12 @@ class WorldTask:
     def module(self) -> nn.Module:
         return self.model
 
-    def losses(self, step: int, samples: int, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def draw(self, samples: int, generator: torch.Generator) -> Batch:
+        return draw(self.batches, samples, generator)
+
+    def losses(self, step: int, drawn: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The actions' and words' losses are shown too: they must not move."""
-        batch = draw(self.batches, samples, device, generator)
+        batch = to_device(drawn, device)
         losses = all_losses(self.model, batch, generator, one_of=self.config.loop.micro_batches)
         return {"loss": losses.world, "action": losses.action, "language": losses.language}, batch.ids
 

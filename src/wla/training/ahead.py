@@ -1,0 +1,44 @@
+"""Samples of the next steps, drawn in other threads while the device computes this one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Drawn = TypeVar("Drawn")
+ON_CPU = 1
+ON_GPU = 4
+"""Threads. A GPU takes batches faster than one thread reads them; on a CPU one hides the disk, more take cores."""
+
+
+def drawn_ahead(
+    draw: Callable[[torch.Generator], Drawn], seeds: Iterable[int], device: torch.device
+) -> Generator[tuple[int, torch.Generator, Drawn]]:
+    """Each seed with its generator and what `draw` made of it, in order. Closing it drops what is under way.
+
+    Everything random comes from the seed, so what is drawn does not depend on when, or beside what else.
+    """
+    threads = ON_CPU if device.type == "cpu" else min(ON_GPU, os.cpu_count() or 1)
+
+    def begin(seed: int) -> tuple[torch.Generator, Drawn]:
+        generator = torch.Generator().manual_seed(seed)
+        return generator, draw(generator)
+
+    pending: deque[tuple[int, Future[tuple[torch.Generator, Drawn]]]] = deque()
+    pool = ThreadPoolExecutor(threads, "draw")
+    try:
+        for seed in seeds:
+            pending.append((seed, pool.submit(begin, seed)))
+            if len(pending) > threads:
+                first, found = pending.popleft()
+                yield first, *found.result()
+        while pending:
+            first, found = pending.popleft()
+            yield first, *found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
