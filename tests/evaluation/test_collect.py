@@ -155,7 +155,7 @@ def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
 
 
 def test_without_a_policy_nothing_goes_astray(tmp_path):
-    with pytest.raises(ValueError, match="--astray-share is a share of the turns with a policy"):
+    with pytest.raises(ValueError, match="--astray-share is a share of what a policy does"):
         collect(CollectConfig(**SHORT, astray_share=0.5), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 

@@ -48,11 +48,12 @@ def build_expert(
     policy: str | None = None,
     share: float = 0.5,
     astray: float = 0.0,
+    forget: float = 0.0,
     corrects: bool = True,
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
+    share, astray, forget, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
     for another robot.
     """
     env = _env(case)
@@ -60,7 +61,7 @@ def build_expert(
     if policy is not None:
         acting = _load_once(policy, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = Shared(acting, expert, share, astray=astray, corrects=corrects)
+        expert = Shared(acting, expert, share, astray=astray, forget=forget, corrects=corrects)
     # gymnasium types a wrapper's step more loosely than the environment's.
     return cast(Env, KickedActions(env)) if kicks else env, expert
 

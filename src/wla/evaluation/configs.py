@@ -115,6 +115,8 @@ class CollectConfig(Config):
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
     astray_share: float = Field(default=0.0, ge=0, le=1)
     """With a policy: share of the turns that are neither's, the robot moves at random."""
+    forget_share: float = Field(default=0.0, ge=0, le=1)
+    """With a policy: share of its calls before which it is made to forget what was done, so that it begins anew."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"
