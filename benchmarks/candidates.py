@@ -62,7 +62,10 @@ def main() -> None:
                     thought, samples=some.shape[1], actions=told, same_noise=tied
                 ),
             )
-        timed("scores", lambda images=images, state=state: value.score([state.instruction] * count, images[0]))
+        timed(
+            "scores",
+            lambda images=images, state=state: value.score([state.instruction] * count, images[0], [""] * count),
+        )
         timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
         chunk, state = timed("act, alone", lambda seen=seen, state=state: policy.act(seen, state))
         raw, _, terminated, truncated, _ = env.step(chunk.actions[0])

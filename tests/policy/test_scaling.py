@@ -35,11 +35,12 @@ class Prefers:
     """Scores by the place in the batch; keeps what it was shown."""
 
     def __init__(self, *scores: float) -> None:
-        self.scores, self.shown = list(scores), list[np.ndarray]()
+        self.scores, self.shown, self.words = list(scores), list[np.ndarray](), list[list[str]]()
 
-    def score(self, instructions, images):
+    def score(self, instructions, images, doing):
         self.shown.append(images)
-        assert len(instructions) == len(images)
+        self.words.append(doing)
+        assert len(instructions) == len(images) == len(doing)
         return np.array(self.scores[: len(images)], np.float32)
 
 
@@ -152,9 +153,9 @@ def test_a_budget_smaller_than_one_candidate_leaves_what_the_policy_does_alone(t
 def test_an_image_of_the_goal_scores_by_agreement():
     goal = np.full((4, 4, 3), 100, np.uint8)
     images = np.stack([goal + 9, goal, goal - 3])
-    assert Goal(goal).score(["go"] * 3, images).tolist() == [-9, 0, -3]
+    assert Goal(goal).score(["go"] * 3, images, [""] * 3).tolist() == [-9, 0, -3]
     with pytest.raises(ValueError, match="the goal is an image"):
-        Goal(goal).score(["go"], np.zeros((1, 8, 8, 3), np.uint8))
+        Goal(goal).score(["go"], np.zeros((1, 8, 8, 3), np.uint8), [""])
 
 
 def test_candidates_and_horizon_may_be_asked_for_at_a_call(tied):
@@ -169,3 +170,51 @@ def test_a_policy_without_imagination_cannot_weigh():
     blind = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
     with pytest.raises(ValueError, match="weighing candidates needs imagination"):
         ScaledPolicy(WLAPolicy(blind, name="tiny", checkpoint_sha256="abc"), Prefers(1), ScalingConfig())
+
+
+def said_before(policy: WLAPolicy):
+    return policy.recall(policy.reset("press the button", seed=3), memory=["reach the button"], window=["press it"])
+
+
+def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
+    prompts = []
+    original = type(tied).inputs
+    monkeypatch.setattr(
+        type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
+    )
+    scorer = Prefers(0, 0.3, 0.35, 0.4)
+    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=0.05))
+    chunk, after = scaled.act(tiny.observation(), said_before(tied))
+    assert len(prompts) == 1  # read together
+    assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
+    assert (chunk.candidates.chosen, len(chunk.candidates.images)) == (3, 4)
+    forgotten = tied.recall(said_before(tied), memory=(), window=())
+    assert after == tied.said(chunk.subtasks, tiny.observation(), forgotten)
+    thought = tied.think([tiny.observation()], [forgotten])
+    np.testing.assert_allclose(chunk.actions, tied.propose(thought, 2)[0, 1], atol=1e-4)
+
+
+def test_one_that_forgot_must_be_better_by_the_margin(tied):
+    scaled = ScaledPolicy(tied, Prefers(0, 0.3, 0.35, 0.4), ScalingConfig(candidates=4, afresh=0.15, horizon=2))
+    chunk, after = scaled.act(tiny.observation(), said_before(tied))
+    assert chunk.candidates.chosen == 1
+    assert after == tied.said(chunk.subtasks, tiny.observation(), said_before(tied))
+
+
+def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
+    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=100.0)
+    assert chunk.candidates.chosen == 3
+
+
+def test_halves_of_an_odd_number_are_refused(tied):
+    with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
+        ScalingConfig(candidates=3, afresh=0.1)
+    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=0.1))
+    with pytest.raises(ValueError, match="candidates 5: half of them"):
+        scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
+
+
+def test_the_scorer_hears_what_each_candidate_is_about(tied):
+    scorer = Prefers(0, 1)
+    chunk, _ = act(tied, scorer, candidates=2)
+    assert scorer.words == [[chunk.subtasks[-1] if chunk.subtasks else ""] * 2]

@@ -7,8 +7,11 @@ import pytest
 import tiny
 import torch
 
+from wla.data.memory import MemoryConfig
 from wla.models.value import ValueConfig, ValueModel, discounted
 from wla.policy.value import Value, ValueFile, load_value
+
+SILENT = ["", ""]
 
 
 def value(seed: int = 0) -> Value:
@@ -24,22 +27,22 @@ def pictures(count: int) -> np.ndarray:
 
 def test_scores_lie_between_0_and_1_and_follow_image_and_instruction():
     judge, images = value(), pictures(2)
-    same = judge.score([tiny.INSTRUCTIONS[0]] * 2, images)
+    same = judge.score([tiny.INSTRUCTIONS[0]] * 2, images, SILENT)
     assert ((same > 0) & (same < 1)).all()
     assert same[0] != same[1]
-    assert judge.score([tiny.INSTRUCTIONS[1]], images[:1])[0] != same[0]
+    assert judge.score([tiny.INSTRUCTIONS[1]], images[:1], [""])[0] != same[0]
 
 
 def test_a_score_does_not_depend_on_what_else_is_scored():
     judge, images = value(), pictures(2)
-    together = judge.score(tiny.INSTRUCTIONS, images)  # of different lengths
-    alone = [judge.score([text], image[None])[0] for text, image in zip(tiny.INSTRUCTIONS, images, strict=True)]
+    together = judge.score(tiny.INSTRUCTIONS, images, SILENT)  # of different lengths
+    alone = [judge.score([text], image[None], [""])[0] for text, image in zip(tiny.INSTRUCTIONS, images, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 def test_images_of_another_size_are_fitted():
     judge, image = value(), np.full((1, 64, 64, 3), 80, np.uint8)
-    assert judge.score(["go"], image) == pytest.approx(judge.score(["go"], image[:, ::2, ::2]), abs=1e-6)
+    assert judge.score(["go"], image, [""]) == pytest.approx(judge.score(["go"], image[:, ::2, ::2], [""]), abs=1e-6)
 
 
 def test_it_comes_back_from_its_folder(tmp_path):
@@ -47,7 +50,7 @@ def test_it_comes_back_from_its_folder(tmp_path):
     judge.save(tmp_path / "value")
     again = load_value(tmp_path / "value")
     assert again.config == judge.config
-    np.testing.assert_array_equal(again.score(["go"], pictures(1)), judge.score(["go"], pictures(1)))
+    np.testing.assert_array_equal(again.score(["go"], pictures(1), [""]), judge.score(["go"], pictures(1), [""]))
     with pytest.raises(ValueError, match="no value model here"):
         load_value(tmp_path)
 
@@ -67,7 +70,19 @@ def test_the_loss_is_least_for_the_expected_value():
 
 def test_memory_and_state_are_no_part_of_the_prompt():
     judge = value()
-    tokens, _ = judge.prompts(["press the button"])
+    tokens, _ = judge.prompts(["press the button"], [""])
     prompter_locations = judge.tokenizer.convert_tokens_to_ids("<|location_0|>")
     assert prompter_locations not in tokens[0].tolist()
-    assert replace(judge).prompts(["press the button"])[0].tolist() == tokens.tolist()
+    assert replace(judge).prompts(["press the button"], [""])[0].tolist() == tokens.tolist()
+
+
+def test_a_model_that_reads_words_scores_by_what_is_being_done():
+    deaf = value()
+    hears = replace(
+        deaf,
+        config=ValueFile(model=deaf.model.config, prompt=tiny.PROMPT.model_copy(update={"memory": MemoryConfig()})),
+    )
+    image = pictures(1)
+    for judge, differs in ((deaf, False), (hears, True)):
+        first, second = (judge.score(["go"], image, [doing])[0] for doing in ("reach the block", "release the block"))
+        assert (first != second) == differs

@@ -57,7 +57,7 @@ def test_the_policy_s_backbone_goes_on_with_one_camera(root):
 def test_it_trains_and_scores(root, tmp_path):
     config = recipe(root)
     folder = train(config.build(), config.loop, tmp_path / "run")
-    scores = load_value(folder).score(["go"], np.zeros((1, 32, 32, 3), np.uint8))
+    scores = load_value(folder).score(["go"], np.zeros((1, 32, 32, 3), np.uint8), [""])
     assert scores.shape == (1,)
 
 
@@ -72,3 +72,17 @@ def test_it_learns_which_episodes_succeed(root):
         optimizer.step()
         losses.append(float(terms["loss"]))
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_words_need_a_prompt_that_tells_them(root):
+    with pytest.raises(ValueError, match="no room for what is being done"):
+        recipe(root).model_copy(update={"words": True}).build()
+
+
+def test_frames_tell_what_was_being_done(root):
+    dataset = LeRobotDataset(root / "rollouts")
+    frames = LabelledFrames(dataset, "front")
+    assert dataset.subtasks is not None
+    assert frames.doing(np.array([0, 19])) == [dataset.subtask_texts[dataset.subtasks[row]] for row in (0, 19)]
+    dataset.subtasks = None
+    assert frames.doing(np.array([0, 19])) == ["", ""]

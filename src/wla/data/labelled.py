@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int64
 
 from wla.data.lerobot import LeRobotDataset
 
@@ -23,6 +24,13 @@ class LabelledFrames:
         lengths = [len(episode) for episode in dataset.episodes]
         self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
         self.left = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
+
+    def doing(self, rows: Int64[np.ndarray, " B"]) -> list[str]:
+        """The subtask of each of these frames, '' where none is known."""
+        if self.dataset.subtasks is None:
+            return [""] * len(rows)
+        texts = self.dataset.subtask_texts
+        return [texts[index] if index >= 0 else "" for index in self.dataset.subtasks[rows]]
 
     def __len__(self) -> int:
         return len(self.success)

@@ -53,8 +53,8 @@ def build_expert(
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, forget, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
-    for another robot.
+    share, astray, forget, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the
+    policy is for another robot.
     """
     env = _env(case)
     expert: Policy = make_expert(env)
@@ -122,6 +122,7 @@ def _weighing(acting: Any, weighing: Weighing) -> Policy:
     config = ScalingConfig(
         candidates=weighing.candidates,
         horizon=weighing.horizon,
+        afresh=weighing.afresh,
         plain=weighing.plain,
         budget_ms=weighing.budget_ms,
     )

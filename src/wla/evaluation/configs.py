@@ -23,6 +23,7 @@ class Weighing(Config):
     goal: str | None
     candidates: int
     horizon: int
+    afresh: float | None
     plain: bool
     budget_ms: float | None
 
@@ -56,6 +57,8 @@ class EvalConfig(Config):
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
+    afresh: float | None = Field(default=None, ge=0)
+    """Let half of the candidates forget what was done; one of these is run when its score is higher by this much."""
     plain: bool = False
     """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
@@ -83,6 +86,7 @@ class EvalConfig(Config):
             goal=self.goal,
             candidates=self.candidates,
             horizon=self.horizon,
+            afresh=self.afresh,
             plain=self.plain,
             budget_ms=self.budget_ms,
         )

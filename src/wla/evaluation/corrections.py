@@ -41,9 +41,9 @@ class Shared:
 
     An episode gets as far as the expert brings it, however early the policy would fail. After the expert's turn the
     policy is told what has been done, as it would have remembered it. astray: share of the turns in which
-    the robot moves at random. share: of the other turns, those of the expert. forget: share of the policy's calls before
-    which it is made to forget what was done and said, so that it begins anew. corrects: whether recordings are to tell
-    what the expert would have done, see `Corrections`.
+    the robot moves at random. share: of the other turns, those of the expert. forget: share of the policy's calls
+    before which it is made to forget what was done and said, so that it begins anew. corrects: whether recordings are
+    to tell what the expert would have done, see `Corrections`.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         for start in track(range(0, len(chosen), BATCH), description=f"scoring {found.root.name}"):
             rows = chosen[start : start + BATCH]
             texts = [found.episode_of(int(row)).instruction for row in rows]
-            scores.append(value.score(texts, frames.images[rows]))
+            scores.append(value.score(texts, frames.images[rows], frames.doing(rows)))
         labels.append(
             discounted(
                 torch.from_numpy(frames.success[chosen]),

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wla.config import Config
 from wla.data.transforms import fit
@@ -26,8 +26,10 @@ TOGETHER = 4
 class Scorer(Protocol):
     """Says how good images are for instructions: a `wla.policy.value.Value`, or a `Goal`."""
 
-    def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
-        """Higher is better."""
+    def score(
+        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
+    ) -> Float32[np.ndarray, " B"]:
+        """Higher is better. doing: the subtask that each image shows ('' where none is said)."""
         ...
 
 
@@ -46,7 +48,9 @@ class Goal:
             raise ValueError(f"{path}: cannot be read as the image of a goal: {error}") from error
         return cls(fit(image[None], side, side).numpy()[0])
 
-    def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
+    def score(
+        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
+    ) -> Float32[np.ndarray, " B"]:
         """ValueError for images of another size than the goal's."""
         if images.shape[1:] != self._image.shape:
             raise ValueError(f"the goal is an image {self._image.shape}, what is imagined {images.shape[1:]}")
@@ -60,11 +64,21 @@ class ScalingConfig(Config):
     """Chunks to choose from; the first is the one that the policy alone would run."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
+    afresh: float | None = Field(default=None, ge=0)
+    """Let half of the candidates be those of a policy that is told nothing of what it did and said: one that believes
+    to be done never tries again. Such a one is run when its score is higher than all others by more than this. None:
+    all candidates follow from what was done."""
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
     """Time for a call, looked at between groups of candidates; when it is over, the best so far is run. Over before any
     candidate was imagined, it leaves the chunk that the policy alone would run, and a warning."""
+
+    @model_validator(mode="after")
+    def _halves(self) -> Self:
+        if self.afresh is not None and self.candidates % 2:
+            raise ValueError(f"candidates {self.candidates}: half of them begin afresh; make it an even number")
+        return self
 
 
 class ScaledPolicy:
@@ -109,68 +123,93 @@ class ScaledPolicy:
         candidates, horizon: in place of those of the configuration.
         """
         config = self._config
+        if candidates is not None:
+            config = ScalingConfig(**{**config.model_dump(), "candidates": candidates})
         ends = None if config.budget_ms is None else self._clock() + config.budget_ms / 1000
-        thought = self._policy.think([observation], [state])
-        actions = self._policy.propose(thought, candidates or config.candidates)[0]
+        states = self._readings(state)
+        thought = self._policy.think([observation] * len(states), states)
+        actions = self._policy.propose(thought, config.candidates // len(states))
         if self._over(ends):
             warnings.warn(
                 f"budget_ms {config.budget_ms:g} is over before a candidate is imagined: the policy acts as it would "
                 "alone; allow more time",
                 stacklevel=2,
             )
-            chunk = self._policy.chunk(thought, 0, actions[0])
+            chunk = self._policy.chunk(thought, 0, actions[0, 0])
             return chunk, self._policy.said(chunk.subtasks, observation, state)
         images = self._outcomes(thought, actions, ends)
-        best = self._best(state, images, 1)
-        further = images
+        each = images.shape[1]
+        best = self._best(self._words(thought, each), state, images.reshape(-1, *images.shape[2:]), 1)
+        after = [
+            self._policy.said(self._policy.subtasks(thought, row), observation, reading)
+            for row, reading in enumerate(states)
+        ]
+        further = images.reshape(-1, *images.shape[2:])
         for depth in range(2, (horizon or config.horizon) + 1):
             if self._over(ends):
                 break
-            further = self._further(observation, state, further, depth)
+            later = [replace(reading, step=reading.step + depth - 2) for reading in after for _ in range(each)]
+            further, words = self._further(observation, later, further)
             if self._over(ends):
                 break  # a depth that was not finished in time is dropped
-            best = self._best(state, further, depth)
-        chunk = self._policy.chunk(thought, 0, actions[best.chosen])
-        chunk = replace(chunk, subgoal=images[best.chosen], candidates=best)
-        return chunk, self._policy.said(chunk.subtasks, observation, state)
+            best = self._best(words, state, further, depth)
+        row, column = divmod(best.chosen, each)
+        chunk = self._policy.chunk(thought, row, actions[row, column])
+        return replace(chunk, subgoal=images[row, column], candidates=best), after[row]
+
+    def _readings(self, state: PolicyState) -> list[PolicyState]:
+        """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
+        if self._config.afresh is None or not (state.memory or state.subtasks):
+            return [state]
+        return [state, self._policy.recall(state, memory=(), window=())]
 
     def _outcomes(
-        self, thought: Thought, actions: Float32[np.ndarray, "K n A"], ends: float | None
-    ) -> UInt8[np.ndarray, "N H W 3"]:
-        """What each candidate leads to; of those that no time is left for, nothing.
+        self, thought: Thought, actions: Float32[np.ndarray, "R K n A"], ends: float | None
+    ) -> UInt8[np.ndarray, "R N H W 3"]:
+        """What each candidate of each reading leads to; of those that no time is left for, nothing.
 
         Tied ones share one noise, so that nothing but the actions tells their images apart.
         """
-        images: list[UInt8[np.ndarray, "k H W 3"]] = []
-        for start in range(0, len(actions), TOGETHER):
+        images: list[UInt8[np.ndarray, "R k H W 3"]] = []
+        together = TOGETHER // len(actions)
+        for start in range(0, actions.shape[1], together):
             if images and self._over(ends):
                 break
-            group = actions[start : start + TOGETHER]
+            group = actions[:, start : start + together]
             if self._tied:
-                found = self._policy.picture(thought, samples=len(group), actions=group[None], same_noise=True)
+                found = self._policy.picture(thought, samples=group.shape[1], actions=group, same_noise=True)
             else:
-                found = self._policy.picture(thought, samples=len(group), after=start)
-            images.append(found[0])
-        return np.concatenate(images)
+                found = self._policy.picture(thought, samples=group.shape[1], after=start)
+            images.append(found)
+        return np.concatenate(images, axis=1)
 
-    def _best(self, state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
-        scores = self._scorer.score([state.instruction] * len(images), images).astype(np.float32)
-        return Candidates(int(scores.argmax()), scores, images, depth)
+    def _words(self, thought: Thought, each: int) -> list[str]:
+        """For each of so many candidates of each reading, the subtask that it ends in."""
+        said = [self._policy.subtasks(thought, row) for row in range(len(thought.states))]
+        return [words[-1] if words else "" for words in said for _ in range(each)]
+
+    def _best(
+        self, words: Sequence[str], state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int
+    ) -> Candidates:
+        scores = self._scorer.score([state.instruction] * len(images), images, words).astype(np.float32)
+        ahead = scores.copy()
+        if self._config.afresh is not None and len(self._readings(state)) == 2:
+            ahead[len(ahead) // 2 :] -= self._config.afresh
+        return Candidates(int(ahead.argmax()), scores, images, depth)
 
     def _further(
-        self, observation: Observation, state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int
-    ) -> UInt8[np.ndarray, "K H W 3"]:
-        """The images after one more chunk, that the policy would run if it saw what it imagined.
+        self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
+    ) -> tuple[UInt8[np.ndarray, "K H W 3"], list[str]]:
+        """The images after one more chunk, that the policy would run if it saw what it imagined, and its words then.
 
         Only the primary camera is imagined: the other cameras and the robot's state stay what they are.
         """
         primary = self._policy.robot_spec.observation.primary_camera
         seen = fit(images, *self._policy.robot_spec.observation.cameras[primary]).numpy()
         later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
-        states = [replace(state, step=state.step + depth - 1)] * len(images)
         thought = self._policy.think(later, states)
         actions = self._policy.propose(thought) if self._tied else None
-        return self._policy.picture(thought, actions=actions)[:, 0]
+        return self._policy.picture(thought, actions=actions)[:, 0], self._words(thought, 1)
 
     def _over(self, ends: float | None) -> bool:
         return ends is not None and self._clock() >= ends

@@ -43,19 +43,28 @@ class Value:
         return self.model.backbone.primary
 
     @torch.inference_mode()
-    def score(self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
-        """Between 0 (will fail) and 1 (is done)."""
+    def score(
+        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
+    ) -> Float32[np.ndarray, " B"]:
+        """Between 0 (will fail) and 1 (is done). doing: the subtask in words, which not every model reads."""
         side = self.config.model.backbone.cameras[self.camera]
-        tokens, mask = self.prompts(instructions)
+        tokens, mask = self.prompts(instructions, doing)
         device = next(self.model.parameters()).device
         logits = self.model(tokens.to(device), mask.to(device), {self.camera: resize(images, side).to(device)})
         return logits.sigmoid().cpu().numpy()
 
-    def prompts(self, instructions: Sequence[str]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-        """Instruction and image, and nothing that an imagined frame could not tell: no state, no words, no memory."""
+    def prompts(
+        self, instructions: Sequence[str], doing: Sequence[str]
+    ) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        """Instruction, image and, for a model that reads words, what is being done: no state and no memory, which an
+        imagined frame could not tell."""
         prompter = Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
         nothing = np.zeros(0, np.float32)
-        return left_pad([prompter.prompt(text, nothing) for text in instructions], prompter.pad)
+        rows = [
+            prompter.prompt(text, nothing, running=[subtask] if subtask else [])
+            for text, subtask in zip(instructions, doing, strict=True)
+        ]
+        return left_pad(rows, prompter.pad)
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         with replacing(folder) as fresh:

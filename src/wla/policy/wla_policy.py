@@ -220,8 +220,11 @@ class WLAPolicy:
 
     def chunk(self, thought: Thought, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:
         """What the policy answers in the episode of that index, with these actions."""
-        subtasks = self._prompter.subtasks(thought.read.said[index])
-        return ActionChunk(actions=actions, subtasks=subtasks, execute=self.execute)
+        return ActionChunk(actions=actions, subtasks=self.subtasks(thought, index), execute=self.execute)
+
+    def subtasks(self, thought: Thought, index: int) -> tuple[str, ...]:
+        """What the policy says in the episode of that index."""
+        return self._prompter.subtasks(thought.read.said[index])
 
     def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
         """What the model reads before it says or does anything.
