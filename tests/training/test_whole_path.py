@@ -130,6 +130,11 @@ def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
     assert all(key.startswith("world_expert.") for key in changed)
     assert (new.config.model.world_expert.steps, new.config.model.world_expert.noise_shift) == (1, 4.0)
     assert (new.statistics, new.robot_spec) == (old.statistics, old.robot_spec)
+    wider = world.model_copy(update={"heads": 6})
+    new = load_checkpoint(train(wider.build(), wider.loop, tmp_path / "wider"))
+    assert (new.config.model.world_expert.heads, new.config.model.world_expert.cross_heads) == (6, 6)
+    state = new.model.state_dict()
+    assert all(value.equal(state[key]) for key, value in old.model.state_dict().items() if "world_expert" not in key)
 
 
 TERMS = ("action", "world", "language")
