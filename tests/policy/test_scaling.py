@@ -183,7 +183,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
         type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
-    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=0.05))
+    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=True))
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
@@ -194,22 +194,25 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     np.testing.assert_allclose(chunk.actions, tied.propose(thought, 2)[0, 1], atol=1e-4)
 
 
-def test_one_that_forgot_must_be_better_by_the_margin(tied):
-    scaled = ScaledPolicy(tied, Prefers(0, 0.3, 0.35, 0.4), ScalingConfig(candidates=4, afresh=0.15, horizon=2))
+@pytest.mark.parametrize(("margin", "chosen"), [(0.5, 0), (0.3, 3)])
+def test_another_than_the_first_must_be_better_by_the_margin(tied, margin, chosen):
+    config = ScalingConfig(candidates=4, afresh=True, horizon=2, margin=margin)
+    scaled = ScaledPolicy(tied, Prefers(0, 0.3, 0.35, 0.4), config)
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
-    assert chunk.candidates.chosen == 1
-    assert after == tied.said(chunk.subtasks, tiny.observation(), said_before(tied))
+    assert chunk.candidates.chosen == chosen
+    remembering = said_before(tied) if chosen == 0 else tied.recall(said_before(tied), memory=(), window=())
+    assert after == tied.said(chunk.subtasks, tiny.observation(), remembering)
 
 
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
-    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=100.0)
+    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=True)
     assert chunk.candidates.chosen == 3
 
 
 def test_halves_of_an_odd_number_are_refused(tied):
     with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
-        ScalingConfig(candidates=3, afresh=0.1)
-    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=0.1))
+        ScalingConfig(candidates=3, afresh=True)
+    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=True))
     with pytest.raises(ValueError, match="candidates 5: half of them"):
         scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
 

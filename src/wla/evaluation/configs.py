@@ -23,7 +23,8 @@ class Weighing(Config):
     goal: str | None
     candidates: int
     horizon: int
-    afresh: float | None
+    afresh: bool
+    margin: float
     plain: bool
     budget_ms: float | None
 
@@ -57,8 +58,10 @@ class EvalConfig(Config):
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
-    afresh: float | None = Field(default=None, ge=0)
-    """Let half of the candidates forget what was done; one of these is run when its score is higher by this much."""
+    afresh: bool = False
+    """Let half of the candidates forget what was done, so that they try again what the policy believes to be done."""
+    margin: float = Field(default=0.0, ge=0)
+    """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
     plain: bool = False
     """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
@@ -87,6 +90,7 @@ class EvalConfig(Config):
             candidates=self.candidates,
             horizon=self.horizon,
             afresh=self.afresh,
+            margin=self.margin,
             plain=self.plain,
             budget_ms=self.budget_ms,
         )

@@ -64,10 +64,11 @@ class ScalingConfig(Config):
     """Chunks to choose from; the first is the one that the policy alone would run."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
-    afresh: float | None = Field(default=None, ge=0)
+    afresh: bool = False
     """Let half of the candidates be those of a policy that is told nothing of what it did and said: one that believes
-    to be done never tries again. Such a one is run when its score is higher than all others by more than this. None:
-    all candidates follow from what was done."""
+    to be done never tries again."""
+    margin: float = Field(default=0.0, ge=0)
+    """By how much a score must exceed that of the first candidate for another one to be run: scores are guesses."""
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
@@ -76,7 +77,7 @@ class ScalingConfig(Config):
 
     @model_validator(mode="after")
     def _halves(self) -> Self:
-        if self.afresh is not None and self.candidates % 2:
+        if self.afresh and self.candidates % 2:
             raise ValueError(f"candidates {self.candidates}: half of them begin afresh; make it an even number")
         return self
 
@@ -159,7 +160,7 @@ class ScaledPolicy:
 
     def _readings(self, state: PolicyState) -> list[PolicyState]:
         """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
-        if self._config.afresh is None or not (state.memory or state.subtasks):
+        if not self._config.afresh or not (state.memory or state.subtasks):
             return [state]
         return [state, self._policy.recall(state, memory=(), window=())]
 
@@ -192,10 +193,9 @@ class ScaledPolicy:
         self, words: Sequence[str], state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int
     ) -> Candidates:
         scores = self._scorer.score([state.instruction] * len(images), images, words).astype(np.float32)
-        ahead = scores.copy()
-        if self._config.afresh is not None and len(self._readings(state)) == 2:
-            ahead[len(ahead) // 2 :] -= self._config.afresh
-        return Candidates(int(ahead.argmax()), scores, images, depth)
+        best = int(scores.argmax())
+        chosen = best if scores[best] > scores[0] + self._config.margin else 0
+        return Candidates(chosen, scores, images, depth)
 
     def _further(
         self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
