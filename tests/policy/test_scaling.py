@@ -183,7 +183,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
         type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
-    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=True))
+    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=0))
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
@@ -196,7 +196,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
 
 @pytest.mark.parametrize(("margin", "chosen"), [(0.5, 0), (0.3, 3)])
 def test_another_than_the_first_must_be_better_by_the_margin(tied, margin, chosen):
-    config = ScalingConfig(candidates=4, afresh=True, horizon=2, margin=margin)
+    config = ScalingConfig(candidates=4, afresh=0, horizon=2, margin=margin)
     scaled = ScaledPolicy(tied, Prefers(0, 0.3, 0.35, 0.4), config)
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert chunk.candidates.chosen == chosen
@@ -204,15 +204,23 @@ def test_another_than_the_first_must_be_better_by_the_margin(tied, margin, chose
     assert after == tied.said(chunk.subtasks, tiny.observation(), remembering)
 
 
+def test_only_a_policy_that_stays_at_a_subtask_begins_afresh(tied):
+    scaled = ScaledPolicy(tied, Prefers(0, 1, 2, 3), ScalingConfig(candidates=4, afresh=5))
+    for time, forgets in ((6, False), (7, True)):
+        state = replace(said_before(tied), time=time, began=2)
+        _, after = scaled.act(tiny.observation(), state)
+        assert (state.memory == after.memory[: len(state.memory)]) != forgets
+
+
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
-    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=True)
+    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=0)
     assert chunk.candidates.chosen == 3
 
 
 def test_halves_of_an_odd_number_are_refused(tied):
     with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
-        ScalingConfig(candidates=3, afresh=True)
-    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=True))
+        ScalingConfig(candidates=3, afresh=0)
+    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=0))
     with pytest.raises(ValueError, match="candidates 5: half of them"):
         scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
 

@@ -23,7 +23,7 @@ class Weighing(Config):
     goal: str | None
     candidates: int
     horizon: int
-    afresh: bool
+    afresh: int | None
     margin: float
     plain: bool
     budget_ms: float | None
@@ -58,8 +58,8 @@ class EvalConfig(Config):
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
-    afresh: bool = False
-    """Let half of the candidates forget what was done, so that they try again what the policy believes to be done."""
+    afresh: int | None = Field(default=None, ge=0)
+    """After so many steps at one subtask, let half of the candidates forget what was done, so that they try again."""
     margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
     plain: bool = False

@@ -64,9 +64,9 @@ class ScalingConfig(Config):
     """Chunks to choose from; the first is the one that the policy alone would run."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
-    afresh: bool = False
-    """Let half of the candidates be those of a policy that is told nothing of what it did and said: one that believes
-    to be done never tries again."""
+    afresh: int | None = Field(default=None, ge=0)
+    """Once the policy has been at a subtask for so many control steps, half of the candidates are those of a policy that
+    is told nothing of what it did and said: one that believes to be done never tries again. None: all remember."""
     margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of the first candidate for another one to be run: scores are guesses."""
     plain: bool = False
@@ -77,7 +77,7 @@ class ScalingConfig(Config):
 
     @model_validator(mode="after")
     def _halves(self) -> Self:
-        if self.afresh and self.candidates % 2:
+        if self.afresh is not None and self.candidates % 2:
             raise ValueError(f"candidates {self.candidates}: half of them begin afresh; make it an even number")
         return self
 
@@ -159,8 +159,9 @@ class ScaledPolicy:
         return replace(chunk, subgoal=images[row, column], candidates=best), after[row]
 
     def _readings(self, state: PolicyState) -> list[PolicyState]:
-        """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
-        if not self._config.afresh or not (state.memory or state.subtasks):
+        """The state, and where the policy may be stuck one in which what was done is forgotten."""
+        patience = self._config.afresh
+        if patience is None or not state.subtasks or state.time - state.began < patience:
             return [state]
         return [state, self._policy.recall(state, memory=(), window=())]
 
