@@ -204,12 +204,22 @@ def test_another_than_the_first_must_be_better_by_the_margin(tied, margin, chose
     assert after == tied.said(chunk.subtasks, tiny.observation(), remembering)
 
 
-def test_only_a_policy_that_stays_at_a_subtask_begins_afresh(tied):
-    scaled = ScaledPolicy(tied, Prefers(0, 1, 2, 3), ScalingConfig(candidates=4, afresh=5))
-    for time, forgets in ((6, False), (7, True)):
-        state = replace(said_before(tied), time=time, began=2)
+def test_only_a_policy_that_repeats_itself_begins_afresh(tied):
+    scaled = ScaledPolicy(tied, Prefers(0, 1, 2, 3), ScalingConfig(candidates=4, afresh=3))
+    for repeats, forgets in ((2, False), (3, True)):
+        state = replace(said_before(tied), repeats=repeats)
         _, after = scaled.act(tiny.observation(), state)
         assert (state.memory == after.memory[: len(state.memory)]) != forgets
+
+
+def test_a_policy_knows_how_often_it_repeated_itself(tied):
+    state = tied.reset("press the button")
+    found = []
+    for words in (("a",), ("a",), ("a",), ("a", "b"), ("a", "b")):
+        state = tied.said(words, tiny.observation(), state)
+        found.append(state.repeats)
+    assert found == [0, 1, 2, 0, 1]
+    assert tied.recall(state, memory=(), window=["b"]).repeats == 0
 
 
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):

@@ -65,8 +65,8 @@ class ScalingConfig(Config):
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
     afresh: int | None = Field(default=None, ge=0)
-    """Once the policy has been at a subtask for so many control steps, half of the candidates are those of a policy that
-    is told nothing of what it did and said: one that believes to be done never tries again. None: all remember."""
+    """Once the policy has repeated its words so often, half of the candidates are those of a policy that is told nothing
+    of what it did and said: one that believes to be done never tries again. None: all remember."""
     margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of the first candidate for another one to be run: scores are guesses."""
     plain: bool = False
@@ -161,7 +161,7 @@ class ScaledPolicy:
     def _readings(self, state: PolicyState) -> list[PolicyState]:
         """The state, and where the policy may be stuck one in which what was done is forgotten."""
         patience = self._config.afresh
-        if patience is None or not state.subtasks or state.time - state.began < patience:
+        if patience is None or not state.subtasks or state.repeats < patience:
             return [state]
         return [state, self._policy.recall(state, memory=(), window=())]
 
