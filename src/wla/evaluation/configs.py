@@ -59,7 +59,7 @@ class EvalConfig(Config):
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
     afresh: int | None = Field(default=None, ge=0)
-    """Once the policy repeated its words so often, half of the candidates forget what was done, so that they try again."""
+    """Once the policy repeated its words so often, let half of the candidates forget what was done and try again."""
     margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
     plain: bool = False

@@ -65,8 +65,8 @@ class ScalingConfig(Config):
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
     afresh: int | None = Field(default=None, ge=0)
-    """Once the policy has repeated its words so often, half of the candidates are those of a policy that is told nothing
-    of what it did and said: one that believes to be done never tries again. None: all remember."""
+    """Once the policy has repeated its words so often, half of the candidates are those of a policy that is told
+    nothing of what it did and said: one that believes to be done never tries again. None: all remember."""
     margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of the first candidate for another one to be run: scores are guesses."""
     plain: bool = False
