@@ -35,13 +35,13 @@ def test_the_next_is_drawn_while_this_one_is_used():
         if generator.initial_seed() == 1:
             begun.set()
 
-    with closing(drawn_ahead(draw, range(5), CPU)) as drawn:
+    with closing(drawn_ahead(draw, range(5), GPU)) as drawn:
         next(drawn)
         assert begun.wait(5)
 
 
 def test_no_more_is_drawn_than_the_threads_hold(monkeypatch):
-    monkeypatch.setattr(ahead, "ON_GPU", 2)
+    monkeypatch.setattr(ahead, "THREADS", 2)
     drawn: list[int] = []
     with closing(drawn_ahead(lambda generator: drawn.append(generator.initial_seed()), range(100), GPU)) as steps:
         for _ in range(3):
@@ -51,13 +51,22 @@ def test_no_more_is_drawn_than_the_threads_hold(monkeypatch):
     assert len(drawn) <= 3 + 2
 
 
-def test_an_error_comes_at_its_own_step():
+def test_nothing_is_drawn_ahead_where_the_cpu_computes():
+    drawn: list[int] = []
+    steps = drawn_ahead(lambda generator: drawn.append(generator.initial_seed()), range(9), CPU)
+    for _ in range(3):
+        next(steps)
+    assert drawn == [0, 1, 2]
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_an_error_comes_at_its_own_step(device):
     def draw(generator: torch.Generator) -> int:
         if generator.initial_seed() == 3:
             raise ValueError("frame 7 is damaged")
         return 0
 
-    steps = drawn_ahead(draw, range(9), CPU)
+    steps = drawn_ahead(draw, range(9), device)
     assert [next(steps)[0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="frame 7 is damaged"):
         next(steps)

@@ -1,4 +1,4 @@
-"""Samples of the next steps, drawn in other threads while the device computes this one."""
+"""Samples of the next steps, drawn in other threads while a GPU computes this one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TypeVar
 import torch
 
 Drawn = TypeVar("Drawn")
-ON_CPU = 1
-ON_GPU = 4
-"""Threads. A GPU takes batches faster than one thread reads them; on a CPU one hides the disk, more take cores."""
+THREADS = 4
+"""For a GPU, which takes batches faster than one thread reads them."""
 
 
 def drawn_ahead(
@@ -21,14 +20,19 @@ def drawn_ahead(
 ) -> Generator[tuple[int, torch.Generator, Drawn]]:
     """Each seed with its generator and what `draw` made of it, in order. Closing it drops what is under way.
 
-    Everything random comes from the seed, so what is drawn does not depend on when, or beside what else.
+    Everything random comes from the seed, so what is drawn does not depend on when, or beside what else. Where the CPU
+    is what computes, nothing is drawn ahead: another thread takes its cores, and steps took 1.6 times as long.
     """
-    threads = ON_CPU if device.type == "cpu" else min(ON_GPU, os.cpu_count() or 1)
 
     def begin(seed: int) -> tuple[torch.Generator, Drawn]:
         generator = torch.Generator().manual_seed(seed)
         return generator, draw(generator)
 
+    if device.type == "cpu":
+        for seed in seeds:
+            yield seed, *begin(seed)
+        return
+    threads = min(THREADS, os.cpu_count() or 1)
     pending: deque[tuple[int, Future[tuple[torch.Generator, Drawn]]]] = deque()
     pool = ThreadPoolExecutor(threads, "draw")
     try:

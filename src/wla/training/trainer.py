@@ -73,7 +73,7 @@ class Task(Protocol):
     def draw(self, samples: int, generator: torch.Generator) -> Any:
         """So many samples, on the CPU; all that is random comes from the generator.
 
-        It runs in another thread, before its step: nothing that training changes may be read here.
+        It may run in another thread, before its step: nothing that training changes may be read here.
         """
         ...
 
