@@ -99,6 +99,12 @@ def test_candidates_are_scored_by_agreement_with_a_goal_image(checkpoint, tmp_pa
         assert weighed.score == pytest.approx(-np.abs(seen - 255).mean(), abs=0.5)
 
 
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_half_of_the_candidates_are_those_of_an_even_number(candidates):
+    with pytest.raises(ValueError, match=f"half of the candidates forget, so --candidates is even, not {candidates}"):
+        _ = EvalConfig(policy="nano-memory", candidates=candidates, afresh=3).weighing
+
+
 def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
     with pytest.raises(ValueError, match="2 candidates need one thing that scores them: --value FOLDER or --goal"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2), tmp_path)

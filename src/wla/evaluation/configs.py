@@ -77,7 +77,9 @@ class EvalConfig(Config):
 
     @property
     def weighing(self) -> Weighing | None:
-        """ValueError for several candidates and nothing, or two things, to score them."""
+        """ValueError for several candidates and nothing, or two things, to score them; for halves of an odd number."""
+        if self.afresh is not None and self.candidates % 2:
+            raise ValueError(f"--afresh: half of the candidates forget, so --candidates is even, not {self.candidates}")
         if self.candidates == 1:
             return None
         if (self.value is None) == (self.goal is None):
