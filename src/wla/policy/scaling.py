@@ -140,12 +140,12 @@ class ScaledPolicy:
             return chunk, self._policy.said(chunk.subtasks, observation, state)
         images = self._outcomes(thought, actions, ends)
         each = images.shape[1]
-        best = self._best(self._words(thought, each), state, images.reshape(-1, *images.shape[2:]), 1)
+        further = images.reshape(-1, *images.shape[2:])
+        best = self._best(self._words(thought, each), state, further, 1)
         after = [
             self._policy.said(self._policy.subtasks(thought, row), observation, reading)
             for row, reading in enumerate(states)
         ]
-        further = images.reshape(-1, *images.shape[2:])
         for depth in range(2, (horizon or config.horizon) + 1):
             if self._over(ends):
                 break
