@@ -14,7 +14,7 @@ where experts and plain rollouts go, there is little to learn from them. In reco
 actions are not always what led to the next image, and in corrections seldom; neither are here.
 
 Hardware: an H200 and 16 CPU cores. Time: 2.5 minutes, in which the commands above came to 964, 338, 1464 and 648
-episodes, and 5.5 minutes. On 2 CPU cores: 20 minutes and half a day. Score: docs/results/world.md.
+episodes, and 5.5 minutes. On a CPU it was tried with 2 steps only. Score: docs/results/world.md.
 """
 
 from pathlib import Path

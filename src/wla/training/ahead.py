@@ -12,7 +12,7 @@ import torch
 
 Drawn = TypeVar("Drawn")
 THREADS = 4
-"""For a GPU, which takes batches faster than one thread reads them."""
+"""For a GPU. How much it gains there was not compared yet."""
 
 
 def drawn_ahead(
@@ -21,7 +21,8 @@ def drawn_ahead(
     """Each seed with its generator and what `draw` made of it, in order. Closing it drops what is under way.
 
     Everything random comes from the seed, so what is drawn does not depend on when, or beside what else. Where the CPU
-    is what computes, nothing is drawn ahead: another thread takes its cores, and steps took 1.6 times as long.
+    is what computes, nothing is drawn ahead: another thread takes its cores (recipes/nano_value.py on two of them:
+    0.38 s a step, else 0.23 s).
     """
 
     def begin(seed: int) -> tuple[torch.Generator, Drawn]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from wla.models.losses import LossWeights
 from wla.models.wla import WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, require_dimensions, save_checkpoint
 from wla.specs import RobotSpec
-from wla.training.draws import draw, to_device
+from wla.training.draws import draw, draw_seed, to_device
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.sources import open_sources
 from wla.training.stand_in import all_losses
@@ -150,7 +149,7 @@ class PolicyTask:
         total = losses.total(self.config.weights)
         share = None if isinstance(self.config.start, PublishedStart) else self.config.start.grounding
         if self.grounding is not None and share is not None:
-            rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+            rng = draw_seed(generator)
             scenes = share.samples // self.config.loop.micro_batches
             lesson, _ = self.grounding.ask(self.model.backbone, scenes, device, rng)
             total = total + share.weight * lesson["loss"]
