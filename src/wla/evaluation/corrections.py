@@ -19,11 +19,8 @@ STRETCH = 20
 """Control steps after which it is drawn anew whose turn it is."""
 ASTRAY = 8
 """Control steps in one direction when the robot moves at random."""
-_TURNS, _WAYS, _FORGETS = (
-    0x7A11,
-    0x7A12,
-    0x7A13,
-)  # set these apart from everything else that is drawn from the same seed
+# Set these apart from everything else that is drawn from the same seed.
+_TURNS, _WAYS, _FORGETS = 0x7A11, 0x7A12, 0x7A13
 
 
 @dataclass(frozen=True)
