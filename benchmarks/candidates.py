@@ -20,7 +20,7 @@ import wla
 from wla.envs.registry import make_env
 from wla.policy.scaling import ScaledPolicy, ScalingConfig
 from wla.policy.value import load_value
-from wla.types import Observation
+from wla.types import Moment, Observation
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
             )
         timed(
             "scores",
-            lambda images=images, state=state: value.score([state.instruction] * count, images[0], [""] * count),
+            lambda images=images, state=state: value.score([Moment(state.instruction)] * count, images[0]),
         )
         timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
         chunk, state = timed("act, alone", lambda seen=seen, state=state: policy.act(seen, state))

@@ -27,7 +27,6 @@ def config() -> ValueTraining:
         policy="nano-memory",
         datasets=("datasets/nano_rollouts",),
         discount=0.99,
-        words=True,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=800,

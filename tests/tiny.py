@@ -108,7 +108,9 @@ def observation(seed: int = 0) -> Observation:
     return Observation(images=images, state=rng.uniform(-1, 1, STATE).astype(np.float32))
 
 
-def write_dataset(root: Path, *, episodes: int = 2, length: int = 10, with_actions: bool = True) -> Path:
+def write_dataset(
+    root: Path, *, episodes: int = 2, length: int = 10, with_actions: bool = True, subtasks: bool = True
+) -> Path:
     """Episodes of random pictures; the first half of each is the first subtask. Every other one fails."""
     rng = np.random.default_rng(0)
     with DatasetWriter(root, robot_spec(), with_actions=with_actions) as writer:
@@ -116,6 +118,6 @@ def write_dataset(root: Path, *, episodes: int = 2, length: int = 10, with_actio
             for step in range(length):
                 seen = observation(100 * episode + step)
                 action = rng.uniform(-0.1, 0.1, ACTION).astype(np.float32) if with_actions else None
-                writer.add_frame(seen.images, seen.state, action, SUBTASKS[2 * step // length])
+                writer.add_frame(seen.images, seen.state, action, SUBTASKS[2 * step // length] if subtasks else "")
             writer.end_episode(INSTRUCTIONS[episode % 2], keep=True, seed=episode, success=episode % 2 == 0)
     return root

@@ -44,6 +44,20 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What is known of a moment of an episode besides its image.
+
+    doing: the subtask in words, '' where none is said. elapsed, since: control steps since the episode and since that
+    subtask began.
+    """
+
+    instruction: str
+    doing: str = ""
+    elapsed: int = 0
+    since: int = 0
+
+
+@dataclass(frozen=True)
 class Candidates:
     """What a policy weighed before it answered: K chunks, by what they were imagined to lead to.
 

@@ -33,7 +33,7 @@ def scored_by(paths, monkeypatch, tmp_path, rule):
     worth = discounted(torch.from_numpy(frames.success), torch.from_numpy(frames.left), 0.98).numpy()
     known = {image.tobytes(): value for image, value in zip(frames.images, worth, strict=True)}
 
-    def score(self, instructions, images, doing):
+    def score(self, moments, images):
         return np.array([rule(known[image.tobytes()]) for image in images], np.float32)
 
     monkeypatch.setattr(Value, "score", score)
@@ -71,7 +71,7 @@ def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkey
     tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one success more than failures
     tiny.write_dataset(tmp_path / "two" / "easy", episodes=4)
     turn = iter([0.9, 0.1])  # datasets come one after the other, each in one batch
-    monkeypatch.setattr(Value, "score", lambda self, texts, images, doing: np.full(len(images), next(turn), np.float32))
+    monkeypatch.setattr(Value, "score", lambda self, moments, images: np.full(len(images), next(turn), np.float32))
     found = evaluate_value(
         ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "two"),)), tmp_path / "o"
     )
@@ -94,7 +94,7 @@ def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypa
     monkeypatch.setattr(
         Value,
         "score",
-        lambda self, texts, images, doing: np.array([steps[i.tobytes()] / 16 for i in images], np.float32),
+        lambda self, moments, images: np.array([steps[i.tobytes()] / 16 for i in images], np.float32),
     )
     config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "long"),))
     found = evaluate_value(config, tmp_path / "out")

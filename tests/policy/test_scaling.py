@@ -11,6 +11,7 @@ from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.scaling import TOGETHER, Goal, ScaledPolicy, ScalingConfig
 from wla.policy.wla_policy import WLAPolicy
+from wla.types import Moment
 
 
 def policy_of(config) -> WLAPolicy:
@@ -35,12 +36,12 @@ class Prefers:
     """Scores by the place in the batch; keeps what it was shown."""
 
     def __init__(self, *scores: float) -> None:
-        self.scores, self.shown, self.words = list(scores), list[np.ndarray](), list[list[str]]()
+        self.scores, self.shown, self.moments = list(scores), list[np.ndarray](), list[list[Moment]]()
 
-    def score(self, instructions, images, doing):
+    def score(self, moments, images):
         self.shown.append(images)
-        self.words.append(doing)
-        assert len(instructions) == len(images) == len(doing)
+        self.moments.append(moments)
+        assert len(moments) == len(images)
         return np.array(self.scores[: len(images)], np.float32)
 
 
@@ -153,9 +154,9 @@ def test_a_budget_smaller_than_one_candidate_leaves_what_the_policy_does_alone(t
 def test_an_image_of_the_goal_scores_by_agreement():
     goal = np.full((4, 4, 3), 100, np.uint8)
     images = np.stack([goal + 9, goal, goal - 3])
-    assert Goal(goal).score(["go"] * 3, images, [""] * 3).tolist() == [-9, 0, -3]
+    assert Goal(goal).score([Moment("go")] * 3, images).tolist() == [-9, 0, -3]
     with pytest.raises(ValueError, match="the goal is an image"):
-        Goal(goal).score(["go"], np.zeros((1, 8, 8, 3), np.uint8), [""])
+        Goal(goal).score([Moment("go")], np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_candidates_and_horizon_may_be_asked_for_at_a_call(tied):
@@ -235,7 +236,29 @@ def test_halves_of_an_odd_number_are_refused(tied):
         scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
 
 
-def test_the_scorer_hears_what_each_candidate_is_about(tied):
+@pytest.mark.parametrize(
+    ("again", "afresh", "since"),
+    [
+        ("press it", "reach the button", [5 + tiny.CHUNK, tiny.CHUNK // 2]),
+        ("press it", "press it", [5 + tiny.CHUNK] * 2),  # forgetting that it was said does not make it new
+        ("let go", "press it", [tiny.CHUNK // 2, 5 + tiny.CHUNK]),
+    ],
+)
+def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, again, afresh, since):
+    monkeypatch.setattr(tied, "subtasks", lambda thought, row: (again if thought.states[row].subtasks else afresh,))
     scorer = Prefers(0, 1)
-    chunk, _ = act(tied, scorer, candidates=2)
-    assert scorer.words == [[chunk.subtasks[-1] if chunk.subtasks else ""] * 2]
+    state = replace(said_before(tied), time=30, began=25)
+    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, afresh=0)).act(tiny.observation(), state)
+    moments = scorer.moments[0]
+    assert [moment.doing for moment in moments] == [again, afresh]
+    assert [moment.since for moment in moments] == since
+    assert {moment.elapsed for moment in moments} == {30 + tiny.CHUNK}
+    assert {moment.instruction for moment in moments} == {"press the button"}
+
+
+def test_looking_further_is_later(tied):
+    scorer = Prefers(0, 1)
+    act(tied, scorer, candidates=2, horizon=3)
+    elapsed = [moments[0].elapsed for moments in scorer.moments]
+    assert elapsed[0] == tiny.CHUNK
+    assert np.diff(elapsed).tolist() == [tiny.CHUNK] * 2

@@ -8,10 +8,12 @@ import tiny
 import torch
 
 from wla.data.memory import MemoryConfig
+from wla.data.tokenizer import location_name
 from wla.models.value import ValueConfig, ValueModel, discounted
 from wla.policy.value import Value, ValueFile, load_value
+from wla.types import Moment
 
-SILENT = ["", ""]
+GO = Moment("go")
 
 
 def value(seed: int = 0) -> Value:
@@ -27,22 +29,23 @@ def pictures(count: int) -> np.ndarray:
 
 def test_scores_lie_between_0_and_1_and_follow_image_and_instruction():
     judge, images = value(), pictures(2)
-    same = judge.score([tiny.INSTRUCTIONS[0]] * 2, images, SILENT)
+    same = judge.score([Moment(tiny.INSTRUCTIONS[0])] * 2, images)
     assert ((same > 0) & (same < 1)).all()
     assert same[0] != same[1]
-    assert judge.score([tiny.INSTRUCTIONS[1]], images[:1], [""])[0] != same[0]
+    assert judge.score([Moment(tiny.INSTRUCTIONS[1])], images[:1])[0] != same[0]
 
 
 def test_a_score_does_not_depend_on_what_else_is_scored():
     judge, images = value(), pictures(2)
-    together = judge.score(tiny.INSTRUCTIONS, images, SILENT)  # of different lengths
-    alone = [judge.score([text], image[None], [""])[0] for text, image in zip(tiny.INSTRUCTIONS, images, strict=True)]
+    moments = [Moment(text) for text in tiny.INSTRUCTIONS]  # of different lengths
+    together = judge.score(moments, images)
+    alone = [judge.score([moment], image[None])[0] for moment, image in zip(moments, images, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 def test_images_of_another_size_are_fitted():
     judge, image = value(), np.full((1, 64, 64, 3), 80, np.uint8)
-    assert judge.score(["go"], image, [""]) == pytest.approx(judge.score(["go"], image[:, ::2, ::2], [""]), abs=1e-6)
+    assert judge.score([GO], image) == pytest.approx(judge.score([GO], image[:, ::2, ::2]), abs=1e-6)
 
 
 def test_it_comes_back_from_its_folder(tmp_path):
@@ -50,7 +53,7 @@ def test_it_comes_back_from_its_folder(tmp_path):
     judge.save(tmp_path / "value")
     again = load_value(tmp_path / "value")
     assert again.config == judge.config
-    np.testing.assert_array_equal(again.score(["go"], pictures(1), [""]), judge.score(["go"], pictures(1), [""]))
+    np.testing.assert_array_equal(again.score([GO], pictures(1)), judge.score([GO], pictures(1)))
     with pytest.raises(ValueError, match="no value model here"):
         load_value(tmp_path)
 
@@ -68,21 +71,27 @@ def test_the_loss_is_least_for_the_expected_value():
     assert torch.sigmoid(odds[int(np.argmin(losses))]).item() == pytest.approx(3 / 8, abs=0.026)
 
 
-def test_memory_and_state_are_no_part_of_the_prompt():
+def test_the_prompt_tells_two_times_and_no_memory():
     judge = value()
-    tokens, _ = judge.prompts(["press the button"], [""])
-    prompter_locations = judge.tokenizer.convert_tokens_to_ids("<|location_0|>")
-    assert prompter_locations not in tokens[0].tolist()
-    assert replace(judge).prompts(["press the button"], [""])[0].tolist() == tokens.tolist()
+    begun, later = (judge.prompts([moment])[0].tolist() for moment in (GO, replace(GO, elapsed=40, since=3)))
+    first = judge.tokenizer.convert_tokens_to_ids(location_name(0))
+    last = first + tiny.PROMPT.locations - 1
+    locations = [[token - first for token in row[0] if first <= token <= last] for row in (begun, later)]
+    assert locations[0] == [0, 0]
+    assert locations[1][0] > locations[1][1] > 0
+    assert last in judge.prompts([replace(GO, elapsed=10**6)])[0]
 
 
-def test_a_model_that_reads_words_scores_by_what_is_being_done():
+def test_scores_follow_the_time():
+    judge, image = value(), pictures(1)
+    scores = {judge.score([moment], image)[0] for moment in (GO, replace(GO, elapsed=40), replace(GO, since=40))}
+    assert len(scores) == 3
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_only_a_model_of_a_policy_that_speaks_with_memory_hears_what_is_being_done(hears):
     deaf = value()
-    hears = replace(
-        deaf,
-        config=ValueFile(model=deaf.model.config, prompt=tiny.PROMPT.model_copy(update={"memory": MemoryConfig()})),
-    )
-    image = pictures(1)
-    for judge, differs in ((deaf, False), (hears, True)):
-        first, second = (judge.score(["go"], image, [doing])[0] for doing in ("reach the block", "release the block"))
-        assert (first != second) == differs
+    prompt = tiny.PROMPT.model_copy(update={"memory": MemoryConfig()}) if hears else tiny.PROMPT
+    judge = replace(deaf, config=ValueFile(model=deaf.model.config, prompt=prompt))
+    scores = {judge.score([replace(GO, doing=doing)], pictures(1))[0] for doing in ("reach the block", "release it")}
+    assert len(scores) == (2 if hears else 1)

@@ -16,6 +16,7 @@ from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.value import load_value
 from wla.training.trainer import train
 from wla.training.value_training import ValueTraining
+from wla.types import Moment
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_the_policy_s_backbone_goes_on_with_one_camera(root):
 def test_it_trains_and_scores(root, tmp_path):
     config = recipe(root)
     folder = train(config.build(), config.loop, tmp_path / "run")
-    scores = load_value(folder).score(["go"], np.zeros((1, 32, 32, 3), np.uint8), [""])
+    scores = load_value(folder).score([Moment("go")], np.zeros((1, 32, 32, 3), np.uint8))
     assert scores.shape == (1,)
 
 
@@ -74,15 +75,22 @@ def test_it_learns_which_episodes_succeed(root):
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_words_need_a_prompt_that_tells_them(root):
-    with pytest.raises(ValueError, match="no room for what is being done"):
-        recipe(root).model_copy(update={"words": True}).build()
-
-
-def test_frames_tell_what_was_being_done(root):
+def test_frames_tell_what_was_known_there(root):
     dataset = LeRobotDataset(root / "rollouts")
-    frames = LabelledFrames(dataset, "front")
     assert dataset.subtasks is not None
-    assert frames.doing(np.array([0, 19])) == [dataset.subtask_texts[dataset.subtasks[row]] for row in (0, 19)]
-    dataset.subtasks = None
-    assert frames.doing(np.array([0, 19])) == ["", ""]
+    texts = [dataset.subtask_texts[index] for index in dataset.subtasks]
+    moments = LabelledFrames(dataset, "front").moments(np.arange(20))
+    assert [moment.doing for moment in moments] == texts
+    assert [moment.instruction for moment in moments[::10]] == [episode.instruction for episode in dataset.episodes]
+    assert [moment.elapsed for moment in moments] == [*range(10)] * 2
+    for row, moment in enumerate(moments):
+        run = texts[row - moment.since : row + 1]
+        assert set(run) == {moment.doing}
+        assert moment.since == moment.elapsed or texts[row - moment.since - 1] != moment.doing
+    assert {moment.since for moment in moments} >= {0, 1}
+
+
+def test_frames_of_episodes_without_words_tell_the_time(tmp_path):
+    tiny.write_dataset(tmp_path / "silent", episodes=2, subtasks=False)
+    moment = LabelledFrames(LeRobotDataset(tmp_path / "silent"), "front").moments(np.array([13]))[0]
+    assert (moment.doing, moment.elapsed, moment.since) == ("", 3, 3)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from wla.data.lerobot import LeRobotDataset
+from wla.types import Moment
 
 
 class LabelledFrames:
@@ -24,13 +25,30 @@ class LabelledFrames:
         lengths = [len(episode) for episode in dataset.episodes]
         self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
         self.left = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
+        self._elapsed = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)
+        unsaid = np.full(len(self.left), -1)
+        self._subtasks = unsaid if dataset.subtasks is None else dataset.subtasks
+        self._since = _since(self._subtasks, self._elapsed)
 
-    def doing(self, rows: Int64[np.ndarray, " B"]) -> list[str]:
-        """The subtask of each of these frames, '' where none is known."""
-        if self.dataset.subtasks is None:
-            return [""] * len(rows)
+    def moments(self, rows: Int64[np.ndarray, " B"]) -> list[Moment]:
+        """What was known at each of these frames."""
         texts = self.dataset.subtask_texts
-        return [texts[index] if index >= 0 else "" for index in self.dataset.subtasks[rows]]
+        return [
+            Moment(
+                instruction=self.dataset.episode_of(int(row)).instruction,
+                doing=texts[self._subtasks[row]] if self._subtasks[row] >= 0 else "",
+                elapsed=int(self._elapsed[row]),
+                since=int(self._since[row]),
+            )
+            for row in rows
+        ]
 
     def __len__(self) -> int:
         return len(self.success)
+
+
+def _since(subtasks: Int64[np.ndarray, " N"], elapsed: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
+    """Frames since the subtask of each began, or its episode where no frame before says another."""
+    places = np.arange(len(subtasks))
+    changes = (elapsed == 0) | (np.diff(subtasks, prepend=subtasks[:1]) != 0)
+    return places - np.maximum.accumulate(np.where(changes, places, 0))

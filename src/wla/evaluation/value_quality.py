@@ -73,8 +73,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         chosen = np.unique(np.linspace(0, len(frames) - 1, min(config.frames, len(frames))).round().astype(int))
         for start in track(range(0, len(chosen), BATCH), description=f"scoring {found.root.name}"):
             rows = chosen[start : start + BATCH]
-            texts = [found.episode_of(int(row)).instruction for row in rows]
-            scores.append(value.score(texts, frames.images[rows], frames.doing(rows)))
+            scores.append(value.score(frames.moments(rows), frames.images[rows]))
         labels.append(
             discounted(
                 torch.from_numpy(frames.success[chosen]),

@@ -17,19 +17,17 @@ from pydantic import Field, model_validator
 from wla.config import Config
 from wla.data.transforms import fit
 from wla.policy.wla_policy import Thought, WLAPolicy
-from wla.types import ActionChunk, Candidates, Observation, PolicyState
+from wla.types import ActionChunk, Candidates, Moment, Observation, PolicyState
 
 TOGETHER = 4
 """Candidates that are imagined and scored at once; between these the budget is looked at."""
 
 
 class Scorer(Protocol):
-    """Says how good images are for instructions: a `wla.policy.value.Value`, or a `Goal`."""
+    """Says how good images are for what is to be done: a `wla.policy.value.Value`, or a `Goal`."""
 
-    def score(
-        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
-    ) -> Float32[np.ndarray, " B"]:
-        """Higher is better. doing: the subtask that each image shows ('' where none is said)."""
+    def score(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
+        """Higher is better. moments: what is known of each image."""
         ...
 
 
@@ -48,9 +46,7 @@ class Goal:
             raise ValueError(f"{path}: cannot be read as the image of a goal: {error}") from error
         return cls(fit(image[None], side, side).numpy()[0])
 
-    def score(
-        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
-    ) -> Float32[np.ndarray, " B"]:
+    def score(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
         """ValueError for images of another size than the goal's."""
         if images.shape[1:] != self._image.shape:
             raise ValueError(f"the goal is an image {self._image.shape}, what is imagined {images.shape[1:]}")
@@ -141,7 +137,7 @@ class ScaledPolicy:
         images = self._outcomes(thought, actions, ends)
         each = images.shape[1]
         further = images.reshape(-1, *images.shape[2:])
-        best = self._best(self._words(thought, each), state, further, 1)
+        best = self._best(self._moments(thought, [state] * len(states), each), further, 1)
         after = [
             self._policy.said(self._policy.subtasks(thought, row), observation, reading)
             for row, reading in enumerate(states)
@@ -149,11 +145,12 @@ class ScaledPolicy:
         for depth in range(2, (horizon or config.horizon) + 1):
             if self._over(ends):
                 break
-            later = [replace(reading, step=reading.step + depth - 2) for reading in after for _ in range(each)]
-            further, words = self._further(observation, later, further)
+            time = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
+            later = [replace(one, step=one.step + depth - 2, time=time) for one in after for _ in range(each)]
+            further, moments = self._further(observation, later, further)
             if self._over(ends):
                 break  # a depth that was not finished in time is dropped
-            best = self._best(words, state, further, depth)
+            best = self._best(moments, further, depth)
         row, column = divmod(best.chosen, each)
         chunk = self._policy.chunk(thought, row, actions[row, column])
         return replace(chunk, subgoal=images[row, column], candidates=best), after[row]
@@ -185,23 +182,31 @@ class ScaledPolicy:
             images.append(found)
         return np.concatenate(images, axis=1)
 
-    def _words(self, thought: Thought, each: int) -> list[str]:
-        """For each of so many candidates of each reading, the subtask that it ends in."""
-        said = [self._policy.subtasks(thought, row) for row in range(len(thought.states))]
-        return [words[-1] if words else "" for words in said for _ in range(each)]
+    def _moments(self, thought: Thought, before: Sequence[PolicyState], each: int) -> list[Moment]:
+        """For each of so many candidates of each reading, the end of its chunk.
 
-    def _best(
-        self, words: Sequence[str], state: PolicyState, images: UInt8[np.ndarray, "K H W 3"], depth: int
-    ) -> Candidates:
-        scores = self._scorer.score([state.instruction] * len(images), images, words).astype(np.float32)
+        before: the states whose words may go on, of a policy that has not forgotten them.
+        """
+        chunk = self._policy.model.config.action_expert.chunk
+        found = []
+        for row, state in enumerate(before):
+            doing = self._policy.subtasks(thought, row)[-1:]
+            # What is not running yet begins somewhere in the chunk.
+            since = state.time - state.began + chunk if doing == state.subtasks[:1] else chunk // 2
+            moment = Moment(state.instruction, "".join(doing), state.time + chunk, since)
+            found += [moment] * each
+        return found
+
+    def _best(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
+        scores = self._scorer.score(moments, images).astype(np.float32)
         best = int(scores.argmax())
         chosen = best if scores[best] > scores[0] + self._config.margin else 0
         return Candidates(chosen, scores, images, depth)
 
     def _further(
         self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
-    ) -> tuple[UInt8[np.ndarray, "K H W 3"], list[str]]:
-        """The images after one more chunk, that the policy would run if it saw what it imagined, and its words then.
+    ) -> tuple[UInt8[np.ndarray, "K H W 3"], list[Moment]]:
+        """The images after one more chunk, that the policy would run if it saw what it imagined, and their moments.
 
         Only the primary camera is imagined: the other cameras and the robot's state stay what they are.
         """
@@ -210,7 +215,7 @@ class ScaledPolicy:
         later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
         thought = self._policy.think(later, states)
         actions = self._policy.propose(thought) if self._tied else None
-        return self._policy.picture(thought, actions=actions)[:, 0], self._words(thought, 1)
+        return self._policy.picture(thought, actions=actions)[:, 0], self._moments(thought, states, 1)
 
     def _over(self, ends: float | None) -> bool:
         return ends is not None and self._clock() >= ends

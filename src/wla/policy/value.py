@@ -18,9 +18,12 @@ from wla.data.tokenizer import load_tokenizer, save_tokenizer
 from wla.data.transforms import resize
 from wla.files import replacing
 from wla.models.value import ValueConfig, ValueModel
+from wla.types import Moment
 from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
+LONGEST = 1000
+"""Control steps beyond which all times are the same."""
 
 
 class ValueFile(Config):
@@ -43,26 +46,21 @@ class Value:
         return self.model.backbone.primary
 
     @torch.inference_mode()
-    def score(
-        self, instructions: Sequence[str], images: UInt8[np.ndarray, "B H W 3"], doing: Sequence[str]
-    ) -> Float32[np.ndarray, " B"]:
-        """Between 0 (will fail) and 1 (is done). doing: the subtask in words, which not every model reads."""
+    def score(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
+        """Between 0 (will fail) and 1 (is done)."""
         side = self.config.model.backbone.cameras[self.camera]
-        tokens, mask = self.prompts(instructions, doing)
+        tokens, mask = self.prompts(moments)
         device = next(self.model.parameters()).device
         logits = self.model(tokens.to(device), mask.to(device), {self.camera: resize(images, side).to(device)})
         return logits.sigmoid().cpu().numpy()
 
-    def prompts(
-        self, instructions: Sequence[str], doing: Sequence[str]
-    ) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-        """Instruction, image and, for a model that reads words, what is being done: no state and no memory, which an
-        imagined frame could not tell."""
+    def prompts(self, moments: Sequence[Moment]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        """Instruction, image, the two times where a policy's prompt has the state, and what is being done: no state and
+        no memory, which an imagined frame could not tell."""
         prompter = Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
-        nothing = np.zeros(0, np.float32)
         rows = [
-            prompter.prompt(text, nothing, running=[subtask] if subtask else [])
-            for text, subtask in zip(instructions, doing, strict=True)
+            prompter.prompt(moment.instruction, _times(moment), running=[moment.doing] if moment.doing else [])
+            for moment in moments
         ]
         return left_pad(rows, prompter.pad)
 
@@ -71,6 +69,12 @@ class Value:
             self.config.save(fresh / CONFIG)
             save_weights(self.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
+
+
+def _times(moment: Moment) -> Float32[np.ndarray, " 2"]:
+    """-1 at the beginning, 1 after `LONGEST` steps; a step counts for less the later it is."""
+    times = np.array([moment.elapsed, moment.since], np.float32)
+    return 2 * np.log1p(times) / np.log1p(np.float32(LONGEST)) - 1
 
 
 def load_value(folder: str | Path) -> Value:

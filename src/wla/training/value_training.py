@@ -23,6 +23,7 @@ from wla.policy.value import Value, ValueFile
 from wla.training.draws import draw_frames, draw_seed
 from wla.training.sources import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
+from wla.types import Moment
 
 JITTER, LIGHT = 3, 0.15
 """How far images are shifted, in pixels, and made brighter or darker: a model that knows the rollouts by heart can tell
@@ -38,9 +39,6 @@ class ValueTraining(Config):
     """Rollouts: folders of datasets whose episodes say whether they succeeded (`wla collect --policy`)."""
     discount: float = 0.98
     """See `ValueConfig`."""
-    words: bool = False
-    """Read also what is being done, in words: a policy that says to release a block that lies on the table is stuck,
-    and the frame alone does not show it. Needs a policy whose prompt has room for these words."""
     loop: LoopConfig
 
     def build(self) -> ValueTask:
@@ -73,10 +71,7 @@ class ValueTask:
         assert isinstance(model.backbone, NanoBackbone)
         known = checkpoint.model.backbone.state_dict()
         model.backbone.load_state_dict({key: known[key] for key in model.backbone.state_dict()})
-        if config.words and prompt.memory is None:
-            raise ValueError(f"policy {config.policy}: its prompts have no room for what is being done; words=False")
-        unread = {"language": False} if config.words else {"language": False, "memory": None}
-        file = ValueFile(model=model.config, prompt=prompt.model_copy(update=unread))
+        file = ValueFile(model=model.config, prompt=prompt.model_copy(update={"language": False}))
         self.value = Value(file, model, checkpoint.tokenizer)
         self.frames = [LabelledFrames(dataset, primary) for dataset in open_datasets(config.datasets)]
 
@@ -88,18 +83,16 @@ class ValueTask:
         rng = draw_seed(generator)
         side = self.value.config.model.backbone.cameras[self.value.camera]
         names: list[str] = []
-        instructions: list[str] = []
-        doing: list[str] = []
+        moments: list[Moment] = []
         images, success, left = [], [], []
         for number, rows in draw_frames([len(frames) for frames in self.frames], samples, rng):
             frames = self.frames[number]
             names += [frames.dataset.frame_id(int(row)) for row in rows]
-            instructions += [frames.dataset.episode_of(int(row)).instruction for row in rows]
-            doing += frames.doing(rows)
+            moments += frames.moments(rows)
             images.append(resize(frames.images[rows], side))
             success.append(frames.success[rows])
             left.append(frames.left[rows])
-        tokens, mask = self.value.prompts(instructions, doing)
+        tokens, mask = self.value.prompts(moments)
         seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT)
         reached = torch.from_numpy(np.concatenate(success))
         values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount)
