@@ -22,8 +22,6 @@ from wla.types import Moment
 from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
-LONGEST = 1000
-"""Control steps beyond which all times are the same."""
 
 
 class ValueFile(Config):
@@ -49,32 +47,30 @@ class Value:
     def score(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, " B"]:
         """Between 0 (will fail) and 1 (is done)."""
         side = self.config.model.backbone.cameras[self.camera]
-        tokens, mask = self.prompts(moments)
         device = next(self.model.parameters()).device
-        logits = self.model(tokens.to(device), mask.to(device), {self.camera: resize(images, side).to(device)})
+        tokens, mask, times = (part.to(device) for part in self.told(moments))
+        logits = self.model(tokens, mask, {self.camera: resize(images, side).to(device)}, times)
         return logits.sigmoid().cpu().numpy()
 
-    def prompts(self, moments: Sequence[Moment]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-        """Instruction, image, the two times where a policy's prompt has the state, and what is being done: no state and
-        no memory, which an imagined frame could not tell."""
+    def told(self, moments: Sequence[Moment]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"], Int64[Tensor, "B 2"]]:
+        """Prompts, where they hold something, and times.
+
+        A prompt holds instruction, image and what is being done: no state and no memory, which an imagined frame could
+        not tell.
+        """
         prompter = Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
+        nothing = np.zeros(0, np.float32)
         rows = [
-            prompter.prompt(moment.instruction, _times(moment), running=[moment.doing] if moment.doing else [])
+            prompter.prompt(moment.instruction, nothing, running=[moment.doing] if moment.doing else [])
             for moment in moments
         ]
-        return left_pad(rows, prompter.pad)
+        return *left_pad(rows, prompter.pad), torch.tensor([(moment.elapsed, moment.since) for moment in moments])
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         with replacing(folder) as fresh:
             self.config.save(fresh / CONFIG)
             save_weights(self.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
-
-
-def _times(moment: Moment) -> Float32[np.ndarray, " 2"]:
-    """-1 at the beginning, 1 after `LONGEST` steps; a step counts for less the later it is."""
-    times = np.array([moment.elapsed, moment.since], np.float32)
-    return 2 * np.log1p(times) / np.log1p(np.float32(LONGEST)) - 1
 
 
 def load_value(folder: str | Path) -> Value:

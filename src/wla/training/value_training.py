@@ -26,15 +26,14 @@ from wla.training.trainer import LoopConfig, StepLosses
 from wla.types import Moment
 
 JITTER, LIGHT = 3, 0.15
-"""How far images are shifted, in pixels, and made brighter or darker: a model that knows the rollouts by heart can tell
-how each one ended, and nothing of others."""
+"""How far images are shifted, in pixels, and made brighter or darker, so that rollouts are not learned by heart."""
 
 
 class ValueTraining(Config):
     """Recipe of a value model."""
 
     policy: str
-    """A checkpoint whose backbone goes on, with the camera that it imagines the future of."""
+    """A checkpoint whose backbone reads, with the camera that it imagines the future of."""
     datasets: tuple[str, ...]
     """Rollouts: folders of datasets whose episodes say whether they succeeded (`wla collect --policy`)."""
     discount: float = 0.98
@@ -50,6 +49,7 @@ class Seen(NamedTuple):
 
     tokens: Int64[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
+    times: Int64[Tensor, "B 2"]
     images: UInt8[Tensor, "B H W 3"]
     values: Float[Tensor, " B"]
     names: list[str]
@@ -92,15 +92,15 @@ class ValueTask:
             images.append(resize(frames.images[rows], side))
             success.append(frames.success[rows])
             left.append(frames.left[rows])
-        tokens, mask = self.value.prompts(moments)
+        tokens, mask, times = self.value.told(moments)
         seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT)
         reached = torch.from_numpy(np.concatenate(success))
         values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount)
-        return Seen(tokens, mask, seen, values, names)
+        return Seen(tokens, mask, times, seen, values, names)
 
     def losses(self, step: int, drawn: Seen, device: torch.device, generator: torch.Generator) -> StepLosses:
-        images, values = {self.value.camera: drawn.images.to(device)}, drawn.values.to(device)
-        logits = self.value.model(drawn.tokens.to(device), drawn.mask.to(device), images)
+        tokens, mask, times, images, values = (part.to(device) for part in drawn[:-1])
+        logits = self.value.model(tokens, mask, {self.value.camera: images}, times)
         loss = self.value.model.loss(logits, values)
         off = (logits.detach().sigmoid() - values).abs().mean()
         return {"loss": loss, "off": off}, drawn.names
