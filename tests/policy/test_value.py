@@ -9,7 +9,7 @@ import torch
 
 from wla.data.memory import MemoryConfig
 from wla.data.tokenizer import location_name
-from wla.models.value import ValueConfig, ValueModel, discounted
+from wla.models.value import LONGEST, ValueConfig, ValueModel, discounted
 from wla.policy.value import Value, ValueFile, load_value
 from wla.types import Moment
 
@@ -71,15 +71,20 @@ def test_the_loss_is_least_for_the_expected_value():
     assert torch.sigmoid(odds[int(np.argmin(losses))]).item() == pytest.approx(3 / 8, abs=0.026)
 
 
-def test_the_prompt_tells_two_times_and_no_memory():
+def test_memory_and_state_are_no_part_of_the_prompt():
     judge = value()
-    begun, later = (judge.prompts([moment])[0].tolist() for moment in (GO, replace(GO, elapsed=40, since=3)))
+    tokens, mask, times = judge.told([replace(GO, elapsed=40, since=3), GO])
     first = judge.tokenizer.convert_tokens_to_ids(location_name(0))
-    last = first + tiny.PROMPT.locations - 1
-    locations = [[token - first for token in row[0] if first <= token <= last] for row in (begun, later)]
-    assert locations[0] == [0, 0]
-    assert locations[1][0] > locations[1][1] > 0
-    assert last in judge.prompts([replace(GO, elapsed=10**6)])[0]
+    assert not ((tokens >= first) & (tokens < first + tiny.PROMPT.locations)).any()
+    assert torch.equal(tokens[0], tokens[1])
+    assert mask.all()
+    assert times.tolist() == [[40, 3], [0, 0]]
+
+
+def test_very_long_times_are_all_the_same():
+    judge, image = value(), pictures(1)
+    first, second = (judge.score([replace(GO, elapsed=steps)], image)[0] for steps in (LONGEST, 10 * LONGEST))
+    assert first == second
 
 
 def test_scores_follow_the_time():
