@@ -58,6 +58,13 @@ def test_it_comes_back_from_its_folder(tmp_path):
         load_value(tmp_path)
 
 
+def test_a_value_model_for_another_camera_is_refused(tmp_path):
+    value().save(tmp_path / "value")
+    assert load_value(tmp_path / "value", camera="front").camera == "front"
+    with pytest.raises(ValueError, match="trained for images of camera 'front', and these are of 'overhead'; train"):
+        load_value(tmp_path / "value", camera="overhead")
+
+
 def test_what_a_frame_was_worth():
     success, left = torch.tensor([True, True, False]), torch.tensor([0, 2, 0])
     assert discounted(success, left, 0.5).tolist() == [1.0, 0.25, 0.0]

@@ -102,7 +102,7 @@ class EvalValueArgs(OneLine, ValueEvalConfig):
     """
 
     value: Positional[str]
-    """Folder of a value model."""
+    """A value model: folder, bundled name or hub id."""
     out: Path
     """Folder of the results."""
 

@@ -118,7 +118,8 @@ def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
 def _weighing(acting: Any, weighing: Weighing) -> Policy:
     from wla.policy.scaling import ScaledPolicy, ScalingConfig
 
-    scorer = _scorer_once(weighing.value, weighing.goal, acting.model.config.target_side)
+    sees = acting.model.backbone.primary
+    scorer = _scorer_once(weighing.value, weighing.goal, sees, acting.model.config.target_side)
     config = ScalingConfig(
         candidates=weighing.candidates,
         horizon=weighing.horizon,
@@ -131,15 +132,15 @@ def _weighing(acting: Any, weighing: Weighing) -> Policy:
 
 
 @lru_cache(maxsize=1)
-def _scorer_once(value: str | None, goal: str | None, side: int) -> Any:
-    """The value model in a folder, or the goal image in a file at the size of what is imagined."""
+def _scorer_once(value: str | None, goal: str | None, camera: str, side: int) -> Any:
+    """The value model for what is imagined of the camera, or the goal image in a file at the size of that."""
     from wla.policy.scaling import Goal
     from wla.policy.value import load_value
 
     if goal is not None:
         return Goal.read(Path(goal), side)
     assert value is not None
-    return load_value(value)
+    return load_value(value, camera=camera)
 
 
 @lru_cache(maxsize=1)

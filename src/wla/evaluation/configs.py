@@ -65,7 +65,7 @@ class EvalConfig(Config):
     plain: bool = False
     """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
-    """Folder of the value model that scores what is imagined."""
+    """The value model that scores what is imagined: a folder, bundled name or hub id."""
     goal: str | None = None
     """Image file of the goal, as the primary camera would see it: what is imagined is scored by agreement with it."""
     budget_ms: float | None = Field(default=None, gt=0)
@@ -204,7 +204,7 @@ class ValueEvalConfig(Config):
     """What to score."""
 
     value: str
-    """Folder of a value model."""
+    """A value model: folder, bundled name or hub id."""
     datasets: tuple[str, ...]
     """Rollouts that it was not trained on: folders of datasets whose episodes say whether they succeeded."""
     frames: int = Field(default=2000, ge=1)

@@ -18,6 +18,7 @@ from wla.data.tokenizer import load_tokenizer, save_tokenizer
 from wla.data.transforms import resize
 from wla.files import replacing
 from wla.models.value import ValueConfig, ValueModel
+from wla.policy.locate import locate
 from wla.types import Moment
 from wla.weights import load_weights, save_weights
 
@@ -73,12 +74,22 @@ class Value:
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
 
 
-def load_value(folder: str | Path) -> Value:
-    """ValueError when the folder holds no value model."""
-    folder = Path(folder)
+def load_value(name: str | Path, *, camera: str | None = None) -> Value:
+    """A value model from a bundled name ('nano-value'), a folder, or a hub id.
+
+    camera: the one whose images it is to score. ValueError when that is not the one that it was trained for, and for
+    a folder without a value model.
+    """
+    folder = locate(name, "value model")
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no value model here ({CONFIG} is missing); train one with recipes/nano_value.py")
     config = ValueFile.load(folder / CONFIG)
     model = ValueModel(config.model)
     load_weights(model, folder / WEIGHTS)
-    return Value(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    value = Value(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    if camera is not None and camera != value.camera:
+        raise ValueError(
+            f"value model {name} was trained for images of camera {value.camera!r}, and these are of {camera!r}; "
+            "train one on rollouts of this robot (recipes/nano_value.py)"
+        )
+    return value
