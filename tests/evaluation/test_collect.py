@@ -154,10 +154,9 @@ def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
     assert done.episodes[0].followed is None
 
 
-@pytest.mark.parametrize("share", ["astray_share", "forget_share"])
-def test_without_a_policy_nothing_goes_astray_or_is_forgotten(share, tmp_path):
-    with pytest.raises(ValueError, match=f"--{share.replace('_', '-')} is a share of what a policy does"):
-        collect(CollectConfig(**SHORT, **{share: 0.5}), tmp_path / "data")
+def test_without_a_policy_nothing_goes_astray(tmp_path):
+    with pytest.raises(ValueError, match="--astray-share is a share of what a policy does"):
+        collect(CollectConfig(**SHORT, astray_share=0.5), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 

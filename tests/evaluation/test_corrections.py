@@ -51,11 +51,9 @@ class Learner:
         return replace(state, time=state.time + 1)
 
 
-def run(
-    share: float, steps: int = 200, seed: int = 0, astray: float = 0.0, forget: float = 0.0
-) -> tuple[Learner, Recording]:
+def run(share: float, steps: int = 200, seed: int = 0, astray: float = 0.0) -> tuple[Learner, Recording]:
     learner, expert = Learner(), Counter()
-    shared = Shared(learner, expert, share, astray=astray, forget=forget)
+    shared = Shared(learner, expert, share, astray=astray)
     recording = Recording(tiny.robot_spec())
     recorder = Corrections(recording, expert)
     recorder.start(seed, "go")
@@ -123,12 +121,3 @@ def test_at_random_the_robot_goes_straight_for_a_while_within_its_limits():
 def test_chance_takes_its_share_of_the_turns():
     learner, _ = run(0.0, steps=2000, astray=0.5)
     assert 0.3 < len(learner.acted) * 4 / 2000 < 0.7
-
-
-def test_a_policy_forgets_before_its_share_of_calls():
-    learner, _ = run(0.0, steps=2000, forget=0.3)
-    assert len(learner.acted) == 500
-    assert {said[1:] for said in learner.recalled} == {((), ())}
-    assert {time for time, *_ in learner.recalled} <= set(learner.acted)
-    assert 0.2 < len(learner.recalled) / 500 < 0.4
-    assert run(0.0, forget=0.0)[0].recalled == []

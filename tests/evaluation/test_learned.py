@@ -115,6 +115,6 @@ def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
     with pytest.raises(ValueError, match=r"a.png: cannot be read as the image of a goal"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, goal="a.png"), tmp_path)
     with pytest.raises(ValueError, match="no value model 'nowhere': neither a folder"):
-        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value="nowhere"), tmp_path)
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value="nowhere"), tmp_path / "out")
     with pytest.raises(ValueError, match="policy expert cannot"):
         run_benchmark(EvalConfig(policy="expert", tasks=("place",), candidates=2, value=value), tmp_path)

@@ -48,12 +48,11 @@ def build_expert(
     policy: str | None = None,
     share: float = 0.5,
     astray: float = 0.0,
-    forget: float = 0.0,
     corrects: bool = True,
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, forget, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the
+    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the
     policy is for another robot.
     """
     env = _env(case)
@@ -61,7 +60,7 @@ def build_expert(
     if policy is not None:
         acting = _load_once(policy, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = Shared(acting, expert, share, astray=astray, forget=forget, corrects=corrects)
+        expert = Shared(acting, expert, share, astray=astray, corrects=corrects)
     # gymnasium types a wrapper's step more loosely than the environment's.
     return cast(Env, KickedActions(env)) if kicks else env, expert
 
@@ -124,7 +123,6 @@ def _weighing(acting: Any, weighing: Weighing) -> Policy:
         candidates=weighing.candidates,
         horizon=weighing.horizon,
         afresh=weighing.afresh,
-        margin=weighing.margin,
         plain=weighing.plain,
         budget_ms=weighing.budget_ms,
     )

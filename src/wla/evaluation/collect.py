@@ -32,7 +32,7 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
 
     After KeyboardInterrupt or an exception the finished episodes are in the dataset, and the same call goes on.
     ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, kicks that
-    what was done would not show, a share of going astray or forgetting without a policy, or a folder with something
+    what was done would not show, a share of going astray without a policy, or a folder with something
     else in it.
     """
     require_seeds(config.seeds, config.split)
@@ -40,9 +40,8 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     kept = {case.task for case in cases} & set(video_tasks(config.env))
     if config.actions and kept:
         raise ValueError(f"{min(kept)} measures learning from videos: collect it with --no-actions")
-    if (config.astray_share or config.forget_share) and config.policy is None:
-        asked = "--astray-share" if config.astray_share else "--forget-share"
-        raise ValueError(f"{asked} is a share of what a policy does; add --policy")
+    if config.astray_share and config.policy is None:
+        raise ValueError("--astray-share is a share of what a policy does; add --policy")
     corrects = config.record == "advice"
     if config.kicks and not corrects:
         raise ValueError("--record done: kicks would move the robot otherwise than recorded; add --no-kicks")
@@ -53,7 +52,6 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
             policy=config.policy,
             share=config.expert_share,
             astray=config.astray_share,
-            forget=config.forget_share,
             corrects=corrects,
         ),
         config.policy or "expert",

@@ -24,7 +24,6 @@ class Weighing(Config):
     candidates: int
     horizon: int
     afresh: int | None
-    margin: float
     plain: bool
     budget_ms: float | None
 
@@ -60,8 +59,6 @@ class EvalConfig(Config):
     """How many chunks ahead candidates are imagined."""
     afresh: int | None = Field(default=None, ge=0)
     """Once the policy repeated its words so often, let half of the candidates forget what was done and try again."""
-    margin: float = Field(default=0.0, ge=0)
-    """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
     plain: bool = False
     """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
@@ -92,7 +89,6 @@ class EvalConfig(Config):
             candidates=self.candidates,
             horizon=self.horizon,
             afresh=self.afresh,
-            margin=self.margin,
             plain=self.plain,
             budget_ms=self.budget_ms,
         )
@@ -125,8 +121,6 @@ class CollectConfig(Config):
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
     astray_share: float = Field(default=0.0, ge=0, le=1)
     """With a policy: share of the turns that are neither's, the robot moves at random."""
-    forget_share: float = Field(default=0.0, ge=0, le=1)
-    """With a policy: share of its calls before which it is made to forget what was done, so that it begins anew."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"

@@ -19,8 +19,7 @@ STRETCH = 20
 """Control steps after which it is drawn anew whose turn it is."""
 ASTRAY = 8
 """Control steps in one direction when the robot moves at random."""
-# Set these apart from everything else that is drawn from the same seed.
-_TURNS, _WAYS, _FORGETS = 0x7A11, 0x7A12, 0x7A13
+_TURNS, _WAYS = 0x7A11, 0x7A12  # set these apart from everything else that is drawn from the same seed
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,14 @@ class Shared:
 
     An episode gets as far as the expert brings it, however early the policy would fail. After the expert's turn the
     policy is told what has been done, as it would have remembered it. astray: share of the turns in which
-    the robot moves at random. share: of the other turns, those of the expert. forget: share of the policy's calls
-    before which it is made to forget what was done and said, so that it begins anew. corrects: whether recordings are
-    to tell what the expert would have done, see `Corrections`.
+    the robot moves at random. share: of the other turns, those of the expert. corrects: whether recordings are to tell
+    what the expert would have done, see `Corrections`.
     """
 
     def __init__(
-        self,
-        policy: Any,
-        expert: Policy[PolicyState],
-        share: float,
-        *,
-        astray: float = 0.0,
-        forget: float = 0.0,
-        corrects: bool = True,
+        self, policy: Any, expert: Policy[PolicyState], share: float, *, astray: float = 0.0, corrects: bool = True
     ) -> None:
-        self._policy, self.expert, self._share, self._astray, self._forget = policy, expert, share, astray, forget
+        self._policy, self.expert, self._share, self._astray = policy, expert, share, astray
         self.corrects = corrects
         self.robot_spec: RobotSpec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
@@ -70,8 +61,6 @@ class Shared:
         own = state.own
         if state.waited:
             own = self._policy.recall(own, memory=told[:-1], window=told[-1:])
-        if np.random.default_rng([own.seed, own.time, _FORGETS]).random() < self._forget:
-            own = self._policy.recall(own, memory=(), window=())
         chunk, own = self._policy.act(observation, own)
         return chunk, SharedState(own, told)
 

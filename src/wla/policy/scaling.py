@@ -63,8 +63,6 @@ class ScalingConfig(Config):
     afresh: int | None = Field(default=None, ge=0)
     """Once the policy has repeated its words so often, half of the candidates are those of a policy that is told
     nothing of what it did and said: one that believes to be done never tries again. None: all remember."""
-    margin: float = Field(default=0.0, ge=0)
-    """By how much a score must exceed that of the first candidate for another one to be run: scores are guesses."""
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
@@ -199,9 +197,7 @@ class ScaledPolicy:
 
     def _best(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
         scores = self._scorer.score(moments, images).astype(np.float32)
-        best = int(scores.argmax())
-        chosen = best if scores[best] > scores[0] + self._config.margin else 0
-        return Candidates(chosen, scores, images, depth)
+        return Candidates(int(scores.argmax()), scores, images, depth)
 
     def _further(
         self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
