@@ -47,6 +47,7 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
     assert found.error == found.calibration_error == 0
     assert found.rank_correlation == pytest.approx(1, abs=1e-3)
     assert found.separation == (1, 1, 1, 1)
+    assert found.middle == (1, 1)
     assert found.within == {str(paths / "rollouts"): (1, 1, 1, 1)}
     assert json.loads((tmp_path / "out" / "value.json").read_text())["n"] == 40
     assert (tmp_path / "out" / "value.png").stat().st_size > 1000
@@ -100,3 +101,4 @@ def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypa
     found = evaluate_value(config, tmp_path / "out")
     assert found.at_the_same_time == (0.5, 0.5, 0.5, 0.5)
     assert max(found.separation) < 0.5
+    assert found.middle[0] < found.middle[1] == 0.5

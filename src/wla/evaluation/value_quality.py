@@ -43,9 +43,9 @@ class ValueQuality(Config):
     scores above one of an episode that fails (the area under the ROC curve), by quarters of the episodes' time; None
     where there are only successes or only failures. at_the_same_time: the same by quarters of the time that a dataset's
     successes take (their median): an episode that fails often lasts longer, so that after half of its own time it is
-    further on than a success after half of its. within: as separation, within each dataset, where knowing which task
-    is hard does not help. error: mean distance of score and value. calibration_error: the
-    same of a bin's means, weighted by its frames."""
+    further on than a success after half of its. middle: both measures, of the second and third quarter together.
+    within: as separation, within each dataset, where knowing which task is hard does not help. error: mean distance of
+    score and value. calibration_error: the same of a bin's means, weighted by its frames."""
 
     value: str
     episodes: int
@@ -56,6 +56,7 @@ class ValueQuality(Config):
     rank_correlation: float
     separation: tuple[float | None, ...]
     at_the_same_time: tuple[float | None, ...]
+    middle: tuple[float | None, float | None]
     within: dict[str, tuple[float | None, ...]]
     bins: list[Bin]
 
@@ -89,6 +90,7 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         sizes.append(len(chosen))
     score, label = torch.from_numpy(np.concatenate(scores)), torch.cat(labels)
     reached, quarter = torch.from_numpy(np.concatenate(success)), torch.from_numpy(np.concatenate(quarters))
+    time = torch.from_numpy(np.concatenate(elapsed))
     parts = zip(names, *(x.split(sizes) for x in (score, reached, quarter)), strict=True)
     bins = _bins(score, label)
     quality = ValueQuality(
@@ -100,7 +102,8 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueQuality:
         calibration_error=round(sum(part.n * abs(part.score - part.value) for part in bins) / len(score), 4),
         rank_correlation=round(float(spearman_corrcoef(score, label)), 4),
         separation=_separation(score, reached, quarter),
-        at_the_same_time=_separation(score, reached, torch.from_numpy(np.concatenate(elapsed))),
+        at_the_same_time=_separation(score, reached, time),
+        middle=(_area(score, reached, _middle(quarter)), _area(score, reached, _middle(time))),
         within={name: _separation(*part) for name, *part in parts},
         bins=bins,
     )
@@ -143,12 +146,21 @@ def _separation(
     score: Float[torch.Tensor, " N"], reached: Bool[torch.Tensor, " N"], quarter: Int64[torch.Tensor, " N"]
 ) -> tuple[float | None, ...]:
     """For each quarter of the episodes' time."""
-    found: list[float | None] = []
-    for part in range(4):
-        some, good = score[quarter == part], reached[quarter == part]
-        both = good.any() and not good.all()
-        found.append(round(float(binary_auroc(some, good.long())), 4) if both else None)
-    return tuple(found)
+    return tuple(_area(score, reached, quarter == part) for part in range(4))
+
+
+def _middle(quarter: Int64[torch.Tensor, " N"]) -> Bool[torch.Tensor, " N"]:
+    return (quarter == 1) | (quarter == 2)
+
+
+def _area(
+    score: Float[torch.Tensor, " N"], reached: Bool[torch.Tensor, " N"], where: Bool[torch.Tensor, " N"]
+) -> float | None:
+    """Under the ROC curve of these frames, None where all or none of them are of a success."""
+    good = reached[where]
+    if not good.any() or good.all():
+        return None
+    return round(float(binary_auroc(score[where], good.long())), 4)
 
 
 def _plot(quality: ValueQuality, path: Path) -> None:
