@@ -124,10 +124,11 @@ class PackArgs(OneLine):
     examples:
       wla pack outputs/nano_tabletop/checkpoint --out nano-tabletop
       wla pack outputs/nano_base/checkpoint --out nano-base
+      wla pack outputs/nano_value/checkpoint --out nano-value
     """
 
     checkpoint: Positional[Path]
-    """Folder of the checkpoint of a policy, a base or a codec."""
+    """Folder of the checkpoint of a policy, a base, a codec or a value model."""
     out: Path
     """Folder of the copy."""
 

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 
 def bundled() -> dict[str, Path]:
-    """Names of the policies and bases that come with the package, and their folders."""
+    """Names of the policies, bases and value models that come with the package, and their folders."""
     root = Path(str(resources.files("wla"))) / "bundled"
     return {folder.name: folder for folder in sorted(root.iterdir())} if root.is_dir() else {}
 
