@@ -9,8 +9,10 @@ import torch
 
 from wla.data.memory import MemoryConfig
 from wla.data.tokenizer import location_name
+from wla.envs.registry import make_env
 from wla.models.value import LONGEST, ValueConfig, ValueModel, discounted
 from wla.policy.value import Value, ValueFile, load_value
+from wla.policy.wla_policy import load_policy
 from wla.types import Moment
 
 GO = Moment("go")
@@ -107,3 +109,16 @@ def test_only_a_model_of_a_policy_that_speaks_with_memory_hears_what_is_being_do
     judge = replace(deaf, config=ValueFile(model=deaf.model.config, prompt=prompt))
     scores = {judge.score([replace(GO, doing=doing)], pictures(1))[0] for doing in ("reach the block", "release it")}
     assert len(scores) == (2 if hears else 1)
+
+
+def test_the_bundled_one_reads_as_nano_memory_does_and_knows_when_it_is_stuck():
+    judge = load_value("nano-value", camera="front")
+    read = load_policy("nano-memory").model.backbone.state_dict()
+    for key, weight in judge.model.backbone.state_dict().items():
+        assert torch.equal(weight, read[key]), key
+    env = make_env("tabletop", task="stack")
+    raw, info = env.reset(seed=0)
+    env.close()
+    image = raw["images"]["front"][None]
+    begun = Moment(info["instruction"], "release the red block", elapsed=18, since=2)
+    assert judge.score([begun], image)[0] > judge.score([replace(begun, elapsed=56, since=40)], image)[0] + 0.2
