@@ -12,8 +12,8 @@ import torch
 
 Drawn = TypeVar("Drawn")
 THREADS = 4
-"""For a GPU. recipes/nano_memory_world.py draws the 256 samples of a step in 0.1 s of a core (AMD EPYC), and an H200 took
-0.26 s a step with these threads; without them it was not timed."""
+"""For a GPU. recipes/nano_memory_world.py draws the 256 samples of a step in 0.1 s of a core (AMD EPYC). With these
+threads an H200 took 0.26 s a step; without them it was not timed."""
 
 
 def drawn_ahead(
