@@ -1,5 +1,7 @@
 """A checkpoint (untrained, tiny) goes through the same benchmark as every other policy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny
@@ -64,14 +66,17 @@ def test_a_checkpoint_of_another_robot_is_refused(checkpoint, tmp_path):
         run_benchmark(config, tmp_path / "out")
 
 
-@pytest.fixture(scope="module")
-def value(tmp_path_factory):
+def save_value(folder: Path, camera: str) -> str:
     torch.manual_seed(0)
-    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {camera: 32}})
     model = ValueModel(ValueConfig(backbone=backbone))
-    folder = tmp_path_factory.mktemp("value") / "value"
     Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def value(tmp_path_factory):
+    return save_value(tmp_path_factory.mktemp("value") / "value", "front")
 
 
 def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
@@ -116,5 +121,8 @@ def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, goal="a.png"), tmp_path)
     with pytest.raises(ValueError, match="no value model 'nowhere': neither a folder"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value="nowhere"), tmp_path / "out")
+    other = save_value(tmp_path / "other", "overhead")
+    with pytest.raises(ValueError, match="trained for images of camera 'overhead', and these are of 'front'"):
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value=other), tmp_path / "camera")
     with pytest.raises(ValueError, match="policy expert cannot"):
         run_benchmark(EvalConfig(policy="expert", tasks=("place",), candidates=2, value=value), tmp_path)
