@@ -3,7 +3,8 @@
 Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --expert-share 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
-    COLLECT --expert-share 0 --seed 8000 --episodes 200 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --expert-share 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --expert-share 0 --seed 8100 --episodes 120 MEMORY --out datasets/nano_rollouts/memory_more
     COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 60 --setting clean randomized \
         --out datasets/nano_rollouts/short_shared
     COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 40 MEMORY \
