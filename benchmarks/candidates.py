@@ -26,7 +26,7 @@ from wla.types import Moment, Observation
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy")
-    parser.add_argument("value", help="folder of a value model")
+    parser.add_argument("value", help="a value model: folder, bundled name or hub id")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)

@@ -52,8 +52,8 @@ def build_expert(
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the
-    policy is for another robot.
+    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
+    for another robot.
     """
     env = _env(case)
     expert: Policy = make_expert(env)

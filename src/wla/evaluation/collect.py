@@ -32,8 +32,7 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
 
     After KeyboardInterrupt or an exception the finished episodes are in the dataset, and the same call goes on.
     ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, kicks that
-    what was done would not show, a share of going astray without a policy, or a folder with something
-    else in it.
+    what was done would not show, a share of going astray without a policy, or a folder with something else in it.
     """
     require_seeds(config.seeds, config.split)
     cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
