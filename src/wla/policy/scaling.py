@@ -143,8 +143,8 @@ class ScaledPolicy:
         for depth in range(2, (horizon or config.horizon) + 1):
             if self._over(ends):
                 break
-            time = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
-            later = [replace(one, step=one.step + depth - 2, time=time) for one in after for _ in range(each)]
+            then = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
+            later = [replace(one, step=one.step + depth - 2, time=then) for one in after for _ in range(each)]
             further, moments = self._further(observation, later, further)
             if self._over(ends):
                 break  # a depth that was not finished in time is dropped
