@@ -14,10 +14,11 @@ from wla.data.prompts import PromptConfig, Prompter
 from wla.data.tokenizer import special_words, train_tokenizer
 from wla.models.action_expert import ActionExpertConfig
 from wla.models.connector import ConnectorConfig
+from wla.models.doing import ChunkConditionConfig
 from wla.models.image_codec import residual_codec
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
-from wla.models.world_expert import ChunkConditionConfig, WorldExpertConfig
+from wla.models.world_expert import WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.specs import RobotSpec
 from wla.types import Observation

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH, model_config, queries, reading_actions
 
-from wla.models.world_expert import TIMESTEPS, Doing, WorldExpert
+from wla.models.doing import Doing
+from wla.models.world_expert import TIMESTEPS, WorldExpert
 
 
 def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():

@@ -97,5 +97,12 @@ class ImageCodec(nn.Module):
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B H W 3"]:
-        pixels = self.vae.decode((latents / self.config.scaling_factor).to(self.vae.dtype)).sample
+        pixels = self._decoded(latents)
         return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    def pixel_error(self, images: UInt8[Tensor, "B H W 3"], latents: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
+        """Mean squared difference of what latents decode to from images, in [-1, 1]; the latents get a gradient."""
+        return (self._decoded(latents).float() - self.to_unit(images).float()).square().mean()
+
+    def _decoded(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        return self.vae.decode((latents / self.config.scaling_factor).to(self.vae.dtype)).sample

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.models.action_expert import ActionExpert, ActionExpertConfig
 from wla.models.backbone import Backbone, Context
+from wla.models.doing import Doing
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
 from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.qwen_backbone import QwenBackboneConfig
-from wla.models.world_expert import Doing, WorldCondition, WorldExpert, WorldExpertConfig
+from wla.models.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.types import IGNORE, Batch
 
 
@@ -247,7 +249,10 @@ class WLA(nn.Module):
             self._present(batch.images[self.backbone.primary][chosen]),
             doing,
         )
-        return self.world_expert.loss(condition, self.codec.encode(batch.subgoal[chosen]), generator)
+        later, pixel_error = batch.subgoal[chosen], None
+        if self.config.world_expert.pixel_weight:
+            pixel_error = partial(self.codec.pixel_error, later)
+        return self.world_expert.loss(condition, self.codec.encode(later), generator, pixel_error)
 
     def query_states(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
         """The states of the queries among the tokens that were read last, for the layers that an expert reads."""

@@ -6,31 +6,26 @@ library's own forward pass gives every block the same condition.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
 from wla.models.attention import unfused_on_cpu
 from wla.models.connector import Connector, ConnectorConfig
+from wla.models.doing import ChunkConditionConfig, Doing, DoingStates
 from wla.models.flow import sample_noise_levels, toward_noise
 from wla.models.recompute import run_block
 
 TIMESTEPS = 1000
 
-
-class ChunkConditionConfig(Config):
-    """For a World Expert that also reads the chunk of actions whose outcome it imagines."""
-
-    action_dim: int
-    state_dim: int
-    chunk: int = Field(ge=1)
-    dropped: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training samples that are told no actions, so that one model imagines with them and without."""
+PixelError = Callable[[Float[Tensor, "B c h w"]], Float[Tensor, ""]]
+"""Of the images that latents decode to."""
 
 
 class WorldExpertConfig(Config):
@@ -54,6 +49,9 @@ class WorldExpertConfig(Config):
     is copied instead of imagined. WLA-0: no, it knows the present from the backbone's tokens alone."""
     noise_shift: float = 1.0
     """Above 1, high noise levels are trained more (see `sample_noise_levels`). WLA-0: uniform."""
+    pixel_weight: float = Field(default=0.0, ge=0)
+    """How much the error of the decoded image counts in training, beside that of the latent: some of a latent's errors
+    can hardly be seen. WLA-0: not at all."""
     steps: int = 30
     """Sampling steps of DPM-Solver++."""
     sampling_shift: float = 1.0
@@ -76,45 +74,6 @@ class WorldCondition:
         """Each row so many times, one after the other."""
         present = None if self.present is None else self.present.repeat_interleave(times, 0)
         return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], present)
-
-
-@dataclass(frozen=True)
-class Doing:
-    """What will be done, whatever was planned: normalised actions, and the normalised state that they start from.
-
-    known: of which steps the actions are told (None: of all).
-    """
-
-    actions: Float[Tensor, "B n A"]
-    state: Float[Tensor, "B S"]
-    known: Bool[Tensor, "B n"] | None = None
-
-
-class DoingStates(nn.Module):
-    """What will be done -> states that stand in for those of the meta-queries: what is done for what is planned.
-
-    So the World Expert cannot answer with the plan, and what it knows of plans serves to say what actions lead to. Told
-    beside the plan, as tokens to attend to or in the blocks' modulation, they were not heard. The state says from where
-    the tool moves, hence where it will be: without, that has to be found in the image (docs/results/world.md).
-    """
-
-    def __init__(self, config: ChunkConditionConfig, queries: int, width: int) -> None:
-        super().__init__()
-        self.size = (queries, width)
-        told = config.chunk * (config.action_dim + 1) + config.state_dim
-        self.read = nn.Sequential(
-            nn.Linear(told, 2 * width),
-            nn.SiLU(),
-            nn.Linear(2 * width, 2 * width),
-            nn.SiLU(),
-            nn.Linear(2 * width, queries * width),
-        )
-
-    def forward(self, doing: Doing, known: Bool[Tensor, "B n"]) -> Float[Tensor, "B Q D"]:
-        told = known[..., None].to(doing.actions.dtype)
-        steps = torch.cat([doing.actions * told, told], dim=-1)
-        read = torch.cat([steps.flatten(1), doing.state], dim=-1)
-        return self.read(read.to(next(self.parameters()).dtype)).unflatten(1, self.size)
 
 
 class WorldExpert(nn.Module):
@@ -195,11 +154,12 @@ class WorldExpert(nn.Module):
         condition: WorldCondition,
         latent: Float[Tensor, "B c h w"],
         generator: torch.Generator | None = None,
+        pixel_error: PixelError | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared velocity error at random noise levels. latent: of the codec, without depth."""
         noise = torch.randn(len(latent), self.config.latent_channels, *latent.shape[2:], generator=generator)
         s = sample_noise_levels(len(latent), TIMESTEPS, self.config.noise_shift, generator)
-        return self.loss_at(condition, latent, noise.to(latent), s.to(latent))
+        return self.loss_at(condition, latent, noise.to(latent), s.to(latent), pixel_error)
 
     def loss_at(
         self,
@@ -207,12 +167,17 @@ class WorldExpert(nn.Module):
         latent: Float[Tensor, "B c h w"],
         noise: Float[Tensor, "B C h w"],
         s: Float[Tensor, " B"],
+        pixel_error: PixelError | None = None,
     ) -> Float[Tensor, ""]:
         """As `loss`, at given noises and noise levels."""
         x, target = toward_noise(self.with_depth(latent), noise, s)
         colour = latent.shape[1]
         error = self.velocity(x, s, condition).float()[:, :colour] - target.float()[:, :colour]
-        return error.square().mean()
+        loss = error.square().mean()
+        if pixel_error is not None:
+            # In one step from here the velocity leads to a latent that is off by s times its error.
+            loss = loss + self.config.pixel_weight * pixel_error(latent - s[:, None, None, None] * error)
+        return loss
 
     def with_depth(self, latent: Float[Tensor, "B c h w"]) -> Float[Tensor, "B C h w"]:
         """The latent with zeros in the channels of a depth that is not known."""

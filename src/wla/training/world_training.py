@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.loader import DatasetConfig
+from wla.data.normalize import Statistics
+from wla.models.doing import ChunkConditionConfig, MotionConfig
 from wla.models.wla import WLA
-from wla.models.world_expert import ChunkConditionConfig
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
+from wla.specs import RobotSpec
 from wla.training.draws import draw, to_device
 from wla.training.policy_training import one_robot, window_batches
 from wla.training.sources import open_sources
@@ -33,9 +35,13 @@ class WorldTraining(Config):
     empty_instructions: float = 0.05
     noise_shift: float = 1.0
     """See `WorldExpertConfig`."""
+    pixel_weight: float = 0.0
+    """See `WorldExpertConfig`."""
     actions_dropped: float | None = None
     """Teach it to imagine what given actions lead to, dropping them from this share of the samples; None leaves it as
     the policy has it. See `ChunkConditionConfig`."""
+    octaves: int | None = None
+    """Of an expert that is taught actions: also tell it where they lead, in so many waves; see `MotionConfig`."""
     sampling_steps: int
     """Written into the checkpoint: the steps in which images are sampled."""
     heads: int | None = Field(default=None, ge=1)
@@ -56,7 +62,11 @@ class WorldTask:
         sources, datasets = open_sources(config.datasets)
         robot = one_robot(datasets)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=str(datasets[0].root))
-        changes: dict[str, Any] = {"noise_shift": config.noise_shift, "steps": config.sampling_steps}
+        changes: dict[str, Any] = {
+            "noise_shift": config.noise_shift,
+            "pixel_weight": config.pixel_weight,
+            "steps": config.sampling_steps,
+        }
         if config.actions_dropped is not None:
             expert = checkpoint.config.model.action_expert
             changes["actions"] = ChunkConditionConfig(
@@ -64,6 +74,7 @@ class WorldTask:
                 state_dim=expert.state_dim,
                 chunk=expert.chunk,
                 dropped=config.actions_dropped,
+                motion=None if config.octaves is None else motion(robot, checkpoint.statistics, config.octaves),
             )
         if config.heads is not None:
             changes |= {"heads": config.heads, "cross_heads": config.heads}
@@ -75,7 +86,7 @@ class WorldTask:
         if config.heads is not None:
             known = {name: value for name, value in known.items() if not name.startswith("world_expert.")}
         # An expert that did not read actions before begins with a reading of them that is drawn at random.
-        self.model.load_state_dict(self.model.state_dict() | known)
+        self.model.load_state_dict(self.model.state_dict() | _as_wide(known, self.model))
         assert self.model.world_expert is not None
         self.model.requires_grad_(False)
         self.model.world_expert.requires_grad_(True)
@@ -106,3 +117,43 @@ class WorldTask:
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The policy, with the World Expert as it is now."""
         save_checkpoint(self.checkpoint, folder, weights=weights)
+
+
+def motion(robot: RobotSpec, statistics: Statistics, octaves: int) -> MotionConfig:
+    """Which actions say by how much a part of the state changes: those named d and its name.
+
+    ValueError when the robot has none.
+    """
+    assert statistics.action is not None
+    names, before = robot.observation.state_names, statistics.state
+    pairs = [
+        (names.index(name[1:]), dim)
+        for dim, (name, kind) in enumerate(zip(robot.action.names, robot.action.kinds, strict=True))
+        if kind == "delta" and name.startswith("d") and name[1:] in names
+    ]
+    if not pairs or robot.action.frame != robot.observation.state_frame:
+        raise ValueError(
+            f"octaves: no action of {robot.embodiment} adds to its state ({', '.join(robot.action.names)} and "
+            f"{', '.join(names)}, in the same frame); leave octaves away"
+        )
+    action = statistics.action
+    # A part of the state that never changed in the statistics is 0 wherever it is, so nothing moves it.
+    units = [2 / span if (span := before.max[s] - before.min[s]) > 0 else 0.0 for s, _ in pairs]
+    return MotionConfig(
+        state=tuple(s for s, _ in pairs),
+        action=tuple(a for _, a in pairs),
+        gain=tuple((action.max[a] - action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        offset=tuple((action.max[a] + action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        octaves=octaves,
+    )
+
+
+def _as_wide(known: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The weights, with columns of zeros for what a layer reads in addition: at first it counts nothing."""
+    wanted = model.state_dict()
+    return {
+        name: nn.functional.pad(value, (0, wanted[name].shape[1] - value.shape[1]))
+        if value.ndim == 2 and wanted[name].shape[1] > value.shape[1]
+        else value
+        for name, value in known.items()
+    }

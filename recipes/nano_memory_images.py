@@ -1,0 +1,38 @@
+"""The World Expert of `nano-memory`, further: told where actions lead, and taught by the images that latents decode to.
+
+Commands, with COLLECT for `wla collect --no-kicks --workers 2` and MEMORY for \
+`--tasks press_count cover_blocks battery_try rank_try`:
+    COLLECT --episodes 100 --setting clean randomized --out datasets/nano_world/short
+    COLLECT --episodes 150 MEMORY --out datasets/nano_world/memory
+    wla train recipes/nano_memory_images.py --out outputs/nano_memory_images
+It goes on from recipes/nano_memory_world.py, and also learns from the rollouts of recipes/nano_value.py.
+"""
+
+from pathlib import Path
+
+from wla.cli.command import load_recipe
+from wla.data.loader import DatasetConfig
+from wla.training.world_training import WorldTraining
+
+
+def config() -> WorldTraining:
+    before: WorldTraining = load_recipe(Path(__file__).with_name("nano_world.py"))
+    shares = {
+        "nano_rollouts/short_shared": 0.25,
+        "nano_rollouts/memory_shared": 0.25,
+        "nano_rollouts/short": 0.05,
+        "nano_rollouts/memory": 0.1,
+        "nano_world/short": 0.15,
+        "nano_world/memory": 0.2,
+    }
+    datasets = tuple(DatasetConfig(path=f"datasets/{name}", weight=share) for name, share in shares.items())
+    policy = "outputs/nano_memory_world/checkpoint"
+    changes = {"policy": policy, "datasets": datasets, "octaves": 6, "pixel_weight": 20.0, "actions_dropped": 0.3}
+    return before.model_copy(update=changes | {"noise_shift": 100.0}).override(
+        [
+            "loop.optim.steps=4400",
+            "loop.batch_size=64",
+            "loop.optim.learning_rate=4e-4",
+            "loop.optim.muon_learning_rate=0.008",
+        ]
+    )
