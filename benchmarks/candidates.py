@@ -36,7 +36,7 @@ def main() -> None:
     policy = wla.load_policy(arguments.policy, imagination=True)
     value = load_value(arguments.value)
     weighed = ScaledPolicy(policy, value, ScalingConfig(candidates=count))
-    tied = policy.model.config.world_expert.actions is not None
+    tied = policy.reads_actions
     times: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:

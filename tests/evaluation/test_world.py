@@ -81,7 +81,7 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
     assert quality.spread == {"imagined, 1 step": 0}
 
 
-def test_what_reads_actions_is_also_told_the_recorded_ones(paths, tmp_path, monkeypatch):
+def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tmp_path, monkeypatch):
     _, root = paths
     save_reading_actions(tmp_path / "policy")
     dataset, asked = LeRobotDataset(root), []
@@ -94,9 +94,16 @@ def test_what_reads_actions_is_also_told_the_recorded_ones(paths, tmp_path, monk
     monkeypatch.setattr(WLAPolicy, "picture", listening)
     config = WorldConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, steps=(1,))
     found = rows(evaluate_world(config, tmp_path / "out"))
-    assert [what for what in found if "best" not in what][:2] == ["imagined, 1 step", "told the actions, 1 step"]
+    assert [what for what in found if "best" not in what][:3] == [
+        "imagined, 1 step",
+        "told its own actions, 1 step",
+        "told the actions, 1 step",
+    ]
     assert asked[0][1] is None
-    thought, told = asked[1]
+    thought, own = asked[1]
+    assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)
+    assert len({chunk.tobytes() for chunk in own.reshape(6, -1)}) == 6
+    thought, told = asked[2]
     for state, chunks in zip(thought.states, told, strict=True):
         for chunk in chunks:
             np.testing.assert_array_equal(chunk, dataset.actions[state.seed : state.seed + tiny.CHUNK])

@@ -22,3 +22,15 @@ def test_shades_keep_their_precision_when_the_weights_are_halved():
     shades = torch.arange(256, dtype=torch.uint8).repeat(12).view(1, 32, 32, 3)
     wanted = codec.to_unit(shades).bfloat16()
     assert torch.equal(codec.bfloat16().to_unit(shades), wanted)
+
+
+def test_latents_learn_from_the_images_that_they_decode_to():
+    torch.manual_seed(0)
+    codec = ImageCodec(model_config().codec).requires_grad_(False)
+    latents = torch.randn(2, 4, 8, 8, requires_grad=True)
+    images = codec.decode(latents)
+    assert codec.pixel_error(images, latents) < 1e-3  # rounding, and what is beyond black and white
+    error = codec.pixel_error(255 - images, latents)
+    error.backward()
+    assert latents.grad.abs().amax(dim=(1, 2, 3)).min() > 0
+    assert codec.pixel_error(255 - images, latents.detach() - 0.01 * latents.grad / latents.grad.norm()) < error

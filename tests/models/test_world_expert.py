@@ -85,3 +85,23 @@ def test_an_expert_without_the_option_reads_no_actions():
     doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
     with pytest.raises(AssertionError, match="reads no actions"):
         expert.condition(torch.randn(1, 4, WIDTH), queries(1), doing=doing)
+
+
+def test_errors_of_pixels_are_of_what_one_step_leads_to():
+    torch.manual_seed(0)
+    config = model_config().world_expert
+    latent, noise, s = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([1.0, 0.25])
+    image, states, seen = torch.randn(2, 4, WIDTH), queries(2), []
+
+    def half(found):
+        seen.append(found)
+        return torch.tensor(0.5)
+
+    expert = WorldExpert(config.model_copy(update={"pixel_weight": 20.0}), WIDTH, PROMPT.queries).eval()
+    condition = expert.condition(image, states)
+    with torch.no_grad():
+        alone = expert.loss_at(condition, latent, noise, s)
+        both = expert.loss_at(condition, latent, noise, s, half)
+        x = (1 - s.view(2, 1, 1, 1)) * latent + s.view(2, 1, 1, 1) * noise
+        torch.testing.assert_close(seen[0], x - s.view(2, 1, 1, 1) * expert.velocity(x, s, condition))
+    torch.testing.assert_close(both, alone + 20.0 * 0.5)

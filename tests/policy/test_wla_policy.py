@@ -11,6 +11,7 @@ import torch
 
 import wla
 from wla.data.prompts import left_pad
+from wla.models.wla import WLA
 from wla.policy.checkpoint import save_checkpoint
 from wla.types import MemoryItem, Observation
 
@@ -80,6 +81,18 @@ def test_images_only_when_asked_and_loaded(policy, folder):
     assert lean.model.world_expert is None
     with pytest.raises(ValueError, match="without imagination"):
         lean.act(tiny.observation(), lean.reset("press the button"), imagine=True)
+
+
+def test_the_image_is_of_the_chunk_that_is_run_where_actions_are_read():
+    checkpoint, model = tiny.checkpoint(), WLA(tiny.reading_actions()).eval()
+    config = checkpoint.config.model_copy(update={"model": model.config})
+    policy = wla.WLAPolicy(replace(checkpoint, config=config, model=model), name="tiny", checkpoint_sha256="abc")
+    seen, state = tiny.observation(), policy.reset("press the button", seed=3)
+    chunk, _ = policy.act(seen, state, imagine=True)
+    thought = policy.think([seen], [state])
+    of_chunk = policy.picture(thought, actions=chunk.actions[None, None])[0, 0]
+    np.testing.assert_array_equal(chunk.subgoal, of_chunk)
+    assert not np.array_equal(policy.picture(thought)[0, 0], of_chunk)
 
 
 def change(**fields: object) -> Observation:

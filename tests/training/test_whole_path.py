@@ -17,6 +17,7 @@ import wla
 from wla.data.lerobot_writer import DatasetWriter
 from wla.data.loader import DatasetConfig
 from wla.envs.registry import make_env, make_expert
+from wla.models.doing import Doing
 from wla.policy.checkpoint import load_checkpoint
 from wla.training.base_training import BaseTraining, load_base
 from wla.training.codec_training import CodecTraining, load_codec
@@ -135,6 +136,28 @@ def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
     assert (new.config.model.world_expert.heads, new.config.model.world_expert.cross_heads) == (6, 6)
     state = new.model.state_dict()
     assert all(value.equal(state[key]) for key, value in old.model.state_dict().items() if "world_expert" not in key)
+
+
+def test_what_is_told_in_addition_counts_nothing_at_first(folder, tmp_path):
+    recipe = policy_training(folder, 1)
+    before = train(recipe.build(), recipe.loop, tmp_path / "policy")
+    changes = {"policy": str(before), "datasets": recipe.datasets, "sampling_steps": 1, "actions_dropped": 0.5}
+    told = WorldTraining(**changes, loop=loop(2, muon=(r"world_expert\.connector",)))
+    before = train(told.build(), told.loop, tmp_path / "told")
+    further = told.model_copy(update={"policy": str(before), "octaves": 3, "pixel_weight": 1.0, "actions_dropped": 0.2})
+    task = further.build()
+    old, new = load_checkpoint(before).model.world_expert.doing, task.model.world_expert.doing
+    generator = torch.Generator().manual_seed(0)
+    doing = Doing(torch.randn(3, tiny.CHUNK, 5, generator=generator), torch.randn(3, 5, generator=generator))
+    known = torch.ones(3, tiny.CHUNK, dtype=torch.bool)
+    torch.testing.assert_close(new(doing, known), old(doing, known))
+    after = load_checkpoint(train(task, further.loop, tmp_path / "further"))
+    world = after.config.model.world_expert
+    assert (world.pixel_weight, world.actions.dropped, world.actions.motion.octaves) == (1.0, 0.2, 3)
+    trained = after.model.world_expert.doing
+    added = trained.read[0].weight[:, old.read[0].in_features :]
+    assert added.any(0).all()
+    assert not torch.equal(trained(doing, known), old(doing, known))
 
 
 TERMS = ("action", "world", "language")

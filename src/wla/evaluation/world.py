@@ -2,7 +2,7 @@
 
 Two rows say what the figures are worth: the present frame in place of an imagined one (what imagining has to beat), and
 the frame that came through the codec and back (the best that can be imagined). A policy that imagines what given
-actions lead to is also told the recorded ones.
+actions lead to is also told those that it would run itself, and the recorded ones.
 """
 
 from __future__ import annotations
@@ -168,9 +168,11 @@ def _look(
         states = [as_recorded(policy, dataset, int(frame)) for frame in chosen]
         thought = policy.think(observations, states)
         told: dict[str, np.ndarray | None] = {"imagined": None}
-        if policy.model.config.world_expert.actions is not None and dataset.actions is not None:
-            done = dataset.actions[chosen[:, None] + np.arange(chunk)]
-            told["told the actions"] = done[:, None].repeat(samples, 1)
+        if policy.reads_actions:
+            told["told its own actions"] = policy.propose(thought, samples)
+            if dataset.actions is not None:
+                done = dataset.actions[chosen[:, None] + np.arange(chunk)]
+                told["told the actions"] = done[:, None].repeat(samples, 1)
         yield Seen(
             frames=chosen,
             now=resize(dataset.frames(primary)[chosen], side),

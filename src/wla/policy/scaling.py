@@ -96,7 +96,7 @@ class ScaledPolicy:
         self._policy, self._scorer, self._config, self._clock = policy, scorer, config, clock
         self.robot_spec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
-        self._tied = policy.model.config.world_expert.actions is not None and not config.plain
+        self._tied = policy.reads_actions and not config.plain
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return self._policy.reset(instruction, seed=seed)

@@ -86,6 +86,11 @@ class WLAPolicy:
         """Whether it says subtasks before it acts."""
         return self._prompter.speaks
 
+    @property
+    def reads_actions(self) -> bool:
+        """Whether its World Expert imagines what given actions lead to."""
+        return self.model.config.world_expert.actions is not None
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` and the hub take; an older one in that folder is replaced.
 
@@ -131,7 +136,10 @@ class WLAPolicy:
     def act(
         self, observation: Observation, state: PolicyState, *, imagine: bool = False
     ) -> tuple[ActionChunk, PolicyState]:
-        """The next chunk; with imagine=True also the image that the primary camera should show after it."""
+        """The next chunk; with imagine=True also the image that the primary camera should show after it.
+
+        A policy that imagines what given actions lead to is told this chunk's.
+        """
         return self.act_batch([observation], [state], imagine=imagine)[0]
 
     @torch.inference_mode()
@@ -143,7 +151,7 @@ class WLAPolicy:
             self._require_imagination()
         thought = self.think(observations, states)
         actions = self.propose(thought)
-        subgoals = self.picture(thought) if imagine else None
+        subgoals = self.picture(thought, actions=actions if self.reads_actions else None) if imagine else None
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
             chunk = self.chunk(thought, index, actions[index, 0])
@@ -192,15 +200,15 @@ class WLAPolicy:
 
         after: how many images of this thought there are already: these go on with the noises that follow. actions:
         chunks in environment units, one for each image, for a policy that imagines what given actions lead to; None for
-        what it is about to do itself. steps: of sampling; None for the policy's own. ValueError for actions that the
-        World Expert does not read, and without imagination.
+        what it plans, of which no chunk was sampled yet. steps: of sampling; None for the policy's own. ValueError for
+        actions that the World Expert does not read, and without imagination.
         """
         self._require_imagination()
         states, (_, images, proprioception), read = thought
         world = self.model.config.world_expert
         candidates = state = None
         if actions is not None:
-            if world.actions is None:
+            if not self.reads_actions:
                 raise ValueError(
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
