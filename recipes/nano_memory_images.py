@@ -5,8 +5,9 @@ Commands, with COLLECT for `wla collect --no-kicks --workers 2` and MEMORY for
     COLLECT --episodes 100 --setting clean randomized --out datasets/nano_world/short
     COLLECT --episodes 150 MEMORY --out datasets/nano_world/memory
     wla train recipes/nano_memory_images.py --out outputs/nano_memory_images
-It goes on from recipes/nano_memory_world.py, and also learns from the rollouts of recipes/nano_value.py. Without the
-first, policy=nano-memory goes on from the bundled World Expert.
+It goes on from recipes/nano_memory_world.py, whose episodes of experts serve as well, and also learns from the rollouts
+of recipes/nano_value.py (of the short ones by the policy alone, half were there). Without the first,
+policy=nano-memory goes on from the bundled World Expert.
 
 In one step the tool was imagined half a pixel off. Where it will be follows from the state and the actions, and waves
 say so more finely than the numbers themselves. An error of the latent counts as much as it is seen in the image.
