@@ -12,7 +12,7 @@ policy=nano-memory goes on from the bundled World Expert.
 In one step the tool was imagined half a pixel off. Where it will be follows from the state and the actions, and waves
 say so more finely than the numbers themselves. An error of the latent counts as much as it is seen in the image.
 
-Hardware: 2 CPU cores with bf16. Time: 5 + 91 minutes. Score: docs/results/world.md.
+Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world.md.
 """
 
 from pathlib import Path

@@ -158,6 +158,12 @@ def test_what_is_told_in_addition_counts_nothing_at_first(folder, tmp_path):
     added = trained.read[0].weight[:, old.read[0].in_features :]
     assert added.any(0).all()
     assert not torch.equal(trained(doing, known), old(doing, known))
+    on = WorldTraining(**changes | {"policy": str(tmp_path / "further" / "checkpoint")}, loop=loop(1, muon=()))
+    assert on.build().model.config.world_expert.actions.motion == world.actions.motion
+    with pytest.raises(ValueError, match="goes on with the 3 that it learned"):
+        on.model_copy(update={"octaves": 4}).build()
+    with pytest.raises(ValueError, match="set actions_dropped"):
+        WorldTraining(**changes | {"actions_dropped": None, "octaves": 4}, loop=loop(1, muon=()))
 
 
 TERMS = ("action", "world", "language")

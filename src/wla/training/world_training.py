@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
@@ -16,7 +16,7 @@ from wla.data.loader import DatasetConfig
 from wla.data.normalize import Statistics
 from wla.models.doing import ChunkConditionConfig, MotionConfig
 from wla.models.wla import WLA
-from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from wla.policy.locate import locate
 from wla.specs import RobotSpec
 from wla.training.draws import draw, to_device
@@ -41,12 +41,19 @@ class WorldTraining(Config):
     """Teach it to imagine what given actions lead to, dropping them from this share of the samples; None leaves it as
     the policy has it. See `ChunkConditionConfig`."""
     octaves: int | None = None
-    """Of an expert that is taught actions: also tell it where they lead, in so many waves; see `MotionConfig`."""
+    """Where `actions_dropped` is set: also tell it where the actions lead, in so many waves (see `MotionConfig`); None
+    leaves it as the policy has it."""
     sampling_steps: int
     """Written into the checkpoint: the steps in which images are sampled."""
     heads: int | None = Field(default=None, ge=1)
     """Begin a new World Expert with so many heads of the old one's width; None: the policy's goes on."""
     loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if self.octaves is not None and self.actions_dropped is None:
+            raise ValueError("octaves: tell where actions lead; set actions_dropped, that it reads some")
+        return self
 
     def build(self) -> WorldTask:
         return WorldTask(self)
@@ -74,7 +81,7 @@ class WorldTask:
                 state_dim=expert.state_dim,
                 chunk=expert.chunk,
                 dropped=config.actions_dropped,
-                motion=None if config.octaves is None else motion(robot, checkpoint.statistics, config.octaves),
+                motion=self._motion(checkpoint),
             )
         if config.heads is not None:
             changes |= {"heads": config.heads, "cross_heads": config.heads}
@@ -100,6 +107,19 @@ class WorldTask:
             empty_instructions=config.empty_instructions,
             with_subgoal=True,
         )
+
+    def _motion(self, checkpoint: Checkpoint) -> MotionConfig | None:
+        """What the expert is told of where actions lead. ValueError when it goes on and was told otherwise before."""
+        octaves, heads, read = self.config.octaves, self.config.heads, checkpoint.config.model.world_expert.actions
+        before = None if read is None else read.motion
+        if octaves is None:
+            return before
+        if before is not None and before.octaves != octaves and heads is None:
+            raise ValueError(
+                f"octaves {octaves}: policy {self.config.policy} goes on with the {before.octaves} that it learned; "
+                "leave octaves away, or name heads to begin anew"
+            )
+        return motion(checkpoint.robot_spec, checkpoint.statistics, octaves)
 
     @property
     def module(self) -> nn.Module:
