@@ -103,9 +103,9 @@ class PolicyState:
 
     seed and step (how often it acted) together decide the sampling noise: the same state and observation give the same
     chunk. time: control steps that it saw. memory: finished subtasks, oldest first; it may be edited, the next call
-    reads it. subtasks: the window that was said last, whose first subtask began at control step `began`; repeats: how
-    often it had been said before, in a row. first, frames: what the primary camera showed when the episode began and in
-    the last steps before now, oldest first, for policies that look back.
+    reads it. subtasks: the window that was said last, whose first subtask began at control step `began`. first, frames:
+    what the primary camera showed when the episode began and in the last steps before now, oldest first, for policies
+    that look back.
     """
 
     instruction: str
@@ -115,7 +115,6 @@ class PolicyState:
     memory: tuple[MemoryItem, ...] = ()
     subtasks: tuple[str, ...] = ()
     began: int = 0
-    repeats: int = 0
     first: UInt8[np.ndarray, "H W 3"] | None = None
     frames: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 

@@ -107,7 +107,7 @@ def test_candidates_are_scored_by_agreement_with_a_goal_image(checkpoint, tmp_pa
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_half_of_the_candidates_are_those_of_an_even_number(candidates):
     with pytest.raises(ValueError, match=f"half of the candidates forget, so --candidates is even, not {candidates}"):
-        _ = EvalConfig(policy="nano-memory", candidates=candidates, afresh=3).weighing
+        _ = EvalConfig(policy="nano-memory", candidates=candidates, afresh=True).weighing
 
 
 def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):

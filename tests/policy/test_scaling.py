@@ -184,7 +184,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
         type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
-    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=0))
+    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=True))
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
@@ -197,40 +197,39 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
 
 @pytest.mark.parametrize("chosen", [0, 3])
 def test_with_the_candidate_its_reading_goes_on(tied, chosen):
-    scaled = ScaledPolicy(tied, Prefers(*np.eye(4)[chosen]), ScalingConfig(candidates=4, afresh=0, horizon=2))
+    scaled = ScaledPolicy(tied, Prefers(*np.eye(4)[chosen]), ScalingConfig(candidates=4, afresh=True, horizon=2))
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert chunk.candidates.chosen == chosen
     remembering = said_before(tied) if chosen == 0 else tied.recall(said_before(tied), memory=(), window=())
     assert after == tied.said(chunk.subtasks, tiny.observation(), remembering)
 
 
-def test_only_a_policy_that_repeats_itself_begins_afresh(tied):
-    scaled = ScaledPolicy(tied, Prefers(0, 1, 2, 3), ScalingConfig(candidates=4, afresh=3))
-    for repeats, forgets in ((2, False), (3, True)):
-        state = replace(said_before(tied), repeats=repeats)
-        _, after = scaled.act(tiny.observation(), state)
-        assert (state.memory == after.memory[: len(state.memory)]) != forgets
+@pytest.mark.parametrize(("margin", "chosen"), [(0, 3), (0.3, 3), (0.4, 0), (1, 0)])
+def test_another_candidate_is_run_where_it_is_better_by_the_margin(tied, margin, chosen):
+    scorer = Prefers(0.5, 0.1, 0.6, 0.875)
+    chunk, _ = act(tied, scorer, candidates=4, margin=margin)
+    assert chunk.candidates.chosen == chosen
+    np.testing.assert_array_equal(chunk.subgoal, chunk.candidates.images[chosen])
 
 
-def test_a_policy_knows_how_often_it_repeated_itself(tied):
-    state = tied.reset("press the button")
-    found = []
-    for words in (("a",), ("a",), ("a",), ("a", "b"), ("a", "b")):
-        state = tied.said(words, tiny.observation(), state)
-        found.append(state.repeats)
-    assert found == [0, 1, 2, 0, 1]
-    assert tied.recall(state, memory=(), window=["b"]).repeats == 0
+def test_what_is_begun_afresh_may_not_be_run_by_less_than_the_margin(tied):
+    scaled = ScaledPolicy(tied, Prefers(0.5, 0.5, 0.75, 0.5), ScalingConfig(candidates=4, afresh=True, margin=0.5))
+    state = said_before(tied)
+    chunk, after = scaled.act(tiny.observation(), state)
+    alone, remembering = tied.act(tiny.observation(), state)
+    np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-4)
+    assert after == remembering
 
 
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
-    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=0)
+    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=True)
     assert chunk.candidates.chosen == 3
 
 
 def test_halves_of_an_odd_number_are_refused(tied):
     with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
-        ScalingConfig(candidates=3, afresh=0)
-    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=0))
+        ScalingConfig(candidates=3, afresh=True)
+    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=True))
     with pytest.raises(ValueError, match="candidates 5: half of them"):
         scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
 
@@ -247,7 +246,7 @@ def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, agai
     monkeypatch.setattr(tied, "subtasks", lambda thought, row: (again if thought.states[row].subtasks else afresh,))
     scorer = Prefers(0, 1)
     state = replace(said_before(tied), time=30, began=25)
-    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, afresh=0)).act(tiny.observation(), state)
+    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, afresh=True)).act(tiny.observation(), state)
     moments = scorer.moments[0]
     assert [moment.doing for moment in moments] == [again, afresh]
     assert [moment.since for moment in moments] == since

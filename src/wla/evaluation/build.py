@@ -123,6 +123,7 @@ def _weighing(acting: Any, weighing: Weighing) -> Policy:
         candidates=weighing.candidates,
         horizon=weighing.horizon,
         afresh=weighing.afresh,
+        margin=weighing.margin,
         plain=weighing.plain,
         budget_ms=weighing.budget_ms,
     )

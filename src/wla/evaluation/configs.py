@@ -23,7 +23,8 @@ class Weighing(Config):
     goal: str | None
     candidates: int
     horizon: int
-    afresh: int | None
+    afresh: bool
+    margin: float
     plain: bool
     budget_ms: float | None
 
@@ -57,8 +58,11 @@ class EvalConfig(Config):
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead candidates are imagined."""
-    afresh: int | None = Field(default=None, ge=0)
-    """Once the policy repeated its words so often, let half of the candidates forget what was done and try again."""
+    afresh: bool = False
+    """Let half of the candidates forget what was done and said, so that they try again what the policy takes to be
+    done."""
+    margin: float = Field(default=0.0, ge=0)
+    """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
     plain: bool = False
     """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
     value: str | None = None
@@ -75,7 +79,7 @@ class EvalConfig(Config):
     @property
     def weighing(self) -> Weighing | None:
         """ValueError for several candidates and nothing, or two things, to score them; for halves of an odd number."""
-        if self.afresh is not None and self.candidates % 2:
+        if self.afresh and self.candidates % 2:
             raise ValueError(f"--afresh: half of the candidates forget, so --candidates is even, not {self.candidates}")
         if self.candidates == 1:
             return None
@@ -89,6 +93,7 @@ class EvalConfig(Config):
             candidates=self.candidates,
             horizon=self.horizon,
             afresh=self.afresh,
+            margin=self.margin,
             plain=self.plain,
             budget_ms=self.budget_ms,
         )

@@ -60,9 +60,11 @@ class ScalingConfig(Config):
     """Chunks to choose from; the first is the one that the policy alone would run."""
     horizon: int = Field(default=1, ge=1)
     """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
-    afresh: int | None = Field(default=None, ge=0)
-    """Once the policy has repeated its words so often, half of the candidates are those of a policy that is told
-    nothing of what it did and said: one that believes to be done never tries again. None: all remember."""
+    afresh: bool = False
+    """Half of the candidates are those of a policy that is told nothing of what it did and said: one that takes a
+    subtask to be done never tries it again."""
+    margin: float = Field(default=0.0, ge=0)
+    """By how much a score must exceed the first candidate's for another one to be run: scores are guesses."""
     plain: bool = False
     """Tell the World Expert nothing of the candidates, as if it could not read actions."""
     budget_ms: float | None = Field(default=None, gt=0)
@@ -71,7 +73,7 @@ class ScalingConfig(Config):
 
     @model_validator(mode="after")
     def _halves(self) -> Self:
-        if self.afresh is not None and self.candidates % 2:
+        if self.afresh and self.candidates % 2:
             raise ValueError(f"candidates {self.candidates}: half of them begin afresh; make it an even number")
         return self
 
@@ -154,9 +156,8 @@ class ScaledPolicy:
         return replace(chunk, subgoal=images[row, column], candidates=best), after[row]
 
     def _readings(self, state: PolicyState) -> list[PolicyState]:
-        """The state, and where the policy may be stuck one in which what was done is forgotten."""
-        patience = self._config.afresh
-        if patience is None or not state.subtasks or state.repeats < patience:
+        """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
+        if not self._config.afresh or not (state.memory or state.subtasks):
             return [state]
         return [state, self._policy.recall(state, memory=(), window=())]
 
@@ -197,7 +198,9 @@ class ScaledPolicy:
 
     def _best(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
         scores = self._scorer.score(moments, images).astype(np.float32)
-        return Candidates(int(scores.argmax()), scores, images, depth)
+        best = int(scores.argmax())
+        chosen = best if scores[best] > scores[0] + self._config.margin else 0
+        return Candidates(chosen, scores, images, depth)
 
     def _further(
         self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]

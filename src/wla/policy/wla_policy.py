@@ -131,7 +131,7 @@ class WLAPolicy:
         What is over the memory's budget is left out, as in acting.
         """
         items = kept([MemoryItem(text, 0, 0) for text in memory], self._budget, lambda i: i.text, self._prompter.length)
-        return replace(state, memory=items, subtasks=tuple(window), repeats=0)
+        return replace(state, memory=items, subtasks=tuple(window))
 
     def act(
         self, observation: Observation, state: PolicyState, *, imagine: bool = False
@@ -264,8 +264,7 @@ class WLAPolicy:
         memory, began = remembered(state.memory, state.subtasks, state.began, subtasks, now)
         if memory != state.memory:
             memory = kept(memory, self._budget, lambda item: item.text, self._prompter.length)
-        repeats = state.repeats + 1 if subtasks == state.subtasks else 0
-        return replace(state, step=state.step + 1, memory=memory, subtasks=subtasks, began=began, repeats=repeats)
+        return replace(state, step=state.step + 1, memory=memory, subtasks=subtasks, began=began)
 
     def _require_imagination(self) -> None:
         if self.model.world_expert is None:
