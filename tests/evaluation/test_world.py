@@ -99,6 +99,9 @@ def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tm
         "told its own actions, 1 step",
         "told the actions, 1 step",
     ]
+    page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
+    assert page.count('class="sheet"') == 3
+    assert page.count('class="imagined"') == 3 * 3 * 2  # frames, ways, samples
     assert asked[0][1] is None
     thought, own = asked[1]
     assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -73,14 +74,23 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """One way of imagining a frame, images as data addresses: some samples, and how the first differs from what
+    came."""
+
+    what: str
+    imagined: list[str]
+    difference: str
+
+
+@dataclass(frozen=True)
 class Sheet:
-    """A row of the page; images as data addresses."""
+    """A frame on the page; images as data addresses."""
 
     title: str
     now: str
-    imagined: list[str]
     later: str
-    difference: str
+    strips: list[Strip]
 
 
 def evaluate_world(config: WorldConfig, out: Path) -> WorldQuality:
@@ -116,7 +126,7 @@ def evaluate_world(config: WorldConfig, out: Path) -> WorldQuality:
                 apart = images.float().std(1).mean(-1)
                 found = [float(a[m].mean()) for a, m in zip(apart, mask, strict=True) if m.any()]
                 spread.setdefault(what, []).extend(found)
-        sheets += _sheets(dataset, seen, shown)
+        sheets += _sheets(dataset, seen, shown, len(steps))
     quality = WorldQuality(
         policy=config.policy,
         checkpoint_sha256=policy.checkpoint_sha256,
@@ -226,21 +236,26 @@ def _row(what: str, whole: Sequence[Quality], part: Sequence[Quality]) -> Row:
     return Row(what=what, **mean(whole), **{f"changed_{name}": value for name, value in mean(part).items()})
 
 
-def _sheets(dataset: LeRobotDataset, seen: Seen, shown: set[int]) -> Iterator[Sheet]:
-    first = next(iter(seen.imagined.values()))
+def _sheets(dataset: LeRobotDataset, seen: Seen, shown: set[int], counts: int) -> Iterator[Sheet]:
+    """counts: numbers of sampling steps that each way of imagining has; of these the first is shown."""
     for row, frame in enumerate(seen.frames.tolist()):
         if frame not in shown:
             continue
-        images = first[row]
-        difference = (images[0].int() - seen.later[row].int()).abs().amax(-1, keepdim=True).expand(-1, -1, 3)
         episode = dataset.episode_of(frame)
         yield Sheet(
             title=f"{episode.instruction}: episode {episode.index}, frame {frame - episode.start}",
             now=_url(seen.now[row]),
-            imagined=[_url(image) for image in images[:SHOWN_SAMPLES]],
             later=_url(seen.later[row]),
-            difference=_url(difference.to(torch.uint8)),
+            strips=[
+                _strip(what, images[row], seen.later[row])
+                for what, images in islice(seen.imagined.items(), 0, None, counts)
+            ],
         )
+
+
+def _strip(what: str, images: UInt8[Tensor, "K S S 3"], later: UInt8[Tensor, "S S 3"]) -> Strip:
+    difference = (images[0].int() - later.int()).abs().amax(-1, keepdim=True).expand(-1, -1, 3)
+    return Strip(what, [_url(image) for image in images[:SHOWN_SAMPLES]], _url(difference.to(torch.uint8)))
 
 
 def _url(image: UInt8[Tensor, "S S 3"]) -> str:
