@@ -2,7 +2,8 @@
 
 Command:  python benchmarks/candidates.py POLICY VALUE [--candidates 8] [--threads 2] [--calls 60]
 Appends a line to benchmarks/candidates.jsonl. At each call the Action Expert samples one chunk and all of them, one
-image and all are imagined, and the policy acts alone and weighed, one after the other.
+image and all are imagined, and the policy acts alone, weighed, and with half of the candidates begun afresh, one after
+the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy")
     parser.add_argument("value", help="a value model: folder, bundled name or hub id")
-    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--candidates", type=int, default=8, help="an even number")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)
     arguments = parser.parse_args()
@@ -36,6 +37,7 @@ def main() -> None:
     policy = wla.load_policy(arguments.policy, imagination=True)
     value = load_value(arguments.value)
     weighed = ScaledPolicy(policy, value, ScalingConfig(candidates=count))
+    half_afresh = ScaledPolicy(policy, value, ScalingConfig(candidates=count, afresh=True, margin=0.3))
     tied = policy.reads_actions
     times: dict[str, list[float]] = {}
 
@@ -67,6 +69,7 @@ def main() -> None:
             lambda images=images, state=state: value.score([Moment(state.instruction)] * count, images[0]),
         )
         timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
+        timed("act, half afresh", lambda seen=seen, state=state: half_afresh.act(seen, state))
         chunk, state = timed("act, alone", lambda seen=seen, state=state: policy.act(seen, state))
         raw, _, terminated, truncated, _ = env.step(chunk.actions[0])
         if terminated or truncated:
