@@ -19,17 +19,14 @@ from rich.progress import track
 from torch import Tensor
 
 from wla.data.transforms import resize
-from wla.envs.registry import make_env
+from wla.envs.registry import make_env, task_names, video_tasks
 from wla.envs.seeds import seed_range
 from wla.evaluation.image_quality import compare_images
 from wla.evaluation.world import CHANGED
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.types import Observation
 
-TASKS = (
-    *("place", "stack", "push", "press", "drawer", "place_two"),
-    *("press_count", "cover_blocks", "battery_try", "rank_try"),
-)
+TASKS = [task for task in task_names("tabletop") if task not in video_tasks("tabletop")]
 RESAMPLES = 2000
 
 
