@@ -62,13 +62,16 @@ class Candidates:
     """What a policy weighed before it answered: K chunks, by what they were imagined to lead to.
 
     chosen: index of the one that it answered. scores: float32 (K,), higher is better. images: uint8 (K, H, W, 3), the
-    last that was imagined of each. horizon: how many chunks ahead the scores look.
+    last that was imagined of each. horizon: how many chunks ahead the scores look. doing: the subtask at
+    each one's end, '' where none is said. afresh: whether it is one of a policy that was told nothing of what it did.
     """
 
     chosen: int
     scores: Float32[np.ndarray, " K"]
     images: UInt8[np.ndarray, "K H W 3"]
     horizon: int
+    doing: tuple[str, ...]
+    afresh: tuple[bool, ...]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from toy_robot import robot
 
 from wla.evaluation.results import Case
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.types import ActionChunk, Candidates, Observation, PolicyState
 
 LIMIT = 8
 
@@ -50,7 +52,10 @@ class LineEnv:
 
 
 class Walker:
-    """Chunks of three steps of 0.25 m; stands still in odd seeds, so that these fail."""
+    """Chunks of three steps of 0.25 m; stands still in odd seeds, so that these fail.
+
+    What it imagines it chose from two, the second of which would set off again.
+    """
 
     def __init__(self, *, robot_spec: RobotSpec | None = None, sha: str | None = None) -> None:
         self.robot_spec = robot_spec or spec()
@@ -63,8 +68,12 @@ class Walker:
     def act(self, observation: Observation, state: PolicyState, imagine: bool = False):
         pace = 0.25 if state.seed % 2 == 0 or state.seed % 10 in (7, 9) else 0.0
         words = ("set off",) if observation.state[0] < 0.5 else ("arrive",)
-        subgoal = np.full((16, 16, 3), 99, np.uint8) if imagine else None
-        return ActionChunk(np.tile(np.float32([pace, -1.0]), (3, 1)), words, subgoal), state
+        chunk = ActionChunk(np.tile(np.float32([pace, -1.0]), (3, 1)), words)
+        if not imagine:
+            return chunk, state
+        images = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (99, 33)])
+        weighed = Candidates(0, np.float32([0.75, 0.5]), images, 1, (words[0], "set off"), (False, True))
+        return replace(chunk, subgoal=images[0], candidates=weighed), state
 
 
 class Interrupted(Walker):

@@ -116,6 +116,10 @@ def test_imagined_subgoals_are_kept_beside_the_frames_that_came(tmp_path):
     assert [(s.asked_at, s.due_at, s.real) for s in shown.subgoals] == [(0, 3, "real-0003.jpg"), (3, 6, None)]
     assert (folder / "real-0003.jpg").exists()
     assert (folder / shown.subgoals[1].imagined).exists()
+    first, second = shown.subgoals[1].weighed
+    assert (first.score, first.chosen, first.doing, first.afresh) == (0.75, True, "arrive", False)
+    assert (second.score, second.chosen, second.doing, second.afresh) == (0.5, False, "set off", True)
+    assert (folder / second.image).exists()
 
 
 @pytest.mark.slow

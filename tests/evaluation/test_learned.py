@@ -89,6 +89,7 @@ def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
     assert len(weighed) == 3
     assert max(weighed, key=lambda each: each.score).chosen
     assert sum(each.chosen for each in weighed) == 1
+    assert not any(each.afresh for each in weighed)
     assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"results of another run .* 3 candidates, horizon 2"):
         run_benchmark(config.model_copy(update={"candidates": 4}), tmp_path)

@@ -46,6 +46,12 @@ def test_videos_timelines_and_subgoals_are_there(folder, html):
     assert 'class="badge error"' in html
 
 
+def test_what_was_weighed_is_shown_by_what_it_was_told(folder, html):
+    subgoals = [subgoal for _, shown in read_episodes(folder / "episodes") for subgoal in shown.subgoals]
+    assert html.count(">begun afresh: set off<") == html.count("0.500") == len(subgoals)
+    assert html.count(">weighed: set off<") + html.count(">weighed: arrive<") == html.count("0.750") == len(subgoals)
+
+
 def test_names_are_text_not_markup(html):
     assert "alert(1)</script>" not in html
     assert "&lt;script&gt;alert(1)" in html

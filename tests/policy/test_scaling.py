@@ -166,6 +166,13 @@ def test_candidates_and_horizon_may_be_asked_for_at_a_call(tied):
     assert (len(chunk.candidates.scores), chunk.candidates.horizon) == (5, 2)
 
 
+@pytest.mark.parametrize("instead", [{"candidates": 0}, {"horizon": 0}])
+def test_no_candidates_or_chunks_ahead_are_refused_at_a_call(tied, instead):
+    scaled = ScaledPolicy(tied, Prefers(0), ScalingConfig())
+    with pytest.raises(ValueError, match=f"{next(iter(instead))}\n.*greater than or equal to 1"):
+        scaled.act(tiny.observation(), scaled.reset("press the button"), **instead)
+
+
 def test_a_policy_without_imagination_cannot_weigh():
     checkpoint = tiny.checkpoint()
     blind = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
@@ -189,6 +196,10 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
     assert (chunk.candidates.chosen, len(chunk.candidates.images)) == (3, 4)
+    assert chunk.candidates.afresh == (False, False, True, True)
+    words = [moment.doing for moment in scorer.moments[0]]
+    assert list(chunk.candidates.doing) == words
+    assert words[3] == "".join(chunk.subtasks[-1:])
     forgotten = tied.recall(said_before(tied), memory=(), window=())
     assert after == tied.said(chunk.subtasks, tiny.observation(), forgotten)
     thought = tied.think([tiny.observation()], [forgotten])
@@ -223,7 +234,7 @@ def test_what_is_begun_afresh_may_not_be_run_by_less_than_the_margin(tied):
 
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
     chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=True)
-    assert chunk.candidates.chosen == 3
+    assert (chunk.candidates.chosen, any(chunk.candidates.afresh)) == (3, False)
 
 
 def test_halves_of_an_odd_number_are_refused(tied):

@@ -21,13 +21,16 @@ VIDEO_HEIGHT = 288
 
 
 class Weighed(BaseModel):
-    """A candidate at a step: the last image imagined for it, its score, and whether it was run."""
+    """A candidate at a step: the last image imagined for it, its score, whether it was run, what it is doing in words,
+    and whether it is one of a policy that was told nothing of what it did."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: str
     score: float
     chosen: bool
+    doing: str
+    afresh: bool
 
 
 class Subgoal(BaseModel):
@@ -158,7 +161,15 @@ def _save_weighed(folder: Path, at: int, candidates: Candidates | None) -> tuple
     for number, (image, score) in enumerate(zip(candidates.images, candidates.scores, strict=True)):
         name = f"candidate-{at:04d}-{number:02d}.jpg"
         _save_jpeg(image, folder / name)
-        weighed.append(Weighed(image=name, score=float(score), chosen=number == candidates.chosen))
+        weighed.append(
+            Weighed(
+                image=name,
+                score=float(score),
+                chosen=number == candidates.chosen,
+                doing=candidates.doing[number],
+                afresh=candidates.afresh[number],
+            )
+        )
     return tuple(weighed)
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from wla.data.pictures import data_url
 from wla.evaluation.benchmark import RULE, load_summary
-from wla.evaluation.episodes import Shown, read_episodes
+from wla.evaluation.episodes import Shown, Weighed, read_episodes
 from wla.evaluation.results import Case, EpisodeResult, Rate, read_results
 from wla.evaluation.words import WordRates
 from wla.files import disk_errors, write_whole
@@ -59,15 +59,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Pair:
-    """An imagined image and the frame that came, as data addresses; due: seconds. weighed: the images, scores and
-    fates of the candidates that it was chosen from."""
+    """An imagined image and the frame that came, as data addresses; due: seconds. weighed: the candidates that it was
+    chosen from, each with its image."""
 
     imagined: str
     real: str | None
     asked_at: int
     due_at: int
     due: float
-    weighed: tuple[tuple[str, float, bool], ...]
+    weighed: tuple[tuple[str, Weighed], ...]
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,7 @@ def make_cards(episodes: Sequence[tuple[Path, Shown]]) -> list[Card]:
                     asked_at=subgoal.asked_at,
                     due_at=subgoal.due_at,
                     due=subgoal.due_at / shown.rate_hz,
-                    weighed=tuple(
-                        (_embed(folder / each.image, "image/jpeg"), each.score, each.chosen) for each in subgoal.weighed
-                    ),
+                    weighed=tuple((_embed(folder / each.image, "image/jpeg"), each) for each in subgoal.weighed),
                 )
                 for subgoal in shown.subgoals
             ),

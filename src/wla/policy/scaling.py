@@ -117,11 +117,11 @@ class ScaledPolicy:
     ) -> tuple[ActionChunk, PolicyState]:
         """The best of several chunks, with what it was imagined to lead to (asked for or not, if time allows).
 
-        candidates, horizon: in place of those of the configuration.
+        candidates, horizon: in place of those of the configuration, and checked as these are.
         """
-        config = self._config
-        if candidates is not None:
-            config = ScalingConfig(**{**config.model_dump(), "candidates": candidates})
+        instead = {"candidates": candidates, "horizon": horizon}
+        given = {name: number for name, number in instead.items() if number is not None}
+        config = ScalingConfig(**{**self._config.model_dump(), **given}) if given else self._config
         ends = None if config.budget_ms is None else self._clock() + config.budget_ms / 1000
         states = self._readings(state)
         thought = self._policy.think([observation] * len(states), states)
@@ -137,12 +137,19 @@ class ScaledPolicy:
         images = self._outcomes(thought, actions, ends)
         each = images.shape[1]
         further = images.reshape(-1, *images.shape[2:])
-        best = self._best(self._moments(thought, [state] * len(states), each), further, 1)
+        moments = self._moments(thought, [state] * len(states), each)
+        weighed = Candidates(
+            *self._best(moments, further),
+            images=further,
+            horizon=1,
+            doing=tuple(moment.doing for moment in moments),
+            afresh=tuple(row > 0 for row in range(len(states)) for _ in range(each)),
+        )
         after = [
             self._policy.said(self._policy.subtasks(thought, row), observation, reading)
             for row, reading in enumerate(states)
         ]
-        for depth in range(2, (horizon or config.horizon) + 1):
+        for depth in range(2, config.horizon + 1):
             if self._over(ends):
                 break
             then = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
@@ -150,10 +157,11 @@ class ScaledPolicy:
             further, moments = self._further(observation, later, further)
             if self._over(ends):
                 break  # a depth that was not finished in time is dropped
-            best = self._best(moments, further, depth)
-        row, column = divmod(best.chosen, each)
+            chosen, scores = self._best(moments, further)
+            weighed = replace(weighed, chosen=chosen, scores=scores, images=further, horizon=depth)
+        row, column = divmod(weighed.chosen, each)
         chunk = self._policy.chunk(thought, row, actions[row, column])
-        return replace(chunk, subgoal=images[row, column], candidates=best), after[row]
+        return replace(chunk, subgoal=images[row, column], candidates=weighed), after[row]
 
     def _readings(self, state: PolicyState) -> list[PolicyState]:
         """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
@@ -196,11 +204,13 @@ class ScaledPolicy:
             found += [moment] * each
         return found
 
-    def _best(self, moments: Sequence[Moment], images: UInt8[np.ndarray, "K H W 3"], depth: int) -> Candidates:
+    def _best(
+        self, moments: Sequence[Moment], images: UInt8[np.ndarray, "K H W 3"]
+    ) -> tuple[int, Float32[np.ndarray, " K"]]:
+        """Which one to run, and the scores."""
         scores = self._scorer.score(moments, images).astype(np.float32)
         best = int(scores.argmax())
-        chosen = best if scores[best] > scores[0] + self._config.margin else 0
-        return Candidates(chosen, scores, images, depth)
+        return (best if scores[best] > scores[0] + self._config.margin else 0), scores
 
     def _further(
         self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
