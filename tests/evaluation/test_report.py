@@ -52,6 +52,18 @@ def test_what_was_weighed_is_shown_by_what_it_was_told(folder, html):
     assert html.count(">weighed: set off<") + html.count(">weighed: arrive<") == html.count("0.750") == len(subgoals)
 
 
+def test_an_episode_that_does_not_fit_is_named_in_one_line(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = sorted(copy.glob("episodes/*/episode.json"))[1]
+    path.write_text(path.read_text().replace('"afresh":', '"begun":'))
+    with pytest.raises(
+        ValueError, match=r"episode.json: subgoals.0.weighed.0.afresh: .*; remove that episode"
+    ) as caught:
+        write_report(copy)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_names_are_text_not_markup(html):
     assert "alert(1)</script>" not in html
     assert "&lt;script&gt;alert(1)" in html

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
+from wla.config import Config
 from wla.data.video import encode
 from wla.evaluation.recording import Recording
 from wla.evaluation.results import Case, EpisodeResult
@@ -20,11 +20,9 @@ VIDEO_HEIGHT = 288
 """Smallest height of a video in pixels: frames are enlarged by a whole factor, so that colours survive 4:2:0."""
 
 
-class Weighed(BaseModel):
+class Weighed(Config):
     """A candidate at a step: the last image imagined for it, its score, whether it was run, what it is doing in words,
     and whether it is one of a policy that was told nothing of what it did."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: str
     score: float
@@ -33,10 +31,8 @@ class Weighed(BaseModel):
     afresh: bool
 
 
-class Subgoal(BaseModel):
+class Subgoal(Config):
     """An image imagined at a step for a later one, and the frame that really came (None: the episode ended before)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     asked_at: int
     due_at: int
@@ -46,10 +42,8 @@ class Subgoal(BaseModel):
     """What it was chosen from, if anything."""
 
 
-class Shown(BaseModel):
+class Shown(Config):
     """One episode of the report. Files are named relative to its folder; actions is (steps, A)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     case: Case
     seed: int
@@ -122,9 +116,11 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
 
 
 def read_episodes(folder: Path) -> list[tuple[Path, Shown]]:
-    """All complete episodes under a folder, by the names of their folders."""
-    files = sorted(folder.glob("*/episode.json"))
-    return [(file.parent, Shown.model_validate_json(file.read_text(encoding="utf-8"))) for file in files]
+    """All complete episodes under a folder, by the names of their folders. ValueError for one that does not fit."""
+    try:
+        return [(file.parent, Shown.load(file)) for file in sorted(folder.glob("*/episode.json"))]
+    except ValueError as error:
+        raise ValueError(f"{error}; remove that episode's folder to have a report without it") from error
 
 
 def episode_folder(case: Case, seed: int) -> str:
