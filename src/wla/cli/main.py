@@ -50,7 +50,7 @@ class EvalArgs(OneLine, EvalConfig):
       wla eval expert --tasks place stack --episodes 50 --out outputs/expert
       wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
       wla eval my_run/checkpoint --tasks place --execute 4 --imagine --out outputs/imagined
-      wla eval nano-memory --candidates 8 --afresh --margin 0.3 --value nano-value --out outputs/weighed
+      wla eval nano-memory --candidates 2 --afresh --margin 0.3 --value nano-value --out outputs/weighed
     """
 
     policy: Positional[str]
