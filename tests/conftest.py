@@ -1,8 +1,9 @@
-"""What every test runs under: shapes and types are checked, and the renderer is chosen before mujoco is imported."""
+"""What every test runs under: shapes are checked, the renderer is chosen before mujoco is imported, Ctrl-C is heard."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from jaxtyping import install_import_hook
 
@@ -14,6 +15,9 @@ import torch  # noqa: E402
 from wla.runtime import prepare_gl  # noqa: E402
 
 prepare_gl()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # What a shell starts in the background ignores it, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores; more threads than cores make all of them slow.
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 WAITING = """
-import os, signal, sys, time
+import os, sys, time
 from pathlib import Path
 from wla.evaluation.workers import submit, worker_pool
 
@@ -21,7 +21,6 @@ def wait(path):
     time.sleep(600)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with worker_pool(2) as pool:
         for job in [submit(pool, wait, Path(name)) for name in sys.argv[1:]]:
             job.result()
