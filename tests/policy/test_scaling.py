@@ -265,6 +265,15 @@ def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, agai
     assert {moment.instruction for moment in moments} == {"press the button"}
 
 
+def test_looking_further_does_not_make_forgotten_words_new(tied, monkeypatch):
+    monkeypatch.setattr(tied, "subtasks", lambda thought, row: ("press it",))
+    scorer = Prefers(0, 1)
+    state = replace(said_before(tied), time=30, began=25)
+    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, horizon=3, afresh=True)).act(tiny.observation(), state)
+    lasting = [[moment.since for moment in moments] for moments in scorer.moments]
+    assert lasting == [[5 + ahead * tiny.CHUNK] * 2 for ahead in (1, 2, 3)]
+
+
 def test_looking_further_is_later(tied):
     scorer = Prefers(0, 1)
     act(tied, scorer, candidates=2, horizon=3)

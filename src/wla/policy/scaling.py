@@ -145,16 +145,16 @@ class ScaledPolicy:
             doing=tuple(moment.doing for moment in moments),
             afresh=tuple(row > 0 for row in range(len(states)) for _ in range(each)),
         )
-        after = [
-            self._policy.said(self._policy.subtasks(thought, row), observation, reading)
-            for row, reading in enumerate(states)
-        ]
+        words = [self._policy.subtasks(thought, row) for row in range(len(states))]
+        after = [self._policy.said(said, observation, reading) for said, reading in zip(words, states, strict=True)]
+        lasting = [self._policy.said(said, observation, state) for said in words]
         for depth in range(2, config.horizon + 1):
             if self._over(ends):
                 break
             then = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
             later = [replace(one, step=one.step + depth - 2, time=then) for one in after for _ in range(each)]
-            further, moments = self._further(observation, later, further)
+            before = [replace(one, time=then) for one in lasting for _ in range(each)]
+            further, moments = self._further(observation, later, before, further)
             if self._over(ends):
                 break  # a depth that was not finished in time is dropped
             chosen, scores = self._best(moments, further)
@@ -213,18 +213,23 @@ class ScaledPolicy:
         return (best if scores[best] > scores[0] + self._config.margin else 0), scores
 
     def _further(
-        self, observation: Observation, states: Sequence[PolicyState], images: UInt8[np.ndarray, "K H W 3"]
+        self,
+        observation: Observation,
+        states: Sequence[PolicyState],
+        before: Sequence[PolicyState],
+        images: UInt8[np.ndarray, "K H W 3"],
     ) -> tuple[UInt8[np.ndarray, "K H W 3"], list[Moment]]:
         """The images after one more chunk, that the policy would run if it saw what it imagined, and their moments.
 
-        Only the primary camera is imagined: the other cameras and the robot's state stay what they are.
+        Only the primary camera is imagined: the other cameras and the robot's state stay what they are. before: the
+        states whose words may go on, as for `_moments`.
         """
         primary = self._policy.robot_spec.observation.primary_camera
         seen = fit(images, *self._policy.robot_spec.observation.cameras[primary]).numpy()
         later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
         thought = self._policy.think(later, states)
         actions = self._policy.propose(thought) if self._tied else None
-        return self._policy.picture(thought, actions=actions)[:, 0], self._moments(thought, states, 1)
+        return self._policy.picture(thought, actions=actions)[:, 0], self._moments(thought, before, 1)
 
     def _over(self, ends: float | None) -> bool:
         return ends is not None and self._clock() >= ends
