@@ -57,7 +57,7 @@ class EvalConfig(Config):
     candidates: int = Field(default=1, ge=1)
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
     horizon: int = Field(default=1, ge=1)
-    """How many chunks ahead candidates are imagined; more than 1 did worse (docs/results/world.md)."""
+    """How many chunks ahead candidates are imagined; with --afresh more than 1 did worse in memory tasks."""
     afresh: bool = False
     """Let half of the candidates forget what was done and said, so that they try again what the policy takes to be
     done."""

@@ -147,12 +147,12 @@ class ScaledPolicy:
         )
         words = [self._policy.subtasks(thought, row) for row in range(len(states))]
         after = [self._policy.said(said, observation, reading) for said, reading in zip(words, states, strict=True)]
-        lasting = [self._policy.said(said, observation, state) for said in words]
         for depth in range(2, config.horizon + 1):
             if self._over(ends):
                 break
             then = state.time + (depth - 1) * self._policy.model.config.action_expert.chunk
             later = [replace(one, step=one.step + depth - 2, time=then) for one in after for _ in range(each)]
+            lasting = [self._policy.said(said, observation, state) for said in words]
             before = [replace(one, time=then) for one in lasting for _ in range(each)]
             further, moments = self._further(observation, later, before, further)
             if self._over(ends):
