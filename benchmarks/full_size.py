@@ -24,15 +24,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerFast
 
 from wla import runtime
-from wla.data.chat_prompts import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.data.prompts import left_pad
+from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
+from wla.data.prompts.nano import left_pad
 from wla.models.losses import LossWeights
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
-from wla.policy.full_size import QUERIES, QWEN_ROWS, libero_robot, plain_prompt, wla0_model
 from wla.policy.wla_policy import load_policy
-from wla.training.draws import to_device
+from wla.presets.wla0 import QUERIES, QWEN_ROWS, plain_prompt, wla0_model
+from wla.robots.libero import libero_robot
+from wla.training.sampling import to_device
 from wla.types import IGNORE, Batch, Observation
 
 ACTS = 3

@@ -1,6 +1,6 @@
 """Training throughput of a recipe: forward, backward and optimiser, batches drawn from the dataset.
 
-Command:  python benchmarks/training.py recipes/nano_tabletop.py [dotted.path=value ...]
+Command:  python benchmarks/training.py nano_tabletop [dotted.path=value ...]
 Appends a line to benchmarks/training.jsonl. The dataset, base and codec that the recipe names must be there.
 """
 
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from machine import store
 
-from wla.cli.command import load_recipe
+from wla.presets.recipe import load_recipe
 from wla.training.trainer import build_learner, draw_micro_batches, training_step
 
 STEPS, WARMUP = 20, 3
@@ -22,7 +21,7 @@ STEPS, WARMUP = 20, 3
 
 def main() -> None:
     recipe, *overrides = sys.argv[1:]
-    config = load_recipe(Path(recipe)).override(overrides)
+    config = load_recipe(recipe).override(overrides)
     task = config.build()
     device = torch.device("cpu")
     learner = build_learner(task, config.loop, device)

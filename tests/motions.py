@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wla.data.lerobot_writer import DatasetWriter
+from wla.data.lerobot.writer import DatasetWriter
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
 OPEN, HELD = 0.08, 0.04

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from toy_robot import robot
 
-from wla.data.lerobot_writer import DatasetWriter
+from wla.data.lerobot.writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.data.prompts import PromptConfig, Prompter
-from wla.data.tokenizer import special_words, train_tokenizer
-from wla.models.action_expert import ActionExpertConfig
-from wla.models.connector import ConnectorConfig
-from wla.models.doing import ChunkConditionConfig
+from wla.data.prompts.nano import PromptConfig, Prompter
+from wla.data.prompts.tokenizer import special_words, train_tokenizer
+from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.experts.action_conditioning import ChunkConditionConfig
+from wla.models.experts.action_expert import ActionExpertConfig
+from wla.models.experts.connector import ConnectorConfig
+from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.image_codec import residual_codec
-from wla.models.nano_backbone import NanoBackboneConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
-from wla.models.world_expert import WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.specs import RobotSpec
 from wla.types import Observation

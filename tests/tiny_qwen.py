@@ -12,14 +12,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from toy_robot import robot
 from transformers import PreTrainedTokenizerFast
 
-from wla.data.chat_prompts import ChatPromptConfig, add_queries
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.models.action_expert import ActionExpertConfig
-from wla.models.connector import ConnectorConfig
+from wla.data.prompts.chat import ChatPromptConfig, add_queries
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.experts.action_expert import ActionExpertConfig
+from wla.models.experts.connector import ConnectorConfig
+from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.image_codec import ImageCodecConfig
-from wla.models.qwen_backbone import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
-from wla.models.world_expert import WorldExpertConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.types import FIRST, HISTORY, Observation
 

@@ -7,8 +7,8 @@ import tiny
 
 from wla.annotate.compare import compare
 from wla.annotate.segments import Segment, segments_of
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_relabel import relabel
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.relabel import relabel
 
 
 def test_frames_are_counted_per_task_and_together(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from wla.annotate.csv_file import read_csv, write_csv
 from wla.annotate.segments import Segment
-from wla.data.lerobot import Episode
+from wla.data.lerobot.reader import Episode
 
 EPISODES = (Episode(0, 0, 10, "a"), Episode(1, 10, 20, "b"))
 HEADER = "episode,first_frame,last_frame,text\n"

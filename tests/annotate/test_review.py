@@ -20,7 +20,7 @@ from wla.annotate import review
 from wla.annotate.csv_file import read_csv, write_csv
 from wla.annotate.review import write_page
 from wla.annotate.segments import Segment
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 NASTY = '</script><b onload="x">Würfel & "抓住方块", dann'
 SEGMENTS = [Segment(0, 0, 5, "reach"), Segment(0, 6, 12, NASTY), Segment(1, 2, 5, "press"), Segment(2, 0, 3, "last")]

@@ -8,7 +8,7 @@ import pytest
 from motions import CARRY, DOWN, PICK, RELEASE, SIDE, UP, WAIT, gantry, write
 
 from wla.annotate.rules import label, read_templates
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.envs.tabletop.tasks import TASKS
 
 SMALL = """

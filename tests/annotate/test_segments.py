@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wla.annotate.segments import Segment, checked, frame_texts, joined
-from wla.data.lerobot import Episode
+from wla.data.lerobot.reader import Episode
 
 EPISODES = (Episode(0, 0, 5, "a"), Episode(1, 5, 9, "b"))
 

@@ -7,7 +7,8 @@ import pytest
 from motions import CARRY, PICK, RELEASE, gantry, record
 
 from wla.annotate.signals import CONDITIONS, Robot
-from wla.policy.full_size import aloha_robot, libero_robot
+from wla.robots.aloha import aloha_robot
+from wla.robots.libero import libero_robot
 
 
 def test_each_condition_has_a_value_in_each_frame():

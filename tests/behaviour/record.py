@@ -1,7 +1,7 @@
 """What must not change by itself: answers of the bundled models, losses of short trainings, episodes, parity figures.
 
-    python tests/behaviour/record.py NEW.npz            record on this machine
-    python tests/behaviour/record.py NEW.npz --to OLD.npz     and compare bit for bit
+python tests/behaviour/record.py NEW.npz            record on this machine
+python tests/behaviour/record.py NEW.npz --to OLD.npz     and compare bit for bit
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import wla
 from wla.cli.main import main as command
 from wla.compat.parity import compare as parity
 from wla.envs.registry import make_env
-from wla.policy.scaling import ScaledPolicy, ScalingConfig
-from wla.policy.value import load_value
+from wla.policy.best_of_n import ScaledPolicy, ScalingConfig
+from wla.policy.value_checkpoint import load_value
 from wla.policy.wla_policy import WLAPolicy
-from wla.training.base_training import load_base
+from wla.training.objectives.backbone import load_base
 from wla.types import Moment, Observation, PolicyState
 
 HERE = Path(__file__).parent
@@ -150,7 +150,7 @@ def trainings() -> dict[str, np.ndarray]:
             lines = Path(name, "collect.jsonl").read_text(encoding="utf-8").splitlines()
             found[f"collect/{name}"] = np.array([json.loads(line)["steps"] for line in lines])
         for name, overrides in TRAININGS.items():
-            quietly("train", str(ROOT / "recipes" / f"{name}.py"), *overrides, *LOOP, "--out", name)
+            quietly("train", name, *overrides, *LOOP, "--out", name)
             lines = Path(name, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             rows = [json.loads(line) for line in lines]
             losses = [[row[key] for key in row if key != "samples_per_s"] for row in rows]

@@ -11,7 +11,7 @@ from full_disk import full_disk
 from motions import CARRY, PICK, RELEASE, write
 
 from wla.cli import main as cli
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 TEXTS = ("grasp the red block", "move to the bowl", "reach the red block", "release the red block")
 

@@ -23,7 +23,7 @@ def wla(*words):
 def recipe(tmp_path):
     path = tmp_path / "tiny.py"
     path.write_text(
-        "from wla.evaluation.configs import CollectConfig\n"
+        "from wla.rollout.configs import CollectConfig\n"
         "def config():\n    return CollectConfig(episodes=7)\n"
     )  # fmt: skip
     return path
@@ -77,7 +77,7 @@ def test_every_command_has_examples_in_its_help(name, capsys):
         (["collect", "--out", "OUT", "--seed", "100000"], "seed 100000 is not for training"),
         (["collect", "--out", "OUT", "--tasks", "fly"], "'fly'"),
         (["collect", "--out", "OUT", "--tasks", "place", "--setting"], "--setting: Tuple should have at least 1"),
-        (["train", "nowhere.py"], "nowhere.py is no recipe"),
+        (["train", "nowhere.py"], "no recipe 'nowhere.py'"),
         (["train", "RECIPE", "episode=3", "--print-config"], "no field 'episode'"),
         (["train", "RECIPE", "episodes", "--print-config"], "not of the form dotted.path=value"),
     ],
@@ -113,7 +113,7 @@ def test_the_trace_is_shown_when_asked_for(way, monkeypatch, capsys):
     assert wla("train", "nowhere.py", *(["--traceback"] if way == "flag" else [])) == 2
     error = capsys.readouterr().err
     assert "Traceback (most recent call last)" in error
-    assert error.splitlines()[-1].startswith("wla: error: nowhere.py")
+    assert error.splitlines()[-1].startswith("wla: error: no recipe 'nowhere.py'")
 
 
 def test_a_full_disk_is_one_line(tmp_path, capsys):

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from wla.data import video
-from wla.data.lerobot_stats import image_stats, vector_stats
+from wla.data.lerobot.stats import image_stats, vector_stats
+from wla.data.video import codec
 
 LENGTHS = (6, 4, 5)
 FPS = 10
@@ -61,7 +61,7 @@ def write_v21(root: Path) -> Path:
             frames = [picture(number, frame, index) for frame in range(length)]
             clip = root / f"videos/chunk-000/{key}/episode_{number:06d}.mp4"
             clip.parent.mkdir(parents=True, exist_ok=True)
-            clip.write_bytes(video.encode(frames, Fraction(FPS)))
+            clip.write_bytes(codec.encode(frames, Fraction(FPS)))
             part[key] = image_stats(frames)
         part["effort"]["q50"] = [float(np.median(effort))]
         episodes.append(

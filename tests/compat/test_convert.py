@@ -8,7 +8,7 @@ import pytest
 from foreign_datasets import edit_json, write_robotwin, write_v21
 
 from wla.compat.convert import convert
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 
 def test_v21_is_recognised(tmp_path):

@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 import wla
 from wla.compat.import_policy import import_policy
 from wla.policy.checkpoint import CheckpointConfig
-from wla.policy.full_size import libero_robot, presets
+from wla.presets.wla0 import presets
+from wla.robots.libero import libero_robot
 from wla.specs import RobotSpec
 from wla.types import HISTORY, Observation
 

@@ -17,8 +17,8 @@ from full_disk import full_disk
 
 from wla.compat import lerobot_v21
 from wla.compat.lerobot_v21 import convert_v21
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_format import read_episodes, read_info
+from wla.data.lerobot.format import read_episodes, read_info
+from wla.data.lerobot.reader import LeRobotDataset
 
 CLIP = "videos/chunk-000/observation.images.top/episode_000001.mp4"
 ROWS = "data/chunk-000/episode_000001.parquet"

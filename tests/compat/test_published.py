@@ -24,7 +24,7 @@ from wla.compat.published_config import require_published, sections_of
 from wla.compat.published_keys import published_names
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, load_model, save_checkpoint
-from wla.policy.full_size import presets
+from wla.presets.wla0 import presets
 from wla.weights import WeightFiles, save_weights
 
 

@@ -15,9 +15,9 @@ from full_disk import full_disk
 
 from wla.compat import robotwin_convert
 from wla.compat.robotwin_convert import convert_robotwin
-from wla.data.instructions import read_phrasings
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_format import read_episodes, read_info
+from wla.data.lerobot.format import read_episodes, read_info
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.paraphrases import read_phrasings
 
 h5py = pytest.importorskip("h5py")
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from wla.compat.videos import CAMERA, caption_of, convert_videos
-from wla.data import video
-from wla.data.check import check
-from wla.data.findings import count_errors
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.validation.dataset import check
+from wla.data.validation.issues import count_errors
+from wla.data.video import codec
 
 
 def clip(path: Path, levels: list[int], rate: int = 30, size: tuple[int, int] = (32, 48)) -> None:
     """A video whose frames are of one level each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(video.encode([np.full((*size, 3), level, np.uint8) for level in levels], Fraction(rate)))
+    path.write_bytes(codec.encode([np.full((*size, 3), level, np.uint8) for level in levels], Fraction(rate)))
 
 
 def levels(root: Path) -> list[list[int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from toy_robot import robot
 
-from wla.data.lerobot_writer import DatasetWriter
+from wla.data.lerobot.writer import DatasetWriter
 from wla.specs import RobotSpec
 
 SUBTASKS = ("reach", "grasp", "move")

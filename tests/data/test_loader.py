@@ -13,15 +13,15 @@ import tiny_qwen
 import torch
 
 from wla.compat.videos import robot_of_videos
-from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_columns import Columns
-from wla.data.lerobot_writer import DatasetWriter
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.writer import DatasetWriter
 from wla.data.loader import DatasetConfig, WindowBatches
 from wla.data.memory import MemoryConfig, MemoryErrors
+from wla.data.memory_replay import Recalled
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
-from wla.data.prompts import Prompter
-from wla.data.recalled import Recalled
+from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
+from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
 from wla.types import IGNORE, Batch
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from small_datasets import write_dataset
 
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import MinMaxNormalizer, Statistics, VectorStatistics, compute_statistics
 
 

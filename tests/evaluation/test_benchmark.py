@@ -5,9 +5,9 @@ from fakes import CASE, Interrupted, Walker, build, build_and_die
 from full_disk import full_disk
 
 from wla.evaluation.benchmark import EvalConfig, Identity, evaluate, load_summary, run_benchmark
-from wla.evaluation.episodes import read_episodes
-from wla.evaluation.results import read_results
-from wla.evaluation.workers import Worker
+from wla.evaluation.episode_files import read_episodes
+from wla.rollout.results import read_results
+from wla.rollout.workers import Worker
 
 IDENTITY = Identity(policy="walker", checkpoint_sha256=None, execute=None)
 

@@ -6,9 +6,9 @@ from fakes import build
 from test_benchmark import go
 
 from wla.evaluation.benchmark import Identity
-from wla.evaluation.episodes import read_episodes
+from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import make_curves, make_spans, write_report
-from wla.evaluation.workers import Worker
+from wla.rollout.workers import Worker
 
 NASTY = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, execute=None)
 

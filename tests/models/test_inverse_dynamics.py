@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wla.models.inverse import InverseConfig, InverseDynamics
+from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
 
 
 def model(**changes) -> InverseDynamics:

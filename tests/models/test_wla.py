@@ -15,7 +15,7 @@ from tiny import (
     reading_actions,
 )
 
-from wla.data.prompts import left_pad
+from wla.data.prompts.nano import left_pad
 from wla.models.wla import WLA, WLAConfig
 from wla.types import IGNORE, Batch
 

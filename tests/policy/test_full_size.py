@@ -8,7 +8,7 @@ from torch import nn
 
 from wla.compat.published_keys import carried_shapes
 from wla.models.wla import WLA
-from wla.policy.full_size import presets
+from wla.presets.wla0 import presets
 
 
 def empty(name: str) -> WLA:

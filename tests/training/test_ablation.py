@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_whole_path import collect, policy_training
+from test_end_to_end import collect, policy_training
 
-from wla.evaluation.results import EpisodeResult, write_results
 from wla.policy.checkpoint import load_checkpoint
+from wla.rollout.results import EpisodeResult, write_results
 from wla.training import ablation
 from wla.training.ablation import Ablation, ablate, compare_variants, table
-from wla.training.starts import NanoStart
+from wla.training.objectives.initialization import NanoStart
 
 EPISODE = EpisodeResult(
     env="tabletop",
@@ -75,10 +75,10 @@ def test_a_table_has_a_line_for_each_variant():
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     import tiny
-    from test_going_on import base_of
-    from test_whole_path import loop
+    from test_end_to_end import loop
+    from test_fine_tuning import base_of
 
-    from wla.training.codec_training import CodecTraining
+    from wla.training.objectives.codec import CodecTraining
     from wla.training.trainer import train
 
     root = tmp_path_factory.mktemp("ablation")

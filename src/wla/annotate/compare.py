@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wla.annotate.segments import Segment, frame_texts
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 RESAMPLES = 2000
 

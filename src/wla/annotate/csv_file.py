@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wla.annotate.segments import Segment, checked
-from wla.data.lerobot import Episode
+from wla.data.lerobot.reader import Episode
 from wla.files import disk_errors, write_whole
 
 HEADER = ("episode", "first_frame", "last_frame", "text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int64
 
-from wla.data.lerobot import Episode, LeRobotDataset
+from wla.data.lerobot.reader import Episode, LeRobotDataset
 
 
 def primary_camera(dataset: LeRobotDataset) -> str:

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from wla.annotate.csv_file import HEADER
 from wla.annotate.frames import key_frames, primary_camera
 from wla.annotate.segments import Segment
-from wla.data.lerobot import Episode, LeRobotDataset
-from wla.data.pictures import data_url, jpeg
-from wla.data.progress import progress_bar
+from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.files import disk_errors, write_whole
+from wla.html import data_url, jpeg, template
+from wla.progress import progress_bar
 
 PICTURES = 240
 """Pictures of an episode at most; of a longer one they are spread evenly."""
@@ -60,10 +59,7 @@ def write_page(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment],
             for number, (episode, part) in enumerate(zip(dataset.episodes, parts, strict=True))
         ],
     }
-    environment = Environment(
-        loader=PackageLoader("wla.annotate", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    html = environment.get_template("review.html").render(data=data, shown=len(shown), all=len(dataset.episodes))
+    html = template("annotate/review.html").render(data=data, shown=len(shown), all=len(dataset.episodes))
     with disk_errors(path, "give another file or free disk space"):
         write_whole(path, html)
     return len(shown)

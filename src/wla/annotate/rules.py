@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from wla.annotate.segments import Segment, joined
 from wla.annotate.signals import CONDITIONS, Robot, Signals
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 BUNDLED = "templates.toml"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from wla.data.lerobot import Episode, LeRobotDataset
+from wla.data.lerobot.reader import Episode, LeRobotDataset
 
 
 @dataclass(frozen=True, order=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wla.annotate.segments import Segment, frame_texts
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_relabel import relabel
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.relabel import relabel
 
 
 def require_free(dataset: LeRobotDataset, *, replace: bool) -> None:

@@ -12,7 +12,7 @@ from wla.cli.command import Command, OneLine
 
 if TYPE_CHECKING:
     from wla.annotate.segments import Segment
-    from wla.data.lerobot import LeRobotDataset
+    from wla.data.lerobot.reader import LeRobotDataset
 
 
 class AnnotateArgs(OneLine):
@@ -73,8 +73,8 @@ class AnnotateArgs(OneLine):
 def annotate(args: AnnotateArgs) -> int:
     from wla.annotate.segments import segments_of
     from wla.annotate.write import require_free, write_labels
-    from wla.data.lerobot import LeRobotDataset
-    from wla.data.lerobot_columns import Columns
+    from wla.data.lerobot.columns import Columns
+    from wla.data.lerobot.reader import LeRobotDataset
 
     source = _require_sense(args)
     dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
@@ -132,8 +132,8 @@ def _propose(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
         from wla.annotate.rules import label, read_templates
 
         return label(dataset, read_templates(args.templates))
-    from wla.annotate.endpoint import ask_all
-    from wla.annotate.server import Endpoint
+    from wla.annotate.chat_client import Endpoint
+    from wla.annotate.vlm_labels import ask_all
 
     assert args.endpoint is not None
     assert args.model is not None

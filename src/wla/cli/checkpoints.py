@@ -69,7 +69,7 @@ class ParityArgs(OneLine):
 
 def import_(args: ImportArgs) -> int:
     from wla.compat.import_policy import import_policy
-    from wla.policy.locate import locate
+    from wla.policy.hub import locate
     from wla.specs import RobotSpec
 
     lacks = import_policy(
@@ -90,7 +90,7 @@ def import_(args: ImportArgs) -> int:
 
 def export(args: ExportArgs) -> int:
     from wla.compat.published import export_model
-    from wla.policy.locate import locate
+    from wla.policy.hub import locate
 
     export_model(locate(args.checkpoint, "checkpoint"), args.out)
     print(f"published layout: {args.out}")

@@ -1,10 +1,8 @@
-"""What the modules of the command line share: arguments whose mistakes are one line, commands, groups, recipes."""
+"""What the modules of the command line share: arguments whose mistakes are one line, commands, groups."""
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
@@ -64,13 +62,3 @@ def listed(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
     """A line for each command."""
     width = max(map(len, commands)) + 2
     return "\n".join(f"  {name:<{width}}{command.summary}" for name, command in commands.items())
-
-
-def load_recipe(path: Path) -> Any:
-    """What the file's config() returns. ValueError when the file is no recipe."""
-    if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"{path} is no recipe: a recipe is a .py file with a function config()")
-    names = runpy.run_path(str(path))
-    if "config" not in names:
-        raise ValueError(f"{path} has no function config(); see recipes/ for examples")
-    return names["config"]()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from tyro.conf import Positional
 
+from wla.annotate.configs import InferConfig
 from wla.cli.command import Command, Group, OneLine
-from wla.evaluation.configs import InferConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,7 +92,7 @@ class InferActionsArgs(OneLine, InferConfig):
     Dimensions that the frames do not tell are left out. Of a dataset that has actions it also says how far off it is.
 
     examples:
-      wla train recipes/nano_inverse.py
+      wla train nano_inverse
       wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
     """
 
@@ -163,7 +163,7 @@ def from_videos(args: FromVideosArgs) -> int:
 
 
 def infer_actions(args: InferActionsArgs) -> int:
-    from wla.evaluation.infer_actions import infer_actions
+    from wla.annotate.inverse_dynamics import infer_actions
 
     found = infer_actions(args)
     print(f"{args.out}: the actions of {found.frames} frames")
@@ -175,9 +175,9 @@ def infer_actions(args: InferActionsArgs) -> int:
 
 
 def check(args: CheckArgs) -> int:
-    from wla.data.check import check
-    from wla.data.findings import count_errors, findings_table
-    from wla.data.lerobot_columns import Columns
+    from wla.data.lerobot.columns import Columns
+    from wla.data.validation.dataset import check
+    from wla.data.validation.issues import count_errors, findings_table
 
     findings = check(args.dataset, Columns(state=args.state, action=args.action))
     if findings:
@@ -188,11 +188,11 @@ def check(args: CheckArgs) -> int:
 
 
 def stats(args: StatsArgs) -> int:
-    from wla.data.lerobot import LeRobotDataset
-    from wla.data.lerobot_columns import Columns
+    from wla.data.lerobot.columns import Columns
+    from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.normalize import compute_statistics
-    from wla.data.progress import progress_bar
     from wla.data.published_statistics import write_published
+    from wla.progress import progress_bar
 
     columns = Columns(state=args.state, action=args.action)
     groups: dict[str, list[LeRobotDataset]] = {}
@@ -216,7 +216,7 @@ def stats(args: StatsArgs) -> int:
 def _print_vector(title: str, vector: VectorStatistics, names: object) -> None:
     from rich.table import Table
 
-    from wla.data.check_numbers import dimension_names
+    from wla.data.validation.numbers import dimension_names
 
     assert vector.mean is not None
     assert vector.std is not None

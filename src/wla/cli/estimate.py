@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.cli.command import Command, OneLine, load_recipe
+from wla.cli.command import Command, OneLine
+from wla.presets.recipe import load_recipe
 
 
 class EstimateArgs(OneLine):
@@ -18,8 +19,8 @@ class EstimateArgs(OneLine):
 
     examples:
       wla estimate wla0_libero --gpu 80
-      wla estimate recipes/wla0_libero.py loop.micro_batches=256 --gpu 24
-      wla estimate recipes/wla0_libero.py loop.micro_batches=64 --processes 8 --gpu 80
+      wla estimate wla0_libero loop.micro_batches=256 --gpu 24
+      wla estimate wla0_libero loop.micro_batches=64 --processes 8 --gpu 80
     """
 
     recipe: Positional[str]
@@ -33,14 +34,15 @@ class EstimateArgs(OneLine):
 
 
 def estimate(args: EstimateArgs) -> int:
-    from wla.training.advice import preset_training, report
-    from wla.training.policy_training import PolicyTraining
+    from wla.presets.wla0 import presets
+    from wla.training.memory_estimate.suggestions import preset_training, report
+    from wla.training.objectives.policy import PolicyTraining
 
-    path = Path(args.recipe)
-    config = load_recipe(path) if path.suffix == ".py" else preset_training(args.recipe)
+    published = args.recipe in presets()
+    config = preset_training(args.recipe) if published else load_recipe(args.recipe)
     if not isinstance(config, PolicyTraining):
         raise ValueError(f"{args.recipe} trains no policy ({type(config).__name__}); estimates are for policies")
-    print(report(path.stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
+    print(report(Path(args.recipe).stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
     return 0
 
 

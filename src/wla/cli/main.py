@@ -14,10 +14,12 @@ from tyro.conf import Positional
 
 from wla.cli.annotate import ANNOTATE
 from wla.cli.checkpoints import CHECKPOINTS
-from wla.cli.command import BadArguments, Command, Group, OneLine, listed, load_recipe
+from wla.cli.command import BadArguments, Command, Group, OneLine, listed
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
-from wla.evaluation.configs import CollectConfig, EvalConfig, HeldOutConfig, RecallConfig, ValueEvalConfig, WorldConfig
+from wla.evaluation.configs import EvalConfig, HeldOutConfig, ValueEvalConfig, WorldConfig
+from wla.presets.recipe import load_recipe
+from wla.rollout.configs import CollectConfig, RecallConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -29,7 +31,7 @@ A round on a laptop:
   wla demo                                                 the bundled policy at work
   wla collect --tasks place --episodes 400 --out datasets/place
   wla data check datasets/place                            every problem of a dataset, before training
-  wla train recipes/nano_tabletop.py                       writes a checkpoint
+  wla train nano_tabletop                       writes a checkpoint
   wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
 
 Commands (`wla COMMAND --help` shows options and examples):
@@ -157,15 +159,15 @@ class TrainArgs(BaseModel):
     """Train what a recipe describes. Ctrl-C saves, and --resume goes on from there bit for bit.
 
     examples:
-      wla train recipes/nano_tabletop.py
-      wla train recipes/nano_tabletop.py loop.batch_size=32 loop.optim.steps=200 --out outputs/short
-      wla train recipes/nano_tabletop.py --print-config
-      wla train recipes/nano_tabletop.py --resume
-      torchrun --nproc-per-node 2 -m wla train recipes/nano_tabletop.py loop.micro_batches=2
+      wla train nano_tabletop
+      wla train nano_tabletop loop.batch_size=32 loop.optim.steps=200 --out outputs/short
+      wla train nano_tabletop --print-config
+      wla train nano_tabletop --resume
+      torchrun --nproc-per-node 2 -m wla train nano_tabletop loop.micro_batches=2
     """
 
-    recipe: Positional[Path]
-    """A .py file with a function config() that returns what to train."""
+    recipe: Positional[str]
+    """Name of a bundled recipe, or a .py file with a function config() that returns what to train."""
     overrides: Positional[tuple[str, ...]] = ()
     """Changes to the recipe, as dotted.path=value."""
     out: Path | None = None
@@ -182,11 +184,11 @@ class AblateArgs(OneLine):
     Equal data, steps, seeds and evaluation episodes. Ctrl-C saves; the same command goes on.
 
     examples:
-      wla ablate recipes/ablate_world.py --out outputs/ablate_world
+      wla ablate ablate_world --out outputs/ablate_world
     """
 
-    recipe: Positional[Path]
-    """A .py file with a function config() that returns an Ablation."""
+    recipe: Positional[str]
+    """Name of a bundled recipe, or a .py file with a function config() that returns an Ablation."""
     out: Path
     """Folder of all runs and of the table."""
     workers: int = Field(default=1, ge=1)
@@ -239,14 +241,14 @@ def evaluate(args: EvalArgs) -> int:
 
 
 def compare(args: CompareArgs) -> int:
-    from wla.evaluation.held_out import compare
+    from wla.evaluation.open_loop import compare
 
     print(compare(args).model_dump_json(indent=2))
     return 0
 
 
 def eval_world(args: EvalWorldArgs) -> int:
-    from wla.evaluation.world import PAGE, evaluate_world, table
+    from wla.evaluation.world_model import PAGE, evaluate_world, table
 
     print(table(evaluate_world(args, args.out)))
     print(f"images: {args.out / PAGE}")
@@ -254,7 +256,7 @@ def eval_world(args: EvalWorldArgs) -> int:
 
 
 def eval_value(args: EvalValueArgs) -> int:
-    from wla.evaluation.value_quality import PLOT, evaluate_value
+    from wla.evaluation.value_model import PLOT, evaluate_value
 
     print(evaluate_value(args, args.out).model_dump_json(indent=2))
     print(f"calibration: {args.out / PLOT}")
@@ -283,7 +285,7 @@ def demo(args: DemoArgs) -> int:
 
 
 def collect(args: CollectArgs) -> int:
-    from wla.evaluation.collect import collect
+    from wla.rollout.collect import collect
 
     try:
         counts = collect(args, args.out, workers=args.workers)
@@ -297,7 +299,7 @@ def collect(args: CollectArgs) -> int:
 
 
 def recall(args: RecallArgs) -> int:
-    from wla.evaluation.recall import recall
+    from wla.rollout.memory_replay import recall
 
     print(f"{args.out}: what was remembered at {len(recall(args).frames)} frames")
     return 0
@@ -311,7 +313,7 @@ def train(args: TrainArgs) -> int:
     if args.print_config:
         print(config.model_dump_json(indent=2))
         return 0
-    out = args.out or Path("outputs") / args.recipe.stem
+    out = args.out or Path("outputs") / Path(args.recipe).stem
     with runtime.process_group():
         runtime.by_first(lambda: require_room(out, resume=args.resume))
         require_share(config.loop)
@@ -327,7 +329,7 @@ def ablate(args: AblateArgs) -> int:
 
     config = load_recipe(args.recipe)
     if not isinstance(config, Ablation):
-        raise ValueError(f"{args.recipe} is no ablation ({type(config).__name__}); see recipes/ablate_world.py")
+        raise ValueError(f"{args.recipe} is no ablation ({type(config).__name__}); see the bundled recipe ablate_world")
     print(table(ablate(config, args.out, workers=args.workers)), end="")
     print(f"table: {args.out / TABLE}")
     return 0

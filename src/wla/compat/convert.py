@@ -7,7 +7,7 @@ from pathlib import Path
 from wla.compat.lerobot_v21 import V21, convert_v21
 from wla.compat.robotwin import ActionSpace, episode_numbers
 from wla.compat.robotwin_convert import convert_robotwin
-from wla.data.lerobot_format import INFO, VERSION, read_info_tree
+from wla.data.lerobot.format import INFO, VERSION, read_info_tree
 
 ROBOTWIN_FPS = 30.0
 """What the published RMBench-LeRobot says of the same episodes. The raw files do not tell their rate."""

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.compat.published import PUBLISHED_STATISTICS, import_model
 from wla.compat.published_config import WLA, read_sections
-from wla.data.chat_prompts import (
+from wla.data.prompts.chat import (
     END,
     IMAGE,
     PAD,
@@ -20,12 +20,12 @@ from wla.data.chat_prompts import (
     ChatPromptConfig,
     add_queries,
 )
+from wla.data.prompts.tokenizer import save_tokenizer
 from wla.data.published_statistics import read_published
-from wla.data.tokenizer import save_tokenizer
 from wla.files import disk_errors, replacing
-from wla.models.qwen_backbone import QwenBackboneConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig
 from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
-from wla.policy.full_size import Preset, presets
+from wla.presets.wla0 import Preset, presets
 
 GENERIC = {"history image": 256, "image": 256}
 """Images of a model that is for no robot we know."""

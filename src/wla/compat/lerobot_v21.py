@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wla.compat.lerobot_writing import new_dataset, write_descriptions
-from wla.data import video
-from wla.data.lerobot_format import (
+from wla.data.lerobot.format import (
     DATA_PATH,
     EPISODES_PATH,
     FILES_PER_CHUNK,
@@ -30,8 +29,9 @@ from wla.data.lerobot_format import (
     read_info_tree,
     read_table,
 )
-from wla.data.lerobot_stats import join_stats
-from wla.data.progress import progress_bar
+from wla.data.lerobot.stats import join_stats
+from wla.data.video import codec
+from wla.progress import progress_bar
 
 V21 = "v2.1"
 _STANDARD = ("min", "max", "mean", "std", "count")
@@ -141,7 +141,7 @@ def _convert_episode(old: _Source, episode: dict[str, Any], root: Path, data: _D
         if old.info.video_path is None:
             raise ValueError(f"{old.root}: info.json has the video {key!r} and no video_path; restore it")
         clip = old.file(old.info.video_path, number, video_key=key)
-        if (frames := video.probe(clip).frames) != length:
+        if (frames := codec.probe(clip).frames) != length:
             raise ValueError(f"{clip}: holds {frames} frames, episode {number} has {length}; restore it")
         place = file_numbers(number)
         target = root / VIDEO_PATH.format(video_key=key, **place)

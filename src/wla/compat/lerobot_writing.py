@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from av.error import FFmpegError
 
-from wla.data.lerobot_format import INFO, STATS, TASKS, tasks_table
+from wla.data.lerobot.format import INFO, STATS, TASKS, tasks_table
 from wla.files import replacing
 
 

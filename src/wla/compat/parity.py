@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from wla.compat.published import export_model, import_model
+from wla.models.backbones.qwen3_vl import QwenBackbone
+from wla.models.experts.world_expert import WorldExpert
 from wla.models.flow import toward_noise
 from wla.models.losses import Losses, LossWeights, next_token_loss
-from wla.models.qwen_backbone import QwenBackbone
 from wla.models.wla import WLA
-from wla.models.world_expert import WorldExpert
 from wla.policy.checkpoint import load_model
 from wla.types import IGNORE
 from wla.weights import WEIGHTS, WeightFiles, find_weights, read_tensors

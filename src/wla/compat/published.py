@@ -16,8 +16,8 @@ from torch import Tensor
 from wla.compat.published_config import WLA as WLA_SECTION
 from wla.compat.published_config import Sections, model_config, read_sections, require_published, sections_of
 from wla.compat.published_keys import CODEC, EMBEDDING, TIED, carried_shapes, published_names
-from wla.data.chat_prompts import ChatPromptConfig
 from wla.data.normalize import Statistics
+from wla.data.prompts.chat import ChatPromptConfig
 from wla.data.published_statistics import write_published
 from wla.files import disk_errors, read_object, replacing
 from wla.models.wla import WLA, WLAConfig

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from wla.compat.published_keys import EMBEDDING
 from wla.config import Config
 from wla.files import read_object
-from wla.models.action_expert import ActionExpertConfig
-from wla.models.connector import ConnectorConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.experts.action_expert import ActionExpertConfig
+from wla.models.experts.connector import ConnectorConfig
+from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.flow import ActionTimeConfig
 from wla.models.image_codec import ImageCodecConfig
-from wla.models.qwen_backbone import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
 from wla.models.wla import MetaQueryConfig, WLAConfig
-from wla.models.world_expert import WorldExpertConfig
 from wla.weights import Shapes
 
 WLA, VLM, SANA, CODEC = "wla", "qwen3_vl", "sana", "autoencoder_dc"

@@ -17,9 +17,7 @@ import numpy as np
 
 from wla.compat.lerobot_writing import new_dataset, write_descriptions
 from wla.compat.robotwin import ActionSpace, RawDataset, RawEpisode
-from wla.data import video
-from wla.data.instructions import INSTRUCTIONS
-from wla.data.lerobot_format import (
+from wla.data.lerobot.format import (
     ACTION,
     IMAGE_PREFIX,
     INDEX_COLUMNS,
@@ -31,9 +29,11 @@ from wla.data.lerobot_format import (
     plain_rate,
     video_feature,
 )
-from wla.data.lerobot_staging import EpisodeData, Progress, write_shard
-from wla.data.lerobot_stats import FeatureStats, image_stats
-from wla.data.progress import progress_bar
+from wla.data.lerobot.staging import EpisodeData, Progress, write_shard
+from wla.data.lerobot.stats import FeatureStats, image_stats
+from wla.data.paraphrases import INSTRUCTIONS
+from wla.data.video import codec
+from wla.progress import progress_bar
 
 SHARD_FRAMES = 5000
 
@@ -91,7 +91,7 @@ def _encode(
             raise ValueError(
                 f"{episode.path}: camera {name!r} has images of {sorted(sizes)} pixels; H.264 needs one even size"
             )
-        return video.encode(frames, rate), image_stats(frames), (height, width)
+        return codec.encode(frames, rate), image_stats(frames), (height, width)
 
     done = dict(zip(episode.cameras, pool.map(camera, episode.cameras), strict=True))
     following = np.minimum(np.arange(len(episode.vectors)) + 1, len(episode.vectors) - 1)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from wla.data import video
-from wla.data.lerobot_writer import DatasetWriter
-from wla.data.progress import progress_bar
+from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import fit
+from wla.data.video import codec
 from wla.files import replacing
+from wla.progress import progress_bar
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -151,11 +151,11 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
 
 def _sampled(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
     """The frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
-    rate = video.probe(clip.file).rate
+    rate = codec.probe(clip.file).rate
     if rate <= 0:
         raise ValueError(f"{clip.file}: does not say how many frames per second it has; convert it to mp4 first")
     due = 0
-    for index, frame in enumerate(video.decode(clip.file)):
+    for index, frame in enumerate(codec.decode(clip.file)):
         at = float(index / rate) - clip.start
         if clip.end is not None and at >= clip.end - clip.start:
             return

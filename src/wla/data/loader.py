@@ -13,18 +13,18 @@ import numpy as np
 import torch
 
 from wla.config import Config
-from wla.data.chat_prompts import ChatPrompter
-from wla.data.inferred import load_inferred
-from wla.data.instructions import read_phrasings
-from wla.data.lerobot import LeRobotDataset
-from wla.data.lerobot_columns import Columns
-from wla.data.lerobot_format import INFO
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.format import INFO
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryErrors, kept
+from wla.data.memory_replay import Recalled
 from wla.data.normalize import MinMaxNormalizer
-from wla.data.prompts import Prompter, left_pad
-from wla.data.recalled import Recalled
-from wla.data.seeking import SeekingFrames
+from wla.data.paraphrases import read_phrasings
+from wla.data.prompts.chat import ChatPrompter
+from wla.data.prompts.nano import Prompter, left_pad
+from wla.data.pseudo_actions import load_inferred
 from wla.data.transforms import resize
+from wla.data.video.random_access import SeekingFrames
 from wla.data.windows import Window, subtask_window, window
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, IGNORE, Batch, camera_of

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from pydantic import model_validator
 
 from wla.config import Config
-from wla.data.lerobot import LeRobotDataset
+from wla.data.lerobot.reader import LeRobotDataset
 
 
 class VectorStatistics(Config):

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from wla.data.lerobot_format import ACTION, STATE
+from wla.data.lerobot.format import ACTION, STATE
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.files import disk_errors, read_object, write_whole
 

@@ -16,14 +16,15 @@ from pathlib import Path
 
 from wla.config import Config
 from wla.envs.seeds import require_seeds
-from wla.evaluation.build import build, checkpoint_sha256, make_cases
-from wla.evaluation.configs import EvalConfig, MemoryFault, Weighing
-from wla.evaluation.episodes import Album, episode_folder
-from wla.evaluation.progress import EpisodeProgress
-from wla.evaluation.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
-from wla.evaluation.words import WordRates, word_rates
-from wla.evaluation.workers import Job, Worker, run_jobs
+from wla.evaluation.configs import EvalConfig
+from wla.evaluation.episode_files import Album, episode_folder
 from wla.files import disk_errors, write_whole
+from wla.rollout.build import build, checkpoint_sha256, make_cases
+from wla.rollout.configs import MemoryFault, Weighing
+from wla.rollout.progress import EpisodeProgress
+from wla.rollout.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
+from wla.rollout.subtask_metrics import WordRates, word_rates
+from wla.rollout.workers import Job, Worker, run_jobs
 
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
 KEPT = "finished episodes are kept: free disk space, then the same command goes on"

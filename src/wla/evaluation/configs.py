@@ -1,4 +1,4 @@
-"""What to evaluate, to collect and to infer.
+"""Configuration of evaluations.
 
 Apart from the code that they configure, because the command line shows them and must not wait for torch.
 """
@@ -12,21 +12,7 @@ from pydantic import Field
 
 from wla.config import Config
 from wla.envs.seeds import seed_range
-
-MemoryFault = Literal["emptied", "deleted", "invented"]
-
-
-class Weighing(Config):
-    """How a policy weighs candidates before it acts (see `wla.policy.scaling`): by a value model or a goal image."""
-
-    value: str | None
-    goal: str | None
-    candidates: int
-    horizon: int
-    afresh: bool
-    margin: float
-    plain: bool
-    budget_ms: float | None
+from wla.rollout.configs import MemoryFault, Weighing
 
 
 class EvalConfig(Config):
@@ -104,43 +90,6 @@ class EvalConfig(Config):
         return range(start, start + self.episodes)
 
 
-class CollectConfig(Config):
-    """What to collect."""
-
-    env: str = "tabletop"
-    """Environment."""
-    tasks: tuple[str, ...] = ()
-    """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
-    """One or more of the environment's settings."""
-    embodiment: str = "gantry"
-    """Robot."""
-    episodes: int = Field(default=100, ge=1)
-    """Episodes tried per task and setting; successes are kept."""
-    policy: str | None = None
-    """A checkpoint that acts in turns with the expert; failures are kept too."""
-    record: Literal["advice", "done"] = "advice"
-    """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
-    acted, to learn what follows from them."""
-    expert_share: float = Field(default=0.5, ge=0, le=1)
-    """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
-    astray_share: float = Field(default=0.0, ge=0, le=1)
-    """With a policy: share of the turns that are neither's, the robot moves at random."""
-    seed: int = 0
-    """First seed."""
-    split: Literal["training", "validation", "evaluation"] = "training"
-    """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
-    (10000-19999) and evaluation (100000 and up)."""
-    kicks: bool = True
-    """Disturb the motion now and then, so that the expert shows how to recover."""
-    actions: bool = True
-    """Record actions; without them the dataset is video only."""
-
-    @property
-    def seeds(self) -> range:
-        return range(self.seed, self.seed + self.episodes)
-
-
 class HeldOutConfig(Config):
     """What to compare."""
 
@@ -154,30 +103,6 @@ class HeldOutConfig(Config):
     """Also imagine the images."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
-
-
-class RecallConfig(Config):
-    """On what to act."""
-
-    policy: str
-    """A checkpoint that says subtasks: folder, bundled name or hub id."""
-    dataset: Path
-    """A LeRobot dataset of the same robot."""
-    out: Path
-    """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
-    device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
-
-
-class InferConfig(Config):
-    """Which actions to infer."""
-
-    inverse: str
-    """Folder of a model of inverse dynamics."""
-    dataset: Path
-    """A LeRobot dataset of the same robot."""
-    out: Path
-    """File for the actions (.parquet); a recipe takes it as a dataset's `inferred`."""
 
 
 class WorldConfig(Config):

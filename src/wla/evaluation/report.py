@@ -10,14 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-
-from wla.data.pictures import data_url
 from wla.evaluation.benchmark import RULE, load_summary
-from wla.evaluation.episodes import Shown, Weighed, read_episodes
-from wla.evaluation.results import Case, EpisodeResult, Rate, read_results
-from wla.evaluation.words import WordRates
+from wla.evaluation.episode_files import Shown, Weighed, read_episodes
 from wla.files import disk_errors, write_whole
+from wla.html import data_url, template
+from wla.rollout.results import Case, EpisodeResult, Rate, read_results
+from wla.rollout.subtask_metrics import WordRates
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 40
 COLOURS = 8
@@ -91,7 +89,7 @@ def write_report(out: Path) -> Path:
         Row(case, rate, failed_in(r for r in results if r.case == case), words)
         for (case, rate), words in zip(summary.cases, summary.words, strict=True)
     ]
-    html = _template().render(
+    html = template("evaluation/report.html").render(
         summary=summary,
         rows=rows,
         rule=RULE,
@@ -185,10 +183,3 @@ def _embed(path: Path, kind: str) -> str:
 def _fingerprints(results: Iterable[EpisodeResult]) -> list[dict[str, str]]:
     """Every set of versions that took part: more than one means that numbers may not compare."""
     return list({tuple(sorted(r.fingerprint.items())): r.fingerprint for r in results}.values())
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("wla.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html")

@@ -17,14 +17,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla.config import Config
-from wla.models.action_expert import ActionExpert, ActionExpertConfig
-from wla.models.backbone import Backbone, Context
-from wla.models.doing import Doing
+from wla.models.backbones.base import Backbone, Context
+from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig
+from wla.models.experts.action_conditioning import Doing
+from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
+from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
-from wla.models.nano_backbone import NanoBackboneConfig
-from wla.models.qwen_backbone import QwenBackboneConfig
-from wla.models.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.types import IGNORE, Batch
 
 

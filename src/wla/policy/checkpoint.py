@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data.chat_prompts import ChatPromptConfig, ChatPrompter
 from wla.data.normalize import MinMaxNormalizer, Statistics
-from wla.data.prompts import PromptConfig, Prompter
-from wla.data.tokenizer import load_tokenizer, save_tokenizer
+from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
+from wla.data.prompts.nano import PromptConfig, Prompter
+from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import disk_errors, replacing
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.model_card import README, Facts, count_parameters, keep_or_write

@@ -18,9 +18,9 @@ from wla.data.normalize import MinMaxNormalizer
 from wla.data.transforms import resize
 from wla.files import disk_errors
 from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
-from wla.policy.history import images_of, remember
-from wla.policy.locate import locate
-from wla.policy.reading import Read, Reader
+from wla.policy.hub import locate
+from wla.policy.observation_history import images_of, remember
+from wla.policy.speculative_decoding import Read, Reader
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, ActionChunk, MemoryItem, Observation, PolicyState
 

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 from wla.config import Config
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
-from wla.evaluation.results import WILSON_Z, EpisodeResult, read_results, success_rate
 from wla.files import disk_errors, write_whole
 from wla.policy.checkpoint import CONFIG, CheckpointConfig
-from wla.training.policy_training import PolicyTraining
+from wla.rollout.results import WILSON_Z, EpisodeResult, read_results, success_rate
+from wla.training.objectives.policy import PolicyTraining
 from wla.training.trainer import STATE, train
 
 TABLE, FIGURES = "ablation.md", "ablation.json"

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from wla.training.average import Average
+from wla.training.ema import Average
+from wla.training.fsdp import Lesson, spread, whole
 from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
-from wla.training.parallel import Lesson, spread, whole
-from wla.training.resume import Moments, load_training_state, save_training_state
+from wla.training.train_state import Moments, load_training_state, save_training_state
 
 
 class Learner:

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.files import disk_errors, restore
-from wla.training.ahead import drawn_ahead
 from wla.training.learner import Learner
 from wla.training.metrics import append_line, keep_lines_before, progress_bar
 from wla.training.optim import OptimConfig
 from wla.training.plots import plot_metrics
+from wla.training.prefetch import drawn_ahead
 from wla.training.zero1 import Zero1Learner
 
 CHECKPOINT, STATE, METRICS, LOOP = "checkpoint", "training_state", "metrics.jsonl", "loop.json"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.training.learner import Learner
 from wla.training.optim import OptimConfig
-from wla.training.resume import load_training_state, save_training_state
+from wla.training.train_state import load_training_state, save_training_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

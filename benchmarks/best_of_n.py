@@ -1,0 +1,97 @@
+"""What weighing candidates costs, stage by stage and as a whole, batch 1, language on.
+
+Command:  python benchmarks/best_of_n.py POLICY VALUE [--candidates 8] [--threads 2] [--calls 60]
+Appends a line to benchmarks/best_of_n.jsonl. At each call the Action Expert samples one chunk and all of them, one
+image and all are imagined, and the policy acts alone, weighed, and with half of the candidates begun afresh, one after
+the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from machine import store
+
+import wla
+from wla.envs.registry import make_env
+from wla.policy.best_of_n import ScaledPolicy, ScalingConfig
+from wla.policy.value_checkpoint import load_value
+from wla.types import Moment, Observation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("policy")
+    parser.add_argument("value", help="a value model: folder, bundled name or hub id")
+    parser.add_argument("--candidates", type=int, default=8, help="an even number")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--calls", type=int, default=60)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    count = arguments.candidates
+    policy = wla.load_policy(arguments.policy, imagination=True)
+    value = load_value(arguments.value)
+    weighed = ScaledPolicy(policy, value, ScalingConfig(candidates=count))
+    half_afresh = ScaledPolicy(policy, value, ScalingConfig(candidates=count, afresh=True, margin=0.3))
+    tied = policy.reads_actions
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        found = work()
+        times.setdefault(name, []).append(1000 * (time.perf_counter() - began))
+        return found
+
+    env = make_env("tabletop", task="place")
+    seed = 10_000
+    raw, info = env.reset(seed=seed)
+    state = policy.reset(info["instruction"], seed=seed)
+    for _ in range(arguments.calls + 3):
+        seen = Observation(**raw)
+        thought = timed("read", lambda seen=seen, state=state: policy.think([seen], [state]))
+        timed("actions, one", lambda thought=thought: policy.propose(thought))
+        chunks = timed("actions, all", lambda thought=thought: policy.propose(thought, count))
+        for name, some in (("one", chunks[:, :1]), ("all", chunks)):
+            told = some if tied else None
+            images = timed(
+                f"images, {name}",
+                lambda thought=thought, some=some, told=told: policy.picture(
+                    thought, samples=some.shape[1], actions=told, same_noise=tied
+                ),
+            )
+        timed(
+            "scores",
+            lambda images=images, state=state: value.score([Moment(state.instruction)] * count, images[0]),
+        )
+        timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
+        timed("act, half afresh", lambda seen=seen, state=state: half_afresh.act(seen, state))
+        chunk, state = timed("act, alone", lambda seen=seen, state=state: policy.act(seen, state))
+        raw, _, terminated, truncated, _ = env.step(chunk.actions[0])
+        if terminated or truncated:
+            seed += 1
+            raw, info = env.reset(seed=seed)
+            state = policy.reset(info["instruction"], seed=seed)
+    median = {name: float(np.median(found[3:])) for name, found in times.items()}  # the first calls allocate
+    store(
+        "best_of_n",
+        {
+            "policy": arguments.policy,
+            "checkpoint_sha256": policy.checkpoint_sha256,
+            "images_follow_candidates": tied,
+            "candidates": count,
+            "threads": arguments.threads,
+            "calls": arguments.calls,
+            **{f"{name} ms": round(value, 1) for name, value in median.items()},
+            "actions_all_against_one": round(median["actions, all"] / median["actions, one"], 2),
+            "act_weighed_against_alone": round(median["act, weighed"] / median["act, alone"], 2),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

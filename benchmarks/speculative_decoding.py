@@ -1,0 +1,97 @@
+"""From an observation to words and query states: a verified draft against decoding and reading the whole prompt again.
+
+Command:  python benchmarks/speculative_decoding.py [POLICY] [--threads 2] [--calls 60] [--task cover_blocks]
+Appends a line to benchmarks/speculative_decoding.jsonl.
+
+The same calls are timed four ways in turn: with the draft that holds (the words that will be said), with one whose last
+token is wrong, without a draft, and as the published system does it (decoding, then the whole prompt with the words
+once more). The Action Expert is not part of it. Also counted: how often the words of the last call were a draft that
+held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from machine import store
+
+import wla
+from wla.envs.registry import make_env
+from wla.policy.speculative_decoding import Reader
+from wla.types import Observation
+
+WAYS = ("draft holds", "draft fails", "no draft", "twice")
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("policy", nargs="?", default="nano-memory")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--task", default="cover_blocks")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    policy = wla.load_policy(arguments.policy)
+    reader = policy.reader
+    env = make_env("tabletop", task=arguments.task)
+    seed = 10_000
+    raw, info = env.reset(seed=seed)
+    state = policy.reset(info["instruction"], seed=seed)
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    held, asked, tokens = 0, 0, []
+    for call in range(arguments.calls + 3):
+        prompts, images, _ = policy.inputs([Observation(**raw)], [state])
+        said = reader.speak(prompts, images, [[]]).said
+        for way in WAYS:
+            began = time.perf_counter()
+            read(reader, way, prompts, images, said)
+            if call >= 3:  # the first calls allocate
+                times[way].append(1000 * (time.perf_counter() - began))
+        tokens.append(len(said[0]))
+        chunk, after = policy.act(Observation(**raw), state)
+        asked += bool(state.subtasks)
+        held += bool(state.subtasks) and chunk.subtasks == state.subtasks
+        state = after
+        for offset, action in enumerate(chunk.actions[: chunk.execute]):
+            if offset:
+                state = policy.watch(Observation(**raw), state)
+            raw, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                seed += 1
+                raw, info = env.reset(seed=seed)
+                state = policy.reset(info["instruction"], seed=seed)
+                break
+    median = {way: float(np.median(values)) for way, values in times.items()}
+    store(
+        "speculative_decoding",
+        {
+            "policy": arguments.policy,
+            "checkpoint_sha256": policy.checkpoint_sha256,
+            "task": arguments.task,
+            "threads": arguments.threads,
+            "calls": arguments.calls,
+            "mean_tokens": round(float(np.mean(tokens)), 1),
+            **{f"{way} ms": round(value, 1) for way, value in median.items()},
+            "held_against_twice": round(median["twice"] / median["draft holds"], 2),
+            "failed_against_twice": round(median["twice"] / median["draft fails"], 2),
+            "drafts_held": round(held / max(1, asked), 3),
+            "drafts_asked": asked,
+        },
+    )
+
+
+def read(reader: Reader, way: str, prompts: list, images: dict, said: list[list[int]]) -> None:
+    """One call; "draft fails" at its last token, where the most has to be kept and the least is wrong."""
+    wrong = [[*text[:-1], text[-1] - 1] if text else [1] for text in said]
+    if way == "twice":
+        reader.tell(prompts, images, reader.speak(prompts, images, [[]]).said)
+    else:
+        reader.speak(prompts, images, {"draft holds": said, "draft fails": wrong, "no draft": [[]]}[way])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Which columns of a dataset are what, and whether they are those of a robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+from pydantic import Field
+
+from wla.config import Config
+from wla.data.lerobot.format import ACTION, INDEX_COLUMNS, INFO, ROBOT, STATE, DatasetInfo, frame_rate
+from wla.specs import RobotSpec
+
+
+class Columns(Config):
+    """Columns of a dataset that another program recorded; the defaults are LeRobot's own names.
+
+    cameras: our name of a camera -> the feature that holds it, in full or without `observation.images.`. Cameras that
+    are not listed keep their names. camera_order: or else our names for the first cameras, in the order in which the
+    dataset lists them, the primary one first: so the published datasets are read.
+    """
+
+    state: str = STATE
+    action: str = ACTION
+    cameras: dict[str, str] = Field(default_factory=dict)
+    camera_order: tuple[str, ...] = ()
+
+    def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
+        """Camera -> feature. ValueError when a feature is no camera, or when two cameras would have one name."""
+        known = info.cameras
+        if len(self.camera_order) > len(known):
+            raise ValueError(f"{root / INFO}: has {len(known)} cameras, {list(known)}, not {len(self.camera_order)}")
+        renamed = {}
+        for camera, feature in (*zip(self.camera_order, known, strict=False), *self.cameras.items()):
+            key = known.get(feature, feature)
+            if key not in known.values():
+                raise ValueError(
+                    f"{root / INFO}: camera {camera!r} is said to be {feature!r}; the dataset has {list(known)}"
+                )
+            renamed[camera] = key
+        features = {name: key for name, key in known.items() if key not in renamed.values()}
+        double = sorted(features.keys() & renamed.keys())
+        if double:
+            raise ValueError(f"{root / INFO}: the dataset has a camera {double[0]!r} already; rename that one too")
+        return renamed | features
+
+    def require_present(self, root: Path, info: DatasetInfo) -> None:
+        """ValueError when a column that reading needs is absent; without actions a dataset is action-free."""
+        for name in (self.state, *INDEX_COLUMNS, *([] if self.action == ACTION else [self.action])):
+            if name not in info.features:
+                asked = name in (self.state, self.action)
+                way = "; say which column it is" if asked else "; restore it"
+                raise ValueError(
+                    f"{root / INFO}: feature {name!r} is missing; the dataset has {list(info.features)}{way}"
+                )
+
+
+def matrix(table: pa.Table, key: str, width: int) -> Float32[np.ndarray, "N D"] | None:
+    """A column as a matrix; None when it does not have `width` numbers in every row."""
+    column = table[key].combine_chunks()
+    listed = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    values = column.flatten() if listed else column
+    if len(values) != len(table) * width or values.null_count:
+        return None
+    return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), width)
+
+
+def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSpec, *, given: bool) -> None:
+    """ValueError when the columns are not those of the robot; `given`: the user says so, not the dataset's own file."""
+    path = root / INFO
+    says = f"the given robot {spec.embodiment!r}" if given else ROBOT
+    way_out = "give the robot of this dataset" if given else "correct one"
+    if frame_rate(spec.action.rate_hz) != frame_rate(float(info.fps)):
+        raise ValueError(f"{path}: fps is {info.fps:g} and {says} says {spec.action.rate_hz:g} Hz; {way_out}")
+    vectors: dict[str, tuple[int, ...]] = {columns.state: (spec.observation.state_dim,)}
+    if columns.action in info.features:
+        vectors[columns.action] = (spec.action.dim,)
+    found = {key: info.features[key].shape for key in vectors}
+    cameras = columns.camera_features(root, info)
+    for camera, size in spec.observation.cameras.items():
+        if camera not in cameras:
+            raise ValueError(f"{path}: camera {camera!r} is missing, {says} has it; {way_out}")
+        vectors[cameras[camera]] = (*size, 3)
+        found[cameras[camera]] = (*info.image_size(cameras[camera]), 3)
+    for key, shape in vectors.items():
+        if found[key] != shape:
+            raise ValueError(f"{path}: {key!r} has shape {found[key]} and {says} says {shape}; {way_out}")

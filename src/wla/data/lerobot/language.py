@@ -1,0 +1,97 @@
+"""What frames are said to be about: our own column `subtask_text`, and LeRobot's language columns.
+
+LeRobot's `language_persistent` repeats, in every frame of an episode, the list of all that holds for a while: rows
+with role, content, style, timestamp (seconds in the episode), camera and tool calls. A row of style `subtask` holds
+until the next one begins. `language_events` holds what happens at a single frame; no subtask is there.
+Format reference: huggingface/lerobot, `src/lerobot/datasets/language.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from wla.data.lerobot.format import SUBTASK, DatasetInfo, Feature, read_table
+
+PERSISTENT = "language_persistent"
+EVENTS = "language_events"
+LANGUAGE_FEATURE = Feature(dtype="language", shape=(1,))
+STYLE = "subtask"
+
+Row = dict[str, Any]
+"""One entry of a language column."""
+
+_COMMON = {"role": pa.string(), "content": pa.string(), "style": pa.string()}
+_LAST = {"camera": pa.string(), "tool_calls": pa.list_(pa.string())}
+PERSISTENT_TYPE = pa.list_(pa.struct(_COMMON | {"timestamp": pa.float32()} | _LAST))
+EVENTS_TYPE = pa.list_(pa.struct(_COMMON | _LAST))
+
+
+def index_texts(texts: Sequence[str | None]) -> tuple[Int64[np.ndarray, " N"] | None, tuple[str, ...]]:
+    """Of each frame the index of its text, -1 where it has none (null, empty or blank), and the distinct texts, sorted.
+
+    (None, ()) when no frame has one.
+    """
+    clean = np.array([(text or "").strip() for text in texts], dtype=object)
+    distinct = tuple(sorted(set(clean) - {""}))
+    if not distinct:
+        return None, ()
+    numbers = {text: number for number, text in enumerate(distinct)} | {"": -1}
+    return np.array([numbers[text] for text in clean], np.int64), distinct
+
+
+def subtask_texts(
+    table: pa.Table, info: DatasetInfo, files: dict[Path, list[tuple[int, int]]], fps: float
+) -> Sequence[str | None]:
+    """The text of every frame of a dataset. Our own `subtask_text` wins as soon as it says anything; else the rows of
+    style `subtask` in `language_persistent` count.
+
+    table: the frames, in order. files: the data files, with (first row in the file, frames) of each episode in order.
+    ValueError names a file that cannot be read.
+    """
+    own = table[SUBTASK].to_pylist() if SUBTASK in table.column_names else [None] * len(table)
+    if PERSISTENT not in info.features or any((text or "").strip() for text in own):
+        return own
+    texts: list[str | None] = []
+    for path, episodes in files.items():
+        column = read_table(path, [PERSISTENT])[PERSISTENT]
+        for first, length in episodes:
+            # Every frame of an episode repeats the same rows.
+            texts += spoken(column[first].as_py() or [], length, fps)
+    return texts
+
+
+def spoken(rows: Sequence[Row], length: int, fps: float) -> list[str | None]:
+    """The subtask of each of `length` frames: that of the latest row of style `subtask` that has begun."""
+    texts: list[str | None] = [None] * length
+    for row in sorted((row for row in rows if row["style"] == STYLE), key=lambda row: row["timestamp"]):
+        first = max(0, round(row["timestamp"] * fps))
+        texts[first:] = [row["content"]] * len(texts[first:])
+    return texts
+
+
+def subtask_rows(texts: Sequence[str], timestamps: Sequence[float]) -> list[Row]:
+    """The rows that say `texts` ('' for none), one per frame of an episode.
+
+    Frames without a text that follow others get a row with empty content: without it the last subtask would go on.
+    """
+    rows: list[Row] = []
+    for text, frames in groupby(range(len(texts)), key=lambda frame: texts[frame]):
+        if text or rows:
+            rows.append(
+                {
+                    "role": "assistant",
+                    "content": text,
+                    "style": STYLE,
+                    "timestamp": timestamps[next(frames)],
+                    "camera": None,
+                    "tool_calls": None,
+                }
+            )
+    return rows

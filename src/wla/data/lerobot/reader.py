@@ -1,0 +1,268 @@
+"""Read LeRobot v3.0 datasets: our own (`DatasetWriter`) and those of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Int64, UInt8
+
+from wla.data.lerobot.columns import Columns, matrix, require_robot
+from wla.data.lerobot.format import (
+    IMAGE_PREFIX,
+    INDEX_COLUMNS,
+    INFO,
+    ROBOT,
+    SUBTASK,
+    file_numbers,
+    frame_rate,
+    read_episodes,
+    read_images,
+    read_info,
+    read_table,
+    read_tasks,
+)
+from wla.data.lerobot.language import index_texts, subtask_texts
+from wla.data.video import codec
+from wla.data.video.frame_cache import Piece, cached_frames
+from wla.data.video.random_access import SeekingFrames
+from wla.specs import RobotSpec
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded; success says
+    whether it reached its goal, None where that is not known; followed, for each frame, whether its action was the one
+    that was executed (None: all were)."""
+
+    index: int
+    start: int
+    end: int
+    instruction: str
+    seed: int | None = None
+    success: bool | None = None
+    followed: tuple[bool, ...] | None = None
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+class LeRobotDataset:
+    """A dataset of N frames; everything but the images is read into memory and checked on construction.
+
+    robot_spec is None for datasets that other programs recorded, unless `robot` says which it is: LeRobot does not
+    store units and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks;
+    without `action` they are action-free. `columns` says which of theirs are state, action and cameras.
+
+    Subtasks come from our own column `subtask_text` where it says anything in any frame, and else from LeRobot's
+    `language_persistent`; the two are never mixed.
+
+    Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
+    int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
+    into instructions. cameras: name -> (height, width);
+    cameras outside `observation.images.` keep the full name of their feature.
+    """
+
+    def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
+        """ValueError names the file or frame, and what to do, when something is absent, damaged or inconsistent, or
+        when the dataset is of another robot than the given one."""
+        self.root = Path(root)
+        self.info = read_info(self.root)
+        self.columns = columns or Columns()
+        self.fps = float(self.info.fps)
+        self._camera_features = self.columns.camera_features(self.root, self.info)
+        self.cameras = {camera: self.info.image_size(key) for camera, key in self._camera_features.items()}
+        self.columns.require_present(self.root, self.info)
+        self.robot_spec = self._robot(robot)
+        self._rows = read_episodes(self.root, self.info)
+        if not self._rows:
+            raise ValueError(f"{self.root}: the dataset has no episodes yet; collect some first")
+        self.instructions = tuple(read_tasks(self.root))
+        self.episodes = _episodes(self.root, self._rows)
+        self._starts = np.array([episode.start for episode in self.episodes])
+        self._check_videos()
+        table = self._read_frames()
+        self.state: Float32[np.ndarray, "N S"] = self._matrix(table, self.columns.state)
+        self.actions: Float32[np.ndarray, "N A"] | None = (
+            self._matrix(table, self.columns.action) if self.columns.action in self.info.features else None
+        )
+        self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
+        self._check_frames(table)
+        self.subtasks, self.subtask_texts = index_texts(self._texts(table))
+
+    def __len__(self) -> int:
+        return self.episodes[-1].end
+
+    def episode_of(self, index: int) -> Episode:
+        """The episode of frame `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.root}: frame {index} of {len(self)}")
+        return self.episodes[int(np.searchsorted(self._starts, index, side="right")) - 1]
+
+    def frame_id(self, index: int) -> str:
+        """A name for messages, e.g. 'data/place episode 12 frame 3'."""
+        episode = self.episode_of(index)
+        return f"{self.root} episode {episode.index} frame {index - episode.start}"
+
+    def frames(self, camera: str) -> UInt8[np.ndarray, "N H W 3"]:
+        """All frames of a camera, memory-mapped and read-only; decoded on first use into `ROOT/.cache`.
+
+        ValueError for an unknown camera, a damaged video, or when the folder cannot hold the cache.
+        """
+        if camera not in self.cameras:
+            raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
+        key = self._camera_features[camera]
+        name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
+        shape = (len(self), *self.cameras[camera], 3)
+        if key in self.info.video_keys:
+            return cached_frames(self.root, name, self._video_pieces(key), shape, codec.decode)
+        return cached_frames(self.root, name, self.data_pieces(), shape, partial(read_images, key=key))
+
+    def seek(self, camera: str) -> SeekingFrames:
+        """All frames of a camera that is a video, read from its files when they are asked for, without a cache."""
+        key = self._camera_features.get(camera)
+        if key not in self.info.video_keys:
+            raise ValueError(f"{self.root}: no video of a camera {camera!r}; the dataset has {list(self.cameras)}")
+        return SeekingFrames(self._video_pieces(key), frame_rate(self.fps), (*self.cameras[camera], 3))
+
+    def _video_pieces(self, key: str) -> list[Piece]:
+        """Where the frames of each episode lie in the video files."""
+        pieces = []
+        for episode, row in zip(self.episodes, self._rows, strict=True):
+            first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
+            pieces.append(Piece(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode)))
+        return pieces
+
+    def data_pieces(self) -> list[Piece]:
+        """Where the rows of each episode lie in the data files."""
+        counts: dict[Path, int] = {}
+        pieces = []
+        for episode, row in zip(self.episodes, self._rows, strict=True):
+            path = self._file(row, "data")
+            pieces.append(Piece(path, counts.get(path, 0), episode.start, len(episode)))
+            counts[path] = counts.get(path, 0) + len(episode)
+        return pieces
+
+    def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
+        template = self.info.data_path if folder == "data" else self.info.video_path
+        assert template is not None
+        place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        return self.root / template.format(**place, **names)
+
+    def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
+        own = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
+        if own is not None and given is not None:
+            own.require_equal(given, ours=str(self.root), theirs="the given robot")
+        spec = own or given
+        if spec is not None:
+            require_robot(self.root, self.info, self.columns, spec, given=own is None)
+        return spec
+
+    def _check_videos(self) -> None:
+        for key in self.info.video_keys:
+            counts: dict[Path, int] = {}
+            for episode, piece in zip(self.episodes, self._video_pieces(key), strict=True):
+                if piece.first != counts.get(piece.path, 0):
+                    raise ValueError(
+                        f"{piece.path}: episode {episode.index} starts at frame {piece.first} of the video, it must be "
+                        f"{counts.get(piece.path, 0)}; correct from_timestamp in meta/episodes"
+                    )
+                counts[piece.path] = piece.first + piece.length
+            height, width = self.info.image_size(key)
+            for path, count in counts.items():
+                facts = codec.probe(path)
+                if facts.frames != count:
+                    raise ValueError(
+                        f"{path}: holds {facts.frames} frames, the episodes {count}; restore it or collect again"
+                    )
+                if (facts.height, facts.width) != (height, width):
+                    raise ValueError(
+                        f"{path}: is {facts.height}x{facts.width}, {INFO} says {height}x{width}; correct {INFO}"
+                    )
+                if abs(facts.rate - frame_rate(self.fps)) > 0.01:
+                    raise ValueError(f"{path}: has {facts.rate} frames/s, {INFO} says {self.fps:g}; correct {INFO}")
+
+    def _read_frames(self) -> pa.Table:
+        """The columns of all frames, checked to follow each other as the episodes say."""
+        optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
+        columns = [self.columns.state, *optional, *INDEX_COLUMNS]
+        counts = {piece.path: piece.first + piece.length for piece in self.data_pieces()}
+        tables = []
+        for path, count in counts.items():
+            table = read_table(path, columns)
+            if len(table) != count:
+                raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore it")
+            tables.append(table)
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+    def _texts(self, table: pa.Table) -> Sequence[str | None]:
+        files: dict[Path, list[tuple[int, int]]] = {}
+        for piece in self.data_pieces():
+            files.setdefault(piece.path, []).append((piece.first, piece.length))
+        return subtask_texts(table, self.info, files, self.fps)
+
+    def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
+        shape = self.info.features[key].shape
+        numbers = matrix(table, key, shape[0]) if len(shape) == 1 else None
+        if numbers is None:
+            raise ValueError(f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} says")
+        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
+        if bad.size:
+            raise ValueError(
+                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {numbers[bad[0]]}; remove the episode"
+            )
+        return numbers
+
+    def _check_frames(self, table: pa.Table) -> None:
+        lengths = [len(episode) for episode in self.episodes]
+        within = np.arange(len(self)) - np.repeat(self._starts, lengths)
+        expected: dict[str, tuple[np.ndarray, float]] = {
+            "index": (np.arange(len(self)), 0),
+            "frame_index": (within, 0),
+            "episode_index": (np.repeat([episode.index for episode in self.episodes], lengths), 0),
+            # Half a frame: float32 seconds are that exact for hours, and a wrong rate is found at the second frame.
+            "timestamp": (within / self.fps, 0.5 / self.fps),
+        }
+        for name, (wanted, tolerance) in expected.items():
+            values = table[name].to_numpy()
+            wrong = np.flatnonzero(~(np.abs(values - wanted) <= tolerance))
+            if wrong.size:
+                first = int(wrong[0])
+                raise ValueError(
+                    f"{self.frame_id(first)}: {name} is {values[first]}, it must be {wanted[first]:g} (fps "
+                    f"{self.fps:g}); restore the data files or correct {INFO}"
+                )
+        wrong = np.flatnonzero((self.task_index < 0) | (self.task_index >= len(self.instructions)))
+        if wrong.size:
+            first = int(wrong[0])
+            raise ValueError(
+                f"{self.frame_id(first)}: task_index {self.task_index[first]} is not in meta/tasks.parquet; restore it"
+            )
+
+
+def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]:
+    episodes: list[Episode] = []
+    for number, row in enumerate(rows):
+        start, end = row["dataset_from_index"], row["dataset_to_index"]
+        expected = episodes[-1].end if episodes else 0
+        if row["episode_index"] != number or start != expected or end - start != row["length"] or end <= start:
+            raise ValueError(
+                f"{root}/meta/episodes: episode {number} spans frames {start}..{end}, length {row['length']}, "
+                f"after {expected} frames; episodes must follow each other, restore the file"
+            )
+        if not row["tasks"]:
+            raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
+        followed = row.get("followed")
+        if followed is not None and len(followed) != end - start:
+            raise ValueError(
+                f"{root}/meta/episodes: episode {number} has {end - start} frames and says of {len(followed)} whether "
+                "their actions were executed; restore the file"
+            )
+        seen = None if followed is None else tuple(followed)
+        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), seen))
+    return tuple(episodes)

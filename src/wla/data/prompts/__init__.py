@@ -1,0 +1,1 @@
+"""Prompts: token sequences of the nano and the chat (Qwen3-VL) layout, and the tokenizer."""

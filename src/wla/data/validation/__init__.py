@@ -1,0 +1,1 @@
+"""Dataset validation: every problem of a dataset, before training meets the first."""

@@ -1,0 +1,130 @@
+"""Checks of the images: every frame of every video is decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+
+from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate, read_images, read_schema
+from wla.data.validation.episodes import Row, files_of
+from wla.data.validation.issues import Finding
+from wla.data.video import codec
+from wla.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A file to decode. starts: (first frame, episode) of each episode in it, in order."""
+
+    path: Path
+    decode: Callable[[Path], Iterator[np.ndarray]]
+    shape: tuple[int, int, int]
+    frames: int
+    starts: list[tuple[int, int]]
+
+    def episode_at(self, frame: int) -> int:
+        return [episode for first, episode in self.starts if first <= frame][-1]
+
+
+def check_images(root: Path, info: DatasetInfo, rows: list[Row]) -> list[Finding]:
+    """Videos and single images: files, sizes, rates, numbers of frames, and whether each can be decoded."""
+    findings: list[Finding] = []
+    jobs: list[_Job] = []
+    for key in info.cameras.values():
+        try:
+            height, width = info.image_size(key)
+        except ValueError as error:
+            findings.append(Finding.of(error))
+            continue
+        is_video = key in info.video_keys
+        for path, part in files_of(root, info, rows, key if is_video else None).items():
+            job, found = (_video_job if is_video else _data_job)(path, part, info, key, (height, width, 3))
+            findings += found
+            jobs += [job] if job else []
+    return findings + _decode_all(jobs)
+
+
+def _video_job(
+    path: Path, rows: list[Row], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+) -> tuple[_Job | None, list[Finding]]:
+    """What the header shows, and the job to decode the file; None when it cannot be opened."""
+    findings = []
+    starts, frames = [], 0
+    for row in rows:
+        first = round(row[f"videos/{key}/from_timestamp"] * info.fps)
+        if first != frames:
+            what = f"{path}: starts at frame {first} of the video, it must be {frames}"
+            findings.append(Finding("error", row["episode_index"], what, "correct from_timestamp in meta/episodes"))
+        starts.append((frames, row["episode_index"]))
+        frames += row["length"]
+    try:
+        facts = codec.probe(path)
+    except ValueError as error:
+        return None, [*findings, Finding.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
+    if abs(facts.rate - frame_rate(float(info.fps))) > 0.01:
+        what = f"{path}: has {float(facts.rate):g} frames/s, {INFO} says {info.fps:g}"
+        findings.append(Finding("error", None, what, f"correct {INFO}"))
+    return _Job(path, codec.decode, shape, frames, starts), findings
+
+
+def _data_job(
+    path: Path, rows: list[Row], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+) -> tuple[_Job | None, list[Finding]]:
+    try:
+        names = read_schema(path).names
+    except ValueError:
+        return None, []  # told by the check of the frames
+    if key not in names:
+        return None, [Finding("error", None, f"{path}: column {key!r} is missing", "restore the file")]
+    ends = np.cumsum([0, *(row["length"] for row in rows)]).tolist()
+    starts = [(first, row["episode_index"]) for first, row in zip(ends, rows, strict=False)]
+    return _Job(path, partial(read_images, key=key), shape, ends[-1], starts), []
+
+
+def _decode_all(jobs: list[_Job]) -> list[Finding]:
+    findings: list[Finding] = []
+    stop = Event()
+    with progress_bar() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        task = progress.add_task("decoding", total=sum(job.frames for job in jobs))
+        running = [pool.submit(_decode, job, stop, lambda: progress.advance(task)) for job in jobs]
+        try:
+            for done in running:
+                findings += done.result()
+        finally:
+            stop.set()
+    return findings
+
+
+def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Finding]:
+    """Decode a file from its first frame to its last."""
+    findings: list[Finding] = []
+    count, sizes_told = 0, False
+    try:
+        for image in job.decode(job.path):
+            if stop.is_set():
+                return findings
+            if image.shape != job.shape and not sizes_told:
+                sizes_told = True
+                size, wanted = "x".join(map(str, image.shape[:2])), "x".join(map(str, job.shape[:2]))
+                what = f"{job.path}: is {size} at frame {count}, {INFO} says {wanted}"
+                findings.append(Finding("error", _single(job), what, f"correct {INFO} or restore the file"))
+            count += 1
+            advance()
+    except ValueError as error:
+        return [*findings, Finding.of(error, job.episode_at(count))]
+    if count != job.frames:
+        episode = job.episode_at(count) if count < job.frames else _single(job)
+        what = f"{job.path}: holds {count} frames, its episodes {job.frames}"
+        findings.append(Finding("error", episode, what, "restore it or remove the episode"))
+    return findings
+
+
+def _single(job: _Job) -> int | None:
+    return job.starts[0][1] if len(job.starts) == 1 else None

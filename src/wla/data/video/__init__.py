@@ -1,0 +1,1 @@
+"""Video encoding, decoding, random access and frame caches."""

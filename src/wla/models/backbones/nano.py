@@ -1,0 +1,152 @@
+"""A backbone small enough for a laptop: a convolutional vision stem in front of Qwen3 text layers.
+
+The stem is convolutional because a plain patch embedding took several times as many steps to locate objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+from transformers import DynamicCache, Qwen3Config, Qwen3Model
+
+from wla.config import Config
+from wla.models import attention
+from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+
+_TOGETHER = 16
+"""Rows of a batch without a cache that go through the layers together."""
+
+
+class NanoBackboneConfig(Config):
+    """Sizes. cameras: camera -> side of the (square) image that the stem sees, a multiple of 16."""
+
+    vocabulary: int
+    image_token: int
+    cameras: dict[str, int]
+    width: int = 192
+    layers: int = 4
+    heads: int = 6
+    mlp: int = 512
+    stem_channels: tuple[int, ...] = (24, 48, 96)
+
+    def build(self) -> NanoBackbone:
+        return NanoBackbone(self)
+
+
+class ResidualConv(nn.Module):
+    """x + conv(silu(conv(x))), starting as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return x + self.second(nn.functional.silu(self.first(nn.functional.silu(x))))
+
+
+class ConvStem(nn.Module):
+    """uint8 image (B, S, S, 3) -> tokens (B, (S/16)^2, D), with learned positions per camera."""
+
+    def __init__(self, config: NanoBackboneConfig) -> None:
+        super().__init__()
+        channels = (3, *config.stem_channels, config.width)
+        blocks: list[nn.Module] = []
+        for index, (before, after) in enumerate(pairwise(channels)):
+            blocks.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
+            # The first level keeps only its strided convolution: at half resolution a residual block costs the most.
+            blocks.append(ResidualConv(after) if index else nn.SiLU())
+        self.stride = 2 ** (len(channels) - 1)
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(config.width)
+        self.positions = nn.ParameterDict(
+            {
+                camera: nn.Parameter(0.02 * torch.randn((side // self.stride) ** 2, config.width))
+                for camera, side in config.cameras.items()
+            }
+        )
+
+    def forward(self, camera: str, image: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
+        x = image.permute(0, 3, 1, 2).to(self.norm.weight.dtype).div_(127.5).sub_(1.0)
+        features = self.blocks(x.contiguous(memory_format=torch.channels_last))
+        return self.norm(features.flatten(2).transpose(1, 2)) + self.positions[camera]
+
+
+class NanoBackbone(Backbone):
+    """ConvStem tokens and text embeddings through causal Qwen3 layers with 1-D rotary positions."""
+
+    def __init__(self, config: NanoBackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.num_layers = config.layers
+        self.primary = next(iter(config.cameras))
+        self.stem = ConvStem(config)
+        self.image_tokens = {camera: (side // self.stem.stride) ** 2 for camera, side in config.cameras.items()}
+        self.text = Qwen3Model(
+            Qwen3Config(
+                vocab_size=config.vocabulary,
+                hidden_size=config.width,
+                intermediate_size=config.mlp,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.heads,
+                head_dim=config.width // config.heads,
+                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+                tie_word_embeddings=True,
+                attn_implementation=attention.NAME,
+            )
+        )
+
+    def read(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        *,
+        keep_cache: bool = False,
+    ) -> Context:
+        features = {camera: self.stem(camera, images[camera]) for camera in self.image_tokens}
+        embeddings = self.text.embed_tokens(tokens)
+        pixels = torch.cat(list(features.values()), dim=1).to(embeddings.dtype)
+        embeddings = embeddings.masked_scatter((tokens == self.config.image_token)[..., None], pixels)
+        if keep_cache:
+            return self._layers(embeddings, Context([], features, attention_mask, DynamicCache()))
+        return Context(self._by_length(embeddings, attention_mask), features, attention_mask, None)
+
+    def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
+        assert context.cache is not None, "read with keep_cache=True before extending"
+        attention_mask = torch.cat([context.attention_mask, mask], dim=1)
+        return self._layers(self.text.embed_tokens(tokens), Context([], context.images, attention_mask, context.cache))
+
+    def recompute_activations(self) -> None:
+        self.text.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
+        return nn.functional.linear(self.text.norm(states), self.text.embed_tokens.weight)
+
+    def _by_length(
+        self, x: Float[Tensor, "B T D"], attention_mask: Bool[Tensor, "B T"]
+    ) -> list[Float[Tensor, "B T D"]]:
+        """Each layer's states. Rows of similar length go together: of a whole batch, a third would be padding."""
+        order = attention_mask.sum(1).argsort(stable=True)
+        parts = []
+        for rows in order.split(_TOGETHER):
+            longest = int(attention_mask[rows].sum(1).max())
+            mask = attention_mask[rows, -longest:]
+            parts.append(self._layers(x[rows, -longest:], Context([], {}, mask, None)).layers)
+        length, back = x.shape[1], order.argsort()
+        return [
+            torch.cat([nn.functional.pad(states, (0, 0, length - states.shape[1], 0)) for states in layer])[back]
+            for layer in zip(*parts, strict=True)
+        ]
+
+    def _layers(self, x: Float[Tensor, "B T D"], context: Context) -> Context:
+        rotary = self.text.rotary_emb(x, token_positions(context.attention_mask, x.shape[1]))
+        return run_layers(self.text.layers, x, context, rotary)

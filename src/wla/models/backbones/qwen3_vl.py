@@ -1,0 +1,204 @@
+"""The full-size backbone: Qwen3-VL from transformers, which RynnBrain-2B and the published checkpoints are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLModel
+
+from wla.config import Config
+from wla.models import attention
+from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.types import HISTORY
+
+
+class QwenTextConfig(Config):
+    """Constructor arguments of Qwen3VLTextConfig, with the sizes of the 2B model."""
+
+    vocab_size: int
+    hidden_size: int = 2048
+    intermediate_size: int = 6144
+    num_hidden_layers: int = 28
+    num_attention_heads: int = 16
+    num_key_value_heads: int = 8
+    head_dim: int = 128
+    max_position_embeddings: int = 262_144
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 5_000_000.0
+    mrope_section: tuple[int, int, int] = (24, 20, 20)
+
+
+class QwenVisionConfig(Config):
+    """Constructor arguments of Qwen3VLVisionConfig, with the sizes of the 2B model."""
+
+    depth: int = 24
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_heads: int = 16
+    patch_size: int = 16
+    spatial_merge_size: int = 2
+    temporal_patch_size: int = 2
+    out_hidden_size: int = 2048
+    num_position_embeddings: int = 2304
+    deepstack_visual_indexes: tuple[int, ...] = (5, 11, 17)
+    in_channels: int = 3
+
+
+class QwenBackboneConfig(Config):
+    """cameras: image -> side of the (square) image, in the order of the prompt (`wla.types.HISTORY` and `FIRST`
+    name those of other times).
+
+    primary: the camera whose present image the World Expert starts from.
+    """
+
+    text: QwenTextConfig
+    vision: QwenVisionConfig = QwenVisionConfig()
+    image_token: int
+    vision_start: int
+    vision_end: int
+    cameras: dict[str, int]
+    primary: str
+
+    def build(self) -> QwenBackbone:
+        return QwenBackbone(self)
+
+
+class QwenBackbone(Backbone):
+    """Vision tower with deepstack features, and causal text layers with positions in time, height and width."""
+
+    def __init__(self, config: QwenBackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.text.hidden_size
+        self.num_layers = config.text.num_hidden_layers
+        self.primary = config.primary
+        vision = config.vision
+        self._pixels_per_token = vision.patch_size * vision.spatial_merge_size
+        self.image_tokens = {name: (side // self._pixels_per_token) ** 2 for name, side in config.cameras.items()}
+        text = config.text.model_dump(exclude={"rope_theta", "mrope_section"}, mode="json")
+        rope = {
+            "rope_type": "default",
+            "rope_theta": config.text.rope_theta,
+            "mrope_section": list(config.text.mrope_section),
+            "mrope_interleaved": True,
+        }
+        self.model = Qwen3VLModel(
+            Qwen3VLConfig(
+                text_config={**text, "rope_parameters": rope},
+                vision_config={
+                    **vision.model_dump(),
+                    "deepstack_visual_indexes": list(vision.deepstack_visual_indexes),
+                },
+                image_token_id=config.image_token,
+                vision_start_token_id=config.vision_start,
+                vision_end_token_id=config.vision_end,
+                tie_word_embeddings=True,
+                attn_implementation={"text_config": attention.NAME, "vision_config": "sdpa"},
+            )
+        )
+
+    def read(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        *,
+        keep_cache: bool = False,
+    ) -> Context:
+        here = self._present(tokens)
+        patches, grids = [], []
+        for name in self.image_tokens:
+            patch, grid = self.patchify(images[name])
+            patches.append(patch)
+            grids.append(grid)
+        order = torch.stack(list(here.values()), dim=1)
+        rows = torch.cat([here[name][:, None].expand(x.shape[:2]) for name, x in zip(here, patches, strict=True)], 1)
+        context, features = self.read_patches(
+            tokens, attention_mask, torch.cat(patches, 1)[rows], torch.stack(grids, 1)[order], keep_cache=keep_cache
+        )
+        counts = torch.cat([here[name][:, None].expand(-1, count) for name, count in self.image_tokens.items()], dim=1)
+        filled = features.new_zeros(*counts.shape, self.width).masked_scatter(counts[..., None], features)
+        context.images = dict(zip(here, filled.split(list(self.image_tokens.values()), dim=1), strict=True))
+        return context
+
+    def read_patches(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        patches: Float[Tensor, "N pixels"],
+        grid: Int64[Tensor, "I 3"],
+        *,
+        keep_cache: bool = False,
+    ) -> tuple[Context, Float[Tensor, "P D"]]:
+        """As `read`, from the patches of all images in the order of their placeholders, row by row.
+
+        grid: patches of each image in time, height and width. Also returns the features of all placeholders.
+        """
+        is_image = tokens == self.config.image_token
+        seen = self.model.visual(patches.to(self.model.visual.dtype), grid_thw=grid)
+        embeddings = self.model.language_model.embed_tokens(tokens)
+        features = seen.pooler_output.to(embeddings.dtype)
+        if len(features) != int(is_image.sum()):
+            raise ValueError(
+                f"the prompt has {int(is_image.sum())} image placeholders and the images give {len(features)} tokens; "
+                "build the prompt for these images"
+            )
+        embeddings = embeddings.masked_scatter(is_image[..., None], features)
+        added = [
+            torch.zeros_like(embeddings).masked_scatter(is_image[..., None], deep.to(embeddings.dtype))
+            for deep in seen.deepstack_features
+        ]
+        positions, shift = self.model.get_rope_index(
+            tokens, is_image.int(), image_grid_thw=grid, attention_mask=attention_mask
+        )
+        context = Context([], {}, attention_mask, DynamicCache() if keep_cache else None, shift)
+        rotary = self.model.language_model.rotary_emb(embeddings, positions)
+        return run_layers(self.model.language_model.layers, embeddings, context, rotary, added), features
+
+    def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
+        assert context.cache is not None, "read with keep_cache=True before extending"
+        attention_mask = torch.cat([context.attention_mask, mask], dim=1)
+        context = Context([], context.images, attention_mask, context.cache, context.shift)
+        positions = token_positions(attention_mask, tokens.shape[1]) + context.shift
+        text = self.model.language_model
+        embeddings = text.embed_tokens(tokens)
+        rotary = text.rotary_emb(embeddings, positions.expand(3, -1, -1))
+        return run_layers(text.layers, embeddings, context, rotary)
+
+    def recompute_activations(self) -> None:
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
+        text = self.model.language_model
+        return nn.functional.linear(text.norm(states), text.embed_tokens.weight)
+
+    def patchify(self, images: UInt8[Tensor, "B H W 3"]) -> tuple[Float[Tensor, "B N pixels"], Int64[Tensor, "B 3"]]:
+        """Patches in the order that the vision tower merges them in, with pixels in [-1, 1], and their grid."""
+        vision = self.config.vision
+        patch, merge = vision.patch_size, vision.spatial_merge_size
+        batch, height, width, _ = images.shape
+        rows, columns = height // patch, width // patch
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # half precision would merge neighbouring shades
+        blocks = pixels.view(batch, 3, rows // merge, merge, patch, columns // merge, merge, patch)
+        # (B, block row, block column, row in block, column in block, channel, y, x)
+        blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7)
+        still = blocks[..., None, :, :].expand(*blocks.shape[:6], vision.temporal_patch_size, patch, patch)
+        grid = torch.tensor([[1, rows, columns]], device=images.device).expand(batch, -1)
+        return still.reshape(batch, rows * columns, -1), grid
+
+    def _present(self, tokens: Int64[Tensor, "B T"]) -> dict[str, Bool[Tensor, " B"]]:
+        """Which samples have which image: all, or all but those of the past."""
+        counts = (tokens == self.config.image_token).sum(1)
+        past = sum(count for name, count in self.image_tokens.items() if name.startswith(HISTORY))
+        whole = sum(self.image_tokens.values())
+        wrong = (counts != whole) & (counts != whole - past)
+        if wrong.any():
+            raise ValueError(
+                f"a prompt has {int(counts[wrong][0])} image placeholders; images {list(self.image_tokens)} "
+                f"need {whole}, or {whole - past} without those of the past"
+            )
+        everywhere = torch.ones_like(counts, dtype=torch.bool)
+        return {name: counts == whole if name.startswith(HISTORY) else everywhere for name in self.image_tokens}

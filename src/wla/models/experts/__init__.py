@@ -1,0 +1,1 @@
+"""Action Expert, World Expert and what they are conditioned on."""

@@ -1,0 +1,210 @@
+"""The Action Expert: query states and proprioception -> a chunk of actions, by flow matching.
+
+One state token and n action tokens run through transformer blocks that alternate between attending to the query states
+of one backbone layer and to each other (WLA-0: 28 blocks, width 1024). There is no adaptive norm; time enters with the
+action tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self, cast
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.models.activation_checkpointing import run_block
+from wla.models.attention import attend
+from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data
+from wla.models.losses import masked_mean
+
+
+class ActionExpertConfig(Config):
+    """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
+
+    state_dim: int
+    action_dim: int
+    chunk: int = Field(ge=1)
+    width: int = 128
+    heads: int = 4
+    layers: int = 4
+    first_cross: int = 0
+    coder_width: int | None = None
+    """Width inside the state encoder and the decoder (None: `width`)."""
+    max_chunk: int | None = None
+    """Rows of the position embedding (None: `chunk`)."""
+    repeats: int = Field(default=16, ge=1)
+    """How many noises each chunk is trained with at once; they share the queries' keys and values."""
+    steps: int = Field(default=32, ge=1)
+    """Euler steps of sampling."""
+    time: ActionTimeConfig = ActionTimeConfig()
+
+    @model_validator(mode="after")
+    def _has_positions(self) -> Self:
+        if self.max_chunk is not None and self.max_chunk < self.chunk:
+            raise ValueError(f"max_chunk {self.max_chunk} is below chunk {self.chunk}; actions need positions")
+        return self
+
+
+KeysValues = tuple[Float[Tensor, "R h Q d"], Float[Tensor, "R h Q d"]]
+
+
+class ExpertAttention(nn.Module):
+    """Multi-head attention with biases; keys and values of a condition can be computed once and used many times."""
+
+    def __init__(self, width: int, heads: int, source: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(source, width)
+        self.value = nn.Linear(source, width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, source: Float[Tensor, "B Q S"]) -> KeysValues:
+        # In the order that they are multiplied in, once, and not at every step of sampling.
+        return self._split(self.key(source)).contiguous(), self._split(self.value(source)).contiguous()
+
+    def forward(self, x: Float[Tensor, "B T D"], keys_values: KeysValues) -> Float[Tensor, "B T D"]:
+        keys, values = keys_values
+        answer = attend(self._split(self.query(x)), keys, values)
+        return self.out(answer.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B h T d"]:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class ExpertBlock(nn.Module):
+    """Attention (to a condition, or to the tokens themselves) and an MLP, each after a LayerNorm without weights."""
+
+    def __init__(self, width: int, heads: int, condition_width: int | None) -> None:
+        super().__init__()
+        self.crosses = condition_width is not None
+        self.attention = ExpertAttention(width, heads, condition_width or width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+
+    def condition(self, states: Float[Tensor, "B Q C"]) -> KeysValues | None:
+        """Keys and values of a condition, for a block that attends to one."""
+        return self.attention.keys_values(states) if self.crosses else None
+
+    def forward(self, x: Float[Tensor, "B T D"], condition: KeysValues | None) -> Float[Tensor, "B T D"]:
+        normed = nn.functional.layer_norm(x, x.shape[-1:])
+        x = x + self.attention(normed, condition or self.attention.keys_values(normed))
+        return x + self.mlp(nn.functional.layer_norm(x, x.shape[-1:]))
+
+
+def relu_mlp(source: int, hidden: int, target: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), nn.Linear(hidden, target))
+
+
+def sinusoidal(t: Float[Tensor, " B"], width: int, buckets: int) -> Float[Tensor, "B D"]:
+    """Sinusoidal features of the bucketed time."""
+    levels = (t.float() * buckets).long().clamp(0, buckets - 1)
+    frequencies = torch.exp(
+        -math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
+    )
+    angles = levels[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ActionExpert(nn.Module):
+    """Velocity network, training loss and sampler for action chunks in normalised units."""
+
+    def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.recompute = False
+        width = config.width
+        inner = config.coder_width or width
+        self.state_encoder = relu_mlp(config.state_dim, inner, width)
+        self.action_encoder = nn.Linear(config.action_dim, width)
+        self.time_mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(config.max_chunk or config.chunk, width))
+        self.blocks = nn.ModuleList(
+            [
+                ExpertBlock(width, config.heads, condition_width if j % 2 == config.first_cross else None)
+                for j in range(config.layers)
+            ]
+        )
+        self.final_norm = nn.LayerNorm(width, eps=1e-6)
+        self.decoder = relu_mlp(width, inner, config.action_dim)
+
+    def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
+        """Keys and values of the last query states (one entry per block), the same for every noise and step."""
+        read = queries[-len(self.blocks) :]
+        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, read, strict=True)]
+
+    def velocity(
+        self,
+        x: Float[Tensor, "B n A"],
+        t: Float[Tensor, " B"],
+        state: Float[Tensor, "B S"],
+        condition: list[KeysValues | None],
+    ) -> Float[Tensor, "B n A"]:
+        """Predicted action - noise at time t, in the precision of the weights."""
+        dtype = self.positions.dtype
+        x, state = x.to(dtype), state.to(dtype)
+        time = sinusoidal(t, self.config.width, self.config.time.buckets).to(dtype)
+        time = time[:, None].expand(-1, x.shape[1], -1)
+        actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
+        tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
+        for block, keys_values in zip(self.blocks, condition, strict=True):
+            tokens = run_block(block, tokens, keys_values, recompute=self.recompute)
+        return self.decoder(self.final_norm(tokens))[:, 1:]
+
+    def loss(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        actions: Float[Tensor, "B n A"],
+        mask: Bool[Tensor, "B n A"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean squared velocity error over real action entries, `repeats` noises for each chunk."""
+        size = self.config.repeats * len(actions)
+        noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
+        t = sample_action_times(self.config.time, size, generator).to(actions)
+        return self.loss_at(queries, state, actions, mask, noise, t)
+
+    def loss_at(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        actions: Float[Tensor, "B n A"],
+        mask: Bool[Tensor, "B n A"],
+        noise: Float[Tensor, "R n A"],
+        t: Float[Tensor, " R"],
+    ) -> Float[Tensor, ""]:
+        """As `loss`, at given noises and times: R is a multiple of B, and row r belongs to sample r mod B.
+
+        The backbone's states are read once: their keys and values are repeated, not they themselves.
+        """
+        repeats = len(noise) // len(actions)
+        x, target = toward_data(noise, _repeat(actions, repeats), t)
+        condition = self._shared(queries, repeats)
+        error = (self.velocity(x, t, _repeat(state, repeats), condition).float() - target.float()).square()
+        return masked_mean(error, _repeat(mask, repeats))
+
+    def sample(
+        self,
+        queries: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        noise: Float[Tensor, "R n A"],
+    ) -> Float[Tensor, "R n A"]:
+        """Actions in normalised units, from the given noise. Rows belong to samples as in `loss_at`."""
+        repeats = len(noise) // len(state)
+        condition, state = self._shared(queries, repeats), _repeat(state, repeats)
+        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.steps)
+
+    def _shared(self, queries: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
+        """The condition of several noises for each sample."""
+        return [
+            None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
+            for pair in self.condition(queries)
+        ]
+
+
+def _repeat(x: Tensor, times: int) -> Tensor:
+    return x.repeat(times, *[1] * (x.ndim - 1))

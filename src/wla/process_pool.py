@@ -1,0 +1,63 @@
+"""A pool of new processes that ends with its parent and leaves Ctrl-C to it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """New processes for `submit`, which end with this one however it ends. Ctrl-C drops what they do;
+    ChildProcessError when one died."""
+    # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (initializer, initargs))
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a worker process died (killed, or out of memory: fewer workers need less); the same command goes on"
+        ) from error
+    except (KeyboardInterrupt, GeneratorExit):
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    """A killed parent tells its children nothing, and they would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def submit(pool: ProcessPoolExecutor, function: Callable[[Argument], Result], argument: Argument) -> Future[Result]:
+    """Run the function in one of the processes, which leave Ctrl-C to this one."""
+    # Submitting may start a process, which inherits the blocked signal: Ctrl-C reaches every process of a terminal, but
+    # this one alone decides what happens then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(function, argument)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,1 @@
+"""Training recipes, importable by name: `wla train NAME`."""

@@ -1,0 +1,33 @@
+"""The base of `nano-tabletop`: a small embodied vision-language model that locates, counts and compares things.
+
+Command:  wla train nano_base --out outputs/nano_base
+Needs:    datasets/nano_tabletop (see nano_tabletop)
+"""
+
+from wla.envs.tabletop.tasks import SHORT_TASKS
+from wla.presets.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
+from wla.training.grounding.scenes import SceneConfig
+from wla.training.objectives.backbone import BaseTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> BaseTraining:
+    return BaseTraining(
+        backbone=nano_backbone(),
+        prompt=PROMPT,
+        scenes=SceneConfig(tasks=SHORT_TASKS, per_kind=1000, cameras=CAMERAS),
+        scenes_folder="datasets/nano_scenes",
+        datasets=("datasets/nano_tabletop",),
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=1800,
+                learning_rate=1e-3,
+                final_learning_rate=2e-4,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_MATRICES,
+            ),
+            batch_size=64,
+        ),
+    )

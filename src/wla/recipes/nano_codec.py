@@ -1,0 +1,22 @@
+"""The image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 12 x 12 latents, frozen afterwards.
+
+Command:  wla train nano_codec --out outputs/nano_codec
+Needs:    datasets/nano_tabletop (see nano_tabletop)
+"""
+
+from wla.presets.nano import CODEC
+from wla.training.objectives.codec import CodecTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> CodecTraining:
+    return CodecTraining(
+        codec=CODEC,
+        datasets=("datasets/nano_tabletop",),
+        camera="front",
+        loop=LoopConfig(
+            optim=OptimConfig(steps=7000, learning_rate=2e-3, final_learning_rate=1e-4, warmup=100, weight_decay=0.0),
+            batch_size=8,
+        ),
+    )

@@ -1,0 +1,57 @@
+"""`nano-memory`: one policy for the four memory tasks and the six short ones, on the gantry.
+
+Commands, from nothing (datasets/nano_tabletop: see nano_tabletop):
+    wla collect --tasks press_count --episodes 600 --workers 2 --out datasets/nano_memory/press_count
+    wla collect --tasks cover_blocks --episodes 500 --workers 2 --out datasets/nano_memory/cover_blocks
+    wla collect --tasks battery_try --episodes 500 --workers 2 --out datasets/nano_memory/battery_try
+    wla collect --tasks rank_try --episodes 400 --workers 2 --out datasets/nano_memory/rank_try
+    wla train nano_memory_base --out outputs/nano_memory_base
+    wla train nano_memory --out outputs/nano_memory
+
+It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last.
+nano_memory_corrected goes on from here, and tells how to train the same without words.
+
+Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
+Score: docs/results/memory.md.
+"""
+
+from wla.data.loader import DatasetConfig
+from wla.data.memory import MemoryConfig, MemoryErrors
+from wla.models.losses import LossWeights
+from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_going_on
+from wla.training.objectives.initialization import CheckpointStart, GroundingConfig
+from wla.training.objectives.policy import PolicyTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> PolicyTraining:
+    return PolicyTraining(
+        model=nano_tabletop_going_on(),
+        start=CheckpointStart(
+            policy="nano-tabletop",
+            prompt=PROMPT.model_copy(update={"memory": MemoryConfig(tokens=72)}),
+            base="outputs/nano_memory_base/checkpoint",
+            grounding=GroundingConfig(samples=16, weight=0.1),
+        ),
+        datasets=(
+            DatasetConfig(path="datasets/nano_memory", weight=0.8),
+            DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
+        ),
+        memory_errors=MemoryErrors(lag=(3, 5), forgotten=0.03, dropped=0.03, repeated=0.03),
+        weights=LossWeights(action=1.0, world=0.1, language=0.3),
+        execute=4,
+        action_noise=0.5,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=2000,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_POLICY_MATRICES,
+            ),
+            batch_size=64,
+            save_every=250,
+        ),
+    )

@@ -1,0 +1,35 @@
+"""What `nano-memory` sees with: the backbone of `nano-tabletop`, taught the things of the memory tasks as well.
+
+Command:  wla train nano_memory_base --out outputs/nano_memory_base
+Needs:    datasets/nano_memory and datasets/nano_tabletop (see nano_memory)
+"""
+
+from wla.envs.tabletop.tasks import MEMORY_TASKS, SHORT_TASKS
+from wla.presets.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
+from wla.training.grounding.scenes import SceneConfig
+from wla.training.objectives.backbone import BaseTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> BaseTraining:
+    return BaseTraining(
+        backbone=nano_backbone(),
+        prompt=PROMPT,
+        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=1000, cameras=CAMERAS),
+        scenes_folder="datasets/nano_memory_scenes",
+        datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
+        policy="nano-tabletop",
+        look_steps=1800,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=2800,
+                learning_rate=1e-3,
+                final_learning_rate=1e-4,
+                warmup=50,
+                weight_decay=0.01,
+                muon=NANO_MATRICES,
+            ),
+            batch_size=64,
+        ),
+    )

@@ -1,0 +1,40 @@
+"""A value model for all ten tasks: how likely an episode still succeeds, learned from rollouts that succeed and fail.
+
+Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2` and MEMORY for
+`--tasks press_count cover_blocks battery_try rank_try`:
+    COLLECT --expert-share 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
+    COLLECT --expert-share 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --expert-share 0 --seed 8100 --episodes 120 MEMORY --out datasets/nano_rollouts/memory_more
+    COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 60 --setting clean randomized \
+        --out datasets/nano_rollouts/short_shared
+    COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 40 MEMORY \
+        --out datasets/nano_rollouts/memory_shared
+    wla train nano_value --out outputs/nano_value
+
+It reads what is being done and for how long: most failures are a policy that goes on saying what it takes to be almost
+done, and no frame shows that.
+
+Hardware: 2 CPU cores with bf16. Time: 30 + 10 minutes. Score: docs/results/world.md.
+"""
+
+from wla.training.objectives.value import ValueTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> ValueTraining:
+    return ValueTraining(
+        policy="nano-memory",
+        datasets=("datasets/nano_rollouts",),
+        discount=0.998,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=2500,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=50,
+                weight_decay=0.01,
+            ),
+            batch_size=64,
+        ),
+    )

@@ -1,0 +1,32 @@
+"""The World Expert of `nano-tabletop`, further: subgoal images get better, words and actions stay what they are.
+
+Command:  wla train nano_world --out outputs/nano_world
+Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see nano_tabletop)
+"""
+
+from wla.data.loader import DatasetConfig
+from wla.presets.nano import NANO_WORLD_MATRICES
+from wla.training.objectives.world_model import WorldTraining
+from wla.training.optim import OptimConfig
+from wla.training.trainer import LoopConfig
+
+
+def config() -> WorldTraining:
+    return WorldTraining(
+        policy="outputs/nano_tabletop/checkpoint",
+        datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
+        noise_shift=10.0,
+        sampling_steps=1,
+        actions_dropped=0.5,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=1200,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=50,
+                weight_decay=0.01,
+                muon=NANO_WORLD_MATRICES,
+            ),
+            batch_size=32,
+        ),
+    )

@@ -1,0 +1,24 @@
+"""WLA-0 on `blocks_ranking_try` of RMBench, with subtasks in words.
+
+    wla train wla0_rmbench_blocks_ranking_try --print-config    shows every field
+    wla estimate wla0_rmbench_blocks_ranking_try --gpu 80          what fits where
+    torchrun --nproc-per-node 8 -m wla train wla0_rmbench_blocks_ranking_try
+
+Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
+          SJTU-DENG-Lab/RMBench-LeRobot, below datasets/.
+Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
+Score:    23 %, as published with these hyper-parameters. Not trained here.
+"""
+
+from wla.presets.wla0 import presets
+from wla.training.objectives.policy import PolicyTraining
+from wla.training.wla0 import published_training
+
+
+def config() -> PolicyTraining:
+    return published_training(
+        presets()["wla0_rmbench"],
+        datasets=("datasets/RMBench-LeRobot/blocks_ranking_try",),
+        steps=30000,
+        batch_size=448,
+    )

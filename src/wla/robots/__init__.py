@@ -1,0 +1,1 @@
+"""Robot specifications by name."""

@@ -1,0 +1,1 @@
+"""Episodes: the episode loop, its workers and recordings, data collection."""

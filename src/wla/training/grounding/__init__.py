@@ -1,0 +1,1 @@
+"""Grounding: auxiliary losses on rendered scenes (patches and questions)."""

@@ -1,0 +1,1 @@
+"""`wla estimate`: parameters and memory of a recipe before it runs."""

@@ -1,0 +1,196 @@
+"""Bytes that a forward pass keeps for its backward pass, derived from the architecture, part by part.
+
+A layer keeps what its derivative needs: a linear layer what it read, a norm what it read and the normed values, an
+activation function what it read, attention its queries, keys, values and answer. The formulas below count these for one
+sample; nothing is kept where nothing before or in a layer is trained. Weights are float32. Under autocast matrix
+products read and give bfloat16, and each casts a float32 input for itself; norms and the residual stream stay float32.
+tests/training/memory_estimate/test_activations.py holds the formulas to what PyTorch really keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenVisionConfig
+from wla.models.experts.action_expert import ActionExpertConfig
+from wla.models.experts.world_expert import WorldExpertConfig
+
+FULL = 4
+"""Bytes of a float32."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How layers compute. autocast: matrix products in bfloat16. fused: attention never writes its scores down, as on
+    accelerators; on a CPU it does (see `wla.models.attention`)."""
+
+    autocast: bool = True
+    fused: bool = True
+
+    @property
+    def half(self) -> int:
+        """Bytes of what a matrix product gives."""
+        return 2 if self.autocast else FULL
+
+    def read(self, width: int, readers: int = 1) -> int:
+        """A float32 vector that so many linear layers read: a cast for each, or one that they share."""
+        return 2 * width * readers if self.autocast else FULL * width
+
+    def attend(self, tokens: int, sources: int, width: int, heads: int, *, masked: bool = False) -> int:
+        """tokens that look at sources: queries, keys, values, answer, and the scores (or their sums, when fused)."""
+        vectors = self.half * width * (2 * tokens + 2 * sources)
+        if self.fused:
+            return vectors + FULL * tokens * heads
+        return vectors + tokens * sources * (self.half * heads + masked)
+
+
+def norm(width: int) -> int:
+    """An RMS norm of a float32 vector: the vector, the normed one, and the factor between them."""
+    return FULL * (2 * width + 1)
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """Sizes of causal text layers."""
+
+    width: int
+    mlp: int
+    layers: int
+    heads: int
+    groups: int
+    """Heads of keys and values."""
+    head_width: int
+    vocabulary: int
+
+
+def text_sizes(config: NanoBackboneConfig | QwenBackboneConfig) -> TextSizes:
+    if isinstance(config, NanoBackboneConfig):
+        head_width = config.width // config.heads
+        return TextSizes(
+            config.width, config.mlp, config.layers, config.heads, config.heads, head_width, config.vocabulary
+        )
+    text = config.text
+    return TextSizes(
+        text.hidden_size,
+        text.intermediate_size,
+        text.num_hidden_layers,
+        text.num_attention_heads,
+        text.num_key_value_heads,
+        text.head_dim,
+        text.vocab_size,
+    )
+
+
+def text_layer(sizes: TextSizes, tokens: int, kernels: Kernels) -> int:
+    """Norm, projections read by 3, norms over heads, attention over all heads, norm, projections read by 2, gated MLP.
+
+    Keys and values are repeated for all heads before they attend. The MLP keeps gate, silu(gate), up, and their
+    product: 4 M.
+    """
+    queries, keys = sizes.heads * sizes.head_width, sizes.groups * sizes.head_width
+    heads = (FULL + kernels.half) * (queries + keys) + FULL * (sizes.heads + sizes.groups)
+    each = 2 * norm(sizes.width) + kernels.read(sizes.width, 3) + heads
+    each += kernels.read(sizes.width, 2) + 4 * kernels.half * sizes.mlp
+    return tokens * each + kernels.attend(tokens, tokens, queries, sizes.heads, masked=True)
+
+
+def language(sizes: TextSizes, labelled: int, kernels: Kernels) -> int:
+    """Norm, what the logits read, and the float32 log-probabilities of the whole vocabulary, for labelled tokens."""
+    return labelled * (norm(sizes.width) + kernels.read(sizes.width) + FULL * sizes.vocabulary)
+
+
+def vision_block(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
+    """Norm, one projection to 3 V that stays whole, rotated queries and keys, answer, its copy, norm, MLP of 2 M."""
+    width, mlp = vision.hidden_size, vision.intermediate_size
+    norms = 2 * (FULL * width + kernels.read(width))
+    return patches * (norms + kernels.half * (7 * width + 2 * mlp) + FULL * vision.num_heads)
+
+
+def vision_ends(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
+    """Pixels of the patches, and the mergers after the last block and after each deepstack block."""
+    pixels = kernels.half * vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    merger = FULL * vision.hidden_size + kernels.read(vision.hidden_size) + 2 * kernels.half * vision.hidden_size
+    return patches * (pixels + merger * (1 + len(vision.deepstack_visual_indexes)))
+
+
+def stem(config: NanoBackboneConfig, kernels: Kernels) -> int:
+    """Convolutional stem: the first level keeps its output before and after silu, later ones also those of a residual
+    block, and each convolution what it read."""
+    total = 0
+    for side in config.cameras.values():
+        channels = (3, *config.stem_channels, config.width)
+        total += kernels.half * 3 * side**2
+        for level in range(1, len(channels)):
+            last = level + 1 == len(channels)
+            kept = 2 if level == 1 else 4 if last else 5
+            total += kept * kernels.half * channels[level] * (side // 2**level) ** 2
+        total += FULL * config.width * (side // 2 ** (len(channels) - 1)) ** 2
+    return total
+
+
+def connector_layer(world: WorldExpertConfig, width: int, tokens: int, kernels: Kernels) -> int:
+    """One backbone layer's states through the connector.
+
+    For each encoder layer: norm, projections read by 3, a norm over heads of queries and of keys (2 D each), attention,
+    norm, read by 2, 4 M of the gated MLP. Then two projections and a norm.
+    """
+    config = world.connector
+    heads = width // config.head_width
+    each = 2 * norm(width) + kernels.read(width, 3) + FULL * 4 * width + kernels.read(width, 2)
+    each += 4 * kernels.half * config.mlp
+    encoder = tokens * each + kernels.attend(tokens, tokens, width, heads)
+    ends = kernels.read(width) + (norm(width) if config.final_norm else 0)
+    ends += 2 * kernels.half * config.out + norm(config.out)
+    return config.layers * encoder + tokens * ends
+
+
+def caption_ends(world: WorldExpertConfig, tokens: int, kernels: Kernels) -> int:
+    """Two projections and a norm between the connector and a block of the World Expert."""
+    across = world.heads * world.head_width
+    return tokens * (kernels.read(world.connector.out) + 2 * kernels.half * across + norm(across))
+
+
+def world_block(world: WorldExpertConfig, sources: int, kernels: Kernels) -> int:
+    """A Sana block over its latent's places, W wide with F = mlp_ratio W, that looks at `sources` conditions.
+
+    Norms with modulation keep 2 W; linear attention computes in float32: queries, keys, padded values, sums; attention
+    across; a gated convolution that keeps 2 F three times and F twice.
+    """
+    width, places = world.heads * world.head_width, world.latent_size**2
+    hidden = int(world.mlp_ratio * width)
+    padded = width + world.heads
+    upcast = 2 * FULL * width if kernels.autocast else 0
+    linear = 2 * FULL * width + kernels.read(width, 3) + 2 * kernels.half * width + upcast
+    linear += FULL * (2 * padded + world.heads) + kernels.read(width) + kernels.half * width
+    across = kernels.read(width) + kernels.half * 2 * width + FULL * world.cross_heads
+    mixed = 2 * FULL * width + kernels.read(width) + kernels.half * (8 * hidden + width)
+    conditions = kernels.read(width, 2) + kernels.half * 2 * width
+    return places * (linear + across + mixed) + sources * conditions
+
+
+def world_ends(world: WorldExpertConfig, kernels: Kernels) -> int:
+    """The last norm with modulation, what the output projection reads, and the error."""
+    width = world.heads * world.head_width
+    return world.latent_size**2 * (2 * FULL * width + kernels.read(width) + FULL * world.latent_channels)
+
+
+def action_block(expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, crosses: bool) -> int:
+    """A block of the Action Expert for one sample, that is, for `repeats` noises of n + 1 tokens, E wide.
+
+    Two norms, attention, an MLP of 8 E. A block that attends to Q query states (of the backbone, D wide) repeats their
+    keys and values for each noise.
+    """
+    rows, tokens, own = expert.repeats, expert.chunk + 1, expert.width
+    norms = 2 * FULL * own + kernels.read(own, 1 if crosses else 3) + kernels.read(own)
+    each = rows * tokens * (norms + kernels.half * 8 * own)
+    sources = queries if crosses else tokens
+    attention = rows * kernels.attend(tokens, sources, own, expert.heads)
+    return each + attention + (queries * kernels.read(width, 2) if crosses else 0)
+
+
+def action_ends(expert: ActionExpertConfig, kernels: Kernels) -> int:
+    """The encoders of actions and times, and the decoder."""
+    own, inner = expert.width, expert.coder_width or expert.width
+    each = kernels.read(2 * own) + 2 * kernels.half * own + FULL * own + kernels.read(own) + kernels.half * inner
+    return expert.repeats * (expert.chunk + 1) * each

@@ -1,0 +1,1 @@
+"""Training objectives: what is trained, on which batches, with which losses."""

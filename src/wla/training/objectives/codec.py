@@ -1,0 +1,88 @@
+"""Training the image codec: reconstruction of scenes and of dataset frames. Afterwards it stays frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wla import runtime
+from wla.config import Config
+from wla.files import replacing
+from wla.models.image_codec import ImageCodec, ImageCodecConfig
+from wla.training.datasets import open_datasets
+from wla.training.trainer import LoopConfig, StepLosses
+from wla.weights import load_weights, save_weights
+
+CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
+
+
+class CodecTraining(Config):
+    """Recipe of a codec for the frames of one camera."""
+
+    codec: ImageCodecConfig
+    datasets: tuple[str, ...]
+    camera: str
+    loop: LoopConfig
+
+    def build(self) -> CodecTask:
+        return CodecTask(self)
+
+
+class CodecTask:
+    """A `wla.training.trainer.Task`."""
+
+    def __init__(self, config: CodecTraining) -> None:
+        runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
+        self.config = config
+        self.codec = ImageCodec(config.codec)
+        self._frames = [dataset.frames(config.camera) for dataset in open_datasets(config.datasets)]
+        self._ends = np.cumsum([len(frames) for frames in self._frames])
+
+    @property
+    def module(self) -> nn.Module:
+        return self.codec
+
+    def draw(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        """Images, and which frames they are."""
+        chosen = torch.randint(int(self._ends[-1]), (samples,), generator=generator).tolist()
+        images = torch.from_numpy(np.stack([self._frame(index) for index in chosen]))
+        return images, [f"frame {index}" for index in chosen]
+
+    def losses(
+        self, step: int, drawn: tuple[Tensor, list[str]], device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
+        images = drawn[0].to(device)
+        target = self.codec.to_unit(images)
+        error = self.codec.reconstruct(images).float() - target
+        squared = error.square().mean()
+        # The absolute error keeps small objects sharp, which the squared error alone trades away.
+        loss = error.abs().mean() + squared
+        return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, drawn[1]
+
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+        """The weights, and the configuration with the scale that gives the latents unit variance."""
+        codec = ImageCodec(self.config.codec)
+        codec.load_state_dict(weights)
+        with torch.no_grad():
+            images = torch.from_numpy(np.stack([self._frame(i) for i in range(0, int(self._ends[-1]), 97)][:256]))
+            spread = float(codec.vae.encode(codec.to_unit(images)).latent.std())
+        config = self.config.codec.model_copy(update={"scaling_factor": 1 / spread})
+        with replacing(folder) as fresh:
+            config.save(fresh / CONFIG)
+            save_weights(weights, fresh / WEIGHTS)
+
+    def _frame(self, index: int) -> np.ndarray:
+        source = int(np.searchsorted(self._ends, index, side="right"))
+        return self._frames[source][index - (int(self._ends[source - 1]) if source else 0)]
+
+
+def load_codec(folder: Path) -> ImageCodec:
+    """A trained codec. ValueError when the folder holds none."""
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
+    codec = ImageCodec(ImageCodecConfig.load(folder / CONFIG))
+    load_weights(codec, folder / WEIGHTS)
+    return codec

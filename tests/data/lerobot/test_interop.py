@@ -1,0 +1,68 @@
+"""LeRobot reads what we write, and we what it writes. Runs where `lerobot` is installed; it is no dependency."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_datasets import image, write_dataset
+
+from wla.data.lerobot.reader import LeRobotDataset
+
+lerobot_dataset = pytest.importorskip("lerobot.datasets.lerobot_dataset")
+
+pytestmark = pytest.mark.slow  # importing LeRobot takes seconds
+
+
+def test_lerobot_reads_our_dataset(tmp_path):
+    ours = LeRobotDataset(write_dataset(tmp_path / "d", (0, 1, 2)))
+    theirs = lerobot_dataset.LeRobotDataset("local/d", root=tmp_path / "d", video_backend="pyav")
+    assert (len(theirs), theirs.num_episodes, theirs.fps) == (30, 3, 10)
+    for index in (0, 9, 10, 25):
+        frame = theirs[index]
+        np.testing.assert_array_equal(frame["observation.state"], ours.state[index])
+        np.testing.assert_array_equal(frame["action"], ours.actions[index])
+        assert frame["task"] == ours.episode_of(index).instruction
+        assert frame["subtask_text"] == ours.subtask_texts[ours.subtasks[index]]
+        picture = (frame["observation.images.front"].numpy().transpose(1, 2, 0) * 255).round().astype(int)
+        assert np.abs(picture - ours.frames("front")[index]).max() <= 2  # two ways from YUV to RGB
+
+
+@pytest.mark.parametrize("use_videos", [True, False])
+def test_we_read_a_dataset_of_lerobot(tmp_path, use_videos):
+    dtype = "video" if use_videos else "image"
+    features = {
+        "observation.state": {"dtype": "float32", "shape": (4,), "names": None},
+        "action": {"dtype": "float32", "shape": (2,), "names": None},
+        "observation.images.top": {"dtype": dtype, "shape": (64, 80, 3), "names": ["height", "width", "channels"]},
+    }
+    theirs = lerobot_dataset.LeRobotDataset.create(
+        "local/d", fps=30, features=features, root=tmp_path / "d", use_videos=use_videos
+    )
+    for episode in range(3):
+        for i in range(10 + episode):
+            theirs.add_frame(
+                {
+                    "observation.state": np.full(4, i, np.float32),
+                    "action": np.full(2, episode, np.float32),
+                    "observation.images.top": image(episode, i, (64, 80)),
+                    "task": f"task {episode % 2}",
+                }
+            )
+        theirs.save_episode()
+    theirs.finalize()
+    ours = LeRobotDataset(tmp_path / "d")
+    assert ours.robot_spec is None
+    assert ours.subtasks is None
+    assert ours.fps == 30
+    assert ours.cameras == {"top": (64, 80)}
+    assert [(e.start, e.end, e.instruction) for e in ours.episodes] == [
+        (0, 10, "task 0"),
+        (10, 21, "task 1"),
+        (21, 33, "task 0"),
+    ]
+    np.testing.assert_array_equal(ours.state[:, 0], np.r_[0:10, 0:11, 0:12])
+    for episode in ours.episodes:
+        for i in range(len(episode)):
+            error = np.abs(ours.frames("top")[episode.start + i].astype(int) - image(episode.index, i, (64, 80)))
+            assert error.mean() < 6  # the next frame differs by more where a block moved
+            assert np.median(error) <= 2

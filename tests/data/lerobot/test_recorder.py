@@ -1,0 +1,71 @@
+"""Episodes of the episode loop become a dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_datasets import image
+from toy_robot import robot
+
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.recorder import DatasetRecorder
+from wla.data.lerobot.writer import DatasetWriter
+from wla.types import ActionChunk, Observation
+
+
+def observation(i: int) -> Observation:
+    return Observation({"front": image(0, i), "wrist": image(1, i)}, np.full(3, i, np.float32))
+
+
+def play(recorder: DatasetRecorder, seed: int, outcome: str, subtasks: tuple[str, ...] = ("reach", "grasp")) -> None:
+    recorder.start(seed, f"task {seed}")
+    chunk = ActionChunk(np.arange(4, dtype=np.float32)[:, None].repeat(2, 1) / 10, subtasks)
+    for i in range(4):
+        recorder.step(observation(i), chunk.actions[i], chunk, i)
+    recorder.end(observation(4), outcome)
+
+
+def test_only_successes_are_kept(tmp_path):
+    with DatasetWriter(tmp_path / "d", robot()) as writer:
+        recorder = DatasetRecorder(writer)
+        for seed, outcome in enumerate(("success", "failure", "error", "success")):
+            play(recorder, seed, outcome)
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert [(e.seed, e.instruction, len(e)) for e in dataset.episodes] == [(0, "task 0", 4), (3, "task 3", 4)]
+    np.testing.assert_array_equal(dataset.state[:4, 0], np.arange(4))
+    np.testing.assert_array_equal(dataset.actions[:4, 0], np.float32([0, 0.1, 0.2, 0.3]))
+    assert dataset.subtask_texts == ("reach",)
+
+
+def test_what_was_advised_is_recorded_and_whether_it_was_done(tmp_path):
+    with DatasetWriter(tmp_path / "d", robot()) as writer:
+        recorder = DatasetRecorder(writer)
+        play(recorder, 0, "success")
+        recorder.start(1, "go")
+        for i in range(4):
+            advised = ActionChunk(np.full((1, 2), 0.5, np.float32), ("reach",))
+            recorder.step(observation(i), np.full(2, 0.5 if i < 2 else 0.1, np.float32), advised, 0)
+        recorder.end(observation(4), "success")
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert (dataset.actions[4:] == 0.5).all()
+    assert [episode.followed for episode in dataset.episodes] == [None, (True, True, False, False)]
+
+
+def test_failures_can_be_kept(tmp_path):
+    with DatasetWriter(tmp_path / "d", robot()) as writer:
+        play(DatasetRecorder(writer, keep=("success", "failure")), 0, "failure", ())
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert len(dataset) == 4
+    assert dataset.subtasks is None
+
+
+@pytest.mark.parametrize("with_actions", [True, False])
+def test_broken_off_episode_is_forgotten(tmp_path, with_actions):
+    with DatasetWriter(tmp_path / "d", robot(), with_actions=with_actions) as writer:
+        recorder = DatasetRecorder(writer)
+        recorder.start(7, "never ends")
+        recorder.step(observation(9), np.zeros(2, np.float32), ActionChunk(np.zeros((1, 2), np.float32)), 0)
+        play(recorder, 1, "success")
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert len(dataset) == 4
+    assert (dataset.actions is not None) == with_actions

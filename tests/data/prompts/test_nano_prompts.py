@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+
+from wla.data.prompts.nano import Prompter, left_pad
+from wla.training.grounding.questions import Question, Thing, question_sample, questions
+from wla.types import IGNORE
+
+IMAGE_TOKENS = {"front": 4, "wrist": 1}
+
+
+@pytest.fixture(scope="module")
+def prompter() -> Prompter:
+    return Prompter(tiny.PROMPT, tiny.tokenizer(), IMAGE_TOKENS)
+
+
+def test_a_sample_is_prompt_answer_and_queries(prompter):
+    tokens, labels = prompter.sample("press the button", np.zeros(3, np.float32), tiny.SUBTASKS)
+    prompt = prompter.prompt("press the button", np.zeros(3, np.float32))
+    answer = prompter.answer(tiny.SUBTASKS)
+    assert tokens[: len(prompt)] == prompt
+    assert tokens[len(prompt) :] == [*answer, *prompter.suffix()]
+    assert tokens.count(prompter.image) == sum(IMAGE_TOKENS.values())
+    assert tokens[-3:] == [prompter.first_query + i for i in range(3)]
+    # Each label is what should follow: the answer from the prompt's last token on, then the end of the turn.
+    learned = [label for label in labels if label != IGNORE]
+    assert learned == [*answer, prompter.stop]
+    assert labels[len(prompt) - 1] == answer[0]
+    assert labels[len(prompt) + len(answer) - 1] == prompter.stop
+
+
+def test_without_subtasks_nothing_is_learned(prompter):
+    tokens, labels = prompter.sample("press the button", np.zeros(3, np.float32), None)
+    assert set(labels) == {IGNORE}
+    assert len(tokens) == len(labels)
+
+
+@pytest.mark.parametrize("subtasks", [(), tiny.SUBTASKS[:1], tiny.SUBTASKS])
+def test_decoding_an_answer_gives_the_subtasks_back(prompter, subtasks):
+    assert prompter.subtasks(prompter.answer(subtasks)) == tuple(subtasks)
+
+
+def test_any_text_encodes(prompter):
+    tokens = prompter.encode("öffne die Schublade 引き出し")
+    assert prompter.tokenizer.decode(tokens).strip() == "öffne die Schublade 引き出し"
+
+
+def test_places_fall_into_bins_with_borders(prompter):
+    bins = [token - prompter.first_location for token in prompter.locate(np.array([-5, -1, -0.01, 0, 0.999, 1, 9]))]
+    assert bins == [0, 0, 3, 4, 7, 7, 7]
+
+
+def test_left_padding():
+    tokens, mask = left_pad([[1, 2, 3], [4]], 0)
+    assert tokens.tolist() == [[1, 2, 3], [0, 0, 4]]
+    assert mask.tolist() == [[True] * 3, [False, False, True]]
+
+
+def test_questions_are_answered_from_the_scene():
+    things = [
+        Thing("red block", (-0.5, 0.0, 0.0)),
+        Thing("bowl", (0.5, 0.0, 0.0)),
+        Thing("blue block", (0.0, 0.0, 0.0)),
+    ]
+    for seed in range(30):
+        asked = questions(things, np.random.default_rng(seed), others=["button"])
+        answers = {question.text: question.answer for question in asked}
+        assert answers["where is the bowl"] == (0.5, 0, 0)
+        assert answers["how many blocks"] == "two"
+        for text, answer in answers.items():
+            if " left of " in text:
+                first, second = text.removeprefix("is the ").split(" left of the ")
+                places = {thing.name: thing.place[0] for thing in things}
+                assert answer == ("yes" if places[first] < places[second] else "no")
+            if text.startswith("is there"):
+                assert answer == ("no" if "button" in text else "yes")
+
+
+def test_what_things_show_is_asked():
+    things = [Thing("first card", (0.0, 0.0, 0.0), "3"), Thing("bowl", (0.5, 0.0, 0.0))]
+    asked = {q.text: q.answer for q in questions(things, np.random.default_rng(0), others=[])}
+    assert asked["what does the first card show"] == "3"
+    assert "what does the bowl show" not in asked
+
+
+def test_only_answers_are_learned(prompter):
+    asked = [Question("where is the red block", (-1.0, 0.0, 1.0)), Question("how many blocks", "two")]
+    tokens, labels = question_sample(prompter, np.zeros(3, np.float32), asked)
+    assert len(tokens) == len(labels)
+    learned = [label for label in labels if label != IGNORE]
+    first = prompter.first_location
+    assert learned == [first, first + 4, first + 7, *prompter.encode("two")]
+    for position, label in enumerate(labels):
+        if label != IGNORE:
+            assert tokens[position + 1] == label

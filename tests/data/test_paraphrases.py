@@ -1,0 +1,40 @@
+"""Files with several phrasings of each task."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from wla.data.paraphrases import read_phrasings
+
+
+def test_the_phrasings_of_the_asked_tasks(tmp_path):
+    path = tmp_path / "i.json"
+    path.write_text(json.dumps({"a": ["one", "two"], "b": ["three"], "unused": []}))
+    assert read_phrasings(path, ["b", "a"]) == {"b": ("three",), "a": ("one", "two")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged JSON"),
+        ("[]", "is a list, not a JSON object"),
+        ('{"b": ["x"]}', "no phrasings for the task 'a'; add them"),
+        ('{"a": []}', "the task 'a' needs a list of at least one phrasing"),
+        ('{"a": "words"}', "the task 'a' needs a list"),
+        ('{"a": ["x", " "]}', "none of them empty"),
+        ('{"a": [1]}', "the task 'a' needs a list"),
+    ],
+)
+def test_bad_files(text, message, tmp_path):
+    path = tmp_path / "i.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_phrasings(path, ["a"])
+    assert str(caught.value).startswith(str(path))
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ValueError, match=r"i.json: no such file of instructions; correct the path"):
+        read_phrasings(tmp_path / "i.json", [])

@@ -1,0 +1,41 @@
+"""Encoding, joining and decoding keep every frame in its place."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from small_datasets import image, psnr
+
+from wla.data.video import codec
+
+
+@pytest.mark.parametrize("rate", [Fraction(10), Fraction(25, 2), Fraction(30), Fraction(30000, 1001)])
+def test_joined_episodes_are_all_there(tmp_path, rate):
+    episodes = [[image(seed, i) for i in range(length)] for seed, length in enumerate((1, 7, 12))]
+    codec.join([codec.encode(frames, rate) for frames in episodes], tmp_path / "v.mp4", rate)
+    facts = codec.probe(tmp_path / "v.mp4")
+    assert (facts.frames, facts.height, facts.width) == (20, 32, 48)
+    assert float(facts.rate) == pytest.approx(float(rate), rel=1e-3)
+    frames = np.stack(list(codec.decode(tmp_path / "v.mp4")))
+    for ours, theirs in zip(frames, [frame for part in episodes for frame in part], strict=True):
+        assert psnr(ours, theirs) > 35
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, np.arange(20) / float(rate), atol=1e-3)
+
+
+def test_every_second_frame_is_a_key_frame(tmp_path):
+    (tmp_path / "v.mp4").write_bytes(codec.encode([image(0, i) for i in range(8)], Fraction(10)))
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        assert [frame.key_frame for frame in container.decode(video=0)] == [True, False] * 4
+
+
+def test_no_video(tmp_path):
+    with pytest.raises(ValueError, match=r"v.mp4: video file is missing"):
+        codec.probe(tmp_path / "v.mp4")
+    (tmp_path / "v.mp4").write_bytes(b"\0" * 1000)
+    with pytest.raises(ValueError, match=r"v.mp4: damaged video"):
+        codec.probe(tmp_path / "v.mp4")

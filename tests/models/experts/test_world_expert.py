@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH, model_config, queries, reading_actions
+
+from wla.models.experts.action_conditioning import Doing
+from wla.models.experts.world_expert import TIMESTEPS, WorldExpert
+
+
+def test_world_expert_agrees_with_the_library_when_all_layers_see_the_same():
+    torch.manual_seed(0)
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries).eval()
+    x, s = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.9])
+    image, states = torch.randn(2, 4, WIDTH), [queries(2)[0]] * 2
+    caption = expert.connector(torch.cat([image, states[0]], dim=1))
+    with torch.no_grad():
+        want = expert.sana(x, encoder_hidden_states=caption, timestep=s * TIMESTEPS).sample
+        got = expert.velocity(x, s, expert.condition(image, states))
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+
+def test_world_expert_blocks_read_their_own_layers():
+    torch.manual_seed(0)
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    base = expert.sample(expert.condition(image, states), noise)
+    for layer in range(2):
+        changed = [state + (index == layer) for index, state in enumerate(states)]
+        assert not torch.allclose(expert.sample(expert.condition(image, changed), noise), base)
+
+
+def test_an_expert_that_sees_the_present_imagines_from_its_latent():
+    torch.manual_seed(0)
+    expert = WorldExpert(
+        model_config().world_expert.model_copy(update={"sees_present": True}), WIDTH, PROMPT.queries
+    ).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    first, second = (torch.randn(1, 4, 8, 8) for _ in range(2))
+    imagined = [expert.sample(expert.condition(image, states, present), noise) for present in (first, second)]
+    assert imagined[0].shape == noise.shape
+    assert not torch.allclose(*imagined)
+    with pytest.raises(AssertionError, match="sees_present"):
+        expert.condition(image, states)
+
+
+def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
+    torch.manual_seed(0)
+    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
+    here, there = torch.full((1, STATE), -1.0), torch.full((1, STATE), 1.0)
+    told = [Doing(left, here), Doing(right, here), Doing(left, there), None]
+    images = [expert.sample(expert.condition(image, states, doing=doing), noise) for doing in told]
+    assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
+
+
+def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
+    torch.manual_seed(0)
+    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    image, noise, actions = torch.randn(2, 4, WIDTH), torch.randn(2, 4, 8, 8), torch.randn(2, CHUNK, ACTION)
+    plan, other = queries(2), [state + 1 for state in queries(2)]
+    known = torch.zeros(2, CHUNK, dtype=torch.bool)
+    known[0, :2] = True
+
+    def imagined(states, actions):
+        doing = Doing(actions, torch.zeros(2, STATE), known)
+        return expert.sample(expert.condition(image, states, None, doing), noise)
+
+    first, second = imagined(plan, actions), imagined(other, actions)
+    torch.testing.assert_close(first[0], second[0])  # told, so the plan does not matter
+    torch.testing.assert_close(first[1], expert.sample(expert.condition(image, plan), noise)[1])
+    actions[:, 2:] += 1
+    torch.testing.assert_close(imagined(plan, actions), first)  # what stands at unknown steps says nothing
+    actions[:, :2] += 1
+    changed = imagined(plan, actions)
+    assert not torch.allclose(changed[0], first[0])
+    torch.testing.assert_close(changed[1], first[1])
+
+
+def test_an_expert_without_the_option_reads_no_actions():
+    expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries)
+    doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
+    with pytest.raises(AssertionError, match="reads no actions"):
+        expert.condition(torch.randn(1, 4, WIDTH), queries(1), doing=doing)
+
+
+def test_errors_of_pixels_are_of_what_one_step_leads_to():
+    torch.manual_seed(0)
+    config = model_config().world_expert
+    latent, noise, s = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([1.0, 0.25])
+    image, states, seen = torch.randn(2, 4, WIDTH), queries(2), []
+
+    def half(found):
+        seen.append(found)
+        return torch.tensor(0.5)
+
+    expert = WorldExpert(config.model_copy(update={"pixel_weight": 20.0}), WIDTH, PROMPT.queries).eval()
+    condition = expert.condition(image, states)
+    with torch.no_grad():
+        alone = expert.loss_at(condition, latent, noise, s)
+        both = expert.loss_at(condition, latent, noise, s, half)
+        x = (1 - s.view(2, 1, 1, 1)) * latent + s.view(2, 1, 1, 1) * noise
+        torch.testing.assert_close(seen[0], x - s.view(2, 1, 1, 1) * expert.velocity(x, s, condition))
+    torch.testing.assert_close(both, alone + 20.0 * 0.5)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wla.data.memory import MemoryConfig
+from wla.data.prompts.tokenizer import location_name
+from wla.envs.registry import make_env
+from wla.models.value_model import LONGEST, ValueConfig, ValueModel, discounted
+from wla.policy.value_checkpoint import Value, ValueFile, load_value
+from wla.policy.wla_policy import load_policy
+from wla.types import Moment
+
+GO = Moment("go")
+
+
+def value(seed: int = 0) -> Value:
+    torch.manual_seed(seed)
+    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    model = ValueModel(ValueConfig(backbone=backbone)).eval()
+    return Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer())
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+def test_scores_lie_between_0_and_1_and_follow_image_and_instruction():
+    judge, images = value(), pictures(2)
+    same = judge.score([Moment(tiny.INSTRUCTIONS[0])] * 2, images)
+    assert ((same > 0) & (same < 1)).all()
+    assert same[0] != same[1]
+    assert judge.score([Moment(tiny.INSTRUCTIONS[1])], images[:1])[0] != same[0]
+
+
+def test_a_score_does_not_depend_on_what_else_is_scored():
+    judge, images = value(), pictures(2)
+    moments = [Moment(text) for text in tiny.INSTRUCTIONS]  # of different lengths
+    together = judge.score(moments, images)
+    alone = [judge.score([moment], image[None])[0] for moment, image in zip(moments, images, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_images_of_another_size_are_fitted():
+    judge, image = value(), np.full((1, 64, 64, 3), 80, np.uint8)
+    assert judge.score([GO], image) == pytest.approx(judge.score([GO], image[:, ::2, ::2]), abs=1e-6)
+
+
+def test_it_comes_back_from_its_folder(tmp_path):
+    judge = value()
+    judge.save(tmp_path / "value")
+    again = load_value(tmp_path / "value")
+    assert again.config == judge.config
+    np.testing.assert_array_equal(again.score([GO], pictures(1)), judge.score([GO], pictures(1)))
+    with pytest.raises(ValueError, match="no value model here"):
+        load_value(tmp_path)
+
+
+def test_a_value_model_for_another_camera_is_refused(tmp_path):
+    value().save(tmp_path / "value")
+    assert load_value(tmp_path / "value", camera="front").camera == "front"
+    with pytest.raises(ValueError, match="trained for images of camera 'front', and these are of 'overhead'; train"):
+        load_value(tmp_path / "value", camera="overhead")
+
+
+def test_what_a_frame_was_worth():
+    success, left = torch.tensor([True, True, False]), torch.tensor([0, 2, 0])
+    assert discounted(success, left, 0.5).tolist() == [1.0, 0.25, 0.0]
+
+
+def test_the_loss_is_least_for_the_expected_value():
+    judge = value()
+    worth = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    odds = torch.logit(torch.linspace(0.05, 0.95, 19))
+    losses = [float(judge.model.loss(torch.full((8,), float(odd)), worth)) for odd in odds]
+    assert torch.sigmoid(odds[int(np.argmin(losses))]).item() == pytest.approx(3 / 8, abs=0.026)
+
+
+def test_memory_and_state_are_no_part_of_the_prompt():
+    judge = value()
+    tokens, mask, times = judge.told([replace(GO, elapsed=40, since=3), GO])
+    first = judge.tokenizer.convert_tokens_to_ids(location_name(0))
+    assert not ((tokens >= first) & (tokens < first + tiny.PROMPT.locations)).any()
+    assert torch.equal(tokens[0], tokens[1])
+    assert mask.all()
+    assert times.tolist() == [[40, 3], [0, 0]]
+
+
+def test_very_long_times_are_all_the_same():
+    judge, image = value(), pictures(1)
+    first, second = (judge.score([replace(GO, elapsed=steps)], image)[0] for steps in (LONGEST, 10 * LONGEST))
+    assert first == second
+
+
+def test_scores_follow_the_time():
+    judge, image = value(), pictures(1)
+    scores = {judge.score([moment], image)[0] for moment in (GO, replace(GO, elapsed=40), replace(GO, since=40))}
+    assert len(scores) == 3
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_only_a_model_of_a_policy_that_speaks_with_memory_hears_what_is_being_done(hears):
+    deaf = value()
+    prompt = tiny.PROMPT.model_copy(update={"memory": MemoryConfig()}) if hears else tiny.PROMPT
+    judge = replace(deaf, config=ValueFile(model=deaf.model.config, prompt=prompt))
+    scores = {judge.score([replace(GO, doing=doing)], pictures(1))[0] for doing in ("reach the block", "release it")}
+    assert len(scores) == (2 if hears else 1)
+
+
+def test_the_bundled_one_reads_as_nano_memory_does_and_knows_when_it_is_stuck():
+    judge = load_value("nano-value", camera="front")
+    read = load_policy("nano-memory").model.backbone.state_dict()
+    for key, weight in judge.model.backbone.state_dict().items():
+        assert torch.equal(weight, read[key]), key
+    env = make_env("tabletop", task="stack")
+    raw, info = env.reset(seed=0)
+    env.close()
+    image = raw["images"]["front"][None]
+    begun = Moment(info["instruction"], "release the red block", elapsed=18, since=2)
+    assert judge.score([begun], image)[0] > judge.score([replace(begun, elapsed=56, since=40)], image)[0] + 0.2

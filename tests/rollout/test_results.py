@@ -1,0 +1,82 @@
+import pytest
+from fakes import CASE
+
+from wla.rollout.results import EpisodeResult, WordScore, append_result, read_results, success_rate, wilson
+
+
+def result(outcome="success", seed=0, **changes):
+    values = dict(
+        env=CASE.env,
+        task=CASE.task,
+        setting=CASE.setting,
+        embodiment=CASE.embodiment,
+        instruction="walk",
+        seed=seed,
+        outcome=outcome,
+        error=None,
+        steps=4,
+        policy="expert",
+        checkpoint_sha256=None,
+        subtasks=((0, "set off"), (3, "ärrive")),
+        memory=((3, "set off"),),
+        words=WordScore(windows=2, exact=1, again=0, borders=1, steps_off=1, missed=0, memory_right=True),
+        fingerprint={"python": "3"},
+    )
+    return EpisodeResult(**(values | changes))
+
+
+# R: binom::binom.wilson, and Newcombe 1998, table I.
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_agrees_with_published_values(successes, n, low, high):
+    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_wilson_is_symmetric_and_exact_at_the_ends():
+    assert wilson(7, 7)[1] == 1.0
+    assert wilson(0, 7)[0] == 0.0
+    low, high = wilson(3, 10)
+    assert wilson(7, 10) == pytest.approx((1 - high, 1 - low))
+
+
+def test_errors_are_counted_beside_the_rate():
+    rate = success_rate([result(), result(), result("failure"), result("error")])
+    assert (rate.n, rate.successes, rate.errors) == (3, 2, 1)
+    assert rate.rate == pytest.approx(2 / 3)
+    assert "2 of 3" in str(rate)
+    assert "1 error not counted" in str(rate)
+
+
+def test_only_errors_give_no_rate():
+    rate = success_rate([result("error")])
+    assert (rate.n, rate.errors, rate.rate) == (0, 1, None)
+    assert str(rate) == "no decided episode, 1 error not counted"
+
+
+def test_results_come_back_as_written(tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert read_results(path) == []
+    lines = [result(seed=1), result("error", seed=2, error="E: x")]
+    for line in lines:
+        append_result(path, line)
+    assert read_results(path) == lines
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_goes_on(tmp_path):
+    path = tmp_path / "results.jsonl"
+    append_result(path, result(seed=1))
+    with path.open("a") as file:
+        file.write('{"env": "li')
+    assert [r.seed for r in read_results(path)] == [1]
+    append_result(path, result(seed=2))
+    assert [r.seed for r in read_results(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"env": "line"}'])
+def test_a_foreign_line_is_named(tmp_path, line):
+    path = tmp_path / "results.jsonl"
+    path.write_text(result().to_json() + "\n" + line + "\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl:2 "):
+        read_results(path)

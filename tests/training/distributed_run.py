@@ -1,0 +1,104 @@
+"""What the tests of several processes train, and what each of these processes does: see test_parallel.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import tiny
+import torch
+from full_disk import full_disk
+from torch import nn
+
+from wla import runtime
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.loader import DatasetConfig
+from wla.models.losses import LossWeights
+from wla.policy.checkpoint import save_checkpoint
+from wla.training.objectives.dummy_targets import all_losses
+from wla.training.objectives.policy import window_batches
+from wla.training.optim import OptimConfig
+from wla.training.sampling import draw, to_device
+from wla.training.trainer import LoopConfig, StepLosses, train
+from wla.types import Batch
+
+STEPS, STOP = 10, 5
+MUON = (r"text\.layers",)
+
+
+def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) -> LoopConfig:
+    optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
+    settings = {"micro_batches": micro_batches, "log_every": 1, "save_every": 100, "ema": 0.9}
+    return LoopConfig(optim=optim, batch_size=4, **settings | changes)
+
+
+class TinyPolicy:
+    """The whole model on two small datasets, one without actions: many a micro-batch has none."""
+
+    def __init__(self, data: Path, interrupted_by: int | None = None) -> None:
+        self.checkpoint = tiny.checkpoint()
+        datasets = [LeRobotDataset(data / name) for name in ("robot", "video")]
+        sources = [DatasetConfig(path=str(data), weight=1.0)] * 2
+        self.batches = window_batches(self.checkpoint, datasets, sources, empty_instructions=0.1)
+        self.seen: list[bool] = []
+        self._interrupted_by = interrupted_by
+
+    @property
+    def module(self) -> nn.Module:
+        return self.checkpoint.model
+
+    def draw(self, samples: int, generator: torch.Generator) -> Batch:
+        return draw(self.batches, samples, generator)
+
+    def losses(self, step: int, drawn: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
+        batch = to_device(drawn, device)
+        self.seen.append(bool(batch.action_mask.any()))
+        if step == STOP - 1 and runtime.rank() == self._interrupted_by:
+            os.kill(os.getpid(), signal.SIGINT)
+        losses = all_losses(self.checkpoint.model, batch, generator, one_of=2)
+        return {"loss": losses.total(LossWeights(language=0.1)), "world": losses.world}, batch.ids
+
+    def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
+        config = self.checkpoint.config.model_copy(update={"trained_steps": step})
+        save_checkpoint(replace(self.checkpoint, config=config), folder, weights=weights)
+
+
+def write_data(root: Path) -> None:
+    tiny.write_dataset(root / "robot")
+    tiny.write_dataset(root / "video", with_actions=False)
+
+
+def full_precision(device: torch.device) -> torch.dtype:
+    """In place of `runtime.autocast_dtype`: bfloat16 turns the last bit of a sum into 1e-4 of a loss."""
+    return torch.float32
+
+
+def main(root: Path, strategy: str) -> None:
+    runtime.autocast_dtype = full_precision
+    with runtime.process_group():
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "two")
+        if strategy == "fsdp2":
+            train(TinyPolicy(root / "data"), loop(muon=MUON), root / "two with Muon")
+        try:
+            train(TinyPolicy(root / "data", interrupted_by=1), loop(strategy=strategy), root / "two then one")
+        except KeyboardInterrupt as stop:
+            (root / f"stopped {runtime.rank()}").write_text(str(stop))
+        train(TinyPolicy(root / "data"), loop(strategy=strategy), root / "one then two", resume=True)
+        for number, attempt in enumerate((loop(micro_batches=1), loop())):
+            try:
+                train(TinyPolicy(root / "data"), attempt, root / "two")
+            except ValueError as error:
+                (root / f"error {number} {runtime.rank()}").write_text(str(error))
+        try:
+            with full_disk(2000) if runtime.rank() == 1 else nullcontext():
+                train(TinyPolicy(root / "data"), loop(strategy=strategy, save_every=1), root / "full")
+        except ValueError as error:
+            (root / f"full {runtime.rank()}").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from micro_batch import take
+from test_initialization import recipe, root  # noqa: F401  (the fixture)
+from tiny import write_dataset
+
+from wla.data.loader import DatasetConfig
+from wla.training.objectives.loss_normalization import targets
+from wla.training.sampling import draw, draw_seed
+from wla.training.trainer import micro_seed
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def task(root, tmp_path_factory):  # noqa: F811
+    """Episodes with actions and videos without, one or two samples to a micro-batch."""
+    videos = write_dataset(tmp_path_factory.mktemp("videos") / "data", with_actions=False)
+    mixed = recipe(
+        root,
+        language=True,
+        datasets=(DatasetConfig(path=str(root / "data")), DatasetConfig(path=str(videos), actions=False)),
+    )
+    return mixed.override([f"loop.micro_batches={COUNT}", "loop.batch_size=8"]).build()
+
+
+def generators(task, step: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(micro_seed(task.config.loop, step, number)) for number in range(COUNT)]
+
+
+def test_a_batch_without_images_is_the_same_but_for_them(task):
+    whole, rest = (
+        task.batches.draw(6, draw_seed(torch.Generator().manual_seed(1)), images=images) for images in (True, False)
+    )
+    assert (rest.images, rest.subgoal) == ({}, None)
+    assert rest.ids == whole.ids
+    for name in ("tokens", "labels", "state", "actions", "action_mask", "subgoal_mask"):
+        assert torch.equal(getattr(rest, name), getattr(whole, name))
+
+
+def test_a_step_is_the_mean_over_all_its_samples(task):
+    for step in range(3):
+        shares, counts, values = [], [], []
+        for number, generator in enumerate(generators(task, step)):
+            batch = draw(task.batches, 2, generator)
+            counts.append(targets(batch))
+            shares.append(task._shares(step, batch))
+            values.append({name: 1.0 + number + len(name) for name in counts[-1]})
+        assert len({tuple(count.values()) for count in counts}) > 1
+        for name in ("action", "world", "language"):
+            total = sum(count[name] for count in counts)
+            means = sum(v[name] * share[name] for v, share in zip(values, shares, strict=True)) / COUNT
+            wanted = sum(v[name] * count[name] for v, count in zip(values, counts, strict=True)) / max(total, 1)
+            assert means == pytest.approx(wanted)
+
+
+def test_the_losses_of_a_task_are_weighed(task):
+    with torch.no_grad():
+        for generator, again in zip(generators(task, 0), generators(task, 0), strict=True):
+            batch = draw(task.batches, 2, again)
+            terms, ids = take(task, 0, 2, generator)
+            assert ids == batch.ids
+            share = task._shares(0, batch)
+            if share["action"]:
+                plain = task.model(batch, again).action
+                assert float(terms["action"]) == pytest.approx(share["action"] * float(plain), rel=1e-5)
+            else:
+                assert float(terms["action"]) == 0
+
+
+def test_a_single_micro_batch_counts_as_it_is(root):  # noqa: F811
+    task = recipe(root).build()
+    batch = task.batches.draw(4, np.random.default_rng(0))
+    assert set(task._shares(0, batch).values()) == {1.0}

@@ -1,0 +1,56 @@
+"""Where actions lead, as the statistics and the names of a robot's numbers say."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+
+from wla.data.normalize import MinMaxNormalizer, Statistics, VectorStatistics
+from wla.envs.registry import make_env, make_expert
+from wla.models.experts.action_conditioning import moved
+from wla.training.objectives.world_model import motion
+from wla.types import Observation
+
+
+def statistics(state_low, state_high, action_low, action_high) -> Statistics:
+    return Statistics(
+        state=VectorStatistics(min=tuple(state_low), max=tuple(state_high)),
+        action=VectorStatistics(min=tuple(action_low), max=tuple(action_high)),
+    )
+
+
+def test_the_simulator_goes_where_its_actions_lead():
+    env = make_env("tabletop", task="place", image_size=32)
+    robot, expert = env.robot_spec, make_expert(env)
+    known = statistics([-0.3, -0.2, 0.0, -1, 0], [0.25, 0.2, 0.2, 1, 0.1], [-0.02, -0.03, -0.01, -0.2, -1], [0.03] * 5)
+    raw, info = env.reset(seed=3)
+    seen = Observation(**raw)
+    chunk, _ = expert.act(seen, expert.reset(info["instruction"]))
+    for action in chunk.actions:
+        raw, *_ = env.step(action)
+    env.close()
+    state = MinMaxNormalizer(known.state, dim=5, name="state")
+    action = MinMaxNormalizer(known.action, dim=5, name="action")
+    told = motion(robot, known, 6)
+    assert (told.state, told.action) == ((0, 1, 2, 3), (0, 1, 2, 3))
+    actions = torch.from_numpy(action.normalize(chunk.actions))[None]
+    end = torch.from_numpy(state.normalize(seen.state))[:4] + moved(told, actions, torch.ones(1, len(chunk.actions), 1))
+    torch.testing.assert_close(end[0], torch.from_numpy(state.normalize(raw["state"]))[:4], atol=0.02, rtol=0)
+    assert (end[0] - torch.from_numpy(state.normalize(seen.state))[:4]).abs().max() > 0.1
+
+
+def test_what_never_changed_is_not_moved():
+    known = statistics([0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [-0.1] * 5, [0.1] * 5)
+    env = make_env("tabletop", task="place", image_size=32)
+    told = motion(env.robot_spec, known, 6)
+    env.close()
+    assert told.gain[0] == told.offset[0] == 0
+    assert told.gain[1] == pytest.approx(0.2)
+
+
+def test_a_robot_whose_actions_add_to_nothing_is_refused():
+    robot = tiny.robot_spec()
+    absolute = robot.action.model_copy(update={"kinds": ("absolute",) * robot.action.dim})
+    with pytest.raises(ValueError, match=r"octaves: no action of .* adds to its state"):
+        motion(robot.model_copy(update={"action": absolute}), tiny.statistics(), 6)
