@@ -27,9 +27,9 @@ from wla.types import Observation
 
 PAIRS = {"left or right": 0, "away or near": 1, "down or up": 2}
 """Dimension of the gantry's action that the two chunks of a pair move in opposite directions."""
-SHARE = 0.7
+SPEED_FRACTION = 0.7
 """Of the fastest motion."""
-DIFFERENT = 24
+MIN_DIFFERENCE = 24
 """Levels in which the two outcomes must differ for a pixel to count."""
 
 
@@ -43,11 +43,11 @@ def main() -> None:
     first = seed_range(arguments.split).start
     seeds = range(first, first + arguments.states)
     follows = measure(load_policy(arguments.policy, imagination=True), arguments.tasks, seeds)
-    figures = {"policy": arguments.policy, "tasks": arguments.tasks, "seeds": f"{seeds[0]}..{seeds[-1]}"}
+    metrics = {"policy": arguments.policy, "tasks": arguments.tasks, "seeds": f"{seeds[0]}..{seeds[-1]}"}
     for name, found in follows.items():
         interval = [round(bound, 3) for bound in wilson(sum(found), len(found))]
-        figures[name] = {"n": len(found), "follows": round(float(np.mean(found)), 4), "interval": interval}
-    store("action_conditioning", figures)
+        metrics[name] = {"n": len(found), "match_rate": round(float(np.mean(found)), 4), "interval": interval}
+    store("action_conditioning", metrics)
 
 
 def measure(policy: WLAPolicy, tasks: Sequence[str], seeds: Iterable[int]) -> dict[str, list[bool]]:
@@ -59,23 +59,23 @@ def measure(policy: WLAPolicy, tasks: Sequence[str], seeds: Iterable[int]) -> di
     for task in tasks:
         env = make_env("tabletop", task=task, setting="clean", embodiment="gantry")
         for seed in seeds:
-            begun = begin(env, seed)
+            begun = expert_actions(env, seed)
             observation, instruction = replay(env, seed, begun)
-            thought = policy.think([observation], [policy.reset(instruction, seed=seed)])
+            encoding = policy.encode([observation], [policy.reset(instruction, seed=seed)])
             for name, dimension in PAIRS.items():
                 candidates = np.zeros((1, 2, chunk, spec.action.dim), np.float32)
-                candidates[0, 0, :, dimension] = SHARE * low[dimension]
-                candidates[0, 1, :, dimension] = SHARE * high[dimension]
+                candidates[0, 0, :, dimension] = SPEED_FRACTION * low[dimension]
+                candidates[0, 1, :, dimension] = SPEED_FRACTION * high[dimension]
                 candidates[..., -1] = begun[-1][-1]  # the fingers stay as they are
-                images = policy.picture(thought, samples=2, actions=candidates, same_noise=True)[0]
-                came = [outcome(env, seed, [*begun, *actions], images.shape[1]) for actions in candidates[0]]
-                found = followed(images, np.stack(came))
+                images = policy.predict_images(encoding, samples=2, actions=candidates, shared_noise=True)[0]
+                outcomes = [outcome(env, seed, [*begun, *actions], images.shape[1]) for actions in candidates[0]]
+                found = images_follow_actions(images, np.stack(outcomes))
                 follows[name] += [] if found is None else [found]
         env.close()
     return follows
 
 
-def begin(env, seed: int) -> list[np.ndarray]:
+def expert_actions(env, seed: int) -> list[np.ndarray]:
     """The expert's actions up to some step of the episode."""
     steps = 3 + seed * 7 % 30
     raw, info = env.reset(seed=seed)
@@ -104,13 +104,13 @@ def outcome(env, seed: int, actions: list[np.ndarray], side: int) -> np.ndarray:
     return resize(observation.images[env.robot_spec.observation.primary_camera][None], side).numpy()[0]
 
 
-def followed(imagined: np.ndarray, came: np.ndarray) -> bool | None:
+def images_follow_actions(imagined: np.ndarray, outcomes: np.ndarray) -> bool | None:
     """Whether the two images belong to the two outcomes in this order; None where the outcomes look alike."""
-    imagined, came = imagined.astype(int), came.astype(int)
-    where = np.abs(came[0] - came[1]).max(-1) >= DIFFERENT
+    imagined, outcomes = imagined.astype(int), outcomes.astype(int)
+    where = np.abs(outcomes[0] - outcomes[1]).max(-1) >= MIN_DIFFERENCE
     if not where.any():
         return None
-    off = np.square(imagined[:, None] - came[None])[:, :, where].sum((-1, -2))
+    off = np.square(imagined[:, None] - outcomes[None])[:, :, where].sum((-1, -2))
     return bool(off[0, 0] + off[1, 1] < off[0, 1] + off[1, 0])
 
 

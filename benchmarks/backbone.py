@@ -17,9 +17,9 @@ from wla.data.transforms import resize
 from wla.envs.registry import make_env
 from wla.envs.seeds import seed_range
 from wla.models.backbones.nano import NanoBackbone
-from wla.training.grounding.questions import Thing, question_sample, questions
-from wla.training.objectives.backbone import load_base
-from wla.types import IGNORE
+from wla.training.grounding.questions import NamedObject, question_sample, questions
+from wla.training.objectives.backbone import load_backbone
+from wla.types import IGNORE_INDEX
 
 
 @torch.inference_mode()
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--base", default="nano-base")
     parser.add_argument("--scenes", type=int, default=20, help="of each task and setting")
     arguments = parser.parse_args()
-    _, config, backbone, prompter, statistics = load_base(arguments.base)
+    _, config, backbone, prompter, statistics = load_backbone(arguments.backbone)
     low, high = np.array(statistics.state.min), np.array(statistics.state.max)
     center, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
     first = seed_range("validation").start
@@ -42,16 +42,16 @@ def main() -> None:
             for seed in seeds:
                 seen = env.sample_scene(seed)
                 things = [
-                    Thing(thing.name, tuple((np.array(thing.position) - center[:3]) / radius[:3]), thing.shows)
+                    NamedObject(thing.name, tuple((np.array(thing.position) - center[:3]) / radius[:3]), thing.label)
                     for thing in env.objects()
                 ]
-                asked = questions(things, np.random.default_rng(seed), others=())
+                asked = questions(things, np.random.default_rng(seed), absent_names=())
                 sample = question_sample(prompter, ((seen["state"] - center) / radius).astype(np.float32), asked)
                 images = {
                     camera: resize(seen["images"][camera][None], side)
                     for camera, side in config.backbone.cameras.items()
                 }
-                places, words = answer(backbone, prompter, sample, images)
+                places, words = prediction_errors(backbone, prompter, sample, images)
                 off.append(np.abs(places) * 2 * radius[:2] / config.prompt.locations)
                 right.extend(words)
                 read = words  # the first ones are about what things show, in the order in which they were asked
@@ -61,21 +61,21 @@ def main() -> None:
                     read = read[length:]
             env.close()
     distance = np.linalg.norm(np.concatenate(off), axis=1)
-    figures = {
-        "base": arguments.base,
+    metrics = {
+        "backbone": arguments.backbone,
         "scenes": f"{arguments.scenes} of each of {len(config.scenes.tasks)} tasks and {config.scenes.settings}",
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
-        "things": len(distance),
-        "median_cm_off": round(100 * float(np.median(distance)), 2),
-        "share_over_3cm": round(float(np.mean(distance > 0.03)), 4),
-        "answers_in_words": len(right),
-        "words_right": round(float(np.mean(right)), 4),
-        "read_right": {text: round(float(np.mean(found)), 4) for text, found in sorted(shown.items())},
+        "objects": len(distance),
+        "median_error_cm": round(100 * float(np.median(distance)), 2),
+        "fraction_over_3cm": round(float(np.mean(distance > 0.03)), 4),
+        "num_answer_tokens": len(right),
+        "token_accuracy": round(float(np.mean(right)), 4),
+        "label_accuracy": {text: round(float(np.mean(found)), 4) for text, found in sorted(shown.items())},
     }
-    store("backbone", figures)
+    store("backbone", metrics)
 
 
-def answer(
+def prediction_errors(
     backbone: NanoBackbone,
     prompter: Prompter,
     sample: tuple[list[int], list[int]],
@@ -84,8 +84,8 @@ def answer(
     """By how many bins x and y of each thing are off, (K, 2), and whether each word of the other answers is right."""
     tokens, mask = left_pad([sample[0]], prompter.pad)
     labels = torch.tensor(sample[1])
-    learned = labels != IGNORE
-    guess = backbone.logits(backbone.read(tokens, mask, images).last[0, learned]).argmax(-1)
+    learned = labels != IGNORE_INDEX
+    guess = backbone.logits(backbone.encode(tokens, mask, images).last[0, learned]).argmax(-1)
     truth = labels[learned]
     located = (truth >= prompter.first_location) & (truth < prompter.first_location + prompter.config.locations)
     bins = (guess - truth)[located].view(-1, 3)[:, :2].clamp(-prompter.config.locations, prompter.config.locations)

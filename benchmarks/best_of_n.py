@@ -19,9 +19,9 @@ from machine import store
 
 import wla
 from wla.envs.registry import make_env
-from wla.policy.best_of_n import ScaledPolicy, ScalingConfig
+from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.value_checkpoint import load_value
-from wla.types import Moment, Observation
+from wla.types import FrameContext, Observation
 
 
 def main() -> None:
@@ -36,9 +36,11 @@ def main() -> None:
     count = arguments.candidates
     policy = wla.load_policy(arguments.policy, imagination=True)
     value = load_value(arguments.value)
-    weighed = ScaledPolicy(policy, value, ScalingConfig(candidates=count))
-    half_afresh = ScaledPolicy(policy, value, ScalingConfig(candidates=count, afresh=True, margin=0.3))
-    tied = policy.reads_actions
+    weighed = BestOfNPolicy(policy, value, BestOfNPolicyConfig(num_candidates=count))
+    half_afresh = BestOfNPolicy(
+        policy, value, BestOfNPolicyConfig(num_candidates=count, memory_reset=True, selection_margin=0.3)
+    )
+    tied = policy.action_conditioned
     times: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -53,20 +55,20 @@ def main() -> None:
     state = policy.reset(info["instruction"], seed=seed)
     for _ in range(arguments.calls + 3):
         seen = Observation(**raw)
-        thought = timed("read", lambda seen=seen, state=state: policy.think([seen], [state]))
-        timed("actions, one", lambda thought=thought: policy.propose(thought))
-        chunks = timed("actions, all", lambda thought=thought: policy.propose(thought, count))
+        encoding = timed("read", lambda seen=seen, state=state: policy.encode([seen], [state]))
+        timed("actions, one", lambda encoding=encoding: policy.sample_actions(encoding))
+        chunks = timed("actions, all", lambda encoding=encoding: policy.sample_actions(encoding, count))
         for name, some in (("one", chunks[:, :1]), ("all", chunks)):
             told = some if tied else None
             images = timed(
                 f"images, {name}",
-                lambda thought=thought, some=some, told=told: policy.picture(
-                    thought, samples=some.shape[1], actions=told, same_noise=tied
+                lambda encoding=encoding, some=some, told=told: policy.predict_images(
+                    encoding, samples=some.shape[1], actions=told, shared_noise=tied
                 ),
             )
         timed(
             "scores",
-            lambda images=images, state=state: value.score([Moment(state.instruction)] * count, images[0]),
+            lambda images=images, state=state: value.score([FrameContext(state.instruction)] * count, images[0]),
         )
         timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
         timed("act, half afresh", lambda seen=seen, state=state: half_afresh.act(seen, state))
@@ -82,13 +84,13 @@ def main() -> None:
         {
             "policy": arguments.policy,
             "checkpoint_sha256": policy.checkpoint_sha256,
-            "images_follow_candidates": tied,
+            "action_conditioned": tied,
             "candidates": count,
             "threads": arguments.threads,
             "calls": arguments.calls,
             **{f"{name} ms": round(value, 1) for name, value in median.items()},
-            "actions_all_against_one": round(median["actions, all"] / median["actions, one"], 2),
-            "act_weighed_against_alone": round(median["act, weighed"] / median["act, alone"], 2),
+            "actions_all_vs_one": round(median["actions, all"] / median["actions, one"], 2),
+            "act_best_of_n_vs_single": round(median["act, weighed"] / median["act, alone"], 2),
         },
     )
 

@@ -34,9 +34,9 @@ from wla.policy.wla_policy import load_policy
 from wla.presets.wla0 import QUERIES, QWEN_ROWS, plain_prompt, wla0_model
 from wla.robots.libero import libero_robot
 from wla.training.sampling import to_device
-from wla.types import IGNORE, Batch, Observation
+from wla.types import IGNORE_INDEX, Batch, Observation
 
-ACTS = 3
+NUM_CALLS = 3
 QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}
 
 
@@ -54,7 +54,7 @@ def make(folder: Path) -> None:
         else:
             state[name] = drawn.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
     model.load_state_dict(state, assign=True)
-    save_checkpoint(Checkpoint(config, model, statistics(robot), robot, stand_in_tokenizer()), folder)
+    save_checkpoint(Checkpoint(config, model, statistics(robot), robot, dummy_tokenizer()), folder)
 
 
 def statistics(robot) -> Statistics:
@@ -64,7 +64,7 @@ def statistics(robot) -> Statistics:
     return Statistics(state=unit(robot.observation.state_dim), action=unit(robot.action.dim))
 
 
-def stand_in_tokenizer() -> PreTrainedTokenizerFast:
+def dummy_tokenizer() -> PreTrainedTokenizerFast:
     """Bytes only, in a vocabulary of the size of Qwen's with its special words in their places."""
     letters = pre_tokenizers.ByteLevel.alphabet()
     words = sorted(letters) + [f"<filler_{i}>" for i in range(QWEN_IDS[PAD] - len(letters))]
@@ -88,10 +88,10 @@ def act(folder: Path) -> dict[str, float]:
     seen = Observation(images, np.zeros(policy.robot_spec.observation.state_dim, np.float32))
     chunk, state = policy.act(seen, policy.reset("put the red block in the bowl"))
     first = time.perf_counter()
-    for _ in range(ACTS):
+    for _ in range(NUM_CALLS):
         _, state = policy.act(seen, state)
     assert np.isfinite(chunk.actions).all()
-    return {"load_s": loaded - began, "first_act_s": first - loaded, "act_s": (time.perf_counter() - first) / ACTS}
+    return {"load_s": loaded - began, "first_act_s": first - loaded, "act_s": (time.perf_counter() - first) / NUM_CALLS}
 
 
 def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
@@ -99,7 +99,7 @@ def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
     device = runtime.device(None)
     checkpoint = load_checkpoint(folder)
     model = checkpoint.model.float().to(device).train()
-    model.recompute_activations()
+    model.enable_activation_checkpointing()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-5, fused=True)
     batch = to_device(random_batch(checkpoint, samples), device)
 
@@ -114,19 +114,19 @@ def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
 
     with FlopCounterMode(display=False) as counter:
         step()
-    wait(device)
+    synchronize(device)
     began = time.perf_counter()
     for _ in range(steps):
         step()
-    wait(device)
+    synchronize(device)
     seconds = (time.perf_counter() - began) / steps
-    figures = {"samples": samples, "step_s": seconds, "samples_per_s": samples / seconds}
-    figures["tflops"] = counter.get_total_flops() / seconds / 1e12
+    metrics = {"samples": samples, "step_s": seconds, "samples_per_s": samples / seconds}
+    metrics["tflops"] = counter.get_total_flops() / seconds / 1e12
     if device.type == "cuda":
-        figures["peak_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 1024**3
+        metrics["peak_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 1024**3
         # Dense bf16 of an H100 or H200 (SXM), NVIDIA's data sheet; another GPU needs its own figure.
-        figures["share_of_989_tflops"] = figures["tflops"] / 989
-    return figures
+        metrics["fraction_of_989_tflops"] = metrics["tflops"] / 989
+    return metrics
 
 
 def random_batch(checkpoint: Checkpoint, samples: int) -> Batch:
@@ -144,7 +144,7 @@ def random_batch(checkpoint: Checkpoint, samples: int) -> Batch:
     return Batch(
         tokens=tokens,
         attention_mask=mask,
-        labels=left_pad([labels] * samples, IGNORE)[0],
+        labels=left_pad([labels] * samples, IGNORE_INDEX)[0],
         images=pixels,
         state=torch.randn(samples, robot.observation.state_dim, generator=generator),
         actions=torch.randn(shape, generator=generator),
@@ -154,7 +154,7 @@ def random_batch(checkpoint: Checkpoint, samples: int) -> Batch:
     )
 
 
-def wait(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -169,21 +169,21 @@ def export(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "act", "export", "train"))
+    parser.add_argument("command", choices=("make", "act", "export", "train"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, default=8, help="of a training step")
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
-    if args.what == "make":
+    if args.command == "make":
         make(args.folder)
         return
-    if args.what == "train":
+    if args.command == "train":
         record = train(args.folder, samples=args.samples, steps=args.steps)
     else:
-        record = act(args.folder) if args.what == "act" else export(args.folder)
+        record = act(args.folder) if args.command == "act" else export(args.folder)
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2)
     rounded = {name: round(value, 2) for name, value in record.items()}
-    store("full_size", {"command": args.what, **rounded, "peak_rss_gib": peak})
+    store("full_size", {"command": args.command, **rounded, "peak_rss_gib": peak})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from wla.data.transforms import resize
 from wla.envs.registry import make_env, task_names, video_tasks
 from wla.envs.seeds import seed_range
 from wla.evaluation.image_metrics import compare_images
-from wla.evaluation.world_model import CHANGED
+from wla.evaluation.world_model import CHANGE_LEVELS
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.types import Observation
 
@@ -56,8 +56,8 @@ def main() -> None:
                 f"{name}, dB": round(float(value), 2)
                 for name, value in zip(("imagined", "the present", "through the codec"), found.mean(0), strict=True)
             },
-            "above the present, dB": bounded(episodes, 0, 1),
-            "below the codec, dB": bounded(episodes, 2, 0),
+            "above the present, dB": bootstrap_difference(episodes, 0, 1),
+            "below the codec, dB": bootstrap_difference(episodes, 2, 0),
         },
     )
 
@@ -70,7 +70,7 @@ def psnr(policy: WLAPolicy, task: str, seed: int) -> np.ndarray:
     codec = policy.model.codec
     assert codec is not None
     now, imagined, came = (torch.cat(images) for images in zip(*triples, strict=True))
-    where = (now.int() - came.int()).abs().amax(-1) >= CHANGED
+    where = (now.int() - came.int()).abs().amax(-1) >= CHANGE_LEVELS
     some = where.flatten(1).any(1)
     candidates = (imagined, now, codec.decode(codec.encode(came)))
     found = [compare_images(images, came, where, codec).psnr[some] for images in candidates]
@@ -94,14 +94,14 @@ def act(policy: WLAPolicy, task: str, seed: int) -> Iterator[tuple[Tensor, Tenso
             if over:
                 break
             if index + 1 < len(chunk.actions):
-                state = policy.watch(Observation(**raw), state)
+                state = policy.observe(Observation(**raw), state)
         else:
             now, came = (resize(images[None], side) for images in (seen.images[camera], raw["images"][camera]))
             yield now, torch.from_numpy(chunk.subgoal)[None], came
     env.close()
 
 
-def bounded(episodes: Sequence[np.ndarray], better: int, worse: int) -> dict[str, float]:
+def bootstrap_difference(episodes: Sequence[np.ndarray], better: int, worse: int) -> dict[str, float]:
     """The mean difference of two columns over all chunks, and its 95 % interval."""
     rng = np.random.default_rng(0)
     sums = np.array([[float((found[:, better] - found[:, worse]).sum()), len(found)] for found in episodes])

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 
-def store(name: str, figures: dict[str, object]) -> None:
+def store(name: str, metrics: dict[str, object]) -> None:
     """Print the figures and append them, with date and machine, to benchmarks/NAME.jsonl."""
-    line = {**figures, "date": datetime.date.today().isoformat(), **machine()}
+    line = {**metrics, "date": datetime.date.today().isoformat(), **machine()}
     print(json.dumps(line, indent=2))
     with (Path(__file__).parent / f"{name}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -20,10 +20,10 @@ from machine import store
 
 import wla
 from wla.envs.registry import make_env
-from wla.policy.speculative_decoding import Reader
+from wla.policy.speculative_decoding import TextDecoder
 from wla.types import Observation
 
-WAYS = ("draft holds", "draft fails", "no draft", "twice")
+MODES = ("draft holds", "draft fails", "no draft", "twice")
 
 
 @torch.inference_mode()
@@ -36,36 +36,36 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     policy = wla.load_policy(arguments.policy)
-    reader = policy.reader
+    reader = policy.text_decoder
     env = make_env("tabletop", task=arguments.task)
     seed = 10_000
     raw, info = env.reset(seed=seed)
     state = policy.reset(info["instruction"], seed=seed)
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    times: dict[str, list[float]] = {mode: [] for mode in MODES}
     held, asked, tokens = 0, 0, []
     for call in range(arguments.calls + 3):
         prompts, images, _ = policy.inputs([Observation(**raw)], [state])
-        said = reader.speak(prompts, images, [[]]).said
-        for way in WAYS:
+        said = reader.generate(prompts, images, [[]]).text_tokens
+        for mode in MODES:
             began = time.perf_counter()
-            read(reader, way, prompts, images, said)
+            run_mode(reader, mode, prompts, images, said)
             if call >= 3:  # the first calls allocate
-                times[way].append(1000 * (time.perf_counter() - began))
+                times[mode].append(1000 * (time.perf_counter() - began))
         tokens.append(len(said[0]))
         chunk, after = policy.act(Observation(**raw), state)
         asked += bool(state.subtasks)
         held += bool(state.subtasks) and chunk.subtasks == state.subtasks
         state = after
-        for offset, action in enumerate(chunk.actions[: chunk.execute]):
+        for offset, action in enumerate(chunk.actions[: chunk.replan_steps]):
             if offset:
-                state = policy.watch(Observation(**raw), state)
+                state = policy.observe(Observation(**raw), state)
             raw, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 seed += 1
                 raw, info = env.reset(seed=seed)
                 state = policy.reset(info["instruction"], seed=seed)
                 break
-    median = {way: float(np.median(values)) for way, values in times.items()}
+    median = {mode: float(np.median(values)) for mode, values in times.items()}
     store(
         "speculative_decoding",
         {
@@ -75,22 +75,22 @@ def main() -> None:
             "threads": arguments.threads,
             "calls": arguments.calls,
             "mean_tokens": round(float(np.mean(tokens)), 1),
-            **{f"{way} ms": round(value, 1) for way, value in median.items()},
-            "held_against_twice": round(median["twice"] / median["draft holds"], 2),
-            "failed_against_twice": round(median["twice"] / median["draft fails"], 2),
-            "drafts_held": round(held / max(1, asked), 3),
-            "drafts_asked": asked,
+            **{f"{mode} ms": round(value, 1) for mode, value in median.items()},
+            "draft_accepted_speedup": round(median["twice"] / median["draft holds"], 2),
+            "draft_rejected_speedup": round(median["twice"] / median["draft fails"], 2),
+            "draft_acceptance_rate": round(held / max(1, asked), 3),
+            "num_drafts": asked,
         },
     )
 
 
-def read(reader: Reader, way: str, prompts: list, images: dict, said: list[list[int]]) -> None:
+def run_mode(reader: TextDecoder, mode: str, prompts: list, images: dict, draft: list[list[int]]) -> None:
     """One call; "draft fails" at its last token, where the most has to be kept and the least is wrong."""
-    wrong = [[*text[:-1], text[-1] - 1] if text else [1] for text in said]
-    if way == "twice":
-        reader.tell(prompts, images, reader.speak(prompts, images, [[]]).said)
+    wrong = [[*text[:-1], text[-1] - 1] if text else [1] for text in draft]
+    if mode == "twice":
+        reader.encode_given(prompts, images, reader.generate(prompts, images, [[]]).text_tokens)
     else:
-        reader.speak(prompts, images, {"draft holds": said, "draft fails": wrong, "no draft": [[]]}[way])
+        reader.generate(prompts, images, {"draft holds": draft, "draft fails": wrong, "no draft": [[]]}[mode])
 
 
 if __name__ == "__main__":

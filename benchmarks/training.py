@@ -14,7 +14,7 @@ import torch
 from machine import store
 
 from wla.presets.recipe import load_recipe
-from wla.training.trainer import build_learner, draw_micro_batches, training_step
+from wla.training.trainer import build_learner, sample_micro_batches, training_step
 
 STEPS, WARMUP = 20, 3
 
@@ -26,7 +26,7 @@ def main() -> None:
     device = torch.device("cpu")
     learner = build_learner(task, config.loop, device)
     seconds = []
-    drawn = draw_micro_batches(task, config.loop, device, range(WARMUP + STEPS))
+    drawn = sample_micro_batches(task, config.loop, device, range(WARMUP + STEPS))
     for step in range(WARMUP + STEPS):
         began = time.perf_counter()
         training_step(learner, config.loop, device, step, drawn)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from toy_robot import robot
 
-from wla.rollout.results import Case
+from wla.rollout.results import TaskVariant
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, Candidates, Observation, PolicyState
 
@@ -89,14 +89,14 @@ class Interrupted(Walker):
         return super().reset(instruction, seed=seed)
 
 
-def build(case: Case) -> tuple[LineEnv, Walker]:
+def build(variant: TaskVariant) -> tuple[LineEnv, Walker]:
     return LineEnv(), Walker()
 
 
-def build_and_die(case: Case) -> tuple[LineEnv, Walker]:
+def build_and_die(variant: TaskVariant) -> tuple[LineEnv, Walker]:
     import os
 
     os._exit(3)
 
 
-CASE = Case("line", "walk", "clean", "walker")
+TASK_VARIANT = TaskVariant("line", "walk", "clean", "walker")

@@ -9,19 +9,19 @@ import pytest
 from full_disk import full_disk
 
 from wla import files
-from wla.files import disk_errors, read_object, replacing, restore, write_whole
+from wla.files import atomic_dir, atomic_write_text, disk_errors, read_json, recover
 
 
 def write(folder: Path, text: str) -> None:
-    with replacing(folder) as fresh:
+    with atomic_dir(folder) as fresh:
         (fresh / "a").write_text(text)
 
 
 def test_a_full_disk_keeps_the_old_text(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    write_whole(path, "old")
+    atomic_write_text(path, "old")
     with full_disk(10), pytest.raises(OSError, match="File too large"):
-        write_whole(path, "new" * 100)
+        atomic_write_text(path, "new" * 100)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -53,9 +53,9 @@ def test_killed_between_the_two_renames_nothing_is_lost(
     monkeypatch.undo()
     assert not folder.exists()
     if way == "restore":
-        restore(folder)
+        recover(folder)
     else:
-        with pytest.raises(RuntimeError), replacing(folder):
+        with pytest.raises(RuntimeError), atomic_dir(folder):
             raise RuntimeError
     assert (folder / "a").read_text() == "old"
 
@@ -78,7 +78,7 @@ def test_a_swap_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, monk
         real(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(OSError, match="no"), replacing(tmp_path / "run") as fresh:
+    with pytest.raises(OSError, match="no"), atomic_dir(tmp_path / "run") as fresh:
         (fresh / "new").write_text("lost")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run" / "old").read_text() == "kept"
@@ -90,6 +90,6 @@ def test_an_object_is_read_or_named(tmp_path):
         if content is not None:
             path.write_text(content)
         with pytest.raises(ValueError, match=line):
-            read_object(path, missing="is not here")
+            read_json(path, missing="is not here")
     path.write_text('{"a": 1}')
-    assert read_object(path) == {"a": 1}
+    assert read_json(path) == {"a": 1}

@@ -102,7 +102,7 @@ def test_autocast_never_uses_half_precision() -> None:
 
 def test_ctrl_c_waits_until_what_it_may_not_break_is_done() -> None:
     done = []
-    with runtime.interrupts_held() as interrupted:
+    with runtime.defer_signals() as interrupted:
         assert not interrupted()
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
@@ -119,7 +119,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
 def test_sigterm_waits_too_and_both_handlers_come_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with runtime.interrupts_held() as interrupted:
+    with runtime.defer_signals() as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
         assert interrupted()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
@@ -129,11 +129,11 @@ def test_a_process_alone_is_all_there_are(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with runtime.process_group():
         assert (runtime.world_size(), runtime.rank()) == (1, 0)
-        assert [runtime.any_process(flag) for flag in (False, True)] == [False, True]
-        assert runtime.mean_over_processes([1.0, 2.0]) == [1.0, 2.0]
-        assert runtime.first_then_rest(lambda: "built") == "built"
+        assert [runtime.all_reduce_any(flag) for flag in (False, True)] == [False, True]
+        assert runtime.all_reduce_mean([1.0, 2.0]) == [1.0, 2.0]
+        assert runtime.rank_zero_first(lambda: "built") == "built"
         with pytest.raises(ValueError, match="no room"):
-            runtime.by_first(lambda: int("no room"))
+            runtime.on_rank_zero(lambda: int("no room"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
@@ -150,4 +150,4 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
         found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         return int(found.stdout) // 1024
 
-    assert resident("runtime.keep_freed_memory()") > resident("pass") + 200
+    assert resident("runtime.tune_malloc()") > resident("pass") + 200

@@ -41,7 +41,7 @@ def test_equal_robots_pass() -> None:
     ],
 )
 def test_a_mismatch_raises_and_names_the_field(part: str, change: dict[str, Any], field: str) -> None:
-    other = ROBOT.model_copy(update={part: getattr(ROBOT, part).model_copy(update=change)})
+    other = ROBOT.replace(**({part: getattr(ROBOT, part).replace(**change)}))
     with pytest.raises(ValueError, match=field):
         ROBOT.require_equal(other, ours="the policy", theirs="the dataset")
 

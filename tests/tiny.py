@@ -11,7 +11,7 @@ from toy_robot import robot
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.nano import PromptConfig, Prompter
-from wla.data.prompts.tokenizer import special_words, train_tokenizer
+from wla.data.prompts.tokenizer import special_tokens, train_tokenizer
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.experts.action_conditioning import ChunkConditionConfig
 from wla.models.experts.action_expert import ActionExpertConfig
@@ -29,16 +29,16 @@ CHUNK, STATE, ACTION = 4, 3, 2
 WIDTH = 32
 SUBTASKS = ("reach the red block", "grasp the red block")
 INSTRUCTIONS = ("put the red block in the bowl", "press the button")
-WORDS = special_words(PROMPT.queries, PROMPT.locations)
+SPECIAL_TOKENS = special_tokens(PROMPT.queries, PROMPT.locations)
 
 
 def model_config() -> WLAConfig:
-    begin = WORDS.index("<|begin_of_img|>")
+    begin = SPECIAL_TOKENS.index("<|begin_of_img|>")
     codec = residual_codec(latent_channels=4, channels=(8, 8, 8), layers=(0, 1, 1))
     return WLAConfig(
         backbone=NanoBackboneConfig(
             vocabulary=400,
-            image_token=WORDS.index("<|image_pad|>"),
+            image_token=SPECIAL_TOKENS.index("<|image_pad|>"),
             cameras=CAMERAS,
             width=WIDTH,
             layers=2,
@@ -48,7 +48,14 @@ def model_config() -> WLAConfig:
         ),
         queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + 2, count=PROMPT.queries),
         action_expert=ActionExpertConfig(
-            state_dim=STATE, action_dim=ACTION, chunk=CHUNK, width=16, heads=2, layers=2, repeats=2, steps=3
+            state_dim=STATE,
+            action_dim=ACTION,
+            chunk=CHUNK,
+            width=16,
+            heads=2,
+            layers=2,
+            noise_samples_per_chunk=2,
+            flow_steps=3,
         ),
         world_expert=WorldExpertConfig(
             latent_channels=4,
@@ -58,17 +65,17 @@ def model_config() -> WLAConfig:
             head_width=8,
             cross_heads=2,
             connector=ConnectorConfig(mlp=32, head_width=16, out=24),
-            steps=2,
+            flow_steps=2,
         ),
         codec=codec,
     )
 
 
-def reading_actions(dropped: float = 0.5) -> WLAConfig:
+def action_conditioned_config(condition_dropout: float = 0.5) -> WLAConfig:
     """A model that imagines what given actions lead to."""
     config = model_config()
-    actions = ChunkConditionConfig(action_dim=ACTION, state_dim=STATE, chunk=CHUNK, dropped=dropped)
-    return config.model_copy(update={"world_expert": config.world_expert.model_copy(update={"actions": actions})})
+    actions = ChunkConditionConfig(action_dim=ACTION, state_dim=STATE, chunk=CHUNK, condition_dropout=condition_dropout)
+    return config.replace(world_expert=config.world_expert.replace(actions=actions))
 
 
 def queries(batch: int, layers: int = 2) -> list[torch.Tensor]:

@@ -23,12 +23,12 @@ from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.types import FIRST, HISTORY, Observation
 
-ROWS, QUERIES, WIDTH = 512, 4, 64
+TEXT_VOCAB_SIZE, QUERIES, WIDTH = 512, 4, 64
 """Rows of the embedding before the markers, number of meta-queries, width of the backbone."""
 IMAGE, VISION_START, VISION_END = 500, 502, 503
 STATE, ACTION, CHUNK = 3, 2, 3
-ENDING = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"]
-WORDS = [*ENDING, "<|vision_start|>", "<|vision_end|>"]
+CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"]
+SPECIAL_TOKENS = [*CONTROL_TOKENS, "<|vision_start|>", "<|vision_end|>"]
 """Qwen's special words, of which the first is word 497 here."""
 SENTENCES = (
     "pick up the red block",
@@ -44,8 +44,8 @@ SPLIT = (
 """How Qwen cuts a text before it merges: a full stop and the newlines after it stay together."""
 
 
-def qwen_core(words: list[str] = WORDS, *, first: int = 497) -> Tokenizer:
-    """Byte-level BPE as Qwen's, in which a full stop and a newline are one token; `words` begin at entry `first`."""
+def qwen_core(special_tokens: list[str] = SPECIAL_TOKENS, *, first: int = 497) -> Tokenizer:
+    """Byte-level BPE as Qwen's, in which a full stop and a newline are one token; `special_tokens` begin at entry `first`."""
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -60,14 +60,16 @@ def qwen_core(words: list[str] = WORDS, *, first: int = 497) -> Tokenizer:
         CORPUS * 2, trainers.BpeTrainer(vocab_size=380, initial_alphabet=alphabet, show_progress=False)
     )
     filler = [f"<unused_{index}>" for index in range(first - core.get_vocab_size())]
-    core.add_special_tokens([AddedToken(word, normalized=False) for word in (*filler, *words)])
+    core.add_special_tokens([AddedToken(word, normalized=False) for word in (*filler, *special_tokens)])
     return core
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of a policy: with the markers and meta-queries."""
-    whole = PreTrainedTokenizerFast(tokenizer_object=qwen_core(), pad_token=WORDS[0], eos_token=WORDS[2])
-    add_queries(whole, first=ROWS, queries=QUERIES)
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=qwen_core(), pad_token=SPECIAL_TOKENS[0], eos_token=SPECIAL_TOKENS[2]
+    )
+    add_queries(whole, first=TEXT_VOCAB_SIZE, queries=QUERIES)
     return whole
 
 
@@ -80,7 +82,7 @@ def model_config(*, first: bool = False) -> WLAConfig:
     return WLAConfig(
         backbone=QwenBackboneConfig(
             text=QwenTextConfig(
-                vocab_size=ROWS + 2 + QUERIES,
+                vocab_size=TEXT_VOCAB_SIZE + 2 + QUERIES,
                 hidden_size=WIDTH,
                 intermediate_size=96,
                 num_hidden_layers=3,
@@ -105,7 +107,9 @@ def model_config(*, first: bool = False) -> WLAConfig:
             cameras=cameras(first=first),
             primary="front",
         ),
-        queries=MetaQueryConfig(begin=ROWS, end=ROWS + 1, first=ROWS + 2, count=QUERIES),
+        queries=MetaQueryConfig(
+            begin=TEXT_VOCAB_SIZE, end=TEXT_VOCAB_SIZE + 1, first=TEXT_VOCAB_SIZE + 2, count=QUERIES
+        ),
         action_expert=ActionExpertConfig(
             state_dim=STATE,
             action_dim=ACTION,
@@ -115,8 +119,8 @@ def model_config(*, first: bool = False) -> WLAConfig:
             layers=2,
             coder_width=24,
             max_chunk=8,
-            repeats=2,
-            steps=3,
+            noise_samples_per_chunk=2,
+            flow_steps=3,
         ),
         world_expert=WorldExpertConfig(
             latent_channels=8,
@@ -126,7 +130,7 @@ def model_config(*, first: bool = False) -> WLAConfig:
             head_width=8,
             cross_heads=2,
             connector=ConnectorConfig(mlp=4 * WIDTH, head_width=64, out=24),
-            steps=2,
+            flow_steps=2,
             sampling_shift=3.0,
             guidance=3.0,
         ),

@@ -12,15 +12,15 @@ from typing import Any
 
 
 @contextmanager
-def disk_errors(place: Path, way_out: str) -> Iterator[None]:
-    """A full disk or a folder that cannot be written becomes a ValueError; `way_out`: what is safe, what to do."""
+def disk_errors(path: Path, hint: str) -> Iterator[None]:
+    """A full disk or a folder that cannot be written becomes a ValueError; `hint`: what is safe, what to do."""
     try:
         yield
     except OSError as error:
-        raise ValueError(f"{place}: cannot write ({error}); {way_out}") from error
+        raise ValueError(f"{path}: cannot write ({error}); {hint}") from error
 
 
-def read_object(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
+def read_json(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
     """A JSON object. ValueError in one line when the file is absent (saying `missing`), damaged or something else."""
     if not path.is_file():
         raise ValueError(f"{path}: {missing}")
@@ -34,7 +34,7 @@ def read_object(path: Path, *, missing: str = "file is missing; restore it") -> 
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Where to write a file that takes the place of `path` when the block ends well."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -44,47 +44,47 @@ def replacing_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Replace a file at once: a full disk or a kill leaves the old text or the new one, never half of it."""
-    with replacing_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-class replacing:
+class atomic_dir:
     """Context manager: a fresh folder beside `folder` that takes its place when the block ends well."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.fresh = folder.parent / f".{folder.name}.writing"
-        self.old = _old(folder)
+        self.temp_dir = folder.parent / f".{folder.name}.writing"
+        self.backup_dir = _backup_path(folder)
 
     def __enter__(self) -> Path:
-        restore(self.folder)
-        shutil.rmtree(self.fresh, ignore_errors=True)
-        self.fresh.mkdir(parents=True)
-        return self.fresh
+        recover(self.folder)
+        shutil.rmtree(self.temp_dir, ignore_errors=True)
+        self.temp_dir.mkdir(parents=True)
+        return self.temp_dir
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            shutil.rmtree(self.fresh, ignore_errors=True)
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
             return
-        shutil.rmtree(self.old, ignore_errors=True)
+        shutil.rmtree(self.backup_dir, ignore_errors=True)
         try:
             if self.folder.exists():
-                os.replace(self.folder, self.old)
-            os.replace(self.fresh, self.folder)
+                os.replace(self.folder, self.backup_dir)
+            os.replace(self.temp_dir, self.folder)
         except OSError:
-            restore(self.folder)
-            shutil.rmtree(self.fresh, ignore_errors=True)
+            recover(self.folder)
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
             raise
-        shutil.rmtree(self.old, ignore_errors=True)
+        shutil.rmtree(self.backup_dir, ignore_errors=True)
 
 
-def restore(folder: Path) -> None:
-    """Put back what `replacing` had moved aside when it was killed before the new folder was in place."""
-    if _old(folder).exists() and not folder.exists():
-        os.replace(_old(folder), folder)
+def recover(folder: Path) -> None:
+    """Put back what `atomic_dir` had moved aside when it was killed before the new folder was in place."""
+    if _backup_path(folder).exists() and not folder.exists():
+        os.replace(_backup_path(folder), folder)
 
 
-def _old(folder: Path) -> Path:
+def _backup_path(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"

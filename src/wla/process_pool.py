@@ -23,7 +23,9 @@ def worker_pool(
     """New processes for `submit`, which end with this one however it ends. Ctrl-C drops what they do;
     ChildProcessError when one died."""
     # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (initializer, initargs))
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _initialize_process, (initializer, initargs)
+    )
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -38,7 +40,7 @@ def worker_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+def _initialize_process(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*initargs)

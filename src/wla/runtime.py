@@ -20,14 +20,14 @@ import torch.distributed as dist
 
 # In order of preference: EGL also finds a GPU. OSMesa renders on the CPU, equally fast for small images without one.
 GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
-PATIENCE = timedelta(hours=2)
+PROCESS_GROUP_TIMEOUT = timedelta(hours=2)
 """How long processes wait for each other: the first one may have to decode a whole dataset before they train."""
-_PARTING = 0.5
+_SHUTDOWN_DELAY = 0.5
 """Seconds before the interpreter may shut down: gloo's threads free tensors a moment after a call has returned, and
 abort the process when Python is gone by then. They cannot be joined, DTensor's caches keep their group."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt settings (malloc.h)."""
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
@@ -48,7 +48,7 @@ def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
             raise RuntimeError(
                 "mujoco was imported before wla could choose its renderer: import wla.envs first, or set MUJOCO_GL=egl"
             )
-        chosen = _first_that_loads(load)
+        chosen = _select_gl_backend(load)
         os.environ["MUJOCO_GL"] = chosen
     if chosen == "osmesa":
         # PyOpenGL picks its own platform, and MuJoCo refuses to start when the two differ.
@@ -97,7 +97,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Let the C library keep what is freed, for a process that soon needs as much again: a training step on a CPU.
 
     It gives large tensors back to the system, and gets pages anew, each to be cleared first, at every step: a third of
@@ -118,13 +118,15 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PROCESS_GROUP_TIMEOUT
+    )
     try:
         yield
         dist.barrier()  # nobody leaves while another still talks
     finally:
         dist.destroy_process_group()
-        time.sleep(_PARTING)
+        time.sleep(_SHUTDOWN_DELAY)
 
 
 def world_size() -> int:
@@ -137,7 +139,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def any_process(flag: bool) -> bool:
+def all_reduce_any(flag: bool) -> bool:
     """Whether the flag is set in any of the processes; all of them must ask."""
     if world_size() == 1:
         return flag
@@ -146,7 +148,7 @@ def any_process(flag: bool) -> bool:
     return bool(told)
 
 
-def mean_over_processes(values: list[float]) -> list[float]:
+def all_reduce_mean(values: list[float]) -> list[float]:
     """The mean of each value; all processes must ask, with as many values."""
     if world_size() == 1:
         return values
@@ -155,34 +157,34 @@ def mean_over_processes(values: list[float]) -> list[float]:
     return (told / world_size()).tolist()
 
 
-def by_first(work: Callable[[], object]) -> None:
+def on_rank_zero(work: Callable[[], object]) -> None:
     """The first process does the work while the others wait; its error stops all of them, theirs with one line."""
-    _in_turn(work, rank() == 0)
+    _run_on_selected(work, rank() == 0)
 
 
-def first_then_rest(work: Callable[[], Found]) -> Found:
+def rank_zero_first(work: Callable[[], Result]) -> Result:
     """The first process does the work before the others do, so that these find what it stored on the way."""
-    found = _in_turn(work, rank() == 0)
-    others = _in_turn(work, rank() != 0)
+    found = _run_on_selected(work, rank() == 0)
+    others = _run_on_selected(work, rank() != 0)
     return found[0] if found else others[0]
 
 
-def _in_turn(work: Callable[[], Found], mine: bool) -> list[Found]:
+def _run_on_selected(work: Callable[[], Result], selected: bool) -> list[Result]:
     """What the work found, if it is for this process to do. ValueError when it failed in another one."""
     failure: Exception | None = None
-    found: list[Found] = []
+    found: list[Result] = []
     try:
-        if mine:
+        if selected:
             found.append(work())
     except (OSError, ValueError) as error:
         failure = error
-    if any_process(failure is not None):
+    if all_reduce_any(failure is not None):
         raise failure or ValueError("another process cannot go on, see its message")
     return found
 
 
 @contextmanager
-def interrupts_held() -> Iterator[Callable[[], bool]]:
+def defer_signals() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM, however often, do not break into the block; what is yielded says whether one came.
 
     SIGTERM is what torchrun and cluster schedulers send. Only the main thread can be interrupted, so elsewhere there is
@@ -201,7 +203,7 @@ def interrupts_held() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _first_that_loads(load: Callable[[str], object]) -> str:
+def _select_gl_backend(load: Callable[[str], object]) -> str:
     for backend, library in GL_LIBRARIES.items():
         try:
             load(library)

@@ -19,7 +19,7 @@ from wla.specs import RobotSpec
 
 Outcome = Literal["success", "failure", "error"]
 
-IGNORE = -100
+IGNORE_INDEX = -100
 """Label of a token that no text is learned from."""
 
 HISTORY, FIRST = "history ", "first "
@@ -44,7 +44,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameContext:
     """What is known of a moment of an episode besides its image.
 
     doing: the subtask in words, '' where none is said. elapsed, since: control steps since the episode and since that
@@ -52,9 +52,9 @@ class Moment:
     """
 
     instruction: str
-    doing: str = ""
-    elapsed: int = 0
-    since: int = 0
+    subtask: str = ""
+    episode_step: int = 0
+    subtask_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Candidates:
     each one's end, '' where none is said. afresh: whether it is one of a policy that was told nothing of what it did.
     """
 
-    chosen: int
+    selected: int
     scores: Float32[np.ndarray, " K"]
     images: UInt8[np.ndarray, "K H W 3"]
     horizon: int
-    doing: tuple[str, ...]
-    afresh: tuple[bool, ...]
+    subtasks: tuple[str, ...]
+    memory_reset: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ActionChunk:
     actions: Float32[np.ndarray, "n A"]
     subtasks: tuple[str, ...] = ()
     subgoal: UInt8[np.ndarray, "H W 3"] | None = None
-    execute: int | None = None
+    replan_steps: int | None = None
     candidates: Candidates | None = None
 
 
@@ -96,8 +96,8 @@ class MemoryItem:
     """A finished subtask in words, and the control steps of the episode at which it began and ended."""
 
     text: str
-    began: int
-    ended: int
+    start_step: int
+    end_step: int
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ class PolicyState:
 
     instruction: str
     seed: int = 0
-    step: int = 0
-    time: int = 0
+    num_calls: int = 0
+    env_step: int = 0
     memory: tuple[MemoryItem, ...] = ()
     subtasks: tuple[str, ...] = ()
-    began: int = 0
-    first: UInt8[np.ndarray, "H W 3"] | None = None
-    frames: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
+    subtask_start: int = 0
+    first_frame: UInt8[np.ndarray, "H W 3"] | None = None
+    frame_history: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 
 
 @dataclass
@@ -160,10 +160,10 @@ class Policy(Protocol[State]):
 
 
 @runtime_checkable
-class Watcher(Protocol[State]):
+class ObservingPolicy(Protocol[State]):
     """A policy that also wants to see the steps at which it does not act."""
 
-    def watch(self, observation: Observation, state: State) -> State:
+    def observe(self, observation: Observation, state: State) -> State:
         """Called after every step of a chunk but the last one."""
         ...
 

@@ -15,11 +15,13 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wla.migrations import migrate_weight
+
 WEIGHTS = "model.safetensors"
 SHARD_SIZE = 5 * 10**9
 """Bytes above which weights are written in several files, as on the hub."""
-TOGETHER = "the files of one checkpoint belong together; copy the whole folder"
-PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+COPY_WHOLE_FOLDER = "the files of one checkpoint belong together; copy the whole folder"
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
 
 class WeightFiles:
@@ -57,7 +59,7 @@ class WeightFiles:
 
 def weight_files(path: Path) -> list[Path]:
     """The file itself, or the shards that its index names. ValueError for pickled weights and a damaged index."""
-    if path.suffix in PICKLES:
+    if path.suffix in PICKLE_SUFFIXES:
         raise ValueError(
             f"{path}: pickled weights can run code when they are read, so only safetensors are taken; convert it where "
             "you trust the file: safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')"
@@ -89,7 +91,7 @@ def find_weights(folder: Path) -> Path:
 
 def pickled(folder: Path) -> list[Path]:
     """Files of a folder that look like pickled weights."""
-    return [path for path in sorted(folder.iterdir()) if path.suffix in PICKLES] if folder.is_dir() else []
+    return [path for path in sorted(folder.iterdir()) if path.suffix in PICKLE_SUFFIXES] if folder.is_dir() else []
 
 
 def exists(path: Path) -> bool:
@@ -98,9 +100,9 @@ def exists(path: Path) -> bool:
 
 
 def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """All tensors but those with a prefix in `skip`. ValueError when a file is missing or damaged."""
+    """All tensors, by their present names, but those with a prefix in `skip`. ValueError when a file is missing or damaged."""
     with WeightFiles(path) as files:
-        return {key: files[key] for key in files.shapes if not key.startswith(skip or ("\0",))}
+        return {migrate_weight(key): files[key] for key in files.shapes if not key.startswith(skip or ("\0",))}
 
 
 def load_weights(
@@ -113,7 +115,7 @@ def load_weights(
     stored = read_tensors(path, skip=skip)
     wrong = mismatch(shapes(stored), shapes(model.state_dict()))
     if wrong:
-        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {TOGETHER}")
+        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {COPY_WHOLE_FOLDER}")
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in stored.items()}
     model.load_state_dict(cast, assign=True)
 
@@ -125,49 +127,49 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
-def mismatch(stored: Shapes, wanted: Shapes, *, shown: int | None = 3) -> str:
-    """The keys and shapes in which the two differ (the first `shown` of them), '' when there are none."""
-    problems = [f"missing {key}" for key in wanted if key not in stored]
-    problems += [f"extra {key}" for key in stored if key not in wanted]
+def mismatch(stored: Shapes, expected: Shapes, *, max_items: int | None = 3) -> str:
+    """The keys and shapes in which the two differ (the first `max_items` of them), '' when there are none."""
+    problems = [f"missing {key}" for key in expected if key not in stored]
+    problems += [f"extra {key}" for key in stored if key not in expected]
     problems += [
-        f"{key} has shape {stored[key]} instead of {wanted[key]}"
-        for key in wanted
-        if key in stored and stored[key] != wanted[key]
+        f"{key} has shape {stored[key]} instead of {expected[key]}"
+        for key in expected
+        if key in stored and stored[key] != expected[key]
     ]
-    rest = len(problems) - len(problems[:shown])
-    return "; ".join(problems[:shown]) + (f" and {rest} more" if rest else "")
+    rest = len(problems) - len(problems[:max_items])
+    return "; ".join(problems[:max_items]) + (f" and {rest} more" if rest else "")
 
 
-def under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of one part of a module, by the names that they have in it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """One file, or shards and an index above `SHARD_SIZE`. OSError when the disk is full."""
-    save_lazily(_Ready(state), path)
+    save_lazily(_LoadedTensors(state), path)
 
 
-class _Ready:
+class _LoadedTensors:
     """Tensors in memory with the interface that `save_lazily` reads."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         self._state = state
 
-    def empty(self) -> dict[str, Tensor]:
+    def meta_tensors(self) -> dict[str, Tensor]:
         return {key: torch.empty_like(value, device="meta") for key, value in self._state.items()}
 
     def __getitem__(self, key: str) -> Tensor:
         return self._state[key]
 
 
-class Renamed:
+class RenamedTensors:
     """Tensors of files under other names, read one shard at a time; `names`: new name -> stored name."""
 
     def __init__(self, files: WeightFiles, names: Mapping[str, str], extra: Mapping[str, Tensor]) -> None:
         self._files, self._names, self._extra = files, names, extra
 
-    def empty(self) -> dict[str, Tensor]:
+    def meta_tensors(self) -> dict[str, Tensor]:
         stored = {
             new: torch.empty(self._files.shapes[old], dtype=DTYPES[self._files.dtype(old)], device="meta")
             for new, old in self._names.items()
@@ -178,13 +180,13 @@ class Renamed:
         return self._extra[key] if key in self._extra else self._files[self._names[key]]
 
 
-class Halved:
-    """Tensors of files with those in single or double precision as float16, read one shard at a time."""
+class HalfPrecisionTensors:
+    """Tensors of files with those in single or double precision cast to `dtype`, read one shard at a time."""
 
-    def __init__(self, files: WeightFiles) -> None:
-        self._files = files
+    def __init__(self, files: WeightFiles, dtype: torch.dtype) -> None:
+        self._files, self._half = files, dtype
 
-    def empty(self) -> dict[str, Tensor]:
+    def meta_tensors(self) -> dict[str, Tensor]:
         shapes = self._files.shapes.items()
         return {key: torch.empty(shape, dtype=self._dtype(key), device="meta") for key, shape in shapes}
 
@@ -194,7 +196,7 @@ class Halved:
     def _dtype(self, key: str) -> torch.dtype:
         stored = DTYPES[self._files.dtype(key)]
         # bfloat16 is half as long already, and float16 could not hold its range.
-        return torch.float16 if stored in (torch.float32, torch.float64) else stored
+        return self._half if stored in (torch.float32, torch.float64) else stored
 
 
 DTYPES = {
@@ -209,10 +211,12 @@ DTYPES = {
 }
 
 
-def save_lazily(tensors: _Ready | Renamed | Halved, path: Path) -> None:
+def save_lazily(tensors: _LoadedTensors | RenamedTensors | HalfPrecisionTensors, path: Path) -> None:
     """Write tensors shard by shard, holding one shard in memory. OSError when the disk is full."""
     pattern = path.name.replace(".safetensors", "{suffix}.safetensors")
-    plan = split_torch_state_dict_into_shards(tensors.empty(), filename_pattern=pattern, max_shard_size=SHARD_SIZE)
+    plan = split_torch_state_dict_into_shards(
+        tensors.meta_tensors(), filename_pattern=pattern, max_shard_size=SHARD_SIZE
+    )
     for name, keys in plan.filename_to_tensors.items():
         try:
             shard = {key: tensors[key].contiguous() for key in keys}

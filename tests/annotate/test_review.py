@@ -18,7 +18,7 @@ from PIL import Image
 
 from wla.annotate import review
 from wla.annotate.csv_file import read_csv, write_csv
-from wla.annotate.review import write_page
+from wla.annotate.review import write_review_html
 from wla.annotate.segments import Segment
 from wla.data.lerobot.reader import LeRobotDataset
 
@@ -50,7 +50,7 @@ def page_data(path: Path) -> dict:
 
 
 def test_the_page_holds_segments_and_pictures_and_loads_nothing(dataset, tmp_path):
-    assert write_page(tmp_path / "p.html", dataset, SEGMENTS, episodes=10) == 3
+    assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=10) == 3
     text = (tmp_path / "p.html").read_text("utf-8")
     tags = Tags(text).found
     assert "b" not in [tag for tag, _ in tags]  # the nasty text is no markup
@@ -66,15 +66,15 @@ def test_the_page_holds_segments_and_pictures_and_loads_nothing(dataset, tmp_pat
 
 
 def test_episodes_that_are_not_shown_are_in_the_data(dataset, tmp_path):
-    assert write_page(tmp_path / "p.html", dataset, SEGMENTS, episodes=2) == 2
+    assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2) == 2
     episodes = page_data(tmp_path / "p.html")["episodes"]
     assert [episode["sheet"] is not None for episode in episodes] == [True, False, True]
     assert episodes[1]["segments"] == [[2, 5, "press"]]
 
 
 def test_long_episodes_have_fewer_pictures(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(review, "PICTURES", 4)
-    write_page(tmp_path / "p.html", dataset, SEGMENTS, episodes=1)
+    monkeypatch.setattr(review, "MAX_IMAGES", 4)
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=1)
     assert page_data(tmp_path / "p.html")["episodes"][0]["sheet"]["frames"] == [0, 5, 10, 15]
 
 
@@ -96,7 +96,7 @@ def in_browser(page: Path, script: str) -> str:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_the_export_is_the_csv_that_is_read(dataset, tmp_path):
-    write_page(tmp_path / "p.html", dataset, SEGMENTS, episodes=2)
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2)
     write_csv(tmp_path / "expected.csv", SEGMENTS)
     assert in_browser(tmp_path / "p.html", "result = csv()") == (tmp_path / "expected.csv").read_text("utf-8")
 
@@ -114,7 +114,7 @@ const type = (input, value) => {
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_segments_are_edited(dataset, tmp_path):
-    write_page(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
     script = (
         EDITS
         + """
@@ -134,7 +134,7 @@ def test_in_a_browser_segments_are_edited(dataset, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_overlapping_segments_are_not_exported(dataset, tmp_path):
-    write_page(tmp_path / "p.html", dataset, SEGMENTS, episodes=3)
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=3)
     script = (
         EDITS
         + """
@@ -149,7 +149,7 @@ def test_in_a_browser_overlapping_segments_are_not_exported(dataset, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_a_dragged_border_moves_both_sides_and_stops_at_the_next(dataset, tmp_path):
-    write_page(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
     script = (
         EDITS
         + """

@@ -16,8 +16,8 @@ SMALL = """
 name = "lift"
 instruction = ['lift the (?P<what>\\w+)']
 phases = [
-  { name = "reach", say = "reach the {what}" },
-  { name = "grasp", say = "{what} greifen, 抓", when = ["closed", "not rising"] },
+  { name = "reach", subtask = "reach the {what}" },
+  { name = "grasp", subtask = "{what} greifen, 抓", when = ["closed", "not rising"] },
 ]
 """
 
@@ -91,7 +91,7 @@ def test_every_phrasing_of_the_short_tasks_finds_its_template():
     for name in ("place", "stack", "push", "press", "drawer", "place_two"):
         phrasings = TASKS[name].phrasings
         words = {"colour": "red", "a": "red", "b": "blue", "side": "left"}
-        for text in (*phrasings.seen, *phrasings.unseen):
+        for text in (*phrasings.train, *phrasings.test):
             fit = templates.find(text.format(**words))
             assert fit is not None
             template, groups = fit

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from wla.annotate.segments import Segment, checked, frame_texts, joined
+from wla.annotate.segments import Segment, frame_texts, segments_from_texts, validate_segments
 from wla.data.lerobot.reader import Episode
 
 EPISODES = (Episode(0, 0, 5, "a"), Episode(1, 5, 9, "b"))
 
 
 def check(*segments: Segment) -> list[Segment]:
-    return checked(segments, EPISODES, [f"line {i}" for i in range(len(segments))], "correct it")
+    return validate_segments(segments, EPISODES, [f"line {i}" for i in range(len(segments))], "correct it")
 
 
 def test_segments_are_put_in_order_and_their_blanks_are_joined():
@@ -43,4 +43,4 @@ def test_gaps_have_no_text_and_come_back():
     segments = [Segment(0, 1, 2, "x"), Segment(0, 3, 3, "y"), Segment(1, 0, 3, "x")]
     texts = frame_texts(segments, EPISODES)
     assert texts == ["", "x", "x", "y", "", "x", "x", "x", "x"]
-    assert [*joined(0, texts[:5]), *joined(1, texts[5:])] == segments
+    assert [*segments_from_texts(0, texts[:5]), *segments_from_texts(1, texts[5:])] == segments

@@ -17,9 +17,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from wla.annotate.chat_client import Endpoint
+from wla.annotate.chat_client import ChatClient
 from wla.annotate.segments import Segment
-from wla.annotate.vlm_labels import ask_all
+from wla.annotate.vlm_labels import label_dataset
 from wla.data.lerobot.reader import LeRobotDataset
 
 GOOD = json.dumps({"segments": [{"start": 0, "end": 3, "text": "抓住方块"}, {"start": 5, "end": 9, "text": "let go"}]})
@@ -59,8 +59,8 @@ class Stub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
-    def endpoint(self, timeout: float = 10.0) -> Endpoint:
-        return Endpoint(self.url, "model", timeout=timeout, pause=0.001)
+    def endpoint(self, timeout: float = 10.0) -> ChatClient:
+        return ChatClient(self.url, "model", timeout=timeout, backoff=0.001)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def dataset(pristine: Path, tmp_path: Path) -> LeRobotDataset:
 
 
 def test_key_frames_go_in_and_segments_come_out(stub, dataset):
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
     parts = stub.requests[0]["messages"][0]["content"]
     assert dataset.episodes[0].instruction in parts[0]["text"]
     assert [part["text"] for part in parts[1::2]] == ["frame 0", "frame 3", "frame 6", "frame 9"]
@@ -95,10 +95,10 @@ def test_key_frames_go_in_and_segments_come_out(stub, dataset):
 
 
 def test_a_second_run_asks_nothing_and_other_frames_ask_again(stub, dataset):
-    ask_all(dataset, stub.endpoint(), frames=4)
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    label_dataset(dataset, stub.endpoint(), frames=4)
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
     assert len(stub.requests) == 2
-    ask_all(dataset, stub.endpoint(), frames=5)
+    label_dataset(dataset, stub.endpoint(), frames=5)
     assert len(stub.requests) == 4
 
 
@@ -107,7 +107,7 @@ def test_a_second_run_asks_nothing_and_other_frames_ask_again(stub, dataset):
 )
 def test_prose_around_the_json_does_not_matter(stub, dataset, text):
     stub.reply = lambda number: (200, text)
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
 
 
 @pytest.mark.parametrize(
@@ -123,42 +123,42 @@ def test_prose_around_the_json_does_not_matter(stub, dataset, text):
 )
 def test_a_bad_answer_goes_back_with_the_reason_and_then_is_an_error(stub, dataset, text, why):
     stub.reply = lambda number: (200, text if number == 0 else GOOD)
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
     assert why in stub.requests[1]["messages"][-1]["content"]
     stub.reply = lambda number: (200, text)
     with pytest.raises(ValueError, match=rf"d episode 0: model gave no usable answer in 3 attempts .*{why}") as caught:
-        ask_all(dataset, stub.endpoint(), frames=5)
+        label_dataset(dataset, stub.endpoint(), frames=5)
     assert "nothing was changed; answers so far are kept in" in str(caught.value)
 
 
 def test_a_server_that_stumbles_is_asked_again(stub, dataset):
     stub.reply = lambda number: (500, "") if number < 3 else (200, GOOD)
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
 
 
 def test_after_errors_the_same_command_goes_on(stub, dataset):
     stub.reply = lambda number: (200, GOOD) if number == 0 else (500, "")
     with pytest.raises(ValueError, match=r"episode 1: .*no answer in 4 attempts \(HTTP 500.*the same command goes on"):
-        ask_all(dataset, stub.endpoint(), frames=4)
+        label_dataset(dataset, stub.endpoint(), frames=4)
     stub.requests.clear()
     stub.reply = lambda number: (200, GOOD)
-    assert ask_all(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
     assert len(stub.requests) == 1
 
 
 def test_a_refusal_is_not_repeated(stub, dataset):
     stub.reply = lambda number: (404, "no such model")
     with pytest.raises(ValueError, match=r"refuses: HTTP 404 .*no such model.*correct URL, model or key"):
-        ask_all(dataset, stub.endpoint(), frames=4)
+        label_dataset(dataset, stub.endpoint(), frames=4)
     assert len(stub.requests) == 1
 
 
 def test_a_server_that_is_too_slow_or_absent(stub, dataset):
     stub.delay = 0.3
     with pytest.raises(ValueError, match=r"no answer in 4 attempts \(.*timed out"):
-        ask_all(dataset, stub.endpoint(timeout=0.05), frames=4)
+        label_dataset(dataset, stub.endpoint(timeout=0.05), frames=4)
     with pytest.raises(ValueError, match=r"no answer in 4 attempts \(.*refused"):
-        ask_all(dataset, Endpoint("http://127.0.0.1:9", "model", pause=0.001), frames=4)
+        label_dataset(dataset, ChatClient("http://127.0.0.1:9", "model", backoff=0.001), frames=4)
 
 
 def test_an_interrupt_says_that_answers_are_kept(stub, dataset, monkeypatch):
@@ -168,17 +168,17 @@ def test_an_interrupt_says_that_answers_are_kept(stub, dataset, monkeypatch):
     server = stub.endpoint()
     monkeypatch.setattr(server, "chat", interrupted)
     with pytest.raises(KeyboardInterrupt, match="answers so far are kept"):
-        ask_all(dataset, server, frames=4)
+        label_dataset(dataset, server, frames=4)
 
 
 def test_the_key_comes_from_the_environment(stub, dataset, monkeypatch):
     with pytest.raises(ValueError, match="NO_SUCH_KEY: no such environment variable"):
-        Endpoint(stub.url, "model", key_variable="NO_SUCH_KEY")
+        ChatClient(stub.url, "model", api_key_env="NO_SUCH_KEY")
     monkeypatch.setenv("SOME_KEY", "abc")
-    ask_all(dataset, Endpoint(stub.url, "model", key_variable="SOME_KEY"), frames=4)
+    label_dataset(dataset, ChatClient(stub.url, "model", api_key_env="SOME_KEY"), frames=4)
     assert stub.keys == ["Bearer abc"] * 2
 
 
 def test_a_url_that_is_none():
     with pytest.raises(ValueError, match=r"no http\(s\) URL"):
-        Endpoint("file:///data", "model")
+        ChatClient("file:///data", "model")

@@ -21,11 +21,11 @@ import wla
 from wla.cli.main import main as command
 from wla.compat.parity import compare as parity
 from wla.envs.registry import make_env
-from wla.policy.best_of_n import ScaledPolicy, ScalingConfig
+from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.value_checkpoint import load_value
 from wla.policy.wla_policy import WLAPolicy
-from wla.training.objectives.backbone import load_base
-from wla.types import Moment, Observation, PolicyState
+from wla.training.objectives.backbone import load_backbone
+from wla.types import FrameContext, Observation, PolicyState
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -33,24 +33,24 @@ TASKS = ("place", "stack", "push", "press_count", "cover_blocks", "rank_try")
 COLLECT = (
     ("place", "--tasks", "place", "stack", "--episodes", "2"),
     ("count", "--tasks", "press_count", "--episodes", "2"),
-    ("rollouts", "--policy", "nano-memory", "--record", "done", "--no-kicks", "--expert-share", "0",
+    ("rollouts", "--policy", "nano-memory", "--action-labels", "executed", "--no-perturb", "--expert-fraction", "0",
      "--tasks", "place", "--seed", "40", "--episodes", "3"),
-    ("mixed", "--policy", "nano-memory", "--expert-share", "0.5", "--astray-share", "0.2",
+    ("mixed", "--policy", "nano-memory", "--expert-fraction", "0.5", "--random-fraction", "0.2",
      "--tasks", "push", "--seed", "50", "--episodes", "2"),
 )  # fmt: skip
 LOOP = ("loop.optim.steps=5", "loop.log_every=1", "loop.batch_size=8")
 TRAININGS = {
     "nano_tabletop": (
-        "start.base=nano-base", "start.codec=nano-tabletop", "start.grounding=null", "blind=0.2",
+        "init.backbone=nano-base", "init.codec=nano-tabletop", "init.grounding=null", "image_dropout=0.2",
         'datasets=[{"path": "place"}, {"path": "mixed"}]', "loop.micro_batches=2",
     ),
     "nano_memory": (
-        "start.policy=nano-tabletop", "start.base=null", "start.grounding=null", 'datasets=[{"path": "count"}]',
+        "init.policy=nano-tabletop", "init.backbone=null", "init.grounding=null", 'datasets=[{"path": "count"}]',
     ),
     "nano_world": ("policy=nano-tabletop", 'datasets=[{"path": "place"}]'),
     "nano_value": ('datasets=["rollouts"]',),
     "nano_base": (
-        "scenes.per_kind=2", "scenes_folder=scenes", "workers=1", "look_steps=2", 'datasets=["place", "count"]',
+        "scenes.scenes_per_variant=2", "scenes_folder=scenes", "workers=1", "vision_pretrain_steps=2", 'datasets=["place", "count"]',
     ),
 }  # fmt: skip
 
@@ -93,15 +93,21 @@ def candidates() -> dict[str, np.ndarray]:
     """What is chosen from four candidates, half of them with an empty memory."""
     policy = WLAPolicy.from_pretrained("nano-memory", imagination=True)
     value = load_value("nano-value", camera="front")
-    best = ScaledPolicy(policy, value, ScalingConfig(candidates=4, afresh=True, margin=0.1, horizon=2))
+    best = BestOfNPolicy(
+        policy,
+        value,
+        BestOfNPolicyConfig(num_candidates=4, memory_reset=True, selection_margin=0.1, imagination_horizon=2),
+    )
     text, view = observations(1)[0]
-    state: PolicyState = policy.recall(policy.reset(text, seed=3), ["reach the red block"], ["grasp the red block"])
+    state: PolicyState = policy.with_memory(
+        policy.reset(text, seed=3), ["reach the red block"], ["grasp the red block"]
+    )
     chunk, _ = best.act(view, state)
     assert chunk.candidates is not None
     return {
         "candidates/actions": chunk.actions,
         "candidates/scores": chunk.candidates.scores,
-        "candidates/chosen": np.array(chunk.candidates.chosen),
+        "candidates/chosen": np.array(chunk.candidates.selected),
         "candidates/images": chunk.candidates.images,
     }
 
@@ -109,14 +115,16 @@ def candidates() -> dict[str, np.ndarray]:
 def values() -> dict[str, np.ndarray]:
     value = load_value("nano-value", camera="front")
     seen = observations()
-    moments = [Moment(text, "reach the red block", 5 * number, number) for number, (text, _) in enumerate(seen)]
+    frame_contexts = [
+        FrameContext(text, "reach the red block", 5 * number, number) for number, (text, _) in enumerate(seen)
+    ]
     images = np.stack([view.images["front"] for _, view in seen])
-    return {"nano-value/scores": value.score(moments, images)}
+    return {"nano-value/scores": value.score(frame_contexts, images)}
 
 
 def base_answers() -> dict[str, np.ndarray]:
     """Next-token logits of the backbone at the end of a prompt."""
-    base = load_base("nano-base")
+    base = load_backbone("nano-base")
     found = []
     for text, view in observations():
         tokens = torch.tensor([base.prompter.prompt(text, np.zeros(5, np.float32))])
@@ -128,7 +136,7 @@ def base_answers() -> dict[str, np.ndarray]:
             for name, image in images.items()
         }  # fmt: skip
         with torch.inference_mode():
-            context = base.backbone.read(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
+            context = base.backbone.encode(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
             found.append(base.backbone.logits(context.last[:, -1]).numpy()[0])
     return {"nano-base/logits": np.stack(found)}
 
@@ -173,7 +181,7 @@ def record() -> dict[str, np.ndarray]:
     torch.set_num_threads(2)
     found = acting("nano-tabletop") | acting("nano-memory") | candidates() | values() | base_answers()
     rows = parity(ROOT / "tests" / "parity" / "official_tiny", tolerance=1e-4)
-    found["parity"] = np.array([row.largest for row in rows])
+    found["parity"] = np.array([row.max_abs_error for row in rows])
     return found | episodes() | trainings()
 
 

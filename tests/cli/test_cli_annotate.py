@@ -46,7 +46,9 @@ def complaint(capsys) -> str:
 def test_rules_then_a_correction_by_hand(root, tmp_path, capsys):
     before = files(root)
     assert (
-        wla("annotate", root, "--rules", "--dry-run", "--csv-out", tmp_path / "l.csv", "--page", tmp_path / "p.html")
+        wla(
+            "annotate", root, "--rules", "--dry-run", "--csv-out", tmp_path / "l.csv", "--html-out", tmp_path / "p.html"
+        )
         == 0
     )
     assert files(root) == before

@@ -65,7 +65,7 @@ def test_help_needs_neither_torch_nor_pyarrow():
     [
         (
             ["data", "mend"],
-            "no command 'data mend'; there are convert, from-videos, infer-actions, check, stats (see wla data --help)",
+            "no command 'data mend'; there are convert, from-videos, label-actions, check, stats (see wla data --help)",
         ),
         (["data", "convert", "nowhere", "--out", "OUT"], "nowhere: nothing that can become LeRobot v3.0"),
         (["data", "convert", "DATA", "--out", "OUT"], "place: is v3.0 already"),

@@ -64,7 +64,7 @@ def test_every_command_has_examples_in_its_help(name, capsys):
             "--episodes: Input should be greater",
         ),
         (["eval", "expert", "--out", "OUT", "--workers", "0"], "--workers: Input should be greater"),
-        (["eval", "expert", "--out", "OUT", "--execute", "-1"], "--execute: Input should be greater"),
+        (["eval", "expert", "--out", "OUT", "--replan-steps", "-1"], "--replan-steps: Input should be greater"),
         (["eval", "expert", "--out", "OUT", "--seed", "3"], "seed 3 is not for evaluation"),
         (["eval", "expert", "--out", "OUT", "--tasks", "fly"], "'fly'"),
         (["eval", "expert", "--out", "OUT", "--env", "moon"], "'moon'"),
@@ -137,7 +137,7 @@ def test_a_bug_is_not_passed_off_as_a_mistake(monkeypatch, tmp_path):
 def test_print_config_shows_the_overridden_recipe(recipe, capsys):
     assert wla("train", recipe, "episodes=9", 'tasks=["place"]', "--print-config") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["episodes"], shown["tasks"], shown["kicks"]) == (9, ["place"], True)
+    assert (shown["episodes"], shown["tasks"], shown["perturb"]) == (9, ["place"], True)
 
 
 def test_where_a_run_goes_is_looked_at_before_anything_is_built(recipe, tmp_path, capsys):

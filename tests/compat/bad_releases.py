@@ -55,7 +55,7 @@ def weights(change: Any) -> Any:
     return lambda release: release.edit_weights(change)
 
 
-def head_of_its_own(tensors: dict[str, torch.Tensor]) -> None:
+def untie_lm_head(tensors: dict[str, torch.Tensor]) -> None:
     embedding = tensors["model.mllm_backbone.model.language_model.embed_tokens.weight"]
     tensors["model.mllm_backbone.lm_head.weight"] = embedding + 1e-3
 
@@ -67,9 +67,9 @@ def statistics(**fields: Any) -> Any:
     return write("checkpoint/norm_stats.json", json.dumps(tree))
 
 
-def words(missing: str = "", *, first: int = 497, swapped: bool = False, more: int = 0) -> Any:
+def set_tokenizer(missing: str = "", *, first: int = 497, swapped: bool = False, more: int = 0) -> Any:
     """The tokenizer with a word missing, all of them at other entries, images and videos swapped, or `more` words."""
-    names = ["<other>" if word == missing else word for word in tiny_qwen.WORDS]
+    names = ["<other>" if word == missing else word for word in tiny_qwen.SPECIAL_TOKENS]
     names += [f"<more_{index}>" for index in range(more)]
     if swapped:
         names[3], names[4] = names[4], names[3]
@@ -99,7 +99,7 @@ BAD: dict[str, tuple[Any, str]] = {
         weights(lambda w: w.update({name: value.half() for name, value in w.items()})),
         "is stored as F16; only F32 and BF16",
     ),
-    "untied": (weights(head_of_its_own), r"lm_head.weight differs from .*another model"),
+    "untied": (weights(untie_lm_head), r"lm_head.weight differs from .*another model"),
     "pickle": (pickled("model.pt"), r"model.pt: pickled weights .*save_file\(torch.load"),
     "pickle of the hub": (pickled("pytorch_model.bin"), r"pytorch_model.bin: pickled weights .*convert"),
     "no weights": (remove("checkpoint/model.safetensors"), "no model.safetensors here"),
@@ -111,10 +111,16 @@ BAD: dict[str, tuple[Any, str]] = {
         r"sana/vae: no model.safetensors here; give the folder",
     ),
     "vlm without config": (remove("vlm/config.json"), r"vlm/config.json: file is missing"),
-    "no Qwen words": (words("<|vision_start|>"), r"tokenizer.json: lacks the Qwen words <\|vision_start\|>; give"),
-    "words elsewhere": (words(first=490), r"tokenizer.json: <\|image_pad\|> is word 493, the model's is 500"),
-    "other word for images": (words(swapped=True), r"tokenizer.json: <\|image_pad\|> is word 501, the model's is 500"),
-    "too many words": (words(more=9), r"tokenizer.json: .*has 513 words, the model's begin marker is word 512"),
+    "no Qwen words": (
+        set_tokenizer("<|vision_start|>"),
+        r"tokenizer.json: lacks the Qwen words <\|vision_start\|>; give",
+    ),
+    "words elsewhere": (set_tokenizer(first=490), r"tokenizer.json: <\|image_pad\|> is word 493, the model's is 500"),
+    "other word for images": (
+        set_tokenizer(swapped=True),
+        r"tokenizer.json: <\|image_pad\|> is word 501, the model's is 500",
+    ),
+    "too many words": (set_tokenizer(more=9), r"tokenizer.json: .*has 513 words, the model's begin marker is word 512"),
     "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
     "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
     "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),

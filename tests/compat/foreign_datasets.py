@@ -23,7 +23,7 @@ TASKS = ("put the cup on the plate", "open the drawer")
 SUBTASKS = ("reach it", "lift it")
 
 
-def picture(episode: int, frame: int, camera: int = 0, size: tuple[int, int] = (32, 48)) -> np.ndarray:
+def make_image(episode: int, frame: int, camera: int = 0, size: tuple[int, int] = (32, 48)) -> np.ndarray:
     """A red block that moves and a blue one that tells the episode: red and blue are never the same."""
     image = np.full((*size, 3), (150, 120, 90), np.uint8)
     image[8 * camera : 8 * camera + 8, 4 * frame : 4 * frame + 8] = (220, 30, 30)
@@ -31,7 +31,7 @@ def picture(episode: int, frame: int, camera: int = 0, size: tuple[int, int] = (
     return image
 
 
-def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -58,7 +58,7 @@ def write_v21(root: Path) -> Path:
         pq.write_table(table, path)
         part = {key: vector_stats(value.reshape(length, -1)) for key, value in columns.items()}
         for index, key in enumerate(CAMERAS):
-            frames = [picture(number, frame, index) for frame in range(length)]
+            frames = [make_image(number, frame, index) for frame in range(length)]
             clip = root / f"videos/chunk-000/{key}/episode_{number:06d}.mp4"
             clip.parent.mkdir(parents=True, exist_ok=True)
             clip.write_bytes(codec.encode(frames, Fraction(FPS)))
@@ -69,9 +69,9 @@ def write_v21(root: Path) -> Path:
         )
         stats.append({"episode_index": number, "stats": part})
         start += length
-    lines(root / "meta/episodes.jsonl", episodes)
-    lines(root / "meta/episodes_stats.jsonl", stats)
-    lines(root / "meta/tasks.jsonl", [{"task_index": i, "task": task} for i, task in enumerate(TASKS)])
+    write_jsonl(root / "meta/episodes.jsonl", episodes)
+    write_jsonl(root / "meta/episodes_stats.jsonl", stats)
+    write_jsonl(root / "meta/tasks.jsonl", [{"task_index": i, "task": task} for i, task in enumerate(TASKS)])
     (root / "meta/info.json").write_text(json.dumps(_info()))
     return root
 
@@ -130,7 +130,7 @@ def write_robotwin(root: Path) -> Path:
                 file[f"endpose/{side}_endpose"] = vector[:, first : first + 7].astype(np.float64)
                 file[f"endpose/{side}_gripper"] = np.full(length, first / 10)
             for index, camera in enumerate(("head", "left", "right")):
-                images = [jpeg(picture(number, frame, index)) for frame in range(length)]
+                images = [jpeg(make_image(number, frame, index)) for frame in range(length)]
                 longest = max(map(len, images))
                 file.create_dataset(f"observation/{camera}_camera/rgb", data=images, dtype=f"S{longest}")
         first = "Put the cup on the plate." if number < 2 else "Open the drawer."

@@ -26,7 +26,7 @@ from transformers.models.qwen2.modeling_qwen2 import (
     apply_rotary_pos_emb,
 )
 
-WIDTH, LAYERS, ROWS, QUERIES = 128, 5, 300, 6
+WIDTH, LAYERS, TEXT_VOCAB_SIZE, QUERIES = 128, 5, 300, 6
 IMAGE, START, END = 290, 292, 293
 STATE, ACTION, CHUNK, EXPERT, CODER = 9, 6, 5, 48, 40
 SETTINGS: dict[str, Any] = {
@@ -80,7 +80,7 @@ VAE = {
 def vlm_config() -> Qwen3VLConfig:
     return Qwen3VLConfig(
         text_config={
-            "vocab_size": ROWS + 2 + QUERIES,
+            "vocab_size": TEXT_VOCAB_SIZE + 2 + QUERIES,
             "hidden_size": WIDTH,
             "intermediate_size": 80,
             "num_hidden_layers": LAYERS,
@@ -263,7 +263,7 @@ class LibraryWLA(nn.Module):
     def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         tokens = inputs["input_ids"]
         logits, language, layers, image = self._read(inputs)
-        is_query = tokens >= ROWS + 2
+        is_query = tokens >= TEXT_VOCAB_SIZE + 2
         queries = [states[is_query].view(len(tokens), QUERIES, WIDTH) for states in layers]
         action = self._action_loss(inputs, queries[-4:])
         latent = self.vae.encode(inputs["target_images"]).latent * VAE["scaling_factor"]
@@ -354,7 +354,9 @@ def inputs(seed: int = 0) -> dict[str, Tensor]:
             row += [START, *[IMAGE] * (grid[1] * grid[2] // 4), END]
         current.append(order.index(1))
         row += torch.randint(0, 280, (length,)).tolist()
-        rows.append([*row, ROWS, *range(ROWS + 2, ROWS + 2 + QUERIES), ROWS + 1])
+        rows.append(
+            [*row, TEXT_VOCAB_SIZE, *range(TEXT_VOCAB_SIZE + 2, TEXT_VOCAB_SIZE + 2 + QUERIES), TEXT_VOCAB_SIZE + 1]
+        )
     longest = max(map(len, rows))
     tokens = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])

@@ -224,7 +224,7 @@ def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_i
     assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
     preset = presets()[name]
     config = CheckpointConfig.load(tmp_path / "ours" / "config.json")
-    assert config.prompt == preset.prompt.model_copy(update={"queries": 8})
+    assert config.prompt == preset.prompt.replace(queries=8)
     assert list(config.model.backbone.cameras) == list(preset.model.backbone.cameras)
     policy = wla.load_policy(tmp_path / "ours")
     assert policy.robot_spec == preset.robot
@@ -236,7 +236,7 @@ def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_i
     seen = Observation(images=images, state=np.zeros(state, np.float32))
     said, after = policy.act(seen, policy.reset("open the drawer"))
     for _ in range(config.prompt.history):
-        after = policy.watch(seen, after)
+        after = policy.observe(seen, after)
     later, _ = policy.act(seen, after)
     assert said.actions.shape == later.actions.shape == (chunk, action)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from foreign_datasets import CAMERAS, LENGTHS, TASKS, edit_json, lines, picture, psnr, write_v21
+from foreign_datasets import CAMERAS, LENGTHS, TASKS, edit_json, make_image, psnr, write_jsonl, write_v21
 from full_disk import full_disk
 
 from wla.compat import lerobot_v21
@@ -51,7 +51,7 @@ def test_the_reader_gets_what_was_in_the_source(pristine, tmp_path):
         for episode in dataset.episodes:
             for frame in range(len(episode)):
                 seen = dataset.frames(camera)[episode.start + frame]
-                assert psnr(seen, picture(episode.index, frame, index)) > 28
+                assert psnr(seen, make_image(episode.index, frame, index)) > 28
 
 
 def test_columns_that_nobody_knows_and_facts_of_episodes_are_kept(pristine, tmp_path):
@@ -132,7 +132,7 @@ def edit_stats(root: Path, change: Callable[[dict], object], *, every: bool = Fa
     rows = [json.loads(row) for row in path.read_text().splitlines()]
     for row in rows if every else rows[1:2]:
         change(row["stats"])
-    lines(path, rows)
+    write_jsonl(path, rows)
 
 
 def edit_rows(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -141,7 +141,7 @@ def edit_rows(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
 
 def episode_lines(root: Path, **facts: Callable[[int], object]) -> None:
     rows = [{"episode_index": i, "length": n, "tasks": ["x"]} for i, n in enumerate(LENGTHS)]
-    lines(root / "meta/episodes.jsonl", [row | {k: f(i) for k, f in facts.items()} for i, row in enumerate(rows)])
+    write_jsonl(root / "meta/episodes.jsonl", [row | {k: f(i) for k, f in facts.items()} for i, row in enumerate(rows)])
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from wla import weights
 from wla.compat.import_policy import _preset, import_policy
-from wla.compat.parity import changed_tensors
+from wla.compat.parity import count_changed_tensors
 from wla.compat.published import export_model, import_model
-from wla.compat.published_config import require_published, sections_of
+from wla.compat.published_config import require_exportable, sections_of
 from wla.compat.published_keys import published_names
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, load_model, save_checkpoint
@@ -56,10 +56,10 @@ def shard(folder: Path, size: int) -> None:
 
 def test_there_and_back_and_there_again(ours, tmp_path):
     export_model(ours, tmp_path / "published")
-    assert changed_tensors(OFFICIAL, tmp_path / "published") == 0
+    assert count_changed_tensors(OFFICIAL, tmp_path / "published") == 0
     again = imported(tmp_path / "published", tmp_path / "again")
     assert again == CheckpointConfig.load(ours / "config.json")
-    for name in ("model.safetensors", "carried.safetensors"):
+    for name in ("model.safetensors", "passthrough_tensors.safetensors"):
         one, other = load_file(ours / name), load_file(tmp_path / "again" / name)
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
@@ -88,7 +88,7 @@ def test_the_precision_of_the_weights_is_kept_bit_for_bit(dtype, checkpoint, tmp
     model = load_model(config, tmp_path / "ours" / "model.safetensors")
     assert {value.dtype for value in model.state_dict().values()} == {dtype}
     export_model(tmp_path / "ours", tmp_path / "published")
-    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+    assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
 def test_tensors_of_mixed_precision_come_back_as_they_were(checkpoint, tmp_path):
@@ -97,7 +97,7 @@ def test_tensors_of_mixed_precision_come_back_as_they_were(checkpoint, tmp_path)
     save_file(state, checkpoint / "model.safetensors")
     imported(checkpoint, tmp_path / "ours")
     export_model(tmp_path / "ours", tmp_path / "published")
-    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+    assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
 def test_shards_come_in_and_go_out(checkpoint, tmp_path, monkeypatch):
@@ -113,8 +113,8 @@ def test_shards_come_in_and_go_out(checkpoint, tmp_path, monkeypatch):
     assert len(set(index["weight_map"].values())) > 2
     for name in set(index["weight_map"].values()):
         assert sum(value.nbytes for value in load_file(tmp_path / "published" / name).values()) <= 900_000
-    assert changed_tensors(OFFICIAL, tmp_path / "published") == 0
-    assert changed_tensors(checkpoint, tmp_path / "published") == 0
+    assert count_changed_tensors(OFFICIAL, tmp_path / "published") == 0
+    assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
 def test_without_imagination_shards_load_too(checkpoint, tmp_path, monkeypatch):
@@ -176,20 +176,18 @@ def test_a_policy_that_was_trained_here_is_exported_with_its_tokenizer_and_stati
 
 def other(part: str, **fields: object) -> CheckpointConfig:
     config = tiny_qwen.model_config()
-    changed = getattr(config, part).model_copy(update=fields)
-    return CheckpointConfig(
-        model=config.model_copy(update={part: changed}), prompt=tiny_qwen.prompt_config(language=False)
-    )
+    changed = getattr(config, part).replace(**fields)
+    return CheckpointConfig(model=config.replace(**({part: changed})), prompt=tiny_qwen.prompt_config(language=False))
 
 
 CONNECTOR = tiny_qwen.model_config().world_expert.connector
 UNPUBLISHED = {
     "blocks the other way round": ("action_expert", {"first_cross": 1}),
-    "an expert that sees the present": ("world_expert", {"sees_present": True}),
-    "a norm more": ("world_expert", {"connector": CONNECTOR.model_copy(update={"final_norm": True})}),
-    "other heads": ("world_expert", {"connector": CONNECTOR.model_copy(update={"head_width": 32})}),
-    "another MLP": ("world_expert", {"connector": CONNECTOR.model_copy(update={"mlp": 100})}),
-    "other rotations": ("world_expert", {"connector": CONNECTOR.model_copy(update={"rope_theta": 5.0})}),
+    "an expert that sees the present": ("world_expert", {"condition_on_current_frame": True}),
+    "a norm more": ("world_expert", {"connector": CONNECTOR.replace(final_norm=True)}),
+    "other heads": ("world_expert", {"connector": CONNECTOR.replace(head_width=32)}),
+    "another MLP": ("world_expert", {"connector": CONNECTOR.replace(mlp=100)}),
+    "other rotations": ("world_expert", {"connector": CONNECTOR.replace(rope_theta=5.0)}),
     "queries elsewhere": ("queries", {"end": 511}),
 }
 
@@ -257,23 +255,23 @@ def test_every_published_model_has_the_published_layout(name):
     with init_empty_weights():
         own = weights.shapes(WLA(config).state_dict())
     shapes = {name: own[ours] for name, ours in published_names(own).items()}
-    require_published(config, sections_of(config), shapes)
+    require_exportable(config, sections_of(config), shapes)
     assert len(shapes) == len(own)
     total = sum(math.prod(shape) for shape in shapes.values())
     assert 3.3e9 < total < 3.6e9
 
 
-TIED = "model.mllm_backbone.lm_head.weight"
+LM_HEAD = "model.mllm_backbone.lm_head.weight"
 
 
 def test_a_tied_output_embedding_comes_back_too(tmp_path):
     shutil.copytree(OFFICIAL, tmp_path / "release")
     stored = load_file(OFFICIAL / "model.safetensors")
     embedding = stored["model.mllm_backbone.model.language_model.embed_tokens.weight"]
-    save_file({**stored, TIED: embedding.clone()}, tmp_path / "release" / "model.safetensors")
+    save_file({**stored, LM_HEAD: embedding.clone()}, tmp_path / "release" / "model.safetensors")
     import_policy(tmp_path / "release", tmp_path / "ours")
     export_model(tmp_path / "ours", tmp_path / "published")
-    assert changed_tensors(tmp_path / "release", tmp_path / "published") == 0
+    assert count_changed_tensors(tmp_path / "release", tmp_path / "published") == 0
 
 
 def test_the_way_of_asking_survives_the_way_there_and_back(tmp_path):

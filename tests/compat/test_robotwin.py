@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_datasets import LENGTHS, SUBTASKS, edit_json, joints, jpeg, picture, psnr, write_robotwin
+from foreign_datasets import LENGTHS, SUBTASKS, edit_json, joints, jpeg, make_image, psnr, write_robotwin
 from full_disk import full_disk
 
 from wla.compat import robotwin_convert
 from wla.compat.robotwin_convert import convert_robotwin
 from wla.data.lerobot.format import read_episodes, read_info
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.paraphrases import read_phrasings
+from wla.data.paraphrases import read_paraphrases
 
 h5py = pytest.importorskip("h5py")
 
@@ -63,8 +63,8 @@ def test_images_keep_their_colours_and_places(converted):
         for episode in dataset.episodes:
             for frame in range(len(episode)):
                 seen = dataset.frames(camera)[episode.start + frame]
-                assert psnr(seen, picture(episode.index, frame, index)) > 25
-                assert psnr(seen[..., ::-1], picture(episode.index, frame, index)) < 20
+                assert psnr(seen, make_image(episode.index, frame, index)) > 25
+                assert psnr(seen[..., ::-1], make_image(episode.index, frame, index)) < 20
 
 
 def test_poses_are_position_turn_and_gripper_of_both_arms(pristine, tmp_path):
@@ -106,7 +106,7 @@ def test_the_seen_phrasings_of_a_task_are_kept_beside_it(converted):
     assert dataset.instructions == ("Put the cup on the plate.", "Open the drawer.")
     assert [episode.instruction for episode in dataset.episodes] == [dataset.instructions[i] for i in (0, 0, 1)]
     cup = "Put the cup on the plate."
-    phrasings = read_phrasings(converted / "instructions.json", dataset.instructions)
+    phrasings = read_paraphrases(converted / "instructions.json", dataset.instructions)
     assert phrasings[cup] == (cup, f"{cup} Now 0.", f"{cup} Now 1.")
     assert phrasings["Open the drawer."][1:] == ("Open the drawer. Now 2.",)
 
@@ -134,7 +134,7 @@ def test_many_frames_become_several_shards(pristine, tmp_path, monkeypatch):
     assert len(list((tmp_path / "new/data").rglob("*.parquet"))) == 2
     dataset = LeRobotDataset(tmp_path / "new")
     np.testing.assert_array_equal(dataset.state[-1], joints(2, LENGTHS[2])[-1])
-    assert psnr(dataset.frames("cam_high")[-1], picture(2, LENGTHS[2] - 1)) > 25
+    assert psnr(dataset.frames("cam_high")[-1], make_image(2, LENGTHS[2] - 1)) > 25
 
 
 def put(root: Path, name: str, values: object) -> None:
@@ -150,7 +150,7 @@ def images(root: Path, frames: list[bytes]) -> None:
 
 
 def shots(length: int, size: tuple[int, int] = (32, 48)) -> list[bytes]:
-    return [jpeg(picture(1, frame, size=size)) for frame in range(length)]
+    return [jpeg(make_image(1, frame, size=size)) for frame in range(length)]
 
 
 def remove_cameras(root: Path) -> None:

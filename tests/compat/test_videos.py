@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wla.compat.videos import CAMERA, caption_of, convert_videos
+from wla.compat.videos import CAMERA, caption_from_name, convert_videos
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.validation.dataset import check
 from wla.data.validation.issues import count_errors
@@ -103,6 +103,6 @@ def test_what_cannot_become_a_dataset_is_said_in_words(tmp_path):
 
 
 def test_captions_of_names():
-    assert caption_of("pick_up-the_cup_03") == "pick up the cup"
-    assert caption_of("Drei Würfel.stapeln") == "drei würfel stapeln"
-    assert caption_of("0001") == ""
+    assert caption_from_name("pick_up-the_cup_03") == "pick up the cup"
+    assert caption_from_name("Drei Würfel.stapeln") == "drei würfel stapeln"
+    assert caption_from_name("0001") == ""

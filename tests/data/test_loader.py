@@ -12,18 +12,18 @@ import tiny
 import tiny_qwen
 import torch
 
-from wla.compat.videos import robot_of_videos
+from wla.compat.videos import video_robot_spec
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.loader import DatasetConfig, WindowBatches
-from wla.data.memory import MemoryConfig, MemoryErrors
-from wla.data.memory_replay import Recalled
+from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.memory import MemoryAugmentation, MemoryConfig
+from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
-from wla.types import IGNORE, Batch
+from wla.types import IGNORE_INDEX, Batch
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def datasets(tmp_path_factory) -> list[LeRobotDataset]:
     return [LeRobotDataset(with_actions), LeRobotDataset(videos)]
 
 
-def loader(datasets, weights=None, instructions=None, sources=None, **changes) -> WindowBatches:
+def loader(datasets, weights=None, instructions=None, sources=None, **changes) -> WindowSampler:
     statistics = tiny.statistics()
     nothing = [None] * len(datasets)
     configs = [
@@ -45,20 +45,20 @@ def loader(datasets, weights=None, instructions=None, sources=None, **changes) -
         "datasets": datasets,
         "configs": configs,
         "prompter": Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1}),
-        "state": MinMaxNormalizer(statistics.state, dim=tiny.STATE, name="state"),
-        "action": MinMaxNormalizer(statistics.action, dim=tiny.ACTION, name="action"),
+        "state_normalizer": MinMaxNormalizer(statistics.state, dim=tiny.STATE, name="state"),
+        "action_normalizer": MinMaxNormalizer(statistics.action, dim=tiny.ACTION, name="action"),
         "action_dim": tiny.ACTION,
         "images": tiny.CAMERAS,
         "primary": "front",
-        "target": 32,
+        "subgoal_size": 32,
         "chunk": tiny.CHUNK,
-        "errors": MemoryErrors(),
+        "memory_augmentation": MemoryAugmentation(),
     }
-    return WindowBatches(**{**values, **changes})
+    return WindowSampler(**{**values, **changes})
 
 
-def draw(batches: WindowBatches, size: int = 64, seed: int = 0) -> Batch:
-    return batches.draw(size, np.random.default_rng(seed))
+def draw(batches: WindowSampler, size: int = 64, seed: int = 0) -> Batch:
+    return batches.sample_batch(size, np.random.default_rng(seed))
 
 
 def test_shapes_and_masks_at_episode_ends(datasets):
@@ -113,7 +113,7 @@ def test_mixtures_follow_their_weights_and_mask_missing_actions(datasets):
 
 
 def test_instructions_are_emptied_as_often_as_asked(datasets):
-    batches = loader(datasets[:1], empty_instructions=0.5)
+    batches = loader(datasets[:1], instruction_dropout=0.5)
     tokens = draw(batches, size=400).tokens
     start, image = batches.prompter.start, batches.prompter.image
     emptied = ((tokens[:, :-1] == start) & (tokens[:, 1:] == image)).any(dim=1)
@@ -121,20 +121,20 @@ def test_instructions_are_emptied_as_often_as_asked(datasets):
 
 
 def test_blind_samples_see_nothing_and_learn_words_only(datasets):
-    batches = loader(datasets, blind=0.5)
+    batches = loader(datasets, image_dropout=0.5)
     batch = draw(batches, size=400)
     blind = (batch.images["front"] == 0).flatten(1).all(dim=1)
     assert 0.4 < blind.float().mean() < 0.6
     assert not batch.images["wrist"][blind].any()
     assert not batch.state[blind].any()
     assert (batch.state[~blind] != 0).any(dim=1).all()
-    middle = batches.prompter.locate(np.zeros(tiny.STATE, np.float32))
+    middle = batches.prompter.location_tokens(np.zeros(tiny.STATE, np.float32))
     for tokens in batch.tokens[blind].tolist():
         end = len(tokens) - tokens[::-1].index(batches.prompter.image)
         assert tokens[end : end + tiny.STATE] == middle
     assert not batch.action_mask[blind].any()
     assert not batch.subgoal_mask[blind].any()
-    assert (batch.labels[blind] != IGNORE).any(dim=1).all()
+    assert (batch.labels[blind] != IGNORE_INDEX).any(dim=1).all()
     assert batch.action_mask[~blind].any()
     assert batch.subgoal_mask[~blind].any()
 
@@ -144,14 +144,14 @@ def test_subtask_windows_become_labels(datasets):
     batch = draw(batches)
     for index, name in enumerate(batch.ids):
         frame = int(name.rsplit(" ", 1)[1])
-        answer = [token for token in batch.labels[index].tolist() if token != IGNORE][:-1]
+        answer = [token for token in batch.labels[index].tolist() if token != IGNORE_INDEX][:-1]
         spoken = batches.prompter.subtasks(answer)
         last = min(frame + tiny.CHUNK, 9)
         want = tuple(text for i, text in enumerate(tiny.SUBTASKS) if frame <= 5 * i + 4 and last >= 5 * i)
         assert spoken == want
 
 
-def spoken(batches: WindowBatches, batch: Batch) -> list[str]:
+def spoken(batches: WindowSampler, batch: Batch) -> list[str]:
     """The instruction of each sample: the words before its first image placeholder."""
     prompter = batches.prompter
     texts = []
@@ -187,7 +187,7 @@ def test_without_phrasings_the_draws_stay_what_they_were(datasets):
 
 
 def test_instructions_are_emptied_with_phrasings_too(datasets, phrasings):
-    batches = loader(datasets[:1], instructions=[phrasings], empty_instructions=0.5)
+    batches = loader(datasets[:1], instructions=[phrasings], instruction_dropout=0.5)
     texts = spoken(batches, draw(batches, size=200))
     assert 60 < texts.count("") < 140
 
@@ -213,9 +213,9 @@ class Looking(ChatPrompter):
 
     told: list[tuple[tuple[str, ...], bool]]
 
-    def sample(self, instruction, state, subtasks, *, memory=(), running=(), past=True):
-        self.told.append(((*memory, *running), past))
-        return super().sample(instruction, state, subtasks, past=past)
+    def sample(self, instruction, state, subtasks, *, memory=(), current_subtasks=(), has_history=True):
+        self.told.append(((*memory, *current_subtasks), has_history))
+        return super().sample(instruction, state, subtasks, has_history=has_history)
 
 
 def looking(images: dict[str, int]) -> Looking:
@@ -226,10 +226,10 @@ def looking(images: dict[str, int]) -> Looking:
     return prompter
 
 
-@pytest.mark.parametrize("decode_ahead", [True, False])
-def test_images_of_other_times_are_those_of_the_episode(datasets, decode_ahead):
+@pytest.mark.parametrize("cache_frames", [True, False])
+def test_images_of_other_times_are_those_of_the_episode(datasets, cache_frames):
     images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
-    batches = loader(datasets[:1], prompter=looking(images), images=images, sources={"decode_ahead": decode_ahead})
+    batches = loader(datasets[:1], prompter=looking(images), images=images, sources={"cache_frames": cache_frames})
     batch = draw(batches, size=40)
     frames = datasets[0].frames("front")
     for index, name in enumerate(batch.ids):
@@ -264,7 +264,7 @@ def test_without_the_first_frame_only_the_last_steps_are_told(datasets):
 
 
 def test_the_target_has_its_own_size_and_other_shapes_get_borders(datasets):
-    batch = draw(loader(datasets[:1], target=48))
+    batch = draw(loader(datasets[:1], subgoal_size=48))
     assert batch.subgoal.shape == (64, 48, 48, 3)
 
 
@@ -277,9 +277,9 @@ def test_actions_that_are_not_wanted_are_not_learned(datasets):
 def test_states_of_another_robot_are_only_taken_without_actions(datasets):
     statistics = VectorStatistics.of([np.ones((2, 5), np.float32)])
     other = MinMaxNormalizer(statistics, dim=5, name="state")
-    assert not draw(loader(datasets[:1], state=other, sources={"actions": False})).state.any()
+    assert not draw(loader(datasets[:1], state_normalizer=other, sources={"actions": False})).state.any()
     with pytest.raises(ValueError, match="state has 3 dimensions, its statistics 5"):
-        loader(datasets[:1], state=other)
+        loader(datasets[:1], state_normalizer=other)
 
 
 def test_weights_are_for_all_datasets_or_none(datasets):
@@ -288,11 +288,11 @@ def test_weights_are_for_all_datasets_or_none(datasets):
 
 
 def remembering() -> Prompter:
-    config = tiny.PROMPT.model_copy(update={"memory": MemoryConfig(tokens=400)})
+    config = tiny.PROMPT.replace(memory=MemoryConfig(tokens=400))
     return Prompter(config, tiny.tokenizer(), {"front": 4, "wrist": 1})
 
 
-def told(batches: WindowBatches, batch: Batch) -> list[str]:
+def told(batches: WindowSampler, batch: Batch) -> list[str]:
     """What each prompt says of the past: the words between the state and the end of the user's turn."""
     prompter = batches.prompter
     texts = []
@@ -303,8 +303,10 @@ def told(batches: WindowBatches, batch: Batch) -> list[str]:
 
 
 def test_prompts_tell_what_was_finished_and_said_when_the_policy_spoke_last(datasets):
-    errors = MemoryErrors(lag=(2, 2), forgotten=0, windowless=0, dropped=0, repeated=0)
-    batches = loader(datasets[:1], prompter=remembering(), errors=errors)
+    errors = MemoryAugmentation(
+        staleness=(2, 2), memory_dropout=0, previous_subtask_dropout=0, item_dropout=0, item_duplication=0
+    )
+    batches = loader(datasets[:1], prompter=remembering(), memory_augmentation=errors)
     batch = draw(batches)
     first, second = tiny.SUBTASKS
     for name, text in zip(batch.ids, told(batches, batch), strict=True):
@@ -316,43 +318,48 @@ def test_prompts_tell_what_was_finished_and_said_when_the_policy_spoke_last(data
 
 
 def test_errors_reach_the_prompts_and_forgetting_is_total(datasets):
-    everything = MemoryErrors(lag=(1, 1), forgotten=1)
-    batches = loader(datasets[:1], prompter=remembering(), errors=everything)
+    everything = MemoryAugmentation(staleness=(1, 1), memory_dropout=1)
+    batches = loader(datasets[:1], prompter=remembering(), memory_augmentation=everything)
     assert set(told(batches, draw(batches))) == {"done: now:"}
-    windowless = MemoryErrors(lag=(1, 1), forgotten=0, windowless=1)
-    batches = loader(datasets[:1], prompter=remembering(), errors=windowless)
+    windowless = MemoryAugmentation(staleness=(1, 1), memory_dropout=0, previous_subtask_dropout=1)
+    batches = loader(datasets[:1], prompter=remembering(), memory_augmentation=windowless)
     assert all(text.endswith("now:") for text in told(batches, draw(batches)))
-    dropped = MemoryErrors(lag=(1, 1), forgotten=0, dropped=1, repeated=0)
-    batches = loader(datasets[:1], prompter=remembering(), errors=dropped)
+    dropped = MemoryAugmentation(staleness=(1, 1), memory_dropout=0, item_dropout=1, item_duplication=0)
+    batches = loader(datasets[:1], prompter=remembering(), memory_augmentation=dropped)
     assert all(text.startswith("done: now:") for text in told(batches, draw(batches)))
 
 
 def test_what_a_policy_remembered_is_told_where_it_acted(datasets, tmp_path):
-    own = Recalled(
+    own = MemoryReplay(
         frames=np.arange(0, 20, 2),
         memories=[("press the button",)] * 10,
-        windows=[("reach the red block",)] * 10,
+        subtasks=[("reach the red block",)] * 10,
     )
     own.save(tmp_path / "own.parquet")
-    sources = {"recalled": str(tmp_path / "own.parquet")}
-    always = MemoryErrors(own=1.0)
-    batches = loader(datasets[:1], prompter=remembering(), errors=always, sources=sources)
+    sources = {"memory_replay": str(tmp_path / "own.parquet")}
+    always = MemoryAugmentation(policy_memory_fraction=1.0)
+    batches = loader(datasets[:1], prompter=remembering(), memory_augmentation=always, sources=sources)
     batch = draw(batches)
     assert set(told(batches, batch)) == {"done: press the button; now: reach the red block;"}
     assert {int(name.rsplit(" ", 1)[1]) for name in batch.ids} == {0, 2, 4, 6, 8}
-    batches = loader(datasets[:1], prompter=remembering(), errors=MemoryErrors(own=0.5), sources=sources)
+    batches = loader(
+        datasets[:1],
+        prompter=remembering(),
+        memory_augmentation=MemoryAugmentation(policy_memory_fraction=0.5),
+        sources=sources,
+    )
     share = np.mean(["press" in text for text in told(batches, draw(batches, size=400))])
     assert 0.4 < share < 0.6
 
 
 def test_only_chunks_that_were_executed_are_drawn(tmp_path):
-    followed = [True] * 6 + [False] * 2 + [True] * 6
+    action_executed = [True] * 6 + [False] * 2 + [True] * 6
     with DatasetWriter(tmp_path / "data", tiny.robot_spec()) as writer:
         for _ in range(2):
             for step in range(14):
                 seen = tiny.observation(step)
                 writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32), "reach")
-            writer.end_episode("go", keep=True, followed=followed)
+            writer.end_episode("go", keep=True, action_executed=action_executed)
     batch = draw(loader([LeRobotDataset(tmp_path / "data")]), size=200)
     frames = {int(name.rsplit(" ", 1)[1]) for name in batch.ids}
     assert frames == {0, 1, 2, *range(8, 14)}  # chunks of four; past the end there is nothing to follow
@@ -363,12 +370,12 @@ def test_only_chunks_that_were_executed_are_drawn(tmp_path):
 def _cut(dataset: LeRobotDataset) -> LeRobotDataset:
     """The dataset, its last frames not executed either."""
     never = tuple([True] * 6 + [False] * 8)
-    dataset.episodes = tuple(replace(episode, followed=never) for episode in dataset.episodes)
+    dataset.episodes = tuple(replace(episode, action_executed=never) for episode in dataset.episodes)
     return dataset
 
 
 def test_cameras_that_a_video_lacks_are_black_but_a_demonstration_must_have_them(tmp_path):
-    spec = robot_of_videos(10.0, 32)
+    spec = video_robot_spec(10.0, 32)
     with DatasetWriter(tmp_path / "clips", spec, with_actions=False) as writer:
         for _ in range(10):
             writer.add_frame({"front": np.full((32, 32, 3), 90, np.uint8)}, np.zeros(1, np.float32), None)

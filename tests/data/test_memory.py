@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wla.data.memory import MemoryConfig, MemoryErrors, finished, kept, remembered
+from wla.data.memory import MemoryAugmentation, MemoryConfig, num_completed, prune_memory, update_memory
 from wla.types import MemoryItem
 
 
 def keep(items: list[str], **config: object) -> tuple[str, ...]:
-    return kept(items, MemoryConfig(**config), str, lambda text: len(text.split()))
+    return prune_memory(items, MemoryConfig(**config), str, lambda text: len(text.split()))
 
 
 def test_an_item_said_again_stands_once_at_its_last_place():
@@ -20,7 +20,7 @@ def test_an_item_said_again_stands_once_at_its_last_place():
 def test_numbers_go_on():
     said = ["press 1 of 3", "let go", "press 2 of 3", "let go"]
     assert keep(said) == ("press 2 of 3", "let go")
-    assert keep(said, numbers_go_on=False) == ("press 1 of 3", "press 2 of 3", "let go")
+    assert keep(said, merge_counters=False) == ("press 1 of 3", "press 2 of 3", "let go")
 
 
 def test_the_oldest_are_dropped_where_the_budget_ends():
@@ -54,17 +54,17 @@ def test_ten_times_the_budget_leaves_the_latest_within_it():
     ],
 )
 def test_what_is_before_the_running_subtask_is_finished(before, now, over):
-    assert finished(before, now) == over
+    assert num_completed(before, now) == over
 
 
 def test_finished_items_carry_their_steps_and_running_ones_stay_out():
-    memory, began = remembered((), (), 0, ("a", "b"), 0)
+    memory, began = update_memory((), (), 0, ("a", "b"), 0)
     assert (memory, began) == ((), 0)
-    memory, began = remembered(memory, ("a", "b"), began, ("a", "b"), 4)
+    memory, began = update_memory(memory, ("a", "b"), began, ("a", "b"), 4)
     assert (memory, began) == ((), 0)
-    memory, began = remembered(memory, ("a", "b"), began, ("b", "c", "d"), 8)
+    memory, began = update_memory(memory, ("a", "b"), began, ("b", "c", "d"), 8)
     assert (memory, began) == ((MemoryItem("a", 0, 8),), 8)
-    memory, began = remembered(memory, ("b", "c", "d"), began, ("d",), 12)
+    memory, began = update_memory(memory, ("b", "c", "d"), began, ("d",), 12)
     assert memory == (MemoryItem("a", 0, 8), MemoryItem("b", 8, 10), MemoryItem("c", 10, 12))
     assert began == 12
 
@@ -78,7 +78,7 @@ def test_windows_of_labels_build_the_memory_that_training_tells():
         began = 0
         for now in range(0, len(labels), gap):
             window = tuple(dict.fromkeys(labels[now : now + 8]))
-            memory, began = remembered(memory, before, began, window, now)
+            memory, began = update_memory(memory, before, began, window, now)
             chain = [text for i, text in enumerate(labels[: now + 1]) if i == 0 or labels[i - 1] != text]
             assert [item.text for item in memory] == chain[:-1]
             before = window
@@ -87,16 +87,16 @@ def test_windows_of_labels_build_the_memory_that_training_tells():
 def test_errors_are_as_frequent_as_asked_and_keep_what_they_do_not_touch():
     rng = np.random.default_rng(0)
     items = ["a", "b", "c"]
-    errors = MemoryErrors(dropped=0.2, repeated=0.1)
-    spoiled = [errors.spoil(items, rng) for _ in range(4000)]
+    errors = MemoryAugmentation(item_dropout=0.2, item_duplication=0.1)
+    spoiled = [errors.corrupt(items, rng) for _ in range(4000)]
     assert 0.17 < np.mean([len(set(one)) < 3 for one in spoiled]) < 0.23
     assert 0.07 < np.mean([len(one) > len(set(one)) for one in spoiled]) < 0.13
     assert all(set(one) <= set(items) for one in spoiled)
     assert items == ["a", "b", "c"]
-    assert errors.spoil([], rng) == []
+    assert errors.corrupt([], rng) == []
 
 
 @pytest.mark.parametrize("lag", [(0, 4), (5, 3)])
 def test_a_lag_that_cannot_be_is_refused(lag):
-    with pytest.raises(ValueError, match="lag"):
-        MemoryErrors(lag=lag)
+    with pytest.raises(ValueError, match="staleness"):
+        MemoryAugmentation(staleness=lag)

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from wla.data.paraphrases import read_phrasings
+from wla.data.paraphrases import read_paraphrases
 
 
 def test_the_phrasings_of_the_asked_tasks(tmp_path):
     path = tmp_path / "i.json"
     path.write_text(json.dumps({"a": ["one", "two"], "b": ["three"], "unused": []}))
-    assert read_phrasings(path, ["b", "a"]) == {"b": ("three",), "a": ("one", "two")}
+    assert read_paraphrases(path, ["b", "a"]) == {"b": ("three",), "a": ("one", "two")}
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ def test_bad_files(text, message, tmp_path):
     path = tmp_path / "i.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
-        read_phrasings(path, ["a"])
+        read_paraphrases(path, ["a"])
     assert str(caught.value).startswith(str(path))
 
 
 def test_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"i.json: no such file of instructions; correct the path"):
-        read_phrasings(tmp_path / "i.json", [])
+        read_paraphrases(tmp_path / "i.json", [])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wla.data.transforms import distract, fit, jitter
+from wla.data.transforms import jitter, paste_distractors, resize_with_pad
 
 
 def white(height: int, width: int, count: int = 1) -> np.ndarray:
@@ -37,7 +37,7 @@ def box(images: torch.Tensor) -> tuple[int, int, int, int]:
     ],
 )
 def test_the_image_is_centred_whole_and_the_rest_black(size, target, inside):
-    fitted = fit(white(*size, count=2), *target)
+    fitted = resize_with_pad(white(*size, count=2), *target)
     assert fitted.shape == (2, *target, 3)
     assert fitted.dtype == torch.uint8
     assert torch.equal(fitted[0], fitted[1])
@@ -46,14 +46,14 @@ def test_the_image_is_centred_whole_and_the_rest_black(size, target, inside):
 
 def test_equal_sizes_change_nothing():
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(fit(images, 24, 32).numpy(), images)
-    np.testing.assert_array_equal(fit(images[:, ::-1], 24, 32).numpy(), images[:, ::-1])  # a view
+    np.testing.assert_array_equal(resize_with_pad(images, 24, 32).numpy(), images)
+    np.testing.assert_array_equal(resize_with_pad(images[:, ::-1], 24, 32).numpy(), images[:, ::-1])  # a view
 
 
 def test_content_stays_where_it_is():
     images = np.zeros((1, 20, 40, 3), np.uint8)
     images[:, :, 20:] = (10, 200, 90)
-    fitted = fit(images, 20, 20).numpy()[0]
+    fitted = resize_with_pad(images, 20, 20).numpy()[0]
     assert fitted[10, 5].tolist() == [0, 0, 0]
     assert fitted[10, 15].tolist() == [10, 200, 90]
     assert not fitted[:5].any()
@@ -63,32 +63,32 @@ def test_content_stays_where_it_is():
 def test_reducing_averages_instead_of_skipping():
     stripes = np.zeros((1, 64, 64, 3), np.uint8)
     stripes[:, :, ::2] = 255
-    middle = fit(stripes, 8, 8)[0, 2:6, 2:6].float()
+    middle = resize_with_pad(stripes, 8, 8)[0, 2:6, 2:6].float()
     assert (middle - 127.5).abs().max() < 4
 
 
 def test_an_empty_target_is_refused():
     with pytest.raises(ValueError, match="0 x 4 pixels; both sides must be at least 1"):
-        fit(white(2, 2), 0, 4)
+        resize_with_pad(white(2, 2), 0, 4)
 
 
 def test_jitter_shifts_each_image_and_changes_its_light_within_bounds():
     images = torch.full((400, 12, 12, 3), 100, dtype=torch.uint8)
     images[:, 6, 6] = 200
-    found = jitter(images, np.random.default_rng(0), pixels=2, light=0.2)
+    found = jitter(images, np.random.default_rng(0), max_shift=2, brightness=0.2)
     assert found.shape == images.shape
     places = {divmod(int(image[..., 0].argmax()), 12) for image in found}
     assert places == {(y, x) for y in range(4, 9) for x in range(4, 9)}
     ground = found[:, 0, 0, 0].float()
     assert 80 <= ground.min() < 83
     assert 117 < ground.max() <= 120
-    torch.testing.assert_close(jitter(images, np.random.default_rng(0), pixels=0, light=0.0), images)
+    torch.testing.assert_close(jitter(images, np.random.default_rng(0), max_shift=0, brightness=0.0), images)
 
 
 def test_what_is_pasted_stands_still():
     images = torch.zeros(40, 3, 16, 16, 3, dtype=torch.uint8)
     images[:, :, 0] = torch.arange(3, dtype=torch.uint8)[:, None, None]  # the frames differ
-    pasted = distract(images, np.random.default_rng(0), patches=3, largest=0.5)
+    pasted = paste_distractors(images, np.random.default_rng(0), patches=3, max_size=0.5)
     assert not images[:, :, 1:].any()  # those given stay as they are
     changed = (pasted != images).any(-1)
     assert torch.equal(changed[:, 1, 1:], changed[:, 2, 1:])

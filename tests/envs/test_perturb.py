@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from wla.envs.perturb import KickedActions
+from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import make_env
 
 
@@ -28,7 +28,7 @@ class Listener(gymnasium.Wrapper):
 
 def executed(seed: int, action: np.ndarray, steps: int = 400, **options: float) -> np.ndarray:
     listener = Listener(make_env("tabletop", task="place"))
-    env = KickedActions(listener, **options)
+    env = PerturbedActions(listener, **options)
     env.reset(seed=seed)
     for _ in range(steps):
         env.step(action)
@@ -62,4 +62,4 @@ def test_no_probability_or_no_scale_means_no_kicks() -> None:
 @pytest.mark.parametrize("options", [{"probability": 1.5}, {"scale": -1.0}])
 def test_senseless_kicks_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="kicks need"):
-        KickedActions(make_env("tabletop", task="place"), **options)
+        PerturbedActions(make_env("tabletop", task="place"), **options)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gymnasium
 import pytest
 
-from wla.envs.perturb import KickedActions
+from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import make_env, make_expert, task_names
 from wla.types import Env
 
@@ -36,12 +36,12 @@ def test_an_embodiment_has_the_tasks_that_it_can_do() -> None:
 def test_made_environments_are_envs(task: str) -> None:
     env = make_env("tabletop", task=task)
     assert isinstance(env, Env)
-    assert isinstance(KickedActions(env), Env)
+    assert isinstance(PerturbedActions(env), Env)
     assert env.robot_spec.embodiment == "tabletop-gantry"
 
 
 def test_only_the_tabletop_has_experts() -> None:
     env = make_env("tabletop", task="press")
-    assert make_expert(KickedActions(env)).reset("press the button").instruction == "press the button"
+    assert make_expert(PerturbedActions(env)).reset("press the button").instruction == "press the button"
     with pytest.raises(ValueError, match="no scripted expert for Env"):
         make_expert(gymnasium.Env())

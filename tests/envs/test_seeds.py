@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from wla.envs.seeds import Use, require_seeds, seed_range
+from wla.envs.seeds import Split, require_seeds, seed_range
 
 
 @pytest.mark.parametrize(
-    ("use", "first", "last"),
+    ("split", "first", "last"),
     [("training", 0, 9_999), ("validation", 10_000, 19_999), ("evaluation", 100_000, 2_000_000)],
 )
-def test_each_use_has_its_own_seeds(use: Use, first: int, last: int) -> None:
-    require_seeds([first, last], use)
-    with pytest.raises(ValueError, match=f"not for {use}"):
-        require_seeds([first, first - 1], use)
-    others = {"training", "validation", "evaluation"} - {use}
+def test_each_use_has_its_own_seeds(split: Split, first: int, last: int) -> None:
+    require_seeds([first, last], split)
+    with pytest.raises(ValueError, match=f"not for {split}"):
+        require_seeds([first, first - 1], split)
+    others = {"training", "validation", "evaluation"} - {split}
     assert not any(first in seed_range(other) or last in seed_range(other) for other in others)
 
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from fakes import CASE, Interrupted, Walker, build, build_and_die
+from fakes import TASK_VARIANT, Interrupted, Walker, build, build_and_die
 from full_disk import full_disk
 
 from wla.evaluation.benchmark import EvalConfig, Identity, evaluate, load_summary, run_benchmark
@@ -9,12 +9,12 @@ from wla.evaluation.episode_files import read_episodes
 from wla.rollout.results import read_results
 from wla.rollout.workers import Worker
 
-IDENTITY = Identity(policy="walker", checkpoint_sha256=None, execute=None)
+IDENTITY = Identity(policy="walker", checkpoint_sha256=None, replan_steps=None)
 
 
 def go(out, seeds, *, worker=None, identity=IDENTITY, workers=1, max_videos=0):
-    worker = worker or Worker(build, identity.policy, identity.execute)
-    return evaluate([CASE], seeds, worker, identity, out, workers=workers, max_videos=max_videos)
+    worker = worker or Worker(build, identity.policy, identity.replan_steps)
+    return evaluate([TASK_VARIANT], seeds, worker, identity, out, workers=workers, max_videos=max_videos)
 
 
 def lines(out):
@@ -70,7 +70,7 @@ def test_finished_episodes_do_not_run_again_but_crashed_ones_do(tmp_path):
             assert state.seed != 6
             return super().act(observation, state)
 
-    class Calm(type(build(CASE)[0])):
+    class Calm(type(build(TASK_VARIANT)[0])):
         def reset(self, *, seed=None, options=None):
             self.real = seed
             return super().reset(seed=0 if seed in (7, 8) else seed)
@@ -84,9 +84,9 @@ def test_finished_episodes_do_not_run_again_but_crashed_ones_do(tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        Identity(policy="runner", checkpoint_sha256=None, execute=None),
-        Identity(policy="walker", checkpoint_sha256="b" * 64, execute=None),
-        Identity(policy="walker", checkpoint_sha256=None, execute=1),
+        Identity(policy="runner", checkpoint_sha256=None, replan_steps=None),
+        Identity(policy="walker", checkpoint_sha256="b" * 64, replan_steps=None),
+        Identity(policy="walker", checkpoint_sha256=None, replan_steps=1),
     ],
 )
 def test_results_of_different_runs_never_mix(tmp_path, other):
@@ -97,8 +97,8 @@ def test_results_of_different_runs_never_mix(tmp_path, other):
 
 
 def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):
-    go(tmp_path, range(1), identity=Identity(policy="a", checkpoint_sha256="c" * 64, execute=None))
-    go(tmp_path, range(2), identity=Identity(policy="b", checkpoint_sha256="c" * 64, execute=None))
+    go(tmp_path, range(1), identity=Identity(policy="a", checkpoint_sha256="c" * 64, replan_steps=None))
+    go(tmp_path, range(2), identity=Identity(policy="b", checkpoint_sha256="c" * 64, replan_steps=None))
     assert len(lines(tmp_path)) == 2
 
 
@@ -113,12 +113,12 @@ def test_videos_are_few_and_of_both_kinds(tmp_path):
 def test_imagined_subgoals_are_kept_beside_the_frames_that_came(tmp_path):
     go(tmp_path, range(1), worker=Worker(build, "walker", imagine=True), max_videos=3)
     folder, shown = read_episodes(tmp_path / "episodes")[0]
-    assert [(s.asked_at, s.due_at, s.real) for s in shown.subgoals] == [(0, 3, "real-0003.jpg"), (3, 6, None)]
+    assert [(s.predicted_at, s.target_step, s.real) for s in shown.subgoals] == [(0, 3, "real-0003.jpg"), (3, 6, None)]
     assert (folder / "real-0003.jpg").exists()
     assert (folder / shown.subgoals[1].imagined).exists()
-    first, second = shown.subgoals[1].weighed
-    assert (first.score, first.chosen, first.doing, first.afresh) == (0.75, True, "arrive", False)
-    assert (second.score, second.chosen, second.doing, second.afresh) == (0.5, False, "set off", True)
+    first, second = shown.subgoals[1].scored_candidates
+    assert (first.score, first.selected, first.subtask, first.memory_reset) == (0.75, True, "arrive", False)
+    assert (second.score, second.selected, second.subtask, second.memory_reset) == (0.5, False, "set off", True)
     assert (folder / second.image).exists()
 
 

@@ -16,9 +16,9 @@ from wla.evaluation.report import write_report
 from wla.models.value_model import ValueConfig, ValueModel
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
-from wla.policy.value_checkpoint import Value, ValueFile
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 from wla.rollout.build import robot_of
-from wla.rollout.results import Case, read_results
+from wla.rollout.results import TaskVariant, read_results
 
 
 def statistics(dim):
@@ -28,11 +28,11 @@ def statistics(dim):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
-    robot = robot_of(Case("tabletop", "place", "clean", "gantry"))
+    robot = robot_of(TaskVariant("tabletop", "place", "clean", "gantry"))
     state, action = robot.observation.state_dim, robot.action.dim
     model = tiny.model_config()
-    expert = model.action_expert.model_copy(update={"state_dim": state, "action_dim": action})
-    model = model.model_copy(update={"action_expert": expert})
+    expert = model.action_expert.replace(state_dim=state, action_dim=action)
+    model = model.replace(action_expert=expert)
     config = CheckpointConfig(model=model, prompt=tiny.PROMPT)
     numbers = Statistics(state=statistics(state), action=statistics(action))
     folder = tmp_path_factory.mktemp("run") / "checkpoint"
@@ -41,14 +41,14 @@ def checkpoint(tmp_path_factory):
 
 
 def test_a_checkpoint_is_evaluated_and_shows_what_it_imagined(checkpoint, tmp_path):
-    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, execute=2, imagine=True, max_videos=1)
+    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, replan_steps=2, imagine=True, max_videos=1)
     summary = run_benchmark(config, tmp_path)
     assert (summary.total.n, summary.total.errors) == (1, 0)
     result = read_results(tmp_path / "results.jsonl")[0]
     assert result.checkpoint_sha256 == summary.checkpoint_sha256
     assert len(result.checkpoint_sha256) == 64
     shown = read_episodes(tmp_path / "episodes")[0][1]
-    assert [subgoal.asked_at for subgoal in shown.subgoals[:3]] == [0, 2, 4]
+    assert [subgoal.predicted_at for subgoal in shown.subgoals[:3]] == [0, 2, 4]
     assert "imagined at 2" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
@@ -68,9 +68,9 @@ def test_a_checkpoint_of_another_robot_is_refused(checkpoint, tmp_path):
 
 def save_value(folder: Path, camera: str) -> str:
     torch.manual_seed(0)
-    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {camera: 32}})
+    backbone = tiny.model_config().backbone.replace(cameras={camera: 32})
     model = ValueModel(ValueConfig(backbone=backbone))
-    Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(folder)
+    ValueCheckpoint(ValueCheckpointConfig(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(folder)
     return str(folder)
 
 
@@ -81,49 +81,64 @@ def value(tmp_path_factory):
 
 def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
     config = EvalConfig(
-        policy=checkpoint, tasks=("place",), episodes=1, execute=8, candidates=3, horizon=2, value=value, max_videos=1
+        policy=checkpoint,
+        tasks=("place",),
+        episodes=1,
+        replan_steps=8,
+        num_candidates=3,
+        imagination_horizon=2,
+        value=value,
+        max_videos=1,
     )
     summary = run_benchmark(config, tmp_path)
     assert (summary.total.n, summary.total.errors) == (1, 0)
-    weighed = read_episodes(tmp_path / "episodes")[0][1].subgoals[0].weighed
+    weighed = read_episodes(tmp_path / "episodes")[0][1].subgoals[0].scored_candidates
     assert len(weighed) == 3
-    assert max(weighed, key=lambda each: each.score).chosen
-    assert sum(each.chosen for each in weighed) == 1
-    assert not any(each.afresh for each in weighed)
+    assert max(weighed, key=lambda each: each.score).selected
+    assert sum(each.selected for each in weighed) == 1
+    assert not any(each.memory_reset for each in weighed)
     assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"results of another run .* 3 candidates, horizon 2"):
-        run_benchmark(config.model_copy(update={"candidates": 4}), tmp_path)
+        run_benchmark(config.replace(num_candidates=4), tmp_path)
 
 
 def test_candidates_are_scored_by_agreement_with_a_goal_image(checkpoint, tmp_path):
     goal = tmp_path / "goal.png"
     Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(goal)
-    config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, execute=8, candidates=2, goal=str(goal))
+    config = EvalConfig(
+        policy=checkpoint, tasks=("place",), episodes=1, replan_steps=8, num_candidates=2, goal=str(goal)
+    )
     assert run_benchmark(config, tmp_path / "out").total.n == 1
-    for weighed in read_episodes(tmp_path / "out/episodes")[0][1].subgoals[0].weighed:
+    for weighed in read_episodes(tmp_path / "out/episodes")[0][1].subgoals[0].scored_candidates:
         seen = np.asarray(Image.open(next((tmp_path / "out/episodes").rglob(weighed.image)))).astype(float)
         assert weighed.score == pytest.approx(-np.abs(seen - 255).mean(), abs=0.5)
 
 
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_half_of_the_candidates_are_those_of_an_even_number(candidates):
-    with pytest.raises(ValueError, match=f"half of the candidates forget, so --candidates is even, not {candidates}"):
-        _ = EvalConfig(policy="nano-memory", candidates=candidates, afresh=True).weighing
+    with pytest.raises(
+        ValueError, match=f"half of the candidates forget, so --num-candidates is even, not {candidates}"
+    ):
+        _ = EvalConfig(policy="nano-memory", num_candidates=candidates, memory_reset_candidates=True).best_of_n
 
 
 def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
     with pytest.raises(ValueError, match="2 candidates need one thing that scores them: --value FOLDER or --goal"):
-        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2), tmp_path)
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2), tmp_path)
     with pytest.raises(ValueError, match="need one thing"):
         run_benchmark(
-            EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value=value, goal="a.png"), tmp_path
+            EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, value=value, goal="a.png"), tmp_path
         )
     with pytest.raises(ValueError, match=r"a.png: cannot be read as the image of a goal"):
-        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, goal="a.png"), tmp_path)
+        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, goal="a.png"), tmp_path)
     with pytest.raises(ValueError, match="no value model 'nowhere': neither a folder"):
-        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value="nowhere"), tmp_path / "out")
+        run_benchmark(
+            EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, value="nowhere"), tmp_path / "out"
+        )
     other = save_value(tmp_path / "other", "overhead")
     with pytest.raises(ValueError, match="trained for images of camera 'overhead', and these are of 'front'"):
-        run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), candidates=2, value=other), tmp_path / "camera")
+        run_benchmark(
+            EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, value=other), tmp_path / "camera"
+        )
     with pytest.raises(ValueError, match="policy expert cannot"):
-        run_benchmark(EvalConfig(policy="expert", tasks=("place",), candidates=2, value=value), tmp_path)
+        run_benchmark(EvalConfig(policy="expert", tasks=("place",), num_candidates=2, value=value), tmp_path)

@@ -5,8 +5,8 @@ import pytest
 import tiny
 
 from wla.data.lerobot.writer import DatasetWriter
-from wla.evaluation.configs import HeldOutConfig
-from wla.evaluation.open_loop import compare, moved, psnr
+from wla.evaluation.configs import OpenLoopConfig
+from wla.evaluation.open_loop import evaluate_open_loop, has_motion, psnr
 from wla.policy.checkpoint import save_checkpoint
 from wla.policy.wla_policy import WLAPolicy
 from wla.types import ActionChunk
@@ -22,12 +22,12 @@ def paths(tmp_path_factory):
 
 def test_an_untrained_policy_is_measured(paths):
     policy, dataset = paths
-    found = compare(HeldOutConfig(policy=policy, dataset=dataset, frames=7))
+    found = evaluate_open_loop(OpenLoopConfig(policy=policy, dataset=dataset, frames=7))
     assert found.n == 7
-    assert found.subtasks_exact == 0
-    assert found.subtasks_interval[1] > 0.2  # seven frames say little
+    assert found.subtask_exact_match == 0
+    assert found.subtask_exact_match_interval[1] > 0.2  # seven frames say little
     assert found.action_error > 1
-    assert found.moved > 0
+    assert found.moving_frames > 0
     assert found.imagined_psnr is not None
 
 
@@ -49,30 +49,30 @@ def test_a_policy_that_copies_the_expert_is_perfect(paths, monkeypatch):
         return answers
 
     monkeypatch.setattr(WLAPolicy, "act_batch", oracle)
-    found = compare(HeldOutConfig(policy=policy, dataset=root, frames=20))
-    assert found.subtasks_exact == 1
+    found = evaluate_open_loop(OpenLoopConfig(policy=policy, dataset=root, frames=20))
+    assert found.subtask_exact_match == 1
     assert found.action_error == pytest.approx(0, abs=1e-4)
     assert found.imagined_psnr == 60
-    assert found.copied_psnr < 20
+    assert found.copy_baseline_psnr < 20
 
 
 def test_datasets_of_other_robots_are_refused(paths, tmp_path):
     policy, _ = paths
-    other = tiny.robot_spec().model_copy(update={"embodiment": "other"})
+    other = tiny.robot_spec().replace(embodiment="other")
     with DatasetWriter(tmp_path / "data", other) as writer:
         for _ in range(2):
             seen = tiny.observation()
             writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), "wait")
         writer.end_episode("wait", keep=True)
     with pytest.raises(ValueError, match="different robots: embodiment"):
-        compare(HeldOutConfig(policy=policy, dataset=tmp_path / "data"))
+        evaluate_open_loop(OpenLoopConfig(policy=policy, dataset=tmp_path / "data"))
 
 
 def test_videos_without_actions_are_refused_in_words(paths, tmp_path):
     policy, _ = paths
     tiny.write_dataset(tmp_path / "data", with_actions=False)
     with pytest.raises(ValueError, match=r"data: has no actions to compare with; use a dataset that .wla collect"):
-        compare(HeldOutConfig(policy=policy, dataset=tmp_path / "data"))
+        evaluate_open_loop(OpenLoopConfig(policy=policy, dataset=tmp_path / "data"))
 
 
 def test_image_measures():
@@ -80,5 +80,5 @@ def test_image_measures():
     assert psnr(black, white) == 0
     assert psnr(black, black) == 60
     assert psnr(black, black + 16) == pytest.approx(20 * np.log10(255 / 16))
-    assert moved(black, white)
-    assert not moved(black, black + 10)
+    assert has_motion(black, white)
+    assert not has_motion(black, black + 10)

@@ -10,7 +10,7 @@ from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import make_curves, make_spans, write_report
 from wla.rollout.workers import Worker
 
-NASTY = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, execute=None)
+NASTY = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, replan_steps=None)
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ def test_videos_timelines_and_subgoals_are_there(folder, html):
 
 def test_what_was_weighed_is_shown_by_what_it_was_told(folder, html):
     subgoals = [subgoal for _, shown in read_episodes(folder / "episodes") for subgoal in shown.subgoals]
-    assert html.count(">begun afresh: set off<") == html.count("0.500") == len(subgoals)
+    assert html.count(">memory reset: set off<") == html.count("0.500") == len(subgoals)
     assert html.count(">weighed: set off<") + html.count(">weighed: arrive<") == html.count("0.750") == len(subgoals)
 
 
 def test_an_episode_that_does_not_fit_is_named_in_one_line(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = sorted(copy.glob("episodes/*/episode.json"))[1]
-    path.write_text(path.read_text().replace('"afresh":', '"begun":'))
+    path.write_text(path.read_text().replace('"memory_reset":', '"begun":'))
     with pytest.raises(
-        ValueError, match=r"episode.json: subgoals.0.weighed.0.afresh: .*; remove that episode"
+        ValueError, match=r"episode.json: subgoals.0.scored_candidates.0.memory_reset: .*; remove that episode"
     ) as caught:
         write_report(copy)
     assert str(path) in str(caught.value)
@@ -72,7 +72,7 @@ def test_names_are_text_not_markup(html):
 def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
     shown = next(shown for _, shown in read_episodes(folder / "episodes") if shown.seed == 0)
     spans = make_spans(shown.subtasks, shown, {"set": 0, "arrive": 1})
-    assert [span.words for span in spans] == ["set off", "arrive"]
+    assert [span.text for span in spans] == ["set off", "arrive"]
     assert spans[0].left == 0
     assert spans[-1].left + spans[-1].width == pytest.approx(100)
     assert spans[1].start == pytest.approx(0.3)  # step 3 at 10 Hz
@@ -84,7 +84,7 @@ def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
 
 def test_an_action_beyond_the_limits_stays_inside_its_box(folder):
     shown = read_episodes(folder / "episodes")[0][1]
-    wild = shown.model_copy(update={"actions": ((9.0, 0.0), (0.0, 0.0))})
+    wild = shown.replace(actions=((9.0, 0.0), (0.0, 0.0)))
     curve = make_curves(wild)[0]
     assert (curve.low, curve.high) == (-0.25, 9.0)
     assert all(0 <= float(y) <= 40 for y in re.findall(r"V([-0-9.]+)", curve.path))

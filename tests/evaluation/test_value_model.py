@@ -9,34 +9,36 @@ import torch
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.value_targets import LabelledFrames
+from wla.data.value_targets import ValueTargetFrames
 from wla.evaluation.configs import ValueEvalConfig
 from wla.evaluation.value_model import evaluate_value
-from wla.models.value_model import ValueConfig, ValueModel, discounted
-from wla.policy.value_checkpoint import Value, ValueFile
+from wla.models.value_model import ValueConfig, ValueModel, discounted_return
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     root = tmp_path_factory.mktemp("value")
     torch.manual_seed(0)
-    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    backbone = tiny.model_config().backbone.replace(cameras={"front": 32})
     model = ValueModel(ValueConfig(backbone=backbone))
-    Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(root / "value")
+    ValueCheckpoint(ValueCheckpointConfig(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer()).save(
+        root / "value"
+    )
     tiny.write_dataset(root / "rollouts", episodes=4)
     return root
 
 
 def scored_by(paths, monkeypatch, tmp_path, rule):
     """What comes of scores that follow from what the frames were worth."""
-    frames = LabelledFrames(LeRobotDataset(paths / "rollouts"), "front")
-    worth = discounted(torch.from_numpy(frames.success), torch.from_numpy(frames.left), 0.98).numpy()
+    frames = ValueTargetFrames(LeRobotDataset(paths / "rollouts"), "front")
+    worth = discounted_return(torch.from_numpy(frames.success), torch.from_numpy(frames.steps_to_go), 0.98).numpy()
     known = {image.tobytes(): value for image, value in zip(frames.images, worth, strict=True)}
 
-    def score(self, moments, images):
+    def score(self, frame_contexts, images):
         return np.array([rule(known[image.tobytes()]) for image in images], np.float32)
 
-    monkeypatch.setattr(Value, "score", score)
+    monkeypatch.setattr(ValueCheckpoint, "score", score)
     config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(paths / "rollouts"),))
     return evaluate_value(config, tmp_path / "out")
 
@@ -46,9 +48,9 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
     assert (found.episodes, found.successes, found.n) == (4, 2, 40)
     assert found.error == found.calibration_error == 0
     assert found.rank_correlation == pytest.approx(1, abs=1e-3)
-    assert found.separation == (1, 1, 1, 1)
-    assert found.middle == (1, 1)
-    assert found.within == {str(paths / "rollouts"): (1, 1, 1, 1)}
+    assert found.auroc_by_episode_quarter == (1, 1, 1, 1)
+    assert found.auroc_middle == (1, 1)
+    assert found.auroc_by_dataset == {str(paths / "rollouts"): (1, 1, 1, 1)}
     assert json.loads((tmp_path / "out" / "value.json").read_text())["n"] == 40
     assert (tmp_path / "out" / "value.png").stat().st_size > 1000
 
@@ -56,7 +58,7 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
 def test_scores_the_wrong_way_round(paths, monkeypatch, tmp_path):
     found = scored_by(paths, monkeypatch, tmp_path, lambda worth: 1 - worth)
     assert found.rank_correlation == pytest.approx(-1, abs=1e-3)
-    assert found.separation == (0, 0, 0, 0)
+    assert found.auroc_by_episode_quarter == (0, 0, 0, 0)
     assert found.calibration_error > 0.8
 
 
@@ -64,7 +66,7 @@ def test_one_number_for_all_is_calibrated_at_best_and_separates_nothing(paths, m
     mean = 0.5 * np.mean(0.98 ** np.arange(10))
     found = scored_by(paths, monkeypatch, tmp_path, lambda _: mean)
     assert found.calibration_error == pytest.approx(0, abs=1e-3)
-    assert found.separation == (0.5, 0.5, 0.5, 0.5)
+    assert found.auroc_by_episode_quarter == (0.5, 0.5, 0.5, 0.5)
     assert found.error > 0.4
 
 
@@ -72,12 +74,14 @@ def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkey
     tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one success more than failures
     tiny.write_dataset(tmp_path / "two" / "easy", episodes=4)
     turn = iter([0.9, 0.1])  # datasets come one after the other, each in one batch
-    monkeypatch.setattr(Value, "score", lambda self, moments, images: np.full(len(images), next(turn), np.float32))
+    monkeypatch.setattr(
+        ValueCheckpoint, "score", lambda self, frame_contexts, images: np.full(len(images), next(turn), np.float32)
+    )
     found = evaluate_value(
         ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "two"),)), tmp_path / "o"
     )
-    assert all(rates == (0.5, 0.5, 0.5, 0.5) for rates in found.within.values())
-    assert found.separation != (0.5, 0.5, 0.5, 0.5)
+    assert all(rates == (0.5, 0.5, 0.5, 0.5) for rates in found.auroc_by_dataset.values())
+    assert found.auroc_by_episode_quarter != (0.5, 0.5, 0.5, 0.5)
 
 
 def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypatch, tmp_path):
@@ -93,12 +97,12 @@ def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypa
     for index, image in enumerate(dataset.frames("front")):
         steps[image.tobytes()] = index - dataset.episode_of(index).start
     monkeypatch.setattr(
-        Value,
+        ValueCheckpoint,
         "score",
-        lambda self, moments, images: np.array([steps[i.tobytes()] / 16 for i in images], np.float32),
+        lambda self, frame_contexts, images: np.array([steps[i.tobytes()] / 16 for i in images], np.float32),
     )
     config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "long"),))
     found = evaluate_value(config, tmp_path / "out")
-    assert found.at_the_same_time == (0.5, 0.5, 0.5, 0.5)
-    assert max(found.separation) < 0.5
-    assert found.middle[0] < found.middle[1] == 0.5
+    assert found.auroc_by_elapsed_time == (0.5, 0.5, 0.5, 0.5)
+    assert max(found.auroc_by_episode_quarter) < 0.5
+    assert found.auroc_middle[0] < found.auroc_middle[1] == 0.5

@@ -10,7 +10,7 @@ import tiny
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import resize
-from wla.evaluation.configs import WorldConfig
+from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.world_model import evaluate_world, table
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, save_checkpoint
@@ -26,18 +26,20 @@ def paths(tmp_path_factory):
 
 
 def save_reading_actions(folder):
-    model = WLA(tiny.reading_actions()).eval()
+    model = WLA(tiny.action_conditioned_config()).eval()
     config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
     save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), folder)
 
 
 def rows(quality):
-    return {row.what: row for row in quality.rows}
+    return {row.method: row for row in quality.rows}
 
 
 def test_figures_and_a_page_come_of_it(paths, tmp_path):
     policy, dataset = paths
-    config = WorldConfig(policy=policy, dataset=dataset, frames=5, samples=3, steps=(4, 1), shown=2)
+    config = WorldEvalConfig(
+        policy=policy, dataset=dataset, frames=5, samples=3, flow_steps=(4, 1), num_report_frames=2
+    )
     quality = evaluate_world(config, tmp_path / "out")
     assert quality.n == 5
     assert list(rows(quality)) == [
@@ -57,7 +59,7 @@ def test_figures_and_a_page_come_of_it(paths, tmp_path):
 
 def test_the_best_of_several_is_at_least_the_mean_and_samples_differ(paths, tmp_path):
     policy, dataset = paths
-    found = rows(evaluate_world(WorldConfig(policy=policy, dataset=dataset, frames=5, samples=3), tmp_path / "out"))
+    found = rows(evaluate_world(WorldEvalConfig(policy=policy, dataset=dataset, frames=5, samples=3), tmp_path / "out"))
     mean, best = found["imagined, 2 steps"], found["imagined, 2 steps, best of 3"]
     assert best.psnr > mean.psnr
     assert best.changed_distance < mean.changed_distance
@@ -67,32 +69,32 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
     policy, root = paths
     dataset = LeRobotDataset(root)
 
-    def oracle(self, thought, *, samples, steps, actions):
-        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in thought.states])]
+    def oracle(self, encoding, *, samples, flow_steps, actions):
+        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in encoding.states])]
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
-    monkeypatch.setattr(WLAPolicy, "picture", oracle)
+    monkeypatch.setattr(WLAPolicy, "predict_images", oracle)
     quality = evaluate_world(
-        WorldConfig(policy=policy, dataset=root, frames=5, samples=2, steps=(1,)), tmp_path / "out"
+        WorldEvalConfig(policy=policy, dataset=root, frames=5, samples=2, flow_steps=(1,)), tmp_path / "out"
     )
     found = rows(quality)["imagined, 1 step"]
     assert (found.psnr, found.changed_psnr) == (60, 60)
     assert rows(quality)["the present"].changed_psnr < 30
-    assert quality.spread == {"imagined, 1 step": 0}
+    assert quality.sample_std == {"imagined, 1 step": 0}
 
 
 def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tmp_path, monkeypatch):
     _, root = paths
     save_reading_actions(tmp_path / "policy")
     dataset, asked = LeRobotDataset(root), []
-    picture = WLAPolicy.picture
+    picture = WLAPolicy.predict_images
 
-    def listening(self, thought, **options):
-        asked.append((thought, options["actions"]))
-        return picture(self, thought, **options)
+    def listening(self, encoding, **options):
+        asked.append((encoding, options["actions"]))
+        return picture(self, encoding, **options)
 
-    monkeypatch.setattr(WLAPolicy, "picture", listening)
-    config = WorldConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, steps=(1,))
+    monkeypatch.setattr(WLAPolicy, "predict_images", listening)
+    config = WorldEvalConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, flow_steps=(1,))
     found = rows(evaluate_world(config, tmp_path / "out"))
     assert [what for what in found if "best" not in what][:3] == [
         "imagined, 1 step",
@@ -103,11 +105,11 @@ def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tm
     assert page.count('class="sheet"') == 3
     assert page.count('class="imagined"') == 3 * 3 * 2  # frames, ways, samples
     assert asked[0][1] is None
-    thought, own = asked[1]
+    encoding, own = asked[1]
     assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)
     assert len({chunk.tobytes() for chunk in own.reshape(6, -1)}) == 6
-    thought, told = asked[2]
-    for state, chunks in zip(thought.states, told, strict=True):
+    encoding, told = asked[2]
+    for state, chunks in zip(encoding.states, told, strict=True):
         for chunk in chunks:
             np.testing.assert_array_equal(chunk, dataset.actions[state.seed : state.seed + tiny.CHUNK])
 
@@ -115,7 +117,7 @@ def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tm
 def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
     policy = load_policy(paths[0], imagination=True)
     seen, state = tiny.observation(), policy.reset("press the button", seed=5)
-    images = policy.picture(policy.think([seen], [state]), samples=3)
+    images = policy.predict_images(policy.encode([seen], [state]), samples=3)
     assert images.shape == (1, 3, 32, 32, 3)
     assert len({image.tobytes() for image in images[0]}) == 3
     chunk, _ = policy.act(seen, state, imagine=True)
@@ -125,7 +127,9 @@ def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
 def test_the_number_of_steps_is_asked_for(paths):
     policy = load_policy(paths[0], imagination=True)
     seen, state = tiny.observation(), policy.reset("press the button", seed=5)
-    own, same, other = (policy.picture(policy.think([seen], [state]), steps=steps) for steps in (None, 2, 5))
+    own, same, other = (
+        policy.predict_images(policy.encode([seen], [state]), flow_steps=flow_steps) for flow_steps in (None, 2, 5)
+    )
     np.testing.assert_array_equal(own, same)
     assert not np.array_equal(own, other)
 
@@ -136,10 +140,10 @@ def test_candidates_in_the_robot_s_units_give_an_image_each(tmp_path):
     seen, state = tiny.observation(), policy.reset("press the button")
     candidates = np.zeros((1, 3, tiny.CHUNK, tiny.ACTION), np.float32)
     candidates[0, 1] = 0.1
-    first, second, third = policy.picture(policy.think([seen], [state]), samples=3, actions=candidates)[0]
-    alone = policy.picture(policy.think([seen], [state]), actions=candidates[:, :1])[0, 0]
+    first, second, third = policy.predict_images(policy.encode([seen], [state]), samples=3, actions=candidates)[0]
+    alone = policy.predict_images(policy.encode([seen], [state]), actions=candidates[:, :1])[0, 0]
     np.testing.assert_array_equal(first, alone)
-    swapped = policy.picture(policy.think([seen], [state]), actions=candidates[:, 1:2])[0, 0]
+    swapped = policy.predict_images(policy.encode([seen], [state]), actions=candidates[:, 1:2])[0, 0]
     assert not np.array_equal(swapped, alone)  # the same noise, another candidate
     assert not np.array_equal(second, third)
 
@@ -148,29 +152,29 @@ def test_candidates_for_a_policy_that_reads_none_are_refused(paths):
     policy = load_policy(paths[0], imagination=True)
     actions = np.zeros((1, 1, tiny.CHUNK, tiny.ACTION), np.float32)
     with pytest.raises(ValueError, match="does not imagine what given actions lead to"):
-        policy.picture(policy.think([tiny.observation()], [policy.reset("press the button")]), actions=actions)
+        policy.predict_images(policy.encode([tiny.observation()], [policy.reset("press the button")]), actions=actions)
 
 
 def test_policies_without_imagination_say_so(paths):
     policy = load_policy(paths[0])
     with pytest.raises(ValueError, match="loaded without imagination"):
-        policy.picture(policy.think([tiny.observation()], [policy.reset("press the button")]))
+        policy.predict_images(policy.encode([tiny.observation()], [policy.reset("press the button")]))
 
 
 def test_short_episodes_and_other_robots_are_refused(paths, tmp_path):
     policy, _ = paths
 
-    def record(name: str, spec) -> WorldConfig:
+    def record(name: str, spec) -> WorldEvalConfig:
         with DatasetWriter(tmp_path / name, spec) as writer:
             for _ in range(tiny.CHUNK):
                 seen = tiny.observation()
                 writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), "wait")
             writer.end_episode("wait", keep=True)
-        return WorldConfig(policy=policy, dataset=tmp_path / name)
+        return WorldEvalConfig(policy=policy, dataset=tmp_path / name)
 
     with pytest.raises(ValueError, match="no episode is longer than 4 frames"):
         evaluate_world(record("short", tiny.robot_spec()), tmp_path / "out")
-    other = tiny.robot_spec().model_copy(update={"embodiment": "other"})
+    other = tiny.robot_spec().replace(embodiment="other")
     with pytest.raises(ValueError, match="different robots: embodiment"):
         evaluate_world(record("other", other), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,22 +6,22 @@ import torch
 from wla.models.flow import (
     ActionTimeConfig,
     euler,
+    interpolate_to_data,
+    interpolate_to_noise,
     sample_action_times,
     sample_noise_levels,
-    toward_data,
-    toward_noise,
 )
 
 
 def test_paths_meet_their_ends_and_follow_their_velocity():
     noise, data = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     for t, want in ((0.0, noise), (1.0, data)):
-        x, _ = toward_data(noise, data, torch.full((2,), t))
+        x, _ = interpolate_to_data(noise, data, torch.full((2,), t))
         torch.testing.assert_close(x, want)
-    x, velocity = toward_data(noise, data, torch.tensor([0.25, 0.5]))
-    later, _ = toward_data(noise, data, torch.tensor([0.35, 0.6]))
+    x, velocity = interpolate_to_data(noise, data, torch.tensor([0.25, 0.5]))
+    later, _ = interpolate_to_data(noise, data, torch.tensor([0.35, 0.6]))
     torch.testing.assert_close(x + 0.1 * velocity, later)
-    x, velocity = toward_noise(data, noise, torch.tensor([0.0, 1.0]))
+    x, velocity = interpolate_to_noise(data, noise, torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(x, torch.stack([data[0], noise[1]]))
     torch.testing.assert_close(velocity, noise - data)
 

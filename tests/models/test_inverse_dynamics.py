@@ -12,7 +12,7 @@ def model(**changes) -> InverseDynamics:
         "cameras": {"front": 32, "wrist": 16},
         "action_dim": 2,
         "channels": (8, 16),
-        "points": 8,
+        "num_keypoints": 8,
         "width": 32,
         **changes,
     }
@@ -39,7 +39,7 @@ def test_it_reads_every_camera_and_every_frame():
 
 
 def test_it_learns_which_way_a_square_moved():
-    inverse = model(cameras={"front": 32}, after=1)
+    inverse = model(cameras={"front": 32}, lookahead=1)
     optimizer = torch.optim.Adam(inverse.parameters(), lr=3e-3)
     draws = torch.Generator().manual_seed(0)
 
@@ -64,8 +64,8 @@ def test_it_learns_which_way_a_square_moved():
 
 
 def test_sizes_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="after"):
-        InverseConfig(cameras={"front": 32}, action_dim=2, after=0)
+    with pytest.raises(ValueError, match="lookahead"):
+        InverseConfig(cameras={"front": 32}, action_dim=2, lookahead=0)
     with pytest.raises(ValueError, match="cameras"):
         model(cameras={})
     with pytest.raises(ValueError, match=r"cameras.front: 18 pixels are no multiple of 4"):

@@ -10,14 +10,14 @@ from tiny import (
     PROMPT,
     STATE,
     SUBTASKS,
+    action_conditioned_config,
     model_config,
     prompter,
-    reading_actions,
 )
 
 from wla.data.prompts.nano import left_pad
 from wla.models.wla import WLA, WLAConfig
-from wla.types import IGNORE, Batch
+from wla.types import IGNORE_INDEX, Batch
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def make_batch(model: WLA, *, actions: list[bool], subtasks: list[bool], subgoal
         for i, has in enumerate(subtasks)
     ]
     tokens, mask = left_pad([row[0] for row in rows], words.pad)
-    labels, _ = left_pad([row[1] for row in rows], IGNORE)
+    labels, _ = left_pad([row[1] for row in rows], IGNORE_INDEX)
     generator = torch.Generator().manual_seed(3)
     images = {
         name: torch.randint(0, 256, (size, side, side, 3), dtype=torch.uint8, generator=generator)
@@ -108,17 +108,17 @@ def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
     rows = [words.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
     tokens, mask = left_pad(rows, words.pad)
     with torch.no_grad():
-        context = model.read(tokens, mask, batch.images)
+        context = model.prefill(tokens, mask, batch.images)
         first = torch.cat(model.next_tokens(context, [[], []], [0, 0]))
         context, texts = model.decode_text(context, first, [[], []], words.stop, 6)
-        _, ending = words.continuation(texts[0])
+        _, ending = words.suffix_after(texts[0])
         ends = torch.tensor([ending] * 2)
         nothing = torch.zeros(2, dtype=torch.long)
-        queries = model.read_queries(context, ends, torch.ones_like(ends, dtype=torch.bool), nothing)
+        queries = model.encode_queries(context, ends, torch.ones_like(ends, dtype=torch.bool), nothing)
         for index, row in enumerate(rows):
             whole = torch.tensor([[*row, *texts[index], *words.suffix()]])
             images = {name: image[index : index + 1] for name, image in batch.images.items()}
-            read = model.backbone.read(whole, torch.ones_like(whole, dtype=torch.bool), images)
+            read = model.backbone.encode(whole, torch.ones_like(whole, dtype=torch.bool), images)
             for layer, want in zip(queries, read.layers[-len(queries) :], strict=True):
                 torch.testing.assert_close(layer[index], want[0, -PROMPT.queries :], atol=1e-5, rtol=1e-4)
             greedy = model.backbone.logits(read.last[0, len(row) - 1 : len(row) - 1 + len(texts[index])]).argmax(-1)
@@ -132,18 +132,18 @@ def test_without_imagination_the_world_is_not_built():
     assert float(losses.world) == 0
 
 
-@pytest.mark.parametrize(("dropped", "learns"), [(0.0, True), (1.0, False)])
-def test_dropped_actions_are_not_learned_from(dropped, learns):
+@pytest.mark.parametrize(("condition_dropout", "learns"), [(0.0, True), (1.0, False)])
+def test_dropped_actions_are_not_learned_from(condition_dropout, learns):
     torch.manual_seed(0)
-    model = WLA(reading_actions(dropped))
+    model = WLA(action_conditioned_config(condition_dropout))
     model(
         make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
     ).world.backward()
-    assert bool(model.world_expert.doing.read[0].weight.grad.any()) is learns
+    assert bool(model.world_expert.action_conditioner.mlp[0].weight.grad.any()) is learns
 
 
 def test_other_actions_than_the_action_expert_s_are_refused():
-    config = reading_actions().model_dump()
+    config = action_conditioned_config().model_dump()
     config["world_expert"]["actions"]["chunk"] = CHUNK + 1
     with pytest.raises(ValueError, match="they are the same actions"):
         WLAConfig.model_validate(config)

@@ -20,13 +20,13 @@ BUDGET = 40
 def build(cameras: dict[str, int] | None = None, **prompt: object) -> WLAPolicy:
     checkpoint = tiny.checkpoint()
     if cameras is not None:
-        backbone = checkpoint.config.model.backbone.model_copy(update={"cameras": cameras})
-        model = checkpoint.config.model.model_copy(update={"backbone": backbone})
+        backbone = checkpoint.config.model.backbone.replace(cameras=cameras)
+        model = checkpoint.config.model.replace(backbone=backbone)
         torch.manual_seed(0)
-        config = checkpoint.config.model_copy(update={"model": model})
+        config = checkpoint.config.replace(model=model)
         checkpoint = replace(checkpoint, config=config, model=type(checkpoint.model)(model).eval())
-    chosen = tiny.PROMPT.model_copy(update={"memory": MemoryConfig(tokens=BUDGET), **prompt})
-    checkpoint = replace(checkpoint, config=checkpoint.config.model_copy(update={"prompt": chosen}))
+    chosen = tiny.PROMPT.replace(memory=MemoryConfig(tokens=BUDGET), **prompt)
+    checkpoint = replace(checkpoint, config=checkpoint.config.replace(prompt=chosen))
     assert isinstance(checkpoint, Checkpoint)
     return WLAPolicy(checkpoint, name="tiny", checkpoint_sha256="")
 
@@ -35,31 +35,31 @@ class Saying:
     """A reader that lets the model see its prompt and then says what the test wants."""
 
     def __init__(self, policy: WLAPolicy, windows: list[tuple[str, ...]]) -> None:
-        self.reader, self.prompter, self.windows = policy.reader, policy._prompter, list(windows)
+        self.text_decoder, self.prompter, self.windows = policy.text_decoder, policy._prompter, list(windows)
         self.prompts: list[str] = []
         self.drafts: list[list[int]] = []
 
-    def speak(self, prompts, images, drafts):
+    def generate(self, prompts, images, drafts):
         self.prompts.append(self.prompter.tokenizer.decode(prompts[0]))
         self.drafts += drafts
-        return self.reader.tell(prompts, images, [self.prompter.answer(self.windows.pop(0))])
+        return self.text_decoder.encode_given(prompts, images, [self.prompter.answer(self.windows.pop(0))])
 
 
 def acted(policy: WLAPolicy, windows: list[tuple[str, ...]], *, watched: int = 1, state=None):
     """The state after acting once for each window, with so many steps watched after each, and the reader."""
-    policy.reader = saying = Saying(policy, windows)
+    policy.text_decoder = saying = Saying(policy, windows)
     state = state or policy.reset("press the button")
     for _ in windows:
         _, state = policy.act(tiny.observation(), state)
         for _ in range(watched):
-            state = policy.watch(tiny.observation(), state)
+            state = policy.observe(tiny.observation(), state)
     return state, saying
 
 
 def test_finished_subtasks_enter_memory_with_their_steps_and_running_ones_do_not():
     state, saying = acted(build(), [("reach", "grasp"), ("reach", "grasp"), ("grasp",), ("press",)])
     assert state.memory == (MemoryItem("reach", 0, 4), MemoryItem("grasp", 4, 6))
-    assert (state.subtasks, state.began, state.time, state.step) == (("press",), 6, 8, 4)
+    assert (state.subtasks, state.subtask_start, state.env_step, state.num_calls) == (("press",), 6, 8, 4)
     assert "done: now:" in saying.prompts[0]
     assert "done: now: reach; grasp;" in saying.prompts[1]
     assert "done: reach; now: grasp;" in saying.prompts[3]
@@ -128,11 +128,13 @@ def test_first_and_past_frames_are_an_option_of_nano_too():
     policy = build({"front": 32, "wrist": 16, "first front": 16, "history front": 16}, history=2)
     state = policy.reset("press the button")
     for step in range(3):
-        state = policy.watch(tiny.observation(step), state)
-    np.testing.assert_array_equal(state.first, tiny.observation(0).images["front"])
+        state = policy.observe(tiny.observation(step), state)
+    np.testing.assert_array_equal(state.first_frame, tiny.observation(0).images["front"])
     base = policy.act(tiny.observation(9), state)[0].actions
-    first = policy.act(tiny.observation(9), replace(state, first=255 - state.first))[0].actions
-    past = policy.act(tiny.observation(9), replace(state, frames=(255 - state.frames[0], state.frames[1])))[0].actions
+    first = policy.act(tiny.observation(9), replace(state, first_frame=255 - state.first_frame))[0].actions
+    past = policy.act(
+        tiny.observation(9), replace(state, frame_history=(255 - state.frame_history[0], state.frame_history[1]))
+    )[0].actions
     assert not np.array_equal(first, base)
     assert not np.array_equal(past, base)
 
@@ -140,6 +142,6 @@ def test_first_and_past_frames_are_an_option_of_nano_too():
 def test_recall_is_the_state_that_acting_would_have_left():
     policy = build()
     state, _ = acted(policy, [("reach", "grasp"), ("grasp",), ("press",)])
-    recalled = policy.recall(policy.reset("press the button"), ["reach", "grasp"], ["press"])
+    recalled = policy.with_memory(policy.reset("press the button"), ["reach", "grasp"], ["press"])
     assert [item.text for item in recalled.memory] == [item.text for item in state.memory]
     assert recalled.subtasks == state.subtasks

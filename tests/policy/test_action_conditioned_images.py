@@ -30,7 +30,7 @@ def test_images_that_are_swapped_or_the_same_do_not_follow(benchmark_module):
     came = np.zeros((2, 8, 8, 3), np.uint8)
     came[0, :, :4], came[1, :, 4:] = 200, 200
     faint = came // 5  # a shade of what came
-    assert benchmark_module.followed(faint, came)
-    assert not benchmark_module.followed(faint[::-1], came)
-    assert not benchmark_module.followed(faint[[0, 0]], came)
-    assert benchmark_module.followed(faint, came[[0, 0]]) is None
+    assert benchmark_module.images_follow_actions(faint, came)
+    assert not benchmark_module.images_follow_actions(faint[::-1], came)
+    assert not benchmark_module.images_follow_actions(faint[[0, 0]], came)
+    assert benchmark_module.images_follow_actions(faint, came[[0, 0]]) is None

@@ -34,7 +34,7 @@ def test_zero_stands_still_with_an_open_gripper():
 
 
 def test_absolute_positions_cannot_be_held_by_a_constant():
-    action = robot().action.model_copy(update={"names": ("joint", "gripper"), "kinds": ("absolute", "absolute")})
+    action = robot().action.replace(names=("joint", "gripper"), kinds=("absolute", "absolute"))
     with pytest.raises(ValueError, match="still: joint"):
         rest_action(action)
 

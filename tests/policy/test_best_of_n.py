@@ -8,10 +8,10 @@ import tiny
 import torch
 
 from wla.models.wla import WLA
-from wla.policy.best_of_n import TOGETHER, Goal, ScaledPolicy, ScalingConfig
+from wla.policy.best_of_n import BATCH_SIZE, BestOfNPolicy, BestOfNPolicyConfig, GoalImageScorer
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.wla_policy import WLAPolicy
-from wla.types import Moment
+from wla.types import FrameContext
 
 
 def policy_of(config) -> WLAPolicy:
@@ -24,7 +24,7 @@ def policy_of(config) -> WLAPolicy:
 
 @pytest.fixture(scope="module")
 def tied() -> WLAPolicy:
-    return policy_of(tiny.reading_actions())
+    return policy_of(tiny.action_conditioned_config())
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ class Prefers:
     """Scores by the place in the batch; keeps what it was shown."""
 
     def __init__(self, *scores: float) -> None:
-        self.scores, self.shown, self.moments = list(scores), list[np.ndarray](), list[list[Moment]]()
+        self.scores, self.shown, self.frame_contexts = list(scores), list[np.ndarray](), list[list[FrameContext]]()
 
-    def score(self, moments, images):
+    def score(self, frame_contexts, images):
         self.shown.append(images)
-        self.moments.append(moments)
-        assert len(moments) == len(images)
+        self.frame_contexts.append(frame_contexts)
+        assert len(frame_contexts) == len(images)
         return np.array(self.scores[: len(images)], np.float32)
 
 
@@ -57,12 +57,12 @@ class Clock:
 
 
 def act(policy: WLAPolicy, scorer, **config):
-    scaled = ScaledPolicy(policy, scorer, ScalingConfig(**config))
+    scaled = BestOfNPolicy(policy, scorer, BestOfNPolicyConfig(**config))
     return scaled.act(tiny.observation(), scaled.reset("press the button", seed=3))
 
 
 def test_one_candidate_is_what_the_policy_does_alone(tied):
-    chunk, state = act(tied, Prefers(1), candidates=1)
+    chunk, state = act(tied, Prefers(1), num_candidates=1)
     alone, after = tied.act(tiny.observation(), tied.reset("press the button", seed=3))
     np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-6)
     assert (chunk.subtasks, state) == (alone.subtasks, after)
@@ -71,49 +71,51 @@ def test_one_candidate_is_what_the_policy_does_alone(tied):
 @pytest.mark.parametrize("kind", ["tied", "plain"])
 def test_the_best_is_run_and_all_is_reported(kind, request):
     policy = request.getfixturevalue(kind)
-    chunk, _ = act(policy, Prefers(0, 3, 1), candidates=3)
+    chunk, _ = act(policy, Prefers(0, 3, 1), num_candidates=3)
     state = policy.reset("press the button", seed=3)
-    proposed = policy.propose(policy.think([tiny.observation()], [state]), 3)[0]
+    proposed = policy.sample_actions(policy.encode([tiny.observation()], [state]), 3)[0]
     assert len({actions.tobytes() for actions in proposed}) == 3
     np.testing.assert_array_equal(chunk.actions, proposed[1])
     found = chunk.candidates
     assert found is not None
-    assert (found.chosen, found.horizon, found.scores.tolist()) == (1, 1, [0, 3, 1])
+    assert (found.selected, found.horizon, found.scores.tolist()) == (1, 1, [0, 3, 1])
     assert found.images.shape == (3, 32, 32, 3)
     np.testing.assert_array_equal(chunk.subgoal, found.images[1])
 
 
 def test_the_backbone_reads_once_for_all_candidates(tied, monkeypatch):
     reads = []
-    original = type(tied.model.backbone).read
+    original = type(tied.model.backbone).encode
     monkeypatch.setattr(
-        type(tied.model.backbone), "read", lambda self, *args, **more: reads.append(1) or original(self, *args, **more)
+        type(tied.model.backbone),
+        "encode",
+        lambda self, *args, **more: reads.append(1) or original(self, *args, **more),
     )
-    act(tied, Prefers(*range(6)), candidates=6)
+    act(tied, Prefers(*range(6)), num_candidates=6)
     assert len(reads) == 1
 
 
 def test_tied_images_differ_by_their_actions_alone(tied):
-    thought = tied.think([tiny.observation()], [tied.reset("press the button")])
+    encoding = tied.encode([tiny.observation()], [tied.reset("press the button")])
     same = np.zeros((1, 2, tiny.CHUNK, tiny.ACTION), np.float32)
-    first, second = tied.picture(thought, samples=2, actions=same, same_noise=True)[0]
+    first, second = tied.predict_images(encoding, samples=2, actions=same, shared_noise=True)[0]
     np.testing.assert_array_equal(first, second)
-    chunk, _ = act(tied, Prefers(0, 1), candidates=2)
+    chunk, _ = act(tied, Prefers(0, 1), num_candidates=2)
     assert not np.array_equal(*chunk.candidates.images)
 
 
 def test_plain_images_differ_by_noise_alone(tied):
-    count = TOGETHER + 2
-    chunk, _ = act(tied, Prefers(*range(count)), candidates=count, plain=True)
-    thought = tied.think([tiny.observation()], [tied.reset("press the button", seed=3)])
-    images = tied.picture(thought, samples=count)[0]
+    count = BATCH_SIZE + 2
+    chunk, _ = act(tied, Prefers(*range(count)), num_candidates=count, action_conditioning=False)
+    encoding = tied.encode([tiny.observation()], [tied.reset("press the button", seed=3)])
+    images = tied.predict_images(encoding, samples=count)[0]
     np.testing.assert_allclose(chunk.candidates.images.astype(int), images.astype(int), atol=1)
     assert len({image.tobytes() for image in images}) == count
 
 
 def test_looking_further_goes_on_from_what_was_imagined(tied):
     scorer = Prefers(1, 0, 2)
-    chunk, _ = act(tied, scorer, candidates=3, horizon=2)
+    chunk, _ = act(tied, scorer, num_candidates=3, imagination_horizon=2)
     assert [len(images) for images in scorer.shown] == [3, 3]
     assert chunk.candidates.horizon == 2
     np.testing.assert_array_equal(chunk.candidates.images, scorer.shown[1])
@@ -122,28 +124,33 @@ def test_looking_further_goes_on_from_what_was_imagined(tied):
 
 
 def test_the_same_call_gives_the_same_answer(tied):
-    (first, _), (second, _) = (act(tied, Prefers(1, 2), candidates=2, horizon=2) for _ in range(2))
+    (first, _), (second, _) = (act(tied, Prefers(1, 2), num_candidates=2, imagination_horizon=2) for _ in range(2))
     np.testing.assert_array_equal(first.actions, second.actions)
     np.testing.assert_array_equal(first.candidates.images, second.candidates.images)
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_when_time_is_over_the_best_so_far_is_run(tied, plain):
-    scorer = Prefers(*range(3 * TOGETHER))
-    config = ScalingConfig(candidates=3 * TOGETHER, horizon=5, budget_ms=1500, plain=plain)
-    scaled = ScaledPolicy(tied, scorer, config, Clock())
+@pytest.mark.parametrize("action_conditioning", [False, True])
+def test_when_time_is_over_the_best_so_far_is_run(tied, action_conditioning):
+    scorer = Prefers(*range(3 * BATCH_SIZE))
+    config = BestOfNPolicyConfig(
+        num_candidates=3 * BATCH_SIZE,
+        imagination_horizon=5,
+        time_budget_ms=1500,
+        action_conditioning=action_conditioning,
+    )
+    scaled = BestOfNPolicy(tied, scorer, config, Clock())
     chunk, _ = scaled.act(tiny.observation(), scaled.reset("press the button"))
-    assert chunk.candidates.chosen == TOGETHER - 1  # one group, one chunk ahead
+    assert chunk.candidates.selected == BATCH_SIZE - 1  # one group, one chunk ahead
     assert chunk.candidates.horizon == 1
-    roomy = ScaledPolicy(tied, scorer, config.model_copy(update={"budget_ms": 5500}), Clock())
+    roomy = BestOfNPolicy(tied, scorer, config.replace(time_budget_ms=5500), Clock())
     chunk, _ = roomy.act(tiny.observation(), roomy.reset("press the button"))
-    assert (len(chunk.candidates.images), chunk.candidates.horizon) == (3 * TOGETHER, 2)
+    assert (len(chunk.candidates.images), chunk.candidates.horizon) == (3 * BATCH_SIZE, 2)
 
 
 def test_a_budget_smaller_than_one_candidate_leaves_what_the_policy_does_alone(tied):
     scorer = Prefers(0, 1)
-    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, budget_ms=500), Clock())
-    with pytest.warns(UserWarning, match="budget_ms 500 is over before a candidate is imagined"):
+    scaled = BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, time_budget_ms=500), Clock())
+    with pytest.warns(UserWarning, match="time_budget_ms 500 is over before a candidate is imagined"):
         chunk, after = scaled.act(tiny.observation(), scaled.reset("press the button", seed=3))
     alone, state = tied.act(tiny.observation(), tied.reset("press the button", seed=3))
     np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-6)
@@ -154,21 +161,21 @@ def test_a_budget_smaller_than_one_candidate_leaves_what_the_policy_does_alone(t
 def test_an_image_of_the_goal_scores_by_agreement():
     goal = np.full((4, 4, 3), 100, np.uint8)
     images = np.stack([goal + 9, goal, goal - 3])
-    assert Goal(goal).score([Moment("go")] * 3, images).tolist() == [-9, 0, -3]
+    assert GoalImageScorer(goal).score([FrameContext("go")] * 3, images).tolist() == [-9, 0, -3]
     with pytest.raises(ValueError, match="the goal is an image"):
-        Goal(goal).score([Moment("go")], np.zeros((1, 8, 8, 3), np.uint8))
+        GoalImageScorer(goal).score([FrameContext("go")], np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_candidates_and_horizon_may_be_asked_for_at_a_call(tied):
-    scaled = ScaledPolicy(tied, Prefers(*range(5)), ScalingConfig())
+    scaled = BestOfNPolicy(tied, Prefers(*range(5)), BestOfNPolicyConfig())
     state = scaled.reset("press the button")
-    chunk, _ = scaled.act(tiny.observation(), state, candidates=5, horizon=2)
+    chunk, _ = scaled.act(tiny.observation(), state, num_candidates=5, imagination_horizon=2)
     assert (len(chunk.candidates.scores), chunk.candidates.horizon) == (5, 2)
 
 
-@pytest.mark.parametrize("instead", [{"candidates": 0}, {"horizon": 0}])
+@pytest.mark.parametrize("instead", [{"num_candidates": 0}, {"imagination_horizon": 0}])
 def test_no_candidates_or_chunks_ahead_are_refused_at_a_call(tied, instead):
-    scaled = ScaledPolicy(tied, Prefers(0), ScalingConfig())
+    scaled = BestOfNPolicy(tied, Prefers(0), BestOfNPolicyConfig())
     with pytest.raises(ValueError, match=f"{next(iter(instead))}\n.*greater than or equal to 1"):
         scaled.act(tiny.observation(), scaled.reset("press the button"), **instead)
 
@@ -177,11 +184,13 @@ def test_a_policy_without_imagination_cannot_weigh():
     checkpoint = tiny.checkpoint()
     blind = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
     with pytest.raises(ValueError, match="weighing candidates needs imagination"):
-        ScaledPolicy(WLAPolicy(blind, name="tiny", checkpoint_sha256="abc"), Prefers(1), ScalingConfig())
+        BestOfNPolicy(WLAPolicy(blind, name="tiny", checkpoint_sha256="abc"), Prefers(1), BestOfNPolicyConfig())
 
 
 def said_before(policy: WLAPolicy):
-    return policy.recall(policy.reset("press the button", seed=3), memory=["reach the button"], window=["press it"])
+    return policy.with_memory(
+        policy.reset("press the button", seed=3), memory=["reach the button"], window=["press it"]
+    )
 
 
 def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
@@ -191,40 +200,48 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
         type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
-    scaled = ScaledPolicy(tied, scorer, ScalingConfig(candidates=4, afresh=True))
+    scaled = BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=4, memory_reset=True))
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
-    assert (chunk.candidates.chosen, len(chunk.candidates.images)) == (3, 4)
-    assert chunk.candidates.afresh == (False, False, True, True)
-    words = [moment.doing for moment in scorer.moments[0]]
-    assert list(chunk.candidates.doing) == words
+    assert (chunk.candidates.selected, len(chunk.candidates.images)) == (3, 4)
+    assert chunk.candidates.memory_reset == (False, False, True, True)
+    words = [moment.subtask for moment in scorer.frame_contexts[0]]
+    assert list(chunk.candidates.subtasks) == words
     assert words[3] == "".join(chunk.subtasks[-1:])
-    forgotten = tied.recall(said_before(tied), memory=(), window=())
-    assert after == tied.said(chunk.subtasks, tiny.observation(), forgotten)
-    thought = tied.think([tiny.observation()], [forgotten])
-    np.testing.assert_allclose(chunk.actions, tied.propose(thought, 2)[0, 1], atol=1e-4)
+    forgotten = tied.with_memory(said_before(tied), memory=(), window=())
+    assert after == tied.advance_state(chunk.subtasks, tiny.observation(), forgotten)
+    encoding = tied.encode([tiny.observation()], [forgotten])
+    np.testing.assert_allclose(chunk.actions, tied.sample_actions(encoding, 2)[0, 1], atol=1e-4)
 
 
 @pytest.mark.parametrize("chosen", [0, 3])
 def test_with_the_candidate_its_reading_goes_on(tied, chosen):
-    scaled = ScaledPolicy(tied, Prefers(*np.eye(4)[chosen]), ScalingConfig(candidates=4, afresh=True, horizon=2))
+    scaled = BestOfNPolicy(
+        tied,
+        Prefers(*np.eye(4)[chosen]),
+        BestOfNPolicyConfig(num_candidates=4, memory_reset=True, imagination_horizon=2),
+    )
     chunk, after = scaled.act(tiny.observation(), said_before(tied))
-    assert chunk.candidates.chosen == chosen
-    remembering = said_before(tied) if chosen == 0 else tied.recall(said_before(tied), memory=(), window=())
-    assert after == tied.said(chunk.subtasks, tiny.observation(), remembering)
+    assert chunk.candidates.selected == chosen
+    remembering = said_before(tied) if chosen == 0 else tied.with_memory(said_before(tied), memory=(), window=())
+    assert after == tied.advance_state(chunk.subtasks, tiny.observation(), remembering)
 
 
 @pytest.mark.parametrize(("margin", "chosen"), [(0, 3), (0.3, 3), (0.4, 0), (1, 0)])
 def test_another_candidate_is_run_where_it_is_better_by_the_margin(tied, margin, chosen):
     scorer = Prefers(0.5, 0.1, 0.6, 0.875)
-    chunk, _ = act(tied, scorer, candidates=4, margin=margin)
-    assert chunk.candidates.chosen == chosen
+    chunk, _ = act(tied, scorer, num_candidates=4, selection_margin=margin)
+    assert chunk.candidates.selected == chosen
     np.testing.assert_array_equal(chunk.subgoal, chunk.candidates.images[chosen])
 
 
 def test_what_is_begun_afresh_may_not_be_run_by_less_than_the_margin(tied):
-    scaled = ScaledPolicy(tied, Prefers(0.5, 0.5, 0.75, 0.5), ScalingConfig(candidates=4, afresh=True, margin=0.5))
+    scaled = BestOfNPolicy(
+        tied,
+        Prefers(0.5, 0.5, 0.75, 0.5),
+        BestOfNPolicyConfig(num_candidates=4, memory_reset=True, selection_margin=0.5),
+    )
     state = said_before(tied)
     chunk, after = scaled.act(tiny.observation(), state)
     alone, remembering = tied.act(tiny.observation(), state)
@@ -233,16 +250,16 @@ def test_what_is_begun_afresh_may_not_be_run_by_less_than_the_margin(tied):
 
 
 def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
-    chunk, _ = act(tied, Prefers(0, 1, 2, 3), candidates=4, afresh=True)
-    assert (chunk.candidates.chosen, any(chunk.candidates.afresh)) == (3, False)
+    chunk, _ = act(tied, Prefers(0, 1, 2, 3), num_candidates=4, memory_reset=True)
+    assert (chunk.candidates.selected, any(chunk.candidates.memory_reset)) == (3, False)
 
 
 def test_halves_of_an_odd_number_are_refused(tied):
     with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
-        ScalingConfig(candidates=3, afresh=True)
-    scaled = ScaledPolicy(tied, Prefers(0, 1), ScalingConfig(candidates=2, afresh=True))
+        BestOfNPolicyConfig(num_candidates=3, memory_reset=True)
+    scaled = BestOfNPolicy(tied, Prefers(0, 1), BestOfNPolicyConfig(num_candidates=2, memory_reset=True))
     with pytest.raises(ValueError, match="candidates 5: half of them"):
-        scaled.act(tiny.observation(), scaled.reset("press the button"), candidates=5)
+        scaled.act(tiny.observation(), scaled.reset("press the button"), num_candidates=5)
 
 
 @pytest.mark.parametrize(
@@ -254,29 +271,31 @@ def test_halves_of_an_odd_number_are_refused(tied):
     ],
 )
 def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, again, afresh, since):
-    monkeypatch.setattr(tied, "subtasks", lambda thought, row: (again if thought.states[row].subtasks else afresh,))
+    monkeypatch.setattr(tied, "subtasks", lambda encoding, row: (again if encoding.states[row].subtasks else afresh,))
     scorer = Prefers(0, 1)
-    state = replace(said_before(tied), time=30, began=25)
-    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, afresh=True)).act(tiny.observation(), state)
-    moments = scorer.moments[0]
-    assert [moment.doing for moment in moments] == [again, afresh]
-    assert [moment.since for moment in moments] == since
-    assert {moment.elapsed for moment in moments} == {30 + tiny.CHUNK}
-    assert {moment.instruction for moment in moments} == {"press the button"}
+    state = replace(said_before(tied), env_step=30, subtask_start=25)
+    BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, memory_reset=True)).act(tiny.observation(), state)
+    frame_contexts = scorer.frame_contexts[0]
+    assert [moment.subtask for moment in frame_contexts] == [again, afresh]
+    assert [moment.subtask_step for moment in frame_contexts] == since
+    assert {moment.episode_step for moment in frame_contexts} == {30 + tiny.CHUNK}
+    assert {moment.instruction for moment in frame_contexts} == {"press the button"}
 
 
 def test_looking_further_does_not_make_forgotten_words_new(tied, monkeypatch):
-    monkeypatch.setattr(tied, "subtasks", lambda thought, row: ("press it",))
+    monkeypatch.setattr(tied, "subtasks", lambda encoding, row: ("press it",))
     scorer = Prefers(0, 1)
-    state = replace(said_before(tied), time=30, began=25)
-    ScaledPolicy(tied, scorer, ScalingConfig(candidates=2, horizon=3, afresh=True)).act(tiny.observation(), state)
-    lasting = [[moment.since for moment in moments] for moments in scorer.moments]
+    state = replace(said_before(tied), env_step=30, subtask_start=25)
+    BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, imagination_horizon=3, memory_reset=True)).act(
+        tiny.observation(), state
+    )
+    lasting = [[moment.subtask_step for moment in frame_contexts] for frame_contexts in scorer.frame_contexts]
     assert lasting == [[5 + ahead * tiny.CHUNK] * 2 for ahead in (1, 2, 3)]
 
 
 def test_looking_further_is_later(tied):
     scorer = Prefers(0, 1)
-    act(tied, scorer, candidates=2, horizon=3)
-    elapsed = [moments[0].elapsed for moments in scorer.moments]
+    act(tied, scorer, num_candidates=2, imagination_horizon=3)
+    elapsed = [frame_contexts[0].episode_step for frame_contexts in scorer.frame_contexts]
     assert elapsed[0] == tiny.CHUNK
     assert np.diff(elapsed).tolist() == [tiny.CHUNK] * 2

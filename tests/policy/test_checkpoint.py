@@ -9,7 +9,7 @@ import torch
 from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 
-from wla.policy.checkpoint import load_checkpoint, pack, save_checkpoint, sha256
+from wla.policy.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint, sha256
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_saving_again_replaces_and_changes_the_fingerprint(folder):
 
 
 def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
-    pack(folder, tmp_path / "packed")
+    convert_checkpoint(folder, tmp_path / "packed")
     size = [(path / "model.safetensors").stat().st_size for path in (tmp_path / "packed", folder)]
     assert size[0] < 0.6 * size[1]
     packed, whole = (load_checkpoint(path).model.state_dict() for path in (tmp_path / "packed", folder))
@@ -146,10 +146,10 @@ def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
 
 def test_packing_wants_weights_that_are_whole(folder, tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}: no weights to pack"):
-        pack(tmp_path, tmp_path / "packed")
+        convert_checkpoint(tmp_path, tmp_path / "packed")
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged or no safetensors file"):
-        pack(folder, tmp_path / "packed")
+        convert_checkpoint(folder, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
 
@@ -159,12 +159,12 @@ def test_packing_replaces_nothing(folder, tmp_path):
     (tmp_path / "thesis" / "text").write_text("mine")
     for out in (folder, tmp_path / "thesis"):
         with pytest.raises(ValueError, match=f"{out}: exists already; pack into a new folder"):
-            pack(folder, out)
+            convert_checkpoint(folder, out)
     assert sha256(folder) == before
     assert (tmp_path / "thesis" / "text").read_text() == "mine"
 
 
 def test_packing_onto_a_full_disk_leaves_nothing_behind(folder, tmp_path):
     with full_disk(100_000), pytest.raises(ValueError, match=r"packed: cannot write .*; free disk space or choose"):
-        pack(folder, tmp_path / "packed")
+        convert_checkpoint(folder, tmp_path / "packed")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]

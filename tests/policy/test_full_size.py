@@ -6,7 +6,7 @@ import pytest
 from accelerate import init_empty_weights
 from torch import nn
 
-from wla.compat.published_keys import carried_shapes
+from wla.compat.published_keys import passthrough_shapes
 from wla.models.wla import WLA
 from wla.presets.wla0 import presets
 
@@ -28,7 +28,7 @@ def test_the_parts_have_the_published_sizes():
     assert count(model.world_expert.sana) == 591_821_632
     assert count(model.codec) == 312_250_275
     assert count(model.action_expert) == 388_261_895
-    carried = sum(math.prod(shape) for shape in carried_shapes(model.config.action_expert.width).values())
+    carried = sum(math.prod(shape) for shape in passthrough_shapes(model.config.action_expert.width).values())
     assert carried == 1_312_768  # of the published layout; no computation reads them
     assert count(model.action_expert) + carried == 389_574_663
 

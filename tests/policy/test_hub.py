@@ -13,7 +13,7 @@ import torch
 
 import wla
 from wla.cli.main import main
-from wla.policy.checkpoint import load_checkpoint, pack, save_checkpoint
+from wla.policy.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint
 from wla.policy.model_card import MARKER
 from wla.policy.wla_policy import WLAPolicy
 
@@ -151,7 +151,7 @@ def test_bad_weights_are_named_in_one_line(sharded, name):
 def test_packing_shards(sharded, folder, tmp_path, monkeypatch, capsys, still_sharded):
     if still_sharded:
         monkeypatch.setattr("wla.weights.SHARD_SIZE", SMALL)
-    assert main(["pack", str(sharded), "--out", str(tmp_path / "packed")]) == 0
+    assert main(["convert", str(sharded), "--out", str(tmp_path / "packed")]) == 0
     packed = tmp_path / "packed"
     assert (packed / "model.safetensors").exists() != still_sharded
     assert (packed / "model.safetensors.index.json").exists() == still_sharded
@@ -169,17 +169,17 @@ def test_packing_shards(sharded, folder, tmp_path, monkeypatch, capsys, still_sh
 def test_packing_shards_wants_all_of_them(sharded, tmp_path):
     shard(sharded).unlink()
     with pytest.raises(ValueError, match=r"model-00002-of-.*: file is missing"):
-        pack(sharded, tmp_path / "packed")
+        convert_checkpoint(sharded, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
 
 def test_packing_leaves_bfloat16_as_it_is(tmp_path):
     """float16 could not hold its range."""
     whole = tiny.checkpoint()
-    whole = replace(whole, config=whole.config.model_copy(update={"dtype": "bfloat16"}))
+    whole = replace(whole, config=whole.config.replace(dtype="bfloat16"))
     weights = whole.model.state_dict() | {"action_expert.positions": torch.full((4, 16), 1e30)}
     save_checkpoint(whole, tmp_path / "wide", weights=weights)
-    pack(tmp_path / "wide", tmp_path / "packed")
+    convert_checkpoint(tmp_path / "wide", tmp_path / "packed")
     before, after = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("wide", "packed"))
     for key, value in before.items():
         assert torch.equal(after[key], value), key

@@ -7,17 +7,19 @@ import torch
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
-from wla.policy.inverse_checkpoint import Inverse, InverseFile, load_inverse
+from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 
 
-def inverse() -> Inverse:
+def inverse() -> InverseCheckpoint:
     torch.manual_seed(0)
     sizes = InverseConfig(
-        cameras={"front": 32, "wrist": 16}, action_dim=tiny.ACTION, channels=(8, 8), points=4, width=16
+        cameras={"front": 32, "wrist": 16}, action_dim=tiny.ACTION, channels=(8, 8), num_keypoints=4, width=16
     )
     action = tiny.statistics().action
     assert action is not None
-    return Inverse(InverseFile(model=sizes, action=action, robot=tiny.robot_spec()), InverseDynamics(sizes).eval())
+    return InverseCheckpoint(
+        InverseCheckpointConfig(model=sizes, action=action, robot=tiny.robot_spec()), InverseDynamics(sizes).eval()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def dataset(tmp_path_factory) -> LeRobotDataset:
 
 
 def test_it_sees_the_frames_that_follow_and_none_of_the_next_episode(dataset):
-    looks = inverse().look(dataset, np.array([0, 8, 9, 10]))
+    looks = inverse().load_images(dataset, np.array([0, 8, 9, 10]))
     front = torch.from_numpy(np.array(dataset.frames("front")))
     assert {camera: tuple(look.shape) for camera, look in looks.items()} == {
         "front": (4, 3, 32, 32, 3),
@@ -41,14 +43,14 @@ def test_actions_stay_in_the_range_that_it_learned_from(dataset):
     with torch.no_grad():
         wild.model.head[-1].bias.fill_(5.0)
     action = wild.config.action
-    found = wild.actions(wild.look(dataset, np.arange(3)))
+    found = wild.actions(wild.load_images(dataset, np.arange(3)))
     np.testing.assert_allclose(found, np.tile(action.max, (3, 1)), rtol=1e-6)
 
 
 def test_a_dimension_that_never_changed_is_left_as_it_is():
     still = inverse()
-    action = still.config.action.model_copy(update={"std": (0.0, *[2.0] * (tiny.ACTION - 1))})
-    still = Inverse(still.config.model_copy(update={"action": action}), still.model)
+    action = still.config.action.replace(std=(0.0, *[2.0] * (tiny.ACTION - 1)))
+    still = InverseCheckpoint(still.config.replace(action=action), still.model)
     one = np.ones((1, tiny.ACTION), np.float32)
     assert still.standardize(one)[0].tolist() == [1.0, *[0.5] * (tiny.ACTION - 1)]
 
@@ -58,7 +60,7 @@ def test_it_comes_back_from_its_folder(dataset, tmp_path):
     first.save(tmp_path / "inverse")
     again = load_inverse(tmp_path / "inverse")
     assert again.config == first.config
-    looks = first.look(dataset, np.arange(4))
+    looks = first.load_images(dataset, np.arange(4))
     np.testing.assert_array_equal(again.actions(looks), first.actions(looks))
     with pytest.raises(ValueError, match="no inverse dynamics model"):
         load_inverse(tmp_path)

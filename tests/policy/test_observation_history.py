@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wla.policy.observation_history import images_of, remember
+from wla.policy.observation_history import append_frame, images_of
 from wla.types import FIRST, HISTORY, Observation, PolicyState
 
 
@@ -19,7 +19,7 @@ def after(steps: int, history: int) -> PolicyState:
     """The state after the steps 0 .. steps - 1."""
     state = PolicyState("go")
     for step in range(steps):
-        state = remember(state, picture(step), history)
+        state = append_frame(state, picture(step), history)
     return state
 
 
@@ -31,21 +31,21 @@ def shown(name: str, now: int, history: int) -> int:
 @pytest.mark.parametrize("history", [1, 3])
 def test_the_last_frames_and_the_first_one_are_kept(history):
     state = after(5, history)
-    assert [int(frame[0, 0, 0]) for frame in state.frames] == list(range(5 - history, 5))
-    assert state.first[0, 0, 0] == 0
+    assert [int(frame[0, 0, 0]) for frame in state.frame_history] == list(range(5 - history, 5))
+    assert state.first_frame[0, 0, 0] == 0
 
 
 def test_without_a_history_only_the_first_frame_is_kept():
     state = after(5, 0)
-    assert state.frames == ()
-    assert state.first[0, 0, 0] == 0
+    assert state.frame_history == ()
+    assert state.first_frame[0, 0, 0] == 0
 
 
 def test_a_state_is_not_changed():
     state = after(2, 3)
-    frames = state.frames
-    remember(state, picture(9), 3)
-    assert state.frames is frames
+    frames = state.frame_history
+    append_frame(state, picture(9), 3)
+    assert state.frame_history is frames
 
 
 @pytest.mark.parametrize("history", [1, 3])

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from wla.policy import speculative_decoding
-from wla.policy.speculative_decoding import Read, Reader
+from wla.policy.speculative_decoding import DecodeResult, TextDecoder
 
 ROWS, ROUNDS, LIMIT = 64, 16, 6
 
@@ -33,7 +33,7 @@ class Case:
         head[:3] *= 2
         self.prompter.stop = 100
         self.model.backbone.logits = lambda states: nowhere_else(layer_norm(states, states.shape[-1:]) @ head.T)
-        self.reader = Reader(self.model, self.prompter, torch.device("cpu"))
+        self.text_decoder = TextDecoder(self.model, self.prompter, torch.device("cpu"))
         self.state = module.STATE
 
     def draw(self, rows: int, seed: int):
@@ -48,8 +48,8 @@ class Case:
         return prompts, images
 
     @torch.inference_mode()
-    def speak(self, prompts, images, drafts: Sequence[Sequence[int]]) -> Read:
-        return self.reader.speak(prompts, images, drafts)
+    def generate(self, prompts, images, drafts: Sequence[Sequence[int]]) -> DecodeResult:
+        return self.text_decoder.generate(prompts, images, drafts)
 
 
 @pytest.fixture(autouse=True)
@@ -75,30 +75,30 @@ def test_the_text_is_that_of_plain_decoding_whatever_the_draft(case):
     lengths = set()
     for seed in range(ROUNDS):
         prompts, images = case.draw(ROWS, seed)
-        plain = case.speak(prompts, images, [[]] * ROWS)
-        drafted = case.speak(prompts, images, [altered(text, rng) for text in plain.said])
-        assert drafted.said == plain.said
-        for ours, theirs in zip(drafted.queries, plain.queries, strict=True):
+        plain = case.generate(prompts, images, [[]] * ROWS)
+        drafted = case.generate(prompts, images, [altered(text, rng) for text in plain.text_tokens])
+        assert drafted.text_tokens == plain.text_tokens
+        for ours, theirs in zip(drafted.query_hidden, plain.query_hidden, strict=True):
             torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3)
-        lengths |= {len(text) for text in plain.said}
+        lengths |= {len(text) for text in plain.text_tokens}
     assert len(lengths) > 3
 
 
 def test_a_draft_that_holds_takes_no_further_pass(case, monkeypatch):
     prompts, images = case.draw(1, 1)
-    plain = case.speak(prompts, images, [[]])
+    plain = case.generate(prompts, images, [[]])
     calls = []
     extend = case.model.backbone.extend
     monkeypatch.setattr(case.model.backbone, "extend", lambda *a: calls.append(a[1].shape[1]) or extend(*a))
-    case.speak(prompts, images, plain.said)
-    drop, ending = case.prompter.continuation(plain.said[0])
+    case.generate(prompts, images, plain.text_tokens)
+    drop, ending = case.prompter.suffix_after(plain.text_tokens[0])
     # Where the newline joins the last full stop to one token, the queries cannot be read before that one is dropped.
     assert calls == ([len(ending)] if drop else [])
 
 
 def test_a_draft_that_is_too_long_or_wrong_from_the_start_changes_nothing(case):
     prompts, images = case.draw(2, 2)
-    plain = case.speak(prompts, images, [[], []])
-    assert all(len(text) <= LIMIT for text in plain.said)
+    plain = case.generate(prompts, images, [[], []])
+    assert all(len(text) <= LIMIT for text in plain.text_tokens)
     wrong = [[(token + 1) % 300 + 90 for token in range(200)]] * 2
-    assert case.speak(prompts, images, wrong).said == plain.said
+    assert case.generate(prompts, images, wrong).text_tokens == plain.text_tokens

@@ -10,19 +10,19 @@ import torch
 from wla.data.memory import MemoryConfig
 from wla.data.prompts.tokenizer import location_name
 from wla.envs.registry import make_env
-from wla.models.value_model import LONGEST, ValueConfig, ValueModel, discounted
-from wla.policy.value_checkpoint import Value, ValueFile, load_value
+from wla.models.value_model import MAX_STEPS, ValueConfig, ValueModel, discounted_return
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
 from wla.policy.wla_policy import load_policy
-from wla.types import Moment
+from wla.types import FrameContext
 
-GO = Moment("go")
+GO = FrameContext("go")
 
 
-def value(seed: int = 0) -> Value:
+def value(seed: int = 0) -> ValueCheckpoint:
     torch.manual_seed(seed)
-    backbone = tiny.model_config().backbone.model_copy(update={"cameras": {"front": 32}})
+    backbone = tiny.model_config().backbone.replace(cameras={"front": 32})
     model = ValueModel(ValueConfig(backbone=backbone)).eval()
-    return Value(ValueFile(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer())
+    return ValueCheckpoint(ValueCheckpointConfig(model=model.config, prompt=tiny.PROMPT), model, tiny.tokenizer())
 
 
 def pictures(count: int) -> np.ndarray:
@@ -31,17 +31,17 @@ def pictures(count: int) -> np.ndarray:
 
 def test_scores_lie_between_0_and_1_and_follow_image_and_instruction():
     judge, images = value(), pictures(2)
-    same = judge.score([Moment(tiny.INSTRUCTIONS[0])] * 2, images)
+    same = judge.score([FrameContext(tiny.INSTRUCTIONS[0])] * 2, images)
     assert ((same > 0) & (same < 1)).all()
     assert same[0] != same[1]
-    assert judge.score([Moment(tiny.INSTRUCTIONS[1])], images[:1])[0] != same[0]
+    assert judge.score([FrameContext(tiny.INSTRUCTIONS[1])], images[:1])[0] != same[0]
 
 
 def test_a_score_does_not_depend_on_what_else_is_scored():
     judge, images = value(), pictures(2)
-    moments = [Moment(text) for text in tiny.INSTRUCTIONS]  # of different lengths
-    together = judge.score(moments, images)
-    alone = [judge.score([moment], image[None])[0] for moment, image in zip(moments, images, strict=True)]
+    frame_contexts = [FrameContext(text) for text in tiny.INSTRUCTIONS]  # of different lengths
+    together = judge.score(frame_contexts, images)
+    alone = [judge.score([moment], image[None])[0] for moment, image in zip(frame_contexts, images, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
@@ -69,7 +69,7 @@ def test_a_value_model_for_another_camera_is_refused(tmp_path):
 
 def test_what_a_frame_was_worth():
     success, left = torch.tensor([True, True, False]), torch.tensor([0, 2, 0])
-    assert discounted(success, left, 0.5).tolist() == [1.0, 0.25, 0.0]
+    assert discounted_return(success, left, 0.5).tolist() == [1.0, 0.25, 0.0]
 
 
 def test_the_loss_is_least_for_the_expected_value():
@@ -82,7 +82,7 @@ def test_the_loss_is_least_for_the_expected_value():
 
 def test_memory_and_state_are_no_part_of_the_prompt():
     judge = value()
-    tokens, mask, times = judge.told([replace(GO, elapsed=40, since=3), GO])
+    tokens, mask, times = judge.model_inputs([replace(GO, episode_step=40, subtask_step=3), GO])
     first = judge.tokenizer.convert_tokens_to_ids(location_name(0))
     assert not ((tokens >= first) & (tokens < first + tiny.PROMPT.locations)).any()
     assert torch.equal(tokens[0], tokens[1])
@@ -92,22 +92,24 @@ def test_memory_and_state_are_no_part_of_the_prompt():
 
 def test_very_long_times_are_all_the_same():
     judge, image = value(), pictures(1)
-    first, second = (judge.score([replace(GO, elapsed=steps)], image)[0] for steps in (LONGEST, 10 * LONGEST))
+    first, second = (judge.score([replace(GO, episode_step=steps)], image)[0] for steps in (MAX_STEPS, 10 * MAX_STEPS))
     assert first == second
 
 
 def test_scores_follow_the_time():
     judge, image = value(), pictures(1)
-    scores = {judge.score([moment], image)[0] for moment in (GO, replace(GO, elapsed=40), replace(GO, since=40))}
+    scores = {
+        judge.score([moment], image)[0] for moment in (GO, replace(GO, episode_step=40), replace(GO, subtask_step=40))
+    }
     assert len(scores) == 3
 
 
 @pytest.mark.parametrize("hears", [True, False])
 def test_only_a_model_of_a_policy_that_speaks_with_memory_hears_what_is_being_done(hears):
     deaf = value()
-    prompt = tiny.PROMPT.model_copy(update={"memory": MemoryConfig()}) if hears else tiny.PROMPT
-    judge = replace(deaf, config=ValueFile(model=deaf.model.config, prompt=prompt))
-    scores = {judge.score([replace(GO, doing=doing)], pictures(1))[0] for doing in ("reach the block", "release it")}
+    prompt = tiny.PROMPT.replace(memory=MemoryConfig()) if hears else tiny.PROMPT
+    judge = replace(deaf, config=ValueCheckpointConfig(model=deaf.model.config, prompt=prompt))
+    scores = {judge.score([replace(GO, subtask=doing)], pictures(1))[0] for doing in ("reach the block", "release it")}
     assert len(scores) == (2 if hears else 1)
 
 
@@ -120,5 +122,7 @@ def test_the_bundled_one_reads_as_nano_memory_does_and_knows_when_it_is_stuck():
     raw, info = env.reset(seed=0)
     env.close()
     image = raw["images"]["front"][None]
-    begun = Moment(info["instruction"], "release the red block", elapsed=18, since=2)
-    assert judge.score([begun], image)[0] > judge.score([replace(begun, elapsed=56, since=40)], image)[0] + 0.2
+    begun = FrameContext(info["instruction"], "release the red block", episode_step=18, subtask_step=2)
+    assert (
+        judge.score([begun], image)[0] > judge.score([replace(begun, episode_step=56, subtask_step=40)], image)[0] + 0.2
+    )

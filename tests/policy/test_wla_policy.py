@@ -36,7 +36,7 @@ def test_a_chunk_is_in_environment_units(policy):
     assert (np.abs(chunk.actions[:, 0]) <= np.float32(0.1)).all()
     assert chunk.subgoal is None
     assert all(isinstance(text, str) for text in chunk.subtasks)
-    assert after.step == 1
+    assert after.num_calls == 1
     assert after.subtasks == chunk.subtasks
 
 
@@ -53,10 +53,10 @@ def test_the_state_decides_and_nothing_else(policy):
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_without_noise_seeds_give_the_same_chunk_and_candidates_still_differ(spread):
     checkpoint = tiny.checkpoint()
-    quiet = replace(checkpoint, config=checkpoint.config.model_copy(update={"action_noise": spread}))
+    quiet = replace(checkpoint, config=checkpoint.config.replace(action_noise=spread))
     policy = wla.WLAPolicy(quiet, name="tiny", checkpoint_sha256="abc")
     states = [policy.reset("press the button", seed=seed) for seed in (1, 2)]
-    proposed = policy.propose(policy.think([tiny.observation()] * 2, states), 3)
+    proposed = policy.sample_actions(policy.encode([tiny.observation()] * 2, states), 3)
     assert np.allclose(proposed[0, 0], proposed[1, 0], atol=1e-5) == (spread == 0)
     assert len({actions.tobytes() for actions in proposed.reshape(6, -1)}) >= 5
 
@@ -84,15 +84,15 @@ def test_images_only_when_asked_and_loaded(policy, folder):
 
 
 def test_the_image_is_of_the_chunk_that_is_run_where_actions_are_read():
-    checkpoint, model = tiny.checkpoint(), WLA(tiny.reading_actions()).eval()
-    config = checkpoint.config.model_copy(update={"model": model.config})
+    checkpoint, model = tiny.checkpoint(), WLA(tiny.action_conditioned_config()).eval()
+    config = checkpoint.config.replace(model=model.config)
     policy = wla.WLAPolicy(replace(checkpoint, config=config, model=model), name="tiny", checkpoint_sha256="abc")
     seen, state = tiny.observation(), policy.reset("press the button", seed=3)
     chunk, _ = policy.act(seen, state, imagine=True)
-    thought = policy.think([seen], [state])
-    of_chunk = policy.picture(thought, actions=chunk.actions[None, None])[0, 0]
+    encoding = policy.encode([seen], [state])
+    of_chunk = policy.predict_images(encoding, actions=chunk.actions[None, None])[0, 0]
     np.testing.assert_array_equal(chunk.subgoal, of_chunk)
-    assert not np.array_equal(policy.picture(thought)[0, 0], of_chunk)
+    assert not np.array_equal(policy.predict_images(encoding)[0, 0], of_chunk)
 
 
 def change(**fields: object) -> Observation:
@@ -177,7 +177,7 @@ def walked(policy, steps: int, *, seed: int = 0, said: tuple[str, ...] = ()):
     """The state after watching that many steps, with subtasks that were said on the way."""
     state = policy.reset("open the drawer", seed=seed)
     for step in range(steps):
-        state = policy.watch(tiny_qwen.observation(100 + step), state)
+        state = policy.observe(tiny_qwen.observation(100 + step), state)
     return replace(state, memory=tuple(MemoryItem(text, 0, 1) for text in said))
 
 
@@ -188,11 +188,11 @@ def test_a_qwen_policy_acts_and_remembers(qwen, kind):
         assert chunk.actions.shape == (tiny_qwen.CHUNK, tiny_qwen.ACTION)
         assert np.isfinite(chunk.actions).all()
         assert bool(kind.get("language")) or chunk.subtasks == ()
-    assert state.step == 4
-    assert len(state.frames) == 2
-    np.testing.assert_array_equal(state.frames[-1], tiny_qwen.observation(3).images["front"])
-    np.testing.assert_array_equal(state.frames[0], tiny_qwen.observation(2).images["front"])
-    np.testing.assert_array_equal(state.first, tiny_qwen.observation(0).images["front"])
+    assert state.num_calls == 4
+    assert len(state.frame_history) == 2
+    np.testing.assert_array_equal(state.frame_history[-1], tiny_qwen.observation(3).images["front"])
+    np.testing.assert_array_equal(state.frame_history[0], tiny_qwen.observation(2).images["front"])
+    np.testing.assert_array_equal(state.first_frame, tiny_qwen.observation(0).images["front"])
 
 
 def test_equal_states_and_observations_give_equal_chunks(qwen):
@@ -220,11 +220,11 @@ def test_a_batch_of_qwen_equals_its_members(qwen):
 def test_past_and_first_frames_change_what_is_done(qwen, kind):
     observation, state = tiny_qwen.observation(), walked(qwen, 2)
     base, _ = qwen.act(observation, state)
-    older = replace(state, frames=(255 - state.frames[0], state.frames[1]))
+    older = replace(state, frame_history=(255 - state.frame_history[0], state.frame_history[1]))
     assert not np.array_equal(qwen.act(observation, older)[0].actions, base.actions)
-    newer = replace(state, frames=(state.frames[0], 255 - state.frames[1]))
+    newer = replace(state, frame_history=(state.frame_history[0], 255 - state.frame_history[1]))
     np.testing.assert_array_equal(qwen.act(observation, newer)[0].actions, base.actions)
-    begun = qwen.act(observation, replace(state, first=255 - state.first))[0].actions
+    begun = qwen.act(observation, replace(state, first_frame=255 - state.first_frame))[0].actions
     assert np.array_equal(begun, base.actions) != bool(kind.get("first"))
     told = qwen.act(observation, replace(state, memory=(MemoryItem("reach", 0, 1),)))[0].actions
     assert np.array_equal(told, base.actions) != bool(kind.get("language"))
@@ -239,21 +239,21 @@ def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequ
         for i, (name, side) in enumerate(sides.items())
     }
     values, texts = np.zeros(tiny_qwen.STATE, np.float32), (["reach the block", "lift it."], [])
-    asked = [{"memory": ["wait"], "past": True}, {"memory": [], "past": False}]
+    asked = [{"memory": ["wait"], "has_history": True}, {"memory": [], "has_history": False}]
     rows = [chat.sample("go", values, text, **more)[0] for text, more in zip(texts, asked, strict=True)]
     with torch.no_grad():
-        context = model.read(*left_pad(rows, chat.pad), seen)
-        wanted = model.query_states(context, left_pad(rows, chat.pad)[0])
-        context = model.read(*left_pad([chat.prompt("go", values, **more) for more in asked], chat.pad), seen)
+        context = model.prefill(*left_pad(rows, chat.pad), seen)
+        wanted = model.query_hidden(context, left_pad(rows, chat.pad)[0])
+        context = model.prefill(*left_pad([chat.prompt("go", values, **more) for more in asked], chat.pad), seen)
         said: list[list[int]] = [[], []]
-        if chat.speaks:
+        if chat.predicts_subtasks:
             said[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
             for token in said[0]:  # the second episode says nothing
                 step, mask = torch.tensor([[token], [token]]), torch.tensor([[True], [False]])
                 context = model.backbone.extend(context, step, mask)
-        drops, endings = zip(*(chat.continuation(text) for text in said), strict=True)
-        assert drops == ((1, 1) if chat.speaks else (0, 0))
-        got = model.read_queries(context, *left_pad(endings, chat.pad), torch.tensor(drops))
+        drops, endings = zip(*(chat.suffix_after(text) for text in said), strict=True)
+        assert drops == ((1, 1) if chat.predicts_subtasks else (0, 0))
+        got = model.encode_queries(context, *left_pad(endings, chat.pad), torch.tensor(drops))
     for mine, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
@@ -262,8 +262,8 @@ def test_guidance_changes_what_is_imagined_and_is_reproducible(qwen):
     observation, state = tiny_qwen.observation(), walked(qwen, 3)
     guided, _ = qwen.act(observation, state, imagine=True)
     world = qwen.model.world_expert
-    without = world.config.model_copy(update={"guidance": 1.0})
-    whole = qwen.model.config.model_copy(update={"world_expert": without})
+    without = world.config.replace(guidance=1.0)
+    whole = qwen.model.config.replace(world_expert=without)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "config", without)
         patch.setattr(qwen.model, "config", whole)
@@ -281,7 +281,7 @@ def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
 
     def spy(*words, **more):
         tokens = prompt(*words, **more)
-        asked.append((more["past"], (*more["memory"], *more["running"]), tokens.count(tiny_qwen.IMAGE)))
+        asked.append((more["has_history"], (*more["memory"], *more["current_subtasks"]), tokens.count(tiny_qwen.IMAGE)))
         return tokens
 
     monkeypatch.setattr(qwen._prompter, "prompt", spy)

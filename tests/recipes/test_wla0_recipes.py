@@ -9,7 +9,7 @@ from accelerate import init_empty_weights
 
 from wla.models.wla import WLA
 from wla.presets.recipe import load_recipe
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.policy import PolicyTrainConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "src" / "wla" / "recipes").glob("wla0_*.py"))
 PUBLISHED = {  # chunk, history, action, state, first frame, language, steps, batch
@@ -31,8 +31,8 @@ def test_every_published_model_has_its_recipe():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_hyper_parameters_are_the_published_ones(path):
     recipe = load_recipe(path)
-    assert isinstance(recipe, PolicyTraining)
-    expert, prompt, optim = recipe.model.action_expert, recipe.start.prompt, recipe.loop.optim
+    assert isinstance(recipe, PolicyTrainConfig)
+    expert, prompt, optim = recipe.model.action_expert, recipe.init.prompt, recipe.loop.optim
     first = any(name.startswith("first ") for name in recipe.model.backbone.cameras)
     assert PUBLISHED[path.stem] == (
         expert.chunk,
@@ -47,8 +47,8 @@ def test_hyper_parameters_are_the_published_ones(path):
     assert (optim.learning_rate, optim.final_learning_rate, optim.warmup) == (5e-5, 5e-6, 1000)
     assert (optim.weight_decay, optim.clip, optim.betas, optim.muon) == (1e-8, 1.0, (0.9, 0.95), ())
     assert (recipe.weights.action, recipe.weights.world, recipe.weights.language) == (1.0, 0.1, 0.005)
-    assert (expert.repeats, expert.steps, recipe.empty_instructions) == (16, 32, 0.05)
-    assert (recipe.model.world_expert.steps, recipe.model.world_expert.guidance) == (30, 3.0)
+    assert (expert.noise_samples_per_chunk, expert.flow_steps, recipe.instruction_dropout) == (16, 32, 0.05)
+    assert (recipe.model.world_expert.flow_steps, recipe.model.world_expert.guidance) == (30, 3.0)
     assert set(recipe.model.backbone.cameras.values()) == {256}
     assert recipe.model.target_side == 512
 

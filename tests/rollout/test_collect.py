@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fakes import CASE, Interrupted, build, spec
+from fakes import TASK_VARIANT, Interrupted, build, spec
 from full_disk import full_disk
 
 from wla.data.lerobot.reader import LeRobotDataset
@@ -12,7 +12,7 @@ from wla.rollout.configs import CollectConfig
 from wla.rollout.results import read_results
 from wla.rollout.workers import Worker
 
-SHORT = {"tasks": ("place",), "episodes": 1, "kicks": False}
+SHORT = {"tasks": ("place",), "episodes": 1, "perturb": False}
 
 
 def collected(out, config):
@@ -21,14 +21,14 @@ def collected(out, config):
 
 
 def go(out, seeds, *, make=build, workers=1, actions=True):
-    return record([CASE], seeds, Worker(make, "expert"), spec(), out, workers=workers, actions=actions)
+    return record([TASK_VARIANT], seeds, Worker(make, "expert"), spec(), out, workers=workers, actions=actions)
 
 
 def test_failures_are_kept_where_they_are_wanted(tmp_path):
     out = tmp_path / "data"
     keep = ("success", "failure")
     for seeds in (range(4), range(9)):
-        counts = record([CASE], seeds, Worker(build, "walker"), spec(), out, workers=1, actions=True, keep=keep)
+        counts = record([TASK_VARIANT], seeds, Worker(build, "walker"), spec(), out, workers=1, actions=True, keep=keep)
     assert counts == {"success": 4, "failure": 3, "error": 2}
     assert stored_seeds(out) == list(range(7))
 
@@ -36,7 +36,7 @@ def test_failures_are_kept_where_they_are_wanted(tmp_path):
 def test_episodes_of_another_policy_are_not_mixed_in(tmp_path):
     go(tmp_path / "data", range(2))
     with pytest.raises(ValueError, match=r"holds episodes of expert; collect those of walker into a new folder"):
-        record([CASE], range(4), Worker(build, "walker"), spec(), tmp_path / "data", workers=1, actions=True)
+        record([TASK_VARIANT], range(4), Worker(build, "walker"), spec(), tmp_path / "data", workers=1, actions=True)
 
 
 def stored_seeds(out):
@@ -126,10 +126,10 @@ def test_seeds_outside_the_split_are_refused(tmp_path, seed, split):
 
 def test_the_expert_of_the_tabletop_becomes_a_dataset(tmp_path):
     out = tmp_path / "data"
-    assert collect(CollectConfig(tasks=("place",), episodes=2, kicks=False), out) == {"success": 2}
+    assert collect(CollectConfig(tasks=("place",), episodes=2, perturb=False), out) == {"success": 2}
     result = read_results(out / "collect.jsonl")[0]
     assert [words.split()[0] for _, words in result.subtasks] == ["reach", "grasp", "move", "release"]
-    assert "gl_renderer" in result.fingerprint
+    assert "gl_renderer" in result.versions
     assert stored_seeds(out) == [0, 1]
 
 
@@ -142,26 +142,28 @@ def test_tasks_kept_for_videos_are_not_collected_with_actions(tmp_path):
 
 def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
     advice, done = (
-        collected(tmp_path / record, CollectConfig(**SHORT, policy="nano-tabletop", expert_share=0, record=record))
-        for record in ("advice", "done")
+        collected(
+            tmp_path / record, CollectConfig(**SHORT, policy="nano-tabletop", expert_fraction=0, action_labels=record)
+        )
+        for record in ("expert", "executed")
     )
     np.testing.assert_array_equal(advice.state, done.state)
     away = np.abs(advice.actions - done.actions).max(1) > 1e-6
     assert away.mean() > 0.5
-    followed = advice.episodes[0].followed
-    assert followed is not None
-    np.testing.assert_array_equal(followed, ~away)
-    assert done.episodes[0].followed is None
+    action_executed = advice.episodes[0].action_executed
+    assert action_executed is not None
+    np.testing.assert_array_equal(action_executed, ~away)
+    assert done.episodes[0].action_executed is None
 
 
 def test_without_a_policy_nothing_goes_astray(tmp_path):
-    with pytest.raises(ValueError, match="--astray-share is a share of what a policy does"):
-        collect(CollectConfig(**SHORT, astray_share=0.5), tmp_path / "data")
+    with pytest.raises(ValueError, match="--random-fraction is a share of what a policy does"):
+        collect(CollectConfig(**SHORT, random_fraction=0.5), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_what_was_done_is_not_recorded_with_kicks(tmp_path):
-    config = CollectConfig(**SHORT | {"kicks": True}, policy="nano-tabletop", record="done")
-    with pytest.raises(ValueError, match=r"--record done: kicks .* add --no-kicks"):
+    config = CollectConfig(**SHORT | {"perturb": True}, policy="nano-tabletop", action_labels="executed")
+    with pytest.raises(ValueError, match=r"--action-labels executed: kicks .* add --no-perturb"):
         collect(config, tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from wla.rollout.dagger import ASTRAY, STRETCH, Corrections, Shared
+from wla.rollout.dagger import RANDOM_SEGMENT_STEPS, SEGMENT_STEPS, ExpertRelabelRecorder, MixturePolicy
 from wla.rollout.recording import Recording
 from wla.types import ActionChunk, Observation, PolicyState
 
@@ -17,13 +17,13 @@ class Counter:
     """An expert whose world advances with every control step: each of its subtasks takes seven of them."""
 
     def __init__(self) -> None:
-        self.time = 0
+        self.env_step = 0
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed=seed)
 
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
-        return ActionChunk(np.full((1, 2), 0.5, np.float32), (WORDS[self.time // 7 % 4],)), state
+        return ActionChunk(np.full((1, 2), 0.5, np.float32), (WORDS[self.env_step // 7 % 4],)), state
 
 
 class Learner:
@@ -39,34 +39,34 @@ class Learner:
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed=seed)
 
-    def recall(self, state: PolicyState, memory: tuple[str, ...], window: tuple[str, ...]) -> PolicyState:
-        self.recalled.append((state.time, memory, window))
+    def with_memory(self, state: PolicyState, memory: tuple[str, ...], window: tuple[str, ...]) -> PolicyState:
+        self.recalled.append((state.env_step, memory, window))
         return replace(state, subtasks=window)
 
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
-        self.acted.append(state.time)
-        return ActionChunk(np.zeros((4, 2), np.float32), ("wrong",)), replace(state, time=state.time + 1)
+        self.acted.append(state.env_step)
+        return ActionChunk(np.zeros((4, 2), np.float32), ("wrong",)), replace(state, env_step=state.env_step + 1)
 
-    def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
-        return replace(state, time=state.time + 1)
+    def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
+        return replace(state, env_step=state.env_step + 1)
 
 
-def run(share: float, steps: int = 200, seed: int = 0, astray: float = 0.0) -> tuple[Learner, Recording]:
+def run(share: float, steps: int = 200, seed: int = 0, random_fraction: float = 0.0) -> tuple[Learner, Recording]:
     learner, expert = Learner(), Counter()
-    shared = Shared(learner, expert, share, astray=astray)
+    shared = MixturePolicy(learner, expert, share, random_fraction=random_fraction)
     recording = Recording(tiny.robot_spec())
-    recorder = Corrections(recording, expert)
+    recorder = ExpertRelabelRecorder(recording, expert)
     recorder.start(seed, "go")
     state = shared.reset("go", seed=seed)
-    while expert.time < steps:
+    while expert.env_step < steps:
         chunk, state = shared.act(tiny.observation(), state)
         for offset, action in enumerate(chunk.actions):
             recorder.step(tiny.observation(), action, chunk, offset)
-            expert.time += 1
+            expert.env_step += 1
             if offset + 1 < len(chunk.actions):
-                state = shared.watch(tiny.observation(), state)
+                state = shared.observe(tiny.observation(), state)
     recorder.end(tiny.observation(), "failure")
-    assert state.own.time == expert.time
+    assert state.policy_state.env_step == expert.env_step
     return learner, recording
 
 
@@ -90,34 +90,34 @@ def test_without_a_share_the_expert_never_acts_and_with_all_of_it_always():
 def test_after_the_experts_turn_the_policy_is_told_what_was_done():
     learner, _ = run(0.5)
     begun = [now for before, now in zip([-4, *learner.acted], learner.acted, strict=False) if now - before != 4]
-    assert [time for time, _, _ in learner.recalled] == [time for time in begun if time]
-    for time, memory, window in learner.recalled:
-        assert window == (WORDS[time // 7 % 4],)
-        assert memory == tuple(WORDS[i % 4] for i in range(time // 7))
+    assert [env_step for env_step, _, _ in learner.recalled] == [env_step for env_step in begun if env_step]
+    for env_step, memory, window in learner.recalled:
+        assert window == (WORDS[env_step // 7 % 4],)
+        assert memory == tuple(WORDS[i % 4] for i in range(env_step // 7))
 
 
 def test_turns_last_a_stretch_and_follow_from_the_seed():
     acted = [run(0.5, seed=seed)[0].acted for seed in range(4)]
     assert acted[0] == run(0.5, seed=0)[0].acted
     assert len({tuple(times) for times in acted}) == 4
-    whole = [times.count(start) for times in acted for start in range(0, 200, STRETCH)]
+    whole = [times.count(start) for times in acted for start in range(0, 200, SEGMENT_STEPS)]
     assert 0.25 < np.mean(whole) < 0.75
 
 
 def test_at_random_the_robot_goes_straight_for_a_while_within_its_limits():
-    learner, recording = run(0.5, astray=1.0)
+    learner, recording = run(0.5, random_fraction=1.0)
     assert learner.acted == []
-    actions = np.stack([step.action for step in recording.steps]).reshape(-1, ASTRAY, 2)
-    np.testing.assert_array_equal(actions, actions[:, :1].repeat(ASTRAY, 1))
+    actions = np.stack([step.action for step in recording.steps]).reshape(-1, RANDOM_SEGMENT_STEPS, 2)
+    np.testing.assert_array_equal(actions, actions[:, :1].repeat(RANDOM_SEGMENT_STEPS, 1))
     assert len({chunk[0].tobytes() for chunk in actions}) > 10
     spec = tiny.robot_spec().action
     assert spec.kinds == ("delta", "absolute")
     low, high = spec.low[0], spec.high[0]
     assert low <= actions[..., 0].min() < 0 < actions[..., 0].max() <= high
     assert (actions[..., 1] == 0.5).all(), "the expert's"
-    assert run(0.5, astray=1.0)[1].steps[7].action.tolist() == recording.steps[7].action.tolist()
+    assert run(0.5, random_fraction=1.0)[1].steps[7].action.tolist() == recording.steps[7].action.tolist()
 
 
 def test_chance_takes_its_share_of_the_turns():
-    learner, _ = run(0.0, steps=2000, astray=0.5)
+    learner, _ = run(0.0, steps=2000, random_fraction=0.5)
     assert 0.3 < len(learner.acted) * 4 / 2000 < 0.7

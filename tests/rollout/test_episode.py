@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import CASE, LineEnv, Walker, spec
+from fakes import TASK_VARIANT, LineEnv, Walker, spec
 
 from wla.rollout.episode import rollout
 from wla.rollout.recording import Recording
@@ -11,7 +11,7 @@ from wla.types import ActionChunk
 
 
 def run(seed, *, env=None, policy=None, **options):
-    return rollout(env or LineEnv(), policy or Walker(), seed, case=CASE, policy_name="walker", **options)
+    return rollout(env or LineEnv(), policy or Walker(), seed, variant=TASK_VARIANT, policy_name="walker", **options)
 
 
 def test_a_success_is_described_in_full():
@@ -20,7 +20,7 @@ def test_a_success_is_described_in_full():
     assert result.instruction == "walk to the goal"
     assert result.subtasks == ((0, "set off"), (3, "arrive"))
     assert result.checkpoint_sha256 is None
-    assert {"python", "torch", "numpy"} <= result.fingerprint.keys()
+    assert {"python", "torch", "numpy"} <= result.versions.keys()
 
 
 def test_running_into_the_step_limit_is_a_failure():
@@ -30,11 +30,11 @@ def test_running_into_the_step_limit_is_a_failure():
 
 def test_execute_runs_only_the_start_of_each_chunk():
     recording = Recording(spec())
-    result = run(0, execute=1, recorders=[recording])
+    result = run(0, replan_steps=1, recorders=[recording])
     assert [step.offset for step in recording.steps] == [0, 0, 0, 0]
     assert result.subtasks == ((0, "set off"), (2, "arrive"))
     with pytest.raises(ValueError, match="at least 1"):
-        run(0, execute=0)
+        run(0, replan_steps=0)
 
 
 def test_a_crash_of_the_simulator_is_an_error_with_one_line_and_the_steps_so_far():
@@ -56,17 +56,17 @@ def test_a_chunk_may_say_how_much_of_it_to_run(asked, calls):
     class Careful(Walker):
         def act(self, observation, state):
             chunk, state = super().act(observation, state)
-            return replace(chunk, execute=2), state
+            return replace(chunk, replan_steps=2), state
 
     recording = Recording(spec())
-    run(0, policy=Careful(), execute=asked, recorders=[recording])
+    run(0, policy=Careful(), replan_steps=asked, recorders=[recording])
     assert [step.offset for step in recording.steps].count(0) == calls
 
 
 def test_a_chunk_that_wants_nothing_run_is_an_error():
     class Idle(Walker):
         def act(self, observation, state):
-            return ActionChunk(np.zeros((3, 2), np.float32), execute=0), state
+            return ActionChunk(np.zeros((3, 2), np.float32), replan_steps=0), state
 
     assert "at least 1" in run(0, policy=Idle()).error
 
@@ -128,33 +128,33 @@ class Looking(Walker):
         self.acted, self.watched = [], []
 
     def act(self, observation, state):
-        self.acted.append((state.step, float(observation.state[0])))
+        self.acted.append((state.num_calls, float(observation.state[0])))
         chunk, state = super().act(observation, state)
-        return chunk, replace(state, step=state.step + 1)
+        return chunk, replace(state, num_calls=state.num_calls + 1)
 
-    def watch(self, observation, state):
-        self.watched.append((state.step, float(observation.state[0])))
-        return replace(state, step=state.step + 1)
+    def observe(self, observation, state):
+        self.watched.append((state.num_calls, float(observation.state[0])))
+        return replace(state, num_calls=state.num_calls + 1)
 
 
 @pytest.mark.parametrize(
-    ("seed", "execute", "acted", "watched"),
+    ("seed", "replan_steps", "acted", "watched"),
     [
         (0, None, [(0, 0.0), (3, 0.75)], [(1, 0.25), (2, 0.5)]),
         (0, 2, [(0, 0.0), (2, 0.5)], [(1, 0.25), (3, 0.75)]),
         (0, 1, [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75)], []),
     ],
 )
-def test_a_policy_that_looks_back_sees_every_step_once_and_in_order(seed, execute, acted, watched):
+def test_a_policy_that_looks_back_sees_every_step_once_and_in_order(seed, replan_steps, acted, watched):
     policy = Looking()
-    assert run(seed, policy=policy, execute=execute).outcome == "success"
+    assert run(seed, policy=policy, replan_steps=replan_steps).outcome == "success"
     assert policy.acted == acted
     assert policy.watched == watched
 
 
 def test_a_crash_while_watching_is_an_error_of_the_policy():
     class Blind(Looking):
-        def watch(self, observation, state):
+        def observe(self, observation, state):
             raise RuntimeError("cannot see")
 
     result = run(0, policy=Blind())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from wla.rollout.memory_interventions import Tampered
+from wla.rollout.memory_interventions import MemoryIntervention
 from wla.types import ActionChunk, MemoryItem, Observation, PolicyState
 
 ITEMS = tuple(MemoryItem(text, 0, 1) for text in ("a", "b", "c"))
@@ -25,37 +25,37 @@ class Listener:
         self.told.append((tuple(item.text for item in state.memory), state.subtasks))
         memory = ITEMS[: len(self.told)]
         return ActionChunk(np.zeros((1, 2), np.float32)), replace(
-            state, memory=memory, subtasks=("d", "e"), time=state.time + 4
+            state, memory=memory, subtasks=("d", "e"), env_step=state.env_step + 4
         )
 
-    def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
+    def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
         return state
 
 
 def told(fault: str, seed: int = 0) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     policy = Listener()
-    tampered = Tampered(policy, fault)
+    tampered = MemoryIntervention(policy, fault)
     state = tampered.reset("go", seed=seed)
     for _ in range(4):
         _, state = tampered.act(tiny.observation(), state)
-        state = tampered.watch(tiny.observation(), state)
+        state = tampered.observe(tiny.observation(), state)
     return policy.told
 
 
 def test_an_emptied_memory_is_empty_at_every_call():
-    assert told("emptied") == [((), ())] * 4
+    assert told("clear") == [((), ())] * 4
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_item_is_deleted_once(seed):
-    first, second, third, fourth = (memory for memory, _ in told("deleted", seed))
+    first, second, third, fourth = (memory for memory, _ in told("delete", seed))
     assert (first, second) == ((), ("a",))
     assert third in (("a",), ("b",))
     assert fourth == ("a", "b", "c")
 
 
 def test_what_is_running_is_once_called_finished():
-    assert told("invented") == [
+    assert told("insert") == [
         ((), ()),
         (("a",), ("d", "e")),
         (("a", "b", "d"), ("e",)),

@@ -1,15 +1,15 @@
 import pytest
-from fakes import CASE
+from fakes import TASK_VARIANT
 
-from wla.rollout.results import EpisodeResult, WordScore, append_result, read_results, success_rate, wilson
+from wla.rollout.results import EpisodeResult, SubtaskScore, append_result, read_results, success_rate, wilson
 
 
 def result(outcome="success", seed=0, **changes):
     values = dict(
-        env=CASE.env,
-        task=CASE.task,
-        setting=CASE.setting,
-        embodiment=CASE.embodiment,
+        env=TASK_VARIANT.env,
+        task=TASK_VARIANT.task,
+        setting=TASK_VARIANT.setting,
+        embodiment=TASK_VARIANT.embodiment,
         instruction="walk",
         seed=seed,
         outcome=outcome,
@@ -19,8 +19,16 @@ def result(outcome="success", seed=0, **changes):
         checkpoint_sha256=None,
         subtasks=((0, "set off"), (3, "ärrive")),
         memory=((3, "set off"),),
-        words=WordScore(windows=2, exact=1, again=0, borders=1, steps_off=1, missed=0, memory_right=True),
-        fingerprint={"python": "3"},
+        subtask_metrics=SubtaskScore(
+            windows=2,
+            exact=1,
+            repeats=0,
+            transitions=1,
+            boundary_error_steps=1,
+            missed_transitions=0,
+            memory_correct=True,
+        ),
+        versions={"python": "3"},
     )
     return EpisodeResult(**(values | changes))
 

@@ -20,9 +20,9 @@ from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.policy.checkpoint import save_checkpoint
 from wla.training.objectives.dummy_targets import all_losses
-from wla.training.objectives.policy import window_batches
+from wla.training.objectives.policy import window_sampler
 from wla.training.optim import OptimConfig
-from wla.training.sampling import draw, to_device
+from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses, train
 from wla.types import Batch
 
@@ -43,27 +43,27 @@ class TinyPolicy:
         self.checkpoint = tiny.checkpoint()
         datasets = [LeRobotDataset(data / name) for name in ("robot", "video")]
         sources = [DatasetConfig(path=str(data), weight=1.0)] * 2
-        self.batches = window_batches(self.checkpoint, datasets, sources, empty_instructions=0.1)
-        self.seen: list[bool] = []
+        self.sampler = window_sampler(self.checkpoint, datasets, sources, instruction_dropout=0.1)
+        self.has_actions: list[bool] = []
         self._interrupted_by = interrupted_by
 
     @property
     def module(self) -> nn.Module:
         return self.checkpoint.model
 
-    def draw(self, samples: int, generator: torch.Generator) -> Batch:
-        return draw(self.batches, samples, generator)
+    def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
+        return sample_batch(self.sampler, samples, generator)
 
-    def losses(self, step: int, drawn: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
-        batch = to_device(drawn, device)
-        self.seen.append(bool(batch.action_mask.any()))
+    def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
+        batch = to_device(batch, device)
+        self.has_actions.append(bool(batch.action_mask.any()))
         if step == STOP - 1 and runtime.rank() == self._interrupted_by:
             os.kill(os.getpid(), signal.SIGINT)
-        losses = all_losses(self.checkpoint.model, batch, generator, one_of=2)
+        losses = all_losses(self.checkpoint.model, batch, generator, num_micro_batches=2)
         return {"loss": losses.total(LossWeights(language=0.1)), "world": losses.world}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
-        config = self.checkpoint.config.model_copy(update={"trained_steps": step})
+        config = self.checkpoint.config.replace(trained_steps=step)
         save_checkpoint(replace(self.checkpoint, config=config), folder, weights=weights)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from wla.training.trainer import StepLosses, Task
+from wla.training.trainer import Objective, StepLosses
 
 
-def take(task: Task, step: int, samples: int, generator: torch.Generator) -> StepLosses:
-    return task.losses(step, task.draw(samples, generator), torch.device("cpu"), generator)
+def micro_batch_losses(objective: Objective, step: int, samples: int, generator: torch.Generator) -> StepLosses:
+    return objective.compute_losses(step, objective.sample_batch(samples, generator), torch.device("cpu"), generator)

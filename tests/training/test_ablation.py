@@ -12,7 +12,7 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.rollout.results import EpisodeResult, write_results
 from wla.training import ablation
 from wla.training.ablation import Ablation, ablate, compare_variants, table
-from wla.training.objectives.initialization import NanoStart
+from wla.training.objectives.initialization import FromBackbone
 
 EPISODE = EpisodeResult(
     env="tabletop",
@@ -28,8 +28,8 @@ EPISODE = EpisodeResult(
     checkpoint_sha256=None,
     subtasks=(),
     memory=(),
-    words=None,
-    fingerprint={},
+    subtask_metrics=None,
+    versions={},
 )
 
 
@@ -78,13 +78,13 @@ def root(tmp_path_factory) -> Path:
     from test_end_to_end import loop
     from test_fine_tuning import base_of
 
-    from wla.training.objectives.codec import CodecTraining
+    from wla.training.objectives.codec import CodecTrainConfig
     from wla.training.trainer import train
 
     root = tmp_path_factory.mktemp("ablation")
     collect(root / "data")
     base_of(root, "base", ("place",))
-    codec = CodecTraining(
+    codec = CodecTrainConfig(
         codec=tiny.model_config().codec, datasets=(str(root / "data"),), camera="front", loop=loop(2, muon=())
     )
     train(codec.build(), codec.loop, root / "codec")
@@ -93,10 +93,10 @@ def root(tmp_path_factory) -> Path:
 
 def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkeypatch):
     recipe = policy_training(root, 2)
-    assert isinstance(recipe.start, NanoStart)
+    assert isinstance(recipe.init, FromBackbone)
     config = Ablation(
         recipe=recipe,
-        variants={"full": (), "no world": ("weights.world=0",), "past": ("targets=[-2]",)},
+        variants={"full": (), "no world": ("weights.world=0",), "past": ("subgoal_offsets=[-2]",)},
         tasks=("press",),
         episodes=1,
     )
@@ -122,7 +122,7 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     monkeypatch.setattr(ablation, "train", None)  # nothing is left to train
     assert ablate(config, tmp_path / "out") == lines
     with pytest.raises(ValueError, match="holds another ablation"):
-        ablate(config.model_copy(update={"episodes": 2}), tmp_path / "out")
+        ablate(config.replace(episodes=2), tmp_path / "out")
 
 
 def test_a_variant_that_is_no_change_of_the_recipe_is_found_before_anything_is_trained(root):

@@ -14,12 +14,12 @@ import pytest
 import tiny
 import torch
 from distributed_run import MUON, STEPS, STOP, TinyPolicy, full_precision, loop, write_data
-from micro_batch import take
+from micro_batch import micro_batch_losses
 from test_trainer import Toy
 from test_trainer import loop as toy_loop
 
 from wla import runtime
-from wla.training.fsdp import blocks
+from wla.training.fsdp import repeated_blocks
 from wla.training.train_state import Progress
 from wla.training.trainer import train
 from wla.weights import read_tensors
@@ -172,14 +172,14 @@ def test_mistakes_stop_all_processes_with_one_line(runs):
 def test_the_runs_had_micro_batches_without_actions(runs):
     task = TinyPolicy(runs / "data")
     for number in range(20):
-        take(task, 0, 2, torch.Generator().manual_seed(number))
-    assert len(set(task.seen)) == 2
+        micro_batch_losses(task, 0, 2, torch.Generator().manual_seed(number))
+    assert len(set(task.has_actions)) == 2
 
 
 def test_the_blocks_of_backbone_and_experts_are_units():
     model = tiny.checkpoint().model
     assert model.world_expert is not None
-    found = set(blocks(model))
+    found = set(repeated_blocks(model))
     assert found >= {
         *model.backbone.text.layers,
         *model.action_expert.blocks,

@@ -9,7 +9,7 @@ import torch
 from test_trainer import Toy, loop
 from torch import nn
 
-from wla.training.ema import Average
+from wla.training.ema import EMA
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
 from wla.weights import read_tensors, save_weights
@@ -24,9 +24,9 @@ class Keeping(Toy):
         super().__init__(**changes)
         self.weights: list[dict[str, torch.Tensor]] = []
 
-    def losses(self, step, drawn, device, generator):
+    def compute_losses(self, step, batch, device, generator):
         self.weights.append({name: value.clone() for name, value in self.net.state_dict().items()})
-        return super().losses(step, drawn, device, generator)
+        return super().compute_losses(step, batch, device, generator)
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         super().save(folder, step, weights)
@@ -84,7 +84,7 @@ class Tied(nn.Module):
 
 def test_a_tied_weight_is_averaged_under_each_of_its_names_and_a_frozen_one_not_at_all():
     module = Tied()
-    average = Average(module, DECAY)
+    average = EMA(module, DECAY)
     assert list(average.values) == ["first.weight"]
     before = module.first.weight.detach().clone()
     module.first.weight.data += 1

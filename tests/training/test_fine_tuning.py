@@ -14,26 +14,26 @@ import wla
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryConfig
 from wla.policy.checkpoint import load_checkpoint
-from wla.rollout.memory_replay import recorded
+from wla.rollout.memory_replay import recorded_observation
 from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.backbone import BaseTraining, load_base
-from wla.training.objectives.codec import CodecTraining
-from wla.training.objectives.initialization import CheckpointStart, GroundingConfig
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.backbone import BackboneTrainConfig, load_backbone
+from wla.training.objectives.codec import CodecTrainConfig
+from wla.training.objectives.initialization import FromCheckpoint, GroundingConfig
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.trainer import train
 from wla.types import Observation
 
 
 def base_of(root: Path, name: str, tasks: tuple[str, ...], policy: str | None = None) -> Path:
-    recipe = BaseTraining(
+    recipe = BackboneTrainConfig(
         backbone=tiny.model_config().backbone,
         prompt=tiny.PROMPT,
-        scenes=SceneConfig(tasks=tasks, settings=("clean",), per_kind=3, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=tasks, settings=("clean",), scenes_per_variant=3, cameras=CAMERAS),
         scenes_folder=str(root / f"{name}_scenes"),
         datasets=(str(root / "data"),),
         policy=policy,
         workers=1,
-        look_steps=1,
+        vision_pretrain_steps=1,
         loop=loop(2),
     )
     return train(recipe.build(), recipe.loop, root / name)
@@ -44,7 +44,7 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("on")
     collect(root / "data")
     base_of(root, "base", ("place",))
-    codec = CodecTraining(
+    codec = CodecTrainConfig(
         codec=tiny.model_config().codec, datasets=(str(root / "data"),), camera="front", loop=loop(2, muon=())
     )
     train(codec.build(), codec.loop, root / "codec")
@@ -54,25 +54,25 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def going_on(root: Path, base: str | None = "new base", **changes) -> PolicyTraining:
+def going_on(root: Path, base: str | None = "new base", **changes) -> PolicyTrainConfig:
     before = policy_training(root, 3)
-    start = CheckpointStart(
+    init = FromCheckpoint(
         policy=str(root / "policy" / "checkpoint"),
-        prompt=tiny.PROMPT.model_copy(update={"memory": MemoryConfig(tokens=90)}),
-        base=None if base is None else str(root / base / "checkpoint"),
+        prompt=tiny.PROMPT.replace(memory=MemoryConfig(tokens=90)),
+        backbone=None if base is None else str(root / base / "checkpoint"),
         grounding=None if base is None else GroundingConfig(samples=2, weight=0.1),
     )
-    return before.model_copy(update={"start": start, **changes})
+    return before.replace(init=init, **changes)
 
 
 def seen(root: Path) -> Observation:
-    return recorded(LeRobotDataset(root / "data"), 3)
+    return recorded_observation(LeRobotDataset(root / "data"), 3)
 
 
 def test_the_experts_are_the_policy_s_and_the_backbone_is_the_base_s(root):
     task = going_on(root).build()
     before = load_checkpoint(root / "policy" / "checkpoint")
-    base = load_base(root / "new base" / "checkpoint")
+    base = load_backbone(root / "new base" / "checkpoint")
     for key, value in task.model.state_dict().items():
         name = key.removeprefix("backbone.")
         wanted = base.backbone.state_dict()[name] if name != key else before.model.state_dict()[key]
@@ -84,7 +84,7 @@ def test_the_experts_are_the_policy_s_and_the_backbone_is_the_base_s(root):
 
 def test_words_keep_their_numbers(root):
     old = load_checkpoint(root / "policy" / "checkpoint").tokenizer
-    new = load_base(root / "new base" / "checkpoint").prompter.tokenizer
+    new = load_backbone(root / "new base" / "checkpoint").prompter.tokenizer
     assert old.get_vocab().items() <= new.get_vocab().items()
     for text in ("reach the button", "press the button"):
         assert old.encode(text) == new.encode(text)
@@ -92,8 +92,8 @@ def test_words_keep_their_numbers(root):
 
 
 def test_what_things_show_is_asked(root):
-    scenes = load_base(root / "new base" / "checkpoint").grounding()._scenes
-    assert set(scenes.shown) <= {"1", "2", "3", "4", "5", "along", "across"}
+    scenes = load_backbone(root / "new base" / "checkpoint").grounding()._scenes
+    assert set(scenes.labels) <= {"1", "2", "3", "4", "5", "along", "across"}
     assert {"first card", "left cell"} <= set(scenes.names)
 
 
@@ -109,7 +109,7 @@ def test_it_trains_acts_and_is_told_its_memory(root, tmp_path):
 
 def test_the_same_without_words(root, tmp_path):
     recipe = going_on(root).override(
-        ["weights.language=0", "start.prompt.language=false", "start.prompt.memory=null", "loop.optim.steps=1"]
+        ["weights.language=0", "init.prompt.language=false", "init.prompt.memory=null", "loop.optim.steps=1"]
     )
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     policy = wla.load_policy(checkpoint)
@@ -120,9 +120,9 @@ def test_the_same_without_words(root, tmp_path):
 def test_a_policy_goes_on_with_the_lesson_it_came_from_and_its_own_backbone(root, tmp_path):
     recipe = going_on(root)
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
-    assert isinstance(recipe.start, CheckpointStart)
-    start = recipe.start.model_copy(update={"policy": str(checkpoint), "prompt": None})
-    task = recipe.model_copy(update={"start": start}).build()
+    assert isinstance(recipe.init, FromCheckpoint)
+    init = recipe.init.replace(policy=str(checkpoint), prompt=None)
+    task = recipe.replace(init=init).build()
     before = load_checkpoint(checkpoint)
     for key, value in before.model.state_dict().items():
         assert torch.equal(value, task.model.state_dict()[key]), key
@@ -133,8 +133,8 @@ def test_a_policy_goes_on_with_the_lesson_it_came_from_and_its_own_backbone(root
 
 def test_a_base_with_other_words_and_a_lesson_without_a_base_are_refused(root):
     recipe = going_on(root, "new base")
-    start = recipe.start.model_copy(update={"policy": str(root / "policy" / "checkpoint") + "/"})
+    init = recipe.init.replace(policy=str(root / "policy" / "checkpoint") + "/")
     with pytest.raises(ValueError, match="this base has other words than"):
-        recipe.model_copy(update={"start": start}).build()
+        recipe.replace(init=init).build()
     with pytest.raises(ValueError, match="grounding: is a base's lesson; name the base"):
-        CheckpointStart(policy="x", grounding=GroundingConfig())
+        FromCheckpoint(policy="x", grounding=GroundingConfig())

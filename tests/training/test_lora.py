@@ -9,7 +9,7 @@ import torch
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.optim import freeze
 
-CONFIG = LoraConfig(rank=2, alpha=6, targets=(r"self_attn\.[qv]_proj", r"down_proj"))
+CONFIG = LoraConfig(rank=2, alpha=6, target_modules=(r"self_attn\.[qv]_proj", r"down_proj"))
 
 
 def images(batch: int = 2) -> dict[str, torch.Tensor]:
@@ -23,7 +23,7 @@ def states(model) -> torch.Tensor:
     """Last hidden states of the backbone."""
     count = sum(model.backbone.image_tokens.values())
     tokens = torch.tensor([[model.config.backbone.image_token] * count + [5, 6, 7]] * 2)
-    return model.backbone.read(tokens, torch.ones_like(tokens, dtype=torch.bool), images()).last
+    return model.backbone.encode(tokens, torch.ones_like(tokens, dtype=torch.bool), images()).last
 
 
 def with_random_adapters(model) -> None:
@@ -65,10 +65,10 @@ def test_gradients_reach_the_adapters_and_the_words_and_nothing_else_of_the_back
 
 def test_a_target_that_matches_nothing_shows_the_layers_there_are():
     model = tiny.checkpoint().model
-    config = CONFIG.model_copy(update={"targets": ("qkv",)})
+    config = CONFIG.replace(target_modules=("qkv",))
     with pytest.raises(
         ValueError,
-        match=r"lora.targets: 'qkv' matches no linear layer; there are text.layers.0.self_attn.q_proj, .* more",
+        match=r"lora.target_modules: 'qkv' matches no linear layer; there are text.layers.0.self_attn.q_proj, .* more",
     ):
         add_lora(model.backbone, config)
     assert all(value.requires_grad for value in model.backbone.parameters())
@@ -90,4 +90,4 @@ def test_freezing_leaves_adapters_trained_and_layers_their_names():
 
 def test_what_is_trained_whole_has_to_exist():
     with pytest.raises(ValueError, match=r"lora.whole: \['words'\] match no parameter"):
-        add_lora(tiny.checkpoint().model.backbone, CONFIG.model_copy(update={"whole": ("words",)}))
+        add_lora(tiny.checkpoint().model.backbone, CONFIG.replace(modules_to_save=("words",)))

@@ -10,7 +10,7 @@ from wla.training.trainer import (
     StepLosses,
     TrainingStopped,
     build_learner,
-    draw_micro_batches,
+    sample_micro_batches,
     train,
     training_step,
 )
@@ -28,14 +28,16 @@ class Rows(Toy):
         self.place = 0
         self.bad = -1
 
-    def draw(self, samples: int, generator: torch.Generator) -> torch.Tensor:
+    def sample_batch(self, samples: int, generator: torch.Generator) -> torch.Tensor:
         chosen = torch.arange(self.place, self.place + samples) % 8
         self.place += samples
         return chosen
 
-    def losses(self, step: int, drawn: torch.Tensor, device: torch.device, generator: torch.Generator) -> StepLosses:
+    def compute_losses(
+        self, step: int, batch: torch.Tensor, device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
         self.seeds.append(generator.initial_seed())
-        chosen = drawn
+        chosen = batch
         x = self.rows[chosen]
         loss = (self.net(x).float() - x.sum(1, keepdim=True)).square().mean()
         if self.bad in chosen:
@@ -45,15 +47,17 @@ class Rows(Toy):
 
 def rows_loop(micro_batches: int) -> LoopConfig:
     changes = {"batch_size": 8, "micro_batches": micro_batches, "device": "cpu"}
-    return loop(4).model_copy(update=changes)
+    return loop(4).replace(**changes)
 
 
 def one_step(micro_batches: int) -> tuple[dict[str, float], Rows]:
     """Without clipping or bfloat16, which would hide differences or make them."""
     task = Rows()
     config = rows_loop(micro_batches)
-    config = config.model_copy(update={"optim": config.optim.model_copy(update={"clip": 1e9, "muon": ()})})
-    record = training_step(build_learner(task, config, CPU), config, CPU, 0, draw_micro_batches(task, config, CPU, [0]))
+    config = config.replace(optim=config.optim.replace(clip=1e9, muon=()))
+    record = training_step(
+        build_learner(task, config, CPU), config, CPU, 0, sample_micro_batches(task, config, CPU, [0])
+    )
     return record, task
 
 

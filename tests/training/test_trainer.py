@@ -37,11 +37,13 @@ class Toy:
     def module(self) -> nn.Module:
         return self.net
 
-    def draw(self, samples: int, generator: torch.Generator) -> torch.Tensor:
+    def sample_batch(self, samples: int, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(samples, 3, generator=generator)
 
-    def losses(self, step: int, drawn: torch.Tensor, device: torch.device, generator: torch.Generator) -> StepLosses:
-        x = drawn
+    def compute_losses(
+        self, step: int, batch: torch.Tensor, device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
+        x = batch
         if step == self._at:
             self._what()
         loss = (self.net(x) - x.sum(1, keepdim=True)).float().square().mean() + self.poison
@@ -193,7 +195,7 @@ def test_resuming_another_run_is_refused(tmp_path):
         ValueError, match=r"of another model than the recipe's: 0.weight has shape \(8, 3\).*; resume with"
     ):
         train(wider(Toy()), loop(4), tmp_path, resume=True)
-    adam = loop(4).model_copy(update={"optim": OptimConfig(steps=4)})
+    adam = loop(4).replace(optim=OptimConfig(steps=4))
     with pytest.raises(ValueError, match=r"loop.json: this run began with optim.muon \['0.weight'\], not \[\]"):
         train(Toy(), adam, tmp_path, resume=True)
     (state,) = (tmp_path / "training_state").glob("*.safetensors")
@@ -221,7 +223,7 @@ def test_frozen_parameters_stay_bit_for_bit_and_have_no_moments(tmp_path):
     task = Toy()
     before = {name: value.clone() for name, value in task.net.state_dict().items()}
     config = loop(4)
-    frozen = config.model_copy(update={"optim": config.optim.model_copy(update={"freeze": (r"^2\.", r"0\.bias")})})
+    frozen = config.replace(optim=config.optim.replace(freeze=(r"^2\.", r"0\.bias")))
     train(task, frozen, tmp_path)
     changed = {name for name, value in task.net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"0.weight"}
@@ -247,7 +249,7 @@ def test_tied_weights_are_stored_once_and_resumed(tmp_path):
         return task
 
     train(tied(), loop(8), tmp_path / "whole")
-    train(tied(), loop(8).model_copy(update={"optim": loop(4).optim}), tmp_path / "run")
+    train(tied(), loop(8).replace(optim=loop(4).optim), tmp_path / "run")
     (state,) = (tmp_path / "run" / "training_state").glob("*.safetensors")
     assert "module.2.weight" not in read_tensors(state)
     resumed = tied()

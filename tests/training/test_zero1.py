@@ -13,7 +13,7 @@ from wla.training.trainer import LoopConfig, train
 
 def zero1(**changes: object) -> LoopConfig:
     config = loop(2, strategy="zero1")
-    return config.model_copy(update={"optim": config.optim.model_copy(update={"muon": (), **changes})})
+    return config.replace(optim=config.optim.replace(muon=(), **changes))
 
 
 def test_muon_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from wla.annotate.segments import Segment, frame_texts
 from wla.data.lerobot.reader import LeRobotDataset
 
-RESAMPLES = 2000
+BOOTSTRAP_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Agreement:
     task: str
     episodes: int
     frames: int
-    right: int
+    correct: int
     interval: tuple[float, float]
 
     @property
-    def share(self) -> float:
-        return self.right / self.frames
+    def fraction(self) -> float:
+        return self.correct / self.frames
 
     def __str__(self) -> str:
         low, high = (f"{100 * value:.1f}" for value in self.interval)
-        share = f"{100 * self.share:.1f} % ({self.right}/{self.frames}; {low} .. {high})"
+        share = f"{100 * self.fraction:.1f} % ({self.correct}/{self.frames}; {low} .. {high})"
         return f"{self.task}: {share} of the frames right, {self.episodes} episodes"
 
 
@@ -63,7 +63,7 @@ def compare(dataset: LeRobotDataset, segments: Sequence[Segment], task_of: Calla
 def _agreement(task: str, counts: Sequence[tuple[int, int]]) -> Agreement:
     table = np.array(counts)
     right, frames = table.sum(0)
-    drawn = np.random.default_rng(0).integers(0, len(table), (RESAMPLES, len(table)))
+    drawn = np.random.default_rng(0).integers(0, len(table), (BOOTSTRAP_SAMPLES, len(table)))
     sums = table[drawn].sum(1)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
     return Agreement(task, len(table), int(frames), int(right), (float(low), float(high)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from wla.config import Config
 
 
-class InferConfig(Config):
+class LabelActionsConfig(Config):
     """Which actions to infer."""
 
     inverse: str

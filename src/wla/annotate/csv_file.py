@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from wla.annotate.segments import Segment, checked
+from wla.annotate.segments import Segment, validate_segments
 from wla.data.lerobot.reader import Episode
-from wla.files import disk_errors, write_whole
+from wla.files import atomic_write_text, disk_errors
 
 HEADER = ("episode", "first_frame", "last_frame", "text")
 """Frames are counted within the episode, from 0; the last one belongs to the segment."""
@@ -18,7 +18,7 @@ HEADER = ("episode", "first_frame", "last_frame", "text")
 def read_csv(path: Path, episodes: Sequence[Episode]) -> list[Segment]:
     """The segments of a file, in order; what it does not list has no subtask.
 
-    ValueError in one line, with the line of the file, for whatever is wrong; see `checked`.
+    ValueError in one line, with the line of the file, for whatever is wrong; see `validate_segments`.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such CSV file; correct the path")
@@ -42,7 +42,7 @@ def read_csv(path: Path, episodes: Sequence[Episode]) -> list[Segment]:
             places.append(place)
     except csv.Error as error:
         raise ValueError(f"{path} line {reader.line_num}: is no CSV ({error}); correct it") from error
-    return checked(segments, episodes, places, "correct the line")
+    return validate_segments(segments, episodes, places, "correct the line")
 
 
 def _segment(cells: Sequence[str], place: str) -> Segment:
@@ -66,4 +66,4 @@ def write_csv(path: Path, segments: Sequence[Segment]) -> None:
     writer.writerow(HEADER)
     writer.writerows((segment.episode, segment.first, segment.last, segment.text) for segment in segments)
     with disk_errors(path, "give another file or free disk space"):
-        write_whole(path, buffer.getvalue())
+        atomic_write_text(path, buffer.getvalue())

@@ -8,25 +8,25 @@ import numpy as np
 from jaxtyping import Float32
 from rich.progress import track
 
-from wla.annotate.configs import InferConfig
+from wla.annotate.configs import LabelActionsConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.pseudo_actions import save_inferred
+from wla.data.pseudo_actions import save_pseudo_actions
 from wla.files import disk_errors
 from wla.policy.inverse_checkpoint import load_inverse
 
 BATCH = 256
 
 
-class Inferred(NamedTuple):
+class LabelActionsResult(NamedTuple):
     """frames: how many were named. unknown: dimensions of the action that frames do not tell. off: mean absolute error
     of the others, in their units, where the dataset says what was done."""
 
     frames: int
     unknown: tuple[str, ...]
-    off: dict[str, float]
+    mean_absolute_error: dict[str, float]
 
 
-def infer_actions(config: InferConfig) -> Inferred:
+def label_actions(config: LabelActionsConfig) -> LabelActionsResult:
     """Write what a model of inverse dynamics takes for the actions of a dataset's frames.
 
     ValueError when the dataset is of another robot, and when the model cannot tell any dimension.
@@ -36,19 +36,21 @@ def infer_actions(config: InferConfig) -> Inferred:
         raise ValueError(f"{config.dataset}: does not say which robot it is of (meta/wla_robot.json is missing)")
     robot = inverse.config.robot
     robot.require_equal(dataset.robot_spec, ours=f"inverse dynamics {config.inverse}", theirs=str(config.dataset))
-    if not inverse.known.any():
+    if not inverse.reliable_dimensions.any():
         raise ValueError(f"{config.inverse}: explains too little of every dimension of the action; train it for longer")
     found: list[Float32[np.ndarray, "B A"]] = []
     for start in track(range(0, len(dataset), BATCH), description="naming motions"):
         frames = np.arange(start, min(start + BATCH, len(dataset)))
-        found.append(inverse.actions(inverse.look(dataset, frames)))
+        found.append(inverse.actions(inverse.load_images(dataset, frames)))
     actions = np.concatenate(found)
     with disk_errors(config.out, "free disk space or choose another --out"):
-        save_inferred(actions, config.out)
-    known = inverse.known
-    off: dict[str, float] = {}
+        save_pseudo_actions(actions, config.out)
+    known = inverse.reliable_dimensions
+    mean_absolute_error: dict[str, float] = {}
     if dataset.actions is not None:
         errors = np.abs(actions - dataset.actions).mean(0)
-        off = {name: round(float(errors[index]), 4) for index, name in enumerate(robot.action.names) if known[index]}
+        mean_absolute_error = {
+            name: round(float(errors[index]), 4) for index, name in enumerate(robot.action.names) if known[index]
+        }
     unknown = tuple(name for name, tells in zip(robot.action.names, known, strict=True) if not tells)
-    return Inferred(len(actions), unknown, off)
+    return LabelActionsResult(len(actions), unknown, mean_absolute_error)

@@ -18,19 +18,19 @@ from wla.annotate.csv_file import HEADER
 from wla.annotate.frames import key_frames, primary_camera
 from wla.annotate.segments import Segment
 from wla.data.lerobot.reader import Episode, LeRobotDataset
-from wla.files import disk_errors, write_whole
+from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, jpeg, template
 from wla.progress import progress_bar
 
-PICTURES = 240
+MAX_IMAGES = 240
 """Pictures of an episode at most; of a longer one they are spread evenly."""
-LONGEST = 128
+MAX_IMAGE_SIDE = 128
 """Pixels of a picture's longer side."""
-ACROSS = 16
+IMAGES_PER_ROW = 16
 """Pictures in a row of a sheet."""
 
 
-def write_page(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment], *, episodes: int) -> int:
+def write_review_html(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment], *, episodes: int) -> int:
     """Write the page and return how many episodes it shows: `episodes`, spread evenly, or all there are.
 
     The segments of the others are in the page too, so that its CSV is whole. ValueError when it cannot be written.
@@ -40,7 +40,7 @@ def write_page(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment],
     shown = np.unique(np.linspace(0, last, min(episodes, last + 1)).round().astype(int))
     with progress_bar() as progress:
         chosen = progress.track(shown.tolist(), description="drawing")
-        sheets = {number: _sheet(dataset, dataset.episodes[number], camera) for number in chosen}
+        sheets = {number: _contact_sheet(dataset, dataset.episodes[number], camera) for number in chosen}
     parts: list[list[tuple[int, int, str]]] = [[] for _ in dataset.episodes]
     for segment in segments:
         parts[segment.episode].append((segment.first, segment.last, segment.text))
@@ -59,27 +59,27 @@ def write_page(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment],
             for number, (episode, part) in enumerate(zip(dataset.episodes, parts, strict=True))
         ],
     }
-    html = template("annotate/review.html").render(data=data, shown=len(shown), all=len(dataset.episodes))
+    html = template("annotate/review.html").render(data=data, num_shown=len(shown), num_episodes=len(dataset.episodes))
     with disk_errors(path, "give another file or free disk space"):
-        write_whole(path, html)
+        atomic_write_text(path, html)
     return len(shown)
 
 
-def _sheet(dataset: LeRobotDataset, episode: Episode, camera: str) -> dict[str, Any]:
+def _contact_sheet(dataset: LeRobotDataset, episode: Episode, camera: str) -> dict[str, Any]:
     """The pictures of an episode in one JPEG, with the frame that each shows and their size in pixels."""
-    images, frames = dataset.frames(camera), key_frames(episode, PICTURES)
-    pictures = [_small(images[episode.start + frame]) for frame in frames.tolist()]
+    images, frames = dataset.frames(camera), key_frames(episode, MAX_IMAGES)
+    pictures = [_thumbnail(images[episode.start + frame]) for frame in frames.tolist()]
     height, width, _ = pictures[0].shape
-    rows = -(-len(pictures) // ACROSS)
-    sheet = np.zeros((rows * height, min(ACROSS, len(pictures)) * width, 3), np.uint8)
+    rows = -(-len(pictures) // IMAGES_PER_ROW)
+    sheet = np.zeros((rows * height, min(IMAGES_PER_ROW, len(pictures)) * width, 3), np.uint8)
     for number, picture in enumerate(pictures):
-        y, x = number // ACROSS * height, number % ACROSS * width
+        y, x = number // IMAGES_PER_ROW * height, number % IMAGES_PER_ROW * width
         sheet[y : y + height, x : x + width] = picture
     url = data_url(jpeg(sheet, max(sheet.shape)))
-    return {"url": url, "across": ACROSS, "width": width, "height": height, "frames": frames.tolist()}
+    return {"url": url, "columns": IMAGES_PER_ROW, "width": width, "height": height, "frames": frames.tolist()}
 
 
-def _small(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _thumbnail(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
     picture = Image.fromarray(image)
-    picture.thumbnail((LONGEST, LONGEST))
+    picture.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
     return np.asarray(picture)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from wla.annotate.segments import Segment, joined
-from wla.annotate.signals import CONDITIONS, Robot, Signals
+from wla.annotate.segments import Segment, segments_from_texts
+from wla.annotate.signals import CONDITIONS, RobotSignals, Signals
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 
@@ -34,7 +34,7 @@ class Phase(Config):
     """
 
     name: str
-    say: str = Field(min_length=1)
+    subtask: str = Field(min_length=1)
     when: tuple[str, ...] = ()
     retry: Retry | None = None
 
@@ -46,7 +46,7 @@ class Template(Config):
     instruction: tuple[str, ...] = Field(min_length=1)
     phases: tuple[Phase, ...] = Field(min_length=1)
 
-    def words(self, instruction: str) -> dict[str, str] | None:
+    def match(self, instruction: str) -> dict[str, str] | None:
         """The groups of the first pattern that fits; None when none does."""
         for pattern in self.instruction:
             match = re.search(pattern, instruction, re.IGNORECASE)
@@ -62,7 +62,7 @@ class Templates(Config):
 
     def find(self, instruction: str) -> tuple[Template, dict[str, str]] | None:
         for template in self.task:
-            words = template.words(instruction)
+            words = template.match(instruction)
             if words is not None:
                 return template, words
         return None
@@ -108,9 +108,9 @@ def _problems(template: Template) -> list[str]:
             problems.append(f"{where}: retry to {phase.retry.to!r}, which is no phase; there are {', '.join(names)}")
         try:
             for known in groups:
-                phase.say.format_map({group: "" for group in known})
+                phase.subtask.format_map({group: "" for group in known})
         except (KeyError, ValueError, IndexError) as error:
-            problems.append(f"{where}: {phase.say!r} asks for {error}, which not every instruction pattern has")
+            problems.append(f"{where}: {phase.subtask!r} asks for {error}, which not every instruction pattern has")
     return problems
 
 
@@ -132,11 +132,11 @@ def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
             f"{dataset.root}: no template fits {unfit[0].instruction!r} (episode {unfit[0].index}; {len(unfit)} "
             "episodes have none); add one and give the file with --templates, or annotate with --endpoint or --csv"
         )
-    robot = Robot(dataset.robot_spec)
+    robot = RobotSignals(dataset.robot_spec)
     have = dataset.actions is not None
     for template in {fit[0].name: fit[0] for fit in found if fit}.values():
-        for word in _asked(template):
-            absent = robot.absent(word, actions=have)
+        for word in _required_conditions(template):
+            absent = robot.missing_input(word, actions=have)
             if absent:
                 raise ValueError(
                     f"{dataset.root}: template {template.name!r} asks whether {CONDITIONS[word]} ({word}), and robot "
@@ -148,31 +148,31 @@ def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
         assert fit is not None
         part = slice(episode.start, episode.end)
         signals = robot.signals(dataset.state[part], None if dataset.actions is None else dataset.actions[part])
-        segments += joined(episode.index, _texts(*fit, signals, len(episode)))
+        segments += segments_from_texts(episode.index, _texts(*fit, signals, len(episode)))
     return segments
 
 
-def _asked(template: Template) -> list[str]:
+def _required_conditions(template: Template) -> list[str]:
     words = [word for phase in template.phases for word in (*phase.when, *(phase.retry.when if phase.retry else ()))]
     return sorted({word.removeprefix("not ") for word in words})
 
 
-def _texts(template: Template, words: Mapping[str, Any], signals: Signals, length: int) -> list[str]:
+def _texts(template: Template, groups: Mapping[str, Any], signals: Signals, length: int) -> list[str]:
     """The words of each frame of an episode."""
     phases = template.phases
     numbers = {phase.name: number for number, phase in enumerate(phases)}
     at, texts = 0, []
     for frame in range(length):
         retry = phases[at].retry
-        if at + 1 < len(phases) and _holds(phases[at + 1].when, signals, frame):
+        if at + 1 < len(phases) and _conditions_met(phases[at + 1].when, signals, frame):
             at += 1
-        elif retry is not None and _holds(retry.when, signals, frame):
+        elif retry is not None and _conditions_met(retry.when, signals, frame):
             at = numbers[retry.to]
-        texts.append(phases[at].say.format_map(words))
+        texts.append(phases[at].subtask.format_map(groups))
     return texts
 
 
-def _holds(when: tuple[str, ...], signals: Signals, frame: int) -> bool:
+def _conditions_met(when: tuple[str, ...], signals: Signals, frame: int) -> bool:
     return all(
         bool(np.logical_not(signals[word[4:]][frame]) if word.startswith("not ") else signals[word][frame])
         for word in when

@@ -25,13 +25,13 @@ CONDITIONS: dict[str, str] = {
 }
 """What a template may ask of a frame; `not WORD` is the contrary."""
 
-MOVING = 0.15
+MOVING_SPEED_FRACTION = 0.15
 """Share of the episode's top speed (95th percentile) below which the tool pauses."""
-LOW = 0.2
+LOW_HEIGHT_FRACTION = 0.2
 """Share of the episode's range of heights that counts as low."""
-STILL = 0.1
+SETTLED_FRACTION = 0.1
 """Share of the fingers' range by which they may move in a frame and still be settled."""
-GLITCH = 0.15
+GLITCH_SECONDS = 0.15
 """Seconds: a command to the gripper that is shorter is noise."""
 
 _END = r"(-?\d+(?:\.\d+)?)\s+([^.,]*?)\s*"
@@ -42,7 +42,7 @@ _OPEN = re.compile(r"\bopen\b|\boff\b")
 Signals = Mapping[str, Bool[np.ndarray, " T"]]
 
 
-class Robot:
+class RobotSignals:
     """Where a robot's numbers are in its state and action, from its spec."""
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -61,7 +61,7 @@ class Robot:
         ]
         self.deltas = deltas if len(deltas) == len(self.axes) == 3 else None
 
-    def absent(self, condition: str, *, actions: bool) -> str | None:
+    def missing_input(self, condition: str, *, actions: bool) -> str | None:
         """What the robot lacks for a condition to be known; None when nothing."""
         if condition in ("closed", "open") and len(self.gripper if actions else self.fingers) != 1:
             return f"exactly one gripper in its {'actions' if actions else 'state'}"
@@ -77,24 +77,26 @@ class Robot:
         """Each condition that the robot allows, for the frames of one episode. state and actions are in its units."""
         found: dict[str, np.ndarray] = {}
         have = actions is not None
-        if self.absent("closed", actions=have) is None:
+        if self.missing_input("closed", actions=have) is None:
             found["closed"] = self._closed(state, actions)
             found["open"] = ~found["closed"]
         if self.fingers:
             width = state[:, self.fingers].sum(1)
-            found["settled"] = np.abs(_steps(width[:, None])[:, 0]) <= STILL * max(float(np.ptp(width)), 1e-6)
+            found["settled"] = np.abs(_steps(width[:, None])[:, 0]) <= SETTLED_FRACTION * max(
+                float(np.ptp(width)), 1e-6
+            )
         if self.height is not None:
             heights = state[:, self.height]
-            found["low"] = heights <= heights.min() + LOW * np.ptp(heights)
+            found["low"] = heights <= heights.min() + LOW_HEIGHT_FRACTION * np.ptp(heights)
         if len(self.axes) == 3:
             move = actions[:, self.deltas] if actions is not None and self.deltas else _steps(state[:, self.axes])
             found |= _directions(move)
         else:
             speed = np.linalg.norm(_steps(state[:, self.others]), axis=1)
-            found["slow"] = speed <= MOVING * np.percentile(speed, 95)
+            found["slow"] = speed <= MOVING_SPEED_FRACTION * np.percentile(speed, 95)
             if self.height is not None:
                 rise = _steps(state[:, [self.height]])[:, 0]
-                least = MOVING * np.percentile(np.abs(rise), 95)
+                least = MOVING_SPEED_FRACTION * np.percentile(np.abs(rise), 95)
                 found |= {"rising": rise > least, "sinking": rise < -least}
         return found
 
@@ -103,13 +105,13 @@ class Robot:
             width = state[:, self.fingers[0]]
             closed = width < width.min() + np.ptp(width) / 2
         else:
-            low, high, high_closes = convention(self.spec)
+            low, high, high_closes = gripper_convention(self.spec)
             closed = actions[:, self.gripper[0]] > (low + high) / 2
             closed = closed if high_closes else ~closed
-        return _without_glitches(closed, int(GLITCH * self.spec.action.rate_hz))
+        return _without_glitches(closed, int(GLITCH_SECONDS * self.spec.action.rate_hz))
 
 
-def convention(spec: RobotSpec) -> tuple[float, float, bool]:
+def gripper_convention(spec: RobotSpec) -> tuple[float, float, bool]:
     """The gripper's two ends, and whether the second one is closed. ValueError when the spec's words do not say."""
     words = spec.action.gripper
     match = _CONVENTION.match(words)
@@ -126,7 +128,7 @@ def convention(spec: RobotSpec) -> tuple[float, float, bool]:
 
 
 def _directions(move: Float[np.ndarray, "T 3"]) -> dict[str, np.ndarray]:
-    least = MOVING * float(np.percentile(np.linalg.norm(move, axis=1), 95))
+    least = MOVING_SPEED_FRACTION * float(np.percentile(np.linalg.norm(move, axis=1), 95))
     along, rise = np.hypot(move[:, 0], move[:, 1]), move[:, 2]
     return {
         "slow": np.linalg.norm(move, axis=1) <= least,

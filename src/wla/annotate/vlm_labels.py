@@ -15,18 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wla.annotate.chat_client import Endpoint
+from wla.annotate.chat_client import ChatClient
 from wla.annotate.frames import key_frames, primary_camera
-from wla.annotate.segments import Segment, checked
+from wla.annotate.segments import Segment, validate_segments
 from wla.data.lerobot.reader import Episode, LeRobotDataset
-from wla.files import disk_errors, write_whole
+from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, jpeg
 from wla.progress import progress_bar
 
 CACHE = ".cache/annotate"
-LONGEST = 512
+MAX_IMAGE_SIDE = 512
 """Pixels of the longer side of an image that is sent."""
-ANSWERS = 3
+MAX_ANSWERS = 3
 """Answers that are asked for before one without usable segments is an error."""
 
 PROMPT = """A robot was told: "{instruction}"
@@ -57,7 +57,7 @@ class Answer(BaseModel):
     segments: list[AnsweredSegment]
 
 
-def ask_all(dataset: LeRobotDataset, server: Endpoint, *, frames: int) -> list[Segment]:
+def label_dataset(dataset: LeRobotDataset, client: ChatClient, *, frames: int) -> list[Segment]:
     """Ask for each episode in turn. ValueError or KeyboardInterrupt says that what was answered so far is kept."""
     camera = primary_camera(dataset)
     folder = dataset.root / CACHE
@@ -66,7 +66,7 @@ def ask_all(dataset: LeRobotDataset, server: Endpoint, *, frames: int) -> list[S
     try:
         with progress_bar() as progress:
             for episode in progress.track(dataset.episodes, description="asking the model"):
-                segments += ask(dataset, server, episode, camera, frames=frames)
+                segments += label_episode(dataset, client, episode, camera, frames=frames)
     except ValueError as error:
         raise ValueError(f"{error}; {kept}") from error
     except KeyboardInterrupt as stop:
@@ -74,7 +74,9 @@ def ask_all(dataset: LeRobotDataset, server: Endpoint, *, frames: int) -> list[S
     return segments
 
 
-def ask(dataset: LeRobotDataset, server: Endpoint, episode: Episode, camera: str, *, frames: int) -> list[Segment]:
+def label_episode(
+    dataset: LeRobotDataset, client: ChatClient, episode: Episode, camera: str, *, frames: int
+) -> list[Segment]:
     """The segments of one episode, from the cache or from the server.
 
     An answer that cannot be used goes back with the reason. ValueError names the episode when none of ANSWERS can be
@@ -82,20 +84,20 @@ def ask(dataset: LeRobotDataset, server: Endpoint, episode: Episode, camera: str
     """
     name = f"{dataset.root} episode {episode.index}"
     messages = [{"role": "user", "content": _question(dataset, episode, camera, frames)}]
-    file = dataset.root / CACHE / f"{_key(server.model, messages)}.json"
+    file = dataset.root / CACHE / f"{_cache_key(client.model, messages)}.json"
     if file.is_file():
-        return _usable(file.read_text(encoding="utf-8"), dataset, episode)
-    for attempt in range(1, ANSWERS + 1):
+        return _parse_answer(file.read_text(encoding="utf-8"), dataset, episode)
+    for attempt in range(1, MAX_ANSWERS + 1):
         try:
-            text = server.chat(messages)
+            text = client.chat(messages)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         try:
-            segments = _usable(text, dataset, episode)
+            segments = _parse_answer(text, dataset, episode)
         except ValueError as error:
-            if attempt == ANSWERS:
+            if attempt == MAX_ANSWERS:
                 raise ValueError(
-                    f"{name}: {server.model} gave no usable answer in {ANSWERS} attempts ({error})"
+                    f"{name}: {client.model} gave no usable answer in {MAX_ANSWERS} attempts ({error})"
                 ) from error
             complaint = f"That cannot be used: {error}. Answer again, with one JSON object and nothing else."
             messages = [
@@ -104,7 +106,7 @@ def ask(dataset: LeRobotDataset, server: Endpoint, episode: Episode, camera: str
                 {"role": "user", "content": complaint},
             ]
             continue
-        _keep(file, segments)
+        _write_cache(file, segments)
         return segments
     raise AssertionError("unreachable")
 
@@ -115,26 +117,26 @@ def _question(dataset: LeRobotDataset, episode: Episode, camera: str, count: int
     parts: list[dict[str, Any]] = [{"type": "text", "text": words}]
     images = dataset.frames(camera)
     for frame in chosen.tolist():
-        url = data_url(jpeg(images[episode.start + frame], LONGEST))
+        url = data_url(jpeg(images[episode.start + frame], MAX_IMAGE_SIDE))
         parts += [{"type": "text", "text": f"frame {frame}"}, {"type": "image_url", "image_url": {"url": url}}]
     return parts
 
 
-def _key(model: str, messages: Sequence[dict[str, Any]]) -> str:
+def _cache_key(model: str, messages: Sequence[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps([model, messages]).encode()).hexdigest()[:32]
 
 
-def _keep(file: Path, segments: Sequence[Segment]) -> None:
+def _write_cache(file: Path, segments: Sequence[Segment]) -> None:
     answer = Answer(segments=[AnsweredSegment(start=s.first, end=s.last, text=s.text) for s in segments])
     with disk_errors(file.parent, "free disk space and run again"):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, answer.model_dump_json())
+        atomic_write_text(file, answer.model_dump_json())
 
 
-def _usable(text: str, dataset: LeRobotDataset, episode: Episode) -> list[Segment]:
+def _parse_answer(text: str, dataset: LeRobotDataset, episode: Episode) -> list[Segment]:
     """The segments of an answer. ValueError says what is wrong with it."""
     try:
-        answer = Answer.model_validate_json(_json_in(text))
+        answer = Answer.model_validate_json(_extract_json(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -143,10 +145,10 @@ def _usable(text: str, dataset: LeRobotDataset, episode: Episode) -> list[Segmen
         raise ValueError("it has no segments")
     segments = [Segment(episode.index, s.start, s.end, s.text) for s in answer.segments]
     places = [f"segment {number}" for number in range(len(segments))]
-    return checked(segments, dataset.episodes, places, "correct it")
+    return validate_segments(segments, dataset.episodes, places, "correct it")
 
 
-def _json_in(text: str) -> str:
+def _extract_json(text: str) -> str:
     """The JSON object of an answer: alone, in the only fenced block, or between words."""
     fenced = _FENCE.findall(text)
     if len(fenced) == 1:

@@ -9,7 +9,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.relabel import relabel
 
 
-def require_free(dataset: LeRobotDataset, *, replace: bool) -> None:
+def require_unlabelled(dataset: LeRobotDataset, *, replace: bool) -> None:
     """ValueError when the dataset has labels already and they are not to be replaced: asked before any work is done."""
     if dataset.subtasks is not None and not replace:
         raise ValueError(

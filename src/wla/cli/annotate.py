@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.cli.command import Command, OneLine
+from wla.cli.command import CliArgs, Command
 
 if TYPE_CHECKING:
     from wla.annotate.segments import Segment
     from wla.data.lerobot.reader import LeRobotDataset
 
 
-class AnnotateArgs(OneLine):
+class AnnotateArgs(CliArgs):
     """Write subtasks into a dataset that has none: by rules, with a vision-language model, or by hand.
 
     One source: --rules (what gripper and tool do, and templates with the words), --endpoint (any OpenAI-compatible
     server that sees images), or --csv (episode,first_frame,last_frame,text; frames from 0, the last one included). All
-    episodes are written or none. Without a source, --page and --csv-out show the labels that the dataset has.
+    episodes are written or none. Without a source, --html-out and --csv-out show the labels that the dataset has.
 
-    The round by hand: --page writes a page to look at and to correct; its button exports the CSV that --csv reads.
+    The round by hand: --html-out writes a page to look at and to correct; its button exports the CSV that --csv reads.
     Labels go into the column subtask_text and into LeRobot's language columns.
 
     examples:
-      wla annotate datasets/place --rules --dry-run --page proposal.html
+      wla annotate datasets/place --rules --dry-run --html-out proposal.html
       wla annotate datasets/place --rules
       wla annotate datasets/place --csv corrected.csv --replace
       wla annotate datasets/place --endpoint http://localhost:8000/v1 --model Qwen/Qwen3-VL-8B-Instruct
       wla annotate datasets/place --rules --compare
-      wla annotate datasets/place --page labels.html --csv-out labels.csv
+      wla annotate datasets/place --html-out labels.html --csv-out labels.csv
     """
 
     dataset: Positional[Path]
@@ -55,14 +55,14 @@ class AnnotateArgs(OneLine):
     replace: bool = False
     """Replace the labels that the dataset has already."""
     dry_run: bool = False
-    """Write nothing into the dataset; for --page, --csv-out."""
+    """Write nothing into the dataset; for --html-out, --csv-out."""
     compare: bool = False
     """Print the share of frames on which the source agrees with the dataset's labels, and write nothing into it."""
     csv_out: Path | None = None
     """Write the segments as a CSV file."""
-    page: Path | None = None
+    html_out: Path | None = None
     """Write an HTML page to review and correct them, which works offline."""
-    page_episodes: int = Field(default=100, ge=1)
+    html_episodes: int = Field(default=100, ge=1)
     """Episodes that the page shows, spread evenly; the CSV that it exports has all of them."""
     state: str = "observation.state"
     """Column of the state."""
@@ -72,16 +72,16 @@ class AnnotateArgs(OneLine):
 
 def annotate(args: AnnotateArgs) -> int:
     from wla.annotate.segments import segments_of
-    from wla.annotate.write import require_free, write_labels
+    from wla.annotate.write import require_unlabelled, write_labels
     from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
 
-    source = _require_sense(args)
+    source = _check_options(args)
     dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
     writes = source and not (args.dry_run or args.compare)
     if writes:
-        require_free(dataset, replace=args.replace)
-    segments = _propose(args, dataset) if source else segments_of(dataset)
+        require_unlabelled(dataset, replace=args.replace)
+    segments = _label_segments(args, dataset) if source else segments_of(dataset)
     if args.compare:
         _print_agreement(args, dataset, segments)
     if args.csv_out is not None:
@@ -89,11 +89,11 @@ def annotate(args: AnnotateArgs) -> int:
 
         write_csv(args.csv_out, segments)
         print(f"{args.csv_out}: {len(segments)} segments; --csv reads them")
-    if args.page is not None:
-        from wla.annotate.review import write_page
+    if args.html_out is not None:
+        from wla.annotate.review import write_review_html
 
-        shown = write_page(args.page, dataset, segments, episodes=args.page_episodes)
-        print(f"{args.page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
+        shown = write_review_html(args.html_out, dataset, segments, episodes=args.html_episodes)
+        print(f"{args.html_out}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
     if writes:
         write_labels(dataset, segments)
         labelled = sum(segment.last - segment.first + 1 for segment in segments)
@@ -101,7 +101,7 @@ def annotate(args: AnnotateArgs) -> int:
     return 0
 
 
-def _require_sense(args: AnnotateArgs) -> bool:
+def _check_options(args: AnnotateArgs) -> bool:
     """Whether a source is given. ValueError when options do not go together, before anything is read."""
     given = {"--rules": args.rules, "--endpoint": args.endpoint is not None, "--csv": args.csv is not None}
     sources = [name for name, there in given.items() if there]
@@ -110,10 +110,12 @@ def _require_sense(args: AnnotateArgs) -> bool:
     if not sources:
         if args.compare or args.dry_run:
             raise ValueError("nothing to try: give a source, --rules, --endpoint or --csv")
-        if args.page is None and args.csv_out is None:
-            raise ValueError("give a source, --rules, --endpoint or --csv, or see the labels with --page or --csv-out")
-    if args.dry_run and args.page is None and args.csv_out is None:
-        raise ValueError("--dry-run shows nothing by itself; add --page, --csv-out, or use --compare")
+        if args.html_out is None and args.csv_out is None:
+            raise ValueError(
+                "give a source, --rules, --endpoint or --csv, or see the labels with --html-out or --csv-out"
+            )
+    if args.dry_run and args.html_out is None and args.csv_out is None:
+        raise ValueError("--dry-run shows nothing by itself; add --html-out, --csv-out, or use --compare")
     if args.templates is not None and not args.rules:
         raise ValueError("--templates belongs to --rules; add it")
     if (args.endpoint is None) != (args.model is None):
@@ -123,7 +125,7 @@ def _require_sense(args: AnnotateArgs) -> bool:
     return bool(sources)
 
 
-def _propose(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
+def _label_segments(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
     if args.csv is not None:
         from wla.annotate.csv_file import read_csv
 
@@ -132,13 +134,13 @@ def _propose(args: AnnotateArgs, dataset: LeRobotDataset) -> list[Segment]:
         from wla.annotate.rules import label, read_templates
 
         return label(dataset, read_templates(args.templates))
-    from wla.annotate.chat_client import Endpoint
-    from wla.annotate.vlm_labels import ask_all
+    from wla.annotate.chat_client import ChatClient
+    from wla.annotate.vlm_labels import label_dataset
 
     assert args.endpoint is not None
     assert args.model is not None
-    server = Endpoint(args.endpoint, args.model, key_variable=args.api_key_env, timeout=args.timeout)
-    return ask_all(dataset, server, frames=args.frames_per_episode)
+    server = ChatClient(args.endpoint, args.model, api_key_env=args.api_key_env, timeout=args.timeout)
+    return label_dataset(dataset, server, frames=args.frames_per_episode)
 
 
 def _print_agreement(args: AnnotateArgs, dataset: LeRobotDataset, segments: list[Segment]) -> None:

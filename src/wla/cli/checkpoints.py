@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.cli.command import Command, OneLine
+from wla.cli.command import CliArgs, Command
 
 
-class ImportArgs(OneLine):
+class ImportArgs(CliArgs):
     """Turn a published WLA-0 checkpoint into one of ours: weights, tokenizer, statistics, robot.
 
     Every key is accounted for; what is missing, too many or of another shape is listed. Only safetensors are read.
@@ -38,7 +38,7 @@ class ImportArgs(OneLine):
     """Folder of the new checkpoint."""
 
 
-class ExportArgs(OneLine):
+class ExportArgs(CliArgs):
     """Write one of our full-size checkpoints in the published layout; an imported one comes back bit for bit.
 
     examples:
@@ -51,7 +51,7 @@ class ExportArgs(OneLine):
     """Folder of the exported checkpoint."""
 
 
-class ParityArgs(OneLine):
+class ParityArgs(CliArgs):
     """Import a checkpoint and compare what it computes with given numbers; then export it and compare the bits.
 
     FOLDER holds config.json, model.safetensors, inputs.safetensors and outputs.safetensors. Exits with 1 when an output
@@ -69,14 +69,14 @@ class ParityArgs(OneLine):
 
 def import_(args: ImportArgs) -> int:
     from wla.compat.import_policy import import_policy
-    from wla.policy.hub import locate
+    from wla.policy.hub import resolve
     from wla.specs import RobotSpec
 
     lacks = import_policy(
-        locate(args.checkpoint, "checkpoint"),
+        resolve(args.checkpoint, "checkpoint"),
         args.out,
-        vlm=locate(args.vlm, "vision-language model") if args.vlm else None,
-        sana=locate(args.sana, "Sana model") if args.sana else None,
+        vlm=resolve(args.vlm, "vision-language model") if args.vlm else None,
+        sana=resolve(args.sana, "Sana model") if args.sana else None,
         preset=args.preset,
         statistics=args.statistics,
         entry=args.entry,
@@ -90,9 +90,9 @@ def import_(args: ImportArgs) -> int:
 
 def export(args: ExportArgs) -> int:
     from wla.compat.published import export_model
-    from wla.policy.hub import locate
+    from wla.policy.hub import resolve
 
-    export_model(locate(args.checkpoint, "checkpoint"), args.out)
+    export_model(resolve(args.checkpoint, "checkpoint"), args.out)
     print(f"published layout: {args.out}")
     return 0
 
@@ -102,9 +102,9 @@ def parity(args: ParityArgs) -> int:
 
     rows = compare(args.folder, tolerance=args.tolerance)
     for row in rows:
-        what = f"{row.largest:.0f} tensors changed" if row.name == "export" else f"{row.largest:.2e}"
-        print(f"{row.name:<16}{what:<20}{'ok' if row.right else 'WRONG'}")
-    wrong = [row.name for row in rows if not row.right]
+        what = f"{row.max_abs_error:.0f} tensors changed" if row.name == "export" else f"{row.max_abs_error:.2e}"
+        print(f"{row.name:<16}{what:<20}{'ok' if row.within_tolerance else 'WRONG'}")
+    wrong = [row.name for row in rows if not row.within_tolerance]
     print(f"wrong: {', '.join(wrong)}" if wrong else f"all within {args.tolerance:g}")
     return 1 if wrong else 0
 

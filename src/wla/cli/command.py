@@ -9,12 +9,12 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 
-class BadArguments(Exception):
+class UsageError(Exception):
     """A value that parses but cannot be meant, as one line."""
 
 
-class OneLine(BaseModel):
-    """Arguments whose mistakes become `BadArguments`: of a ValueError the parser would print pydantic's whole text."""
+class CliArgs(BaseModel):
+    """Arguments whose mistakes become `UsageError`: of a ValueError the parser would print pydantic's whole text."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -22,7 +22,7 @@ class OneLine(BaseModel):
         except ValidationError as error:
             item = error.errors()[0]
             option = "--" + ".".join(map(str, item["loc"])).replace("_", "-")
-            raise BadArguments(f"{option}: {item['msg']} (got {item['input']!r})") from error
+            raise UsageError(f"{option}: {item['msg']} (got {item['input']!r})") from error
 
 
 class Command(NamedTuple):
@@ -35,8 +35,8 @@ class Command(NamedTuple):
     def summary(self) -> str:
         return (self.arguments.__doc__ or "").partition("\n")[0]
 
-    def call(self, name: str, words: Sequence[str]) -> int:
-        return self.run(tyro.cli(self.arguments, prog=f"wla {name}", args=words))
+    def call(self, name: str, args: Sequence[str]) -> int:
+        return self.run(tyro.cli(self.arguments, prog=f"wla {name}", args=args))
 
 
 class Group(NamedTuple):
@@ -46,11 +46,11 @@ class Group(NamedTuple):
     text: str
     commands: dict[str, Command]
 
-    def call(self, name: str, words: Sequence[str]) -> int:
-        if not words or words[0] in ("-h", "--help"):
-            print(self.text.format(summary=self.summary, commands=listed(self.commands)), end="")
-            return 0 if words else 2
-        second, *rest = words
+    def call(self, name: str, args: Sequence[str]) -> int:
+        if not args or args[0] in ("-h", "--help"):
+            print(self.text.format(summary=self.summary, commands=format_commands(self.commands)), end="")
+            return 0 if args else 2
+        second, *rest = args
         if second not in self.commands:
             raise ValueError(
                 f"no command '{name} {second}'; there are {', '.join(self.commands)} (see wla {name} --help)"
@@ -58,7 +58,7 @@ class Group(NamedTuple):
         return self.commands[second].call(f"{name} {second}", rest)
 
 
-def listed(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
+def format_commands(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
     """A line for each command."""
     width = max(map(len, commands)) + 2
     return "\n".join(f"  {name:<{width}}{command.summary}" for name, command in commands.items())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.annotate.configs import InferConfig
-from wla.cli.command import Command, Group, OneLine
+from wla.annotate.configs import LabelActionsConfig
+from wla.cli.command import CliArgs, Command, Group
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,14 +28,14 @@ examples:
   wla data check datasets/hammer                                 every problem at once, before training meets the first
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
   wla data from-videos clips --size 96 --out datasets/clips      plain videos, to learn the world from
-  wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
+  wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
                                                                  what the robot does in its own videos
 
 `wla data COMMAND --help` shows options and examples.
 """
 
 
-class ConvertArgs(OneLine):
+class ConvertArgs(CliArgs):
     """Write a dataset of another format as a new LeRobot v3.0 dataset.
 
     SOURCE is recognised by what lies in it: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
@@ -59,7 +59,7 @@ class ConvertArgs(OneLine):
     """Raw episodes: frames per second, 30 when left out."""
 
 
-class FromVideosArgs(OneLine):
+class FromVideosArgs(CliArgs):
     """Write plain videos (of people, of any robot) as a LeRobot dataset without actions.
 
     Every file is an episode and its name the instruction, 'pick_up_the_cup_03.mp4' says "pick up the cup"; or a CSV
@@ -85,7 +85,7 @@ class FromVideosArgs(OneLine):
     """Look for cuts."""
 
 
-class InferActionsArgs(OneLine, InferConfig):
+class LabelActionsArgs(CliArgs, LabelActionsConfig):
     """Name the actions in a robot's videos, by inverse dynamics that were learned from its episodes with actions.
 
     A recipe then learns from the videos as from those: `DatasetConfig(path=..., actions=False, inferred=...)`.
@@ -93,14 +93,14 @@ class InferActionsArgs(OneLine, InferConfig):
 
     examples:
       wla train nano_inverse
-      wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
+      wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
     """
 
     inverse: Positional[str]
     """Folder of a model of inverse dynamics."""
 
 
-class CheckArgs(OneLine):
+class CheckArgs(CliArgs):
     """Look through a whole dataset and list every problem: files, videos, times, numbers, words.
 
     Decodes all images. Exits with 1 when there are errors; warnings are things to look at.
@@ -118,7 +118,7 @@ class CheckArgs(OneLine):
     """Column of the action."""
 
 
-class StatsArgs(OneLine):
+class StatsArgs(CliArgs):
     """Print minimum, maximum, mean and standard deviation of each dimension of state and action.
 
     With --out the ranges are written as JSON: an entry for each dataset, called like its folder, or a single one for
@@ -162,28 +162,30 @@ def from_videos(args: FromVideosArgs) -> int:
     return 0
 
 
-def infer_actions(args: InferActionsArgs) -> int:
-    from wla.annotate.inverse_dynamics import infer_actions
+def label_actions(args: LabelActionsArgs) -> int:
+    from wla.annotate.inverse_dynamics import label_actions
 
-    found = infer_actions(args)
+    found = label_actions(args)
     print(f"{args.out}: the actions of {found.frames} frames")
     if found.unknown:
         print(f"not told by the frames, left out: {', '.join(found.unknown)}")
-    if found.off:
-        print(f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in found.off.items())}")
+    if found.mean_absolute_error:
+        print(
+            f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in found.mean_absolute_error.items())}"
+        )
     return 0
 
 
 def check(args: CheckArgs) -> int:
     from wla.data.lerobot.columns import Columns
     from wla.data.validation.dataset import check
-    from wla.data.validation.issues import count_errors, findings_table
+    from wla.data.validation.issues import count_errors, issues_table
 
-    findings = check(args.dataset, Columns(state=args.state, action=args.action))
-    if findings:
-        _console().print(findings_table(findings))
-    errors = count_errors(findings)
-    print(f"{args.dataset}: {errors} errors, {len(findings) - errors} warnings")
+    issues = check(args.dataset, Columns(state=args.state, action=args.action))
+    if issues:
+        _console().print(issues_table(issues))
+    errors = count_errors(issues)
+    print(f"{args.dataset}: {errors} errors, {len(issues) - errors} warnings")
     return 1 if errors else 0
 
 
@@ -240,7 +242,7 @@ DATA = Group(
     {
         "convert": Command(ConvertArgs, convert),
         "from-videos": Command(FromVideosArgs, from_videos),
-        "infer-actions": Command(InferActionsArgs, infer_actions),
+        "label-actions": Command(LabelActionsArgs, label_actions),
         "check": Command(CheckArgs, check),
         "stats": Command(StatsArgs, stats),
     },

@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from wla.cli.command import Command, OneLine
+from wla.cli.command import CliArgs, Command
 from wla.presets.recipe import load_recipe
 
 
-class EstimateArgs(OneLine):
+class EstimateArgs(CliArgs):
     """Say how many parameters a recipe has, how much memory it needs, whether that fits, and what to change if not.
 
     Nothing is downloaded and no data is read. Weights, gradients and moments are exact; activations are derived from
@@ -35,12 +35,12 @@ class EstimateArgs(OneLine):
 
 def estimate(args: EstimateArgs) -> int:
     from wla.presets.wla0 import presets
-    from wla.training.memory_estimate.suggestions import preset_training, report
-    from wla.training.objectives.policy import PolicyTraining
+    from wla.training.memory_estimate.suggestions import preset_train_config, report
+    from wla.training.objectives.policy import PolicyTrainConfig
 
     published = args.recipe in presets()
-    config = preset_training(args.recipe) if published else load_recipe(args.recipe)
-    if not isinstance(config, PolicyTraining):
+    config = preset_train_config(args.recipe) if published else load_recipe(args.recipe)
+    if not isinstance(config, PolicyTrainConfig):
         raise ValueError(f"{args.recipe} trains no policy ({type(config).__name__}); estimates are for policies")
     print(report(Path(args.recipe).stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
     return 0

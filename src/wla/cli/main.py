@@ -8,18 +8,19 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field
 from tyro.conf import Positional
 
 from wla.cli.annotate import ANNOTATE
 from wla.cli.checkpoints import CHECKPOINTS
-from wla.cli.command import BadArguments, Command, Group, OneLine, listed
+from wla.cli.command import CliArgs, Command, Group, UsageError, format_commands
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
-from wla.evaluation.configs import EvalConfig, HeldOutConfig, ValueEvalConfig, WorldConfig
+from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.presets.recipe import load_recipe
-from wla.rollout.configs import CollectConfig, RecallConfig
+from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 HELP = """usage: wla COMMAND [options]
 
@@ -42,7 +43,7 @@ A mistake prints one line and exits with 2; --traceback (or WLA_TRACEBACK=1) sho
 """
 
 
-class EvalArgs(OneLine, EvalConfig):
+class EvalArgs(CliArgs, EvalConfig):
     """Run a policy in closed loop and write success rates with their uncertainty.
 
     OUT gets results.jsonl (a line per episode, as they finish), summary.json and report.html. The same command again
@@ -51,8 +52,8 @@ class EvalArgs(OneLine, EvalConfig):
     examples:
       wla eval expert --tasks place stack --episodes 50 --out outputs/expert
       wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
-      wla eval my_run/checkpoint --tasks place --execute 4 --imagine --out outputs/imagined
-      wla eval nano-memory --candidates 2 --afresh --margin 0.3 --value nano-value --out outputs/weighed
+      wla eval my_run/checkpoint --tasks place --replan-steps 4 --imagine --out outputs/imagined
+      wla eval nano-memory --num-candidates 2 --memory-reset-candidates --selection-margin 0.3 --value nano-value --out outputs/weighed
     """
 
     policy: Positional[str]
@@ -63,19 +64,19 @@ class EvalArgs(OneLine, EvalConfig):
     """Processes."""
 
 
-class CompareArgs(OneLine, HeldOutConfig):
+class EvalOfflineArgs(CliArgs, OpenLoopConfig):
     """Compare a policy's words, images and actions with recorded episodes that it was not trained on.
 
     examples:
-      wla collect --split validation --seed 10000 --episodes 20 --no-kicks --out datasets/held_out
-      wla compare nano-tabletop --dataset datasets/held_out
+      wla collect --split validation --seed 10000 --episodes 20 --no-perturb --out datasets/held_out
+      wla eval-offline nano-tabletop --dataset datasets/held_out
     """
 
     policy: Positional[str]
     """A checkpoint: folder, bundled name or hub id."""
 
 
-class EvalWorldArgs(OneLine, WorldConfig):
+class EvalWorldArgs(CliArgs, WorldEvalConfig):
     """Measure what a policy imagines on recorded episodes that it was not trained on.
 
     PSNR, SSIM and a distance on the codec's features, on all pixels and on those that changed, beside those of the
@@ -84,7 +85,7 @@ class EvalWorldArgs(OneLine, WorldConfig):
 
     examples:
       wla eval-world nano-tabletop --dataset datasets/held_out --out outputs/world
-      wla eval-world nano-tabletop --dataset datasets/held_out --samples 8 --steps 30 8 4 --out outputs/world_steps
+      wla eval-world nano-tabletop --dataset datasets/held_out --samples 8 --flow-steps 30 8 4 --out outputs/world_steps
     """
 
     policy: Positional[str]
@@ -93,7 +94,7 @@ class EvalWorldArgs(OneLine, WorldConfig):
     """Folder of the results."""
 
 
-class EvalValueArgs(OneLine, ValueEvalConfig):
+class EvalValueArgs(CliArgs, ValueEvalConfig):
     """Measure whether a value model's scores can be trusted, on rollouts that it was not trained on.
 
     Calibration (value.png), rank correlation with what the frames were worth in the end, and how well it tells episodes
@@ -109,33 +110,35 @@ class EvalValueArgs(OneLine, ValueEvalConfig):
     """Folder of the results."""
 
 
-class RecallArgs(OneLine, RecallConfig):
+class RecordMemoryArgs(CliArgs, RecordMemoryConfig):
     """Let a policy act on recorded frames and keep what it remembers there, its own errors included, to train on.
 
     examples:
-      wla recall outputs/nano_memory/checkpoint --dataset datasets/nano_memory --out datasets/nano_memory.parquet
+      wla record-memory outputs/nano_memory/checkpoint --dataset datasets/nano_memory --out datasets/nano_memory.parquet
     """
 
     policy: Positional[str]
     """A checkpoint that says subtasks: folder, bundled name or hub id."""
 
 
-class PackArgs(OneLine):
-    """Copy what training wrote with its weights in half precision, for shipping. They still compute in full precision.
+class ConvertCheckpointArgs(CliArgs):
+    """Copy a checkpoint with its weights in half precision, for shipping. They still compute in full precision.
 
     examples:
-      wla pack outputs/nano_tabletop/checkpoint --out nano-tabletop
-      wla pack outputs/nano_base/checkpoint --out nano-base
-      wla pack outputs/nano_value/checkpoint --out nano-value
+      wla convert outputs/nano_tabletop/checkpoint --out nano-tabletop
+      wla convert outputs/nano_base/checkpoint --out nano-base
+      wla convert outputs/nano_value/checkpoint --out nano-value
     """
 
     checkpoint: Positional[Path]
-    """Folder of the checkpoint of a policy, a base, a codec or a value model."""
+    """Folder of the checkpoint of a policy, a backbone, a codec or a value model."""
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    """Precision of the stored weights; those that are in bfloat16 already stay so."""
     out: Path
     """Folder of the copy."""
 
 
-class CollectArgs(OneLine, CollectConfig):
+class CollectArgs(CliArgs, CollectConfig):
     """Record the scripted expert as a LeRobot v3.0 dataset.
 
     Only successes are kept. With --policy a checkpoint and the expert act in turns, and every step records what the
@@ -146,7 +149,7 @@ class CollectArgs(OneLine, CollectConfig):
       wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
       wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
       wla collect --tasks place --policy outputs/nano_tabletop/checkpoint --out datasets/corrections
-      wla collect --tasks push_back --embodiment scara --no-actions --no-kicks --out datasets/video
+      wla collect --tasks push_back --embodiment scara --no-actions --no-perturb --out datasets/video
     """
 
     out: Path
@@ -178,7 +181,7 @@ class TrainArgs(BaseModel):
     """Print the configuration with the changes made, and train nothing."""
 
 
-class AblateArgs(OneLine):
+class AblateArgs(CliArgs):
     """Train and evaluate variants of a recipe alike, and write one table: rates, intervals, paired differences.
 
     Equal data, steps, seeds and evaluation episodes. Ctrl-C saves; the same command goes on.
@@ -195,7 +198,7 @@ class AblateArgs(OneLine):
     """Processes of the evaluations."""
 
 
-class DemoArgs(OneLine):
+class DemoArgs(CliArgs):
     """Run the bundled policy on each task of the simulator and write a report to look at.
 
     examples:
@@ -231,27 +234,27 @@ def evaluate(args: EvalArgs) -> int:
         summary = run_benchmark(args, args.out, workers=args.workers)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
-    for (case, rate), words in zip(summary.cases, summary.words, strict=True):
-        print(f"{case.task} {case.setting} {case.embodiment}: {rate}")
-        if words:
-            print(f"  words: {words}")
+    for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
+        print(f"{variant.task} {variant.setting} {variant.embodiment}: {rate}")
+        if subtask_metrics:
+            print(f"  words: {subtask_metrics}")
     print(f"all: {summary.total}")
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0
 
 
-def compare(args: CompareArgs) -> int:
-    from wla.evaluation.open_loop import compare
+def eval_offline(args: EvalOfflineArgs) -> int:
+    from wla.evaluation.open_loop import evaluate_open_loop
 
-    print(compare(args).model_dump_json(indent=2))
+    print(evaluate_open_loop(args).model_dump_json(indent=2))
     return 0
 
 
 def eval_world(args: EvalWorldArgs) -> int:
-    from wla.evaluation.world_model import PAGE, evaluate_world, table
+    from wla.evaluation.world_model import REPORT_FILE, evaluate_world, table
 
     print(table(evaluate_world(args, args.out)))
-    print(f"images: {args.out / PAGE}")
+    print(f"images: {args.out / REPORT_FILE}")
     return 0
 
 
@@ -263,10 +266,10 @@ def eval_value(args: EvalValueArgs) -> int:
     return 0
 
 
-def pack(args: PackArgs) -> int:
-    from wla.policy.checkpoint import pack
+def convert(args: ConvertCheckpointArgs) -> int:
+    from wla.policy.checkpoint import convert_checkpoint
 
-    pack(args.checkpoint, args.out)
+    convert_checkpoint(args.checkpoint, args.out, args.dtype)
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0
@@ -298,16 +301,16 @@ def collect(args: CollectArgs) -> int:
     return 1 if counts["error"] else 0
 
 
-def recall(args: RecallArgs) -> int:
-    from wla.rollout.memory_replay import recall
+def record_memory(args: RecordMemoryArgs) -> int:
+    from wla.rollout.memory_replay import record_memory
 
-    print(f"{args.out}: what was remembered at {len(recall(args).frames)} frames")
+    print(f"{args.out}: what was remembered at {len(record_memory(args).frames)} frames")
     return 0
 
 
 def train(args: TrainArgs) -> int:
     from wla import runtime
-    from wla.training.trainer import require_room, require_share, train
+    from wla.training.trainer import micro_batch_range, require_output_dir, train
 
     config = load_recipe(args.recipe).override(args.overrides)
     if args.print_config:
@@ -315,9 +318,9 @@ def train(args: TrainArgs) -> int:
         return 0
     out = args.out or Path("outputs") / Path(args.recipe).stem
     with runtime.process_group():
-        runtime.by_first(lambda: require_room(out, resume=args.resume))
-        require_share(config.loop)
-        task = runtime.first_then_rest(config.build)
+        runtime.on_rank_zero(lambda: require_output_dir(out, resume=args.resume))
+        micro_batch_range(config.loop)
+        task = runtime.rank_zero_first(config.build)
         checkpoint = train(task, config.loop, out, resume=args.resume)
         if runtime.rank() == 0:
             print(f"checkpoint: {checkpoint}")
@@ -351,46 +354,46 @@ COMMANDS: dict[str, Command | Group] = {
     "train": Command(TrainArgs, train),
     "ablate": Command(AblateArgs, ablate),
     "eval": Command(EvalArgs, evaluate),
-    "compare": Command(CompareArgs, compare),
+    "eval-offline": Command(EvalOfflineArgs, eval_offline),
     "eval-world": Command(EvalWorldArgs, eval_world),
     "eval-value": Command(EvalValueArgs, eval_value),
-    "recall": Command(RecallArgs, recall),
-    "pack": Command(PackArgs, pack),
+    "record-memory": Command(RecordMemoryArgs, record_memory),
+    "convert": Command(ConvertCheckpointArgs, convert),
     **CHECKPOINTS,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2 for a mistake of the user, 130 for Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    trace = bool(os.environ.get("WLA_TRACEBACK")) or "--traceback" in words
-    words = [word for word in words if word != "--traceback"]
+    args = list(sys.argv[1:] if argv is None else argv)
+    trace = bool(os.environ.get("WLA_TRACEBACK")) or "--traceback" in args
+    args = [word for word in args if word != "--traceback"]
     try:
-        return _dispatch(words)
+        return _dispatch(args)
     except KeyboardInterrupt as stop:
-        _complain(f"interrupted: {stop}" if str(stop) else "interrupted", trace)
+        _print_error(f"interrupted: {stop}" if str(stop) else "interrupted", trace)
         return 130
-    except (BadArguments, ValueError, OSError, ModuleNotFoundError) as error:
-        _complain(f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
+    except (UsageError, ValueError, OSError, ModuleNotFoundError) as error:
+        _print_error(f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
         return 2
 
 
-def _dispatch(words: Sequence[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
-        print(HELP.format(commands=listed(COMMANDS)), end="")
-        return 0 if words else 2
-    if words[0] == "--version":
+def _dispatch(args: Sequence[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP.format(commands=format_commands(COMMANDS)), end="")
+        return 0 if args else 2
+    if args[0] == "--version":
         from wla import __version__
 
         print(__version__)
         return 0
-    name, *rest = words
+    name, *rest = args
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)} (see wla --help)")
     return COMMANDS[name].call(name, rest)
 
 
-def _complain(line: str, trace: bool) -> None:
+def _print_error(line: str, trace: bool) -> None:
     if trace:
         traceback.print_exc()
     print(f"wla: {line}", file=sys.stderr)

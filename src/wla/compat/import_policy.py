@@ -14,7 +14,7 @@ from wla.data.prompts.chat import (
     END,
     IMAGE,
     PAD,
-    QWEN_WORDS,
+    QWEN_SPECIAL_TOKENS,
     VISION_END,
     VISION_START,
     ChatPromptConfig,
@@ -22,12 +22,12 @@ from wla.data.prompts.chat import (
 )
 from wla.data.prompts.tokenizer import save_tokenizer
 from wla.data.published_statistics import read_published
-from wla.files import disk_errors, replacing
+from wla.files import atomic_dir, disk_errors
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
 from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
 from wla.presets.wla0 import Preset, presets
 
-GENERIC = {"history image": 256, "image": 256}
+GENERIC_CAMERAS = {"history image": 256, "image": 256}
 """Images of a model that is for no robot we know."""
 
 
@@ -51,14 +51,14 @@ def import_policy(
         raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
     published = read_sections(checkpoint, vlm, sana)[WLA]
     mode = published.get("training_mode")
-    speaks = "language" in str(mode or "")
-    chosen = _preset(published, speaks if mode else None, preset)
+    predicts_subtasks = "language" in str(mode or "")
+    chosen = _preset(published, predicts_subtasks if mode else None, preset)
     lacks = []
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
-        replacing(out) as fresh,
+        atomic_dir(out) as fresh,
     ):
-        cameras = chosen.model.backbone.cameras if chosen else GENERIC
+        cameras = chosen.model.backbone.cameras if chosen else GENERIC_CAMERAS
         config = import_model(
             checkpoint,
             fresh,
@@ -66,7 +66,7 @@ def import_policy(
             sana=sana,
             cameras=cameras,
             primary=chosen.robot.observation.primary_camera if chosen else "image",
-            prompt=chosen.prompt if chosen else ChatPromptConfig(language=speaks),
+            prompt=chosen.prompt if chosen else ChatPromptConfig(language=predicts_subtasks),
         )
         if chosen:
             require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
@@ -78,7 +78,7 @@ def import_policy(
     return lacks
 
 
-def _preset(published: dict[str, Any], speaks: bool | None, name: str | None) -> Preset | None:
+def _preset(published: dict[str, Any], predicts_subtasks: bool | None, name: str | None) -> Preset | None:
     """speaks: None when the configuration does not say. ValueError when two published models fit."""
     known = presets()
     if name is not None:
@@ -90,7 +90,7 @@ def _preset(published: dict[str, Any], speaks: bool | None, name: str | None) ->
         name
         for name, preset in known.items()
         if asked == tuple(getattr(preset.model.action_expert, key) for key in ("state_dim", "action_dim", "chunk"))
-        and speaks in (None, preset.prompt.language)
+        and predicts_subtasks in (None, preset.prompt.language)
     ]
     if len(fitting) > 1:
         raise ValueError(f"the configuration fits several published models: say --preset {' or '.join(fitting)}")
@@ -106,7 +106,7 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
         core = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more special
         raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy it again") from error
-    missing = [word for word in QWEN_WORDS if core.token_to_id(word) is None]
+    missing = [word for word in QWEN_SPECIAL_TOKENS if core.token_to_id(word) is None]
     if missing:
         raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
     backbone = config.model.backbone

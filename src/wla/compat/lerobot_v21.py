@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wla.compat.lerobot_writing import new_dataset, write_descriptions
+from wla.compat.lerobot_writing import new_dataset, write_metadata
 from wla.data.lerobot.format import (
     DATA_PATH,
     EPISODES_PATH,
@@ -52,7 +52,7 @@ def convert_v21(source: Path, out: Path) -> int:
             data.close()
         _write_episodes(rows, root, source)
         stats = join_stats([{key: _standard(value) for key, value in part.items()} for part in old.stats])
-        write_descriptions(root, _new_info(old.info, rows), old.tasks, stats)
+        write_metadata(root, _new_info(old.info, rows), old.tasks, stats)
     return len(rows)
 
 
@@ -67,12 +67,16 @@ class _Source:
         tree = read_info_tree(root)
         self.info = parse_info(root, tree)
         lines = root / "meta/episodes.jsonl"
-        self.episodes = _numbered(lines, "episode_index")
+        self.episodes = _read_indexed_jsonl(lines, "episode_index")
         if not self.episodes:
             raise ValueError(f"{lines}: holds no episodes; there is nothing to convert")
-        self.tasks = [str(line.get("task", "")) for line in _numbered(root / "meta/tasks.jsonl", "task_index")]
+        self.tasks = [
+            str(line.get("task", "")) for line in _read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")
+        ]
         path = root / "meta/episodes_stats.jsonl"
-        self.stats: list[dict[str, Any]] = [line.get("stats") or {} for line in _numbered(path, "episode_index")]
+        self.stats: list[dict[str, Any]] = [
+            line.get("stats") or {} for line in _read_indexed_jsonl(path, "episode_index")
+        ]
         if len(self.stats) != len(self.episodes):
             raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
         for number, (episode, stats) in enumerate(zip(self.episodes, self.stats, strict=True)):
@@ -187,7 +191,7 @@ def _standard(stats: dict[str, Any]) -> dict[str, Any]:
     return {name: stats[name] for name in _STANDARD}
 
 
-def _numbered(path: Path, index: str) -> list[dict[str, Any]]:
+def _read_indexed_jsonl(path: Path, index: str) -> list[dict[str, Any]]:
     """The lines of a JSONL file in the order of `index`, which must count from 0 without gaps."""
     if not path.is_file():
         raise ValueError(f"{path}: file is missing; restore it")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from av.error import FFmpegError
 
 from wla.data.lerobot.format import INFO, STATS, TASKS, tasks_table
-from wla.files import replacing
+from wla.files import atomic_dir
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def new_dataset(out: Path) -> Iterator[Path]:
     if out.exists():
         raise ValueError(f"{out}: exists already; give a new folder")
     try:
-        with replacing(out) as fresh:
+        with atomic_dir(out) as fresh:
             yield fresh
     except (OSError, FFmpegError, pa.ArrowException) as error:
         line = " ".join(str(error).split())
@@ -34,7 +34,7 @@ def new_dataset(out: Path) -> Iterator[Path]:
         ) from error
 
 
-def write_descriptions(
+def write_metadata(
     root: Path, info: Mapping[str, Any], tasks: Sequence[str], stats: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """`meta/info.json`, `meta/tasks.parquet` and `meta/stats.json`. tasks: in the order of their task_index."""

@@ -13,11 +13,11 @@ from torch import Tensor
 from wla.compat.published import export_model, import_model
 from wla.models.backbones.qwen3_vl import QwenBackbone
 from wla.models.experts.world_expert import WorldExpert
-from wla.models.flow import toward_noise
+from wla.models.flow import interpolate_to_noise
 from wla.models.losses import Losses, LossWeights, next_token_loss
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_model
-from wla.types import IGNORE
+from wla.types import IGNORE_INDEX
 from wla.weights import WEIGHTS, WeightFiles, find_weights, read_tensors
 
 TOLERANCE = 1e-4
@@ -26,11 +26,11 @@ INPUTS, OUTPUTS = "inputs.safetensors", "outputs.safetensors"
 
 @dataclass(frozen=True)
 class Difference:
-    """largest: the largest absolute difference between our output and the given one; `right` when within tolerance."""
+    """largest: the largest absolute difference between our output and the given one; `within_tolerance` when within tolerance."""
 
     name: str
-    largest: float
-    right: bool
+    max_abs_error: float
+    within_tolerance: bool
 
 
 def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
@@ -46,7 +46,7 @@ def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
         ours = Path(scratch) / "ours"
         ours.mkdir()
         config = import_model(folder, ours, cameras={"image": 32}, primary="image")
-        exact = config.model_copy(update={"dtype": "float32"})
+        exact = config.replace(dtype="float32")
         try:
             computed = Outputs(load_model(exact, ours / WEIGHTS), inputs)
             found = {name: getattr(computed, name) for name in Outputs.NAMES}
@@ -55,11 +55,11 @@ def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
             raise ValueError(f"{folder / INPUTS}: does not fit the model ({line}); restore it") from error
         rows = [_difference(name, found[name], outputs[name], tolerance) for name in Outputs.NAMES]
         export_model(ours, Path(scratch) / "published")
-        changed = changed_tensors(folder, Path(scratch) / "published")
+        changed = count_changed_tensors(folder, Path(scratch) / "published")
     return [*rows, Difference("export", float(changed), changed == 0)]
 
 
-def changed_tensors(one: Path, other: Path) -> int:
+def count_changed_tensors(one: Path, other: Path) -> int:
     """How many tensors of two checkpoints are not the same bit for bit, absent ones included."""
     with WeightFiles(find_weights(one)) as a, WeightFiles(find_weights(other)) as b:
         shared = a.shapes.keys() & b.shapes.keys()
@@ -106,10 +106,10 @@ class Outputs:
         assert isinstance(model.backbone, QwenBackbone)
         self._model, self._in = model, inputs
         self._tokens = inputs["input_ids"]
-        self._context, self._features = model.backbone.read_patches(
+        self._context, self._features = model.backbone.encode_patches(
             self._tokens, inputs["attention_mask"].bool(), inputs["pixel_values"], inputs["image_grid_thw"]
         )
-        self._queries = model.query_states(self._context, self._tokens)
+        self._queries = model.query_hidden(self._context, self._tokens)
 
     @property
     def query_states(self) -> Tensor:
@@ -122,7 +122,7 @@ class Outputs:
     @cached_property
     def language_loss(self) -> Tensor:
         # The published labels stand at the token itself, ours at the one before it.
-        after = torch.nn.functional.pad(self._in["labels"][:, 1:], (0, 1), value=IGNORE)
+        after = torch.nn.functional.pad(self._in["labels"][:, 1:], (0, 1), value=IGNORE_INDEX)
         return next_token_loss(self.logits.flatten(0, 1), after.flatten())
 
     @property
@@ -141,13 +141,13 @@ class Outputs:
         )
 
     @cached_property
-    def _colour(self) -> Tensor:
+    def _color_latent(self) -> Tensor:
         assert self._model.codec is not None
         return self._model.codec.encode_unit(self._in["target_images"])
 
     @property
     def latent(self) -> Tensor:
-        return self._world.with_depth(self._colour)
+        return self._world.with_depth(self._color_latent)
 
     @property
     def _world(self) -> WorldExpert:
@@ -172,17 +172,17 @@ class Outputs:
 
     @property
     def world_condition(self) -> Tensor:
-        return torch.stack(self._world.captions(self._current, self._queries))
+        return torch.stack(self._world.condition_tokens(self._current, self._queries))
 
     @property
     def world_velocity(self) -> Tensor:
-        x, _ = toward_noise(self.latent, self._in["world_noise"], self._in["world_sigma"])
+        x, _ = interpolate_to_noise(self.latent, self._in["world_noise"], self._in["world_sigma"])
         return self._world.velocity(x, self._in["world_sigma"], self._world.condition(self._current, self._queries))
 
     @cached_property
     def world_loss(self) -> Tensor:
         condition = self._world.condition(self._current, self._queries)
-        return self._world.loss_at(condition, self._colour, self._in["world_noise"], self._in["world_sigma"])
+        return self._world.loss_at(condition, self._color_latent, self._in["world_noise"], self._in["world_sigma"])
 
     @property
     def total_loss(self) -> Tensor:

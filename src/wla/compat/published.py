@@ -14,17 +14,35 @@ from accelerate import init_empty_weights
 from torch import Tensor
 
 from wla.compat.published_config import WLA as WLA_SECTION
-from wla.compat.published_config import Sections, model_config, read_sections, require_published, sections_of
-from wla.compat.published_keys import CODEC, EMBEDDING, TIED, carried_shapes, published_names
+from wla.compat.published_config import Sections, model_config, read_sections, require_exportable, sections_of
+from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_shapes, published_names
 from wla.data.normalize import Statistics
 from wla.data.prompts.chat import ChatPromptConfig
 from wla.data.published_statistics import write_published
-from wla.files import disk_errors, read_object, replacing
+from wla.files import atomic_dir, disk_errors, read_json
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import CARRIED, CONFIG, ROBOT, STATISTICS, TOKENIZER, CheckpointConfig
+from wla.policy.checkpoint import (
+    CONFIG,
+    PASSTHROUGH_TENSORS,
+    ROBOT,
+    STATISTICS,
+    TOKENIZER,
+    CheckpointConfig,
+    read_passthrough,
+)
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY
-from wla.weights import WEIGHTS, Renamed, WeightFiles, exists, find_weights, mismatch, read_tensors, save_lazily, shapes
+from wla.weights import (
+    WEIGHTS,
+    RenamedTensors,
+    WeightFiles,
+    exists,
+    find_weights,
+    mismatch,
+    read_tensors,
+    save_lazily,
+    shapes,
+)
 
 PUBLISHED_STATISTICS = ("norm_stats.json", "dataset_statistics.json", "statistics.json")
 """Names under which statistics lie beside published weights."""
@@ -49,35 +67,35 @@ def import_model(
     with ExitStack() as opened:
         files = opened.enter_context(WeightFiles(find_weights(checkpoint)))
         stored = dict(files.shapes)
-        tied = stored.pop(TIED, None) is not None
+        tied = stored.pop(LM_HEAD, None) is not None
         if tied:
             _require_tied(files)
         model = model_config(sections, stored, cameras=cameras, primary=primary)
         own = _shapes(model)
         names = published_names(own)
         wanted = {name: own[ours] for name, ours in names.items()}
-        carried = carried_shapes(model.action_expert.width)
+        carried = passthrough_shapes(model.action_expert.width)
         codec = {name: ours for name, ours in names.items() if name.startswith(CODEC)}
         apart: dict[str, Tensor] = {}
         if sana is not None and not any(name.startswith(CODEC) for name in stored):
             apart = {f"{CODEC}{key}": value for key, value in read_tensors(find_weights(sana / "vae")).items()}
-        wrong = mismatch(stored | shapes(apart), {**wanted, **carried}, shown=None)
+        wrong = mismatch(stored | shapes(apart), {**wanted, **carried}, max_items=None)
         if wrong:
             raise ValueError(f"{checkpoint}: does not fit its configuration: {wrong}")
         _require_precision(files)
         config = CheckpointConfig.model_validate(
             {
                 "model": model,
-                "prompt": (prompt or ChatPromptConfig()).model_copy(update={"queries": model.queries.count}),
+                "prompt": (prompt or ChatPromptConfig()).replace(queries=model.queries.count),
                 "dtype": PRECISIONS[files.dtype(EMBEDDING)],
             }
         )
         config.save(out / CONFIG)
         ours_to_stored = {ours: name for name, ours in names.items() if name not in apart}
         extra = {codec[name]: value for name, value in apart.items()}
-        save_lazily(Renamed(files, ours_to_stored, extra), out / WEIGHTS)
-        kept = [*carried, TIED] if tied else list(carried)
-        save_lazily(Renamed(files, {name: name for name in kept}, {}), out / CARRIED)
+        save_lazily(RenamedTensors(files, ours_to_stored, extra), out / WEIGHTS)
+        kept = [*carried, LM_HEAD] if tied else list(carried)
+        save_lazily(RenamedTensors(files, {name: name for name in kept}, {}), out / PASSTHROUGH_TENSORS)
     return config
 
 
@@ -89,26 +107,26 @@ def export_model(folder: Path, out: Path) -> None:
     no published layout or `out` exists.
     """
     missing = [name for name in (CONFIG, WEIGHTS) if not exists(folder / name)]
-    if missing or "qwen3_vl" in read_object(folder / CONFIG):
+    if missing or "qwen3_vl" in read_json(folder / CONFIG):
         raise ValueError(f"{folder}: none of our checkpoints; pass a folder that `wla import` or training made")
     config = CheckpointConfig.load(folder / CONFIG)
     sections = sections_of(config.model)
-    sections[WLA_SECTION] |= said_by(config)
+    sections[WLA_SECTION] |= prompt_settings(config)
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
     own = _shapes(config.model)
     names = published_names(own)
-    require_published(config.model, sections, {name: own[ours] for name, ours in names.items()})
+    require_exportable(config.model, sections, {name: own[ours] for name, ours in names.items()})
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
-        replacing(out) as fresh,
+        atomic_dir(out) as fresh,
         WeightFiles(folder / WEIGHTS) as files,
     ):
-        wrong = mismatch(files.shapes, own, shown=None)
+        wrong = mismatch(files.shapes, own, max_items=None)
         if wrong:
             raise ValueError(f"{folder}: does not fit its {CONFIG}: {wrong}")
         _require_precision(files)
-        save_lazily(Renamed(files, names, _carried(folder, config)), fresh / WEIGHTS)
+        save_lazily(RenamedTensors(files, names, _passthrough_tensors(folder, config)), fresh / WEIGHTS)
         write_sections(sections, fresh / "config.json")
         if (folder / TOKENIZER).is_file():
             shutil.copy(folder / TOKENIZER, fresh / TOKENIZER)
@@ -121,14 +139,14 @@ def write_sections(sections: Sections, path: Path) -> None:
     path.write_text(json.dumps(sections, indent=2) + "\n", encoding="utf-8")
 
 
-def _carried(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
-    if exists(folder / CARRIED):
-        return read_tensors(folder / CARRIED)
-    wanted = carried_shapes(config.model.action_expert.width)
+def _passthrough_tensors(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
+    if stored := read_passthrough(folder):
+        return stored
+    wanted = passthrough_shapes(config.model.action_expert.width)
     return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in wanted.items()}
 
 
-def said_by(config: CheckpointConfig) -> dict[str, Any]:
+def prompt_settings(config: CheckpointConfig) -> dict[str, Any]:
     """What the published configuration says of the prompt, so that an import asks in the same way."""
     assert isinstance(config.prompt, ChatPromptConfig)
     images = config.model.backbone.cameras
@@ -155,5 +173,5 @@ def _shapes(config: WLAConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _require_tied(files: WeightFiles) -> None:
-    if EMBEDDING in files.shapes and not torch.equal(files[TIED], files[EMBEDDING]):
-        raise ValueError(f"{files.path}: {TIED} differs from {EMBEDDING}; WLA-0 ties them, so this is another model")
+    if EMBEDDING in files.shapes and not torch.equal(files[LM_HEAD], files[EMBEDDING]):
+        raise ValueError(f"{files.path}: {LM_HEAD} differs from {EMBEDDING}; WLA-0 ties them, so this is another model")

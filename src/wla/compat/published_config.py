@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
 from wla.config import Config
-from wla.files import read_object
+from wla.files import read_json
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.connector import ConnectorConfig
@@ -21,9 +21,9 @@ from wla.models.wla import MetaQueryConfig, WLAConfig
 from wla.weights import Shapes
 
 WLA, VLM, SANA, CODEC = "wla", "qwen3_vl", "sana", "autoencoder_dc"
-MARKERS = 2
+NUM_MARKERS = 2
 """Begin and end marker, the first of the new vocabulary entries."""
-CONNECTOR_HEAD = 64
+CONNECTOR_HEAD_DIM = 64
 
 FIXED: dict[str, dict[str, Any]] = {
     "text_config": {"hidden_act": "silu", "attention_bias": False, "tie_word_embeddings": True},
@@ -53,19 +53,19 @@ def read_sections(checkpoint: Path, vlm: Path | None, sana: Path | None) -> Sect
 
     ValueError names the file that is missing or damaged.
     """
-    own = read_object(checkpoint / "config.json")
+    own = read_json(checkpoint / "config.json")
     sections = Sections({name: own[name] for name in (WLA, VLM, SANA, CODEC) if name in own})
     sections.setdefault(WLA, own)
     if vlm is not None:
-        sections[VLM] = read_object(vlm / "config.json")
+        sections[VLM] = read_json(vlm / "config.json")
     if sana is not None:
-        sections[SANA] = read_object(sana / "transformer" / "config.json")
+        sections[SANA] = read_json(sana / "transformer" / "config.json")
         if not (sana / "vae" / "config.json").is_file():
             raise ValueError(f"{sana}: holds no image codec (vae/config.json); give the whole Sana folder")
-        sections[CODEC] = read_object(sana / "vae" / "config.json")
+        sections[CODEC] = read_json(sana / "vae" / "config.json")
         scheduler = sana / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
-            sections[SANA] = {**sections[SANA], "flow_shift": read_object(scheduler).get("flow_shift", 1.0)}
+            sections[SANA] = {**sections[SANA], "flow_shift": read_json(scheduler).get("flow_shift", 1.0)}
     for name, option in ((VLM, "--vlm"), (SANA, "--sana"), (CODEC, "--sana")):
         if name not in sections:
             raise ValueError(f"{checkpoint}: its config.json has no {name!r}; give the folder or hub id with {option}")
@@ -86,8 +86,8 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
         backbone = _backbone(sections[VLM], shapes, cameras, primary)
         width = backbone.text.hidden_size
         count = wla["num_metaqueries"]
-        begin = wla.get("boi", backbone.text.vocab_size - count - MARKERS)
-        last = begin + MARKERS + count
+        begin = wla.get("boi", backbone.text.vocab_size - count - NUM_MARKERS)
+        last = begin + NUM_MARKERS + count
         if wla.get("eoi", begin + 1) != begin + 1 or last > backbone.text.vocab_size:
             raise ValueError(
                 f"published configuration: markers and {count} queries from word {begin} on do not fit "
@@ -95,7 +95,7 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
             )
         return WLAConfig(
             backbone=backbone,
-            queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + MARKERS, count=count),
+            queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + NUM_MARKERS, count=count),
             action_expert=_action_expert(wla, shapes),
             world_expert=WorldExpertConfig(
                 latent_channels=sana["in_channels"],
@@ -111,7 +111,7 @@ def model_config(sections: Sections, shapes: Shapes, *, cameras: Mapping[str, in
                 connector=ConnectorConfig(
                     layers=wla["connector_num_hidden_layers"],
                     mlp=4 * width,
-                    head_width=CONNECTOR_HEAD,
+                    head_width=CONNECTOR_HEAD_DIM,
                     out=sana["caption_channels"],
                 ),
             ),
@@ -186,8 +186,8 @@ def _action_expert(wla: dict[str, Any], shapes: Shapes) -> ActionExpertConfig:
         layers=blocks["num_layers"],
         coder_width=coder,
         max_chunk=wla["max_seq_len"],
-        repeats=wla.get("repeated_diffusion_steps", 16),
-        steps=wla.get("num_inference_timesteps", 32),
+        noise_samples_per_chunk=wla.get("repeated_diffusion_steps", 16),
+        flow_steps=wla.get("num_inference_timesteps", 32),
         time=ActionTimeConfig(
             alpha=wla["noise_beta_alpha"],
             beta=wla["noise_beta_beta"],
@@ -214,14 +214,14 @@ def sections_of(config: WLAConfig) -> Sections:
                 "max_action_dim": expert.action_dim,
                 "max_state_dim": expert.state_dim,
                 "chunk_size": expert.chunk,
-                "num_inference_timesteps": expert.steps,
+                "num_inference_timesteps": expert.flow_steps,
                 "add_pos_embed": True,
                 "max_seq_len": expert.max_chunk or expert.chunk,
                 "noise_beta_alpha": expert.time.alpha,
                 "noise_beta_beta": expert.time.beta,
                 "num_timestep_buckets": expert.time.buckets,
                 "noise_s": expert.time.scale,
-                "repeated_diffusion_steps": expert.repeats,
+                "repeated_diffusion_steps": expert.noise_samples_per_chunk,
                 "diffusion_model_cfg": {
                     "num_layers": expert.layers,
                     "cross_attention_dim": backbone.text.hidden_size,
@@ -269,20 +269,23 @@ def sections_of(config: WLAConfig) -> Sections:
     )
 
 
-UNSAID = ("world_samples", "world_expert.steps", "world_expert.guidance", "world_expert.noise_shift")
+UNPUBLISHED_FIELDS = (
+    "max_world_samples",
+    "world_expert.flow_steps",
+    "world_expert.guidance",
+    "world_expert.timestep_shift",
+)
 """Fields that decide how a model is trained and sampled; the layout does not write them."""
 
 
-def require_published(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
+def require_exportable(config: WLAConfig, sections: Sections, shapes: Shapes) -> None:
     """ValueError when reading `sections` back gives another model. shapes: by their published names."""
     backbone, expert = config.backbone, config.action_expert
     assert isinstance(backbone, QwenBackboneConfig)
     again = model_config(sections, shapes, cameras=backbone.cameras, primary=backbone.primary)
-    plain = expert.model_copy(
-        update={"coder_width": expert.coder_width or expert.width, "max_chunk": expert.max_chunk or expert.chunk}
-    )
-    ours, theirs = _leaves(config.model_copy(update={"action_expert": plain})), _leaves(again)
-    lost = [name for name, value in ours.items() if name not in UNSAID and theirs.get(name) != value]
+    plain = expert.replace(coder_width=expert.coder_width or expert.width, max_chunk=expert.max_chunk or expert.chunk)
+    ours, theirs = _leaves(config.replace(action_expert=plain)), _leaves(again)
+    lost = [name for name, value in ours.items() if name not in UNPUBLISHED_FIELDS and theirs.get(name) != value]
     if lost:
         raise ValueError(
             f"the published layout cannot say that {lost[0]} is {ours[lost[0]]!r}; only WLA-0 models can be exported"

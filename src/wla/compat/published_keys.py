@@ -45,12 +45,12 @@ _ACTION_BLOCK = {
     "mlp.0.": "ff.net.0.proj.",
     "mlp.2.": "ff.net.2.",
 }
-_INSIDE = {
+_NESTED_NAMES = {
     "model.connector.0.layers.": _CONNECTOR_LAYER,
     "model.action_expert.model.transformer_blocks.": _ACTION_BLOCK,
 }
 CODEC = "vae."
-TIED = "model.mllm_backbone.lm_head.weight"
+LM_HEAD = "model.mllm_backbone.lm_head.weight"
 EMBEDDING = "model.mllm_backbone.model.language_model.embed_tokens.weight"
 _TIME = "model.action_expert.model.timestep_encoder.timestep_embedder"
 TIME_FEATURES = 256
@@ -61,10 +61,10 @@ def published_name(ours: str) -> str:
     for pattern, prefix in _RULES:
         if match := re.match(pattern, ours):
             rest = ours[match.end() :]
-            if prefix not in _INSIDE:
+            if prefix not in _NESTED_NAMES:
                 return prefix + rest
             number, _, inside = rest.partition(".")
-            for mine, theirs in _INSIDE[prefix].items():
+            for mine, theirs in _NESTED_NAMES[prefix].items():
                 if inside.startswith(mine):
                     return f"{prefix}{number}.{theirs}{inside[len(mine) :]}"
     raise ValueError(f"{ours}: the published layout has no such weight; only WLA-0 models can be exported")
@@ -75,7 +75,7 @@ def published_names(ours: Iterable[str]) -> dict[str, str]:
     return {published_name(key): key for key in ours}
 
 
-def carried_shapes(width: int) -> Mapping[str, tuple[int, ...]]:
+def passthrough_shapes(width: int) -> Mapping[str, tuple[int, ...]]:
     """Weights of the published Action Expert that no computation reads; kept so that exporting gives them back."""
     return {
         f"{_TIME}.linear_1.weight": (width, TIME_FEATURES),

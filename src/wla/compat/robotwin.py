@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from wla.files import read_object
+from wla.files import read_json
 
 ActionSpace = Literal["joint", "endpose"]
 CAMERAS = {
@@ -48,7 +48,7 @@ class RawEpisode:
     path: Path
     vectors: Float32[np.ndarray, "T D"]
     cameras: dict[str, list[bytes]]
-    seen: tuple[str, ...]
+    instructions: tuple[str, ...]
     subtasks: tuple[str, ...]
 
     def images(self, camera: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -79,7 +79,7 @@ class RawDataset:
         if not self.numbers:
             raise ValueError(f"{root}: has no data/episode<number>.hdf5; give the folder that contains `data`")
         path = root / "language_annotation.json"
-        self._annotation = read_object(path) if path.exists() else None
+        self._annotation = read_json(path) if path.exists() else None
 
     def read(self, number: int) -> RawEpisode:
         """ValueError names the episode and what is absent, damaged or does not fit together."""
@@ -99,7 +99,7 @@ class RawDataset:
         if length < 2 or not np.isfinite(vectors).all():
             fault = "has fewer than 2 frames" if length < 2 else "has numbers that are not finite"
             raise ValueError(f"{path}: {fault}; remove the episode")
-        return RawEpisode(number, path, vectors, cameras, self._seen(number), self._subtasks(number, length))
+        return RawEpisode(number, path, vectors, cameras, self._instructions(number), self._subtasks(number, length))
 
     def names(self, width: int) -> list[str]:
         """Of the dimensions of state and action."""
@@ -108,9 +108,9 @@ class RawDataset:
         joints = [f"joint_{i}" for i in range(1, width // 2)]
         return [f"{side}_{name}" for side in ("left", "right") for name in (*joints, "gripper")]
 
-    def _seen(self, number: int) -> tuple[str, ...]:
+    def _instructions(self, number: int) -> tuple[str, ...]:
         path = self.root / f"instructions/episode{number}.json"
-        texts = read_object(path).get("seen")
+        texts = read_json(path).get("seen")
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
             raise ValueError(f"{path}: needs a list 'seen' of instructions, none of them empty; restore it")
         return tuple(dict.fromkeys(text.strip() for text in texts))

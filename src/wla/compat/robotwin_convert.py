@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from wla.compat.lerobot_writing import new_dataset, write_descriptions
+from wla.compat.lerobot_writing import new_dataset, write_metadata
 from wla.compat.robotwin import ActionSpace, RawDataset, RawEpisode
 from wla.data.lerobot.format import (
     ACTION,
@@ -26,7 +26,7 @@ from wla.data.lerobot.format import (
     DatasetInfo,
     Feature,
     frame_rate,
-    plain_rate,
+    rate_to_number,
     video_feature,
 )
 from wla.data.lerobot.staging import EpisodeData, Progress, write_shard
@@ -64,7 +64,7 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
                     f"{episode.path}: has other dimensions, cameras or image sizes than the first episode; "
                     "convert each robot into a dataset of its own"
                 )
-            phrasings.setdefault(data.instruction, {}).update(dict.fromkeys(episode.seen))
+            phrasings.setdefault(data.instruction, {}).update(dict.fromkeys(episode.instructions))
             pending.append(data)
             if sum(len(part.state) for part in pending) >= SHARD_FRAMES:
                 write_shard(root, pending, state, rate)
@@ -72,7 +72,7 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
             progress.advance(task)
         if pending:
             write_shard(root, pending, state, rate)
-        write_descriptions(root, _info(features, state, rate), state.tasks, state.stats)
+        write_metadata(root, _info(features, state, rate), state.tasks, state.stats)
         texts = {text: list(seen) for text, seen in phrasings.items()}
         (root / INSTRUCTIONS).write_text(json.dumps(texts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return state.episodes
@@ -96,7 +96,7 @@ def _encode(
     done = dict(zip(episode.cameras, pool.map(camera, episode.cameras), strict=True))
     following = np.minimum(np.arange(len(episode.vectors)) + 1, len(episode.vectors) - 1)
     data = EpisodeData(
-        instruction=episode.seen[0],
+        instruction=episode.instructions[0],
         state=episode.vectors,
         actions=episode.vectors[following],
         subtasks=episode.subtasks,
@@ -104,7 +104,7 @@ def _encode(
         image_stats={IMAGE_PREFIX + name: stats for name, (_, stats, _) in done.items()},
         seed=None,
         success=None,
-        followed=None,
+        action_executed=None,
     )
     return data, {name: size for name, (_, _, size) in done.items()}
 
@@ -121,7 +121,7 @@ def _info(features: dict[str, Feature], state: Progress, rate: Fraction) -> dict
         total_episodes=state.episodes,
         total_frames=state.frames,
         total_tasks=len(state.tasks),
-        fps=plain_rate(rate),
+        fps=rate_to_number(rate),
         splits={"train": f"0:{state.episodes}"},
         features=features,
     )

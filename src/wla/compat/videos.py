@@ -15,18 +15,18 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.transforms import fit
+from wla.data.transforms import resize_with_pad
 from wla.data.video import codec
-from wla.files import replacing
+from wla.files import atomic_dir
 from wla.progress import progress_bar
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 CAMERA = "front"
 HEADER = ("file", "caption", "start", "end")
-CUT = 60.0
+CUT_THRESHOLD = 60.0
 """Levels by which consecutive frames differ on average at a cut."""
-SHORTEST = 2
+MIN_CLIP_FRAMES = 2
 """Frames of an episode at least."""
 
 
@@ -53,17 +53,17 @@ def convert_videos(
         raise ValueError(f"{out}: exists already; give a new folder")
     if side % 2:
         raise ValueError(f"side is {side}; H.264 video needs an even number of pixels")
-    clips = _listed(captions, source) if captions is not None else _named(source)
-    spec, left_out, count = robot_of_videos(fps, side), list[str](), 0
+    clips = _clips_from_csv(captions, source) if captions is not None else _clips_from_names(source)
+    spec, left_out, count = video_robot_spec(fps, side), list[str](), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
-        replacing(out) as fresh,
+        atomic_dir(out) as fresh,
         DatasetWriter(fresh, spec, with_actions=False) as writer,
         progress_bar() as progress,
     ):
         for clip in progress.track(clips, description="reading videos"):
-            for frames in scenes(_sampled(clip, fps, side), cuts=cuts):
-                if len(frames) < SHORTEST:
+            for frames in split_scenes(_resample(clip, fps, side), cuts=cuts):
+                if len(frames) < MIN_CLIP_FRAMES:
                     left_out.append(f"{clip.file.name}: {len(frames)} frames of {clip.caption!r} are too few")
                     continue
                 for frame in frames:
@@ -71,11 +71,11 @@ def convert_videos(
                 writer.end_episode(clip.caption, keep=True)
                 count += 1
         if not count:
-            raise ValueError(f"{source}: no clip has {SHORTEST} frames at {fps:g} fps; nothing is written")
+            raise ValueError(f"{source}: no clip has {MIN_CLIP_FRAMES} frames at {fps:g} fps; nothing is written")
     return count, left_out
 
 
-def robot_of_videos(fps: float, side: int) -> RobotSpec:
+def video_robot_spec(fps: float, side: int) -> RobotSpec:
     """Nobody's: one camera, no state to speak of, and actions that are never recorded."""
     nothing = ActionSpec(
         names=("none",),
@@ -93,11 +93,13 @@ def robot_of_videos(fps: float, side: int) -> RobotSpec:
     return RobotSpec(embodiment="video", action=nothing, observation=seen)
 
 
-def scenes(frames: Iterator[UInt8[np.ndarray, "S S 3"]], *, cuts: bool) -> Iterator[list[UInt8[np.ndarray, "S S 3"]]]:
+def split_scenes(
+    frames: Iterator[UInt8[np.ndarray, "S S 3"]], *, cuts: bool
+) -> Iterator[list[UInt8[np.ndarray, "S S 3"]]]:
     """The frames between cuts."""
     together: list[UInt8[np.ndarray, "S S 3"]] = []
     for frame in frames:
-        if cuts and together and np.abs(frame.astype(int) - together[-1]).mean() > CUT:
+        if cuts and together and np.abs(frame.astype(int) - together[-1]).mean() > CUT_THRESHOLD:
             yield together
             together = []
         together.append(frame)
@@ -105,23 +107,23 @@ def scenes(frames: Iterator[UInt8[np.ndarray, "S S 3"]], *, cuts: bool) -> Itera
         yield together
 
 
-def caption_of(name: str) -> str:
+def caption_from_name(name: str) -> str:
     """The words of a file's name: pick_up-the_cup_03 says 'pick up the cup'."""
     return " ".join(word for word in re.split(r"[^\w]+|_+", name) if word and not word.isdigit()).lower()
 
 
-def _named(source: Path) -> list[Clip]:
+def _clips_from_names(source: Path) -> list[Clip]:
     files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"{source}: no videos here ({', '.join(SUFFIXES)})")
-    clips = [Clip(file, caption_of(file.stem)) for file in files]
+    clips = [Clip(file, caption_from_name(file.stem)) for file in files]
     silent = [clip.file.name for clip in clips if not clip.caption]
     if silent:
         raise ValueError(f"{source}: the name of {silent[0]} says nothing; rename it, or give --captions FILE.csv")
     return clips
 
 
-def _listed(path: Path, source: Path) -> list[Clip]:
+def _clips_from_csv(path: Path, source: Path) -> list[Clip]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -149,7 +151,7 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
     return Clip(file, caption, start, end)
 
 
-def _sampled(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+def _resample(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
     """The frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
     rate = codec.probe(clip.file).rate
     if rate <= 0:
@@ -161,5 +163,5 @@ def _sampled(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S
             return
         # A frame shows what was there until the next one came; slow videos show some frames twice.
         while at >= 0 and due / fps < at + float(1 / rate) - 1e-6 and due / fps >= at - 1e-6:
-            yield fit(frame[None], side, side).numpy()[0]
+            yield resize_with_pad(frame[None], side, side).numpy()[0]
             due += 1

@@ -19,32 +19,32 @@ _NUMBER = re.compile(r"\d+")
 Item = TypeVar("Item")
 
 
-class MemoryErrors(Config):
+class MemoryAugmentation(Config):
     """What acting does to a memory that recordings do not show; training draws it for each sample.
 
     lag: least and most control steps since the policy spoke last. forgotten: share of the samples that are told
     nothing. windowless: share whose prompt lacks the window that was said last, so that the words are not a copy of it.
     dropped, repeated: share whose memory lacks an item, or has one again where it does not belong. own: share,
-    of a dataset on which a policy has acted (`wla recall`), that is told what it remembered.
+    of a dataset on which a policy has acted (`wla record-memory`), that is told what it remembered.
     """
 
-    lag: tuple[int, int] = (1, 8)
-    forgotten: float = Field(default=0.05, ge=0, le=1)
-    windowless: float = Field(default=0.3, ge=0, le=1)
-    dropped: float = Field(default=0.05, ge=0, le=1)
-    repeated: float = Field(default=0.05, ge=0, le=1)
-    own: float = Field(default=0.3, ge=0, le=1)
+    staleness: tuple[int, int] = (1, 8)
+    memory_dropout: float = Field(default=0.05, ge=0, le=1)
+    previous_subtask_dropout: float = Field(default=0.3, ge=0, le=1)
+    item_dropout: float = Field(default=0.05, ge=0, le=1)
+    item_duplication: float = Field(default=0.05, ge=0, le=1)
+    policy_memory_fraction: float = Field(default=0.3, ge=0, le=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not 1 <= self.lag[0] <= self.lag[1]:
-            raise ValueError(f"lag {self.lag}: least and most control steps, at least 1")
+        if not 1 <= self.staleness[0] <= self.staleness[1]:
+            raise ValueError(f"lag {self.staleness}: least and most control steps, at least 1")
         return self
 
-    def spoil(self, memory: Sequence[str], rng: np.random.Generator) -> list[str]:
+    def corrupt(self, memory: Sequence[str], rng: np.random.Generator) -> list[str]:
         """A memory as acting might have left it."""
         spoiled = list(memory)
-        drop, repeat = rng.random(2) < (self.dropped, self.repeated)
+        drop, repeat = rng.random(2) < (self.item_dropout, self.item_duplication)
         if drop and spoiled:
             del spoiled[int(rng.integers(len(spoiled)))]
         if repeat and spoiled:
@@ -61,11 +61,11 @@ class MemoryConfig(Config):
 
     tokens: int = Field(default=96, ge=1)
     """Budget of the items' texts."""
-    numbers_go_on: bool = True
+    merge_counters: bool = True
     """Items that differ in numbers only ("press 1 of 3", "press 2 of 3") count as the same one, said again."""
 
 
-def kept(
+def prune_memory(
     items: Sequence[Item], config: MemoryConfig, text: Callable[[Item], str], length: Callable[[str], int]
 ) -> tuple[Item, ...]:
     """The items that stay in memory, oldest first. length: tokens of a text."""
@@ -73,7 +73,7 @@ def kept(
     kinds: set[str] = set()
     room = config.tokens
     for item in reversed(items):
-        kind = _NUMBER.sub("#", text(item)) if config.numbers_go_on else text(item)
+        kind = _NUMBER.sub("#", text(item)) if config.merge_counters else text(item)
         if kind in kinds:
             continue
         room -= length(text(item))
@@ -84,7 +84,7 @@ def kept(
     return tuple(reversed(found))
 
 
-def finished(before: Sequence[str], now: Sequence[str]) -> int:
+def num_completed(before: Sequence[str], now: Sequence[str]) -> int:
     """How many of the subtasks of the window `before` are over when the window `now` is said.
 
     Those before the one that is running now. When that one was not foreseen, only the one that was running is over: the
@@ -95,17 +95,17 @@ def finished(before: Sequence[str], now: Sequence[str]) -> int:
     return before.index(now[0]) if now[0] in before else 1
 
 
-def remembered(
-    memory: Sequence[MemoryItem], before: Sequence[str], began: int, now: Sequence[str], step: int
+def update_memory(
+    memory: Sequence[MemoryItem], before: Sequence[str], subtask_start: int, now: Sequence[str], step: int
 ) -> tuple[tuple[MemoryItem, ...], int]:
     """The memory once the window `now` is said at control step `step`, and the step at which its first subtask began.
 
     before: the window that was said last, whose first subtask began at step `began`. Where several subtasks ended
     between two calls, they share the time.
     """
-    over = finished(before, now)
+    over = num_completed(before, now)
     if not over:
-        return tuple(memory), began if before else step
-    times = np.linspace(began, step, over + 1).round().astype(int).tolist()
+        return tuple(memory), subtask_start if before else step
+    times = np.linspace(subtask_start, step, over + 1).round().astype(int).tolist()
     new = [MemoryItem(text, times[i], times[i + 1]) for i, text in enumerate(before[:over])]
     return (*memory, *new), step

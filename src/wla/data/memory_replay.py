@@ -14,39 +14,42 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
-from wla.files import replacing_file
+from wla.files import atomic_file
+from wla.migrations import COLUMNS
 
-SCHEMA = pa.schema([("index", pa.int64()), ("memory", pa.list_(pa.string())), ("window", pa.list_(pa.string()))])
+SCHEMA = pa.schema([("index", pa.int64()), ("memory", pa.list_(pa.string())), ("subtasks", pa.list_(pa.string()))])
 
 
 @dataclass(frozen=True)
-class Recalled:
+class MemoryReplay:
     """frames: (N,), ascending indices in the dataset; memories, windows: what was in memory and said last at each."""
 
     frames: Int64[np.ndarray, " N"]
     memories: Sequence[tuple[str, ...]]
-    windows: Sequence[tuple[str, ...]]
+    subtasks: Sequence[tuple[str, ...]]
 
     def at_or_before(self, frames: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
         """The places, in this list, of the last frame at or before each; the first frame of an episode is one."""
         return np.searchsorted(self.frames, frames, side="right") - 1
 
     def save(self, path: Path) -> None:
-        columns = [self.frames, list(map(list, self.memories)), list(map(list, self.windows))]
+        columns = [self.frames, list(map(list, self.memories)), list(map(list, self.subtasks))]
         table = pa.table(columns, schema=SCHEMA)
-        with replacing_file(path) as fresh:
+        with atomic_file(path) as fresh:
             pq.write_table(table, fresh)
 
     @classmethod
-    def load(cls, path: Path, starts: Int64[np.ndarray, " E"]) -> Recalled:
+    def load(cls, path: Path, starts: Int64[np.ndarray, " E"]) -> MemoryReplay:
         """starts: first frame of each episode of the dataset. ValueError when the file is absent, damaged or of
         another dataset."""
         try:
-            table = pq.read_table(path, schema=SCHEMA)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ValueError(f"{path}: no recalled memories ({error}); `wla recall` writes them") from error
+            table = pq.read_table(path)
+            names = [COLUMNS.get(name, name) for name in table.column_names]
+            table = table.rename_columns(names).select(SCHEMA.names).cast(SCHEMA)
+        except (OSError, KeyError, pa.ArrowInvalid) as error:
+            raise ValueError(f"{path}: no recalled memories ({error}); `wla record-memory` writes them") from error
         frames = table["index"].to_numpy()
         if not np.isin(starts, frames).all() or (np.diff(frames) <= 0).any():
-            raise ValueError(f"{path}: recalled on another dataset; run `wla recall` on this one")
-        memories, windows = (list(map(tuple, table[name].to_pylist())) for name in ("memory", "window"))
-        return cls(frames, memories, windows)
+            raise ValueError(f"{path}: recalled on another dataset; run `wla record-memory` on this one")
+        memories, subtasks = (list(map(tuple, table[name].to_pylist())) for name in ("memory", "subtasks"))
+        return cls(frames, memories, subtasks)

@@ -9,28 +9,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from wla.files import replacing_file
+from wla.files import atomic_file
 
 SCHEMA = pa.schema([("action", pa.list_(pa.float32()))])
 
 
-def save_inferred(actions: Float32[np.ndarray, "N A"], path: Path) -> None:
+def save_pseudo_actions(actions: Float32[np.ndarray, "N A"], path: Path) -> None:
     """In the robot's units, nan where they are not known."""
-    with replacing_file(path) as fresh:
+    with atomic_file(path) as fresh:
         pq.write_table(pa.table([list(actions)], schema=SCHEMA), fresh)
 
 
-def load_inferred(path: Path, frames: int, dim: int) -> Float32[np.ndarray, "N A"]:
+def load_pseudo_actions(path: Path, frames: int, dim: int) -> Float32[np.ndarray, "N A"]:
     """frames, dim: how many there must be.
 
     ValueError when the file is absent, damaged, or of another dataset or robot."""
     try:
         rows = pq.read_table(path, schema=SCHEMA)["action"].to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: no inferred actions ({error}); `wla data infer-actions` writes them") from error
+        raise ValueError(f"{path}: no inferred actions ({error}); `wla data label-actions` writes them") from error
     if len(rows) != frames:
         raise ValueError(
-            f"{path}: {len(rows)} actions for {frames} frames; run `wla data infer-actions` on this dataset"
+            f"{path}: {len(rows)} actions for {frames} frames; run `wla data label-actions` on this dataset"
         )
     wrong = {len(row) for row in rows} - {dim}
     if wrong:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from wla.data.lerobot.format import ACTION, STATE
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.files import disk_errors, read_object, write_whole
+from wla.files import atomic_write_text, disk_errors, read_json
 
 
 def read_published(
@@ -52,12 +52,12 @@ def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
         }
     with disk_errors(path, "free disk space or choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(tree, indent=2) + "\n")
+        atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
     way = f"no statistics file here; `wla data stats DATASET --out {path}` writes one"
-    return read_object(path, missing=way)
+    return read_json(path, missing=way)
 
 
 def _listed(entries: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.types import Moment
+from wla.types import FrameContext
 
 
-class LabelledFrames:
+class ValueTargetFrames:
     """The frames of a camera. success bool (N,); left int64 (N,): steps until the end."""
 
     def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
@@ -24,21 +24,21 @@ class LabelledFrames:
         self.images = dataset.frames(camera)
         lengths = [len(episode) for episode in dataset.episodes]
         self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
-        self.left = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
-        self._elapsed = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)
-        unsaid = np.full(len(self.left), -1)
+        self.steps_to_go = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
+        self._episode_step = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)
+        unsaid = np.full(len(self.steps_to_go), -1)
         self._subtasks = unsaid if dataset.subtasks is None else dataset.subtasks
-        self._since = _since(self._subtasks, self._elapsed)
+        self._subtask_step = _subtask_step(self._subtasks, self._episode_step)
 
-    def moments(self, rows: Int64[np.ndarray, " B"]) -> list[Moment]:
+    def frame_contexts(self, rows: Int64[np.ndarray, " B"]) -> list[FrameContext]:
         """What was known at each of these frames."""
         texts = self.dataset.subtask_texts
         return [
-            Moment(
+            FrameContext(
                 instruction=self.dataset.episode_of(int(row)).instruction,
-                doing=texts[self._subtasks[row]] if self._subtasks[row] >= 0 else "",
-                elapsed=int(self._elapsed[row]),
-                since=int(self._since[row]),
+                subtask=texts[self._subtasks[row]] if self._subtasks[row] >= 0 else "",
+                episode_step=int(self._episode_step[row]),
+                subtask_step=int(self._subtask_step[row]),
             )
             for row in rows
         ]
@@ -47,7 +47,7 @@ class LabelledFrames:
         return len(self.success)
 
 
-def _since(subtasks: Int64[np.ndarray, " N"], elapsed: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
+def _subtask_step(subtasks: Int64[np.ndarray, " N"], elapsed: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
     """Frames since the subtask of each began, or its episode where no frame before says another."""
     places = np.arange(len(subtasks))
     changes = (elapsed == 0) | (np.diff(subtasks, prepend=subtasks[:1]) != 0)

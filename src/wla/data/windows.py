@@ -33,7 +33,7 @@ def window(
     episode_end: Int64[np.ndarray, " B"] | int,
     chunk: int,
     history: int,
-    target: Int64[np.ndarray, " B"] | int | None = None,
+    subgoal_offset: Int64[np.ndarray, " B"] | int | None = None,
 ) -> Window:
     """The windows of the frames t = `index`, each in its episode start <= t < end.
 
@@ -47,7 +47,7 @@ def window(
     if outside.size:
         i = outside[0]
         raise ValueError(f"frame {t[i]} is outside of its episode, {start[i]} <= frame < {end[i]}")
-    wanted = t + (chunk if target is None else target)
+    wanted = t + (chunk if subgoal_offset is None else subgoal_offset)
     steps = t[:, None] + np.arange(chunk)
     return Window(
         history=np.maximum(t - history, start),

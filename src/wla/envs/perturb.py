@@ -13,7 +13,7 @@ from wla.specs import RobotSpec
 _STREAM = 0x6B1C  # sets the kicks apart from everything else that is drawn from the same reset seed
 
 
-class KickedActions(gymnasium.ActionWrapper):
+class PerturbedActions(gymnasium.ActionWrapper):
     """Now and then executes the commanded motion plus a random kick.
 
     With `probability` per step, a uniform kick of up to `scale` times each dimension's limit (3 cm and 0.25 rad for
@@ -28,7 +28,7 @@ class KickedActions(gymnasium.ActionWrapper):
             raise ValueError(f"kicks need 0 <= probability <= 1 and scale >= 0, got {probability} and {scale}")
         spec = self.robot_spec.action
         moves = np.array([kind == "delta" for kind in spec.kinds])
-        self._reach = np.where(moves, scale * np.asarray(spec.high), 0.0).astype(np.float32)
+        self._max_perturbation = np.where(moves, scale * np.asarray(spec.high), 0.0).astype(np.float32)
         self._probability = probability
         self._rng = np.random.default_rng(_STREAM)
 
@@ -44,5 +44,5 @@ class KickedActions(gymnasium.ActionWrapper):
     def action(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
         if self._rng.random() >= self._probability:
             return action
-        kick = self._rng.uniform(-1.0, 1.0, self._reach.shape).astype(np.float32)
-        return action + kick * self._reach
+        kick = self._rng.uniform(-1.0, 1.0, self._max_perturbation.shape).astype(np.float32)
+        return action + kick * self._max_perturbation

@@ -53,7 +53,9 @@ def make_env(
         raise ValueError(f"task {task!r} is for {', '.join(TASKS[task].embodiments)}; {embodiment} cannot do it")
     if image_size < 16:
         raise ValueError(f"image_size is {image_size}; at least 16 pixels are needed to see anything")
-    return TabletopEnv(TASKS[task], _TABLETOP_ARMS[embodiment](), varied=setting == "randomized", image_size=image_size)
+    return TabletopEnv(
+        TASKS[task], _TABLETOP_ARMS[embodiment](), randomized=setting == "randomized", image_size=image_size
+    )
 
 
 def make_expert(env: Env | gymnasium.Env) -> Policy:

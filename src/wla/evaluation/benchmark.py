@@ -17,17 +17,25 @@ from pathlib import Path
 from wla.config import Config
 from wla.envs.seeds import require_seeds
 from wla.evaluation.configs import EvalConfig
-from wla.evaluation.episode_files import Album, episode_folder
-from wla.files import disk_errors, write_whole
-from wla.rollout.build import build, checkpoint_sha256, make_cases
-from wla.rollout.configs import MemoryFault, Weighing
+from wla.evaluation.episode_files import VideoQuota, episode_folder
+from wla.files import atomic_write_text, disk_errors
+from wla.rollout.build import build, checkpoint_sha256, make_variants
+from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 from wla.rollout.progress import EpisodeProgress
-from wla.rollout.results import Case, EpisodeResult, Rate, append_result, read_results, success_rate, write_results
-from wla.rollout.subtask_metrics import WordRates, word_rates
+from wla.rollout.results import (
+    EpisodeResult,
+    Rate,
+    TaskVariant,
+    append_result,
+    read_results,
+    success_rate,
+    write_results,
+)
+from wla.rollout.subtask_metrics import SubtaskRates, subtask_rates
 from wla.rollout.workers import Job, Worker, run_jobs
 
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
-KEPT = "finished episodes are kept: free disk space, then the same command goes on"
+RESUME_HINT = "finished episodes are kept: free disk space, then the same command goes on"
 
 
 class Identity(Config):
@@ -35,9 +43,9 @@ class Identity(Config):
 
     policy: str
     checkpoint_sha256: str | None
-    execute: int | None
-    memory_fault: MemoryFault | None = None
-    weighing: Weighing | None = None
+    replan_steps: int | None
+    memory_intervention: MemoryInterventionKind | None = None
+    best_of_n: BestOfNConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,9 @@ class Summary:
 
     policy: str
     checkpoint_sha256: str | None
-    cases: tuple[tuple[Case, Rate], ...]
+    variants: tuple[tuple[TaskVariant, Rate], ...]
     total: Rate
-    words: tuple[WordRates | None, ...]
+    subtask_metrics: tuple[SubtaskRates | None, ...]
     """Of each case."""
 
     def save(self, path: Path) -> None:
@@ -57,12 +65,14 @@ class Summary:
             "checkpoint_sha256": self.checkpoint_sha256,
             "rule": RULE,
             "cases": [
-                asdict(case) | asdict(rate) | {"words": None if words is None else asdict(words)}
-                for (case, rate), words in zip(self.cases, self.words, strict=True)
+                asdict(variant)
+                | asdict(rate)
+                | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
+                for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
             ],
             "all": asdict(self.total),
         }
-        write_whole(path, json.dumps(tree, indent=2) + "\n")
+        atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
 
 
 def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary:
@@ -72,33 +82,33 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     of another policy.
     """
     require_seeds(config.seeds, config.split)
-    cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    weighing = config.weighing
-    imagine = config.imagine or weighing is not None
+    variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
+    best_of_n = config.best_of_n
+    imagine = config.imagine or best_of_n is not None
     sha256 = checkpoint_sha256(config.policy, imagine=imagine, device=config.device)
-    if weighing is not None and sha256 is None:
-        raise ValueError(f"policy {config.policy} cannot weigh candidates; --candidates is for checkpoints")
+    if best_of_n is not None and sha256 is None:
+        raise ValueError(f"policy {config.policy} cannot weigh candidates; --num-candidates is for checkpoints")
     identity = Identity(
         policy=config.policy,
         checkpoint_sha256=sha256,
-        execute=config.execute,
-        memory_fault=config.memory_fault,
-        weighing=weighing,
+        replan_steps=config.replan_steps,
+        memory_intervention=config.memory_intervention,
+        best_of_n=best_of_n,
     )
     make = partial(
         build,
         policy=config.policy,
         imagine=imagine,
         device=config.device,
-        memory_fault=config.memory_fault,
-        weighing=weighing,
+        memory_intervention=config.memory_intervention,
+        best_of_n=best_of_n,
     )
-    worker = Worker(make, config.policy, config.execute, config.imagine)
-    return evaluate(cases, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
+    worker = Worker(make, config.policy, config.replan_steps, config.imagine)
+    return evaluate(variants, config.seeds, worker, identity, out, workers=workers, max_videos=config.max_videos)
 
 
 def evaluate(
-    cases: Sequence[Case],
+    variants: Sequence[TaskVariant],
     seeds: Sequence[int],
     worker: Worker,
     identity: Identity,
@@ -110,16 +120,16 @@ def evaluate(
     """Run every seed of every case that `out` does not have yet; an interruption loses only episodes in progress."""
     _open_folder(out, identity)
     results = _drop_errors(out)
-    finished = {(result.case, result.seed) for result in results}
-    missing = [(case, seed) for case in cases for seed in seeds if (case, seed) not in finished]
-    album = Album(out / "episodes", max_videos)
-    jobs = (Job(case, seed, album.has_room(case)) for case, seed in missing)
-    total = len(cases) * len(seeds)
+    finished = {(result.variant, result.seed) for result in results}
+    missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]
+    album = VideoQuota(out / "episodes", max_videos)
+    jobs = (Job(variant, seed, album.has_room(variant)) for variant, seed in missing)
+    total = len(variants) * len(seeds)
     try:
         with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
             for result, recording in done:
-                with disk_errors(out, KEPT):
-                    if recording is not None and album.wants(result.case, result.outcome):
+                with disk_errors(out, RESUME_HINT):
+                    if recording is not None and album.accepts(result.variant, result.outcome):
                         album.add(result, recording)
                     append_result(out / "results.jsonl", result)
                 results.append(result)
@@ -127,16 +137,16 @@ def evaluate(
     finally:
         # Also after an interruption the summary says what the folder holds.
         summary = summarise(results, identity)
-        with disk_errors(out, KEPT):
+        with disk_errors(out, RESUME_HINT):
             summary.save(out / "summary.json")
     return summary
 
 
 def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
-    cases = dict.fromkeys(result.case for result in results)
-    rates = tuple((case, success_rate(r for r in results if r.case == case)) for case in cases)
-    words = tuple(word_rates(r for r in results if r.case == case) for case in cases)
-    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), words)
+    variants = dict.fromkeys(result.variant for result in results)
+    rates = tuple((variant, success_rate(r for r in results if r.variant == variant)) for variant in variants)
+    subtask_metrics = tuple(subtask_rates(r for r in results if r.variant == variant) for variant in variants)
+    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), subtask_metrics)
 
 
 def load_summary(out: Path) -> Summary:
@@ -158,23 +168,23 @@ def _open_folder(out: Path, identity: Identity) -> None:
     if identity.checkpoint_sha256 is None:
         same_policy &= before.policy == identity.policy
     named = {"policy": identity.policy, "checkpoint_sha256": identity.checkpoint_sha256}
-    if not same_policy or before.model_copy(update=named) != identity:
+    if not same_policy or before.replace(**named) != identity:
         raise ValueError(
-            f"{out} holds results of another run ({_words(before)}); this one is {_words(identity)}: "
+            f"{out} holds results of another run ({_describe(before)}); this one is {_describe(identity)}: "
             "use another --out folder"
         )
 
 
-def _words(identity: Identity) -> str:
+def _describe(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
-    fault = f", memory {identity.memory_fault}" if identity.memory_fault else ""
-    weighing = identity.weighing
+    fault = f", memory {identity.memory_intervention}" if identity.memory_intervention else ""
+    best_of_n = identity.best_of_n
     weighs = ""
-    if weighing is not None:
-        scorer = f"value {weighing.value}" if weighing.goal is None else f"goal {weighing.goal}"
-        kind = "plain, " if weighing.plain else ""
-        weighs = f", {weighing.candidates} candidates, {kind}horizon {weighing.horizon}, {scorer}"
-    return f"policy {identity.policy}{sha}, execute {identity.execute or 'unset'}{fault}{weighs}"
+    if best_of_n is not None:
+        scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
+        kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
+        weighs = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+    return f"policy {identity.policy}{sha}, execute {identity.replan_steps or 'unset'}{fault}{weighs}"
 
 
 def _drop_errors(out: Path) -> list[EpisodeResult]:
@@ -183,6 +193,6 @@ def _drop_errors(out: Path) -> list[EpisodeResult]:
     decided = [result for result in results if result.outcome != "error"]
     if len(decided) < len(results):
         for result in (result for result in results if result.outcome == "error"):
-            shutil.rmtree(out / "episodes" / episode_folder(result.case, result.seed), ignore_errors=True)
+            shutil.rmtree(out / "episodes" / episode_folder(result.variant, result.seed), ignore_errors=True)
         write_results(out / "results.jsonl", decided)
     return decided

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from wla.config import Config
 from wla.envs.seeds import seed_range
-from wla.rollout.configs import MemoryFault, Weighing
+from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 
 
 class EvalConfig(Config):
@@ -34,28 +34,28 @@ class EvalConfig(Config):
     """First seed; None is the start of the split's range."""
     split: Literal["evaluation", "validation"] = "evaluation"
     """Which seeds are allowed: evaluation (100000 and up) or validation (10000-19999)."""
-    execute: int | None = Field(default=None, ge=1)
+    replan_steps: int | None = Field(default=None, ge=1)
     """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
     imagine: bool = False
     """Ask the policy for its imagined subgoals in the episodes that are recorded."""
-    memory_fault: MemoryFault | None = None
+    memory_intervention: MemoryInterventionKind | None = None
     """Tamper with the policy's memory: emptied before every call, or one item deleted or invented once."""
-    candidates: int = Field(default=1, ge=1)
+    num_candidates: int = Field(default=1, ge=1)
     """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
-    horizon: int = Field(default=1, ge=1)
-    """How many chunks ahead candidates are imagined; with --afresh more than 1 did worse in memory tasks."""
-    afresh: bool = False
+    imagination_horizon: int = Field(default=1, ge=1)
+    """How many chunks ahead candidates are imagined; with --memory-reset-candidates more than 1 did worse in memory tasks."""
+    memory_reset_candidates: bool = False
     """Let half of the candidates forget what was done and said, so that they try again what the policy takes to be
     done."""
-    margin: float = Field(default=0.0, ge=0)
+    selection_margin: float = Field(default=0.0, ge=0)
     """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
-    plain: bool = False
-    """Imagine each candidate's outcome from another noise, untied, also where the World Expert reads actions."""
+    action_conditioning: bool = True
+    """Condition imagined outcomes on each candidate's actions, where the World Expert reads actions."""
     value: str | None = None
     """The value model that scores what is imagined: a folder, bundled name or hub id."""
     goal: str | None = None
     """Image file of the goal, as the primary camera would see it: what is imagined is scored by agreement with it."""
-    budget_ms: float | None = Field(default=None, gt=0)
+    time_budget_ms: float | None = Field(default=None, gt=0)
     """Milliseconds for a call with several candidates; when they are over, the best so far is run."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
@@ -63,25 +63,27 @@ class EvalConfig(Config):
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
 
     @property
-    def weighing(self) -> Weighing | None:
+    def best_of_n(self) -> BestOfNConfig | None:
         """ValueError for several candidates and nothing, or two things, to score them; for halves of an odd number."""
-        if self.afresh and self.candidates % 2:
-            raise ValueError(f"--afresh: half of the candidates forget, so --candidates is even, not {self.candidates}")
-        if self.candidates == 1:
+        if self.memory_reset_candidates and self.num_candidates % 2:
+            raise ValueError(
+                f"--memory-reset-candidates: half of the candidates forget, so --num-candidates is even, not {self.num_candidates}"
+            )
+        if self.num_candidates == 1:
             return None
         if (self.value is None) == (self.goal is None):
             raise ValueError(
-                f"{self.candidates} candidates need one thing that scores them: --value FOLDER or --goal IMAGE"
+                f"{self.num_candidates} candidates need one thing that scores them: --value FOLDER or --goal IMAGE"
             )
-        return Weighing(
+        return BestOfNConfig(
             value=self.value,
             goal=self.goal,
-            candidates=self.candidates,
-            horizon=self.horizon,
-            afresh=self.afresh,
-            margin=self.margin,
-            plain=self.plain,
-            budget_ms=self.budget_ms,
+            num_candidates=self.num_candidates,
+            imagination_horizon=self.imagination_horizon,
+            memory_reset=self.memory_reset_candidates,
+            selection_margin=self.selection_margin,
+            action_conditioning=self.action_conditioning,
+            time_budget_ms=self.time_budget_ms,
         )
 
     @property
@@ -90,7 +92,7 @@ class EvalConfig(Config):
         return range(start, start + self.episodes)
 
 
-class HeldOutConfig(Config):
+class OpenLoopConfig(Config):
     """What to compare."""
 
     policy: str
@@ -105,7 +107,7 @@ class HeldOutConfig(Config):
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""
 
 
-class WorldConfig(Config):
+class WorldEvalConfig(Config):
     """What to imagine."""
 
     policy: str
@@ -116,9 +118,9 @@ class WorldConfig(Config):
     """How many frames to imagine the future of, evenly spread over the dataset."""
     samples: int = Field(default=4, ge=1)
     """Images imagined of each, from different noise."""
-    steps: tuple[int, ...] = ()
+    flow_steps: tuple[int, ...] = ()
     """Numbers of sampling steps to compare; none means the policy's own. The page shows the first."""
-    shown: int = Field(default=24, ge=1)
+    num_report_frames: int = Field(default=24, ge=1)
     """Frames on the page."""
     device: str | None = None
     """Where the policy computes (cuda, cpu); None leaves it to the policy."""

@@ -13,39 +13,39 @@ from PIL import Image
 from wla.config import Config
 from wla.data.video.codec import encode
 from wla.rollout.recording import Recording
-from wla.rollout.results import Case, EpisodeResult
+from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.types import Candidates, Outcome
 
 VIDEO_HEIGHT = 288
 """Smallest height of a video in pixels: frames are enlarged by a whole factor, so that colours survive 4:2:0."""
 
 
-class Weighed(Config):
+class ScoredCandidate(Config):
     """A candidate at a step: the last image imagined for it, its score, whether it was run, what it is doing in words,
     and whether it is one of a policy that was told nothing of what it did."""
 
     image: str
     score: float
-    chosen: bool
-    doing: str
-    afresh: bool
+    selected: bool
+    subtask: str
+    memory_reset: bool
 
 
 class Subgoal(Config):
     """An image imagined at a step for a later one, and the frame that really came (None: the episode ended before)."""
 
-    asked_at: int
-    due_at: int
+    predicted_at: int
+    target_step: int
     imagined: str
     real: str | None
-    weighed: tuple[Weighed, ...] = ()
+    scored_candidates: tuple[ScoredCandidate, ...] = ()
     """What it was chosen from, if anything."""
 
 
-class Shown(Config):
+class EpisodeRecord(Config):
     """One episode of the report. Files are named relative to its folder; actions is (steps, A)."""
 
-    case: Case
+    variant: TaskVariant
     seed: int
     instruction: str
     outcome: str
@@ -63,26 +63,26 @@ class Shown(Config):
     subgoals: tuple[Subgoal, ...]
 
 
-class Album:
+class VideoQuota:
     """Recorded episodes of a folder, `limit` per case: up to a third successes, the rest failures and errors."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         successes = max(1, limit // 3)
-        self._room = {True: successes, False: max(1, limit - successes)} if limit else {True: 0, False: 0}
-        self._kept = Counter((shown.case, shown.outcome == "success") for _, shown in read_episodes(folder))
+        self._limits = {True: successes, False: max(1, limit - successes)} if limit else {True: 0, False: 0}
+        self._counts = Counter((shown.variant, shown.outcome == "success") for _, shown in read_episodes(folder))
 
-    def wants(self, case: Case, outcome: Outcome) -> bool:
+    def accepts(self, variant: TaskVariant, outcome: Outcome) -> bool:
         success = outcome == "success"
-        return self._kept[case, success] < self._room[success]
+        return self._counts[variant, success] < self._limits[success]
 
-    def has_room(self, case: Case) -> bool:
+    def has_room(self, variant: TaskVariant) -> bool:
         """Whether an episode of unknown outcome may be wanted, so that it is worth recording."""
-        return self.wants(case, "success") or self.wants(case, "failure")
+        return self.accepts(variant, "success") or self.accepts(variant, "failure")
 
     def add(self, result: EpisodeResult, recording: Recording) -> None:
-        save_episode(self._folder / episode_folder(result.case, result.seed), result, recording)
-        self._kept[result.case, result.outcome == "success"] += 1
+        save_episode(self._folder / episode_folder(result.variant, result.seed), result, recording)
+        self._counts[result.variant, result.outcome == "success"] += 1
 
 
 def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> None:
@@ -94,8 +94,8 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
     frames = [side_by_side([o.images[camera] for camera in spec.observation.cameras]) for o in observations]
     (folder / "video.mp4").write_bytes(encode(frames, Fraction(spec.action.rate_hz).limit_denominator(1000)))
     primary = [o.images[spec.observation.primary_camera] for o in observations]
-    shown = Shown(
-        case=result.case,
+    shown = EpisodeRecord(
+        variant=result.variant,
         seed=result.seed,
         instruction=result.instruction,
         outcome=result.outcome,
@@ -115,16 +115,16 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
     (folder / "episode.json").write_text(shown.model_dump_json() + "\n", encoding="utf-8")
 
 
-def read_episodes(folder: Path) -> list[tuple[Path, Shown]]:
+def read_episodes(folder: Path) -> list[tuple[Path, EpisodeRecord]]:
     """All complete episodes under a folder, by the names of their folders. ValueError for one that does not fit."""
     try:
-        return [(file.parent, Shown.load(file)) for file in sorted(folder.glob("*/episode.json"))]
+        return [(file.parent, EpisodeRecord.load(file)) for file in sorted(folder.glob("*/episode.json"))]
     except ValueError as error:
         raise ValueError(f"{error}; remove that episode's folder to have a report without it") from error
 
 
-def episode_folder(case: Case, seed: int) -> str:
-    return f"{case.task}-{case.setting}-{case.embodiment}-{seed}"
+def episode_folder(variant: TaskVariant, seed: int) -> str:
+    return f"{variant.task}-{variant.setting}-{variant.embodiment}-{seed}"
 
 
 def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -145,28 +145,32 @@ def _save_subgoals(folder: Path, recording: Recording, primary: Sequence[np.ndar
             _save_jpeg(step.chunk.subgoal, folder / imagined)
             if real:
                 _save_jpeg(primary[due], folder / real)
-            weighed = _save_weighed(folder, at, step.chunk.candidates)
-            subgoals.append(Subgoal(asked_at=at, due_at=due, imagined=imagined, real=real, weighed=weighed))
+            scored_candidates = _save_candidates(folder, at, step.chunk.candidates)
+            subgoals.append(
+                Subgoal(
+                    predicted_at=at, target_step=due, imagined=imagined, real=real, scored_candidates=scored_candidates
+                )
+            )
     return tuple(subgoals)
 
 
-def _save_weighed(folder: Path, at: int, candidates: Candidates | None) -> tuple[Weighed, ...]:
+def _save_candidates(folder: Path, at: int, candidates: Candidates | None) -> tuple[ScoredCandidate, ...]:
     if candidates is None:
         return ()
-    weighed = []
+    scored_candidates = []
     for number, (image, score) in enumerate(zip(candidates.images, candidates.scores, strict=True)):
         name = f"candidate-{at:04d}-{number:02d}.jpg"
         _save_jpeg(image, folder / name)
-        weighed.append(
-            Weighed(
+        scored_candidates.append(
+            ScoredCandidate(
                 image=name,
                 score=float(score),
-                chosen=number == candidates.chosen,
-                doing=candidates.doing[number],
-                afresh=candidates.afresh[number],
+                selected=number == candidates.selected,
+                subtask=candidates.subtasks[number],
+                memory_reset=candidates.memory_reset[number],
             )
         )
-    return tuple(weighed)
+    return tuple(scored_candidates)
 
 
 def _save_jpeg(image: np.ndarray, path: Path) -> None:

@@ -11,11 +11,11 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from wla.models.image_codec import ImageCodec
 
-CEILING = 60.0
+MAX_PSNR = 60.0
 """dB, for images that are (nearly) the same."""
 
 
-class Quality(NamedTuple):
+class ImageMetrics(NamedTuple):
     """A value for each image. psnr: dB. ssim: 1 for the same. distance: 0 for the same, 4 at most."""
 
     psnr: Float[Tensor, " B"]
@@ -24,31 +24,31 @@ class Quality(NamedTuple):
 
 
 def compare_images(
-    ours: UInt8[Tensor, "B H W 3"],
-    theirs: UInt8[Tensor, "B H W 3"],
+    prediction: UInt8[Tensor, "B H W 3"],
+    target: UInt8[Tensor, "B H W 3"],
     where: Bool[Tensor, "B H W"],
     codec: ImageCodec,
-) -> Quality:
-    """The quality of `ours` where the mask says; not a number for images whose mask is empty.
+) -> ImageMetrics:
+    """The quality of `prediction` where the mask says; not a number for images whose mask is empty.
 
     SSIM (Wang et al. 2004: a Gaussian window of 11 pixels) and the distance look around each pixel, beyond the mask
     too. The distance is LPIPS (Zhang et al. 2018) without learned weights, on the features of the codec's encoder:
     squared differences of unit vectors, the mean over its levels.
     """
     weight = where.float()
-    error = (ours.float() - theirs.float()).square().mean(-1)
-    psnr = -10 * torch.log10((_mean(error, weight) / 255**2).clamp(min=10 ** (-CEILING / 10)))
+    error = (prediction.float() - target.float()).square().mean(-1)
+    psnr = -10 * torch.log10((_mean(error, weight) / 255**2).clamp(min=10 ** (-MAX_PSNR / 10)))
     similarity = structural_similarity_index_measure(
-        _channels_first(ours), _channels_first(theirs), data_range=255.0, reduction="none", return_full_image=True
+        _channels_first(prediction), _channels_first(target), data_range=255.0, reduction="none", return_full_image=True
     )
     assert isinstance(similarity, tuple)
     levels = []
-    for mine, other in zip(codec.features(ours), codec.features(theirs), strict=True):
+    for mine, other in zip(codec.features(prediction), codec.features(target), strict=True):
         unlike = (_unit(mine) - _unit(other)).square().sum(1)
         levels.append(
             _mean(unlike, nn.functional.adaptive_avg_pool2d(weight[:, None], (unlike.shape[1], unlike.shape[2]))[:, 0])
         )
-    return Quality(psnr, _mean(similarity[1].mean(1), weight), torch.stack(levels).mean(0))
+    return ImageMetrics(psnr, _mean(similarity[1].mean(1), weight), torch.stack(levels).mean(0))
 
 
 def _channels_first(images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:

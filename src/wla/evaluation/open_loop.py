@@ -9,33 +9,33 @@ from rich.progress import track
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.windows import subtask_window, window
-from wla.evaluation.configs import HeldOutConfig
+from wla.evaluation.configs import OpenLoopConfig
 from wla.policy.wla_policy import load_policy
-from wla.rollout.memory_replay import as_recorded, recorded
+from wla.rollout.memory_replay import recorded_observation, recorded_state
 from wla.rollout.results import wilson
 
-MOVED_LEVELS, MOVED_SHARE = 24, 0.005
+MOTION_LEVELS, MOTION_FRACTION = 24, 0.005
 """Something moved when at least this share of the pixels changed by at least this many levels."""
 BATCH = 32
 
 
-class HeldOut(Config):
-    """subtasks_exact: share of the n windows told exactly, with its Wilson 95 % interval.
+class OpenLoopMetrics(Config):
+    """subtask_exact_match: share of the n windows told exactly, with its Wilson 95 % interval.
 
-    imagined_psnr, copied_psnr: mean in dB over the `moved` frames where something moved until the chunk's end, of the
+    imagined_psnr, copy_baseline_psnr: mean in dB over the `moved` frames where something moved until the chunk's end, of the
     imagined image and of the present one. action_error: mean absolute error of the chunk in percent of the range.
     """
 
     n: int
-    subtasks_exact: float
-    subtasks_interval: tuple[float, float]
+    subtask_exact_match: float
+    subtask_exact_match_interval: tuple[float, float]
     imagined_psnr: float | None
-    copied_psnr: float | None
-    moved: int
+    copy_baseline_psnr: float | None
+    moving_frames: int
     action_error: float
 
 
-def compare(config: HeldOutConfig) -> HeldOut:
+def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
     """Ask the policy at frames of recorded episodes. ValueError when the dataset is of another robot."""
     policy = load_policy(config.policy, imagination=config.imagine, device=config.device)
     dataset = LeRobotDataset(config.dataset)
@@ -61,8 +61,8 @@ def compare(config: HeldOutConfig) -> HeldOut:
     for start in track(range(0, len(frames), BATCH), description="asking the policy"):
         chosen = frames[start : start + BATCH]
         episodes = [dataset.episode_of(int(frame)) for frame in chosen]
-        observations = [recorded(dataset, int(frame)) for frame in chosen]
-        states = [as_recorded(policy, dataset, int(frame)) for frame in chosen]
+        observations = [recorded_observation(dataset, int(frame)) for frame in chosen]
+        states = [recorded_state(policy, dataset, int(frame)) for frame in chosen]
         answers = policy.act_batch(observations, states, imagine=config.imagine)
         for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
             spoken = subtask_window(dataset.subtasks, int(frame), min(int(frame) + chunk, episode.end - 1))
@@ -72,26 +72,26 @@ def compare(config: HeldOutConfig) -> HeldOut:
             real = dataset.actions[place.chunk[0][inside]]
             errors.append(np.abs(answer.actions[inside] - real).mean(0) / (high - low))
             now, later = dataset.frames(primary)[frame], dataset.frames(primary)[place.subgoal[0]]
-            if answer.subgoal is not None and place.subgoal_mask[0] and moved(now, later):
+            if answer.subgoal is not None and place.subgoal_mask[0] and has_motion(now, later):
                 imagined.append(psnr(answer.subgoal, later))
                 copied.append(psnr(now, later))
-    return HeldOut(
+    return OpenLoopMetrics(
         n=len(frames),
-        subtasks_exact=right / len(frames),
-        subtasks_interval=wilson(right, len(frames)),
+        subtask_exact_match=right / len(frames),
+        subtask_exact_match_interval=wilson(right, len(frames)),
         imagined_psnr=float(np.mean(imagined)) if imagined else None,
-        copied_psnr=float(np.mean(copied)) if copied else None,
-        moved=len(imagined),
+        copy_baseline_psnr=float(np.mean(copied)) if copied else None,
+        moving_frames=len(imagined),
         action_error=100 * float(np.mean(errors)),
     )
 
 
-def psnr(ours: UInt8[np.ndarray, "H W 3"], theirs: UInt8[np.ndarray, "H W 3"]) -> float:
+def psnr(prediction: UInt8[np.ndarray, "H W 3"], target: UInt8[np.ndarray, "H W 3"]) -> float:
     """Peak signal-to-noise ratio in dB; 60 for images that are (nearly) the same."""
-    error = np.mean((ours.astype(np.float64) - theirs) ** 2)
+    error = np.mean((prediction.astype(np.float64) - target) ** 2)
     return float(10 * np.log10(255**2 / max(error, 255**2 / 10**6)))
 
 
-def moved(now: UInt8[np.ndarray, "H W 3"], later: UInt8[np.ndarray, "H W 3"]) -> bool:
+def has_motion(now: UInt8[np.ndarray, "H W 3"], later: UInt8[np.ndarray, "H W 3"]) -> bool:
     change = np.abs(now.astype(int) - later).max(axis=2)
-    return bool((change >= MOVED_LEVELS).mean() >= MOVED_SHARE)
+    return bool((change >= MOTION_LEVELS).mean() >= MOTION_FRACTION)

@@ -9,8 +9,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 
-def run_block(block: Callable[..., Any], *arguments: Any, recompute: bool) -> Any:
-    """The block's output; with `recompute`, and while gradients are recorded, only its inputs are kept."""
-    if recompute and torch.is_grad_enabled():
+def run_block(block: Callable[..., Any], *arguments: Any, activation_checkpointing: bool) -> Any:
+    """The block's output; with `activation_checkpointing`, and while gradients are recorded, only its inputs are kept."""
+    if activation_checkpointing and torch.is_grad_enabled():
         return checkpoint(block, *arguments, use_reentrant=False)
     return block(*arguments)

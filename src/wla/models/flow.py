@@ -42,7 +42,7 @@ def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.G
     return shift * s / (1 + (shift - 1) * s)
 
 
-def toward_data(
+def interpolate_to_data(
     noise: Float[Tensor, "B ..."], data: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
     """The point at time t and its velocity data - noise."""
@@ -50,21 +50,21 @@ def toward_data(
     return (1 - t) * noise + t * data, data - noise
 
 
-def toward_noise(
+def interpolate_to_noise(
     data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], s: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
     """The point at noise level s and its velocity noise - data."""
-    return toward_data(data, noise, s)
+    return interpolate_to_data(data, noise, s)
 
 
 def euler(
     velocity: Callable[[Float[Tensor, "B ..."], Float[Tensor, " B"]], Float[Tensor, "B ..."]],
     noise: Float[Tensor, "B ..."],
-    steps: int,
+    num_steps: int,
 ) -> Float[Tensor, "B ..."]:
     """Follow `velocity(x, t)` from noise (t = 0) to data (t = 1) in equal steps."""
     x = noise
-    for step in range(steps):
-        t = torch.full((x.shape[0],), step / steps, dtype=x.dtype, device=x.device)
-        x = x + velocity(x, t) / steps
+    for step in range(num_steps):
+        t = torch.full((x.shape[0],), step / num_steps, dtype=x.dtype, device=x.device)
+        x = x + velocity(x, t) / num_steps
     return x

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.models.backbones.nano import ResidualConv
 
-MOTION = 10
+MOTION_SCALE = 10
 """A step moves things by a tenth of the image or less: times this, motions are as large as places."""
 
 
@@ -22,26 +22,26 @@ class InverseConfig(Config):
 
     cameras: dict[str, int] = Field(min_length=1)
     action_dim: int = Field(ge=1)
-    after: int = Field(default=2, ge=1)
+    lookahead: int = Field(default=2, ge=1)
     """How many frames after the action it sees, beside the one before: a finger takes more than one step to close."""
     channels: tuple[int, int] = (16, 32)
-    points: int = 32
+    num_keypoints: int = 32
     """Places that it follows in each camera's images."""
     width: int = 256
 
     @model_validator(mode="after")
-    def _whole_places(self) -> Self:
+    def _check_image_sides(self) -> Self:
         for camera, side in self.cameras.items():
             if side % 4:
                 raise ValueError(f"cameras.{camera}: {side} pixels are no multiple of 4")
         return self
 
 
-class Points(nn.Module):
+class SpatialSoftmax(nn.Module):
     """Where in an image each of several learned things is: the mean place under a softmax of features (spatial softmax,
     Levine et al. 2016, arXiv 1504.00702), which is finer than a pixel. What moved is then a difference."""
 
-    def __init__(self, channels: tuple[int, int], points: int) -> None:
+    def __init__(self, channels: tuple[int, int], num_keypoints: int) -> None:
         super().__init__()
         first, second = channels
         self.features = nn.Sequential(
@@ -51,7 +51,7 @@ class Points(nn.Module):
             ResidualConv(second),
             ResidualConv(second),
             nn.SiLU(),
-            nn.Conv2d(second, points, 1),
+            nn.Conv2d(second, num_keypoints, 1),
         )
         self.sharpness = nn.Parameter(torch.tensor(1.0))
 
@@ -70,8 +70,10 @@ class InverseDynamics(nn.Module):
     def __init__(self, config: InverseConfig) -> None:
         super().__init__()
         self.config = config
-        self.eyes = nn.ModuleDict({camera: Points(config.channels, config.points) for camera in config.cameras})
-        seen = 2 * config.points * len(config.cameras) * (1 + config.after)
+        self.keypoint_encoders = nn.ModuleDict(
+            {camera: SpatialSoftmax(config.channels, config.num_keypoints) for camera in config.cameras}
+        )
+        seen = 2 * config.num_keypoints * len(config.cameras) * (1 + config.lookahead)
         self.head = nn.Sequential(
             nn.Linear(seen, config.width),
             nn.SiLU(),
@@ -81,15 +83,15 @@ class InverseDynamics(nn.Module):
         )
 
     def forward(self, images: Mapping[str, UInt8[Tensor, "B F S S 3"]]) -> Float[Tensor, "B A"]:
-        """The action between the first frame and the second, in standard deviations from its mean. F is 1 + `after`."""
+        """The action between the first frame and the second, in standard deviations from its mean. F is 1 + `lookahead`."""
         seen = []
-        for camera, eye in self.eyes.items():
+        for camera, eye in self.keypoint_encoders.items():
             places = eye(images[camera].flatten(0, 1)).unflatten(0, images[camera].shape[:2])
-            seen += [places[:, 0], MOTION * (places[:, 1:] - places[:, :1]).flatten(1)]
+            seen += [places[:, 0], MOTION_SCALE * (places[:, 1:] - places[:, :1]).flatten(1)]
         return self.head(torch.cat(seen, dim=1))
 
-    def loss(self, found: Float[Tensor, "B A"], actions: Float[Tensor, "B A"]) -> Float[Tensor, ""]:
+    def loss(self, predictions: Float[Tensor, "B A"], actions: Float[Tensor, "B A"]) -> Float[Tensor, ""]:
         """Squared up to one standard deviation, absolute beyond: where a motion is blocked frames cannot say how far
         it was meant to go, and squares would bend all others towards these; absolute errors alone leave rare motions (a
         turn) at none."""
-        return nn.functional.smooth_l1_loss(found.float(), actions)
+        return nn.functional.smooth_l1_loss(predictions.float(), actions)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from wla.config import Config
-from wla.types import IGNORE
+from wla.types import IGNORE_INDEX
 
 
 class LossWeights(Config):
@@ -43,5 +43,5 @@ def masked_mean(values: Float[Tensor, "*N"], mask: Bool[Tensor, "*N"]) -> Float[
 
 def next_token_loss(logits: Float[Tensor, "N vocabulary"], labels: Int64[Tensor, " N"]) -> Float[Tensor, ""]:
     """Mean cross entropy over labelled tokens; zero when there are none."""
-    total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)

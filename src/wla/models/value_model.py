@@ -14,7 +14,7 @@ from wla.config import Config
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
 
-LONGEST = 1000
+MAX_STEPS = 1000
 """Control steps; times beyond are all the same."""
 
 
@@ -56,20 +56,22 @@ class ValueModel(nn.Module):
     ) -> Float[Tensor, " B"]:
         """Log-odds of the value; prompts are padded on the left. times: control steps since the episode and since the
         present subtask began."""
-        last = self.backbone.read(tokens, attention_mask, images).last[:, -1]
+        last = self.backbone.encode(tokens, attention_mask, images).last[:, -1]
         state = nn.functional.rms_norm(last, last.shape[-1:])
-        return self.head(torch.cat([state, _spread(times).to(state)], dim=-1)).float()[:, 0]
+        return self.head(torch.cat([state, _normalize_steps(times).to(state)], dim=-1)).float()[:, 0]
 
     def loss(self, logits: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> Float[Tensor, ""]:
         """Cross-entropy with values between 0 and 1, which is least for the expected value."""
         return nn.functional.binary_cross_entropy_with_logits(logits, values)
 
 
-def _spread(times: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
-    """-1 at the beginning, 1 after `LONGEST` steps; a step counts for less the later it is."""
-    return 2 * times.clamp(max=LONGEST).float().log1p() / np.log1p(LONGEST) - 1
+def _normalize_steps(times: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
+    """-1 at the beginning, 1 after `MAX_STEPS` steps; a step counts for less the later it is."""
+    return 2 * times.clamp(max=MAX_STEPS).float().log1p() / np.log1p(MAX_STEPS) - 1
 
 
-def discounted(success: Bool[Tensor, " B"], left: Int64[Tensor, " B"], discount: float) -> Float[Tensor, " B"]:
+def discounted_return(
+    success: Bool[Tensor, " B"], steps_to_go: Int64[Tensor, " B"], discount: float
+) -> Float[Tensor, " B"]:
     """y * g^(T - t): what a frame was worth. left: control steps until its episode ends."""
-    return success.float() * discount ** left.float()
+    return success.float() * discount ** steps_to_go.float()

@@ -1,7 +1,7 @@
 """The world-language-action model: one backbone reads, meta-queries gather the dynamics, two experts read the queries.
 
-Training goes through `forward` (three losses); acting through `read` -> `next_tokens` and `decode_text` ->
-`read_queries` -> `sample_actions` and, when an image is wanted, `imagine`.
+Training goes through `forward` (three losses); acting through `prefill` -> `next_tokens` and `decode_text` ->
+`encode_queries` -> `sample_actions` and, when an image is wanted, `imagine`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from wla.config import Config
 from wla.models.backbones.base import Backbone, Context
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.experts.action_conditioning import Doing
+from wla.models.experts.action_conditioning import ActionCondition
 from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
 from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
-from wla.types import IGNORE, Batch
+from wla.types import IGNORE_INDEX, Batch
 
 
 class MetaQueryConfig(Config):
@@ -45,7 +45,7 @@ class WLAConfig(Config):
     action_expert: ActionExpertConfig
     world_expert: WorldExpertConfig
     codec: ImageCodecConfig
-    world_samples: int | None = None
+    max_world_samples: int | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
 
     @model_validator(mode="after")
@@ -82,41 +82,41 @@ class WLA(nn.Module):
             self.world_expert = WorldExpert(config.world_expert, self.backbone.width, config.queries.count)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
 
-    def recompute_activations(self) -> None:
+    def enable_activation_checkpointing(self) -> None:
         """From now on the backward pass computes what happens inside each block again instead of keeping it."""
-        self.backbone.recompute_activations()
-        self.action_expert.recompute = True
+        self.backbone.enable_activation_checkpointing()
+        self.action_expert.activation_checkpointing = True
         if self.world_expert is not None:
-            self.world_expert.recompute = True
+            self.world_expert.activation_checkpointing = True
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """The three losses of a batch. Noise and times come from `generator`, so a step can be repeated exactly."""
-        context = self.backbone.read(batch.tokens, batch.attention_mask, batch.images)
+        context = self.backbone.encode(batch.tokens, batch.attention_mask, batch.images)
         zero = context.last.new_zeros((), dtype=torch.float32)
-        labelled = batch.labels != IGNORE
+        labelled = batch.labels != IGNORE_INDEX
         language = zero
         if labelled.any():
             language = next_token_loss(self.backbone.logits(context.last[labelled]), batch.labels[labelled])
         if not (batch.action_mask.any() or batch.subgoal_mask.any()):
             return Losses(zero, zero, language)
-        queries = self.query_states(context, batch.tokens)
+        query_hidden = self.query_hidden(context, batch.tokens)
         action = zero
         if batch.action_mask.any():
             has = batch.action_mask.any(dim=(1, 2)).nonzero()[:, 0]
-            states = [layer[has] for layer in queries]
+            states = [layer[has] for layer in query_hidden]
             action = self.action_expert.loss(
                 states, batch.state[has], batch.actions[has], batch.action_mask[has], generator
             )
-        return Losses(action, self._world_loss(batch, context, queries, generator), language)
+        return Losses(action, self._world_loss(batch, context, query_hidden, generator), language)
 
-    def read(
+    def prefill(
         self,
         tokens: Int64[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
         images: Mapping[str, UInt8[Tensor, "B H W 3"]],
     ) -> Context:
         """The prompt, up to where the subtask text begins."""
-        return self.backbone.read(tokens, attention_mask, images, keep_cache=True)
+        return self.backbone.encode(tokens, attention_mask, images, keep_cache=True)
 
     def next_tokens(
         self, context: Context, drafts: Sequence[Sequence[int]], tails: Sequence[int]
@@ -134,13 +134,13 @@ class WLA(nn.Module):
         return list(self.backbone.logits(states).argmax(-1).split([len(place) for place in places]))
 
     def decode_text(
-        self, context: Context, tokens: Int64[Tensor, " B"], said: Sequence[Sequence[int]], stop: int, limit: int
+        self, context: Context, tokens: Int64[Tensor, " B"], generated: Sequence[Sequence[int]], stop: int, limit: int
     ) -> tuple[Context, list[list[int]]]:
         """Greedy decoding from the same cache until every sample said `stop` or `limit` tokens.
 
         said: what each has said so far; tokens: what it says next.
         """
-        texts = [list(text) for text in said]
+        texts = [list(text) for text in generated]
         while True:
             running = torch.tensor(
                 [token != stop and len(text) < limit for token, text in zip(tokens.tolist(), texts, strict=True)],
@@ -155,32 +155,32 @@ class WLA(nn.Module):
             ended = torch.full_like(tokens, stop)
             tokens = torch.where(running, self.backbone.logits(context.last[:, -1]).argmax(-1), ended)
 
-    def read_queries(
+    def encode_queries(
         self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], drop: Int64[Tensor, " B"]
     ) -> list[Float[Tensor, "B Q D"]]:
         """Query states of the layers that the experts read; tokens end with the meta-queries.
 
         drop: how many of the last tokens read are to be forgotten first.
         """
-        return self.query_states(self.backbone.extend(forget(context, drop), tokens, mask), tokens)
+        return self.query_hidden(self.backbone.extend(truncate_cache(context, drop), tokens, mask), tokens)
 
     def sample_actions(
         self,
-        queries: list[Float[Tensor, "B Q D"]],
+        query_hidden: list[Float[Tensor, "B Q D"]],
         state: Float[Tensor, "B S"],
         noise: Float[Tensor, "R n A"],
     ) -> Float[Tensor, "R n A"]:
         """Normalised action chunks, one or several for each sample: row r is of sample r mod B."""
-        return self.action_expert.sample(queries, state, noise)
+        return self.action_expert.sample(query_hidden, state, noise)
 
     def imagine(
         self,
         context: Context,
-        queries: list[Float[Tensor, "B Q D"]],
+        query_hidden: list[Float[Tensor, "B Q D"]],
         image: UInt8[Tensor, "B H W 3"],
         noise: Float[Tensor, "B K C h w"],
-        empty: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
-        steps: int | None = None,
+        unconditional: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
+        num_steps: int | None = None,
         actions: Float[Tensor, "B K n A"] | None = None,
         state: Float[Tensor, "B S"] | None = None,
     ) -> UInt8[Tensor, "B K _ _ 3"]:
@@ -192,69 +192,73 @@ class WLA(nn.Module):
         """
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
-        present = self._present(image)
-        count, doing = noise.shape[1], None
+        current_latent = self._current_latent(image)
+        count, action_condition = noise.shape[1], None
         if actions is not None:
             assert state is not None, "actions start from a state"
-            doing = Doing(actions.flatten(0, 1), state.repeat_interleave(count, 0))
-        condition = self._imagined_from(context, queries, present, count, doing)
-        without = None if empty is None else self._imagined_from(*empty, present, count, doing)
-        latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, steps)
+            action_condition = ActionCondition(actions.flatten(0, 1), state.repeat_interleave(count, 0))
+        condition = self._world_condition(context, query_hidden, current_latent, count, action_condition)
+        without = (
+            None
+            if unconditional is None
+            else self._world_condition(*unconditional, current_latent, count, action_condition)
+        )
+        latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, num_steps)
         images = self.codec.decode(latent[:, : self.config.codec.latent_channels])
         return images.unflatten(0, (-1, count))
 
-    def _imagined_from(
+    def _world_condition(
         self,
         context: Context,
-        queries: list[Float[Tensor, "B Q D"]],
-        present: Float[Tensor, "B C h w"] | None,
+        query_hidden: list[Float[Tensor, "B Q D"]],
+        current_latent: Float[Tensor, "B C h w"] | None,
         count: int,
-        doing: Doing | None,
+        action_condition: ActionCondition | None,
     ) -> WorldCondition:
         """For each sample `count` rows, which are the same where nothing is told of what will be done."""
         assert self.world_expert is not None
         image = context.images[self.backbone.primary]
-        if doing is None:
-            return self.world_expert.condition(image, queries, present).repeated(count)
-        image, *queries = (states.repeat_interleave(count, 0) for states in (image, *queries))
-        present = None if present is None else present.repeat_interleave(count, 0)
-        return self.world_expert.condition(image, queries, present, doing)
+        if action_condition is None:
+            return self.world_expert.condition(image, query_hidden, current_latent).repeated(count)
+        image, *query_hidden = (states.repeat_interleave(count, 0) for states in (image, *query_hidden))
+        current_latent = None if current_latent is None else current_latent.repeat_interleave(count, 0)
+        return self.world_expert.condition(image, query_hidden, current_latent, action_condition)
 
-    def _present(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
+    def _current_latent(self, image: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"] | None:
         """The latent of the current primary image, for a World Expert that sees it."""
         assert self.codec is not None
-        return self.codec.encode(image) if self.config.world_expert.sees_present else None
+        return self.codec.encode(image) if self.config.world_expert.condition_on_current_frame else None
 
     def _world_loss(
         self,
         batch: Batch,
         context: Context,
-        queries: list[Float[Tensor, "B Q D"]],
+        query_hidden: list[Float[Tensor, "B Q D"]],
         generator: torch.Generator | None,
     ) -> Float[Tensor, ""]:
         chosen = batch.subgoal_mask.nonzero()[:, 0]
         if self.world_expert is None or self.codec is None or batch.subgoal is None or len(chosen) == 0:
             return context.last.new_zeros((), dtype=torch.float32)
-        if self.config.world_samples is not None:
-            order = torch.randperm(len(chosen), generator=generator)[: self.config.world_samples]
+        if self.config.max_world_samples is not None:
+            order = torch.randperm(len(chosen), generator=generator)[: self.config.max_world_samples]
             chosen = chosen[order.to(chosen.device)]
-        doing = None
+        action_condition = None
         if self.config.world_expert.actions is not None:
-            kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.dropped
+            kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.condition_dropout
             known = batch.action_mask[chosen].any(-1) & kept.to(chosen.device)[:, None]
-            doing = Doing(batch.actions[chosen], batch.state[chosen], known)
+            action_condition = ActionCondition(batch.actions[chosen], batch.state[chosen], known)
         condition = self.world_expert.condition(
             context.images[self.backbone.primary][chosen],
-            [layer[chosen] for layer in queries],
-            self._present(batch.images[self.backbone.primary][chosen]),
-            doing,
+            [layer[chosen] for layer in query_hidden],
+            self._current_latent(batch.images[self.backbone.primary][chosen]),
+            action_condition,
         )
         later, pixel_error = batch.subgoal[chosen], None
-        if self.config.world_expert.pixel_weight:
+        if self.config.world_expert.pixel_loss_weight:
             pixel_error = partial(self.codec.pixel_error, later)
         return self.world_expert.loss(condition, self.codec.encode(later), generator, pixel_error)
 
-    def query_states(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
+    def query_hidden(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
         """The states of the queries among the tokens that were read last, for the layers that an expert reads."""
         first, count = self.config.queries.first, self.config.queries.count
         is_query = (tokens >= first) & (tokens < first + count)
@@ -262,7 +266,7 @@ class WLA(nn.Module):
         return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
 
 
-def forget(context: Context, drop: Int64[Tensor, " B"]) -> Context:
+def truncate_cache(context: Context, drop: Int64[Tensor, " B"]) -> Context:
     """The context as if so many of the last tokens had never been read."""
     kept = context.attention_mask
     last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2

@@ -22,8 +22,8 @@ class RandomPolicy:
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
         """Actions of shape (1, A)."""
         action = self.robot_spec.action
-        noise = np.random.default_rng((state.seed, state.step)).uniform(action.low, action.high)
-        return ActionChunk(noise[None].astype(np.float32)), replace(state, step=state.step + 1)
+        noise = np.random.default_rng((state.seed, state.num_calls)).uniform(action.low, action.high)
+        return ActionChunk(noise[None].astype(np.float32)), replace(state, num_calls=state.num_calls + 1)
 
 
 class ZeroPolicy:
@@ -38,7 +38,7 @@ class ZeroPolicy:
 
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
         """Actions of shape (1, A)."""
-        return ActionChunk(self._rest[None].copy()), replace(state, step=state.step + 1)
+        return ActionChunk(self._rest[None].copy()), replace(state, num_calls=state.num_calls + 1)
 
 
 GRIPPERS = ("gripper", "suction")

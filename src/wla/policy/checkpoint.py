@@ -21,15 +21,16 @@ from wla.data.normalize import MinMaxNormalizer, Statistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import PromptConfig, Prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
-from wla.files import disk_errors, replacing
+from wla.files import atomic_dir, disk_errors
+from wla.migrations import FILES
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.model_card import README, Facts, count_parameters, keep_or_write
+from wla.policy.model_card import README, ModelFacts, count_parameters, keep_or_write
 from wla.specs import RobotSpec
 from wla.types import camera_of
 from wla.weights import (
-    TOGETHER,
+    COPY_WHOLE_FOLDER,
     WEIGHTS,
-    Halved,
+    HalfPrecisionTensors,
     WeightFiles,
     exists,
     load_weights,
@@ -40,11 +41,12 @@ from wla.weights import (
     weight_files,
 )
 
-CARRIED = "carried.safetensors"
+PASSTHROUGH_TENSORS = "passthrough_tensors.safetensors"
 """Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
-IMAGINATION = ("world_expert.", "codec.")
+IMAGINATION_PREFIXES = ("world_expert.", "codec.")
 """Prefixes of the weights that only imagining needs."""
+HalfPrecision = Literal["float16", "bfloat16"]
 INDEX = ".safetensors.index.json"
 """How the name of the list of shards ends."""
 SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
@@ -59,7 +61,7 @@ class CheckpointConfig(Config):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = 0
-    execute: int | None = None
+    replan_steps: int | None = None
     """How many actions of a chunk to run before acting again; None runs all."""
     action_noise: float = Field(default=1.0, ge=0.0)
     """Standard deviation of the noise that acting starts from. 1 draws from what was learned; 0 gives the same chunk
@@ -75,8 +77,8 @@ class Checkpoint:
     statistics: Statistics
     robot_spec: RobotSpec
     tokenizer: PreTrainedTokenizerFast
-    carried: Mapping[str, Tensor] = field(default_factory=dict)
-    """See `CARRIED`."""
+    passthrough_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """See `PASSTHROUGH_TENSORS`."""
 
     @property
     def prompter(self) -> Prompter | ChatPrompter:
@@ -100,7 +102,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
     README.md that somebody wrote for the old one stays; see `keep_or_write`.
     """
     weights = checkpoint.model.state_dict() if weights is None else weights
-    with replacing(folder) as fresh:
+    with atomic_dir(folder) as fresh:
         keep_or_write(folder / README, fresh / README, _facts(checkpoint, weights))
         checkpoint.config.save(fresh / CONFIG)
         checkpoint.statistics.save(fresh / STATISTICS)
@@ -109,8 +111,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         dtype = getattr(torch, checkpoint.config.dtype)
         cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
         save_weights(cast, fresh / WEIGHTS)
-        if checkpoint.carried:
-            save_weights(checkpoint.carried, fresh / CARRIED)
+        if checkpoint.passthrough_tensors:
+            save_weights(checkpoint.passthrough_tensors, fresh / PASSTHROUGH_TENSORS)
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -120,20 +122,29 @@ def foreign_files(folder: Path) -> list[str]:
     """
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; save to a new folder")
-    own = {CONFIG, STATISTICS, ROBOT, TOKENIZER, README, CARRIED, WEIGHTS, WEIGHTS.removesuffix(".safetensors") + INDEX}
+    own = {
+        CONFIG,
+        STATISTICS,
+        ROBOT,
+        TOKENIZER,
+        README,
+        PASSTHROUGH_TENSORS,
+        WEIGHTS,
+        WEIGHTS.removesuffix(".safetensors") + INDEX,
+    }
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
 
 
-def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> Facts:
-    return Facts(
+def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
+    return ModelFacts(
         model=checkpoint.config.model,
         robot=checkpoint.robot_spec,
         parameters=count_parameters(weights),
-        speaks=checkpoint.prompter.speaks,
+        predicts_subtasks=checkpoint.prompter.predicts_subtasks,
         dtype=checkpoint.config.dtype,
         trained_steps=checkpoint.config.trained_steps,
-        execute=checkpoint.config.execute,
+        replan_steps=checkpoint.config.replan_steps,
         action_noise=checkpoint.config.action_noise,
     )
 
@@ -155,8 +166,10 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
     model = load_model(config, folder / WEIGHTS, imagination=imagination)
     statistics = Statistics.load(folder / STATISTICS)
-    carried = read_tensors(folder / CARRIED) if exists(folder / CARRIED) else {}
-    checkpoint = Checkpoint(config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER), carried)
+    passthrough_tensors = read_passthrough(folder)
+    checkpoint = Checkpoint(
+        config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER), passthrough_tensors
+    )
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_normalizer
     except ValueError as error:
@@ -164,15 +177,21 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     try:
         _ = checkpoint.prompter
     except ValueError as error:
-        raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {TOGETHER}") from error
+        raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {COPY_WHOLE_FOLDER}") from error
     return checkpoint
+
+
+def read_passthrough(folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of `PASSTHROUGH_TENSORS` in a checkpoint's folder, none where there is no such file."""
+    paths = (folder / name for name in (PASSTHROUGH_TENSORS, FILES[PASSTHROUGH_TENSORS]))
+    return next((read_tensors(path) for path in paths if exists(path)), {})
 
 
 def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> WLA:
     """The model alone, computing in the precision of the configuration; its weights are held once."""
     with init_empty_weights():
         model = WLA(config.model, imagination=imagination)
-    load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=() if imagination else IMAGINATION)
+    load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=() if imagination else IMAGINATION_PREFIXES)
     return model.eval()
 
 
@@ -192,8 +211,8 @@ def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot:
         raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
 
 
-def pack(folder: Path, out: Path) -> None:
-    """A copy of what training wrote with its weights stored in half precision; they are loaded in full precision.
+def convert_checkpoint(folder: Path, out: Path, dtype: HalfPrecision = "float16") -> None:
+    """Writes a copy of a checkpoint whose weights are stored in half precision; they are loaded in full precision.
 
     Weights in bfloat16 stay as they are. Sharded weights get new shards, or fit into one file now. ValueError when
     there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
@@ -204,13 +223,13 @@ def pack(folder: Path, out: Path) -> None:
     shards = {shard for path in sharded for shard in weight_files(path)}
     weights = {path for path in files if path.suffix == ".safetensors"} - shards | set(sharded)
     if not weights:
-        raise ValueError(f"{folder}: no weights to pack; pass the folder `checkpoint` that training wrote")
+        raise ValueError(f"{folder}: no weights to convert; pass the folder `checkpoint` that training wrote")
     if out.exists():
-        raise ValueError(f"{out}: exists already; pack into a new folder, or remove it first")
-    with disk_errors(out, "free disk space or choose another --out"), replacing(out) as fresh:
+        raise ValueError(f"{out}: exists already; convert into a new folder, or remove it first")
+    with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
         for path in sorted(weights):
             with WeightFiles(path) as tensors:
-                save_lazily(Halved(tensors), fresh / path.name)
+                save_lazily(HalfPrecisionTensors(tensors, getattr(torch, dtype)), fresh / path.name)
         for path in files:
             if path not in weights | shards | set(indices):
                 shutil.copy(path, fresh / path.name)

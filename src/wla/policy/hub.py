@@ -16,7 +16,7 @@ def bundled() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir())} if root.is_dir() else {}
 
 
-def locate(name: str | Path, what: str = "policy") -> Path:
+def resolve(name: str | Path, what: str = "policy") -> Path:
     """The folder of a checkpoint, or of `what` else has a hub id. ValueError says what was looked for."""
     known = bundled()
     if str(name) in known:

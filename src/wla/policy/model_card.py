@@ -25,16 +25,16 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What a card tells. parameters: part -> number of its weights; speaks: whether it says subtasks before acting."""
 
     model: WLAConfig
     robot: RobotSpec
     parameters: Mapping[str, int]
-    speaks: bool
+    predicts_subtasks: bool
     dtype: str
     trained_steps: int
-    execute: int | None
+    replan_steps: int | None
     action_noise: float
 
 
@@ -46,13 +46,13 @@ def count_parameters(weights: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def keep_or_write(old: Path, new: Path, facts: Facts) -> None:
+def keep_or_write(old: Path, new: Path, facts: ModelFacts) -> None:
     """Write the card to `new`, or copy `old` there if somebody wrote that: a card of ours carries `MARKER`."""
     text = old.read_bytes() if old.is_file() else MARKER.encode()
     new.write_bytes(text if MARKER.encode() not in text else model_card(facts).encode())
 
 
-def model_card(facts: Facts) -> str:
+def model_card(facts: ModelFacts) -> str:
     """Markdown with the hub's front matter. There is no license in it: a checkpoint does not know its own."""
     robot, expert = facts.robot, facts.model.action_expert
     total = sum(facts.parameters.values())
@@ -65,7 +65,7 @@ def model_card(facts: Facts) -> str:
             "",
             "It looks at camera images, the robot's state and an instruction in words, and answers with "
             f"{expert.chunk} actions at once, "
-            + ("after saying in words what they are for." if facts.speaks else "without words.")
+            + ("after saying in words what they are for." if facts.predicts_subtasks else "without words.")
             + " When asked, it also imagines what the primary camera will show after them.",
             "",
             *_use(facts),
@@ -77,7 +77,7 @@ def model_card(facts: Facts) -> str:
             _table(
                 ("camera", "pixels (height x width)", "the model reads"),
                 (
-                    (name, f"{size[0]} x {size[1]}{', primary' if index == 0 else ''}", _read(facts.model, name))
+                    (name, f"{size[0]} x {size[1]}{', primary' if index == 0 else ''}", _image_sizes(facts.model, name))
                     for index, (name, size) in enumerate(robot.observation.cameras.items())
                 ),
             ),
@@ -126,7 +126,7 @@ def _front_matter(robot: RobotSpec) -> str:
     return f"---\nlibrary_name: wla\npipeline_tag: robotics\ntags:\n{listed}\n---"
 
 
-def _use(facts: Facts) -> list[str]:
+def _use(facts: ModelFacts) -> list[str]:
     observation = facts.robot.observation
     images = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)}: np.zeros(({height}, {width}, 3), np.uint8)"
@@ -150,21 +150,21 @@ def _use(facts: Facts) -> list[str]:
         "`wla.load_policy(..., imagination=True)` and `policy.act(..., imagine=True)` give `chunk.subgoal`, the image.",
         "",
         "```sh",
-        "wla compare USER/NAME --dataset DATASET      # its words, images and actions against recorded episodes",
+        "wla eval-offline USER/NAME --dataset DATASET      # its words, images and actions against recorded episodes",
         "wla eval USER/NAME --out outputs/eval        # closed loop, where the simulator has this robot",
         "```",
     ]
 
 
-def _read(model: WLAConfig, camera: str) -> str:
+def _image_sizes(model: WLAConfig, camera: str) -> str:
     """At which sides (pixels) the model reads a camera's image, and those of earlier times."""
     images = {name: side for name, side in model.backbone.cameras.items() if camera_of(name) == camera}
     return ", ".join(f"{name.removesuffix(camera)}{side} x {side}" for name, side in images.items()) or "not at all"
 
 
-def _limits(facts: Facts) -> list[str]:
+def _limits(facts: ModelFacts) -> list[str]:
     robot, expert = facts.robot, facts.model.action_expert
-    run = expert.chunk if facts.execute is None else facts.execute
+    run = expert.chunk if facts.replan_steps is None else facts.replan_steps
     return [
         f"It runs {run} of its {expert.chunk} actions, {run / robot.action.rate_hz:.2g} s, before it looks again.",
         f"Its actions start from noise of {facts.action_noise:.2g} standard deviations"
@@ -172,7 +172,7 @@ def _limits(facts: Facts) -> list[str]:
         "Actions are cut off at the limits above; states beyond those of the training data (`statistics.json`) are "
         "passed on as they are, and what the policy then does is untested.",
         "Before acting it says the subtasks that its actions cover; they are no explanation beyond that."
-        if facts.speaks
+        if facts.predicts_subtasks
         else "It says nothing before acting: `chunk.subtasks` is empty.",
         f"It imagines {facts.model.target_side} x {facts.model.target_side} pixels of the primary camera only.",
         "How often it succeeds is not part of a checkpoint: no rate is claimed here. Measure it before you trust it.",

@@ -13,10 +13,10 @@ from wla.types import FIRST, HISTORY, Observation, PolicyState, camera_of
 Image = UInt8[np.ndarray, "H W 3"]
 
 
-def remember(state: PolicyState, image: Image, steps: int) -> PolicyState:
+def append_frame(state: PolicyState, image: Image, steps: int) -> PolicyState:
     """The state with the present image among its frames, the last `steps` of which are kept."""
-    kept = (*state.frames, image)[-steps:] if steps else ()
-    return replace(state, first=image if state.first is None else state.first, frames=kept)
+    kept = (*state.frame_history, image)[-steps:] if steps else ()
+    return replace(state, first_frame=image if state.first_frame is None else state.first_frame, frame_history=kept)
 
 
 def images_of(name: str, observations: Sequence[Observation], states: Sequence[PolicyState], steps: int) -> list[Image]:
@@ -28,10 +28,12 @@ def images_of(name: str, observations: Sequence[Observation], states: Sequence[P
     now = [observation.images[camera] for observation in observations]
     if name == camera or (name.startswith(HISTORY) and steps == 0):
         return now
-    begun = [image if state.first is None else state.first for image, state in zip(now, states, strict=True)]
+    begun = [
+        image if state.first_frame is None else state.first_frame for image, state in zip(now, states, strict=True)
+    ]
     if name.startswith(FIRST):
         return begun
     return [
-        state.frames[-steps] if steps <= len(state.frames) else first
+        state.frame_history[-steps] if steps <= len(state.frame_history) else first
         for state, first in zip(states, begun, strict=True)
     ]

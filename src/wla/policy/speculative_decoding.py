@@ -13,27 +13,27 @@ from torch import Tensor
 from wla.data.prompts.chat import ChatPrompter
 from wla.data.prompts.nano import Prompter, left_pad
 from wla.models.backbones.base import Context
-from wla.models.wla import WLA, forget
+from wla.models.wla import WLA, truncate_cache
 
 MAX_TEXT_TOKENS = 48
 Rows = Sequence[Sequence[int]]
 
 
-class Read(NamedTuple):
+class DecodeResult(NamedTuple):
     """What the model said (tokens of each sample), the context up to there or beyond, and the states of its queries."""
 
-    said: list[list[int]]
+    text_tokens: list[list[int]]
     context: Context
-    queries: list[Float[Tensor, "B Q D"]]
+    query_hidden: list[Float[Tensor, "B Q D"]]
 
 
-class Reader:
+class TextDecoder:
     """Reads for one model and its prompts."""
 
     def __init__(self, model: WLA, prompter: Prompter | ChatPrompter, device: torch.device) -> None:
         self._model, self._prompter, self._device = model, prompter, device
 
-    def speak(self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], drafts: Rows) -> Read:
+    def generate(self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], drafts: Rows) -> DecodeResult:
         """Greedy words and the queries after them. drafts: what each sample may well say; its text is the same without.
 
         The draft is read with the prompt and, where the sequence allows it, with the queries. The model says at each of
@@ -42,43 +42,45 @@ class Reader:
         """
         stop = self._prompter.stop
         drafts = [list(takewhile(lambda token: token != stop, draft))[:MAX_TEXT_TOKENS] for draft in drafts]
-        drops, endings = zip(*(self._prompter.continuation(draft) for draft in drafts), strict=True)
+        drops, endings = zip(*(self._prompter.suffix_after(draft) for draft in drafts), strict=True)
         at_once = any(drafts) and not any(drops)
         tails = [list(ending) if at_once else [] for ending in endings]
         rows = [[*prompt, *draft, *tail] for prompt, draft, tail in zip(prompts, drafts, tails, strict=True)]
         tokens, mask = self._padded(rows)
-        context = self._model.read(tokens, mask, images)
+        context = self._model.prefill(tokens, mask, images)
         nexts = self._model.next_tokens(context, drafts, [len(tail) for tail in tails])
-        agreed = [_agreed(draft, own.tolist()) for draft, own in zip(drafts, nexts, strict=True)]
+        agreed = [_accepted_prefix(draft, own.tolist()) for draft, own in zip(drafts, nexts, strict=True)]
         first = torch.stack([own[count] for own, count in zip(nexts, agreed, strict=True)])
         over = [
             count == len(draft) and (token == stop or count == MAX_TEXT_TOKENS)
             for draft, count, token in zip(drafts, agreed, first.tolist(), strict=True)
         ]
         if at_once and all(over):
-            return Read([list(draft) for draft in drafts], context, self._model.query_states(context, tokens))
+            return DecodeResult([list(draft) for draft in drafts], context, self._model.query_hidden(context, tokens))
         wrong = [len(draft) - count + len(tail) for draft, count, tail in zip(drafts, agreed, tails, strict=True)]
-        context = forget(context, torch.tensor(wrong, device=self._device))
+        context = truncate_cache(context, torch.tensor(wrong, device=self._device))
         begun = [draft[:count] for draft, count in zip(drafts, agreed, strict=True)]
-        context, said = self._model.decode_text(context, first, begun, stop, MAX_TEXT_TOKENS)
-        return self._queries(said, context)
+        context, text_tokens = self._model.decode_text(context, first, begun, stop, MAX_TEXT_TOKENS)
+        return self._encode_queries(text_tokens, context)
 
-    def tell(self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], said: Rows) -> Read:
+    def encode_given(
+        self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], text_tokens: Rows
+    ) -> DecodeResult:
         """The queries after words that are given."""
-        tokens, mask = self._padded([[*prompt, *text] for prompt, text in zip(prompts, said, strict=True)])
-        return self._queries([list(text) for text in said], self._model.read(tokens, mask, images))
+        tokens, mask = self._padded([[*prompt, *text] for prompt, text in zip(prompts, text_tokens, strict=True)])
+        return self._encode_queries([list(text) for text in text_tokens], self._model.prefill(tokens, mask, images))
 
-    def _queries(self, said: list[list[int]], context: Context) -> Read:
-        drops, endings = zip(*(self._prompter.continuation(text) for text in said), strict=True)
+    def _encode_queries(self, text_tokens: list[list[int]], context: Context) -> DecodeResult:
+        drops, endings = zip(*(self._prompter.suffix_after(text) for text in text_tokens), strict=True)
         tokens, mask = self._padded(endings)
-        states = self._model.read_queries(context, tokens, mask, torch.tensor(drops, device=self._device))
-        return Read(said, context, states)
+        states = self._model.encode_queries(context, tokens, mask, torch.tensor(drops, device=self._device))
+        return DecodeResult(text_tokens, context, states)
 
     def _padded(self, rows: Rows) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
         tokens, mask = left_pad(rows, self._prompter.pad)
         return tokens.to(self._device), mask.to(self._device)
 
 
-def _agreed(draft: Sequence[int], own: Sequence[int]) -> int:
+def _accepted_prefix(draft: Sequence[int], own: Sequence[int]) -> int:
     """How many tokens of the draft, from its beginning, are what the model says itself."""
     return next((index for index, token in enumerate(draft) if own[index] != token), len(draft))

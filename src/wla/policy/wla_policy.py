@@ -13,18 +13,18 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
-from wla.data.memory import MemoryConfig, kept, remembered
+from wla.data.memory import MemoryConfig, prune_memory, update_memory
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.transforms import resize
 from wla.files import disk_errors
 from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
-from wla.policy.hub import locate
-from wla.policy.observation_history import images_of, remember
-from wla.policy.speculative_decoding import Read, Reader
+from wla.policy.hub import resolve
+from wla.policy.observation_history import append_frame, images_of
+from wla.policy.speculative_decoding import DecodeResult, TextDecoder
 from wla.specs import RobotSpec
 from wla.types import FIRST, HISTORY, ActionChunk, MemoryItem, Observation, PolicyState
 
-SMALL = 10**8
+MAX_CPU_PARAMETERS = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
 
 
@@ -38,15 +38,15 @@ class Inputs(NamedTuple):
 
     prompts: list[list[int]]
     images: dict[str, UInt8[Tensor, "B H W 3"]]
-    state: Float32[np.ndarray, "B S"]
+    proprio: Float32[np.ndarray, "B S"]
 
 
-class Thought(NamedTuple):
+class Encoding(NamedTuple):
     """What the backbone made of some observations: one read serves any number of chunks and images."""
 
     states: Sequence[PolicyState]
     inputs: Inputs
-    read: Read
+    decoded: DecodeResult
 
 
 class WLAPolicy:
@@ -57,17 +57,17 @@ class WLAPolicy:
         self.checkpoint_sha256 = checkpoint_sha256
         self._checkpoint = checkpoint
         self.robot_spec: RobotSpec = checkpoint.robot_spec
-        small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < SMALL
+        small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < MAX_CPU_PARAMETERS
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
-        self.execute = checkpoint.config.execute
+        self.replan_steps = checkpoint.config.replan_steps
         self.action_noise = checkpoint.config.action_noise
         self._prompter = checkpoint.prompter
-        self.reader = Reader(self.model, self._prompter, self.device)
+        self.text_decoder = TextDecoder(self.model, self._prompter, self.device)
         # A policy that is told nothing of the past still shows what it finished.
         self._budget = self._prompter.memory or MemoryConfig()
-        self._state: MinMaxNormalizer = checkpoint.state_normalizer
-        self._action: MinMaxNormalizer = checkpoint.action_normalizer
+        self._state_normalizer: MinMaxNormalizer = checkpoint.state_normalizer
+        self._action_normalizer: MinMaxNormalizer = checkpoint.action_normalizer
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
@@ -77,17 +77,17 @@ class WLAPolicy:
         device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU for small
         ones.
         """
-        folder = locate(name)
+        folder = resolve(name)
         checkpoint = load_checkpoint(folder, imagination=imagination)
         return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
 
     @property
-    def speaks(self) -> bool:
+    def predicts_subtasks(self) -> bool:
         """Whether it says subtasks before it acts."""
-        return self._prompter.speaks
+        return self._prompter.predicts_subtasks
 
     @property
-    def reads_actions(self) -> bool:
+    def action_conditioned(self) -> bool:
         """Whether its World Expert imagines what given actions lead to."""
         return self.model.config.world_expert.actions is not None
 
@@ -122,15 +122,17 @@ class WLAPolicy:
             raise ValueError(f"the instruction has {length} tokens, this policy reads {room}: say it shorter")
         items = [MemoryItem(item, 0, 0) if isinstance(item, str) else item for item in memory]
         state = PolicyState(instruction=instruction, seed=seed, memory=tuple(items))
-        self._require_room(state)
+        self._require_memory_fits(state)
         return state
 
-    def recall(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState:
+    def with_memory(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState:
         """The state as if this had been finished, oldest first, and the window had been said last.
 
         What is over the memory's budget is left out, as in acting.
         """
-        items = kept([MemoryItem(text, 0, 0) for text in memory], self._budget, lambda i: i.text, self._prompter.length)
+        items = prune_memory(
+            [MemoryItem(text, 0, 0) for text in memory], self._budget, lambda i: i.text, self._prompter.length
+        )
         return replace(state, memory=items, subtasks=tuple(window))
 
     def act(
@@ -149,52 +151,56 @@ class WLAPolicy:
         """As `act`, for several episodes at once (one pass through the model)."""
         if imagine:
             self._require_imagination()
-        thought = self.think(observations, states)
-        actions = self.propose(thought)
-        subgoals = self.picture(thought, actions=actions if self.reads_actions else None) if imagine else None
+        encoding = self.encode(observations, states)
+        actions = self.sample_actions(encoding)
+        subgoals = (
+            self.predict_images(encoding, actions=actions if self.action_conditioned else None) if imagine else None
+        )
         answers = []
         for index, (observation, state) in enumerate(zip(observations, states, strict=True)):
-            chunk = self.chunk(thought, index, actions[index, 0])
+            chunk = self.chunk(encoding, index, actions[index, 0])
             if subgoals is not None:
                 chunk = replace(chunk, subgoal=subgoals[index, 0])
-            answers.append((chunk, self.said(chunk.subtasks, observation, state)))
+            answers.append((chunk, self.advance_state(chunk.subtasks, observation, state)))
         return answers
 
     @torch.inference_mode()
-    def think(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Thought:
+    def encode(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Encoding:
         """Words, if it speaks, and query states. ValueError as for `inputs`."""
         inputs = self.inputs(observations, states)
-        if self._prompter.speaks:
+        if self._prompter.predicts_subtasks:
             drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
-            return Thought(states, inputs, self.reader.speak(inputs.prompts, inputs.images, drafts))
-        return Thought(states, inputs, self.reader.tell(inputs.prompts, inputs.images, [[] for _ in states]))
+            return Encoding(states, inputs, self.text_decoder.generate(inputs.prompts, inputs.images, drafts))
+        return Encoding(
+            states, inputs, self.text_decoder.encode_given(inputs.prompts, inputs.images, [[] for _ in states])
+        )
 
     @torch.inference_mode()
-    def propose(self, thought: Thought, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
+    def sample_actions(self, encoding: Encoding, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
         """Chunks of actions in environment units, each from its own noise, all from one read.
 
         The first is the one that acting alone runs: its noise is as wide as `action_noise` says. The others' is as
         wide, or 1 where acting alone draws none.
         """
         expert = self.model.config.action_expert
-        noise = _noise(thought.states, count, (expert.chunk, expert.action_dim)).to(self.device)
+        noise = _noise(encoding.states, count, (expert.chunk, expert.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
-        state = torch.from_numpy(thought.inputs.state).to(self.device)
-        rows = self.model.sample_actions(thought.read.queries, state, noise.transpose(0, 1).flatten(0, 1))
+        proprio = torch.from_numpy(encoding.inputs.proprio).to(self.device)
+        rows = self.model.sample_actions(encoding.decoded.query_hidden, proprio, noise.transpose(0, 1).flatten(0, 1))
         sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
-        return self._in_limits(self._action.denormalize(sampled.float().cpu().numpy()))
+        return self._in_limits(self._action_normalizer.denormalize(sampled.float().cpu().numpy()))
 
     @torch.inference_mode()
-    def picture(
+    def predict_images(
         self,
-        thought: Thought,
+        encoding: Encoding,
         *,
         samples: int = 1,
-        steps: int | None = None,
+        flow_steps: int | None = None,
         actions: Float32[np.ndarray, "B samples n A"] | None = None,
-        same_noise: bool = False,
-        after: int = 0,
+        shared_noise: bool = False,
+        noise_offset: int = 0,
     ) -> UInt8[np.ndarray, "B samples H W 3"]:
         """Images that the primary camera may show after a chunk, each from its own noise or all from the same.
 
@@ -204,35 +210,39 @@ class WLAPolicy:
         actions that the World Expert does not read, and without imagination.
         """
         self._require_imagination()
-        states, (_, images, proprioception), read = thought
+        states, (_, images, proprio), read = encoding
         world = self.model.config.world_expert
         candidates = state = None
         if actions is not None:
-            if not self.reads_actions:
+            if not self.action_conditioned:
                 raise ValueError(
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
-            candidates = torch.from_numpy(self._action.normalize(actions)).to(self.device)
-            state = torch.from_numpy(proprioception).to(self.device)
+            candidates = torch.from_numpy(self._action_normalizer.normalize(actions)).to(self.device)
+            state = torch.from_numpy(proprio).to(self.device)
         empty = None
         if world.guidance != 1.0:
-            nothing = self._prompts([""] * len(states), proprioception, states)
-            _, without, queries_without = self.reader.tell(nothing, images, read.said)
+            nothing = self._prompts([""] * len(states), proprio, states)
+            _, without, queries_without = self.text_decoder.encode_given(nothing, images, read.text_tokens)
             empty = (without, queries_without)
         shape = (world.latent_channels, world.latent_size, world.latent_size)
-        noises = _noise(states, 1 if same_noise else after + samples, shape)[:, 0 if same_noise else after :]
+        noises = _noise(states, 1 if shared_noise else noise_offset + samples, shape)[
+            :, 0 if shared_noise else noise_offset :
+        ]
         noise = noises.to(self.device).expand(-1, samples, -1, -1, -1)
         present = images[self.model.backbone.primary]
-        imagined = self.model.imagine(read.context, read.queries, present, noise, empty, steps, candidates, state)
+        imagined = self.model.imagine(
+            read.context, read.query_hidden, present, noise, empty, flow_steps, candidates, state
+        )
         return imagined.cpu().numpy()
 
-    def chunk(self, thought: Thought, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:
+    def chunk(self, encoding: Encoding, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:
         """What the policy answers in the episode of that index, with these actions."""
-        return ActionChunk(actions=actions, subtasks=self.subtasks(thought, index), execute=self.execute)
+        return ActionChunk(actions=actions, subtasks=self.subtasks(encoding, index), replan_steps=self.replan_steps)
 
-    def subtasks(self, thought: Thought, index: int) -> tuple[str, ...]:
+    def subtasks(self, encoding: Encoding, index: int) -> tuple[str, ...]:
         """What the policy says in the episode of that index."""
-        return self._prompter.subtasks(thought.read.said[index])
+        return self._prompter.subtasks(encoding.decoded.text_tokens[index])
 
     def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
         """What the model reads before it says or does anything.
@@ -241,54 +251,54 @@ class WLAPolicy:
         """
         for observation, state in zip(observations, states, strict=True):
             self._check(observation)
-            self._require_room(state)
-        proprioception = self._state.normalize(np.stack([observation.state for observation in observations]))
+            self._require_memory_fits(state)
+        proprio = self._state_normalizer.normalize(np.stack([observation.state for observation in observations]))
         images = {
             name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
             for name, side in self.model.config.backbone.cameras.items()
         }
-        return Inputs(
-            self._prompts([state.instruction for state in states], proprioception, states), images, proprioception
-        )
+        return Inputs(self._prompts([state.instruction for state in states], proprio, states), images, proprio)
 
-    def watch(self, observation: Observation, state: PolicyState) -> PolicyState:
+    def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
         """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
-        state = replace(state, time=state.time + 1)
+        state = replace(state, env_step=state.env_step + 1)
         if not any(name.startswith((HISTORY, FIRST)) for name in self.model.backbone.image_tokens):
             return state
-        return remember(state, observation.images[self.model.backbone.primary], self._prompter.history)
+        return append_frame(state, observation.images[self.model.backbone.primary], self._prompter.history)
 
-    def said(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
+    def advance_state(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
         """The state after a call that said this window: what the window shows to be finished is in memory."""
-        now, state = state.time, self.watch(observation, state)
-        memory, began = remembered(state.memory, state.subtasks, state.began, subtasks, now)
+        now, state = state.env_step, self.observe(observation, state)
+        memory, subtask_start = update_memory(state.memory, state.subtasks, state.subtask_start, subtasks, now)
         if memory != state.memory:
-            memory = kept(memory, self._budget, lambda item: item.text, self._prompter.length)
-        return replace(state, step=state.step + 1, memory=memory, subtasks=subtasks, began=began)
+            memory = prune_memory(memory, self._budget, lambda item: item.text, self._prompter.length)
+        return replace(
+            state, num_calls=state.num_calls + 1, memory=memory, subtasks=subtasks, subtask_start=subtask_start
+        )
 
     def _require_imagination(self) -> None:
         if self.model.world_expert is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
 
     def _prompts(
-        self, instructions: Sequence[str], proprioception: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
+        self, instructions: Sequence[str], proprio: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
     ) -> list[list[int]]:
         return [
             self._prompter.prompt(
                 instruction,
                 values,
                 memory=[item.text for item in state.memory],
-                running=state.subtasks,
-                past=len(state.frames) >= self._prompter.history,
+                current_subtasks=state.subtasks,
+                has_history=len(state.frame_history) >= self._prompter.history,
             )
-            for instruction, values, state in zip(instructions, proprioception, states, strict=True)
+            for instruction, values, state in zip(instructions, proprio, states, strict=True)
         ]
 
     def _in_limits(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
 
-    def _require_room(self, state: PolicyState) -> None:
+    def _require_memory_fits(self, state: PolicyState) -> None:
         """ValueError for a memory, edited from outside, that is over its budget or holds an item without words."""
         length = sum(self._prompter.length(item.text) for item in state.memory)
         if length > self._budget.tokens:
@@ -337,6 +347,6 @@ def _noise(states: Sequence[PolicyState], count: int, shape: tuple[int, ...]) ->
     """
     rows = []
     for state in states:
-        generator = torch.Generator().manual_seed((state.seed * 1_000_003 + state.step) % 2**63)
+        generator = torch.Generator().manual_seed((state.seed * 1_000_003 + state.num_calls) % 2**63)
         rows.append(torch.stack([torch.randn(shape, generator=generator) for _ in range(count)]))
     return torch.stack(rows)

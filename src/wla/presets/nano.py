@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wla.data.prompts.nano import PromptConfig
-from wla.data.prompts.tokenizer import special_words
+from wla.data.prompts.tokenizer import special_tokens
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.connector import ConnectorConfig
@@ -22,18 +22,23 @@ CODEC = residual_codec(latent_channels=16, channels=(16, 16, 32, 64), layers=(0,
 
 
 def nano_backbone() -> NanoBackboneConfig:
-    image = special_words(PROMPT.queries, PROMPT.locations).index("<|image_pad|>")
+    image = special_tokens(PROMPT.queries, PROMPT.locations).index("<|image_pad|>")
     return NanoBackboneConfig(vocabulary=768, image_token=image, cameras=CAMERAS)
 
 
 def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
-    words = special_words(PROMPT.queries, PROMPT.locations)
+    words = special_tokens(PROMPT.queries, PROMPT.locations)
     begin = words.index("<|begin_of_img|>")
     return WLAConfig(
         backbone=nano_backbone(),
         queries=MetaQueryConfig(begin=begin, end=begin + 1, first=begin + 2, count=PROMPT.queries),
         action_expert=ActionExpertConfig(
-            state_dim=state_dim, action_dim=action_dim, chunk=chunk, first_cross=1, repeats=8, steps=10
+            state_dim=state_dim,
+            action_dim=action_dim,
+            chunk=chunk,
+            first_cross=1,
+            noise_samples_per_chunk=8,
+            flow_steps=10,
         ),
         world_expert=WorldExpertConfig(
             latent_channels=CODEC.latent_channels,
@@ -44,18 +49,18 @@ def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
             cross_heads=4,
             connector=ConnectorConfig(mlp=384, head_width=32, out=128, final_norm=True),
             interpolation_scale=1,
-            sees_present=True,
-            steps=8,
+            condition_on_current_frame=True,
+            flow_steps=8,
         ),
         codec=CODEC,
-        world_samples=8,
+        max_world_samples=8,
     )
 
 
-def nano_tabletop_going_on() -> WLAConfig:
+def nano_tabletop_finetune() -> WLAConfig:
     """`nano-tabletop`'s model for more training of the policy; its imagination is as the recipe nano_world left it."""
     model = nano_model(state_dim=5, action_dim=5, chunk=8)
-    world = model.world_expert.model_copy(update={"noise_shift": 10.0, "steps": 1})
+    world = model.world_expert.replace(timestep_shift=10.0, flow_steps=1)
     # Half of the noises and imagined samples: they take a fifth of a step's time.
-    expert = model.action_expert.model_copy(update={"repeats": 4})
-    return model.model_copy(update={"world_expert": world, "action_expert": expert, "world_samples": 4})
+    expert = model.action_expert.replace(noise_samples_per_chunk=4)
+    return model.replace(world_expert=world, action_expert=expert, max_world_samples=4)

@@ -13,15 +13,15 @@ def config() -> Ablation:
     reads = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
     # A quarter as long as the recipe itself, so that five variants take an hour.
     recipe = nano_tabletop.config().override(
-        ["loop.optim.steps=500", "start.base=nano-base", "start.codec=nano-tabletop", "action_noise=0"]
+        ["loop.optim.steps=500", "init.backbone=nano-base", "init.codec=nano-tabletop", "action_noise=0"]
     )
     return Ablation(
         recipe=recipe,
         variants={
             "full": (),
             "no world loss": ("weights.world=0",),
-            "several target frames": ("targets=[2, 4, 6, 8]",),
-            "a past frame": ("targets=[-8]",),
+            "several target frames": ("subgoal_offsets=[2, 4, 6, 8]",),
+            "a past frame": ("subgoal_offsets=[-8]",),
             "told the actions": (f"model.world_expert.actions={reads}",),
         },
         tasks=("place", "stack", "push", "press", "drawer", "place_two"),

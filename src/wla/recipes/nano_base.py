@@ -7,16 +7,16 @@ Needs:    datasets/nano_tabletop (see nano_tabletop)
 from wla.envs.tabletop.tasks import SHORT_TASKS
 from wla.presets.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
 from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.backbone import BaseTraining
+from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> BaseTraining:
-    return BaseTraining(
+def config() -> BackboneTrainConfig:
+    return BackboneTrainConfig(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=SHORT_TASKS, per_kind=1000, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=SHORT_TASKS, scenes_per_variant=1000, cameras=CAMERAS),
         scenes_folder="datasets/nano_scenes",
         datasets=("datasets/nano_tabletop",),
         loop=LoopConfig(

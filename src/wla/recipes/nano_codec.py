@@ -5,13 +5,13 @@ Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 
 from wla.presets.nano import CODEC
-from wla.training.objectives.codec import CodecTraining
+from wla.training.objectives.codec import CodecTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> CodecTraining:
-    return CodecTraining(
+def config() -> CodecTrainConfig:
+    return CodecTrainConfig(
         codec=CODEC,
         datasets=("datasets/nano_tabletop",),
         camera="front",

@@ -2,20 +2,20 @@
 
 Commands:
     wla train nano_inverse --out outputs/nano_inverse
-    wla data infer-actions outputs/nano_inverse/checkpoint --dataset datasets/nano_video/gantry \
+    wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/nano_video/gantry \
         --out outputs/gantry_actions.parquet
 Needs:    the datasets of nano_video
 
 Hardware: 2 CPU cores with bf16. Time: 16 minutes on one core. Score: docs/results/world.md.
 """
 
-from wla.training.objectives.inverse_dynamics import InverseTraining
+from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> InverseTraining:
-    return InverseTraining(
+def config() -> InverseDynamicsTrainConfig:
+    return InverseDynamicsTrainConfig(
         cameras={"front": 96, "wrist": 48},
         datasets=("datasets/nano_seen",),
         loop=LoopConfig(

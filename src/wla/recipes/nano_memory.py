@@ -16,31 +16,33 @@ Score: docs/results/memory.md.
 """
 
 from wla.data.loader import DatasetConfig
-from wla.data.memory import MemoryConfig, MemoryErrors
+from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.models.losses import LossWeights
-from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_going_on
-from wla.training.objectives.initialization import CheckpointStart, GroundingConfig
-from wla.training.objectives.policy import PolicyTraining
+from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_finetune
+from wla.training.objectives.initialization import FromCheckpoint, GroundingConfig
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> PolicyTraining:
-    return PolicyTraining(
-        model=nano_tabletop_going_on(),
-        start=CheckpointStart(
+def config() -> PolicyTrainConfig:
+    return PolicyTrainConfig(
+        model=nano_tabletop_finetune(),
+        init=FromCheckpoint(
             policy="nano-tabletop",
-            prompt=PROMPT.model_copy(update={"memory": MemoryConfig(tokens=72)}),
-            base="outputs/nano_memory_base/checkpoint",
+            prompt=PROMPT.replace(memory=MemoryConfig(tokens=72)),
+            backbone="outputs/nano_memory_base/checkpoint",
             grounding=GroundingConfig(samples=16, weight=0.1),
         ),
         datasets=(
             DatasetConfig(path="datasets/nano_memory", weight=0.8),
             DatasetConfig(path="datasets/nano_tabletop", weight=0.2),
         ),
-        memory_errors=MemoryErrors(lag=(3, 5), forgotten=0.03, dropped=0.03, repeated=0.03),
+        memory_augmentation=MemoryAugmentation(
+            staleness=(3, 5), memory_dropout=0.03, item_dropout=0.03, item_duplication=0.03
+        ),
         weights=LossWeights(action=1.0, world=0.1, language=0.3),
-        execute=4,
+        replan_steps=4,
         action_noise=0.5,
         loop=LoopConfig(
             optim=OptimConfig(

@@ -7,20 +7,20 @@ Needs:    datasets/nano_memory and datasets/nano_tabletop (see nano_memory)
 from wla.envs.tabletop.tasks import MEMORY_TASKS, SHORT_TASKS
 from wla.presets.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
 from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.backbone import BaseTraining
+from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> BaseTraining:
-    return BaseTraining(
+def config() -> BackboneTrainConfig:
+    return BackboneTrainConfig(
         backbone=nano_backbone(),
         prompt=PROMPT,
-        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), per_kind=1000, cameras=CAMERAS),
+        scenes=SceneConfig(tasks=(*SHORT_TASKS, *MEMORY_TASKS), scenes_per_variant=1000, cameras=CAMERAS),
         scenes_folder="datasets/nano_memory_scenes",
         datasets=("datasets/nano_memory", "datasets/nano_tabletop"),
         policy="nano-tabletop",
-        look_steps=1800,
+        vision_pretrain_steps=1800,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=2800,

@@ -7,7 +7,7 @@ Commands, after those of nano_memory, for each of the four tasks TASK:
 
 The same without words, to see what they are for:
     wla train nano_memory_corrected --out outputs/nano_memory_wordless \
-        weights.language=0 start.prompt.language=false start.prompt.memory=null
+        weights.language=0 init.prompt.language=false init.prompt.memory=null
 
 It does not go on from that policy but from the base: a second start at a high learning rate costs what the first one
 learned (docs/results/memory.md).
@@ -17,14 +17,14 @@ Hardware: 2 CPU cores with bf16. Time: 7 + 100 minutes. Score: docs/results/memo
 
 from wla.data.loader import DatasetConfig
 from wla.recipes import nano_memory
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.policy import PolicyTrainConfig
 
 
-def config() -> PolicyTraining:
+def config() -> PolicyTrainConfig:
     before = nano_memory.config()
     datasets = (
         DatasetConfig(path="datasets/nano_memory", weight=0.4),
         DatasetConfig(path="datasets/nano_memory_corrections", weight=0.3),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.3),
     )
-    return before.model_copy(update={"datasets": datasets}).override(["loop.optim.steps=5000"])
+    return before.replace(datasets=datasets).override(["loop.optim.steps=5000"])

@@ -1,6 +1,6 @@
 """The World Expert of `nano-memory`, further: told where actions lead, and taught by the images that latents decode to.
 
-Commands, with COLLECT for `wla collect --no-kicks --workers 2` and MEMORY for
+Commands, with COLLECT for `wla collect --no-perturb --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --episodes 100 --setting clean randomized --out datasets/nano_world/short
     COLLECT --episodes 150 MEMORY --out datasets/nano_world/memory
@@ -17,10 +17,10 @@ Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world
 
 from wla.data.loader import DatasetConfig
 from wla.recipes import nano_world
-from wla.training.objectives.world_model import WorldTraining
+from wla.training.objectives.world_model import WorldModelTrainConfig
 
 
-def config() -> WorldTraining:
+def config() -> WorldModelTrainConfig:
     before = nano_world.config()
     shares = {
         "nano_rollouts/short_shared": 0.25,
@@ -32,8 +32,14 @@ def config() -> WorldTraining:
     }
     datasets = tuple(DatasetConfig(path=f"datasets/{name}", weight=share) for name, share in shares.items())
     policy = "outputs/nano_memory_world/checkpoint"
-    changes = {"policy": policy, "datasets": datasets, "octaves": 6, "pixel_weight": 20.0, "actions_dropped": 0.3}
-    return before.model_copy(update=changes | {"noise_shift": 100.0}).override(
+    changes = {
+        "policy": policy,
+        "datasets": datasets,
+        "num_frequencies": 6,
+        "pixel_loss_weight": 20.0,
+        "action_condition_dropout": 0.3,
+    }
+    return before.replace(**(changes | {"timestep_shift": 100.0})).override(
         [
             "loop.optim.steps=4400",
             "loop.batch_size=64",

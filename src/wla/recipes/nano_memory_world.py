@@ -1,7 +1,7 @@
 """The World Expert of `nano-memory`, wider, from nothing, and told what will be done: images that follow a candidate.
 
-Commands, with COLLECT for `wla collect --no-kicks --workers 4`, ASTRAY for `--policy nano-memory --record done \
---expert-share 0.3 --astray-share 0.4` and MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
+Commands, with COLLECT for `wla collect --no-perturb --workers 4`, ASTRAY for `--policy nano-memory --action-labels executed \
+--expert-fraction 0.3 --random-fraction 0.4` and MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT ASTRAY --episodes 120 --setting clean randomized --out datasets/nano_world/short_astray
     COLLECT ASTRAY --episodes 100 MEMORY --out datasets/nano_world/memory_astray
     COLLECT --episodes 150 --setting clean randomized --out datasets/nano_world/short
@@ -19,10 +19,10 @@ episodes, and 5.5 minutes. On a CPU it was tried with 2 steps only. Score: docs/
 
 from wla.data.loader import DatasetConfig
 from wla.recipes import nano_world
-from wla.training.objectives.world_model import WorldTraining
+from wla.training.objectives.world_model import WorldModelTrainConfig
 
 
-def config() -> WorldTraining:
+def config() -> WorldModelTrainConfig:
     before = nano_world.config()
     datasets = (
         DatasetConfig(path="datasets/nano_world/short_astray", weight=0.25),
@@ -30,6 +30,6 @@ def config() -> WorldTraining:
         DatasetConfig(path="datasets/nano_world/short", weight=0.2),
         DatasetConfig(path="datasets/nano_world/memory", weight=0.3),
     )
-    return before.model_copy(update={"policy": "nano-memory", "heads": 8, "datasets": datasets}).override(
-        ["loop.optim.steps=1236", "loop.batch_size=256", "actions_dropped=0.4", "sampling_steps=1"]
+    return before.replace(policy="nano-memory", heads=8, datasets=datasets).override(
+        ["loop.optim.steps=1236", "loop.batch_size=256", "action_condition_dropout=0.4", "flow_steps=1"]
     )

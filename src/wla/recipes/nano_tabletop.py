@@ -16,23 +16,23 @@ worse (docs/results/learning_to_act.md).
 from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.presets.nano import NANO_POLICY_MATRICES, nano_model
-from wla.training.objectives.initialization import GroundingConfig, NanoStart
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.initialization import FromBackbone, GroundingConfig
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> PolicyTraining:
-    return PolicyTraining(
+def config() -> PolicyTrainConfig:
+    return PolicyTrainConfig(
         model=nano_model(state_dim=5, action_dim=5, chunk=8),
-        start=NanoStart(
-            base="outputs/nano_base/checkpoint",
+        init=FromBackbone(
+            backbone="outputs/nano_base/checkpoint",
             codec="outputs/nano_codec/checkpoint",
             grounding=GroundingConfig(samples=8, weight=0.1),
         ),
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
         weights=LossWeights(action=1.0, world=0.1, language=0.1),
-        execute=4,
+        replan_steps=4,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=2000,

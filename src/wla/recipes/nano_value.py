@@ -1,13 +1,13 @@
 """A value model for all ten tasks: how likely an episode still succeeds, learned from rollouts that succeed and fail.
 
-Commands, with COLLECT for `wla collect --policy nano-memory --record done --no-kicks --workers 2` and MEMORY for
+Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
-    COLLECT --expert-share 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
-    COLLECT --expert-share 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory
-    COLLECT --expert-share 0 --seed 8100 --episodes 120 MEMORY --out datasets/nano_rollouts/memory_more
-    COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 60 --setting clean randomized \
+    COLLECT --expert-fraction 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
+    COLLECT --expert-fraction 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory
+    COLLECT --expert-fraction 0 --seed 8100 --episodes 120 MEMORY --out datasets/nano_rollouts/memory_more
+    COLLECT --expert-fraction 0.3 --random-fraction 0.4 --seed 9000 --episodes 60 --setting clean randomized \
         --out datasets/nano_rollouts/short_shared
-    COLLECT --expert-share 0.3 --astray-share 0.4 --seed 9000 --episodes 40 MEMORY \
+    COLLECT --expert-fraction 0.3 --random-fraction 0.4 --seed 9000 --episodes 40 MEMORY \
         --out datasets/nano_rollouts/memory_shared
     wla train nano_value --out outputs/nano_value
 
@@ -17,13 +17,13 @@ done, and no frame shows that.
 Hardware: 2 CPU cores with bf16. Time: 30 + 10 minutes. Score: docs/results/world.md.
 """
 
-from wla.training.objectives.value import ValueTraining
+from wla.training.objectives.value import ValueTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> ValueTraining:
-    return ValueTraining(
+def config() -> ValueTrainConfig:
+    return ValueTrainConfig(
         policy="nano-memory",
         datasets=("datasets/nano_rollouts",),
         discount=0.998,

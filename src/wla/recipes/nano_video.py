@@ -22,27 +22,31 @@ from wla.data.loader import DatasetConfig
 from wla.envs.tabletop.tasks import VIDEO_TASKS
 from wla.recipes import nano_tabletop
 from wla.training.ablation import Ablation
-from wla.training.objectives.initialization import GroundingConfig, NanoStart
+from wla.training.objectives.initialization import FromBackbone, GroundingConfig
 
 
 def config() -> Ablation:
     before = nano_tabletop.config()
     seen = DatasetConfig(path="datasets/nano_seen", weight=0.65)
-    start = NanoStart(base="nano-base", codec="nano-tabletop", grounding=GroundingConfig(samples=8, weight=0.1))
+    init = FromBackbone(backbone="nano-base", codec="nano-tabletop", grounding=GroundingConfig(samples=8, weight=0.1))
     return Ablation(
-        recipe=before.model_copy(update={"start": start, "datasets": (seen,), "action_noise": 0.0}),
+        recipe=before.replace(init=init, datasets=(seen,), action_noise=0.0),
         variants={
             "seen actions only": (),
             "and videos of the same robot": (_with_videos(seen, "gantry"),),
-            "and their actions inferred": (_with_videos(seen, "gantry", inferred="outputs/gantry_actions.parquet"),),
+            "and their actions inferred": (
+                _with_videos(seen, "gantry", pseudo_actions="outputs/gantry_actions.parquet"),
+            ),
             # Its looks alone would tell the tasks: some samples see nothing and have to read the instruction.
-            "and videos of another robot": (_with_videos(seen, "scara"), "blind=0.25"),
+            "and videos of another robot": (_with_videos(seen, "scara"), "image_dropout=0.25"),
         },
         tasks=VIDEO_TASKS,
         episodes=100,
     )
 
 
-def _with_videos(seen: DatasetConfig, robot: str, inferred: str | None = None) -> str:
-    videos = DatasetConfig(path=f"datasets/nano_video/{robot}", weight=0.35, actions=False, inferred=inferred)
+def _with_videos(seen: DatasetConfig, robot: str, pseudo_actions: str | None = None) -> str:
+    videos = DatasetConfig(
+        path=f"datasets/nano_video/{robot}", weight=0.35, actions=False, pseudo_actions=pseudo_actions
+    )
     return f"datasets={json.dumps([each.model_dump(mode='json') for each in (seen, videos)])}"

@@ -6,18 +6,18 @@ Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see nano_
 
 from wla.data.loader import DatasetConfig
 from wla.presets.nano import NANO_WORLD_MATRICES
-from wla.training.objectives.world_model import WorldTraining
+from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 
-def config() -> WorldTraining:
-    return WorldTraining(
+def config() -> WorldModelTrainConfig:
+    return WorldModelTrainConfig(
         policy="outputs/nano_tabletop/checkpoint",
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
-        noise_shift=10.0,
-        sampling_steps=1,
-        actions_dropped=0.5,
+        timestep_shift=10.0,
+        flow_steps=1,
+        action_condition_dropout=0.5,
         loop=LoopConfig(
             optim=OptimConfig(
                 steps=1200,

@@ -4,19 +4,19 @@
     wla estimate wla0_rmbench_blocks_ranking_try --gpu 80          what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_rmbench_blocks_ranking_try
 
-Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
+Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RMBench-LeRobot, below datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    23 %, as published with these hyper-parameters. Not trained here.
 """
 
 from wla.presets.wla0 import presets
-from wla.training.objectives.policy import PolicyTraining
-from wla.training.wla0 import published_training
+from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.wla0 import published_train_config
 
 
-def config() -> PolicyTraining:
-    return published_training(
+def config() -> PolicyTrainConfig:
+    return published_train_config(
         presets()["wla0_rmbench"],
         datasets=("datasets/RMBench-LeRobot/blocks_ranking_try",),
         steps=30000,

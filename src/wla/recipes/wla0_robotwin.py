@@ -4,7 +4,7 @@
     wla estimate wla0_robotwin --gpu 80          what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_robotwin
 
-Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
+Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot and
           SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
@@ -12,12 +12,12 @@ Score:    92.94 / 90.02 % (clean / randomized), as published with these hyper-pa
 """
 
 from wla.presets.wla0 import presets
-from wla.training.objectives.policy import PolicyTraining
-from wla.training.wla0 import published_training
+from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.wla0 import published_train_config
 
 
-def config() -> PolicyTraining:
-    return published_training(
+def config() -> PolicyTrainConfig:
+    return published_train_config(
         presets()["wla0_robotwin"],
         datasets=("datasets/RoboTwin-LeRobot",),
         steps=100000,

@@ -4,7 +4,7 @@
     wla estimate wla0_robotwin_cross_emb_videos --gpu 80          what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_robotwin_cross_emb_videos
 
-Needs:    the hub, or folders in place of `start.vlm` and `start.sana`;
+Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot-seen-tasks and
           RoboTwin-LeRobot-unseen-tasks-cross-emb,
           SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
@@ -13,12 +13,12 @@ Score:    28.8 / 27.4 % (unseen tasks, clean / randomized), as published with th
 """
 
 from wla.presets.wla0 import presets
-from wla.training.objectives.policy import PolicyTraining
-from wla.training.wla0 import published_training
+from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.wla0 import published_train_config
 
 
-def config() -> PolicyTraining:
-    return published_training(
+def config() -> PolicyTrainConfig:
+    return published_train_config(
         presets()["wla0_robotwin_videos"],
         datasets=("datasets/RoboTwin-LeRobot-seen-tasks",),
         steps=100000,

@@ -7,15 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from wla.envs.perturb import KickedActions
+from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import default_tasks, make_env, make_expert, task_names
 from wla.envs.tabletop.env import TabletopEnv
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
-from wla.rollout.configs import MemoryFault, Weighing
-from wla.rollout.dagger import Shared
+from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
+from wla.rollout.dagger import MixturePolicy
 from wla.rollout.episode import require_same_robot
-from wla.rollout.memory_interventions import Tampered
-from wla.rollout.results import Case
+from wla.rollout.memory_interventions import MemoryIntervention
+from wla.rollout.results import TaskVariant
 from wla.specs import RobotSpec
 from wla.types import Env, Policy
 
@@ -24,49 +24,49 @@ SCRIPTED = ("expert", "random", "zero")
 
 
 def build(
-    case: Case,
+    variant: TaskVariant,
     *,
     policy: str,
     imagine: bool = False,
     device: str | None = None,
-    memory_fault: MemoryFault | None = None,
-    weighing: Weighing | None = None,
+    memory_intervention: MemoryInterventionKind | None = None,
+    best_of_n: BestOfNConfig | None = None,
 ) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
-    env = _env(case)
-    acting = _policy(policy, env, imagine or weighing is not None, device)
+    env = _env(variant)
+    acting = _policy(policy, env, imagine or best_of_n is not None, device)
     require_same_robot(env, acting, policy)
-    if weighing is not None:
-        acting = _weighing(acting, weighing)
-    return env, acting if memory_fault is None else Tampered(acting, memory_fault)
+    if best_of_n is not None:
+        acting = _best_of_n(acting, best_of_n)
+    return env, acting if memory_intervention is None else MemoryIntervention(acting, memory_intervention)
 
 
 def build_expert(
-    case: Case,
+    variant: TaskVariant,
     *,
-    kicks: bool,
+    perturb: bool,
     policy: str | None = None,
-    share: float = 0.5,
-    astray: float = 0.0,
-    corrects: bool = True,
+    expert_fraction: float = 0.5,
+    random_fraction: float = 0.0,
+    relabels: bool = True,
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, corrects: see `Shared`. With kicks, actions are disturbed now and then. ValueError when the policy is
+    share, astray, corrects: see `MixturePolicy`. With kicks, actions are disturbed now and then. ValueError when the policy is
     for another robot.
     """
-    env = _env(case)
+    env = _env(variant)
     expert: Policy = make_expert(env)
     if policy is not None:
         acting = _load_once(policy, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = Shared(acting, expert, share, astray=astray, corrects=corrects)
+        expert = MixturePolicy(acting, expert, expert_fraction, random_fraction=random_fraction, relabels=relabels)
     # gymnasium types a wrapper's step more loosely than the environment's.
-    return cast(Env, KickedActions(env)) if kicks else env, expert
+    return cast(Env, PerturbedActions(env)) if perturb else env, expert
 
 
-def robot_of(case: Case) -> RobotSpec:
-    env = _env(case)
+def robot_of(variant: TaskVariant) -> RobotSpec:
+    env = _env(variant)
     try:
         return env.robot_spec
     finally:
@@ -85,21 +85,21 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None 
     return None
 
 
-def make_cases(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[Case]:
+def make_variants(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[TaskVariant]:
     """Every task in every setting; no tasks means its default ones. ValueError names an unknown one."""
     known = task_names(env)
     chosen = list(dict.fromkeys(tasks)) or list(default_tasks(env))
     for task in chosen:
         if task not in known:
             raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
-    cases = [Case(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
-    for case in cases:
-        robot_of(case)  # knows the settings and embodiments, and complains before any work is done
-    return cases
+    variants = [TaskVariant(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
+    for variant in variants:
+        robot_of(variant)  # knows the settings and embodiments, and complains before any work is done
+    return variants
 
 
-def _env(case: Case) -> TabletopEnv:
-    return make_env(case.env, task=case.task, setting=case.setting, embodiment=case.embodiment)
+def _env(variant: TaskVariant) -> TabletopEnv:
+    return make_env(variant.env, task=variant.task, setting=variant.setting, embodiment=variant.embodiment)
 
 
 def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
@@ -114,30 +114,30 @@ def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
             return _load_once(name, imagine, device)
 
 
-def _weighing(acting: Any, weighing: Weighing) -> Policy:
-    from wla.policy.best_of_n import ScaledPolicy, ScalingConfig
+def _best_of_n(acting: Any, best_of_n: BestOfNConfig) -> Policy:
+    from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 
     sees = acting.model.backbone.primary
-    scorer = _scorer_once(weighing.value, weighing.goal, sees, acting.model.config.target_side)
-    config = ScalingConfig(
-        candidates=weighing.candidates,
-        horizon=weighing.horizon,
-        afresh=weighing.afresh,
-        margin=weighing.margin,
-        plain=weighing.plain,
-        budget_ms=weighing.budget_ms,
+    scorer = _scorer_once(best_of_n.value, best_of_n.goal, sees, acting.model.config.target_side)
+    config = BestOfNPolicyConfig(
+        num_candidates=best_of_n.num_candidates,
+        imagination_horizon=best_of_n.imagination_horizon,
+        memory_reset=best_of_n.memory_reset,
+        selection_margin=best_of_n.selection_margin,
+        action_conditioning=best_of_n.action_conditioning,
+        time_budget_ms=best_of_n.time_budget_ms,
     )
-    return ScaledPolicy(acting, scorer, config)
+    return BestOfNPolicy(acting, scorer, config)
 
 
 @lru_cache(maxsize=1)
 def _scorer_once(value: str | None, goal: str | None, camera: str, side: int) -> Any:
     """The value model for what is imagined of the camera, or the goal image in a file at the size of that."""
-    from wla.policy.best_of_n import Goal
+    from wla.policy.best_of_n import GoalImageScorer
     from wla.policy.value_checkpoint import load_value
 
     if goal is not None:
-        return Goal.read(Path(goal), side)
+        return GoalImageScorer.from_file(Path(goal), side)
     assert value is not None
     return load_value(value, camera=camera)
 

@@ -18,10 +18,10 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.envs.registry import video_tasks
 from wla.envs.seeds import require_seeds
 from wla.files import disk_errors
-from wla.rollout.build import build_expert, make_cases, robot_of
+from wla.rollout.build import build_expert, make_variants, robot_of
 from wla.rollout.configs import CollectConfig
 from wla.rollout.progress import EpisodeProgress
-from wla.rollout.results import Case, EpisodeResult, append_result, read_results, write_results
+from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
 from wla.rollout.workers import Job, Worker, run_jobs
 from wla.specs import RobotSpec
 from wla.types import Outcome
@@ -35,33 +35,35 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     what was done would not show, a share of going astray without a policy, or a folder with something else in it.
     """
     require_seeds(config.seeds, config.split)
-    cases = make_cases(config.env, config.tasks, config.setting, config.embodiment)
-    kept = {case.task for case in cases} & set(video_tasks(config.env))
+    variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
+    kept = {variant.task for variant in variants} & set(video_tasks(config.env))
     if config.actions and kept:
         raise ValueError(f"{min(kept)} measures learning from videos: collect it with --no-actions")
-    if config.astray_share and config.policy is None:
-        raise ValueError("--astray-share is a share of what a policy does; add --policy")
-    corrects = config.record == "advice"
-    if config.kicks and not corrects:
-        raise ValueError("--record done: kicks would move the robot otherwise than recorded; add --no-kicks")
+    if config.random_fraction and config.policy is None:
+        raise ValueError("--random-fraction is a share of what a policy does; add --policy")
+    relabels = config.action_labels == "expert"
+    if config.perturb and not relabels:
+        raise ValueError(
+            "--action-labels executed: kicks would move the robot otherwise than recorded; add --no-perturb"
+        )
     worker = Worker(
         partial(
             build_expert,
-            kicks=config.kicks,
+            perturb=config.perturb,
             policy=config.policy,
-            share=config.expert_share,
-            astray=config.astray_share,
-            corrects=corrects,
+            expert_fraction=config.expert_fraction,
+            random_fraction=config.random_fraction,
+            relabels=relabels,
         ),
         config.policy or "expert",
     )
-    robot_spec = robot_of(cases[0])
+    robot_spec = robot_of(variants[0])
     keep: tuple[Outcome, ...] = ("success",) if config.policy is None else ("success", "failure")
-    return record(cases, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions, keep=keep)
+    return record(variants, config.seeds, worker, robot_spec, out, workers=workers, actions=config.actions, keep=keep)
 
 
 def record(
-    cases: Sequence[Case],
+    variants: Sequence[TaskVariant],
     seeds: Sequence[int],
     worker: Worker,
     robot_spec: RobotSpec,
@@ -73,22 +75,22 @@ def record(
 ) -> Counter[str]:
     """Run every seed of every case that is not in `out` yet; episodes whose outcome is in `keep` become data."""
     with DatasetWriter(out, robot_spec, with_actions=actions) as writer:
-        results = _published(out / "collect.jsonl", writer.total_episodes, keep)
+        results = _completed(out / "collect.jsonl", writer.total_episodes, keep)
         others = {result.policy for result in results} - {worker.policy_name}
         if others:
             raise ValueError(
                 f"{out} holds episodes of {others.pop()}; collect those of {worker.policy_name} into a new folder"
             )
-        finished = {(result.case, result.seed) for result in results}
-        missing = [(case, seed) for case in cases for seed in seeds if (case, seed) not in finished]
-        jobs = (Job(case, seed, record=True) for case, seed in missing)
-        total = len(cases) * len(seeds)
+        finished = {(result.variant, result.seed) for result in results}
+        missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]
+        jobs = (Job(variant, seed, record=True) for variant, seed in missing)
+        total = len(variants) * len(seeds)
         recorder = DatasetRecorder(writer, keep=keep)
         with EpisodeProgress(total, total - len(missing)) as progress, closing(run_jobs(jobs, worker, workers)) as done:
             for result, recording in done:
                 # The line comes first: one without its episode is run again, but a folder with an
                 # episode that is not listed could not be continued.
-                with runtime.interrupts_held() as interrupted:
+                with runtime.defer_signals() as interrupted:
                     with disk_errors(out, "finished episodes are kept: free disk space, then the same command goes on"):
                         append_result(out / "collect.jsonl", result)
                     if result.outcome in keep and recording is not None:
@@ -100,7 +102,7 @@ def record(
     return Counter(result.outcome for result in results)
 
 
-def _published(path: Path, episodes: int, keep: Sequence[Outcome]) -> list[EpisodeResult]:
+def _completed(path: Path, episodes: int, keep: Sequence[Outcome]) -> list[EpisodeResult]:
     """The lines of earlier runs that count: a kill can lose the last episodes between their line and their shard.
 
     Drops the lines after the dataset's last episode, and crashed episodes: they run again.

@@ -12,20 +12,20 @@ from pydantic import Field
 
 from wla.config import Config
 
-MemoryFault = Literal["emptied", "deleted", "invented"]
+MemoryInterventionKind = Literal["clear", "delete", "insert"]
 
 
-class Weighing(Config):
+class BestOfNConfig(Config):
     """How a policy weighs candidates before it acts (see `wla.policy.best_of_n`): by a value model or a goal image."""
 
     value: str | None
     goal: str | None
-    candidates: int
-    horizon: int
-    afresh: bool
-    margin: float
-    plain: bool
-    budget_ms: float | None
+    num_candidates: int
+    imagination_horizon: int
+    memory_reset: bool
+    selection_margin: float
+    action_conditioning: bool
+    time_budget_ms: float | None
 
 
 class CollectConfig(Config):
@@ -43,19 +43,19 @@ class CollectConfig(Config):
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
     """A checkpoint that acts in turns with the expert; failures are kept too."""
-    record: Literal["advice", "done"] = "advice"
+    action_labels: Literal["expert", "executed"] = "expert"
     """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
     acted, to learn what follows from them."""
-    expert_share: float = Field(default=0.5, ge=0, le=1)
+    expert_fraction: float = Field(default=0.5, ge=0, le=1)
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
-    astray_share: float = Field(default=0.0, ge=0, le=1)
+    random_fraction: float = Field(default=0.0, ge=0, le=1)
     """With a policy: share of the turns that are neither's, the robot moves at random."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"
     """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
     (10000-19999) and evaluation (100000 and up)."""
-    kicks: bool = True
+    perturb: bool = True
     """Disturb the motion now and then, so that the expert shows how to recover."""
     actions: bool = True
     """Record actions; without them the dataset is video only."""
@@ -65,7 +65,7 @@ class CollectConfig(Config):
         return range(self.seed, self.seed + self.episodes)
 
 
-class RecallConfig(Config):
+class RecordMemoryConfig(Config):
     """On what to act."""
 
     policy: str

@@ -15,81 +15,103 @@ import numpy as np
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, Observation, Outcome, Policy, PolicyState, Recorder
 
-STRETCH = 20
+SEGMENT_STEPS = 20
 """Control steps after which it is drawn anew whose turn it is."""
-ASTRAY = 8
+RANDOM_SEGMENT_STEPS = 8
 """Control steps in one direction when the robot moves at random."""
-_TURNS, _WAYS = 0x7A11, 0x7A12  # set these apart from everything else that is drawn from the same seed
+_TURN_STREAM, _DIRECTION_STREAM = (
+    0x7A11,
+    0x7A12,
+)  # set these apart from everything else that is drawn from the same seed
 
 
 @dataclass(frozen=True)
-class SharedState:
+class MixtureState:
     """own: the policy's state. told: what the expert would have been doing so far, in its words. waited: whether the
     policy has not acted since it was last told the truth."""
 
-    own: PolicyState
-    told: tuple[str, ...] = ()
-    waited: bool = False
+    policy_state: PolicyState
+    expert_subtasks: tuple[str, ...] = ()
+    stale: bool = False
 
 
-class Shared:
+class MixturePolicy:
     """A policy and an expert that act in turns, and chance, drawn by the episode's seed.
 
     An episode gets as far as the expert brings it, however early the policy would fail. After the expert's turn the
     policy is told what has been done, as it would have remembered it. astray: share of the turns in which
     the robot moves at random. share: of the other turns, those of the expert. corrects: whether recordings are to tell
-    what the expert would have done, see `Corrections`.
+    what the expert would have done, see `ExpertRelabelRecorder`.
     """
 
     def __init__(
-        self, policy: Any, expert: Policy[PolicyState], share: float, *, astray: float = 0.0, corrects: bool = True
+        self,
+        policy: Any,
+        expert: Policy[PolicyState],
+        expert_fraction: float,
+        *,
+        random_fraction: float = 0.0,
+        relabels: bool = True,
     ) -> None:
-        self._policy, self.expert, self._share, self._astray = policy, expert, share, astray
-        self.corrects = corrects
+        self._policy, self.expert, self._expert_fraction, self._random_fraction = (
+            policy,
+            expert,
+            expert_fraction,
+            random_fraction,
+        )
+        self.relabels = relabels
         self.robot_spec: RobotSpec = policy.robot_spec
         self.checkpoint_sha256 = policy.checkpoint_sha256
 
-    def reset(self, instruction: str, *, seed: int = 0) -> SharedState:
-        return SharedState(self._policy.reset(instruction, seed=seed))
+    def reset(self, instruction: str, *, seed: int = 0) -> MixtureState:
+        return MixtureState(self._policy.reset(instruction, seed=seed))
 
-    def act(self, observation: Observation, state: SharedState) -> tuple[ActionChunk, SharedState]:
-        advice, told = self._listen(observation, state)
+    def act(self, observation: Observation, state: MixtureState) -> tuple[ActionChunk, MixtureState]:
+        expert_chunk, expert_subtasks = self._query_expert(observation, state)
         turn = self._turn(state)
         if turn != "policy":
-            chunk = advice if turn == "expert" else self._anywhere(advice, state)
-            return chunk, SharedState(self._policy.watch(observation, state.own), told, waited=True)
-        own = state.own
-        if state.waited:
-            own = self._policy.recall(own, memory=told[:-1], window=told[-1:])
-        chunk, own = self._policy.act(observation, own)
-        return chunk, SharedState(own, told)
+            chunk = expert_chunk if turn == "expert" else self._random_chunk(expert_chunk, state)
+            return chunk, MixtureState(
+                self._policy.observe(observation, state.policy_state), expert_subtasks, stale=True
+            )
+        policy_state = state.policy_state
+        if state.stale:
+            policy_state = self._policy.with_memory(
+                policy_state, memory=expert_subtasks[:-1], window=expert_subtasks[-1:]
+            )
+        chunk, policy_state = self._policy.act(observation, policy_state)
+        return chunk, MixtureState(policy_state, expert_subtasks)
 
-    def watch(self, observation: Observation, state: SharedState) -> SharedState:
-        _, told = self._listen(observation, state)
-        return replace(state, own=self._policy.watch(observation, state.own), told=told)
+    def observe(self, observation: Observation, state: MixtureState) -> MixtureState:
+        _, expert_subtasks = self._query_expert(observation, state)
+        return replace(
+            state, policy_state=self._policy.observe(observation, state.policy_state), expert_subtasks=expert_subtasks
+        )
 
-    def _listen(self, observation: Observation, state: SharedState) -> tuple[ActionChunk, tuple[str, ...]]:
+    def _query_expert(self, observation: Observation, state: MixtureState) -> tuple[ActionChunk, tuple[str, ...]]:
         """What the expert would do now, and its words so far."""
-        advice, _ = self.expert.act(observation, state.own)
-        new: Sequence[str] = () if state.told[-1:] == advice.subtasks else advice.subtasks
-        return advice, (*state.told, *new)
+        expert_chunk, _ = self.expert.act(observation, state.policy_state)
+        new: Sequence[str] = () if state.expert_subtasks[-1:] == expert_chunk.subtasks else expert_chunk.subtasks
+        return expert_chunk, (*state.expert_subtasks, *new)
 
-    def _turn(self, state: SharedState) -> Literal["policy", "expert", "chance"]:
-        rng = np.random.default_rng([state.own.seed, state.own.time // STRETCH, _TURNS])
-        experts, chances = rng.random(2) < (self._share, self._astray)
-        return "chance" if chances else "expert" if experts else "policy"
+    def _turn(self, state: MixtureState) -> Literal["policy", "expert", "random"]:
+        rng = np.random.default_rng(
+            [state.policy_state.seed, state.policy_state.env_step // SEGMENT_STEPS, _TURN_STREAM]
+        )
+        experts, chances = rng.random(2) < (self._expert_fraction, self._random_fraction)
+        return "random" if chances else "expert" if experts else "policy"
 
-    def _anywhere(self, advice: ActionChunk, state: SharedState) -> ActionChunk:
+    def _random_chunk(self, expert_chunk: ActionChunk, state: MixtureState) -> ActionChunk:
         """Motion in a direction drawn by chance, with fingers (what is absolute) as the expert would have them."""
         spec = self.robot_spec.action
-        rng = np.random.default_rng([state.own.seed, state.own.time, _WAYS])
+        rng = np.random.default_rng([state.policy_state.seed, state.policy_state.env_step, _DIRECTION_STREAM])
         # About half of the dimensions rest, so that single directions are often seen alone.
         step = rng.uniform(spec.low, spec.high) * (rng.random(spec.dim) < 0.5)
-        step = np.where([kind == "delta" for kind in spec.kinds], step, advice.actions[0]).astype(np.float32)
-        return ActionChunk(step[None].repeat(ASTRAY, 0), advice.subtasks)
+        step = np.where([kind == "delta" for kind in spec.kinds], step, expert_chunk.actions[0]).astype(np.float32)
+        return ActionChunk(step[None].repeat(RANDOM_SEGMENT_STEPS, 0), expert_chunk.subtasks)
 
 
-class Corrections:
+class ExpertRelabelRecorder:
     """A `Recorder` that tells another one what the expert would have done (chunk) beside what was done (action).
 
     Where the policy acted, the expert's actions of the following steps are not what it would have done from here on:
@@ -103,8 +125,8 @@ class Corrections:
         self._recorder.start(seed, instruction)
 
     def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
-        advice, _ = self._expert.act(observation, PolicyState(""))
-        self._recorder.step(observation, action, advice, 0)
+        expert_chunk, _ = self._expert.act(observation, PolicyState(""))
+        self._recorder.step(observation, action, expert_chunk, 0)
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
         self._recorder.end(observation, outcome)

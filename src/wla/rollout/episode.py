@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from wla.rollout.results import Case, EpisodeResult
-from wla.rollout.subtask_metrics import Words
-from wla.rollout.versions import fingerprint
+from wla.rollout.results import EpisodeResult, TaskVariant
+from wla.rollout.subtask_metrics import SubtaskMetrics
+from wla.rollout.versions import versions
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Env, MemoryItem, Observation, Outcome, Policy, PolicyState, Recorder, Watcher
+from wla.types import ActionChunk, Env, MemoryItem, Observation, ObservingPolicy, Outcome, Policy, PolicyState, Recorder
 
 
 def rollout(
@@ -21,10 +21,10 @@ def rollout(
     policy: Policy,
     seed: int,
     *,
-    case: Case,
+    variant: TaskVariant,
     policy_name: str,
     recorders: Sequence[Recorder] = (),
-    execute: int | None = None,
+    replan_steps: int | None = None,
 ) -> EpisodeResult:
     """Run one episode from ``env.reset(seed=seed)`` until the environment ends it.
 
@@ -35,20 +35,20 @@ def rollout(
     "error": that is no failed episode. Exceptions of recorders (a full disk) and KeyboardInterrupt pass through.
     ValueError before the first step when the policy was made for another robot.
     """
-    if execute is not None and execute < 1:
-        raise ValueError(f"execute is how many actions of each chunk are run: at least 1, not {execute}")
+    if replan_steps is not None and replan_steps < 1:
+        raise ValueError(f"execute is how many actions of each chunk are run: at least 1, not {replan_steps}")
     require_same_robot(env, policy, policy_name)
 
     observation: Observation | None = None
     instruction, steps, subtasks = "", 0, list[tuple[int, str]]()
     outcome: Outcome | None = None
     error: str | None = None
-    words = Words()
+    subtask_metrics = SubtaskMetrics()
     try:
         with _crashes():
             raw, info = env.reset(seed=seed)
             observation, instruction = Observation(**raw), info["instruction"]
-            words.see(info.get("subtask"))
+            subtask_metrics.add_label(info.get("subtask"))
         for recorder in recorders:
             recorder.start(seed, instruction)
         with _crashes():
@@ -60,22 +60,24 @@ def rollout(
             said = ", then ".join(chunk.subtasks)
             if said and (not subtasks or subtasks[-1][1] != said):
                 subtasks.append((steps, said))
-            words.hear(steps, chunk.subtasks, len(chunk.actions) if len(chunk.actions) > 1 else 0, _memory(state))
-            actions = chunk.actions[: execute or chunk.execute]
+            subtask_metrics.add_prediction(
+                steps, chunk.subtasks, len(chunk.actions) if len(chunk.actions) > 1 else 0, _memory(state)
+            )
+            actions = chunk.actions[: replan_steps or chunk.replan_steps]
             for offset, action in enumerate(actions):
                 for recorder in recorders:
                     recorder.step(observation, action, chunk, offset)
                 with _crashes():
                     raw, _, terminated, truncated, info = env.step(action)
                     observation, success = Observation(**raw), bool(info["success"])
-                    words.see(info.get("subtask"))
+                    subtask_metrics.add_label(info.get("subtask"))
                 steps += 1
                 if terminated or truncated:
                     outcome = "success" if success else "failure"
                     break
-                if isinstance(policy, Watcher) and offset + 1 < len(actions):
+                if isinstance(policy, ObservingPolicy) and offset + 1 < len(actions):
                     with _crashes():
-                        state = policy.watch(observation, state)
+                        state = policy.observe(observation, state)
     except _Crash as crash:
         outcome, error = "error", str(crash)
     if observation is not None:
@@ -83,10 +85,10 @@ def rollout(
             recorder.end(observation, outcome)
 
     return EpisodeResult(
-        env=case.env,
-        task=case.task,
-        setting=case.setting,
-        embodiment=case.embodiment,
+        env=variant.env,
+        task=variant.task,
+        setting=variant.setting,
+        embodiment=variant.embodiment,
         instruction=instruction,
         seed=seed,
         outcome=outcome,
@@ -95,9 +97,9 @@ def rollout(
         policy=policy_name,
         checkpoint_sha256=getattr(policy, "checkpoint_sha256", None),
         subtasks=tuple(subtasks),
-        memory=tuple(words.memory),
-        words=words.score(),
-        fingerprint=fingerprint(),
+        memory=tuple(subtask_metrics.memory),
+        subtask_metrics=subtask_metrics.score(),
+        versions=versions(),
     )
 
 
@@ -130,7 +132,7 @@ def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
     shape = chunk.actions.shape
     if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
         raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
-    if chunk.execute is not None and chunk.execute < 1:
-        raise ValueError(f"the policy wants {chunk.execute} actions of its chunk to be run; at least 1 is needed")
+    if chunk.replan_steps is not None and chunk.replan_steps < 1:
+        raise ValueError(f"the policy wants {chunk.replan_steps} actions of its chunk to be run; at least 1 is needed")
     if not np.isfinite(chunk.actions).all():
         raise ValueError("the policy's actions are not all finite")

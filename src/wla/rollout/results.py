@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from wla.migrations import migrate
 from wla.types import Outcome
 
 WILSON_Z = 1.959964
@@ -16,7 +17,7 @@ WILSON_Z = 1.959964
 
 
 @dataclass(frozen=True)
-class Case:
+class TaskVariant:
     """What an environment is built from: one task in one setting on one robot."""
 
     env: str
@@ -26,22 +27,22 @@ class Case:
 
 
 @dataclass(frozen=True)
-class WordScore:
+class SubtaskScore:
     """The words of one episode.
 
     windows: calls in which the policy spoke; exact: those whose window was that of the episode as it went on; again:
     those that repeated the call before, so that a draft of it holds. borders: changes of the true subtask that the
-    policy's running one followed; steps_off: the sum of their distances in control steps; missed: changes that it never
-    followed. memory_right: whether what was in memory at the last call is what had been done.
+    policy's running one followed; boundary_error_steps: the sum of their distances in control steps; missed: changes that it never
+    followed. memory_correct: whether what was in memory at the last call is what had been done.
     """
 
     windows: int
     exact: int
-    again: int
-    borders: int
-    steps_off: int
-    missed: int
-    memory_right: bool
+    repeats: int
+    transitions: int
+    boundary_error_steps: int
+    missed_transitions: int
+    memory_correct: bool
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class EpisodeResult:
     checkpoint_sha256: str | None
     subtasks: tuple[tuple[int, str], ...]
     memory: tuple[tuple[int, str], ...]
-    words: WordScore | None
-    fingerprint: dict[str, str]
+    subtask_metrics: SubtaskScore | None
+    versions: dict[str, str]
 
     @property
-    def case(self) -> Case:
-        return Case(self.env, self.task, self.setting, self.embodiment)
+    def variant(self) -> TaskVariant:
+        return TaskVariant(self.env, self.task, self.setting, self.embodiment)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -139,11 +140,12 @@ def read_results(path: Path) -> list[EpisodeResult]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{number} is not JSON ({error}); repair or remove the line") from error
-        if not isinstance(row, dict) or row.keys() != names:
+        row = migrate("results.jsonl", row) if isinstance(row, dict) else {}
+        if row.keys() != names:
             raise ValueError(f"{path}:{number} is not an episode result; use another --out folder")
         for name in ("subtasks", "memory"):
             row[name] = tuple((step, words) for step, words in row[name])
-        row["words"] = None if row["words"] is None else WordScore(**row["words"])
+        row["subtask_metrics"] = None if row["subtask_metrics"] is None else SubtaskScore(**row["subtask_metrics"])
         results.append(EpisodeResult(**row))
     return results
 

@@ -10,107 +10,114 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from wla.data.memory import MemoryConfig, kept
-from wla.rollout.results import EpisodeResult, WordScore, wilson
+from wla.data.memory import MemoryConfig, prune_memory
+from wla.rollout.results import EpisodeResult, SubtaskScore, wilson
 from wla.types import MemoryItem
 
-_ALL = MemoryConfig(tokens=10**9)
+_UNLIMITED = MemoryConfig(tokens=10**9)
 
 
 @dataclass(frozen=True)
-class WordRates:
+class SubtaskRates:
     """Over many episodes: shares with the numbers that they are of, Wilson's 95 % intervals, mean distance in steps."""
 
     episodes: int
     windows: int
     exact: float
     exact_interval: tuple[float, float]
-    again: float
-    border_error: float | None
-    borders_missed: float | None
-    memory_right: float
-    memory_interval: tuple[float, float]
+    repeat_rate: float
+    boundary_error: float | None
+    missed_transition_rate: float | None
+    memory_accuracy: float
+    memory_accuracy_interval: tuple[float, float]
 
     def __str__(self) -> str:
         low, high = self.exact_interval
-        off = "" if self.border_error is None else f", borders {self.border_error:.1f} steps off"
+        off = "" if self.boundary_error is None else f", borders {self.boundary_error:.1f} steps off"
         return (
             f"{100 * self.exact:.1f} % of {self.windows} windows exact ({100 * low:.1f} .. {100 * high:.1f}){off}, "
-            f"memory right in {100 * self.memory_right:.1f} % of {self.episodes} episodes, "
-            f"{100 * self.again:.1f} % of calls said the same again"
+            f"memory right in {100 * self.memory_accuracy:.1f} % of {self.episodes} episodes, "
+            f"{100 * self.repeat_rate:.1f} % of calls said the same again"
         )
 
 
 @dataclass
-class Words:
+class SubtaskMetrics:
     """Listens to an episode. truth: what is being done at each observation, in the expert's words."""
 
-    truth: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
     windows: list[tuple[int, tuple[str, ...], int]] = field(default_factory=list)
     memory: list[tuple[int, str]] = field(default_factory=list)
-    _held: tuple[MemoryItem, ...] = ()
+    _last_memory: tuple[MemoryItem, ...] = ()
 
-    def see(self, subtask: str | None) -> None:
+    def add_label(self, subtask: str | None) -> None:
         """An observation; None where the environment does not say."""
         if subtask is not None:
-            self.truth.append(subtask)
+            self.labels.append(subtask)
 
-    def hear(self, step: int, window: tuple[str, ...], horizon: int, memory: Sequence[MemoryItem]) -> None:
+    def add_prediction(self, step: int, window: tuple[str, ...], horizon: int, memory: Sequence[MemoryItem]) -> None:
         """A call at control step `step` whose words are about the steps up to `horizon` later."""
         self.windows.append((step, window, horizon))
-        self.memory += [(step, item.text) for item in memory if item not in self._held]
-        self._held = tuple(memory)
+        self.memory += [(step, item.text) for item in memory if item not in self._last_memory]
+        self._last_memory = tuple(memory)
 
-    def score(self) -> WordScore | None:
+    def score(self) -> SubtaskScore | None:
         """None when nothing was said, or nobody knows what would have been right."""
-        said = [(step, window, horizon) for step, window, horizon in self.windows if window and step < len(self.truth)]
+        said = [(step, window, horizon) for step, window, horizon in self.windows if window and step < len(self.labels)]
         if not said:
             return None
-        exact = sum(window == chain(self.truth[step : step + horizon + 1]) for step, window, horizon in said)
-        again = sum(before[1] == now[1] for before, now in pairwise(said))
+        exact = sum(
+            window == collapse_repeats(self.labels[step : step + horizon + 1]) for step, window, horizon in said
+        )
+        repeats = sum(before[1] == now[1] for before, now in pairwise(said))
         begun = [(said[0][0], said[0][1][0])]
         begun += [(now[0], now[1][0]) for before, now in pairwise(said) if before[1][0] != now[1][0]]
-        changes = [(step, text) for step, text in enumerate(self.truth) if step and text != self.truth[step - 1]]
+        changes = [(step, text) for step, text in enumerate(self.labels) if step and text != self.labels[step - 1]]
         off = [min((abs(at - step) for at, what in begun if what == text), default=None) for step, text in changes]
         found = [steps for steps in off if steps is not None]
-        return WordScore(
+        return SubtaskScore(
             windows=len(said),
             exact=exact,
-            again=again,
-            borders=len(found),
-            steps_off=sum(found),
-            missed=len(off) - len(found),
-            memory_right=self._folded([item.text for item in self._held])
-            == self._folded(chain(self.truth[: self.windows[-1][0] + 1])[:-1]),
+            repeats=repeats,
+            transitions=len(found),
+            boundary_error_steps=sum(found),
+            missed_transitions=len(off) - len(found),
+            memory_correct=self._pruned([item.text for item in self._last_memory])
+            == self._pruned(collapse_repeats(self.labels[: self.windows[-1][0] + 1])[:-1]),
         )
 
     @staticmethod
-    def _folded(texts: Sequence[str]) -> tuple[str, ...]:
-        return kept(texts, _ALL, str, len)
+    def _pruned(texts: Sequence[str]) -> tuple[str, ...]:
+        return prune_memory(texts, _UNLIMITED, str, len)
 
 
-def chain(texts: Sequence[str]) -> tuple[str, ...]:
+def collapse_repeats(texts: Sequence[str]) -> tuple[str, ...]:
     """Without direct repetitions."""
     return tuple(text for index, text in enumerate(texts) if index == 0 or text != texts[index - 1])
 
 
-def word_rates(results: Iterable[EpisodeResult]) -> WordRates | None:
+def subtask_rates(results: Iterable[EpisodeResult]) -> SubtaskRates | None:
     """None when no episode has words to compare."""
-    scores = [result.words for result in results if result.words is not None]
+    scores = [result.subtask_metrics for result in results if result.subtask_metrics is not None]
     if not scores:
         return None
     windows, exact = sum(score.windows for score in scores), sum(score.exact for score in scores)
-    borders, missed = sum(score.borders for score in scores), sum(score.missed for score in scores)
-    right = sum(score.memory_right for score in scores)
+    transitions, missed_transitions = (
+        sum(score.transitions for score in scores),
+        sum(score.missed_transitions for score in scores),
+    )
+    right = sum(score.memory_correct for score in scores)
     calls = windows - len(scores)
-    return WordRates(
+    return SubtaskRates(
         episodes=len(scores),
         windows=windows,
         exact=exact / windows,
         exact_interval=wilson(exact, windows),
-        again=sum(score.again for score in scores) / max(1, calls),
-        border_error=sum(score.steps_off for score in scores) / borders if borders else None,
-        borders_missed=missed / (borders + missed) if borders + missed else None,
-        memory_right=right / len(scores),
-        memory_interval=wilson(right, len(scores)),
+        repeat_rate=sum(score.repeats for score in scores) / max(1, calls),
+        boundary_error=sum(score.boundary_error_steps for score in scores) / transitions if transitions else None,
+        missed_transition_rate=missed_transitions / (transitions + missed_transitions)
+        if transitions + missed_transitions
+        else None,
+        memory_accuracy=right / len(scores),
+        memory_accuracy_interval=wilson(right, len(scores)),
     )

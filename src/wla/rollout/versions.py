@@ -10,7 +10,7 @@ from importlib.metadata import version
 LIBRARIES = ("wla", "torch", "numpy", "transformers", "gymnasium", "mujoco", "metaworld")
 
 
-def fingerprint() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python, of the libraries that this process has loaded, and of the OpenGL renderer that is in use."""
     prints = {"python": platform.python_version(), "platform": platform.platform()}
     prints |= {name: _version(name) for name in LIBRARIES if name in sys.modules}

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from wla.process_pool import submit, worker_pool
-from wla.rollout.dagger import Corrections, Shared
+from wla.rollout.dagger import ExpertRelabelRecorder, MixturePolicy
 from wla.rollout.episode import rollout
 from wla.rollout.recording import Recording
-from wla.rollout.results import Case, EpisodeResult
-from wla.types import ActionChunk, Env, Observation, Policy, Recorder, Watcher
+from wla.rollout.results import EpisodeResult, TaskVariant
+from wla.types import ActionChunk, Env, Observation, ObservingPolicy, Policy, Recorder
 
 Episode = tuple[EpisodeResult, Recording | None]
 
@@ -24,7 +24,7 @@ Episode = tuple[EpisodeResult, Recording | None]
 class Job:
     """One episode to run; record keeps what happened in it."""
 
-    case: Case
+    variant: TaskVariant
     seed: int
     record: bool
 
@@ -37,25 +37,25 @@ class Worker:
     than one worker. imagine: recorded episodes ask the policy for imagined subgoals.
     """
 
-    build: Callable[[Case], tuple[Env, Policy]]
+    build: Callable[[TaskVariant], tuple[Env, Policy]]
     policy_name: str
-    execute: int | None = None
+    replan_steps: int | None = None
     imagine: bool = False
-    _case: Case | None = field(default=None, init=False)
+    _variant: TaskVariant | None = field(default=None, init=False)
     _env: Env | None = field(default=None, init=False)
     _policy: Policy | None = field(default=None, init=False)
 
     def run(self, job: Job) -> Episode:
-        env, policy = self._ready(job.case)
+        env, policy = self._ready(job.variant)
         recording = Recording(env.robot_spec) if job.record else None
         result = rollout(
             env,
-            Imagining(policy) if self.imagine and job.record else policy,
+            ImaginingPolicy(policy) if self.imagine and job.record else policy,
             job.seed,
-            case=job.case,
+            variant=job.variant,
             policy_name=self.policy_name,
-            recorders=[_of_the_expert(recording, policy)] if recording else [],
-            execute=self.execute,
+            recorders=[_recorder_for(recording, policy)] if recording else [],
+            replan_steps=self.replan_steps,
         )
         # An episode whose reset crashed has nothing to show.
         return result, recording if recording and recording.last is not None else None
@@ -63,21 +63,25 @@ class Worker:
     def close(self) -> None:
         if self._env is not None:
             self._env.close()
-        self._case = self._env = self._policy = None
+        self._variant = self._env = self._policy = None
 
-    def _ready(self, case: Case) -> tuple[Env, Policy]:
-        if self._env is None or self._policy is None or case != self._case:
+    def _ready(self, variant: TaskVariant) -> tuple[Env, Policy]:
+        if self._env is None or self._policy is None or variant != self._variant:
             self.close()
-            self._env, self._policy = self.build(case)
-            self._case = case
+            self._env, self._policy = self.build(variant)
+            self._variant = variant
         return self._env, self._policy
 
 
-def _of_the_expert(recording: Recording, policy: Policy) -> Recorder:
-    return Corrections(recording, policy.expert) if isinstance(policy, Shared) and policy.corrects else recording
+def _recorder_for(recording: Recording, policy: Policy) -> Recorder:
+    return (
+        ExpertRelabelRecorder(recording, policy.expert)
+        if isinstance(policy, MixturePolicy) and policy.relabels
+        else recording
+    )
 
 
-class Imagining:
+class ImaginingPolicy:
     """A policy that is asked for the imagined subgoal image at every call."""
 
     def __init__(self, policy: Any) -> None:
@@ -91,8 +95,8 @@ class Imagining:
     def act(self, observation: Observation, state: Any) -> tuple[ActionChunk, Any]:
         return self._policy.act(observation, state, imagine=True)
 
-    def watch(self, observation: Observation, state: Any) -> Any:
-        return self._policy.watch(observation, state) if isinstance(self._policy, Watcher) else state
+    def observe(self, observation: Observation, state: Any) -> Any:
+        return self._policy.observe(observation, state) if isinstance(self._policy, ObservingPolicy) else state
 
 
 def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
@@ -109,10 +113,10 @@ def run_jobs(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Epi
         finally:
             worker.close()
     else:
-        yield from _spread(jobs, worker, workers)
+        yield from _run_in_processes(jobs, worker, workers)
 
 
-def _spread(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
+def _run_in_processes(jobs: Iterable[Job], worker: Worker, workers: int) -> Generator[Episode]:
     pending: deque[Future[Episode]] = deque()
     threads = max(1, torch.get_num_threads() // workers)
     with worker_pool(workers, _start_worker, (worker, threads)) as pool:

@@ -14,19 +14,19 @@ from pydantic import Field, model_validator
 from wla.config import Config
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
-from wla.files import disk_errors, write_whole
+from wla.files import atomic_write_text, disk_errors
 from wla.policy.checkpoint import CONFIG, CheckpointConfig
 from wla.rollout.results import WILSON_Z, EpisodeResult, read_results, success_rate
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.trainer import STATE, train
 
-TABLE, FIGURES = "ablation.md", "ablation.json"
+TABLE, RESULTS = "ablation.md", "ablation.json"
 
 
 class Ablation(Config):
     """What to compare. The first variant is what the others are compared with."""
 
-    recipe: PolicyTraining
+    recipe: PolicyTrainConfig
     variants: dict[str, tuple[str, ...]] = Field(min_length=2)
     """Name -> changes to the recipe, as dotted.path=value."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -37,13 +37,13 @@ class Ablation(Config):
     """Of each task and setting, the same for all variants."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_overrides(self) -> Self:
         for overrides in self.variants.values():
             self.recipe.override(overrides)  # a mistake is found now, and not after hours
         return self
 
 
-class Line(Config):
+class VariantResult(Config):
     """A variant: successes of n with Wilson's 95 % interval, and how far its rate is from the first one's.
 
     The difference is the mean over episodes of the same training seed, task and evaluation seed; its 95 % interval is
@@ -59,7 +59,7 @@ class Line(Config):
     difference_interval: tuple[float, float] | None
 
 
-def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
+def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResult]:
     """Train and evaluate what `out` does not hold yet, and write the table, which grows with each variant.
 
     Stopped, the same call goes on.
@@ -71,11 +71,11 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
             raise ValueError(f"{out}: holds another ablation; use another --out folder")
         config.save(settled)
     results: dict[str, list[list[EpisodeResult]]] = {name: [] for name in config.variants}
-    lines: list[Line] = []
+    lines: list[VariantResult] = []
     for seed in config.seeds:  # all variants of a seed first: a table can be read before the last seed is done
         for name, overrides in config.variants.items():
             folder = out / name.replace(" ", "_") / f"seed_{seed}"
-            checkpoint = _trained(config.recipe.override([*overrides, f"loop.seed={seed}"]), folder / "run")
+            checkpoint = _train_variant(config.recipe.override([*overrides, f"loop.seed={seed}"]), folder / "run")
             asked = EvalConfig(
                 policy=str(checkpoint), tasks=config.tasks, setting=config.setting, episodes=config.episodes
             )
@@ -83,14 +83,14 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[Line]:
             results[name].append(read_results(folder / "eval" / "results.jsonl"))
             lines = compare_variants({each: runs for each, runs in results.items() if runs})
             with disk_errors(out, "free disk space; the same command writes the table"):
-                write_whole(out / TABLE, table(lines))
-                write_whole(out / FIGURES, json.dumps([line.model_dump() for line in lines], indent=2) + "\n")
+                atomic_write_text(out / TABLE, table(lines))
+                atomic_write_text(out / RESULTS, json.dumps([line.model_dump() for line in lines], indent=2) + "\n")
     return lines
 
 
-def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[Line]:
+def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[VariantResult]:
     """results: variant -> for each training seed, its episodes. The first variant is what the others differ from."""
-    decided = {name: _decided(runs) for name, runs in results.items()}
+    decided = {name: _success_by_episode(runs) for name, runs in results.items()}
     first = next(iter(decided))
     lines = []
     for name, found in decided.items():
@@ -105,7 +105,7 @@ def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[Line
             half = WILSON_Z * float(np.std(pairs, ddof=1)) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.inf
             interval = (difference - half, difference + half)
         lines.append(
-            Line(
+            VariantResult(
                 variant=name,
                 successes=rate.successes,
                 n=rate.n,
@@ -118,7 +118,7 @@ def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[Line
     return lines
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[VariantResult]) -> str:
     """As Markdown, in percent."""
     rows = ["| variant | success, % | 95 % | n | difference | 95 % |", "|---|---|---|---|---|---|"]
     for line in lines:
@@ -132,16 +132,16 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _decided(runs: Sequence[Sequence[EpisodeResult]]) -> dict[tuple[object, ...], int]:
+def _success_by_episode(runs: Sequence[Sequence[EpisodeResult]]) -> dict[tuple[object, ...], int]:
     return {
-        (number, result.case, result.seed): int(result.outcome == "success")
+        (number, result.variant, result.seed): int(result.outcome == "success")
         for number, run in enumerate(runs)
         for result in run
         if result.outcome != "error"
     }
 
 
-def _trained(recipe: PolicyTraining, folder: Path) -> Path:
+def _train_variant(recipe: PolicyTrainConfig, folder: Path) -> Path:
     """The finished checkpoint of a variant, trained now as far as it is not yet."""
     checkpoint = folder / "checkpoint"
     if (checkpoint / CONFIG).is_file():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class EMA:
     """average = decay * average + (1 - decay) * weights after each step, beginning at the initial weights.
 
     values: parameter name -> its average. Parameters that are not trained have none.

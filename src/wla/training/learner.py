@@ -10,41 +10,41 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from wla.training.ema import Average
-from wla.training.fsdp import Lesson, spread, whole
+from wla.training.ema import EMA
+from wla.training.fsdp import LossModule, gather, shard
 from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
-from wla.training.train_state import Moments, load_training_state, save_training_state
+from wla.training.train_state import OptimizerState, load_training_state, save_training_state
 
 
 class Learner:
-    """`lesson` runs the losses of a micro-batch on the module as it is spread.
+    """`loss_module` runs the losses of a micro-batch on the module as it is spread.
 
-    share: how many micro-batches of a step this process has. ema: decay of the average, None for none. spread_weights:
+    share: how many micro-batches of a step this process has. ema: decay of the average, None for none. shard_weights:
     over the processes, by FSDP2; without it each has all of them.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        losses: Callable[..., Any],
+        compute_losses: Callable[..., Any],
         optim: OptimConfig,
         device: torch.device,
         *,
-        share: int,
+        accumulation_steps: int,
         ema: float | None = None,
-        spread_weights: bool = True,
+        shard_weights: bool = True,
     ) -> None:
         self._optim = optim
         self._module = module.to(device).train()
         freeze(module, optim.freeze)
-        self._share = share
-        self.lesson = Lesson(module, losses)
-        if spread_weights:
-            spread(self.lesson, device)
+        self._accumulation_steps = accumulation_steps
+        self.loss_module = LossModule(module, compute_losses)
+        if shard_weights:
+            shard(self.loss_module, device)
         self._optimizers = build_optimizers(optim, module)
-        self._average = None if ema is None else Average(module, ema)
+        self._ema = None if ema is None else EMA(module, ema)
 
-    def begin(self, step: int) -> float:
+    def prepare_step(self, step: int) -> float:
         """Forget the last step's gradients; the learning rate of this one."""
         rate = schedule(self._optim, step)
         for optimizer in self._optimizers:
@@ -55,7 +55,7 @@ class Learner:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a micro-batch; FSDP takes the mean over the processes."""
-        (loss / self._share).backward()
+        (loss / self._accumulation_steps).backward()
 
     def clip(self) -> float:
         """Limit the norm of the whole gradient, of all processes and micro-batches; what it was before."""
@@ -66,23 +66,23 @@ class Learner:
         """Change the weights."""
         for optimizer in self._optimizers:
             optimizer.step()
-        self._update_average()
+        self._update_ema()
 
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint gets, averaged where there is an average: whole on the first process, nothing elsewhere."""
-        return whole(self._module.state_dict() if self._average is None else self._average.state_dict(self._module))
+        return gather(self._module.state_dict() if self._ema is None else self._ema.state_dict(self._module))
 
     def save(self, folder: Path, step: int) -> None:
         """See `save_training_state`."""
-        save_training_state(folder, self._module, self._moments(), self._average, step)
+        save_training_state(folder, self._module, self._optimizer_states(), self._ema, step)
 
     def load(self, folder: Path) -> int:
         """See `load_training_state`."""
-        return load_training_state(folder, self._module, self._moments(), self._average)
+        return load_training_state(folder, self._module, self._optimizer_states(), self._ema)
 
-    def _moments(self) -> list[Moments]:
+    def _optimizer_states(self) -> list[OptimizerState]:
         return [optimizer.state for optimizer in self._optimizers]
 
-    def _update_average(self) -> None:
-        if self._average is not None:
-            self._average.update(self._module)
+    def _update_ema(self) -> None:
+        if self._ema is not None:
+            self._ema.update(self._module)

@@ -25,15 +25,15 @@ class LoraConfig(Config):
     alpha: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of what an adapter reads."""
-    targets: tuple[str, ...]
+    target_modules: tuple[str, ...]
     """Regular expressions; linear layers whose name one of them matches get an adapter."""
-    whole: tuple[str, ...] = ("embed_tokens",)
+    modules_to_save: tuple[str, ...] = ("embed_tokens",)
     """Regular expressions of parameters that are trained themselves: meta-queries are words, and new ones must be
     learned."""
 
 
 def add_lora(module: nn.Module, config: LoraConfig) -> None:
-    """Give the module adapters, which do nothing yet, and train nothing else of it but what `config.whole` names.
+    """Give the module adapters, which do nothing yet, and train nothing else of it but what `config.modules_to_save` names.
 
     ValueError when a pattern matches no linear layer or no parameter, ModuleNotFoundError without peft.
     """
@@ -42,16 +42,18 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("adapters need peft: pip install 'wla[lora]'") from error
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
-    for pattern in config.targets:
+    for pattern in config.target_modules:
         if not any(re.search(pattern, name) for name in linear):
             more = f" and {len(linear) - _SHOWN} more" if len(linear) > _SHOWN else ""
             raise ValueError(
-                f"lora.targets: {pattern!r} matches no linear layer; there are {', '.join(linear[:_SHOWN])}{more}"
+                f"lora.target_modules: {pattern!r} matches no linear layer; there are {', '.join(linear[:_SHOWN])}{more}"
             )
-    chosen = [name for name in linear if any(re.search(pattern, name) for pattern in config.targets)]
-    kept = [value for name, value in module.named_parameters() if any(re.search(p, name) for p in config.whole)]
-    if config.whole and not kept:
-        raise ValueError(f"lora.whole: {list(config.whole)} match no parameter; correct them")
+    chosen = [name for name in linear if any(re.search(pattern, name) for pattern in config.target_modules)]
+    kept = [
+        value for name, value in module.named_parameters() if any(re.search(p, name) for p in config.modules_to_save)
+    ]
+    if config.modules_to_save and not kept:
+        raise ValueError(f"lora.whole: {list(config.modules_to_save)} match no parameter; correct them")
     module.requires_grad_(False)
     peft.inject_adapter_in_model(
         peft.LoraConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=chosen),

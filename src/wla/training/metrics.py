@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wla import runtime
-from wla.files import write_whole
+from wla.files import atomic_write_text
 
 
 def append_line(metrics: Path, record: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def keep_lines_before(metrics: Path, step: int) -> None:
             kept = [line for line in lines if json.loads(line)["step"] < step]
         except json.JSONDecodeError as error:
             raise ValueError(f"{metrics}: damaged line {error.doc.strip()[:80]!r}; remove it") from error
-        write_whole(metrics, "".join(kept))
+        atomic_write_text(metrics, "".join(kept))
 
 
 def progress_bar() -> Progress:

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from wla.data.loader import WindowBatches
+from wla.data.loader import WindowSampler
 from wla.types import Batch
 
 
-def draw_seed(generator: torch.Generator) -> np.random.Generator:
+def numpy_rng(generator: torch.Generator) -> np.random.Generator:
     """The random numbers of a batch, from the first number of its generator."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
-def draw(batches: WindowBatches, size: int, generator: torch.Generator) -> Batch:
+def sample_batch(sampler: WindowSampler, size: int, generator: torch.Generator) -> Batch:
     """A batch that depends on the generator alone."""
-    return batches.draw(size, draw_seed(generator))
+    return sampler.sample_batch(size, numpy_rng(generator))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -38,7 +38,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     )
 
 
-def draw_frames(
+def sample_frames(
     lengths: Sequence[int], size: int, rng: np.random.Generator
 ) -> list[tuple[int, Int64[np.ndarray, " _"]]]:
     """So many frames of several datasets, uniformly over all of them: of each that some are drawn from, its place in

@@ -19,12 +19,12 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from wla import runtime
 from wla.config import Config
-from wla.files import replacing
-from wla.training.ema import Average
+from wla.files import atomic_dir
+from wla.training.ema import EMA
 from wla.weights import mismatch, shapes
 
 STEP = "step.json"
-Moments = MutableMapping[Tensor, dict[str, Tensor]]
+OptimizerState = MutableMapping[Tensor, dict[str, Tensor]]
 """What an optimiser knows of each parameter, as in its attribute `state`."""
 
 
@@ -36,19 +36,21 @@ class Progress(Config):
 
 
 def save_training_state(
-    folder: Path, module: nn.Module, moments: Sequence[Moments], average: Average | None, step: int
+    folder: Path, module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None, step: int
 ) -> None:
     """Written whole or not at all. OSError in every process when one of them cannot write."""
-    with _replacing_together(folder) as fresh, _errors_of_one():
+    with _atomic_dir_all_ranks(folder) as fresh, _reraise_on_all_ranks():
         dcp.save(
-            _tensors(module, moments, average),
+            _tensors(module, optimizer_states, ema),
             storage_writer=dcp.HuggingFaceStorageWriter(str(fresh), save_distributed=True),
             no_dist=runtime.world_size() == 1,
         )
-        runtime.by_first(lambda: Progress(step=step, files=len(_files(fresh))).save(fresh / STEP))
+        runtime.on_rank_zero(lambda: Progress(step=step, files=len(_files(fresh))).save(fresh / STEP))
 
 
-def load_training_state(folder: Path, module: nn.Module, moments: Sequence[Moments], average: Average | None) -> int:
+def load_training_state(
+    folder: Path, module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None
+) -> int:
     """Restore all of it; the number of steps already done. ValueError for the state of another model."""
     progress = Progress.load(folder / STEP)
     stored = _read_header(folder, progress.files)
@@ -66,19 +68,19 @@ def load_training_state(folder: Path, module: nn.Module, moments: Sequence[Momen
             parameter = parameters[owner]
             # Spread like the parameter, but for the number of steps, which each process has.
             place = torch.zeros((), dtype=size.dtype, device=parameter.device) if key == "step" else None
-            moments[int(number)].setdefault(parameter, {})[key] = (
+            optimizer_states[int(number)].setdefault(parameter, {})[key] = (
                 torch.zeros_like(parameter) if place is None else place
             )
-    with _errors_of_one():
+    with _reraise_on_all_ranks():
         dcp.load(
-            _tensors(module, moments, average),
+            _tensors(module, optimizer_states, ema),
             storage_reader=dcp.HuggingFaceStorageReader(str(folder)),
             no_dist=runtime.world_size() == 1,
         )
     return progress.step
 
 
-def _tensors(module: nn.Module, moments: Sequence[Moments], average: Average | None) -> dict[str, Tensor]:
+def _tensors(module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None) -> dict[str, Tensor]:
     """All of the state by name, none of it twice; filling these tensors restores it.
 
     Moments are named after their parameters. PyTorch's helper for that mixes settings, which are no tensors, with
@@ -86,11 +88,12 @@ def _tensors(module: nn.Module, moments: Sequence[Moments], average: Average | N
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     tensors = {f"module.{name}": value for name, value in _untied_state(module).items()}
-    for number, optimizer in enumerate(moments):
+    for number, optimizer in enumerate(optimizer_states):
         for parameter, values in optimizer.items():
             tensors |= {f"optimizer.{number}.{names[parameter]}.{key}": value for key, value in values.items()}
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.values.items()}
+    if ema is not None:
+        # The prefix is that of states written before: runs of any age resume.
+        tensors |= {f"average.{name}": value for name, value in ema.values.items()}
     return tensors
 
 
@@ -125,21 +128,21 @@ def _read_header(folder: Path, count: int) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _replacing_together(folder: Path) -> Iterator[Path]:
-    """`replacing`, for processes that fill one fresh folder together."""
-    swap = replacing(folder)
-    runtime.by_first(swap.__enter__)
+def _atomic_dir_all_ranks(folder: Path) -> Iterator[Path]:
+    """`atomic_dir`, for processes that fill one fresh folder together."""
+    swap = atomic_dir(folder)
+    runtime.on_rank_zero(swap.__enter__)
     try:
-        yield swap.fresh
+        yield swap.temp_dir
     except BaseException as error:
         if runtime.rank() == 0:
             swap.__exit__(type(error))
         raise
-    runtime.by_first(lambda: swap.__exit__(None))
+    runtime.on_rank_zero(lambda: swap.__exit__(None))
 
 
 @contextmanager
-def _errors_of_one() -> Iterator[None]:
+def _reraise_on_all_ranks() -> Iterator[None]:
     """What went wrong in one process is raised as it is, in all of them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process alone is no mistake

@@ -5,15 +5,15 @@ from __future__ import annotations
 from wla.data.lerobot.columns import Columns
 from wla.data.loader import DatasetConfig
 from wla.presets.wla0 import SANA, VLM, Preset
-from wla.training.objectives.initialization import PublishedStart
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.initialization import FromPretrained
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 GPUS = 8
 
 
-def published_training(
+def published_train_config(
     preset: Preset,
     *,
     datasets: tuple[str, ...],
@@ -21,7 +21,7 @@ def published_training(
     batch_size: int,
     videos: tuple[str, ...] = (),
     instructions: str | None = None,
-) -> PolicyTraining:
+) -> PolicyTrainConfig:
     """AdamW as published, a micro-batch for each of `GPUS`.
 
     datasets: folders with actions; videos: folders that teach the world alone, of equal weight in each batch.
@@ -37,17 +37,17 @@ def published_training(
             columns=columns,
             robot=preset.robot if actions else None,
             actions=actions,
-            decode_ahead=False,
+            cache_frames=False,
         )
 
-    return PolicyTraining(
+    return PolicyTrainConfig(
         model=preset.model,
-        start=PublishedStart(vlm=VLM, sana=SANA, prompt=preset.prompt),
+        init=FromPretrained(vlm=VLM, sana=SANA, prompt=preset.prompt),
         datasets=(
             *(source(path, actions=True) for path in datasets),
             *(source(path, actions=False) for path in videos),
         ),
-        recompute=True,
+        activation_checkpointing=True,
         dtype="bfloat16",
         loop=LoopConfig(
             optim=OptimConfig(steps=steps),

@@ -27,11 +27,11 @@ class Zero1Learner(Learner):
     def __init__(
         self,
         module: nn.Module,
-        losses: Callable[..., Any],
+        compute_losses: Callable[..., Any],
         optim: OptimConfig,
         device: torch.device,
         *,
-        share: int,
+        accumulation_steps: int,
         ema: float | None = None,
     ) -> None:
         if optim.muon:
@@ -43,15 +43,17 @@ class Zero1Learner(Learner):
             raise ModuleNotFoundError("loop.strategy zero1 needs DeepSpeed: pip install 'wla[deepspeed]'") from error
         if runtime.world_size() == 1:
             raise ValueError("loop.strategy zero1 is for several processes: start with torchrun, or use fsdp2")
-        super().__init__(module, losses, optim, device, share=share, ema=ema, spread_weights=False)
+        super().__init__(
+            module, compute_losses, optim, device, accumulation_steps=accumulation_steps, ema=ema, shard_weights=False
+        )
         self._whole = utils
         self._engine, *_ = deepspeed.initialize(
-            model=self.lesson,
+            model=self.loss_module,
             optimizer=self._optimizers[0],
             dist_init_required=False,
             config={
                 "train_micro_batch_size_per_gpu": 1,  # counted here, used nowhere: batches come from the task
-                "gradient_accumulation_steps": share,
+                "gradient_accumulation_steps": accumulation_steps,
                 "gradient_clipping": optim.clip,
                 "zero_optimization": {"stage": 1},
                 "zero_allow_untested_optimizer": True,  # PyTorch's own AdamW
@@ -71,30 +73,30 @@ class Zero1Learner(Learner):
 
     def step(self) -> None:
         self._engine.step()
-        self._update_average()
+        self._update_ema()
 
     def save(self, folder: Path, step: int) -> None:
         moments: dict[Tensor, dict[str, Tensor]] = {}
-        for parameter in self._trained():
+        for parameter in self._trainable_parameters():
             moment = {key: self._whole.safe_get_full_optimizer_state(parameter, key).cpu() for key in MOMENTS}
             moments[parameter] = {"step": torch.tensor(float(step)), **moment}
-        save_training_state(folder, self._module, [moments], self._average, step)
+        save_training_state(folder, self._module, [moments], self._ema, step)
 
     def load(self, folder: Path) -> int:
         moments: dict[Tensor, dict[str, Tensor]] = {}
-        step = load_training_state(folder, self._module, [moments], self._average)
+        step = load_training_state(folder, self._module, [moments], self._ema)
         optimizer = self._engine.optimizer
         for partition in optimizer.single_partition_of_fp32_groups:
             zeros = {key: torch.zeros_like(partition) for key in MOMENTS}
             done = torch.tensor(float(step), device=partition.device)
             optimizer.optimizer.state[partition] = {"step": done, **zeros}
         optimizer._lazy_init_hp_params_optimizer_state()  # lets the moments be reached by parameter
-        for parameter in self._trained():
+        for parameter in self._trainable_parameters():
             self._whole.safe_set_full_fp32_param(parameter, parameter.detach())
             for key in MOMENTS:
                 if parameter in moments:
                     self._whole.safe_set_full_optimizer_state(parameter, moments[parameter][key], key)
         return step
 
-    def _trained(self) -> list[nn.Parameter]:
+    def _trainable_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self._module.parameters() if parameter.requires_grad]

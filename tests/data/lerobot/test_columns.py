@@ -78,13 +78,11 @@ def test_a_given_robot_must_be_the_dataset_s_own(root):
         (robot(action_dim=1), r"'target' has shape \(2,\) and the given robot 'toy' says \(1,\)"),
         (robot(size=(32, 32)), r"'observation.images.cam_high' has shape \(32, 48, 3\) and the given robot 'toy' says"),
         (
-            robot().model_copy(update={"action": robot().action.model_copy(update={"rate_hz": 30.0})}),
+            robot().replace(action=robot().action.replace(rate_hz=30.0)),
             "fps is 10 and the given robot 'toy' says 30 Hz",
         ),
         (
-            robot().model_copy(
-                update={"observation": robot().observation.model_copy(update={"cameras": {"top": (32, 48)}})}
-            ),
+            robot().replace(observation=robot().observation.replace(cameras={"top": (32, 48)})),
             "camera 'top' is missing, the given robot 'toy' has it",
         ),
     ],

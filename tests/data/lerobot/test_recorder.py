@@ -48,7 +48,7 @@ def test_what_was_advised_is_recorded_and_whether_it_was_done(tmp_path):
         recorder.end(observation(4), "success")
     dataset = LeRobotDataset(tmp_path / "d")
     assert (dataset.actions[4:] == 0.5).all()
-    assert [episode.followed for episode in dataset.episodes] == [None, (True, True, False, False)]
+    assert [episode.action_executed for episode in dataset.episodes] == [None, (True, True, False, False)]
 
 
 def test_failures_can_be_kept(tmp_path):

@@ -10,7 +10,7 @@ import tiny_qwen
 from transformers import PreTrainedTokenizerFast
 
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter, add_queries, join_sentences
-from wla.types import FIRST, HISTORY, IGNORE
+from wla.types import FIRST, HISTORY, IGNORE_INDEX
 
 STATE = np.zeros(3, np.float32)
 PLAIN = {"image": 2, "wrist": 3}
@@ -54,13 +54,13 @@ def test_plain(tokenizer, system):
     tokens, labels = prompter(tokenizer, PLAIN, system=system).sample("open the drawer", STATE, None)
     assert tokens == rendered(tokenizer, [None, None, "open the drawer"], [2, 3], system=system)
     assert ("system" in tokenizer.decode(tokens)) == (system is not None)
-    assert set(labels) == {IGNORE}
+    assert set(labels) == {IGNORE_INDEX}
     assert len(labels) == len(tokens)
 
 
 @pytest.mark.parametrize("past", [True, False])
 def test_plain_with_an_image_of_the_past_has_it_from_the_first_step_on(tokenizer, past):
-    tokens, _ = prompter(tokenizer, PAST).sample("open the drawer", STATE, ["go"], past=past)
+    tokens, _ = prompter(tokenizer, PAST).sample("open the drawer", STATE, ["go"], has_history=past)
     assert tokens == rendered(tokenizer, [None, None, None, "open the drawer"], [2, 2, 3])
 
 
@@ -79,13 +79,17 @@ def test_language_with_the_first_frame_tells_the_previous_subtasks_before_the_im
 
 
 def test_when_an_episode_begins_its_first_frame_stands_alone(tokenizer):
-    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample("go", STATE, ["reach"], memory=["wait"], past=False)
+    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample(
+        "go", STATE, ["reach"], memory=["wait"], has_history=False
+    )
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [4, 2, 3], answer="reach." + TAIL)
 
 
 def test_without_a_first_frame_the_image_of_the_past_stays_and_nothing_is_told_yet(tokenizer):
-    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach"], memory=["wait"], past=False)
+    tokens, _ = prompter(tokenizer, PAST, language=True).sample(
+        "go", STATE, ["reach"], memory=["wait"], has_history=False
+    )
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [2, 2, 3], answer="reach." + TAIL)
 
@@ -115,9 +119,9 @@ def test_what_is_read_in_acting_equals_what_is_read_in_training(tokenizer, name,
     chat = prompter(tokenizer, images, language=True)
     tokens, labels = chat.sample("go", STATE, SAID[name])
     before = chat.prompt("go", STATE)
-    asked = [(position, label) for position, label in enumerate(labels) if label != IGNORE]
+    asked = [(position, label) for position, label in enumerate(labels) if label != IGNORE_INDEX]
     said = [label for _, label in asked[:-1]]
-    drop, rest = chat.continuation(said)
+    drop, rest = chat.suffix_after(said)
     read = [*before, *said]
     assert read[: len(read) - drop] + rest == tokens
 
@@ -127,7 +131,7 @@ def test_labels_are_the_next_tokens_and_then_the_end_of_the_turn(tokenizer, name
     chat = prompter(tokenizer, PLAIN, language=True)
     tokens, labels = chat.sample("go", STATE, SAID[name])
     start = len(chat.prompt("go", STATE))
-    asked = [position for position, label in enumerate(labels) if label != IGNORE]
+    asked = [position for position, label in enumerate(labels) if label != IGNORE_INDEX]
     assert asked == list(range(start - 1, asked[-1] + 1))
     assert [labels[position] for position in asked[:-1]] == tokens[start : asked[-1] + 1]
     assert labels[asked[-1]] == tokenizer.convert_tokens_to_ids("<|im_end|>")
@@ -143,22 +147,22 @@ def test_a_full_stop_and_the_newline_are_one_token(tokenizer):
     assert merged in tokens[-6:]
     assert merged in labels
     reach = tokenizer.encode("reach.", add_special_tokens=False)
-    drop, rest = chat.continuation(reach)  # a model may say the full stop alone
+    drop, rest = chat.suffix_after(reach)  # a model may say the full stop alone
     assert (drop, rest) == (1, [merged, *chat.queries])
-    assert chat.continuation(reach[:-1])[0] == 0
+    assert chat.suffix_after(reach[:-1])[0] == 0
 
 
 def test_the_end_of_the_answer_merges_when_nothing_was_said(tokenizer):
     chat = prompter(tokenizer, PLAIN, language=True)
     both = tokenizer.convert_tokens_to_ids("ĊĊ")
-    assert chat.continuation([]) == (1, [both, *chat.queries])
+    assert chat.suffix_after([]) == (1, [both, *chat.queries])
     assert chat.sample("go", STATE, None)[0] == [*chat.prompt("go", STATE)[:-1], both, *chat.queries]
 
 
 def test_plain_mode_reads_the_queries_after_its_prompt(tokenizer):
     chat = prompter(tokenizer, PAST)
-    assert [*chat.prompt("go", STATE), *chat.continuation([])[1]] == chat.sample("go", STATE, ["reach"])[0]
-    assert chat.continuation([])[0] == 0
+    assert [*chat.prompt("go", STATE), *chat.suffix_after([])[1]] == chat.sample("go", STATE, ["reach"])[0]
+    assert chat.suffix_after([])[0] == 0
 
 
 def test_sentences_come_back_as_subtasks(tokenizer):

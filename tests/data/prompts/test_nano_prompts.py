@@ -5,8 +5,8 @@ import pytest
 import tiny
 
 from wla.data.prompts.nano import Prompter, left_pad
-from wla.training.grounding.questions import Question, Thing, question_sample, questions
-from wla.types import IGNORE
+from wla.training.grounding.questions import NamedObject, Question, question_sample, questions
+from wla.types import IGNORE_INDEX
 
 IMAGE_TOKENS = {"front": 4, "wrist": 1}
 
@@ -25,7 +25,7 @@ def test_a_sample_is_prompt_answer_and_queries(prompter):
     assert tokens.count(prompter.image) == sum(IMAGE_TOKENS.values())
     assert tokens[-3:] == [prompter.first_query + i for i in range(3)]
     # Each label is what should follow: the answer from the prompt's last token on, then the end of the turn.
-    learned = [label for label in labels if label != IGNORE]
+    learned = [label for label in labels if label != IGNORE_INDEX]
     assert learned == [*answer, prompter.stop]
     assert labels[len(prompt) - 1] == answer[0]
     assert labels[len(prompt) + len(answer) - 1] == prompter.stop
@@ -33,7 +33,7 @@ def test_a_sample_is_prompt_answer_and_queries(prompter):
 
 def test_without_subtasks_nothing_is_learned(prompter):
     tokens, labels = prompter.sample("press the button", np.zeros(3, np.float32), None)
-    assert set(labels) == {IGNORE}
+    assert set(labels) == {IGNORE_INDEX}
     assert len(tokens) == len(labels)
 
 
@@ -48,7 +48,9 @@ def test_any_text_encodes(prompter):
 
 
 def test_places_fall_into_bins_with_borders(prompter):
-    bins = [token - prompter.first_location for token in prompter.locate(np.array([-5, -1, -0.01, 0, 0.999, 1, 9]))]
+    bins = [
+        token - prompter.first_location for token in prompter.location_tokens(np.array([-5, -1, -0.01, 0, 0.999, 1, 9]))
+    ]
     assert bins == [0, 0, 3, 4, 7, 7, 7]
 
 
@@ -60,27 +62,27 @@ def test_left_padding():
 
 def test_questions_are_answered_from_the_scene():
     things = [
-        Thing("red block", (-0.5, 0.0, 0.0)),
-        Thing("bowl", (0.5, 0.0, 0.0)),
-        Thing("blue block", (0.0, 0.0, 0.0)),
+        NamedObject("red block", (-0.5, 0.0, 0.0)),
+        NamedObject("bowl", (0.5, 0.0, 0.0)),
+        NamedObject("blue block", (0.0, 0.0, 0.0)),
     ]
     for seed in range(30):
-        asked = questions(things, np.random.default_rng(seed), others=["button"])
+        asked = questions(things, np.random.default_rng(seed), absent_names=["button"])
         answers = {question.text: question.answer for question in asked}
         assert answers["where is the bowl"] == (0.5, 0, 0)
         assert answers["how many blocks"] == "two"
         for text, answer in answers.items():
             if " left of " in text:
                 first, second = text.removeprefix("is the ").split(" left of the ")
-                places = {thing.name: thing.place[0] for thing in things}
+                places = {thing.name: thing.position[0] for thing in things}
                 assert answer == ("yes" if places[first] < places[second] else "no")
             if text.startswith("is there"):
                 assert answer == ("no" if "button" in text else "yes")
 
 
 def test_what_things_show_is_asked():
-    things = [Thing("first card", (0.0, 0.0, 0.0), "3"), Thing("bowl", (0.5, 0.0, 0.0))]
-    asked = {q.text: q.answer for q in questions(things, np.random.default_rng(0), others=[])}
+    things = [NamedObject("first card", (0.0, 0.0, 0.0), "3"), NamedObject("bowl", (0.5, 0.0, 0.0))]
+    asked = {q.text: q.answer for q in questions(things, np.random.default_rng(0), absent_names=[])}
     assert asked["what does the first card show"] == "3"
     assert "what does the bowl show" not in asked
 
@@ -89,9 +91,9 @@ def test_only_answers_are_learned(prompter):
     asked = [Question("where is the red block", (-1.0, 0.0, 1.0)), Question("how many blocks", "two")]
     tokens, labels = question_sample(prompter, np.zeros(3, np.float32), asked)
     assert len(tokens) == len(labels)
-    learned = [label for label in labels if label != IGNORE]
+    learned = [label for label in labels if label != IGNORE_INDEX]
     first = prompter.first_location
     assert learned == [first, first + 4, first + 7, *prompter.encode("two")]
     for position, label in enumerate(labels):
-        if label != IGNORE:
+        if label != IGNORE_INDEX:
             assert tokens[position + 1] == label

@@ -21,11 +21,11 @@ from test_reader import write_other_video as other_video
 
 from wla.data.lerobot.columns import Columns
 from wla.data.validation.dataset import check
-from wla.data.validation.issues import Finding, count_errors, findings_table
+from wla.data.validation.issues import Issue, count_errors, issues_table
 
 
-def told(findings: list[Finding]) -> list[str]:
-    return [f"{f.severity} {f.episode}: {f.what} -> {f.todo}" for f in findings]
+def told(issues: list[Issue]) -> list[str]:
+    return [f"{f.severity} {f.episode}: {f.message} -> {f.fix}" for f in issues]
 
 
 def test_a_sound_dataset_has_no_findings(pristine, tmp_path):
@@ -223,10 +223,10 @@ def test_all_problems_come_at_once(root):
         BAD[name][0](root)
     other = root / "videos/observation.images.wrist/chunk-000/file-001.mp4"
     other.unlink()
-    findings = check(root)
-    assert [f.severity for f in findings].count("warning") == 1
-    assert count_errors(findings) == 4
-    assert {f.episode for f in findings} == {0, 1, 2}  # the missing clip holds episode 2 alone
+    issues = check(root)
+    assert [f.severity for f in issues].count("warning") == 1
+    assert count_errors(issues) == 4
+    assert {f.episode for f in issues} == {0, 1, 2}  # the missing clip holds episode 2 alone
 
 
 def test_short_episodes(tmp_path):
@@ -305,13 +305,13 @@ def test_what_is_no_dataset_is_one_error(root, tmp_path):
 
 
 def test_the_table_shows_errors_first_and_brackets_as_they_are():
-    findings = [
-        Finding("warning", 3, "w", "look"),
-        Finding("error", 7, "value [0, 1] [red]", "mend it"),
-        Finding("error", None, "all of it", "restore it"),
+    issues = [
+        Issue("warning", 3, "w", "look"),
+        Issue("error", 7, "value [0, 1] [red]", "mend it"),
+        Issue("error", None, "all of it", "restore it"),
     ]
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(findings_table(findings))
+    console.print(issues_table(issues))
     rows = [line for line in console.export_text().splitlines() if "error" in line or "warning" in line]
     assert [("all of it" in row, "[0, 1] [red]" in row, "w " in row) for row in rows] == [
         (True, False, False),

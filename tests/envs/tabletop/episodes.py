@@ -7,23 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wla.envs.perturb import KickedActions
+from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import make_env, make_expert
 from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.parts import BUTTON_TRAVEL
+from wla.envs.tabletop.objects import BUTTON_TRAVEL
 from wla.types import Observation
 
 
-def blind_env(task: str, *, setting: str = "clean", embodiment: str = "gantry") -> TabletopEnv:
+def env_without_images(task: str, *, setting: str = "clean", embodiment: str = "gantry") -> TabletopEnv:
     """An environment whose observations have no images, which is several times faster."""
     env = make_env("tabletop", task=task, setting=setting, embodiment=embodiment)
     env.observe = lambda: {"images": {}, "state": env.world.arm.state(env.world)}  # type: ignore[method-assign]
     return env
 
 
-def solved(env: TabletopEnv, seeds: Iterable[int], *, kicks: bool = False) -> list[bool]:
+def expert_successes(env: TabletopEnv, seeds: Iterable[int], *, perturb: bool = False) -> list[bool]:
     """Whether the expert succeeds, seed by seed."""
-    stage = KickedActions(env) if kicks else env
+    stage = PerturbedActions(env) if perturb else env
     expert = make_expert(env)
     outcomes = []
     for seed in seeds:
@@ -37,7 +37,7 @@ def solved(env: TabletopEnv, seeds: Iterable[int], *, kicks: bool = False) -> li
     return outcomes
 
 
-def said(env: TabletopEnv, seed: int) -> list[tuple[str, int]]:
+def expert_subtask_spans(env: TabletopEnv, seed: int) -> list[tuple[str, int]]:
     """The subtasks that an expert who succeeds names, each with the number of steps that it lasts."""
     expert = make_expert(env)
     observation, info = env.reset(seed=seed)
@@ -57,7 +57,7 @@ def slide_to(env: TabletopEnv, button: str, depth: float) -> None:
     address = world.model.joint(f"{button}_slide").qposadr[0]
     world.data.qpos[address] = -depth
     world.forward()
-    env.task.watch(world)
+    env.task.update(world)
 
 
 def press(env: TabletopEnv, button: str, times: int = 1) -> None:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from episodes import blind_env
+from episodes import env_without_images
 
-from wla.envs.tabletop.arm import SPEED, Advice
+from wla.envs.tabletop.arm import SPEED, ExpertAction
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_commanded_motion_is_reached_within_the_step(embodiment: str) -> None:
-    env = blind_env("press", embodiment=embodiment)
+    env = env_without_images("press", embodiment=embodiment)
     rng = np.random.default_rng(0)
     high = np.array(env.robot_spec.action.high)
     worst = []
@@ -26,7 +26,7 @@ def test_commanded_motion_is_reached_within_the_step(embodiment: str) -> None:
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_an_arm_that_is_told_nothing_stays(embodiment: str) -> None:
-    env = blind_env("press", embodiment=embodiment)
+    env = env_without_images("press", embodiment=embodiment)
     start = env.reset(seed=3)[0]["state"]
     idle = np.zeros(len(env.robot_spec.action.low), dtype=np.float32)
     for _ in range(30):
@@ -36,12 +36,12 @@ def test_an_arm_that_is_told_nothing_stays(embodiment: str) -> None:
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_experts_move_the_tool_straight_and_within_limits(embodiment: str) -> None:
-    env = blind_env("press", embodiment=embodiment)
+    env = env_without_images("press", embodiment=embodiment)
     for seed in range(10):
         env.reset(seed=seed)
         before = env.world.tool
         towards = np.array([0.0, 0.0, 0.15]) - before
-        action = env.world.arm.action(env.world, Advice(towards, "tool", ""))
+        action = env.world.arm.action(env.world, ExpertAction(towards, "tool", ""))
         assert env.action_space.contains(action)
         env.step(action)
         moved = env.world.tool - before
@@ -51,10 +51,10 @@ def test_experts_move_the_tool_straight_and_within_limits(embodiment: str) -> No
 
 
 def test_the_gantry_measures_what_it_holds_not_what_it_was_told() -> None:
-    env = blind_env("place")
+    env = env_without_images("place")
     env.sample_scene(0)
     block = env.world.blocks()[0].body
-    env.world.arm.pose(env.world, np.random.default_rng(0), 0.1, 0.12)
+    env.world.arm.randomize_pose(env.world, np.random.default_rng(0), 0.1, 0.12)
     env.world.arm.hold(env.world, block)
     close = np.array([0, 0, 0.01, 0, 1], dtype=np.float32)
     for _ in range(5):
@@ -68,10 +68,10 @@ def test_the_gantry_measures_what_it_holds_not_what_it_was_told() -> None:
 
 
 def test_the_scara_carries_what_it_sucks_and_drops_it_when_told() -> None:
-    env = blind_env("place", embodiment="scara")
+    env = env_without_images("place", embodiment="scara")
     env.sample_scene(0)
     block = env.world.blocks()[0].body
-    env.world.arm.pose(env.world, np.random.default_rng(0), 0.1, 0.12)
+    env.world.arm.randomize_pose(env.world, np.random.default_rng(0), 0.1, 0.12)
     env.world.arm.hold(env.world, block)
     for _ in range(10):
         state = env.step(np.array([0.05, -0.05, 0.005, 1], dtype=np.float32))[0]["state"]
@@ -84,6 +84,6 @@ def test_the_scara_carries_what_it_sucks_and_drops_it_when_told() -> None:
 
 
 def test_suction_in_the_air_holds_nothing() -> None:
-    env = blind_env("place", embodiment="scara")
+    env = env_without_images("place", embodiment="scara")
     env.reset(seed=0)
     assert env.step(np.array([0, 0, 0, 1], dtype=np.float32))[0]["state"][3] == 0.0

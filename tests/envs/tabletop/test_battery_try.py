@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from episodes import blind_env, said
+from episodes import env_without_images, expert_subtask_spans
 
 from wla.envs.registry import make_env
 from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.parts_lids import CELL_HALF_WIDTH, Dial, heading_of
+from wla.envs.tabletop.objects_lids import CELL_HALF_WIDTH, Dial, heading_of
 from wla.envs.tabletop.skills import above
-from wla.envs.tabletop.tasks.battery_try import TURNED, WAYS, BatteryTry, Pair
+from wla.envs.tabletop.tasks.battery_try import ORIENTATIONS, TURNED, BatteryTry, OrientationPair
 
-PAIRS: list[Pair] = [(left, right) for left in WAYS for right in WAYS]
+PAIRS: list[OrientationPair] = [(left, right) for left in ORIENTATIONS for right in ORIENTATIONS]
 OPEN = np.array([0, 0, 0, 0, -1], dtype=np.float32)
 
 
@@ -20,12 +20,12 @@ def started(env: TabletopEnv, *, seed: int = 0) -> BatteryTry:
     return env.task
 
 
-def lay(env: TabletopEnv, task: BatteryTry, pair: Pair) -> None:
+def lay(env: TabletopEnv, task: BatteryTry, pair: OrientationPair) -> None:
     """Put both cells into their bays by hand."""
-    for cell, way, x in zip(task.cells, pair, (-0.06, 0.06), strict=True):
-        env.world.put(cell.body, (task.slot.x + x, task.slot.y, CELL_HALF_WIDTH), heading_of(way))
+    for cell, orientation, x in zip(task.cells, pair, (-0.06, 0.06), strict=True):
+        env.world.put(cell.body, (task.slot.x + x, task.slot.y, CELL_HALF_WIDTH), heading_of(orientation))
     env.world.forward()
-    task.watch(env.world)
+    task.update(env.world)
 
 
 def push(env: TabletopEnv, steps: int) -> bool:
@@ -34,61 +34,61 @@ def push(env: TabletopEnv, steps: int) -> bool:
     over = False
     for _ in range(steps):
         if not over:
-            advice = env.task._turn_dial(env.world, "")
-            over = env.step(env.world.arm.action(env.world, advice))[2]
+            expert_action = env.task._turn_dial(env.world, "")
+            over = env.step(env.world.arm.action(env.world, expert_action))[2]
     return over
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_the_dial_turns_with_the_right_pair_only(pair: Pair) -> None:
-    env = blind_env("battery_try")
+def test_the_dial_turns_with_the_right_pair_only(pair: OrientationPair) -> None:
+    env = env_without_images("battery_try")
     task = started(env)
-    env.world.arm.pose(env.world, np.random.default_rng(0), 0.1, 0.1)
+    env.world.arm.randomize_pose(env.world, np.random.default_rng(0), 0.1, 0.1)
     lay(env, task, pair)
     over = push(env, 30)
-    if pair == task.right:
+    if pair == task.solution:
         assert over
-        assert env.world.slide(Dial.joint) > TURNED
+        assert env.world.joint_position(Dial.joint) > TURNED
         assert task.tried == []
     else:
         assert not over
-        assert abs(env.world.slide(Dial.joint)) < 0.02
+        assert abs(env.world.joint_position(Dial.joint)) < 0.02
         assert task.tried == [pair]
 
 
 def test_the_dial_is_locked_while_a_cell_is_missing_or_askew() -> None:
-    env = blind_env("battery_try")
+    env = env_without_images("battery_try")
     task = started(env)
-    lay(env, task, task.right)
+    lay(env, task, task.solution)
     assert task.unlocked
     body = task.cells[0].body
     at, heading = env.world.position(body), env.world.heading(body)
     for place, turned in ((at, heading + 0.6), (at + np.array([0.03, 0, 0]), heading), (above(at, 0.02), heading)):
         env.world.put(body, place, turned)
         env.world.forward()
-        task.watch(env.world)
+        task.update(env.world)
         assert not task.unlocked
     env.world.put(body, at, heading + np.pi)  # the same way round
     env.world.forward()
-    task.watch(env.world)
+    task.update(env.world)
     assert task.unlocked
 
 
 def test_the_next_episode_starts_with_a_locked_dial() -> None:
-    env = blind_env("battery_try")
+    env = env_without_images("battery_try")
     task = started(env)
-    lay(env, task, task.right)
+    lay(env, task, task.solution)
     assert push(env, 40)
     started(env, seed=1)
-    assert env.world.slide(Dial.joint) == 0.0
+    assert env.world.joint_position(Dial.joint) == 0.0
     assert push(env, 25) is False
-    assert abs(env.world.slide(Dial.joint)) < 0.02
+    assert abs(env.world.joint_position(Dial.joint)) < 0.02
 
 
 def test_a_wrong_try_leaves_no_trace() -> None:
     env = make_env("tabletop", task="battery_try")
     task = started(env)
-    wrong = next(pair for pair in PAIRS if pair != task.right)
+    wrong = next(pair for pair in PAIRS if pair != task.solution)
     lay(env, task, wrong)
     for _ in range(3):
         env.step(OPEN)
@@ -106,20 +106,20 @@ def test_a_wrong_try_leaves_no_trace() -> None:
 
 
 def test_the_expert_tries_pair_after_pair_and_says_so() -> None:
-    env = blind_env("battery_try")
+    env = env_without_images("battery_try")
     tries = set()
     for seed in range(8):
-        spans = said(env, seed)
+        spans = expert_subtask_spans(env, seed)
         task = env.task
         assert isinstance(task, BatteryTry)
         plan = task.plan
-        count = plan.index(task.right) + 1
+        count = plan.index(task.solution) + 1
         turns = [(side, pair[side == "right"]) for side, pair in zip(("right", "left", "right"), plan[1:], strict=True)]
         expected = ["put the left cell in the slot", "put the right cell in the slot"]
         for number, pair in enumerate(plan[:count]):
             if number:
-                side, way = turns[number - 1]
-                expected.append(f"turn the {side} cell {way}")
+                side, orientation = turns[number - 1]
+                expected.append(f"turn the {side} cell {orientation}")
             expected.append(f"try the dial with {pair[0]} {pair[1]}")
         assert [text for text, _ in spans] == expected
         assert min(length for _, length in spans) >= 3

@@ -3,7 +3,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from episodes import blind_env
+from episodes import env_without_images
 from gymnasium.utils.env_checker import check_env
 
 from wla.envs.registry import make_env, make_expert, task_names
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_episode_to_the_bit(embodiment: str) -> Non
 
 @pytest.mark.parametrize(("action", "message"), [(np.zeros(4), "shape"), (np.full(5, np.nan), "not finite")])
 def test_bad_actions_are_refused(action: np.ndarray, message: str) -> None:
-    env = blind_env("place")
+    env = env_without_images("place")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         env.step(action.astype(np.float32))
@@ -66,20 +66,20 @@ def test_bad_actions_are_refused(action: np.ndarray, message: str) -> None:
 
 def test_acting_before_the_first_reset_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
-        blind_env("place").step(np.zeros(5, dtype=np.float32))
+        env_without_images("place").step(np.zeros(5, dtype=np.float32))
 
 
 def test_actions_beyond_the_limits_are_clipped() -> None:
     states = []
     for push in (0.03, 10.0):
-        env = blind_env("place")
+        env = env_without_images("place")
         env.reset(seed=0)
         states.append(env.step(np.array([push, 0, 0, 0, -1], dtype=np.float32))[0]["state"])
     assert np.array_equal(*states)
 
 
 def test_success_has_to_hold_and_ends_the_episode() -> None:
-    env = blind_env("press")
+    env = env_without_images("press")
     expert = make_expert(env)
     observation, info = env.reset(seed=2)
     state, rewards = expert.reset(info["instruction"]), []
@@ -95,7 +95,7 @@ def test_success_has_to_hold_and_ends_the_episode() -> None:
 
 
 def test_doing_nothing_runs_into_the_step_limit() -> None:
-    env = blind_env("press")
+    env = env_without_images("press")
     env.reset(seed=0)
     steps = [env.step(np.zeros(5, dtype=np.float32))[2:4] for _ in range(env.task.step_limit)]
     assert steps == [(False, False)] * (len(steps) - 1) + [(False, True)]
@@ -140,7 +140,7 @@ def test_scenes_follow_from_their_seed_and_name_their_objects(task: str) -> None
 
 @pytest.mark.parametrize("embodiment", ARMS)
 def test_a_third_of_the_scenes_show_a_held_block(embodiment: str) -> None:
-    env = blind_env("place", embodiment=embodiment)
+    env = env_without_images("place", embodiment=embodiment)
     held = []
     for seed in range(150):
         env.sample_scene(seed)

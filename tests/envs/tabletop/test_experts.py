@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from episodes import blind_env, score, solved
+from episodes import env_without_images, expert_successes, score
 
 from wla.envs.registry import make_expert, task_names
 from wla.envs.tabletop.tasks import SHORT_TASKS, VIDEO_TASKS
@@ -32,29 +32,29 @@ DOABLE = [(task, arm) for task in TASKS for arm in ARMS if task in task_names("t
 
 @pytest.mark.parametrize(("task", "embodiment"), DOABLE)
 def test_experts_succeed(task: str, embodiment: str) -> None:
-    env = blind_env(task, setting="randomized", embodiment=embodiment)
-    assert all(solved(env, range(4)))
+    env = env_without_images(task, setting="randomized", embodiment=embodiment)
+    assert all(expert_successes(env, range(4)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kicks", [False, True])
+@pytest.mark.parametrize("perturb", [False, True])
 @pytest.mark.parametrize("setting", ["clean", "randomized"])
 @pytest.mark.parametrize(("task", "embodiment"), DOABLE)
-def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str, kicks: bool) -> None:
-    env = blind_env(task, setting=setting, embodiment=embodiment)
-    assert np.mean(solved(env, range(100), kicks=kicks)) >= 0.98
+def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str, perturb: bool) -> None:
+    env = env_without_images(task, setting=setting, embodiment=embodiment)
+    assert np.mean(expert_successes(env, range(100), perturb=perturb)) >= 0.98
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("random", [False, True])
 @pytest.mark.parametrize(("task", "embodiment"), DOABLE)
 def test_tasks_are_not_solved_by_chance(task: str, embodiment: str, random: bool) -> None:
-    assert score(blind_env(task, embodiment=embodiment), range(60), random=random) < 0.05
+    assert score(env_without_images(task, embodiment=embodiment), range(60), random=random) < 0.05
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
-    env = blind_env(task)
+    env = env_without_images(task)
     expert = make_expert(env)
     observation, info = env.reset(seed=11)
     state, over, said = expert.reset(info["instruction"]), False, []
@@ -76,9 +76,9 @@ def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
 
 
 def test_place_two_fails_for_good_in_the_wrong_order() -> None:
-    env = blind_env("place_two")
+    env = env_without_images("place_two")
     env.reset(seed=0)
-    world, second = env.world, env.task.parts[1]
+    world, second = env.world, env.task.objects[1]
     x, y, _ = world.position("plate")
     world.put(second.body, (x, y, 0.0285))
     world.forward()
@@ -88,7 +88,7 @@ def test_place_two_fails_for_good_in_the_wrong_order() -> None:
 
 
 def test_a_block_that_is_knocked_away_is_fetched_again() -> None:
-    env = blind_env("place")
+    env = env_without_images("place")
     expert = make_expert(env)
     observation, info = env.reset(seed=5)
     state, over, dropped = expert.reset(info["instruction"]), False, False
@@ -96,7 +96,7 @@ def test_a_block_that_is_knocked_away_is_fetched_again() -> None:
         chunk, state = expert.act(Observation(**observation), state)
         if chunk.subtasks[0] == "move to the bowl" and not dropped and env.world.tool[2] > 0.08:
             dropped = True
-            block = env.task.parts[0].body
+            block = env.task.objects[0].body
             env.world.put(block, (0.0, -0.12, 0.02), 0.2)
         observation, _, terminated, truncated, info = env.step(chunk.actions[0])
         over = terminated or truncated

@@ -14,7 +14,7 @@ def words(templates: tuple[str, ...]) -> set[str]:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_unseen_phrasings_recombine_seen_words_into_something_new(task: type[Task]) -> None:
-    seen, unseen = task.phrasings.seen, task.phrasings.unseen
+    seen, unseen = task.phrasings.train, task.phrasings.test
     assert words(unseen) <= words(seen)
     assert not set(seen) & set(unseen)
     assert len(set(seen)) == len(seen) >= 10
@@ -23,19 +23,19 @@ def test_unseen_phrasings_recombine_seen_words_into_something_new(task: type[Tas
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_every_phrasing_names_all_that_is_needed(task: type[Task]) -> None:
-    fields = set(task.sample(np.random.default_rng(0)).words)
-    for template in (*task.phrasings.seen, *task.phrasings.unseen):
+    fields = set(task.sample(np.random.default_rng(0)).template_values)
+    for template in (*task.phrasings.train, *task.phrasings.test):
         assert set(re.findall(r"\{(\w+)\}", template)) == fields
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_the_seed_decides_which_phrasings_are_used(task: type[Task]) -> None:
-    fields = task.sample(np.random.default_rng(0)).words
+    fields = task.sample(np.random.default_rng(0)).template_values
 
     def said(seed: int | None) -> str:
         return task.phrasings.choose(np.random.default_rng(seed), seed, fields)
 
-    seen = {template.format(**fields) for template in task.phrasings.seen}
-    unseen = {template.format(**fields) for template in task.phrasings.unseen}
+    seen = {template.format(**fields) for template in task.phrasings.train}
+    unseen = {template.format(**fields) for template in task.phrasings.test}
     assert {said(seed) for seed in (None, *range(200), *range(10_000, 10_200))} == seen
     assert {said(seed) for seed in range(100_000, 100_200)} == unseen

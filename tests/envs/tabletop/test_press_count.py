@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from episodes import blind_env, press, said, slide_to
+from episodes import env_without_images, expert_subtask_spans, press, slide_to
 
 from wla.envs.registry import make_env, make_expert
 from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL
-from wla.envs.tabletop.parts_buttons import CARD_HALF_X
+from wla.envs.tabletop.objects import BUTTON_TOP, BUTTON_TRAVEL
+from wla.envs.tabletop.objects_buttons import CARD_HALF_X
 from wla.envs.tabletop.tasks.press_count import PressCount
 from wla.types import Observation
 
@@ -16,7 +16,7 @@ FIRST, SECOND, CONFIRM = "button_first", "button_second", "button_confirm"
 
 def started(seed: int = 0) -> tuple[TabletopEnv, PressCount, int, int]:
     """An episode and the numbers on its cards."""
-    env = blind_env("press_count")
+    env = env_without_images("press_count")
     env.reset(seed=seed)
     task = env.task
     assert isinstance(task, PressCount)
@@ -82,7 +82,7 @@ def test_a_press_leaves_no_trace_in_the_images() -> None:
 
 def test_cards_show_their_numbers_and_stay_apart_and_in_the_image() -> None:
     shown = set()
-    env = blind_env("press_count")
+    env = env_without_images("press_count")
     for seed in range(40):
         env.reset(seed=seed)
         task = env.task
@@ -99,15 +99,15 @@ def test_cards_show_their_numbers_and_stay_apart_and_in_the_image() -> None:
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_the_expert_says_which_press_of_how_many(embodiment: str) -> None:
-    env = blind_env("press_count", embodiment=embodiment)
+    env = env_without_images("press_count", embodiment=embodiment)
     for seed in range(3):
-        told = said(env, seed)
+        told = expert_subtask_spans(env, seed)
         assert isinstance(env.task, PressCount)
         expected = []
         for card in env.task.cards:
             for count in range(1, card.number + 1):
-                expected += [f"press the {card.label} button {count} of {card.number}"]
-                expected += [f"let go of the {card.label} button"]
+                expected += [f"press the {card.role} button {count} of {card.number}"]
+                expected += [f"let go of the {card.role} button"]
         assert [text for text, _ in told] == [*expected, "press the confirm button"]
         assert min(steps for _, steps in told) >= 3
 

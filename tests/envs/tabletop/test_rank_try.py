@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from episodes import blind_env, press, said
+from episodes import env_without_images, expert_subtask_spans, press
 
 from wla.envs.registry import make_env
 from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.objects import BLOCK_HALF
 from wla.envs.tabletop.tasks.rank_try import RankTry
 
 BUTTON = "button_confirm"
@@ -27,7 +27,7 @@ def lay(env: TabletopEnv, order: tuple[str, ...], aside: float = 0.0) -> None:
 
 
 def test_the_hidden_order_is_another_one_of_the_same_blocks() -> None:
-    env, places = blind_env("rank_try"), set()
+    env, places = env_without_images("rank_try"), set()
     for seed in range(60):
         env.reset(seed=seed)
         task = episode(env)
@@ -50,7 +50,7 @@ def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_i
     env = make_env("tabletop", task="rank_try")
     first = env.reset(seed=0)[0]["images"]["front"]
     lay(env, episode(env).hidden)
-    env.task.watch(env.world)
+    env.task.update(env.world)
     assert not env.task.success(env.world)
     dark = env.observe()["images"]["front"].astype(int)
     press(env, BUTTON)
@@ -62,7 +62,7 @@ def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_i
 
 @pytest.mark.parametrize(("aside", "lit"), [(0.030, True), (0.034, False)])
 def test_blocks_count_only_near_the_middle_of_a_pad(aside: float, lit: bool) -> None:
-    env = blind_env("rank_try")
+    env = env_without_images("rank_try")
     env.reset(seed=3)
     lay(env, episode(env).hidden, aside)
     press(env, BUTTON)
@@ -70,7 +70,7 @@ def test_blocks_count_only_near_the_middle_of_a_pad(aside: float, lit: bool) -> 
 
 
 def test_wrong_presses_never_fail() -> None:
-    env = blind_env("rank_try")
+    env = env_without_images("rank_try")
     env.reset(seed=3)
     for _ in range(20):
         press(env, BUTTON)
@@ -78,7 +78,7 @@ def test_wrong_presses_never_fail() -> None:
 
 
 def test_the_experts_order_of_trying_visits_all_orders() -> None:
-    env, furthest = blind_env("rank_try"), 0
+    env, furthest = env_without_images("rank_try"), 0
     for seed in range(30):
         env.reset(seed=seed)
         task, tried = episode(env), []
@@ -94,8 +94,8 @@ def test_the_experts_order_of_trying_visits_all_orders() -> None:
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
 def test_the_expert_swaps_neighbours_over_the_spare_pad_and_tries_in_turn(embodiment: str) -> None:
-    env = blind_env("rank_try", embodiment=embodiment)
-    told = said(env, 0)
+    env = env_without_images("rank_try", embodiment=embodiment)
+    told = expert_subtask_spans(env, 0)
     order = [block.colour for block in episode(env).blocks]
     expected = []
     for number in range(len(told) // 4):

@@ -27,10 +27,10 @@ def prompt(backbone: NanoBackbone, text: list[int], batch: int = 1) -> tuple[tor
 
 def test_left_padding_changes_nothing(backbone):
     tokens, images = prompt(backbone, [30, 31, 32])
-    plain = backbone.read(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
+    plain = backbone.encode(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
     padded = torch.cat([torch.zeros(1, 4, dtype=torch.long), tokens], dim=1)
     mask = torch.arange(padded.shape[1])[None] >= 4
-    read = backbone.read(padded, mask, images)
+    read = backbone.encode(padded, mask, images)
     torch.testing.assert_close(read.last[:, 4:], plain.last, atol=1e-5, rtol=1e-5)
     assert read.last.isfinite().all()
 
@@ -44,9 +44,9 @@ def test_rows_of_all_lengths_are_read_as_alone_and_learn_alike(backbone):
     longest = max(map(len, rows))
     tokens = torch.stack([torch.nn.functional.pad(row, (longest - len(row), 0)) for row in rows])
     mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows])
-    found = backbone.read(tokens, mask, images)
+    found = backbone.encode(tokens, mask, images)
     # With a cache all rows go at once, padding and all.
-    want = backbone.read(tokens, mask, images, keep_cache=True)
+    want = backbone.encode(tokens, mask, images, keep_cache=True)
     for layer, plain in zip(found.layers, want.layers, strict=True):
         assert layer.shape == plain.shape
         torch.testing.assert_close(layer[mask], plain[mask], atol=1e-5, rtol=1e-5)
@@ -61,8 +61,8 @@ def test_rows_of_all_lengths_are_read_as_alone_and_learn_alike(backbone):
 def test_extending_equals_reading_at_once(backbone):
     tokens, images = prompt(backbone, [30, 31, 32, 33, 34])
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    whole = backbone.read(tokens, mask, images)
-    context = backbone.read(tokens[:, :-4], mask[:, :-4], images, keep_cache=True)
+    whole = backbone.encode(tokens, mask, images)
+    context = backbone.encode(tokens[:, :-4], mask[:, :-4], images, keep_cache=True)
     context = backbone.extend(context, tokens[:, -4:-3], mask[:, -4:-3])
     context = backbone.extend(context, tokens[:, -3:], mask[:, -3:])
     for layer, want in zip(context.layers, whole.layers, strict=True):
@@ -72,8 +72,8 @@ def test_extending_equals_reading_at_once(backbone):
 def test_tokens_that_do_not_count_are_as_if_not_there(backbone):
     tokens, images = prompt(backbone, [30, 31])
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    want = backbone.read(torch.cat([tokens, torch.tensor([[40]])], 1), torch.cat([mask, mask[:, :1]], 1), images)
-    context = backbone.read(tokens, mask, images, keep_cache=True)
+    want = backbone.encode(torch.cat([tokens, torch.tensor([[40]])], 1), torch.cat([mask, mask[:, :1]], 1), images)
+    context = backbone.encode(tokens, mask, images, keep_cache=True)
     context = backbone.extend(context, torch.tensor([[99]]), torch.tensor([[False]]))
     context = backbone.extend(context, torch.tensor([[40]]), torch.tensor([[True]]))
     torch.testing.assert_close(context.last[:, -1], want.last[:, -1], atol=1e-5, rtol=1e-5)
@@ -84,7 +84,7 @@ def test_no_token_sees_the_future(backbone):
     mask = torch.ones_like(tokens, dtype=torch.bool)
     changed = tokens.clone()
     changed[:, -1] = 99
-    first, second = (backbone.read(row, mask, images).last for row in (tokens, changed))
+    first, second = (backbone.encode(row, mask, images).last for row in (tokens, changed))
     torch.testing.assert_close(first[:, :-1], second[:, :-1])
     assert not torch.allclose(first[:, -1], second[:, -1])
 
@@ -95,7 +95,7 @@ def test_images_reach_the_text(backbone):
     for name in CAMERAS:
         other = {**images, name: 255 - images[name]}
         assert not torch.allclose(
-            backbone.read(tokens, mask, images).last[:, -1], backbone.read(tokens, mask, other).last[:, -1]
+            backbone.encode(tokens, mask, images).last[:, -1], backbone.encode(tokens, mask, other).last[:, -1]
         )
 
 

@@ -58,8 +58,8 @@ def test_reading_in_pieces_equals_reading_at_once(shared):
     heads = [prompt(text[:cut], past=i != 1) for i, (text, (cut, _)) in enumerate(zip(texts, cuts, strict=True))]
     wholes = [prompt(text, past=i != 1) for i, text in enumerate(texts)]
     seen = images(3)
-    at_once = shared.read(*left_pad(wholes, 0), seen)
-    context = shared.read(*left_pad(heads, 0), seen, keep_cache=True)
+    at_once = shared.encode(*left_pad(wholes, 0), seen)
+    context = shared.encode(*left_pad(heads, 0), seen, keep_cache=True)
     first = shared.extend(context, *left_pad([t[a:b] for t, (a, b) in zip(texts, cuts, strict=True)], 0))
     last = shared.extend(first, *left_pad([t[b:] or [0] for t, (_, b) in zip(texts, cuts, strict=True)], 0))
     for row, (text, (start, end)) in enumerate(zip(texts, cuts, strict=True)):
@@ -76,8 +76,8 @@ def test_reading_in_pieces_equals_reading_at_once(shared):
 @torch.no_grad()
 def test_holes_and_dropped_tokens_take_no_place(shared):
     text, seen = words(8, 5), images(1)
-    at_once = shared.read(*left_pad([prompt(text)], 0), seen)
-    context = shared.read(*left_pad([prompt([*text[:3], 11, 12])], 0), seen, keep_cache=True)
+    at_once = shared.encode(*left_pad([prompt(text)], 0), seen)
+    context = shared.encode(*left_pad([prompt([*text[:3], 11, 12])], 0), seen, keep_cache=True)
     context.attention_mask[:, -2:] = False  # forgotten
     context = shared.extend(context, torch.tensor([[9, text[3], 9]]), torch.tensor([[False, True, False]]))
     context = shared.extend(context, torch.tensor([text[4:]]), torch.ones(1, 4, dtype=torch.bool))
@@ -88,9 +88,9 @@ def test_holes_and_dropped_tokens_take_no_place(shared):
 def test_positions_are_counted_from_what_the_images_take(shared):
     """The wrist's image has 4 tokens and takes 2 positions: a text that ignores this comes out differently."""
     text, seen = words(5, 6), images(1)
-    context = shared.read(*left_pad([prompt(text[:2])], 0), seen, keep_cache=True)
+    context = shared.encode(*left_pad([prompt(text[:2])], 0), seen, keep_cache=True)
     assert context.shift.tolist() == [[-2]]
-    at_once = shared.read(*left_pad([prompt(text)], 0), seen)
+    at_once = shared.encode(*left_pad([prompt(text)], 0), seen)
     context.shift = torch.zeros_like(context.shift)
     wrong = shared.extend(context, torch.tensor([text[2:]]), torch.ones(1, 3, dtype=torch.bool))
     assert not torch.allclose(wrong.last, at_once.last[:, -3:], atol=1e-3)
@@ -101,9 +101,9 @@ def test_a_batch_equals_its_members(shared):
     """Also where one sample lacks its image of the past."""
     rows = [prompt(words(6, 1)), prompt(words(3, 2), past=False), prompt(words(1, 3))]
     seen = images(3)
-    together = shared.read(*left_pad(rows, 0), seen)
+    together = shared.encode(*left_pad(rows, 0), seen)
     for index, row in enumerate(rows):
-        alone = shared.read(*left_pad([row], 0), row_of(seen, index))
+        alone = shared.encode(*left_pad([row], 0), row_of(seen, index))
         torch.testing.assert_close(together.last[index, -len(row) :], alone.last[0], atol=1e-4, rtol=1e-4)
         for name in TOKENS:
             torch.testing.assert_close(together.images[name][index], alone.images[name][0], atol=1e-4, rtol=1e-4)
@@ -114,9 +114,9 @@ def test_a_batch_equals_its_members(shared):
 @torch.no_grad()
 def test_every_image_of_a_row_without_a_past_lands_at_its_own_place(shared):
     seen, row = images(1), prompt(words(3, 2), past=False)
-    base = shared.read(*left_pad([row], 0), seen)
+    base = shared.encode(*left_pad([row], 0), seen)
     for name in TOKENS:
-        changed = shared.read(*left_pad([row], 0), {**seen, name: 255 - seen[name]})
+        changed = shared.encode(*left_pad([row], 0), {**seen, name: 255 - seen[name]})
         same = torch.equal(changed.last, base.last)
         assert same == name.startswith(HISTORY)
         unlike = [other for other in TOKENS if not torch.equal(changed.images[other], base.images[other])]
@@ -150,18 +150,18 @@ def test_a_wrong_number_of_placeholders_is_named(shared, change):
     if change < 0:
         row[row.index(IMAGE)] = 1
     with pytest.raises(ValueError, match=r"image placeholders; images .* need 6, or 5 without those of the past"):
-        shared.read(*left_pad([row], 0), images(1))
+        shared.encode(*left_pad([row], 0), images(1))
 
 
 def test_patches_that_do_not_fit_the_placeholders_are_named(shared):
     patches, grid = shared.patchify(images(1)["front"])
     with pytest.raises(ValueError, match="has 6 image placeholders and the images give 1 tokens"):
-        shared.read_patches(*left_pad([prompt([1])], 0), patches[0], grid)
+        shared.encode_patches(*left_pad([prompt([1])], 0), patches[0], grid)
 
 
 def test_gradients_reach_every_weight():
     own = backbone()
-    context = own.read(*left_pad([prompt(words(4, 1)), prompt(words(6, 2), past=False)], 0), images(2))
+    context = own.encode(*left_pad([prompt(words(4, 1)), prompt(words(6, 2), past=False)], 0), images(2))
     own.logits(context.last).square().mean().backward()
     without = [name for name, weight in own.named_parameters() if weight.grad is None or not weight.grad.abs().sum()]
     assert without == []
@@ -174,7 +174,7 @@ def test_attention_equals_the_librarys():
     assert ours.model.language_model.config._attn_implementation == NAME
     theirs.model.language_model.set_attn_implementation("sdpa")
     rows = left_pad([prompt(words(6, 1)), prompt(words(3, 2))], 0)
-    mine, wanted = ours.read(*rows, images(2)), theirs.read(*rows, images(2))
+    mine, wanted = ours.encode(*rows, images(2)), theirs.encode(*rows, images(2))
     for a, b in zip(mine.layers, wanted.layers, strict=True):
         torch.testing.assert_close(a[rows[1]], b[rows[1]], atol=1e-4, rtol=1e-4)
 
@@ -183,9 +183,9 @@ def test_attention_equals_the_librarys():
 def test_half_precision_comes_close():
     own = backbone()
     rows, seen = left_pad([prompt(words(6, 1)), prompt(words(3, 2), past=False)], 0), images(2)
-    wanted = own.read(*rows, seen).last
+    wanted = own.encode(*rows, seen).last
     halved = own.bfloat16()
-    context = halved.read(*rows, seen, keep_cache=True)
+    context = halved.encode(*rows, seen, keep_cache=True)
     assert context.last.dtype == torch.bfloat16
     assert context.images["front"].dtype == torch.bfloat16
     likeness = torch.cosine_similarity(context.last.float(), wanted, dim=-1)[rows[1]]
@@ -214,5 +214,5 @@ def test_a_row_without_any_key_does_not_spoil_the_gradients_of_others():
     own = backbone()
     tokens, mask = left_pad([prompt(words(6, 1)), prompt([])], 0)
     assert not mask[1, 0]
-    own.read(tokens, mask, images(2)).last[mask].square().mean().backward()
+    own.encode(tokens, mask, images(2)).last[mask].square().mean().backward()
     assert all(weight.grad.isfinite().all() for weight in own.parameters() if weight.grad is not None)

@@ -22,7 +22,7 @@ def test_action_loss_with_repeats_equals_the_loss_of_a_repeated_batch():
     torch.manual_seed(0)
     config = model_config().action_expert
     expert = ActionExpert(config, WIDTH)
-    once = ActionExpert(config.model_copy(update={"repeats": 1}), WIDTH)
+    once = ActionExpert(config.replace(noise_samples_per_chunk=1), WIDTH)
     once.load_state_dict(expert.state_dict())
     states, state = queries(3), torch.randn(3, STATE)
     actions, mask = torch.randn(3, CHUNK, ACTION), torch.ones(3, CHUNK, ACTION, dtype=torch.bool)

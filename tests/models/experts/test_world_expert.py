@@ -4,9 +4,9 @@ from itertools import combinations
 
 import pytest
 import torch
-from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH, model_config, queries, reading_actions
+from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH, action_conditioned_config, model_config, queries
 
-from wla.models.experts.action_conditioning import Doing
+from wla.models.experts.action_conditioning import ActionCondition
 from wla.models.experts.world_expert import TIMESTEPS, WorldExpert
 
 
@@ -35,39 +35,44 @@ def test_world_expert_blocks_read_their_own_layers():
 def test_an_expert_that_sees_the_present_imagines_from_its_latent():
     torch.manual_seed(0)
     expert = WorldExpert(
-        model_config().world_expert.model_copy(update={"sees_present": True}), WIDTH, PROMPT.queries
+        model_config().world_expert.replace(condition_on_current_frame=True), WIDTH, PROMPT.queries
     ).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     first, second = (torch.randn(1, 4, 8, 8) for _ in range(2))
-    imagined = [expert.sample(expert.condition(image, states, present), noise) for present in (first, second)]
+    imagined = [
+        expert.sample(expert.condition(image, states, current_latent), noise) for current_latent in (first, second)
+    ]
     assert imagined[0].shape == noise.shape
     assert not torch.allclose(*imagined)
-    with pytest.raises(AssertionError, match="sees_present"):
+    with pytest.raises(AssertionError, match="condition_on_current_frame"):
         expert.condition(image, states)
 
 
 def test_an_expert_that_reads_actions_gives_each_candidate_its_image():
     torch.manual_seed(0)
-    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    expert = WorldExpert(action_conditioned_config().world_expert, WIDTH, PROMPT.queries).eval()
     image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
     left, right = torch.full((1, CHUNK, ACTION), -1.0), torch.full((1, CHUNK, ACTION), 1.0)
     here, there = torch.full((1, STATE), -1.0), torch.full((1, STATE), 1.0)
-    told = [Doing(left, here), Doing(right, here), Doing(left, there), None]
-    images = [expert.sample(expert.condition(image, states, doing=doing), noise) for doing in told]
+    told = [ActionCondition(left, here), ActionCondition(right, here), ActionCondition(left, there), None]
+    images = [
+        expert.sample(expert.condition(image, states, action_condition=action_condition), noise)
+        for action_condition in told
+    ]
     assert all(not torch.allclose(a, b) for a, b in combinations(images, 2))
 
 
 def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
     torch.manual_seed(0)
-    expert = WorldExpert(reading_actions().world_expert, WIDTH, PROMPT.queries).eval()
+    expert = WorldExpert(action_conditioned_config().world_expert, WIDTH, PROMPT.queries).eval()
     image, noise, actions = torch.randn(2, 4, WIDTH), torch.randn(2, 4, 8, 8), torch.randn(2, CHUNK, ACTION)
     plan, other = queries(2), [state + 1 for state in queries(2)]
     known = torch.zeros(2, CHUNK, dtype=torch.bool)
     known[0, :2] = True
 
     def imagined(states, actions):
-        doing = Doing(actions, torch.zeros(2, STATE), known)
-        return expert.sample(expert.condition(image, states, None, doing), noise)
+        action_condition = ActionCondition(actions, torch.zeros(2, STATE), known)
+        return expert.sample(expert.condition(image, states, None, action_condition), noise)
 
     first, second = imagined(plan, actions), imagined(other, actions)
     torch.testing.assert_close(first[0], second[0])  # told, so the plan does not matter
@@ -82,9 +87,9 @@ def test_what_is_done_stands_in_for_what_was_planned_where_any_of_it_is_known():
 
 def test_an_expert_without_the_option_reads_no_actions():
     expert = WorldExpert(model_config().world_expert, WIDTH, PROMPT.queries)
-    doing = Doing(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
+    action_condition = ActionCondition(torch.zeros(1, CHUNK, ACTION), torch.zeros(1, STATE))
     with pytest.raises(AssertionError, match="reads no actions"):
-        expert.condition(torch.randn(1, 4, WIDTH), queries(1), doing=doing)
+        expert.condition(torch.randn(1, 4, WIDTH), queries(1), action_condition=action_condition)
 
 
 def test_errors_of_pixels_are_of_what_one_step_leads_to():
@@ -97,7 +102,7 @@ def test_errors_of_pixels_are_of_what_one_step_leads_to():
         seen.append(found)
         return torch.tensor(0.5)
 
-    expert = WorldExpert(config.model_copy(update={"pixel_weight": 20.0}), WIDTH, PROMPT.queries).eval()
+    expert = WorldExpert(config.replace(pixel_loss_weight=20.0), WIDTH, PROMPT.queries).eval()
     condition = expert.condition(image, states)
     with torch.no_grad():
         alone = expert.loss_at(condition, latent, noise, s)

@@ -16,7 +16,7 @@ from wla.models.experts.connector import ConnectorConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.training.memory_estimate.activations import Kernels
-from wla.training.memory_estimate.estimate import LABELLED, Sizes, Workload, kept_activations, training_memory
+from wla.training.memory_estimate.estimate import LABELLED, Sizes, Workload, saved_activations, training_memory
 from wla.training.optim import freeze
 from wla.types import HISTORY, Batch
 
@@ -57,7 +57,13 @@ def qwen_config(*, width: int = 256) -> WLAConfig:
         ),
         queries=MetaQueryConfig(begin=510, end=511, first=512, count=16),
         action_expert=ActionExpertConfig(
-            state_dim=tiny.STATE, action_dim=tiny.ACTION, chunk=8, width=128, heads=4, layers=4, repeats=16
+            state_dim=tiny.STATE,
+            action_dim=tiny.ACTION,
+            chunk=8,
+            width=128,
+            heads=4,
+            layers=4,
+            noise_samples_per_chunk=16,
         ),
         world_expert=WorldExpertConfig(
             latent_channels=8,
@@ -129,7 +135,7 @@ CHANGES = {
     "all": {},
     "without the backbone": {"freeze": ("^backbone",)},
     "without the vision tower": {"freeze": (r"^backbone\.(model\.visual|stem)",)},
-    "recomputed": {"recompute": True},
+    "recomputed": {"activation_checkpointing": True},
 }
 
 
@@ -144,8 +150,8 @@ def prepared(asked: Workload) -> WLA:
     torch.manual_seed(0)
     model = WLA(asked.model).train()
     freeze(model, asked.freeze)
-    if asked.recompute:
-        model.recompute_activations()
+    if asked.activation_checkpointing:
+        model.enable_activation_checkpointing()
     return model
 
 
@@ -156,7 +162,7 @@ def test_the_formulas_are_near_what_is_kept(name, change, fused, monkeypatch):
     if fused:
         fuse(monkeypatch)
     asked = work(CONFIGS[name](), **CHANGES[change])
-    parts, _ = kept_activations(asked, Sizes(asked), Kernels(autocast=False, fused=fused))
+    parts, _ = saved_activations(asked, Sizes(asked), Kernels(autocast=False, fused=fused))
     assert sum(parts.values()) == pytest.approx(measured(prepared(asked), batch(asked.model)), rel=0.25)
 
 
@@ -175,5 +181,5 @@ def test_they_are_near_under_autocast(name, change, monkeypatch):
 def test_twice_the_samples_keep_twice_as_much():
     once = work(qwen_config())
     twice = replace(once, samples=2 * SAMPLES)
-    kept = [sum(kept_activations(asked, Sizes(asked), Kernels())[0].values()) for asked in (once, twice)]
+    kept = [sum(saved_activations(asked, Sizes(asked), Kernels())[0].values()) for asked in (once, twice)]
     assert kept[1] == 2 * kept[0]

@@ -9,10 +9,10 @@ import torch
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.loader import DatasetConfig
-from wla.training.objectives.dummy_targets import all_losses, with_stand_ins
-from wla.training.objectives.policy import window_batches
-from wla.training.sampling import draw
-from wla.types import IGNORE, Batch
+from wla.training.objectives.dummy_targets import all_losses, with_dummy_targets
+from wla.training.objectives.policy import window_sampler
+from wla.training.sampling import sample_batch
+from wla.types import IGNORE_INDEX, Batch
 
 TERMS = ("action", "world", "language")
 
@@ -21,19 +21,19 @@ TERMS = ("action", "world", "language")
 def batch(tmp_path_factory) -> Batch:
     root: Path = tiny.write_dataset(tmp_path_factory.mktemp("data") / "robot")
     sources = [DatasetConfig(path=str(root))]
-    batches = window_batches(tiny.checkpoint(), [LeRobotDataset(root)], sources, empty_instructions=0.0)
-    return draw(batches, 4, torch.Generator().manual_seed(2))
+    batches = window_sampler(tiny.checkpoint(), [LeRobotDataset(root)], sources, instruction_dropout=0.0)
+    return sample_batch(batches, 4, torch.Generator().manual_seed(2))
 
 
 def without(batch: Batch, term: str) -> Batch:
     if term == "language":
-        return replace(batch, labels=torch.full_like(batch.labels, IGNORE))
+        return replace(batch, labels=torch.full_like(batch.labels, IGNORE_INDEX))
     name = {"action": "action_mask", "world": "subgoal_mask"}[term]
     return replace(batch, **{name: torch.zeros_like(getattr(batch, name))})
 
 
 def test_a_batch_that_has_everything_stays_as_it_is(batch):
-    complete, absent = with_stand_ins(batch)
+    complete, absent = with_dummy_targets(batch)
     assert absent == []
     assert all(getattr(complete, name) is getattr(batch, name) for name in ("labels", "action_mask", "subgoal_mask"))
 
@@ -41,7 +41,7 @@ def test_a_batch_that_has_everything_stays_as_it_is(batch):
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_that_no_sample_has_is_zero_and_still_runs_through_its_part(batch, term):
     model = tiny.checkpoint().model.train()
-    losses = all_losses(model, without(batch, term), torch.Generator().manual_seed(0), one_of=2)
+    losses = all_losses(model, without(batch, term), torch.Generator().manual_seed(0), num_micro_batches=2)
     assert getattr(losses, term) == 0
     assert all(getattr(losses, other) > 0 for other in TERMS if other != term)
     getattr(losses, term).backward()
@@ -55,7 +55,9 @@ def test_a_term_that_no_sample_has_is_zero_and_still_runs_through_its_part(batch
 def test_what_the_other_terms_learn_does_not_depend_on_it(batch):
     model = tiny.checkpoint().model.train()
     lacking = without(batch, "world")
-    ours, theirs = (all_losses(model, lacking, torch.Generator().manual_seed(0), one_of=count) for count in (2, 1))
+    ours, theirs = (
+        all_losses(model, lacking, torch.Generator().manual_seed(0), num_micro_batches=count) for count in (2, 1)
+    )
     assert (ours.action, ours.language) == (theirs.action, theirs.language)
     assert ours.world.requires_grad
     assert not theirs.world.requires_grad

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from micro_batch import take
+from micro_batch import micro_batch_losses
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -17,8 +17,8 @@ from wla.data.loader import DatasetConfig
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, ChatPromptConfig
 from wla.models.wla import WLAConfig
 from wla.policy.wla_policy import load_policy
-from wla.training.objectives.initialization import CheckpointStart, PublishedStart
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.objectives.initialization import FromCheckpoint, FromPretrained
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
 from wla.weights import shapes
@@ -31,12 +31,16 @@ IMAGES = {"history front": 32, "front": 32, "wrist": 32}
 def model() -> WLAConfig:
     sections = read_sections(OFFICIAL, None, None)
     config = model_config(sections, shapes(load_file(OFFICIAL / "model.safetensors")), cameras=IMAGES, primary="front")
-    sizes = {"state_dim": tiny.STATE, "action_dim": tiny.ACTION, "chunk": tiny.CHUNK, "steps": 2, "repeats": 2}
-    return config.model_copy(
-        update={
-            "action_expert": config.action_expert.model_copy(update=sizes),
-            "world_expert": config.world_expert.model_copy(update={"latent_size": 8, "steps": 2}),
-        }
+    sizes = {
+        "state_dim": tiny.STATE,
+        "action_dim": tiny.ACTION,
+        "chunk": tiny.CHUNK,
+        "flow_steps": 2,
+        "noise_samples_per_chunk": 2,
+    }
+    return config.replace(
+        action_expert=config.action_expert.replace(**sizes),
+        world_expert=config.world_expert.replace(latent_size=8, flow_steps=2),
     )
 
 
@@ -67,17 +71,17 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def recipe(root: Path, *, language: bool = False, **changes) -> PolicyTraining:
+def recipe(root: Path, *, language: bool = False, **changes) -> PolicyTrainConfig:
     prompt = ChatPromptConfig(queries=8, history=3, language=language)
     values = {
         "model": model(),
-        "start": PublishedStart(vlm=str(root / "vlm"), sana=str(root / "sana"), prompt=prompt),
+        "init": FromPretrained(vlm=str(root / "vlm"), sana=str(root / "sana"), prompt=prompt),
         "datasets": (DatasetConfig(path=str(root / "data")),),
         "loop": LoopConfig(
             optim=OptimConfig(steps=4, learning_rate=1e-3, warmup=1), batch_size=4, save_every=2, log_every=1
         ),
     }
-    return PolicyTraining(**{**values, **changes})
+    return PolicyTrainConfig(**{**values, **changes})
 
 
 def losses(out: Path) -> list[float]:
@@ -99,9 +103,9 @@ def test_library_weights_are_taken_and_new_words_are_drawn_like_the_others(root)
 
 @pytest.mark.parametrize("language", [False, True])
 def test_a_run_saves_acts_and_resumes(root, tmp_path, language):
-    config = recipe(root, language=language, recompute=True)
+    config = recipe(root, language=language, activation_checkpointing=True)
     whole = train(config.build(), config.loop, tmp_path / "whole")
-    half = config.loop.model_copy(update={"optim": config.loop.optim.model_copy(update={"steps": 2})})
+    half = config.loop.replace(optim=config.loop.optim.replace(steps=2))
     train(config.build(), half, tmp_path / "halves")
     train(config.build(), config.loop, tmp_path / "halves", resume=True)
     assert losses(tmp_path / "halves")[:2] == losses(tmp_path / "whole")[:2]
@@ -109,16 +113,16 @@ def test_a_run_saves_acts_and_resumes(root, tmp_path, language):
     policy = load_policy(whole)
     chunk, state = policy.act(tiny.observation(), policy.reset(tiny.INSTRUCTIONS[0]))
     assert chunk.actions.shape == (tiny.CHUNK, tiny.ACTION)
-    assert len(state.frames) == 1
-    assert policy.act(tiny.observation(1), state)[1].step == 2
+    assert len(state.frame_history) == 1
+    assert policy.act(tiny.observation(1), state)[1].num_calls == 2
 
 
 def test_recomputing_activations_gives_the_same_gradients(root):
     found = []
     for again in (False, True):
-        task = recipe(root, language=True, recompute=again).build()
+        task = recipe(root, language=True, activation_checkpointing=again).build()
         task.module.train()
-        terms, _ = take(task, 0, 4, torch.Generator().manual_seed(1))
+        terms, _ = micro_batch_losses(task, 0, 4, torch.Generator().manual_seed(1))
         terms["loss"].backward()
         found.append({name: p.grad for name, p in task.module.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
@@ -130,7 +134,7 @@ def test_a_checkpoint_of_bf16_weights_goes_on(root, tmp_path):
     config = recipe(root, dtype="bfloat16")
     checkpoint = train(config.build(), config.loop, tmp_path / "first")
     assert {value.dtype for value in load_file(checkpoint / "model.safetensors").values()} == {torch.bfloat16}
-    further = recipe(root, start=CheckpointStart(policy=str(checkpoint)))
+    further = recipe(root, init=FromCheckpoint(policy=str(checkpoint)))
     task = further.build()
     assert task.checkpoint.config.prompt.history == 3
     stored = load_file(checkpoint / "model.safetensors")["action_expert.positions"]
@@ -139,14 +143,14 @@ def test_a_checkpoint_of_bf16_weights_goes_on(root, tmp_path):
 
 def test_folders_that_do_not_fit_are_refused_in_one_line(root, tmp_path):
     with pytest.raises(ValueError, match="no vision-language model 'nowhere'"):
-        recipe(root).override(["start.vlm=nowhere"]).build()
+        recipe(root).override(["init.vlm=nowhere"]).build()
     (tmp_path / "sana" / "vae").mkdir(parents=True)
     save_file({"a": torch.zeros(1)}, tmp_path / "sana" / "vae" / "model.safetensors")
     (tmp_path / "sana" / "transformer").symlink_to(root / "sana" / "transformer")
     with pytest.raises(ValueError, match=r"vae: these weights are of another model: missing .* and .* more"):
-        recipe(root).override([f"start.sana={tmp_path / 'sana'}"]).build()
-    wider = model().action_expert.model_copy(update={"coder_width": 64})
-    other = recipe(root, model=model().model_copy(update={"action_expert": wider}))
+        recipe(root).override([f"init.sana={tmp_path / 'sana'}"]).build()
+    wider = model().action_expert.replace(coder_width=64)
+    other = recipe(root, model=model().replace(action_expert=wider))
     checkpoint = train(other.build(), other.loop, tmp_path / "other")
     with pytest.raises(ValueError, match=r"of other sizes than the recipe's model: action_expert\.state_encoder"):
-        recipe(root, start=CheckpointStart(policy=str(checkpoint))).build()
+        recipe(root, init=FromCheckpoint(policy=str(checkpoint))).build()

@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from micro_batch import take
+from micro_batch import micro_batch_losses
 from test_end_to_end import loop
 
 from wla.policy.inverse_checkpoint import load_inverse
-from wla.training.objectives.inverse_dynamics import InverseTraining
+from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
 
 
-def recipe(*datasets: Path) -> InverseTraining:
-    return InverseTraining(cameras={"front": 32, "wrist": 16}, datasets=tuple(map(str, datasets)), loop=loop(2))
+def recipe(*datasets: Path) -> InverseDynamicsTrainConfig:
+    return InverseDynamicsTrainConfig(
+        cameras={"front": 32, "wrist": 16}, datasets=tuple(map(str, datasets)), loop=loop(2)
+    )
 
 
 def test_it_learns_the_actions_of_all_datasets(tmp_path):
     first, second = (tiny.write_dataset(tmp_path / name, length=4) for name in ("first", "second"))
     task = recipe(first, second).build()
-    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
+    _, names = micro_batch_losses(task, 0, 64, torch.Generator().manual_seed(0))
     assert {name.split(" episode")[0] for name in names} == {str(first), str(second)}
     optimizer = torch.optim.Adam(task.module.parameters(), lr=3e-3)
     losses = []
     for step in range(40):
-        terms, _ = take(task, step, 16, torch.Generator().manual_seed(step))
+        terms, _ = micro_batch_losses(task, step, 16, torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
@@ -35,13 +37,13 @@ def test_it_learns_the_actions_of_all_datasets(tmp_path):
 
 def test_it_says_how_much_it_explains_of_episodes_that_it_did_not_learn_from(tmp_path):
     task = recipe(tiny.write_dataset(tmp_path / "data", episodes=3)).build()
-    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
+    _, names = micro_batch_losses(task, 0, 64, torch.Generator().manual_seed(0))
     assert {name.split(" frame")[0].split()[-1] for name in names} == {"0", "1"}  # the last one is kept to measure with
     task.save(tmp_path / "inverse", 0, task.module.state_dict())
-    explained = load_inverse(tmp_path / "inverse").config.explained
-    assert explained is not None
-    assert len(explained) == tiny.ACTION
-    assert max(explained) < 0.5  # untrained, and the pictures are random
+    explained_variance = load_inverse(tmp_path / "inverse").config.explained_variance
+    assert explained_variance is not None
+    assert len(explained_variance) == tiny.ACTION
+    assert max(explained_variance) < 0.5  # untrained, and the pictures are random
 
 
 def test_one_episode_is_not_enough(tmp_path):
@@ -58,9 +60,9 @@ def test_videos_without_actions_cannot_teach_it(tmp_path):
 
 def test_actions_that_were_not_executed_teach_nothing(tmp_path, monkeypatch):
     done = np.arange(20) % 2 == 0
-    monkeypatch.setattr("wla.training.objectives.inverse_dynamics.followed", lambda dataset: done)
+    monkeypatch.setattr("wla.training.objectives.inverse_dynamics.action_executed", lambda dataset: done)
     task = recipe(tiny.write_dataset(tmp_path / "data")).build()
-    _, names = take(task, 0, 64, torch.Generator().manual_seed(0))
+    _, names = micro_batch_losses(task, 0, 64, torch.Generator().manual_seed(0))
     assert {int(name.split()[-1]) for name in names} == {0, 2, 4, 6, 8}
     done[:] = False
     with pytest.raises(ValueError, match="too few recorded actions were executed"):

@@ -8,8 +8,8 @@ import torch
 
 from wla.data.normalize import MinMaxNormalizer, Statistics, VectorStatistics
 from wla.envs.registry import make_env, make_expert
-from wla.models.experts.action_conditioning import moved
-from wla.training.objectives.world_model import motion
+from wla.models.experts.action_conditioning import displacement
+from wla.training.objectives.world_model import motion_config
 from wla.types import Observation
 
 
@@ -32,10 +32,12 @@ def test_the_simulator_goes_where_its_actions_lead():
     env.close()
     state = MinMaxNormalizer(known.state, dim=5, name="state")
     action = MinMaxNormalizer(known.action, dim=5, name="action")
-    told = motion(robot, known, 6)
+    told = motion_config(robot, known, 6)
     assert (told.state, told.action) == ((0, 1, 2, 3), (0, 1, 2, 3))
     actions = torch.from_numpy(action.normalize(chunk.actions))[None]
-    end = torch.from_numpy(state.normalize(seen.state))[:4] + moved(told, actions, torch.ones(1, len(chunk.actions), 1))
+    end = torch.from_numpy(state.normalize(seen.state))[:4] + displacement(
+        told, actions, torch.ones(1, len(chunk.actions), 1)
+    )
     torch.testing.assert_close(end[0], torch.from_numpy(state.normalize(raw["state"]))[:4], atol=0.02, rtol=0)
     assert (end[0] - torch.from_numpy(state.normalize(seen.state))[:4]).abs().max() > 0.1
 
@@ -43,7 +45,7 @@ def test_the_simulator_goes_where_its_actions_lead():
 def test_what_never_changed_is_not_moved():
     known = statistics([0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [-0.1] * 5, [0.1] * 5)
     env = make_env("tabletop", task="place", image_size=32)
-    told = motion(env.robot_spec, known, 6)
+    told = motion_config(env.robot_spec, known, 6)
     env.close()
     assert told.gain[0] == told.offset[0] == 0
     assert told.gain[1] == pytest.approx(0.2)
@@ -51,6 +53,6 @@ def test_what_never_changed_is_not_moved():
 
 def test_a_robot_whose_actions_add_to_nothing_is_refused():
     robot = tiny.robot_spec()
-    absolute = robot.action.model_copy(update={"kinds": ("absolute",) * robot.action.dim})
-    with pytest.raises(ValueError, match=r"octaves: no action of .* adds to its state"):
-        motion(robot.model_copy(update={"action": absolute}), tiny.statistics(), 6)
+    absolute = robot.action.replace(kinds=("absolute",) * robot.action.dim)
+    with pytest.raises(ValueError, match=r"num_frequencies: no action of .* adds to its state"):
+        motion_config(robot.replace(action=absolute), tiny.statistics(), 6)

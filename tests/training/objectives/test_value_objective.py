@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from micro_batch import take
+from micro_batch import micro_batch_losses
 from test_end_to_end import loop
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.value_targets import LabelledFrames
+from wla.data.value_targets import ValueTargetFrames
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.value_checkpoint import load_value
-from wla.training.objectives.value import ValueTraining
+from wla.training.objectives.value import ValueTrainConfig
 from wla.training.trainer import train
-from wla.types import Moment
+from wla.types import FrameContext
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,15 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def recipe(root: Path, steps: int = 2) -> ValueTraining:
-    return ValueTraining(policy=str(root / "policy"), datasets=(str(root / "rollouts"),), loop=loop(steps, muon=()))
+def recipe(root: Path, steps: int = 2) -> ValueTrainConfig:
+    return ValueTrainConfig(policy=str(root / "policy"), datasets=(str(root / "rollouts"),), loop=loop(steps, muon=()))
 
 
 def test_frames_know_what_became_of_them(root):
-    frames = LabelledFrames(LeRobotDataset(root / "rollouts"), "front")
+    frames = ValueTargetFrames(LeRobotDataset(root / "rollouts"), "front")
     assert len(frames) == 20
     assert frames.success.tolist() == [True] * 10 + [False] * 10
-    assert frames.left.tolist() == [*range(9, -1, -1)] * 2
+    assert frames.steps_to_go.tolist() == [*range(9, -1, -1)] * 2
 
 
 def test_episodes_that_do_not_say_whether_they_succeeded_are_refused(tmp_path):
@@ -44,7 +44,7 @@ def test_episodes_that_do_not_say_whether_they_succeeded_are_refused(tmp_path):
         writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32))
         writer.end_episode("wait", keep=True)
     with pytest.raises(ValueError, match="episode 0 does not say whether it succeeded"):
-        LabelledFrames(LeRobotDataset(tmp_path / "data"), "front")
+        ValueTargetFrames(LeRobotDataset(tmp_path / "data"), "front")
 
 
 def test_the_policy_s_backbone_reads_with_one_camera_and_stays_what_it_is(root):
@@ -53,7 +53,7 @@ def test_the_policy_s_backbone_reads_with_one_camera_and_stays_what_it_is(root):
     for key, weight in task.value.model.backbone.state_dict().items():
         assert torch.equal(weight, before[key])
     assert list(task.value.model.backbone.image_tokens) == ["front"]
-    take(task, 0, 4, torch.Generator().manual_seed(0))[0]["loss"].backward()
+    micro_batch_losses(task, 0, 4, torch.Generator().manual_seed(0))[0]["loss"].backward()
     learns = {name for name, parameter in task.module.named_parameters() if parameter.grad is not None}
     assert learns
     assert all(name.startswith("head.") for name in learns)
@@ -62,7 +62,7 @@ def test_the_policy_s_backbone_reads_with_one_camera_and_stays_what_it_is(root):
 def test_it_trains_and_scores(root, tmp_path):
     config = recipe(root)
     folder = train(config.build(), config.loop, tmp_path / "run")
-    scores = load_value(folder).score([Moment("go")], np.zeros((1, 32, 32, 3), np.uint8))
+    scores = load_value(folder).score([FrameContext("go")], np.zeros((1, 32, 32, 3), np.uint8))
     assert scores.shape == (1,)
 
 
@@ -71,7 +71,7 @@ def test_it_learns_which_episodes_succeed(root):
     optimizer = torch.optim.Adam(task.value.model.head.parameters(), lr=3e-3)
     losses = []
     for step in range(120):
-        terms, _ = take(task, step, 8, torch.Generator().manual_seed(step))
+        terms, _ = micro_batch_losses(task, step, 8, torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
@@ -83,18 +83,18 @@ def test_frames_tell_what_was_known_there(root):
     dataset = LeRobotDataset(root / "rollouts")
     assert dataset.subtasks is not None
     texts = [dataset.subtask_texts[index] for index in dataset.subtasks]
-    moments = LabelledFrames(dataset, "front").moments(np.arange(20))
-    assert [moment.doing for moment in moments] == texts
+    moments = ValueTargetFrames(dataset, "front").frame_contexts(np.arange(20))
+    assert [moment.subtask for moment in moments] == texts
     assert [moment.instruction for moment in moments[::10]] == [episode.instruction for episode in dataset.episodes]
-    assert [moment.elapsed for moment in moments] == [*range(10)] * 2
+    assert [moment.episode_step for moment in moments] == [*range(10)] * 2
     for row, moment in enumerate(moments):
-        run = texts[row - moment.since : row + 1]
-        assert set(run) == {moment.doing}
-        assert moment.since == moment.elapsed or texts[row - moment.since - 1] != moment.doing
-    assert {moment.since for moment in moments} >= {0, 1}
+        run = texts[row - moment.subtask_step : row + 1]
+        assert set(run) == {moment.subtask}
+        assert moment.subtask_step == moment.episode_step or texts[row - moment.subtask_step - 1] != moment.subtask
+    assert {moment.subtask_step for moment in moments} >= {0, 1}
 
 
 def test_frames_of_episodes_without_words_tell_the_time(tmp_path):
     tiny.write_dataset(tmp_path / "silent", episodes=2, subtasks=False)
-    moment = LabelledFrames(LeRobotDataset(tmp_path / "silent"), "front").moments(np.array([13]))[0]
-    assert (moment.doing, moment.elapsed, moment.since) == ("", 3, 3)
+    moment = ValueTargetFrames(LeRobotDataset(tmp_path / "silent"), "front").frame_contexts(np.array([13]))[0]
+    assert (moment.subtask, moment.episode_step, moment.subtask_step) == ("", 3, 3)

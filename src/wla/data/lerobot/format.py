@@ -22,7 +22,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wla.files import read_object, restore
+from wla.files import read_json, recover
+from wla.migrations import COLUMNS
 from wla.specs import RobotSpec
 
 VERSION = "v3.0"
@@ -103,7 +104,7 @@ class DatasetInfo(BaseModel):
 
 def read_info(root: Path) -> DatasetInfo:
     """Read and check `meta/info.json`. ValueError when `root` is no LeRobot v3 dataset."""
-    restore(root / "data")  # new labels may have been killed while they were put in place
+    recover(root / "data")  # new labels may have been killed while they were put in place
     tree = read_info_tree(root)
     version = str(tree.get("codebase_version"))
     if not version.startswith("v3."):
@@ -114,9 +115,7 @@ def read_info(root: Path) -> DatasetInfo:
 
 def read_info_tree(root: Path) -> dict[str, Any]:
     """The JSON of `meta/info.json` of any version. ValueError when `root` is no LeRobot dataset."""
-    return read_object(
-        root / INFO, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`"
-    )
+    return read_json(root / INFO, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`")
 
 
 def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
@@ -157,7 +156,7 @@ def video_feature(height: int, width: int, fps: Fraction) -> Feature:
         "video.codec": "h264",
         "video.pix_fmt": "yuv420p",
         "video.is_depth_map": False,
-        "video.fps": plain_rate(fps),
+        "video.fps": rate_to_number(fps),
         "video.channels": 3,
         "has_audio": False,
     }
@@ -170,7 +169,7 @@ def frame_rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def plain_rate(fps: Fraction) -> int | float:
+def rate_to_number(fps: Fraction) -> int | float:
     return int(fps) if fps.denominator == 1 else float(fps)
 
 
@@ -224,9 +223,12 @@ def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) ->
         if len(rows) >= info.total_episodes:
             break
         names = read_schema(path).names
-        wanted = {"seed", "success", "followed"}
+        wanted = {"seed", "success", "action_executed", *COLUMNS}
         chosen = needed + [name for name in names if name in wanted or (with_stats and name.startswith("stats/"))]
-        rows += read_table(path, chosen).to_pylist()
+        rows += [
+            {COLUMNS.get(name, name): value for name, value in row.items()}
+            for row in read_table(path, chosen).to_pylist()
+        ]
     if len(rows) < info.total_episodes:
         raise ValueError(
             f"{root}: {INFO} counts {info.total_episodes} episodes, meta/episodes describes {len(rows)}; "

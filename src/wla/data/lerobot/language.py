@@ -22,9 +22,9 @@ from wla.data.lerobot.format import SUBTASK, DatasetInfo, Feature, read_table
 PERSISTENT = "language_persistent"
 EVENTS = "language_events"
 LANGUAGE_FEATURE = Feature(dtype="language", shape=(1,))
-STYLE = "subtask"
+SUBTASK_STYLE = "subtask"
 
-Row = dict[str, Any]
+LanguageRow = dict[str, Any]
 """One entry of a language column."""
 
 _COMMON = {"role": pa.string(), "content": pa.string(), "style": pa.string()}
@@ -63,32 +63,32 @@ def subtask_texts(
         column = read_table(path, [PERSISTENT])[PERSISTENT]
         for first, length in episodes:
             # Every frame of an episode repeats the same rows.
-            texts += spoken(column[first].as_py() or [], length, fps)
+            texts += subtask_per_frame(column[first].as_py() or [], length, fps)
     return texts
 
 
-def spoken(rows: Sequence[Row], length: int, fps: float) -> list[str | None]:
+def subtask_per_frame(rows: Sequence[LanguageRow], length: int, fps: float) -> list[str | None]:
     """The subtask of each of `length` frames: that of the latest row of style `subtask` that has begun."""
     texts: list[str | None] = [None] * length
-    for row in sorted((row for row in rows if row["style"] == STYLE), key=lambda row: row["timestamp"]):
+    for row in sorted((row for row in rows if row["style"] == SUBTASK_STYLE), key=lambda row: row["timestamp"]):
         first = max(0, round(row["timestamp"] * fps))
         texts[first:] = [row["content"]] * len(texts[first:])
     return texts
 
 
-def subtask_rows(texts: Sequence[str], timestamps: Sequence[float]) -> list[Row]:
+def subtask_rows(texts: Sequence[str], timestamps: Sequence[float]) -> list[LanguageRow]:
     """The rows that say `texts` ('' for none), one per frame of an episode.
 
     Frames without a text that follow others get a row with empty content: without it the last subtask would go on.
     """
-    rows: list[Row] = []
+    rows: list[LanguageRow] = []
     for text, frames in groupby(range(len(texts)), key=lambda frame: texts[frame]):
         if text or rows:
             rows.append(
                 {
                     "role": "assistant",
                     "content": text,
-                    "style": STYLE,
+                    "style": SUBTASK_STYLE,
                     "timestamp": timestamps[next(frames)],
                     "camera": None,
                     "tool_calls": None,

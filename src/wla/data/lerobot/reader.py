@@ -29,8 +29,8 @@ from wla.data.lerobot.format import (
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
 from wla.data.video import codec
-from wla.data.video.frame_cache import Piece, cached_frames
-from wla.data.video.random_access import SeekingFrames
+from wla.data.video.frame_cache import FileSegment, cached_frames
+from wla.data.video.random_access import RandomAccessFrames
 from wla.specs import RobotSpec
 
 
@@ -46,7 +46,7 @@ class Episode:
     instruction: str
     seed: int | None = None
     success: bool | None = None
-    followed: tuple[bool, ...] | None = None
+    action_executed: tuple[bool, ...] | None = None
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -120,33 +120,35 @@ class LeRobotDataset:
         name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
-            return cached_frames(self.root, name, self._video_pieces(key), shape, codec.decode)
-        return cached_frames(self.root, name, self.data_pieces(), shape, partial(read_images, key=key))
+            return cached_frames(self.root, name, self._video_segments(key), shape, codec.decode)
+        return cached_frames(self.root, name, self.data_segments(), shape, partial(read_images, key=key))
 
-    def seek(self, camera: str) -> SeekingFrames:
+    def random_access_frames(self, camera: str) -> RandomAccessFrames:
         """All frames of a camera that is a video, read from its files when they are asked for, without a cache."""
         key = self._camera_features.get(camera)
         if key not in self.info.video_keys:
             raise ValueError(f"{self.root}: no video of a camera {camera!r}; the dataset has {list(self.cameras)}")
-        return SeekingFrames(self._video_pieces(key), frame_rate(self.fps), (*self.cameras[camera], 3))
+        return RandomAccessFrames(self._video_segments(key), frame_rate(self.fps), (*self.cameras[camera], 3))
 
-    def _video_pieces(self, key: str) -> list[Piece]:
+    def _video_segments(self, key: str) -> list[FileSegment]:
         """Where the frames of each episode lie in the video files."""
-        pieces = []
+        segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
             first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
-            pieces.append(Piece(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode)))
-        return pieces
+            segments.append(
+                FileSegment(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode))
+            )
+        return segments
 
-    def data_pieces(self) -> list[Piece]:
+    def data_segments(self) -> list[FileSegment]:
         """Where the rows of each episode lie in the data files."""
         counts: dict[Path, int] = {}
-        pieces = []
+        segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
             path = self._file(row, "data")
-            pieces.append(Piece(path, counts.get(path, 0), episode.start, len(episode)))
+            segments.append(FileSegment(path, counts.get(path, 0), episode.start, len(episode)))
             counts[path] = counts.get(path, 0) + len(episode)
-        return pieces
+        return segments
 
     def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
         template = self.info.data_path if folder == "data" else self.info.video_path
@@ -166,7 +168,7 @@ class LeRobotDataset:
     def _check_videos(self) -> None:
         for key in self.info.video_keys:
             counts: dict[Path, int] = {}
-            for episode, piece in zip(self.episodes, self._video_pieces(key), strict=True):
+            for episode, piece in zip(self.episodes, self._video_segments(key), strict=True):
                 if piece.first != counts.get(piece.path, 0):
                     raise ValueError(
                         f"{piece.path}: episode {episode.index} starts at frame {piece.first} of the video, it must be "
@@ -191,7 +193,7 @@ class LeRobotDataset:
         """The columns of all frames, checked to follow each other as the episodes say."""
         optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
         columns = [self.columns.state, *optional, *INDEX_COLUMNS]
-        counts = {piece.path: piece.first + piece.length for piece in self.data_pieces()}
+        counts = {piece.path: piece.first + piece.length for piece in self.data_segments()}
         tables = []
         for path, count in counts.items():
             table = read_table(path, columns)
@@ -202,7 +204,7 @@ class LeRobotDataset:
 
     def _texts(self, table: pa.Table) -> Sequence[str | None]:
         files: dict[Path, list[tuple[int, int]]] = {}
-        for piece in self.data_pieces():
+        for piece in self.data_segments():
             files.setdefault(piece.path, []).append((piece.first, piece.length))
         return subtask_texts(table, self.info, files, self.fps)
 
@@ -257,12 +259,12 @@ def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]
             )
         if not row["tasks"]:
             raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
-        followed = row.get("followed")
-        if followed is not None and len(followed) != end - start:
+        action_executed = row.get("action_executed")
+        if action_executed is not None and len(action_executed) != end - start:
             raise ValueError(
-                f"{root}/meta/episodes: episode {number} has {end - start} frames and says of {len(followed)} whether "
+                f"{root}/meta/episodes: episode {number} has {end - start} frames and says of {len(action_executed)} whether "
                 "their actions were executed; restore the file"
             )
-        seen = None if followed is None else tuple(followed)
+        seen = None if action_executed is None else tuple(action_executed)
         episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), seen))
     return tuple(episodes)

@@ -23,28 +23,28 @@ class DatasetRecorder:
         self._writer = writer
         self._keep = frozenset(keep)
         self._seed, self._instruction = 0, ""
-        self._followed: list[bool] = []
+        self._action_executed: list[bool] = []
 
     def start(self, seed: int, instruction: str) -> None:
         self._writer.end_episode("", keep=False)  # an episode that was broken off
         self._seed, self._instruction = seed, instruction
-        self._followed = []
+        self._action_executed = []
 
     def step(
         self, observation: Observation, action: Float32[np.ndarray, " A"], chunk: ActionChunk, offset: int
     ) -> None:
         subtask = chunk.subtasks[0] if chunk.subtasks else ""
         advised = chunk.actions[offset]
-        self._followed.append(np.array_equal(action, advised))
+        self._action_executed.append(np.array_equal(action, advised))
         recorded = advised if self._writer.with_actions else None
         self._writer.add_frame(observation.images, observation.state, recorded, subtask)
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
-        followed = None if all(self._followed) else self._followed
+        action_executed = None if all(self._action_executed) else self._action_executed
         self._writer.end_episode(
             self._instruction,
             keep=outcome in self._keep,
             seed=self._seed,
             success=outcome == "success",
-            followed=followed,
+            action_executed=action_executed,
         )

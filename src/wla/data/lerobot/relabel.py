@@ -25,13 +25,13 @@ from wla.data.lerobot.language import (
     LANGUAGE_FEATURE,
     PERSISTENT,
     PERSISTENT_TYPE,
-    STYLE,
-    Row,
+    SUBTASK_STYLE,
+    LanguageRow,
     subtask_rows,
 )
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.video.frame_cache import Piece
-from wla.files import replacing
+from wla.data.video.frame_cache import FileSegment
+from wla.files import atomic_dir
 
 
 def relabel(dataset: LeRobotDataset, texts: Sequence[str]) -> None:
@@ -46,27 +46,27 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str]) -> None:
         raise ValueError(
             f"{root / INFO}: data_path is {dataset.info.data_path!r}, labels can be written below data/ only"
         )
-    files: dict[Path, list[Piece]] = {}
-    for piece in dataset.data_pieces():
+    files: dict[Path, list[FileSegment]] = {}
+    for piece in dataset.data_segments():
         files.setdefault(piece.path, []).append(piece)
     staged = root / INFO.replace("info", ".info.labels")
-    with _nothing_changed(root), ExitStack() as held:
+    with _write_errors(root), ExitStack() as held:
         held.callback(staged.unlink, missing_ok=True)
-        with replacing(data) as fresh:
-            for path, pieces in files.items():
-                _write_file(path, fresh / path.relative_to(data), pieces, texts)
+        with atomic_dir(data) as fresh:
+            for path, segments in files.items():
+                _write_file(path, fresh / path.relative_to(data), segments, texts)
             staged.write_text(_with_features(dataset.info).model_dump_json(indent=4) + "\n", encoding="utf-8")
             for file in (*fresh.rglob("*.parquet"), staged):
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
-            interrupted = held.enter_context(runtime.interrupts_held())
+            interrupted = held.enter_context(runtime.defer_signals())
         os.replace(staged, root / INFO)
     if interrupted():
         raise KeyboardInterrupt("the labels had just been written")
 
 
 @contextmanager
-def _nothing_changed(root: Path) -> Iterator[None]:
+def _write_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -85,13 +85,13 @@ def _with_features(info: DatasetInfo) -> DatasetInfo:
     return info.model_copy(update={"features": added | info.features})
 
 
-def _write_file(source: Path, target: Path, pieces: Sequence[Piece], texts: Sequence[str]) -> None:
+def _write_file(source: Path, target: Path, segments: Sequence[FileSegment], texts: Sequence[str]) -> None:
     """One data file with its labels, in the row groups that it had: images may make a whole file large."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    own = pa.array([texts[frame] for piece in pieces for frame in range(piece.start, piece.start + piece.length)])
-    owner = pa.array(np.repeat(np.arange(len(pieces)), [piece.length for piece in pieces]))
+    own = pa.array([texts[frame] for piece in segments for frame in range(piece.start, piece.start + piece.length)])
+    owner = pa.array(np.repeat(np.arange(len(segments)), [piece.length for piece in segments]))
     with pq.ParquetFile(source) as file, ExitStack() as opened:
-        said = _persistent(file, pieces, texts)
+        said = _persistent(file, segments, texts)
         writer: pq.ParquetWriter | None = None
         row = 0
         for group in range(file.num_row_groups):
@@ -109,17 +109,17 @@ def _write_file(source: Path, target: Path, pieces: Sequence[Piece], texts: Sequ
             row += len(table)
 
 
-def _persistent(file: pq.ParquetFile, pieces: Sequence[Piece], texts: Sequence[str]) -> pa.Array:
+def _persistent(file: pq.ParquetFile, segments: Sequence[FileSegment], texts: Sequence[str]) -> pa.Array:
     """The new `language_persistent` of each episode of a file: what was there, with these subtasks."""
     seconds = file.read(["timestamp"])["timestamp"].to_pylist()
-    there: list[list[Row]] = [[] for _ in pieces]
+    there: list[list[LanguageRow]] = [[] for _ in segments]
     kind = PERSISTENT_TYPE
     if PERSISTENT in file.schema_arrow.names:
         column = file.read([PERSISTENT])[PERSISTENT]
-        there = [[row for row in column[p.first].as_py() or [] if row["style"] != STYLE] for p in pieces]
+        there = [[row for row in column[p.first].as_py() or [] if row["style"] != SUBTASK_STYLE] for p in segments]
         kind = _storage(column.type) if any(there) else kind
     lists = []
-    for piece, kept in zip(pieces, there, strict=True):
+    for piece, kept in zip(segments, there, strict=True):
         words = texts[piece.start : piece.start + piece.length]
         rows = kept + subtask_rows(words, seconds[piece.first : piece.first + piece.length])
         lists.append(sorted(rows, key=lambda row: row["timestamp"]))

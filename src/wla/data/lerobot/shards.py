@@ -28,7 +28,7 @@ from wla.data.lerobot.format import (
     DatasetInfo,
     features_for,
     frame_rate,
-    plain_rate,
+    rate_to_number,
     read_episodes,
     read_info,
     read_tasks,
@@ -88,7 +88,7 @@ class ShardStore:
             raise ValueError(f"{self.root}: exists and is no dataset; give a new folder")
         self._info = DatasetInfo(
             robot_type=spec.embodiment,
-            fps=plain_rate(self.rate),
+            fps=rate_to_number(self.rate),
             features=features_for(spec, with_actions=with_actions),
         )
         with disk_errors(self.root, "free disk space or choose another folder"):

@@ -40,7 +40,7 @@ class EpisodeData:
     image_stats: dict[str, FeatureStats]
     seed: int | None
     success: bool | None
-    followed: Sequence[bool] | None
+    action_executed: Sequence[bool] | None
 
 
 @dataclass
@@ -85,9 +85,9 @@ def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress
             writer.write_table(table)
     seeds = pa.array([episode.seed for episode in episodes], pa.int64())
     successes = pa.array([episode.success for episode in episodes], pa.bool_())
-    followed = pa.array([episode.followed for episode in episodes], pa.list_(pa.bool_()))
+    action_executed = pa.array([episode.action_executed for episode in episodes], pa.list_(pa.bool_()))
     table = pa.Table.from_pylist(rows)
-    for name, column in (("seed", seeds), ("success", successes), ("followed", followed)):
+    for name, column in (("seed", seeds), ("success", successes), ("action_executed", action_executed)):
         table = table.append_column(name, column)
     pq.write_table(table, _new_file(stage, EPISODES_PATH.format(**place)))
     progress.shards += 1

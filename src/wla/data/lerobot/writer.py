@@ -50,7 +50,7 @@ class DatasetWriter:
         self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions)
         self._shard_frames = shard_frames
         self._pending: list[EpisodeData] = []
-        self._frames = self._no_frames()
+        self._frames = self._empty_frames()
 
     @property
     def root(self) -> Path:
@@ -98,14 +98,14 @@ class DatasetWriter:
         keep: bool,
         seed: int | None = None,
         success: bool | None = None,
-        followed: Sequence[bool] | None = None,
+        action_executed: Sequence[bool] | None = None,
     ) -> None:
         """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
 
         success: whether it reached its goal, where that is known. followed: for each frame whether its action was
         executed (None: all were).
         """
-        frames, self._frames = self._frames, self._no_frames()
+        frames, self._frames = self._frames, self._empty_frames()
         if not keep:
             return
         if not frames.state:
@@ -122,7 +122,7 @@ class DatasetWriter:
             image_stats={IMAGE_PREFIX + camera: image_stats(images) for camera, images in frames.images.items()},
             seed=seed,
             success=success,
-            followed=followed,
+            action_executed=action_executed,
         )
         self._pending.append(episode)
         if sum(len(episode.state) for episode in self._pending) >= self._shard_frames:
@@ -130,7 +130,7 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Publish the finished episodes; the running one is dropped. Can be called again after an error."""
-        self._frames = self._no_frames()
+        self._frames = self._empty_frames()
         if self._pending:
             self._publish()
 
@@ -141,12 +141,12 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # An impatient second Ctrl-C would lose the episodes that the first one is saving.
-        with runtime.interrupts_held() as interrupted:
+        with runtime.defer_signals() as interrupted:
             self.close()
         if interrupted() and kind is None:
             raise KeyboardInterrupt
 
-    def _no_frames(self) -> _Frames:
+    def _empty_frames(self) -> _Frames:
         return _Frames({camera: [] for camera in self.robot_spec.observation.cameras})
 
     def _publish(self) -> None:

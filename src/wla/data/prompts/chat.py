@@ -21,12 +21,12 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.types import FIRST, HISTORY, IGNORE
+from wla.types import FIRST, HISTORY, IGNORE_INDEX
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
 VISION_START, VISION_END, PAD = "<|vision_start|>", "<|vision_end|>", "<|endoftext|>"
 BEGIN_QUERIES, END_QUERIES = "<begin_of_img>", "<end_of_img>"
-QWEN_WORDS = (PAD, START, END, IMAGE, VISION_START, VISION_END)
+QWEN_SPECIAL_TOKENS = (PAD, START, END, IMAGE, VISION_START, VISION_END)
 ANSWER = f"{START}assistant\n"
 ENDINGS = (".", "!", "?", "。", "！", "？")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
@@ -49,7 +49,7 @@ class ChatPromptConfig(Config):
     system: str | None = ""
     instruction_tokens: int = 256
     """In training, longer instructions are cut; acting refuses them."""
-    memory: MemoryConfig = MemoryConfig(tokens=1024, numbers_go_on=False)
+    memory: MemoryConfig = MemoryConfig(tokens=1024, merge_counters=False)
     """How much of what was finished is told in language mode. The published system sets no limit."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> ChatPrompter:
@@ -66,7 +66,7 @@ class ChatPrompter:
         self.config = config
         self.tokenizer = tokenizer
         self.image_tokens = dict(image_tokens)
-        words = (*QWEN_WORDS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
+        words = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
         known = tokenizer.get_vocab()
         missing = [word for word in words if word not in known]
         if missing:
@@ -90,7 +90,7 @@ class ChatPrompter:
         return self.config.history
 
     @property
-    def speaks(self) -> bool:
+    def predicts_subtasks(self) -> bool:
         """Whether the model is asked for subtasks."""
         return self.config.language
 
@@ -100,8 +100,8 @@ class ChatPrompter:
         state: Float[np.ndarray, " S"],
         *,
         memory: Sequence[str] = (),
-        running: Sequence[str] = (),
-        past: bool = True,
+        current_subtasks: Sequence[str] = (),
+        has_history: bool = True,
     ) -> list[int]:
         """Everything before the subtask text or, in plain mode, before the queries. The state is not told in words.
 
@@ -111,7 +111,7 @@ class ChatPrompter:
         past: whether the images of the past exist; when an episode begins they do
         not yet. Then they are left out where its first frame is in front, and repeat it elsewhere.
         """
-        text = self._user(instruction, (*memory, *running[:1]), past) + ANSWER
+        text = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
         return self._encode(text if self.config.language else text + "\n")
 
     def sample(
@@ -121,17 +121,17 @@ class ChatPrompter:
         subtasks: Sequence[str] | None,
         *,
         memory: Sequence[str] = (),
-        running: Sequence[str] = (),
-        past: bool = True,
+        current_subtasks: Sequence[str] = (),
+        has_history: bool = True,
     ) -> tuple[list[int], list[int]]:
         """A training sequence and its labels (what should follow each position); no labels without subtasks."""
         if not self.config.language:
-            tokens = [*self.prompt(instruction, state, past=past), *self.queries]
-            return tokens, [IGNORE] * len(tokens)
-        before = self._user(instruction, (*memory, *running[:1]), past) + ANSWER
-        said = self._plain(join_sentences(subtasks or ()))
+            tokens = [*self.prompt(instruction, state, has_history=has_history), *self.queries]
+            return tokens, [IGNORE_INDEX] * len(tokens)
+        before = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
+        said = self._strip_special_tokens(join_sentences(subtasks or ()))
         tokens = [*self._encode(f"{before}{said}\n"), *self.queries]
-        labels = [IGNORE] * len(tokens)
+        labels = [IGNORE_INDEX] * len(tokens)
         if said:
             start, end = len(self._encode(before)), len(self._encode(before + said))
             labels[start - 1 : end - 1] = tokens[start:end]
@@ -140,10 +140,10 @@ class ChatPrompter:
 
     def answer(self, subtasks: Sequence[str]) -> list[int]:
         """The tokens in which the model would say these subtasks."""
-        text = self._plain(join_sentences(subtasks))
+        text = self._strip_special_tokens(join_sentences(subtasks))
         return self._encode(ANSWER + text)[len(self._answer) :]
 
-    tells_until_now: ClassVar[bool] = True
+    memory_up_to_date: ClassVar[bool] = True
     """Training tells what is labelled until now, as in the published system, and not what a policy had said before."""
 
     @property
@@ -156,17 +156,17 @@ class ChatPrompter:
         return len(self._encode(f" {join_sentences([text])}"))
 
     def instruction_length(self, instruction: str) -> int:
-        return len(self._encode(self._plain(instruction)))
+        return len(self._encode(self._strip_special_tokens(instruction)))
 
-    def continuation(self, said: Sequence[int]) -> tuple[int, list[int]]:
+    def suffix_after(self, subtask_tokens: Sequence[int]) -> tuple[int, list[int]]:
         """How many of the last tokens read to drop, and what to read then, to end the sequence as `sample` does.
 
         said: the subtask tokens that were decoded, none in plain mode.
         """
         if not self.config.language:
             return 0, self.queries
-        read = [*self._answer, *said]
-        wanted = self._encode(f"{ANSWER}{self._decode(said)}\n")
+        read = [*self._answer, *subtask_tokens]
+        wanted = self._encode(f"{ANSWER}{self._decode(subtask_tokens)}\n")
         same = 0
         while same < min(len(read), len(wanted)) and read[same] == wanted[same]:
             same += 1
@@ -177,20 +177,20 @@ class ChatPrompter:
         text = self._decode(tokens)
         return tuple(part for part in _SENTENCE_END.split(text) if part)
 
-    def _user(self, instruction: str, previous: Sequence[str], past: bool) -> str:
+    def _user(self, instruction: str, previous: Sequence[str], has_history: bool) -> str:
         system = "" if self.config.system is None else f"{START}system\n{self.config.system}{END}\n"
-        instruction = self._plain(instruction)
+        instruction = self._strip_special_tokens(instruction)
         tokens = self.tokenizer.encode(instruction, add_special_tokens=False)
         if len(tokens) > self.config.instruction_tokens:
             instruction = self.tokenizer.decode(tokens[: self.config.instruction_tokens])
-        content = "".join(self._images(past).values()) + instruction
+        content = "".join(self._images(has_history).values()) + instruction
         if self.config.language:
-            content = self._language(instruction, previous, past)
+            content = self._language(instruction, previous, has_history)
         return f"{system}{START}user\n{content}{END}\n"
 
-    def _language(self, instruction: str, previous: Sequence[str], past: bool) -> str:
-        images = self._images(past)
-        told = self._plain(join_sentences(previous)) if past else ""
+    def _language(self, instruction: str, previous: Sequence[str], has_history: bool) -> str:
+        images = self._images(has_history)
+        told = self._strip_special_tokens(join_sentences(previous)) if has_history else ""
         parts = []
         for name, image in images.items():
             if name.startswith(HISTORY) and told:
@@ -201,21 +201,21 @@ class ChatPrompter:
                 parts.append(image)
         return f"Instruction: {instruction}{''.join(parts)}Current subtask:"
 
-    def _images(self, past: bool) -> dict[str, str]:
-        past = past or not any(name.startswith(FIRST) for name in self.image_tokens)
+    def _images(self, has_history: bool) -> dict[str, str]:
+        has_history = has_history or not any(name.startswith(FIRST) for name in self.image_tokens)
         return {
             name: f"{VISION_START}{IMAGE * count}{VISION_END}"
             for name, count in self.image_tokens.items()
-            if past or not name.startswith(HISTORY)
+            if has_history or not name.startswith(HISTORY)
         }
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        return self._plain(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+        return self._strip_special_tokens(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
-    def _plain(self, text: str) -> str:
+    def _strip_special_tokens(self, text: str) -> str:
         """A text without the chat's own words, with which it could end turns or ask for images."""
         return self._special.sub(" ", text)
 
@@ -239,7 +239,7 @@ def add_queries(tokenizer: PreTrainedTokenizerFast, *, first: int, queries: int)
     tokenizer lacks Qwen's special words or already has more entries.
     """
     known = tokenizer.get_vocab()
-    missing = [word for word in QWEN_WORDS if word not in known]
+    missing = [word for word in QWEN_SPECIAL_TOKENS if word not in known]
     if missing:
         raise ValueError(f"tokenizer: lacks {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
     names = [BEGIN_QUERIES, END_QUERIES, *map(query_name, range(queries))]

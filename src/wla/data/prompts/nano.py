@@ -19,11 +19,11 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.data.prompts import tokenizer as words
-from wla.types import IGNORE
+from wla.data.prompts import tokenizer as vocab
+from wla.types import IGNORE_INDEX
 
 SEPARATOR = "; "
-DONE, DOING = "done:", "now:"
+FINISHED_PREFIX, CURRENT_PREFIX = "done:", "now:"
 
 
 class PromptConfig(Config):
@@ -55,25 +55,25 @@ class Prompter:
         self.pad, self.start, self.stop, image, begin, end, first, last = (
             self._id(name)
             for name in (
-                words.PAD,
-                words.START,
-                words.END,
-                words.IMAGE,
-                words.BEGIN_QUERIES,
-                words.END_QUERIES,
-                words.query_name(0),
-                words.query_name(config.queries - 1),
+                vocab.PAD,
+                vocab.START,
+                vocab.END,
+                vocab.IMAGE,
+                vocab.BEGIN_QUERIES,
+                vocab.END_QUERIES,
+                vocab.query_name(0),
+                vocab.query_name(config.queries - 1),
             )
         )
         if last - first != config.queries - 1:
             raise ValueError("tokenizer: the meta-queries are not consecutive vocabulary entries")
         self.begin_queries, self.end_queries, self.first_query, self.image = begin, end, first, image
-        self.first_location = self._id(words.location_name(0))
-        self._id(words.location_name(config.locations - 1))
+        self.first_location = self._id(vocab.location_name(0))
+        self._id(vocab.location_name(config.locations - 1))
         self.images = [image] * sum(image_tokens.values())
         self.newline = self.encode("\n")
         self._separator = self._id(SEPARATOR.strip())
-        self._known: dict[str, list[int]] = {}
+        self._token_cache: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -84,11 +84,11 @@ class Prompter:
         return self.config.history
 
     @property
-    def speaks(self) -> bool:
+    def predicts_subtasks(self) -> bool:
         """Whether the model is asked for subtasks."""
         return self.config.language
 
-    tells_until_now: ClassVar[bool] = False
+    memory_up_to_date: ClassVar[bool] = False
     """Training tells what a policy would have said when it spoke last, and not what is labelled until now."""
 
     @property
@@ -102,16 +102,21 @@ class Prompter:
         state: Float[np.ndarray, " S"],
         *,
         memory: Sequence[str] = (),
-        running: Sequence[str] = (),
-        past: bool = True,
+        current_subtasks: Sequence[str] = (),
+        has_history: bool = True,
     ) -> list[int]:
         """Everything before the subtask text or, without language, before the queries. state is normalised to [-1, 1].
 
         memory: the subtasks that are finished; running: the window that was said last.
         """
-        tokens = [self.start, *self.text(instruction), *self.images, *self.locate(state)]
+        tokens = [self.start, *self.text(instruction), *self.images, *self.location_tokens(state)]
         if self.config.memory is not None:
-            tokens += [*self.text(DONE), *self._listed(memory), *self.text(DOING), *self._listed(running)]
+            tokens += [
+                *self.text(FINISHED_PREFIX),
+                *self._listed(memory),
+                *self.text(CURRENT_PREFIX),
+                *self._listed(current_subtasks),
+            ]
         return [*tokens, self.stop, self.start]
 
     def length(self, text: str) -> int:
@@ -125,7 +130,7 @@ class Prompter:
         """As `answer` would write them, with the separator after each."""
         return [token for text in texts for token in (*self.text(text), self._separator)]
 
-    def locate(self, values: Float[np.ndarray, " k"]) -> list[int]:
+    def location_tokens(self, values: Float[np.ndarray, " k"]) -> list[int]:
         """Location words of values in [-1, 1]; values outside fall into the border bins."""
         bins = np.floor((np.asarray(values) + 1) * 0.5 * self.config.locations).astype(int)
         return (np.clip(bins, 0, self.config.locations - 1) + self.first_location).tolist()
@@ -143,7 +148,7 @@ class Prompter:
         queries = range(self.first_query, self.first_query + self.config.queries)
         return [*self.newline, self.begin_queries, *queries]
 
-    def continuation(self, said: Sequence[int]) -> tuple[int, list[int]]:
+    def suffix_after(self, subtask_tokens: Sequence[int]) -> tuple[int, list[int]]:
         """How many of the last tokens read to drop (none), and what to read after the subtask text that was said."""
         return 0, self.suffix()
 
@@ -154,24 +159,24 @@ class Prompter:
         subtasks: Sequence[str] | None,
         *,
         memory: Sequence[str] = (),
-        running: Sequence[str] = (),
-        past: bool = True,
+        current_subtasks: Sequence[str] = (),
+        has_history: bool = True,
     ) -> tuple[list[int], list[int]]:
         """A training sequence and its labels (what should follow each position); no labels without subtasks."""
-        prompt = self.prompt(instruction, state, memory=memory, running=running)
+        prompt = self.prompt(instruction, state, memory=memory, current_subtasks=current_subtasks)
         told = subtasks is not None and self.config.language
         answer = self.answer(subtasks) if subtasks is not None and told else []
         suffix = self.suffix()
-        labels = [IGNORE] * (len(prompt) + len(answer) + len(suffix))
+        labels = [IGNORE_INDEX] * (len(prompt) + len(answer) + len(suffix))
         if told:
             labels[len(prompt) - 1 : len(prompt) + len(answer)] = [*answer, self.stop]
         return [*prompt, *answer, *suffix], labels
 
     def text(self, text: str) -> list[int]:
         """Tokens of a text that is likely to come again."""
-        if text not in self._known:
-            self._known[text] = self.encode(text)
-        return self._known[text]
+        if text not in self._token_cache:
+            self._token_cache[text] = self.encode(text)
+        return self._token_cache[text]
 
     def _id(self, name: str) -> int:
         index = self.tokenizer.convert_tokens_to_ids(name)

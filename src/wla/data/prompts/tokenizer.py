@@ -27,7 +27,7 @@ def location_name(index: int) -> str:
     return f"<|loc_{index}|>"
 
 
-def special_words(queries: int, locations: int) -> list[str]:
+def special_tokens(queries: int, locations: int) -> list[str]:
     """The first entries of the vocabulary, in order."""
     words = [PAD, START, END, IMAGE, *map(location_name, range(locations)), BEGIN_QUERIES, END_QUERIES]
     return [*words, *map(query_name, range(queries))]
@@ -40,7 +40,7 @@ def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size:
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=special_words(queries, locations),
+        special_tokens=special_tokens(queries, locations),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -48,7 +48,7 @@ def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size:
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
 
 
-def grow_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
+def extend_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
     """The tokenizer with more merges, which make single tokens of the words in `texts`, up to `size` entries.
 
     Tokens that it has keep their numbers. Pairs are merged as in training from nothing: the most frequent first.

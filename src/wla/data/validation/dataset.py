@@ -11,27 +11,27 @@ from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.validation.episodes import check_tasks, read_rows
 from wla.data.validation.frames import check_frames
-from wla.data.validation.issues import Finding, count_errors
+from wla.data.validation.issues import Issue, count_errors
 from wla.data.validation.videos import check_images
 
 
-def check(root: Path, columns: Columns | None = None) -> list[Finding]:
+def check(root: Path, columns: Columns | None = None) -> list[Issue]:
     """All problems of a LeRobot v3.0 dataset. Decodes every image, with a progress bar; nothing is written.
 
     ValueError only when `root` is no such dataset.
     """
     columns = columns or Columns()
     info = read_info(root)
-    rows, findings = read_rows(root, info)
+    rows, issues = read_rows(root, info)
     tasks, found = check_tasks(root, rows)
-    findings += found
-    findings += check_frames(root, info, rows, columns, tasks=None if tasks is None else len(tasks))
-    findings += check_images(root, info, rows)
-    if not count_errors(findings):
+    issues += found
+    issues += check_frames(root, info, rows, columns, tasks=None if tasks is None else len(tasks))
+    issues += check_images(root, info, rows)
+    if not count_errors(issues):
         # The reader has the last word: what it refuses is not sound.
         try:
             LeRobotDataset(root, columns=columns)
         except ValueError as error:
-            findings.append(Finding.of(error))
+            issues.append(Issue.of(error))
     # Everything is about this folder; without its name the lines are short enough for a table.
-    return [replace(finding, what=finding.what.replace(f"{root}{os.sep}", "")) for finding in findings]
+    return [replace(finding, message=finding.message.replace(f"{root}{os.sep}", "")) for finding in issues]

@@ -15,79 +15,81 @@ from wla.data.lerobot.format import (
     read_table,
     read_tasks,
 )
-from wla.data.validation.issues import Finding
+from wla.data.validation.issues import Issue
 
-Row = dict[str, Any]
+EpisodeRow = dict[str, Any]
 """What `meta/episodes` says of an episode."""
 
 
-def read_rows(root: Path, info: DatasetInfo) -> tuple[list[Row], list[Finding]]:
+def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Issue]]:
     """The rows of all episodes whose files can be read, and what is wrong with them."""
-    rows: list[Row] = []
-    findings: list[Finding] = []
+    rows: list[EpisodeRow] = []
+    issues: list[Issue] = []
     for path in episode_files(root):
         try:
             rows += read_table(path, episode_columns(info)).to_pylist()
         except ValueError as error:
-            findings.append(Finding.of(error))
+            issues.append(Issue.of(error))
     # Rows beyond those that `info` counts are of a shard that was interrupted while it was published.
     rows = [row for row in rows if row["episode_index"] < info.total_episodes]
     if len(rows) != info.total_episodes:
         found = f"meta/episodes describes {len(rows)} episodes, {INFO} counts {info.total_episodes}"
-        findings.append(Finding("error", None, found, "restore the missing file"))
+        issues.append(Issue("error", None, found, "restore the missing file"))
     elif not rows:
-        findings.append(Finding("error", None, "the dataset has no episodes", "collect some first"))
+        issues.append(Issue("error", None, "the dataset has no episodes", "collect some first"))
     frames = sum(row["length"] for row in rows)
     if len(rows) == info.total_episodes and frames != info.total_frames:
         found = f"meta/episodes describes {frames} frames, {INFO} counts {info.total_frames}"
-        findings.append(Finding("error", None, found, f"correct total_frames in {INFO}"))
-    return rows, findings + _sequence(rows)
+        issues.append(Issue("error", None, found, f"correct total_frames in {INFO}"))
+    return rows, issues + _sequence(rows)
 
 
-def _sequence(rows: list[Row]) -> list[Finding]:
+def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
     """Whether episodes and their frames follow each other without gaps."""
-    findings = []
+    issues = []
     number, end = 0, 0
     for row in rows:
         episode, start, length = row["episode_index"], row["dataset_from_index"], row["length"]
         if episode != number:
             what = f"episode {episode} follows episode {number - 1} in meta/episodes"
-            findings.append(Finding("error", episode, what, "restore the missing file"))
+            issues.append(Issue("error", episode, what, "restore the missing file"))
         elif start != end:
             what = f"starts at frame {start} of the dataset, the episodes before it end at {end}"
-            findings.append(Finding("error", episode, what, "restore meta/episodes"))
+            issues.append(Issue("error", episode, what, "restore meta/episodes"))
         if row["dataset_to_index"] - start != length:
             what = f"spans frames {start}..{row['dataset_to_index']} and is said to have {length}"
-            findings.append(Finding("error", episode, what, "restore meta/episodes"))
+            issues.append(Issue("error", episode, what, "restore meta/episodes"))
         if length < 2:
             what = f"has {length} frames, too few for an action and what comes of it"
-            findings.append(Finding("error" if length < 1 else "warning", episode, what, "remove the episode"))
+            issues.append(Issue("error" if length < 1 else "warning", episode, what, "remove the episode"))
         if not row["tasks"]:
-            findings.append(Finding("error", episode, "has no task in meta/episodes", "give it one"))
+            issues.append(Issue("error", episode, "has no task in meta/episodes", "give it one"))
         elif not all(str(task).strip() for task in row["tasks"]):
-            findings.append(Finding("error", episode, "has an empty instruction", "give it one in meta/episodes"))
+            issues.append(Issue("error", episode, "has an empty instruction", "give it one in meta/episodes"))
         number, end = episode + 1, row["dataset_to_index"]
-    return findings
+    return issues
 
 
-def files_of(root: Path, info: DatasetInfo, rows: list[Row], video_key: str | None = None) -> dict[Path, list[Row]]:
+def files_of(
+    root: Path, info: DatasetInfo, rows: list[EpisodeRow], video_key: str | None = None
+) -> dict[Path, list[EpisodeRow]]:
     """The files of a video, or of the frames, with the episodes that lie in each."""
     folder, template = (f"videos/{video_key}", info.video_path) if video_key else ("data", info.data_path)
-    files: dict[Path, list[Row]] = {}
+    files: dict[Path, list[EpisodeRow]] = {}
     for row in rows:
         place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
         files.setdefault(root / str(template).format(**place, video_key=video_key), []).append(row)
     return files
 
 
-def check_tasks(root: Path, rows: list[Row]) -> tuple[list[str] | None, list[Finding]]:
+def check_tasks(root: Path, rows: list[EpisodeRow]) -> tuple[list[str] | None, list[Issue]]:
     """The instructions in the order of their task_index (None when they cannot be read), and what is wrong there."""
     try:
         tasks = read_tasks(root)
     except ValueError as error:
-        return None, [Finding.of(error)]
-    findings = [
-        Finding("error", None, f"{TASKS}: the instruction of task {index} is empty", "write one")
+        return None, [Issue.of(error)]
+    issues = [
+        Issue("error", None, f"{TASKS}: the instruction of task {index} is empty", "write one")
         for index, task in enumerate(tasks)
         if not str(task or "").strip()
     ]
@@ -95,5 +97,5 @@ def check_tasks(root: Path, rows: list[Row]) -> tuple[list[str] | None, list[Fin
         absent = [task for task in row["tasks"] or [] if task not in tasks]
         if absent:
             what = f"its task {absent[0]!r} is not in {TASKS}"
-            findings.append(Finding("error", row["episode_index"], what, "restore it"))
-    return tasks, findings
+            issues.append(Issue("error", row["episode_index"], what, "restore it"))
+    return tasks, issues

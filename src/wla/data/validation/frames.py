@@ -9,15 +9,15 @@ import pyarrow as pa
 
 from wla.data.lerobot.columns import Columns, matrix
 from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo, read_schema, read_table
-from wla.data.validation.episodes import Row, files_of
-from wla.data.validation.issues import Finding
+from wla.data.validation.episodes import EpisodeRow, files_of
+from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
 from wla.progress import progress_bar
 
 
 def check_frames(
-    root: Path, info: DatasetInfo, rows: list[Row], columns: Columns, *, tasks: int | None
-) -> list[Finding]:
+    root: Path, info: DatasetInfo, rows: list[EpisodeRow], columns: Columns, *, tasks: int | None
+) -> list[Issue]:
     """tasks: how many there are, None when that is not known."""
     check = _FrameCheck(root, info, columns, tasks)
     files = files_of(root, info, rows)
@@ -33,7 +33,7 @@ class _FrameCheck:
     def __init__(self, root: Path, info: DatasetInfo, columns: Columns, tasks: int | None) -> None:
         self.info = info
         self.tasks = tasks
-        self.findings: list[Finding] = []
+        self.issues: list[Issue] = []
         self.vectors = {
             key: feature.shape[0]
             for key, feature in info.features.items()
@@ -49,7 +49,7 @@ class _FrameCheck:
             if name not in info.features:
                 self._error(None, f"{root / INFO}: feature {name!r} is missing", "restore it")
 
-    def file(self, path: Path, rows: list[Row]) -> None:
+    def file(self, path: Path, rows: list[EpisodeRow]) -> None:
         """One data file with the episodes that lie in it."""
         wanted = [*INDEX_COLUMNS, *self.vectors, *([SUBTASK] if SUBTASK in self.info.features else [])]
         try:
@@ -57,7 +57,7 @@ class _FrameCheck:
             table = read_table(path, [name for name in wanted if name in names])
         except ValueError as error:
             episodes = [row["episode_index"] for row in rows]
-            self.findings.append(Finding.of(error, episodes[0] if len(episodes) == 1 else None))
+            self.issues.append(Issue.of(error, episodes[0] if len(episodes) == 1 else None))
             return
         for name in wanted:
             if name not in names and name in self.info.features:
@@ -82,7 +82,7 @@ class _FrameCheck:
                 continue
             self._episode(table.slice(places[0], len(places)), row)
 
-    def finish(self) -> list[Finding]:
+    def finish(self) -> list[Issue]:
         """What was found, with what the whole dataset shows."""
         gaps = {episode: count for episode, count in self.without_subtask.items() if count[0]}
         # A dataset without any subtask has none to miss.
@@ -92,10 +92,10 @@ class _FrameCheck:
                 self._warn(episode, what, "annotate them; they teach no language")
         for key, episodes in self.ranges.items():
             names = self.info.features[key].names
-            self.findings += check_range(key, names, episodes, leaps=key == self.action)
-        return self.findings
+            self.issues += check_range(key, names, episodes, jumps=key == self.action)
+        return self.issues
 
-    def _episode(self, table: pa.Table, row: Row) -> None:
+    def _episode(self, table: pa.Table, row: EpisodeRow) -> None:
         self._indices(table, row)
         for key in self.vectors:
             if key in table.column_names:
@@ -104,7 +104,7 @@ class _FrameCheck:
             texts = table[SUBTASK].to_pylist()
             self.without_subtask[row["episode_index"]] = (sum(not (t or "").strip() for t in texts), len(texts))
 
-    def _indices(self, table: pa.Table, row: Row) -> None:
+    def _indices(self, table: pa.Table, row: EpisodeRow) -> None:
         """Whether the frames are counted on, and come at the right times."""
         fps, steps = float(self.info.fps), np.arange(len(table))
         expected = {
@@ -147,7 +147,7 @@ class _FrameCheck:
             self.ranges[key][episode] = numbers
 
     def _error(self, episode: int | None, what: str, todo: str) -> None:
-        self.findings.append(Finding("error", episode, what, todo))
+        self.issues.append(Issue("error", episode, what, todo))
 
     def _warn(self, episode: int | None, what: str, todo: str) -> None:
-        self.findings.append(Finding("warning", episode, what, todo))
+        self.issues.append(Issue("warning", episode, what, todo))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """A problem. error: training would stop or learn something wrong; warning: look whether it is meant.
 
     episode is None when it concerns several or none. todo: what to do about it.
@@ -19,27 +19,27 @@ class Finding:
 
     severity: Literal["error", "warning"]
     episode: int | None
-    what: str
-    todo: str
+    message: str
+    fix: str
 
     @classmethod
-    def of(cls, error: ValueError, episode: int | None = None) -> Finding:
+    def of(cls, error: ValueError, episode: int | None = None) -> Issue:
         """What a reader complained of; its messages end with what to do."""
         what, separator, todo = str(error).rpartition("; ")
         return cls("error", episode, what, todo) if separator else cls("error", episode, str(error), "restore it")
 
 
-def count_errors(findings: Iterable[Finding]) -> int:
-    return sum(finding.severity == "error" for finding in findings)
+def count_errors(issues: Iterable[Issue]) -> int:
+    return sum(finding.severity == "error" for finding in issues)
 
 
-def findings_table(findings: Iterable[Finding]) -> Table:
+def issues_table(issues: Iterable[Issue]) -> Table:
     """Errors first, each with the episode."""
     table = Table("severity", "episode", "what", "what to do")
-    ordered = sorted(findings, key=lambda f: (f.severity, -1 if f.episode is None else f.episode))
+    ordered = sorted(issues, key=lambda f: (f.severity, -1 if f.episode is None else f.episode))
     for finding in ordered:
         colour = "red" if finding.severity == "error" else "yellow"
         episode = "" if finding.episode is None else str(finding.episode)
         # Text, because brackets in a message are no markup.
-        table.add_row(Text(finding.severity, colour), episode, Text(finding.what), Text(finding.todo))
+        table.add_row(Text(finding.severity, colour), episode, Text(finding.message), Text(finding.fix))
     return table

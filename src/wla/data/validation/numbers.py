@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from wla.data.validation.issues import Finding
+from wla.data.validation.issues import Issue
 
-LEAP, LEAP_SHARE = 20.0, 0.25
+JUMP_FACTOR, JUMP_FRACTION = 20.0, 0.25
 """A leap is a change over one frame of more than 20 times what 95 % of the changes stay below, and of more than a
 quarter of the dimension's range. Measurement noise is small beside the range, quick motions beside each other."""
-USUAL_SHARE = 0.1
+COMMON_FRACTION = 0.1
 """A dimension that leaps in more than a tenth of the episodes works like that: a gripper that is open or closed."""
 
 
@@ -27,41 +27,41 @@ def dimension_names(names: Any, width: int) -> list[str]:
 
 
 def check_range(
-    key: str, names: Any, episodes: Mapping[int, Float32[np.ndarray, "_ D"]], *, leaps: bool
-) -> list[Finding]:
+    key: str, names: Any, episodes: Mapping[int, Float32[np.ndarray, "_ D"]], *, jumps: bool
+) -> list[Issue]:
     """Constant dimensions of a column and, if asked for, leaps. episodes: finite numbers of each."""
     if not episodes:
         return []
     values = list(episodes.values())
     low, high = np.min([part.min(0) for part in values], axis=0), np.max([part.max(0) for part in values], axis=0)
     named = dimension_names(names, len(low))
-    findings = [
-        Finding("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "see whether it should move")
+    issues = [
+        Issue("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "see whether it should move")
         for i in np.flatnonzero(low == high)
     ]
-    return findings + (_leaps(key, named, episodes, high - low) if leaps else [])
+    return issues + (_jumps(key, named, episodes, high - low) if jumps else [])
 
 
-def _leaps(
+def _jumps(
     key: str, names: list[str], episodes: Mapping[int, np.ndarray], span: Float32[np.ndarray, " D"]
-) -> list[Finding]:
+) -> list[Issue]:
     steps = {number: np.abs(np.diff(part, axis=0)) for number, part in episodes.items() if len(part) > 1}
     if not steps:
         return []
     usual = np.quantile(np.concatenate(list(steps.values())), 0.95, axis=0, method="lower")
-    limit = np.where(usual > 0, np.maximum(LEAP * usual, LEAP_SHARE * span), np.inf)
+    limit = np.where(usual > 0, np.maximum(JUMP_FACTOR * usual, JUMP_FRACTION * span), np.inf)
     found: dict[int, list[tuple[int, int]]] = {}
     for number, part in steps.items():
         for frame, dimension in np.argwhere(part > limit):
             found.setdefault(int(dimension), []).append((number, int(frame) + 1))
-    findings = []
+    issues = []
     for dimension, places in sorted(found.items()):
         first = {number: frame for number, frame in reversed(places)}
-        if len(first) > max(1, USUAL_SHARE * len(episodes)):
+        if len(first) > max(1, COMMON_FRACTION * len(episodes)):
             continue
         for number, frame in sorted(first.items()):
             change = steps[number][frame - 1, dimension]
             what = f"{key!r}: dimension {names[dimension]} leaps by {change:g} at frame {frame}"
             what += f", 95 % of its changes are below {usual[dimension]:g}"
-            findings.append(Finding("warning", number, what, "look at the episode, remove it if it is damaged"))
-    return findings
+            issues.append(Issue("warning", number, what, "look at the episode, remove it if it is damaged"))
+    return issues

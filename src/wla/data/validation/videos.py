@@ -13,8 +13,8 @@ from threading import Event
 import numpy as np
 
 from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate, read_images, read_schema
-from wla.data.validation.episodes import Row, files_of
-from wla.data.validation.issues import Finding
+from wla.data.validation.episodes import EpisodeRow, files_of
+from wla.data.validation.issues import Issue
 from wla.data.video import codec
 from wla.progress import progress_bar
 
@@ -33,98 +33,98 @@ class _Job:
         return [episode for first, episode in self.starts if first <= frame][-1]
 
 
-def check_images(root: Path, info: DatasetInfo, rows: list[Row]) -> list[Finding]:
+def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[Issue]:
     """Videos and single images: files, sizes, rates, numbers of frames, and whether each can be decoded."""
-    findings: list[Finding] = []
+    issues: list[Issue] = []
     jobs: list[_Job] = []
     for key in info.cameras.values():
         try:
             height, width = info.image_size(key)
         except ValueError as error:
-            findings.append(Finding.of(error))
+            issues.append(Issue.of(error))
             continue
         is_video = key in info.video_keys
         for path, part in files_of(root, info, rows, key if is_video else None).items():
             job, found = (_video_job if is_video else _data_job)(path, part, info, key, (height, width, 3))
-            findings += found
+            issues += found
             jobs += [job] if job else []
-    return findings + _decode_all(jobs)
+    return issues + _decode_all(jobs)
 
 
 def _video_job(
-    path: Path, rows: list[Row], info: DatasetInfo, key: str, shape: tuple[int, int, int]
-) -> tuple[_Job | None, list[Finding]]:
+    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+) -> tuple[_Job | None, list[Issue]]:
     """What the header shows, and the job to decode the file; None when it cannot be opened."""
-    findings = []
+    issues = []
     starts, frames = [], 0
     for row in rows:
         first = round(row[f"videos/{key}/from_timestamp"] * info.fps)
         if first != frames:
             what = f"{path}: starts at frame {first} of the video, it must be {frames}"
-            findings.append(Finding("error", row["episode_index"], what, "correct from_timestamp in meta/episodes"))
+            issues.append(Issue("error", row["episode_index"], what, "correct from_timestamp in meta/episodes"))
         starts.append((frames, row["episode_index"]))
         frames += row["length"]
     try:
         facts = codec.probe(path)
     except ValueError as error:
-        return None, [*findings, Finding.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
+        return None, [*issues, Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
     if abs(facts.rate - frame_rate(float(info.fps))) > 0.01:
         what = f"{path}: has {float(facts.rate):g} frames/s, {INFO} says {info.fps:g}"
-        findings.append(Finding("error", None, what, f"correct {INFO}"))
-    return _Job(path, codec.decode, shape, frames, starts), findings
+        issues.append(Issue("error", None, what, f"correct {INFO}"))
+    return _Job(path, codec.decode, shape, frames, starts), issues
 
 
 def _data_job(
-    path: Path, rows: list[Row], info: DatasetInfo, key: str, shape: tuple[int, int, int]
-) -> tuple[_Job | None, list[Finding]]:
+    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+) -> tuple[_Job | None, list[Issue]]:
     try:
         names = read_schema(path).names
     except ValueError:
         return None, []  # told by the check of the frames
     if key not in names:
-        return None, [Finding("error", None, f"{path}: column {key!r} is missing", "restore the file")]
+        return None, [Issue("error", None, f"{path}: column {key!r} is missing", "restore the file")]
     ends = np.cumsum([0, *(row["length"] for row in rows)]).tolist()
     starts = [(first, row["episode_index"]) for first, row in zip(ends, rows, strict=False)]
     return _Job(path, partial(read_images, key=key), shape, ends[-1], starts), []
 
 
-def _decode_all(jobs: list[_Job]) -> list[Finding]:
-    findings: list[Finding] = []
+def _decode_all(jobs: list[_Job]) -> list[Issue]:
+    issues: list[Issue] = []
     stop = Event()
     with progress_bar() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         task = progress.add_task("decoding", total=sum(job.frames for job in jobs))
         running = [pool.submit(_decode, job, stop, lambda: progress.advance(task)) for job in jobs]
         try:
             for done in running:
-                findings += done.result()
+                issues += done.result()
         finally:
             stop.set()
-    return findings
+    return issues
 
 
-def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Finding]:
+def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Issue]:
     """Decode a file from its first frame to its last."""
-    findings: list[Finding] = []
+    issues: list[Issue] = []
     count, sizes_told = 0, False
     try:
         for image in job.decode(job.path):
             if stop.is_set():
-                return findings
+                return issues
             if image.shape != job.shape and not sizes_told:
                 sizes_told = True
                 size, wanted = "x".join(map(str, image.shape[:2])), "x".join(map(str, job.shape[:2]))
                 what = f"{job.path}: is {size} at frame {count}, {INFO} says {wanted}"
-                findings.append(Finding("error", _single(job), what, f"correct {INFO} or restore the file"))
+                issues.append(Issue("error", _only_episode(job), what, f"correct {INFO} or restore the file"))
             count += 1
             advance()
     except ValueError as error:
-        return [*findings, Finding.of(error, job.episode_at(count))]
+        return [*issues, Issue.of(error, job.episode_at(count))]
     if count != job.frames:
-        episode = job.episode_at(count) if count < job.frames else _single(job)
+        episode = job.episode_at(count) if count < job.frames else _only_episode(job)
         what = f"{job.path}: holds {count} frames, its episodes {job.frames}"
-        findings.append(Finding("error", episode, what, "restore it or remove the episode"))
-    return findings
+        issues.append(Issue("error", episode, what, "restore it or remove the episode"))
+    return issues
 
 
-def _single(job: _Job) -> int | None:
+def _only_episode(job: _Job) -> int | None:
     return job.starts[0][1] if len(job.starts) == 1 else None

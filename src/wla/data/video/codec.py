@@ -25,7 +25,7 @@ _OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 
 
 @dataclass(frozen=True)
-class VideoFacts:
+class VideoInfo:
     """What the header of a video says."""
 
     frames: int
@@ -70,7 +70,7 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
                     count += 1
 
 
-def probe(path: Path) -> VideoFacts:
+def probe(path: Path) -> VideoInfo:
     """Read a video's header. ValueError when the file is absent or damaged."""
     if not path.is_file():
         raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
@@ -79,7 +79,7 @@ def probe(path: Path) -> VideoFacts:
             if not container.streams.video:
                 raise ValueError(f"{path}: holds no video stream")
             stream = container.streams.video[0]
-            return VideoFacts(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
+            return VideoInfo(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
     except (FFmpegError, OSError) as error:
         raise ValueError(f"{path}: damaged video ({error}); restore it or collect the dataset again") from error
 

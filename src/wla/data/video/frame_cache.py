@@ -20,7 +20,7 @@ _FOLDER = ".cache"
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileSegment:
     """`length` frames of a file, from its frame `first` on, that become the frames from `start` on of a dataset.
 
     The pieces of one file cover it from the first frame to the last, without gaps.
@@ -37,17 +37,17 @@ Decoder = Callable[[Path], Iterator[UInt8[np.ndarray, "H W 3"]]]
 
 
 def cached_frames(
-    root: Path, camera: str, pieces: Sequence[Piece], shape: tuple[int, int, int, int], decode: Decoder
+    root: Path, camera: str, segments: Sequence[FileSegment], shape: tuple[int, int, int, int], decode: Decoder
 ) -> UInt8[np.ndarray, "N H W 3"]:
     """The frames of all pieces as one read-only memory map of `shape`, decoded when the files changed since last time.
 
     ValueError when a file is damaged or has the wrong number of frames, or the cache cannot be written.
     """
     folder = root / _FOLDER
-    target = folder / f"{camera}-{_key(root, pieces, shape)}.npy"
+    target = folder / f"{camera}-{_key(root, segments, shape)}.npy"
     if not target.exists():
         try:
-            _build(folder, target, pieces, shape, decode)
+            _build(folder, target, segments, shape, decode)
         except OSError as error:
             raise ValueError(
                 f"{folder}: cannot write decoded frames ({error}); free disk space or copy the dataset"
@@ -58,15 +58,15 @@ def cached_frames(
     return np.load(target, mmap_mode="r")
 
 
-def _key(root: Path, pieces: Sequence[Piece], shape: tuple[int, ...]) -> str:
-    files = {piece.path: piece.path.stat() for piece in pieces}
+def _key(root: Path, segments: Sequence[FileSegment], shape: tuple[int, ...]) -> str:
+    files = {piece.path: piece.path.stat() for piece in segments}
     lines = [f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}" for path, stat in files.items()]
-    lines += [f"{piece.path.relative_to(root)} {piece.first} {piece.start} {piece.length}" for piece in pieces]
+    lines += [f"{piece.path.relative_to(root)} {piece.first} {piece.start} {piece.length}" for piece in segments]
     return hashlib.sha256("\n".join([str(shape), *lines]).encode()).hexdigest()[:16]
 
 
 def _build(
-    folder: Path, target: Path, pieces: Sequence[Piece], shape: tuple[int, int, int, int], decode: Decoder
+    folder: Path, target: Path, segments: Sequence[FileSegment], shape: tuple[int, int, int, int], decode: Decoder
 ) -> None:
     folder.mkdir(exist_ok=True)
     # A memory map on a disk that fills up kills the process instead of raising, so look first.
@@ -74,8 +74,8 @@ def _build(
     if needed > free:
         raise OSError(f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
     partial = target.with_suffix(f".{os.getpid()}.partial")
-    files: dict[Path, list[Piece]] = {}
-    for piece in pieces:
+    files: dict[Path, list[FileSegment]] = {}
+    for piece in segments:
         files.setdefault(piece.path, []).append(piece)
     stop = Event()
     try:
@@ -94,9 +94,9 @@ def _build(
         partial.unlink(missing_ok=True)
 
 
-def _decode_file(path: Path, pieces: Sequence[Piece], frames: np.ndarray, decode: Decoder, stop: Event) -> int:
+def _decode_file(path: Path, segments: Sequence[FileSegment], frames: np.ndarray, decode: Decoder, stop: Event) -> int:
     """Decode one file into `frames`; returns the number of frames taken."""
-    ordered = sorted(pieces, key=lambda piece: piece.first)
+    ordered = sorted(segments, key=lambda piece: piece.first)
     target = np.concatenate([np.arange(piece.start, piece.start + piece.length) for piece in ordered])
     count = 0
     for count, frame in enumerate(decode(path), start=1):

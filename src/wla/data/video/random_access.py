@@ -15,23 +15,23 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from jaxtyping import Int64, UInt8
 
-from wla.data.video.frame_cache import Piece
+from wla.data.video.frame_cache import FileSegment
 
-FAR = 48
+MAX_GAP = 48
 """Frames beyond which seeking is cheaper than decoding what lies between."""
 
 
-class SeekingFrames:
+class RandomAccessFrames:
     """Indexed with an array of frame numbers like a decoded array; each file is opened, sought in, and closed again.
 
     Seeking goes to the key frame before the first wanted frame of a file, so neighbouring frames of one file are read
     in one go. Files are decoded side by side.
     """
 
-    def __init__(self, pieces: Sequence[Piece], rate: Fraction, shape: tuple[int, int, int]) -> None:
+    def __init__(self, segments: Sequence[FileSegment], rate: Fraction, shape: tuple[int, int, int]) -> None:
         """rate: frames per second of the videos. shape: (H, W, 3) of a frame."""
-        self._pieces, self._rate, self._shape = list(pieces), rate, shape
-        self._starts = np.array([piece.start for piece in self._pieces])
+        self._segments, self._rate, self._shape = list(segments), rate, shape
+        self._starts = np.array([piece.start for piece in self._segments])
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __getitem__(self, indices: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B H W 3"]:
@@ -39,7 +39,7 @@ class SeekingFrames:
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         jobs: dict[Path, dict[int, list[int]]] = {}
         for place, (index, number) in enumerate(zip(indices.tolist(), numbers.tolist(), strict=True)):
-            piece = self._pieces[number]
+            piece = self._segments[number]
             frame = piece.first + index - piece.start
             jobs.setdefault(piece.path, {}).setdefault(frame, []).append(place)
         found = np.empty((len(indices), *self._shape), np.uint8)
@@ -54,11 +54,11 @@ class SeekingFrames:
                 stream = container.streams.video[0]
                 stream.codec_context.thread_count = 1
                 while waiting:
-                    waiting = self._read_on(container, stream, waiting, wanted, found)
+                    waiting = self._read_until_gap(container, stream, waiting, wanted, found)
         except (FFmpegError, OSError) as error:
             raise ValueError(f"{path}: damaged video at frame {waiting[0]} ({error}); restore it") from error
 
-    def _read_on(
+    def _read_until_gap(
         self,
         container: InputContainer,
         stream: VideoStream,
@@ -77,6 +77,6 @@ class SeekingFrames:
                 break
             found[wanted[number]] = picture.to_ndarray(format="rgb24")
             waiting = waiting[1:]
-            if not waiting or waiting[0] - number > FAR:
+            if not waiting or waiting[0] - number > MAX_GAP:
                 return waiting
         raise ValueError(f"{container.name}: has no frame {waiting[0]}; `wla data check` finds such clips")

@@ -16,23 +16,23 @@ from wla.specs import ActionSpec
 SPEED = 0.03
 """Longest way of the tool in one control step, metres."""
 
-QUARTER = np.pi / 2
+QUARTER_TURN = np.pi / 2
 
-Grip = Literal["take", "let go", "tool"]
+GripperCommand = Literal["take", "let go", "tool"]
 """take: hold what is there. let go: open or release. tool: the gripper as a stick, to press, push and hook with."""
 
 
 @dataclass(frozen=True)
-class Advice:
+class ExpertAction:
     """One expert step. move: (3,) metres, world frame; turn: radians; subtask: what this step is for, in words."""
 
     move: Float64[np.ndarray, " 3"]
-    grip: Grip
+    grip: GripperCommand
     subtask: str
     turn: float = 0.0
 
 
-def limited(move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
+def limit_speed(move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """`move` (3,) no faster than SPEED along the table, in its direction, and no faster than SPEED up or down."""
     along = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
     return np.array([*along, np.clip(move[2], -SPEED, SPEED)])
@@ -57,7 +57,7 @@ def follow(physics: Physics, start: Float64[np.ndarray, " J"], goal: Float64[np.
 class Arm(Protocol):
     """One embodiment. Stateless: everything that changes lives in the physics.
 
-    The tool point is where blocks are held. `tip` is how far (metres) the tool reaches below it, `girth` the half width
+    The tool point is where blocks are held. `tip` is how far (metres) the tool reaches below it, `half_width` the half width
     of the closed tool, `grasp_height` the height of the tool point above the centre of a block that it grasps.
     """
 
@@ -67,7 +67,7 @@ class Arm(Protocol):
     state_units: ClassVar[tuple[str, ...]]
     state_frame: ClassVar[Literal["world", "tool", "joint"]]
     tip: ClassVar[float]
-    girth: ClassVar[float]
+    half_width: ClassVar[float]
     grasp_height: ClassVar[float]
     bodies: ClassVar[tuple[str, ...]]
 
@@ -79,7 +79,7 @@ class Arm(Protocol):
         """MJCF sections beside the world body (actuators, equalities); `graspable` are the bodies that can be held."""
         ...
 
-    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
+    def randomize_pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         """Put the tool at a random place over the table, between the heights `low` and `high` (metres)."""
         ...
 
@@ -99,7 +99,7 @@ class Arm(Protocol):
         """The tool point, metres, world frame."""
         ...
 
-    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
         """How far (radians) the tool has to turn to grasp a thing of this yaw.
 
         period: the turn (radians) after which the thing is the same to the tool, a quarter for a block, half for a bar.
@@ -114,6 +114,6 @@ class Arm(Protocol):
         """Whether the gripper can go down over a block."""
         ...
 
-    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
+    def action(self, physics: Physics, expert_action: ExpertAction) -> Float32[np.ndarray, " A"]:
         """The action, within limits, that comes nearest to what an expert advises."""
         ...

@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float32
 
+from wla.envs.tabletop.appearance import Appearance
 from wla.envs.tabletop.arm import Arm
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.look import Look
-from wla.envs.tabletop.parts import Distractor, Part, Readable, SceneObject
+from wla.envs.tabletop.objects import Distractor, Labelled, SceneObject, TableObject
 from wla.envs.tabletop.render import Renderer
 from wla.envs.tabletop.tasks import Task
 from wla.envs.tabletop.tasks.common import random_clutter
@@ -39,10 +39,10 @@ class TabletopEnv(gymnasium.Env):
         "render_fps": 10,
     }
 
-    def __init__(self, task: type[Task], arm: Arm, *, varied: bool = False, image_size: int = 96) -> None:
+    def __init__(self, task: type[Task], arm: Arm, *, randomized: bool = False, image_size: int = 96) -> None:
         self._task_class = task
         self._arm = arm
-        self._varied = varied
+        self._randomized = randomized
         self._size = image_size
         self.render_mode = "rgb_array"
         self.robot_spec = RobotSpec(
@@ -93,19 +93,19 @@ class TabletopEnv(gymnasium.Env):
             raise ValueError(f"the tabletop has no reset options, got {sorted(options)}")
         rng = self.np_random
         self._build(rng)
-        self._arm.pose(self.world, rng, self.task.start_height, 0.2)
+        self._arm.randomize_pose(self.world, rng, self.task.start_height, 0.2)
         self.world.forward()
-        self.task.watch(self.world)
+        self.task.update(self.world)
         self._steps = self._held = 0
         phrasings: Phrasings = self.task.phrasings
-        instruction = phrasings.choose(rng, seed, self.task.words)
+        instruction = phrasings.choose(rng, seed, self.task.template_values)
         return self.observe(), {"instruction": instruction, "success": False, "subtask": self._subtask()}
 
     def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
         """One control step (0.1 s). ValueError for an action of the wrong shape or with values that are not finite."""
         self._arm.drive(self.world, self._checked(action))
         self._steps += 1
-        self.task.watch(self.world)
+        self.task.update(self.world)
         reached = self.task.success(self.world)
         self._held = self._held + 1 if reached else 0
         success = self._held >= HOLD_STEPS
@@ -132,9 +132,9 @@ class TabletopEnv(gymnasium.Env):
                 part.name,
                 part.colour,
                 _triple(self.world.position(part.body)),
-                part.shows if isinstance(part, Readable) else "",
+                part.label if isinstance(part, Labelled) else "",
             )
-            for part in self.world.parts
+            for part in self.world.objects
             if not isinstance(part, Distractor)
         ]
         return [*found, SceneObject("tool", "", _triple(self.world.tool))]
@@ -149,11 +149,11 @@ class TabletopEnv(gymnasium.Env):
         world, blocks = self.world, self.world.blocks()
         held = [str(rng.choice([block.body for block in blocks]))] if blocks and rng.random() < 1 / 3 else []
         for low in (0.02, 0.02, 0.02, 0.12):
-            self._arm.pose(world, rng, low, 0.2)
+            self._arm.randomize_pose(world, rng, low, 0.2)
             for body in held:
                 self._arm.hold(world, body)
             world.forward()
-            if not world.stuck([*self._arm.bodies, *held]):
+            if not world.is_penetrating([*self._arm.bodies, *held]):
                 break
         return self.observe()
 
@@ -163,21 +163,21 @@ class TabletopEnv(gymnasium.Env):
             self._renderer = None
 
     def _subtask(self) -> str:
-        return self.task.advise(self.world).subtask
+        return self.task.expert_action(self.world).subtask
 
     def _build(self, rng: np.random.Generator) -> None:
         self._task = self._task_class.sample(rng)
-        look = Look()
-        parts: tuple[Part, ...] = self._task.parts
-        if self._varied:
-            look = look.varied(rng)
-            parts = (*parts, *random_clutter(rng, parts, self._task.clutter))
-        parts = tuple(sorted(parts, key=lambda part: part.body))
-        kinds = tuple(part.body for part in parts)
+        appearance = Appearance()
+        objects: tuple[TableObject, ...] = self._task.objects
+        if self._randomized:
+            appearance = appearance.randomized(rng)
+            objects = (*objects, *random_clutter(rng, objects, self._task.clutter))
+        objects = tuple(sorted(objects, key=lambda part: part.body))
+        kinds = tuple(part.body for part in objects)
         if kinds not in self._worlds:
-            self._worlds[kinds] = World(self._arm, parts, self._size)
+            self._worlds[kinds] = World(self._arm, objects, self._size)
         self._world = self._worlds[kinds]
-        self._world.arrange(parts, look)
+        self._world.arrange(objects, appearance)
 
     def _checked(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
         values = np.asarray(action, dtype=np.float32)

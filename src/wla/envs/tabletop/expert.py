@@ -23,7 +23,7 @@ class Expert:
 
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
         world = self._env.world
-        advice = self._env.task.advise(world)
-        action = world.arm.action(world, advice)
-        subtasks = (advice.subtask,)
-        return ActionChunk(action[None], subtasks), replace(state, step=state.step + 1, subtasks=subtasks)
+        expert_action = self._env.task.expert_action(world)
+        action = world.arm.action(world, expert_action)
+        subtasks = (expert_action.subtask,)
+        return ActionChunk(action[None], subtasks), replace(state, num_calls=state.num_calls + 1, subtasks=subtasks)

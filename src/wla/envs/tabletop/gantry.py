@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import QUARTER, SPEED, Advice, follow, limited
-from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.arm import QUARTER_TURN, SPEED, ExpertAction, follow, limit_speed
+from wla.envs.tabletop.objects import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
 
@@ -37,7 +37,7 @@ class Gantry:
     state_units: ClassVar[tuple[str, ...]] = ("m", "m", "m", "rad", "m")
     state_frame: ClassVar[Literal["world", "tool", "joint"]] = "world"
     tip: ClassVar[float] = 0.012
-    girth: ClassVar[float] = 0.012
+    half_width: ClassVar[float] = 0.012
     grasp_height: ClassVar[float] = 0.0
     bodies: ClassVar[tuple[str, ...]] = ("palm", "finger_left", "finger_right")
 
@@ -77,7 +77,7 @@ class Gantry:
         )
         return f"<actuator>{slides}{yaw}{fingers}</actuator>"
 
-    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
+    def randomize_pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         x, y, yaw = rng.uniform(-1.0, 1.0, 3) * (0.18, 0.13, 0.6)
         opening = _HALF_OPEN if rng.random() < 0.7 else rng.uniform(0.0, _HALF_OPEN)
         self._set(physics, np.array([x, y, rng.uniform(low, high), yaw, opening, opening]))
@@ -107,13 +107,13 @@ class Gantry:
     def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
         return physics.data.qpos[:3].copy()
 
-    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
         """For blocks the tool always stays within an eighth of straight ahead.
 
         Where the way round jumps by a period should be far from the directions in which things usually lie: for bars
         it is at the end of what the yaw reaches, beyond a quarter.
         """
-        top = period / 2 if period <= QUARTER else _HIGH[3]
+        top = period / 2 if period <= QUARTER_TURN else _HIGH[3]
         return float((yaw - top) % period - period + top - physics.data.qpos[3])
 
     def holds(self, physics: Physics, body: str) -> bool:
@@ -127,6 +127,8 @@ class Gantry:
     def ready(self, physics: Physics) -> bool:
         return bool(physics.data.qpos[4] + physics.data.qpos[5] > OPEN_WIDTH - 0.012)
 
-    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
-        gripper = -1.0 if advice.grip == "let go" else 1.0
-        return np.array([*limited(advice.move), np.clip(advice.turn, -TURN, TURN), gripper], dtype=np.float32)
+    def action(self, physics: Physics, expert_action: ExpertAction) -> Float32[np.ndarray, " A"]:
+        gripper = -1.0 if expert_action.grip == "let go" else 1.0
+        return np.array(
+            [*limit_speed(expert_action.move), np.clip(expert_action.turn, -TURN, TURN), gripper], dtype=np.float32
+        )

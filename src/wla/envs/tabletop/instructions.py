@@ -14,10 +14,10 @@ from wla.envs.seeds import is_evaluation
 class Phrasings:
     """Templates with {fields}. The unseen ones are made of words that occur in the seen ones."""
 
-    seen: tuple[str, ...]
-    unseen: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
 
-    def choose(self, rng: np.random.Generator, seed: int | None, words: Mapping[str, str]) -> str:
-        """An instruction for an episode of this seed, with `words` filled in."""
-        templates = self.unseen if is_evaluation(seed) else self.seen
-        return templates[int(rng.integers(len(templates)))].format(**words)
+    def choose(self, rng: np.random.Generator, seed: int | None, values: Mapping[str, str]) -> str:
+        """An instruction for an episode of this seed, with `values` filled in."""
+        templates = self.test if is_evaluation(seed) else self.train
+        return templates[int(rng.integers(len(templates)))].format(**values)

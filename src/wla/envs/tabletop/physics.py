@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from wla.envs.tabletop.look import Rgb
+from wla.envs.tabletop.appearance import Rgb
 
 TIMESTEP = 0.005
 RATE_HZ = 10.0
@@ -77,12 +77,12 @@ class Physics:
         """Let a joint (one with a range in the description) move between `low` and `high` only, metres or radians."""
         self.model.joint(joint).range[:] = low, high
 
-    def slide(self, joint: str) -> float:
+    def joint_position(self, joint: str) -> float:
         """How far a joint has moved from where it started: metres, or radians for a hinge."""
         number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_JOINT, joint)
         return float(self.data.qpos[self.model.jnt_qposadr[number]])
 
-    def stuck(self, bodies: Sequence[str]) -> bool:
+    def is_penetrating(self, bodies: Sequence[str]) -> bool:
         """Whether one of `bodies` has got into something that is not one of them."""
         ours = self._owned(bodies)
         return bool(((ours.sum(axis=1) == 1) & (self.data.contact.dist < -0.002)).any())

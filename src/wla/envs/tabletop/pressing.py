@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
-from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL
+from wla.envs.tabletop.objects import BUTTON_TOP, BUTTON_TRAVEL
 from wla.envs.tabletop.skills import come_down, ramp
 from wla.envs.tabletop.world import World
 
@@ -19,14 +19,14 @@ hardly ever makes a second press of it."""
 
 
 @dataclass
-class Presses:
+class PressDetector:
     """Which buttons are down. Pressing and letting go have thresholds apart, so that a bounce does not count twice."""
 
     _down: set[str] = field(default_factory=set)
 
-    def edge(self, world: World, body: str) -> bool:
+    def detect_press(self, world: World, body: str) -> bool:
         """Whether the button `body` has just gone down; to be asked once every control step."""
-        slide = world.slide(f"{body}_slide")
+        slide = world.joint_position(f"{body}_slide")
         if body in self._down:
             if slide > -0.3 * BUTTON_TRAVEL:
                 self._down.remove(body)
@@ -47,7 +47,7 @@ def press(world: World, body: str) -> Float64[np.ndarray, " 3"]:
     return come_down(world, np.array([x, y, BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip]))
 
 
-def gently(world: World, body: str, move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
+def limit_vertical_speed(world: World, body: str, move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """The `move` (3,), slowed down as far as it goes up or down right over the button `body`."""
     aside = float(np.hypot(*(world.position(body) - world.tool)[:2]))
     above = height(world) - CLEAR

@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wla.envs.tabletop.arm import QUARTER, SPEED, Advice, follow, limited
-from wla.envs.tabletop.parts import BLOCK_HALF
+from wla.envs.tabletop.arm import QUARTER_TURN, SPEED, ExpertAction, follow, limit_speed
+from wla.envs.tabletop.objects import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
 
@@ -42,7 +42,7 @@ class Scara:
     state_units: ClassVar[tuple[str, ...]] = ("rad", "rad", "m", "1")
     state_frame: ClassVar[Literal["world", "tool", "joint"]] = "joint"
     tip: ClassVar[float] = 0.0
-    girth: ClassVar[float] = _CUP
+    half_width: ClassVar[float] = _CUP
     grasp_height: ClassVar[float] = BLOCK_HALF - _PRESS
     bodies: ClassVar[tuple[str, ...]] = ("cup",)
 
@@ -81,7 +81,7 @@ class Scara:
             f"<equality>{welds}</equality>"
         )
 
-    def pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
+    def randomize_pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
         x, y = rng.uniform(-1.0, 1.0, 2) * (0.18, 0.13)
         joints = _joints(np.array([x, y, rng.uniform(low, high)]))
         physics.data.qpos[:3] = joints
@@ -136,7 +136,7 @@ class Scara:
         aside = math.sin(shoulder) + math.sin(shoulder + elbow)
         return np.array([_BASE[0] + _LINK * aside, _BASE[1] - _LINK * ahead, z])
 
-    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER) -> float:
+    def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
         """A round cup fits any block."""
         del physics, yaw, period
         return 0.0
@@ -148,11 +148,11 @@ class Scara:
     def ready(self, physics: Physics) -> bool:
         return not physics.data.eq_active.any()
 
-    def action(self, physics: Physics, advice: Advice) -> Float32[np.ndarray, " A"]:
+    def action(self, physics: Physics, expert_action: ExpertAction) -> Float32[np.ndarray, " A"]:
         """The joint motion towards the advised place; the joints keep step when one of them is too slow."""
-        move = _joints(self.tool(physics) + limited(advice.move)) - physics.data.qpos[:3]
+        move = _joints(self.tool(physics) + limit_speed(expert_action.move)) - physics.data.qpos[:3]
         move[:2] *= min(1.0, TURN / max(float(np.abs(move[:2]).max()), 1e-9))
-        return np.array([*move, 1.0 if advice.grip == "take" else -1.0], dtype=np.float32)
+        return np.array([*move, 1.0 if expert_action.grip == "take" else -1.0], dtype=np.float32)
 
 
 def _joints(tool: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from wla.envs.tabletop.arm import Advice, Grip
-from wla.envs.tabletop.parts import Part
+from wla.envs.tabletop.arm import ExpertAction, GripperCommand
+from wla.envs.tabletop.objects import TableObject
 from wla.envs.tabletop.world import World
 
 TRAVEL = 0.085
@@ -49,59 +49,59 @@ def come_down(world: World, target: Vector, *, slack: float = 0.0, travel: float
     return np.array([*(aside * free), height - tool[2]])
 
 
-def pick(world: World, thing: Part, *, travel: float = TRAVEL, turn: float | None = None) -> Advice:
+def pick(world: World, obj: TableObject, *, travel: float = TRAVEL, turn: float | None = None) -> ExpertAction:
     """Reach for a thing and close the gripper around it.
 
     turn: radians that the tool still has to turn; by default, as far as a block asks for.
     """
     arm, tool = world.arm, world.tool
-    target = above(world.position(thing.body), arm.grasp_height)
+    target = above(world.position(obj.body), arm.grasp_height)
     if turn is None:
-        turn = arm.misalignment(world, world.yaw(thing.body))
+        turn = arm.misalignment(world, world.yaw(obj.body))
     if np.abs(target - tool).max() < 0.008 and abs(turn) < 0.12:
-        return Advice(target - tool, "take", f"grasp the {thing.name}")
+        return ExpertAction(target - tool, "take", f"grasp the {obj.name}")
     slack = 0.04 * abs(turn)
     if not arm.ready(world):
         slack += 0.03
-    return Advice(come_down(world, target, slack=slack, travel=travel), "let go", f"reach the {thing.name}", turn)
+    return ExpertAction(come_down(world, target, slack=slack, travel=travel), "let go", f"reach the {obj.name}", turn)
 
 
 def put(
-    world: World, thing: Part, goal: Vector, goal_name: str, *, travel: float = TRAVEL, turn: float = 0.0
-) -> Advice:
+    world: World, obj: TableObject, goal: Vector, goal_name: str, *, travel: float = TRAVEL, turn: float = 0.0
+) -> ExpertAction:
     """Carry the held thing until its centre is at `goal` (3,), turn it by `turn` (radians), and let it go there."""
     tool = world.tool
     target = above(goal, world.arm.grasp_height)
     if np.hypot(*(target - tool)[:2]) < 0.012 and tool[2] < target[2] + 0.008 and abs(turn) < 0.06:
-        return Advice(np.zeros(3), "let go", f"release the {thing.name}")
+        return ExpertAction(np.zeros(3), "let go", f"release the {obj.name}")
     move = come_down(world, target, slack=0.06 * abs(turn), travel=travel)
-    return Advice(move, "take", f"move to the {goal_name}", turn)
+    return ExpertAction(move, "take", f"move to the {goal_name}", turn)
 
 
-def leave(world: World, subtask: str, grip: Grip = "let go", height: float = TRAVEL) -> Advice:
+def leave(world: World, subtask: str, grip: GripperCommand = "let go", height: float = TRAVEL) -> ExpertAction:
     """Straight up, away from what has been done, to `height` (metres)."""
-    return Advice(np.array([0.0, 0.0, height - world.tool[2]]), grip, subtask)
+    return ExpertAction(np.array([0.0, 0.0, height - world.tool[2]]), grip, subtask)
 
 
 def pick_and_put(
     world: World,
-    thing: Part,
+    obj: TableObject,
     goal: Vector,
     goal_name: str,
     *,
     done: bool,
     travel: float = TRAVEL,
     turn: float | None = None,
-) -> Advice:
+) -> ExpertAction:
     """Bring a thing to a place; `done` says that it lies there, free of the tool or about to be. turn: see `pick`."""
     if done:
-        return leave(world, f"release the {thing.name}", height=goal[2] + 0.065)
-    if world.arm.holds(world, thing.body):
-        return put(world, thing, goal, goal_name, travel=travel)
-    return pick(world, thing, travel=travel, turn=turn)
+        return leave(world, f"release the {obj.name}", height=goal[2] + 0.065)
+    if world.arm.holds(world, obj.body):
+        return put(world, obj, goal, goal_name, travel=travel)
+    return pick(world, obj, travel=travel, turn=turn)
 
 
-def let_go(world: World, thing: Part) -> bool:
+def is_released(world: World, obj: TableObject) -> bool:
     """Whether the tool neither holds the thing nor stands where it would grasp it, so that one frame shows it."""
-    away = above(world.position(thing.body), world.arm.grasp_height) - world.tool
-    return not world.arm.holds(world, thing.body) and float(np.linalg.norm(away)) > _AWAY
+    away = above(world.position(obj.body), world.arm.grasp_height) - world.tool
+    return not world.arm.holds(world, obj.body) and float(np.linalg.norm(away)) > _AWAY

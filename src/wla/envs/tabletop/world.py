@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 from jaxtyping import Float64
 
+from wla.envs.tabletop.appearance import Appearance
 from wla.envs.tabletop.arm import Arm
-from wla.envs.tabletop.look import Look
-from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
+from wla.envs.tabletop.objects import BLOCK_HALF, Block, TableObject
 from wla.envs.tabletop.physics import TIMESTEP, Physics
 
 FRONT_CAMERA = np.array([0.0, -0.40, 0.50])
@@ -19,24 +19,24 @@ FRONT_FOV = 44.0
 
 
 class World(Physics):
-    """The physics of one episode, with the `arm` in it and its `parts`."""
+    """The physics of one episode, with the `arm` in it and its `objects`."""
 
-    def __init__(self, arm: Arm, parts: Sequence[Part], image_size: int) -> None:
+    def __init__(self, arm: Arm, objects: Sequence[TableObject], image_size: int) -> None:
         """Compile a scene with these kinds of parts; `arrange` then fills it."""
-        super().__init__(_xml(arm, parts, image_size))
+        super().__init__(_xml(arm, objects, image_size))
         self.arm = arm
-        self.parts = tuple(parts)
+        self.objects = tuple(objects)
 
-    def arrange(self, parts: Sequence[Part], look: Look) -> None:
+    def arrange(self, objects: Sequence[TableObject], appearance: Appearance) -> None:
         """Start over with other parts of the same kinds, wherever they now are, and another look."""
-        self.parts = tuple(parts)
+        self.objects = tuple(objects)
         mujoco.mj_resetData(self.model, self.data)
-        self.model.geom("table").rgba[:3] = look.table
-        self.model.light("lamp").dir[:] = look.light_direction
-        self.model.light("lamp").diffuse[:] = look.light
-        self.model.camera("front").pos[:] = FRONT_CAMERA + look.camera_shift
-        for part in parts:
-            part.arrange(self, look)
+        self.model.geom("table").rgba[:3] = appearance.table
+        self.model.light("lamp").dir[:] = appearance.light_direction
+        self.model.light("lamp").diffuse[:] = appearance.light
+        self.model.camera("front").pos[:] = FRONT_CAMERA + appearance.camera_shift
+        for part in objects:
+            part.arrange(self, appearance)
 
     @property
     def tool(self) -> Float64[np.ndarray, " 3"]:
@@ -49,15 +49,15 @@ class World(Physics):
 
     def blocks(self) -> list[Block]:
         """The blocks in the scene."""
-        return [part for part in self.parts if isinstance(part, Block)]
+        return [part for part in self.objects if isinstance(part, Block)]
 
     def is_on_table(self, body: str) -> bool:
         """Whether a block lies on the table itself, lifted by nothing."""
         return bool(self.position(body)[2] < BLOCK_HALF * 1.5)
 
 
-def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
-    graspable = tuple(part.body for part in parts if part.graspable)
+def _xml(arm: Arm, objects: Sequence[TableObject], image_size: int) -> str:
+    graspable = tuple(part.body for part in objects if part.graspable)
     return f"""<mujoco>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="20"/>
@@ -74,7 +74,7 @@ def _xml(arm: Arm, parts: Sequence[Part], image_size: int) -> str:
   <camera name="front" xyaxes="{_facing(FRONT_CAMERA, FRONT_TARGET)}" fovy="{FRONT_FOV}"/>
   {arm.xml()}
   <geom name="table" type="plane" size="2 2 0.1" friction="0.6 0.005 0.0001"/>
-  {"".join(part.xml() for part in parts)}
+  {"".join(part.xml() for part in objects)}
 </worldbody>
 {arm.extras_xml(graspable)}
 </mujoco>"""

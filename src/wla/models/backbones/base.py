@@ -55,7 +55,7 @@ class Backbone(nn.Module, ABC):
     primary: str
 
     @abstractmethod
-    def read(
+    def encode(
         self,
         tokens: Int64[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
@@ -77,7 +77,7 @@ class Backbone(nn.Module, ABC):
         """Next-token logits from last-layer states (the final norm is applied here)."""
 
     @abstractmethod
-    def recompute_activations(self) -> None:
+    def enable_activation_checkpointing(self) -> None:
         """In training, compute what happens inside each layer again in the backward pass instead of keeping it."""
 
 
@@ -97,7 +97,7 @@ def run_layers(
     x: Float[Tensor, "B T D"],
     context: Context,
     rotary: tuple[Tensor, Tensor],
-    added: Sequence[Float[Tensor, "B T D"]] = (),
+    deepstack_features: Sequence[Float[Tensor, "B T D"]] = (),
 ) -> Context:
     """Put new tokens through transformers' text layers and append each layer's states to the context.
 
@@ -106,8 +106,8 @@ def run_layers(
     mask = causal_mask(context.attention_mask, x.shape[1])
     for index, layer in enumerate(layers):
         x = layer(x, attention_mask=mask, position_embeddings=rotary, **{CACHE: context.cache})
-        if index < len(added):
-            x = x + added[index]
+        if index < len(deepstack_features):
+            x = x + deepstack_features[index]
         context.layers.append(x)
     return context
 

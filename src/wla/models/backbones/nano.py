@@ -17,7 +17,7 @@ from wla.config import Config
 from wla.models import attention
 from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
 
-_TOGETHER = 16
+_SUB_BATCH_SIZE = 16
 """Rows of a batch without a cache that go through the layers together."""
 
 
@@ -104,7 +104,7 @@ class NanoBackbone(Backbone):
             )
         )
 
-    def read(
+    def encode(
         self,
         tokens: Int64[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
@@ -125,7 +125,7 @@ class NanoBackbone(Backbone):
         attention_mask = torch.cat([context.attention_mask, mask], dim=1)
         return self._layers(self.text.embed_tokens(tokens), Context([], context.images, attention_mask, context.cache))
 
-    def recompute_activations(self) -> None:
+    def enable_activation_checkpointing(self) -> None:
         self.text.gradient_checkpointing_enable({"use_reentrant": False})
 
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
@@ -137,7 +137,7 @@ class NanoBackbone(Backbone):
         """Each layer's states. Rows of similar length go together: of a whole batch, a third would be padding."""
         order = attention_mask.sum(1).argsort(stable=True)
         parts = []
-        for rows in order.split(_TOGETHER):
+        for rows in order.split(_SUB_BATCH_SIZE):
             longest = int(attention_mask[rows].sum(1).max())
             mask = attention_mask[rows, -longest:]
             parts.append(self._layers(x[rows, -longest:], Context([], {}, mask, None)).layers)

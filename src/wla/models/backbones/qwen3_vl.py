@@ -100,7 +100,7 @@ class QwenBackbone(Backbone):
             )
         )
 
-    def read(
+    def encode(
         self,
         tokens: Int64[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
@@ -108,7 +108,7 @@ class QwenBackbone(Backbone):
         *,
         keep_cache: bool = False,
     ) -> Context:
-        here = self._present(tokens)
+        here = self._image_masks(tokens)
         patches, grids = [], []
         for name in self.image_tokens:
             patch, grid = self.patchify(images[name])
@@ -116,7 +116,7 @@ class QwenBackbone(Backbone):
             grids.append(grid)
         order = torch.stack(list(here.values()), dim=1)
         rows = torch.cat([here[name][:, None].expand(x.shape[:2]) for name, x in zip(here, patches, strict=True)], 1)
-        context, features = self.read_patches(
+        context, features = self.encode_patches(
             tokens, attention_mask, torch.cat(patches, 1)[rows], torch.stack(grids, 1)[order], keep_cache=keep_cache
         )
         counts = torch.cat([here[name][:, None].expand(-1, count) for name, count in self.image_tokens.items()], dim=1)
@@ -124,7 +124,7 @@ class QwenBackbone(Backbone):
         context.images = dict(zip(here, filled.split(list(self.image_tokens.values()), dim=1), strict=True))
         return context
 
-    def read_patches(
+    def encode_patches(
         self,
         tokens: Int64[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
@@ -133,7 +133,7 @@ class QwenBackbone(Backbone):
         *,
         keep_cache: bool = False,
     ) -> tuple[Context, Float[Tensor, "P D"]]:
-        """As `read`, from the patches of all images in the order of their placeholders, row by row.
+        """As `encode`, from the patches of all images in the order of their placeholders, row by row.
 
         grid: patches of each image in time, height and width. Also returns the features of all placeholders.
         """
@@ -168,7 +168,7 @@ class QwenBackbone(Backbone):
         rotary = text.rotary_emb(embeddings, positions.expand(3, -1, -1))
         return run_layers(text.layers, embeddings, context, rotary)
 
-    def recompute_activations(self) -> None:
+    def enable_activation_checkpointing(self) -> None:
         self.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
@@ -189,7 +189,7 @@ class QwenBackbone(Backbone):
         grid = torch.tensor([[1, rows, columns]], device=images.device).expand(batch, -1)
         return still.reshape(batch, rows * columns, -1), grid
 
-    def _present(self, tokens: Int64[Tensor, "B T"]) -> dict[str, Bool[Tensor, " B"]]:
+    def _image_masks(self, tokens: Int64[Tensor, "B T"]) -> dict[str, Bool[Tensor, " B"]]:
         """Which samples have which image: all, or all but those of the past."""
         counts = (tokens == self.config.image_token).sum(1)
         past = sum(count for name, count in self.image_tokens.items() if name.startswith(HISTORY))

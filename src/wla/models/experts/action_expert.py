@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.models.activation_checkpointing import run_block
 from wla.models.attention import attend
-from wla.models.flow import ActionTimeConfig, euler, sample_action_times, toward_data
+from wla.models.flow import ActionTimeConfig, euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
 
 
@@ -36,9 +36,9 @@ class ActionExpertConfig(Config):
     """Width inside the state encoder and the decoder (None: `width`)."""
     max_chunk: int | None = None
     """Rows of the position embedding (None: `chunk`)."""
-    repeats: int = Field(default=16, ge=1)
+    noise_samples_per_chunk: int = Field(default=16, ge=1)
     """How many noises each chunk is trained with at once; they share the queries' keys and values."""
-    steps: int = Field(default=32, ge=1)
+    flow_steps: int = Field(default=32, ge=1)
     """Euler steps of sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
 
@@ -81,13 +81,13 @@ class ExpertBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, condition_width: int | None) -> None:
         super().__init__()
-        self.crosses = condition_width is not None
+        self.is_cross_attention = condition_width is not None
         self.attention = ExpertAttention(width, heads, condition_width or width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
     def condition(self, states: Float[Tensor, "B Q C"]) -> KeysValues | None:
         """Keys and values of a condition, for a block that attends to one."""
-        return self.attention.keys_values(states) if self.crosses else None
+        return self.attention.keys_values(states) if self.is_cross_attention else None
 
     def forward(self, x: Float[Tensor, "B T D"], condition: KeysValues | None) -> Float[Tensor, "B T D"]:
         normed = nn.functional.layer_norm(x, x.shape[-1:])
@@ -115,7 +115,7 @@ class ActionExpert(nn.Module):
     def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
         super().__init__()
         self.config = config
-        self.recompute = False
+        self.activation_checkpointing = False
         width = config.width
         inner = config.coder_width or width
         self.state_encoder = relu_mlp(config.state_dim, inner, width)
@@ -131,9 +131,9 @@ class ActionExpert(nn.Module):
         self.final_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder = relu_mlp(width, inner, config.action_dim)
 
-    def condition(self, queries: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
+    def condition(self, query_hidden: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
         """Keys and values of the last query states (one entry per block), the same for every noise and step."""
-        read = queries[-len(self.blocks) :]
+        read = query_hidden[-len(self.blocks) :]
         return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, read, strict=True)]
 
     def velocity(
@@ -151,26 +151,26 @@ class ActionExpert(nn.Module):
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
         tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
         for block, keys_values in zip(self.blocks, condition, strict=True):
-            tokens = run_block(block, tokens, keys_values, recompute=self.recompute)
+            tokens = run_block(block, tokens, keys_values, activation_checkpointing=self.activation_checkpointing)
         return self.decoder(self.final_norm(tokens))[:, 1:]
 
     def loss(
         self,
-        queries: list[Float[Tensor, "B Q C"]],
+        query_hidden: list[Float[Tensor, "B Q C"]],
         state: Float[Tensor, "B S"],
         actions: Float[Tensor, "B n A"],
         mask: Bool[Tensor, "B n A"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared velocity error over real action entries, `repeats` noises for each chunk."""
-        size = self.config.repeats * len(actions)
+        """Mean squared velocity error over real action entries, `noise_samples_per_chunk` noises for each chunk."""
+        size = self.config.noise_samples_per_chunk * len(actions)
         noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
         t = sample_action_times(self.config.time, size, generator).to(actions)
-        return self.loss_at(queries, state, actions, mask, noise, t)
+        return self.loss_at(query_hidden, state, actions, mask, noise, t)
 
     def loss_at(
         self,
-        queries: list[Float[Tensor, "B Q C"]],
+        query_hidden: list[Float[Tensor, "B Q C"]],
         state: Float[Tensor, "B S"],
         actions: Float[Tensor, "B n A"],
         mask: Bool[Tensor, "B n A"],
@@ -182,27 +182,27 @@ class ActionExpert(nn.Module):
         The backbone's states are read once: their keys and values are repeated, not they themselves.
         """
         repeats = len(noise) // len(actions)
-        x, target = toward_data(noise, _repeat(actions, repeats), t)
-        condition = self._shared(queries, repeats)
+        x, target = interpolate_to_data(noise, _repeat(actions, repeats), t)
+        condition = self._repeated_condition(query_hidden, repeats)
         error = (self.velocity(x, t, _repeat(state, repeats), condition).float() - target.float()).square()
         return masked_mean(error, _repeat(mask, repeats))
 
     def sample(
         self,
-        queries: list[Float[Tensor, "B Q C"]],
+        query_hidden: list[Float[Tensor, "B Q C"]],
         state: Float[Tensor, "B S"],
         noise: Float[Tensor, "R n A"],
     ) -> Float[Tensor, "R n A"]:
         """Actions in normalised units, from the given noise. Rows belong to samples as in `loss_at`."""
         repeats = len(noise) // len(state)
-        condition, state = self._shared(queries, repeats), _repeat(state, repeats)
-        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.steps)
+        condition, state = self._repeated_condition(query_hidden, repeats), _repeat(state, repeats)
+        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.flow_steps)
 
-    def _shared(self, queries: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
+    def _repeated_condition(self, query_hidden: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
         """The condition of several noises for each sample."""
         return [
             None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
-            for pair in self.condition(queries)
+            for pair in self.condition(query_hidden)
         ]
 
 

@@ -26,37 +26,37 @@ class PatchTargets:
     """
 
     def __init__(self, scenes: Scenes, camera: str, side: int) -> None:
-        index = {kind: k for k, kind in enumerate(scenes.kinds)}
+        index = {kind: k for k, kind in enumerate(scenes.classes)}
         shape = (len(scenes), side * side, len(index))
         self.present = np.zeros(shape, bool)
-        self.places = np.zeros((*shape, 3), np.float32)
-        for row, things in enumerate(scenes.things):
+        self.positions = np.zeros((*shape, 3), np.float32)
+        for row, things in enumerate(scenes.objects):
             for thing in things:
                 u, v, *place = thing.views[camera]
                 if 0 <= u < 1 and 0 <= v < 1:
-                    where = (row, int(v * side) * side + int(u * side), index[thing.kind])
+                    where = (row, int(v * side) * side + int(u * side), index[thing.class_name])
                     self.present[where] = True
-                    self.places[where] = np.array(place) / SCALE
+                    self.positions[where] = np.array(place) / SCALE
 
 
 class PatchHead(nn.Module):
     """A linear layer that tells from a patch's token which things lie in it and where."""
 
-    def __init__(self, width: int, kinds: int) -> None:
+    def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        self.kinds = kinds
-        self.out = nn.Linear(width, 4 * kinds)
+        self.num_classes = num_classes
+        self.out = nn.Linear(width, 4 * num_classes)
 
     def loss(
         self,
         tokens: Float[Tensor, "B P D"],
         present: Bool[Tensor, "B P K"],
-        places: Float[Tensor, "B P K 3"],
+        positions: Float[Tensor, "B P K 3"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The loss, and the mean error of the places in metres."""
-        told = self.out(tokens).float().unflatten(2, (self.kinds, 4))
-        weight = torch.full((self.kinds,), POSITIVE_WEIGHT, device=told.device)
+        told = self.out(tokens).float().unflatten(2, (self.num_classes, 4))
+        weight = torch.full((self.num_classes,), POSITIVE_WEIGHT, device=told.device)
         what = nn.functional.binary_cross_entropy_with_logits(told[..., 0], present.float(), pos_weight=weight)
-        errors = (told[..., 1:][present] - places[present]).abs()
+        errors = (told[..., 1:][present] - positions[present]).abs()
         where = errors.sum() / max(1, errors.numel())  # few scenes may show a camera nothing
         return 10 * what + where, SCALE * where.detach()

@@ -13,23 +13,23 @@ import numpy as np
 from jaxtyping import Float
 
 from wla.data.prompts.nano import Prompter
-from wla.types import IGNORE
+from wla.types import IGNORE_INDEX
 
-ASK = "answer the questions"
+QUESTION_INSTRUCTION = "answer the questions"
 COUNTS = ("zero", "one", "two", "three", "four", "five")
 YES, NO = "yes", "no"
 
 
 @dataclass(frozen=True)
-class Thing:
+class NamedObject:
     """Something with a name in a scene. place: x, y, z normalised to [-1, 1] as the robot's state is.
 
     shows: what can be read off it; "" for nothing.
     """
 
     name: str
-    place: tuple[float, float, float]
-    shows: str = ""
+    position: tuple[float, float, float]
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,31 @@ class Question:
     answer: str | tuple[float, ...]
 
 
-def questions(things: Sequence[Thing], rng: np.random.Generator, *, others: Sequence[str]) -> list[Question]:
+def questions(
+    objects: Sequence[NamedObject], rng: np.random.Generator, *, absent_names: Sequence[str]
+) -> list[Question]:
     """All places and what things show, in random order, then one question of each other kind.
 
     others: names of things not in the scene.
     """
-    order = rng.permutation(len(things))
-    asked = [Question(f"where is the {_said(things[i].name, rng)}", things[i].place) for i in order]
-    asked += [Question(f"what does the {things[i].name} show", things[i].shows) for i in order if things[i].shows]
-    blocks = [thing for thing in things if thing.name.endswith("block")]
+    order = rng.permutation(len(objects))
+    asked = [Question(f"where is the {_phrase_name(objects[i].name, rng)}", objects[i].position) for i in order]
+    asked += [Question(f"what does the {objects[i].name} show", objects[i].label) for i in order if objects[i].label]
+    blocks = [thing for thing in objects if thing.name.endswith("block")]
     asked.append(Question("how many blocks", COUNTS[len(blocks)]))
-    if others:
+    if absent_names:
         present = rng.random() < 0.5
-        known = [thing.name for thing in things] if present else others
+        known = [thing.name for thing in objects] if present else absent_names
         name = known[int(rng.integers(len(known)))]
         asked.append(Question(f"is there a {name}", YES if present else NO))
-    if len(things) > 1:
-        first, second = (things[i] for i in rng.choice(len(things), 2, replace=False))
-        left = first.place[0] < second.place[0]
+    if len(objects) > 1:
+        first, second = (objects[i] for i in rng.choice(len(objects), 2, replace=False))
+        left = first.position[0] < second.position[0]
         asked.append(Question(f"is the {first.name} left of the {second.name}", YES if left else NO))
     return asked
 
 
-def _said(name: str, rng: np.random.Generator) -> str:
+def _phrase_name(name: str, rng: np.random.Generator) -> str:
     """The name, or with its colour last, so that the word before the answer is the one to look for."""
     colour, _, noun = name.partition(" ")
     return f"{noun} that is {colour}" if noun == "block" and rng.random() < 0.5 else name
@@ -72,25 +74,25 @@ def question_sample(
     prompter: Prompter, state: Float[np.ndarray, " S"], asked: Sequence[Question]
 ) -> tuple[list[int], list[int]]:
     """A training sequence without meta-queries, and its labels: what should follow each position."""
-    tokens = prompter.prompt(ASK, state)
-    labels = [IGNORE] * len(tokens)
+    tokens = prompter.prompt(QUESTION_INSTRUCTION, state)
+    labels = [IGNORE_INDEX] * len(tokens)
     for question in asked:
         text = prompter.text(question.text)
         answer = (
             prompter.text(question.answer)
             if isinstance(question.answer, str)
-            else prompter.locate(np.array(question.answer))
+            else prompter.location_tokens(np.array(question.answer))
         )
         tokens += [*text, *answer]
-        labels += [IGNORE] * (len(text) - 1) + [*answer, IGNORE]
+        labels += [IGNORE_INDEX] * (len(text) - 1) + [*answer, IGNORE_INDEX]
     return tokens, labels
 
 
-def question_texts(names: Sequence[str], shown: Sequence[str] = ()) -> list[str]:
+def question_texts(names: Sequence[str], labels: Sequence[str] = ()) -> list[str]:
     """Every wording, for training a tokenizer. shown: what things show."""
-    texts = [ASK, "how many blocks", YES, NO, *COUNTS]
-    if shown:
-        texts += [f"what does the {name} show" for name in names] + list(shown)
+    texts = [QUESTION_INSTRUCTION, "how many blocks", YES, NO, *COUNTS]
+    if labels:
+        texts += [f"what does the {name} show" for name in names] + list(labels)
     for name in names:
         texts += [f"where is the {name} that is {name}", f"is there a {name}", f"is the {name} left of the {name}"]
     return texts

@@ -16,7 +16,7 @@ from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenVisionConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 
-FULL = 4
+FLOAT32_BYTES = 4
 """Bytes of a float32."""
 
 
@@ -29,25 +29,25 @@ class Kernels:
     fused: bool = True
 
     @property
-    def half(self) -> int:
+    def matmul_bytes(self) -> int:
         """Bytes of what a matrix product gives."""
-        return 2 if self.autocast else FULL
+        return 2 if self.autocast else FLOAT32_BYTES
 
-    def read(self, width: int, readers: int = 1) -> int:
+    def linear_inputs(self, width: int, num_layers: int = 1) -> int:
         """A float32 vector that so many linear layers read: a cast for each, or one that they share."""
-        return 2 * width * readers if self.autocast else FULL * width
+        return 2 * width * num_layers if self.autocast else FLOAT32_BYTES * width
 
-    def attend(self, tokens: int, sources: int, width: int, heads: int, *, masked: bool = False) -> int:
+    def attention(self, tokens: int, sources: int, width: int, heads: int, *, masked: bool = False) -> int:
         """tokens that look at sources: queries, keys, values, answer, and the scores (or their sums, when fused)."""
-        vectors = self.half * width * (2 * tokens + 2 * sources)
+        vectors = self.matmul_bytes * width * (2 * tokens + 2 * sources)
         if self.fused:
-            return vectors + FULL * tokens * heads
-        return vectors + tokens * sources * (self.half * heads + masked)
+            return vectors + FLOAT32_BYTES * tokens * heads
+        return vectors + tokens * sources * (self.matmul_bytes * heads + masked)
 
 
 def norm(width: int) -> int:
     """An RMS norm of a float32 vector: the vector, the normed one, and the factor between them."""
-    return FULL * (2 * width + 1)
+    return FLOAT32_BYTES * (2 * width + 1)
 
 
 @dataclass(frozen=True)
@@ -89,28 +89,32 @@ def text_layer(sizes: TextSizes, tokens: int, kernels: Kernels) -> int:
     product: 4 M.
     """
     queries, keys = sizes.heads * sizes.head_width, sizes.groups * sizes.head_width
-    heads = (FULL + kernels.half) * (queries + keys) + FULL * (sizes.heads + sizes.groups)
-    each = 2 * norm(sizes.width) + kernels.read(sizes.width, 3) + heads
-    each += kernels.read(sizes.width, 2) + 4 * kernels.half * sizes.mlp
-    return tokens * each + kernels.attend(tokens, tokens, queries, sizes.heads, masked=True)
+    heads = (FLOAT32_BYTES + kernels.matmul_bytes) * (queries + keys) + FLOAT32_BYTES * (sizes.heads + sizes.groups)
+    each = 2 * norm(sizes.width) + kernels.linear_inputs(sizes.width, 3) + heads
+    each += kernels.linear_inputs(sizes.width, 2) + 4 * kernels.matmul_bytes * sizes.mlp
+    return tokens * each + kernels.attention(tokens, tokens, queries, sizes.heads, masked=True)
 
 
 def language(sizes: TextSizes, labelled: int, kernels: Kernels) -> int:
     """Norm, what the logits read, and the float32 log-probabilities of the whole vocabulary, for labelled tokens."""
-    return labelled * (norm(sizes.width) + kernels.read(sizes.width) + FULL * sizes.vocabulary)
+    return labelled * (norm(sizes.width) + kernels.linear_inputs(sizes.width) + FLOAT32_BYTES * sizes.vocabulary)
 
 
 def vision_block(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
     """Norm, one projection to 3 V that stays whole, rotated queries and keys, answer, its copy, norm, MLP of 2 M."""
     width, mlp = vision.hidden_size, vision.intermediate_size
-    norms = 2 * (FULL * width + kernels.read(width))
-    return patches * (norms + kernels.half * (7 * width + 2 * mlp) + FULL * vision.num_heads)
+    norms = 2 * (FLOAT32_BYTES * width + kernels.linear_inputs(width))
+    return patches * (norms + kernels.matmul_bytes * (7 * width + 2 * mlp) + FLOAT32_BYTES * vision.num_heads)
 
 
-def vision_ends(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
+def vision_io(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
     """Pixels of the patches, and the mergers after the last block and after each deepstack block."""
-    pixels = kernels.half * vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    merger = FULL * vision.hidden_size + kernels.read(vision.hidden_size) + 2 * kernels.half * vision.hidden_size
+    pixels = kernels.matmul_bytes * vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    merger = (
+        FLOAT32_BYTES * vision.hidden_size
+        + kernels.linear_inputs(vision.hidden_size)
+        + 2 * kernels.matmul_bytes * vision.hidden_size
+    )
     return patches * (pixels + merger * (1 + len(vision.deepstack_visual_indexes)))
 
 
@@ -120,12 +124,12 @@ def stem(config: NanoBackboneConfig, kernels: Kernels) -> int:
     total = 0
     for side in config.cameras.values():
         channels = (3, *config.stem_channels, config.width)
-        total += kernels.half * 3 * side**2
+        total += kernels.matmul_bytes * 3 * side**2
         for level in range(1, len(channels)):
             last = level + 1 == len(channels)
             kept = 2 if level == 1 else 4 if last else 5
-            total += kept * kernels.half * channels[level] * (side // 2**level) ** 2
-        total += FULL * config.width * (side // 2 ** (len(channels) - 1)) ** 2
+            total += kept * kernels.matmul_bytes * channels[level] * (side // 2**level) ** 2
+        total += FLOAT32_BYTES * config.width * (side // 2 ** (len(channels) - 1)) ** 2
     return total
 
 
@@ -137,18 +141,20 @@ def connector_layer(world: WorldExpertConfig, width: int, tokens: int, kernels: 
     """
     config = world.connector
     heads = width // config.head_width
-    each = 2 * norm(width) + kernels.read(width, 3) + FULL * 4 * width + kernels.read(width, 2)
-    each += 4 * kernels.half * config.mlp
-    encoder = tokens * each + kernels.attend(tokens, tokens, width, heads)
-    ends = kernels.read(width) + (norm(width) if config.final_norm else 0)
-    ends += 2 * kernels.half * config.out + norm(config.out)
+    each = (
+        2 * norm(width) + kernels.linear_inputs(width, 3) + FLOAT32_BYTES * 4 * width + kernels.linear_inputs(width, 2)
+    )
+    each += 4 * kernels.matmul_bytes * config.mlp
+    encoder = tokens * each + kernels.attention(tokens, tokens, width, heads)
+    ends = kernels.linear_inputs(width) + (norm(width) if config.final_norm else 0)
+    ends += 2 * kernels.matmul_bytes * config.out + norm(config.out)
     return config.layers * encoder + tokens * ends
 
 
-def caption_ends(world: WorldExpertConfig, tokens: int, kernels: Kernels) -> int:
+def condition_io(world: WorldExpertConfig, tokens: int, kernels: Kernels) -> int:
     """Two projections and a norm between the connector and a block of the World Expert."""
     across = world.heads * world.head_width
-    return tokens * (kernels.read(world.connector.out) + 2 * kernels.half * across + norm(across))
+    return tokens * (kernels.linear_inputs(world.connector.out) + 2 * kernels.matmul_bytes * across + norm(across))
 
 
 def world_block(world: WorldExpertConfig, sources: int, kernels: Kernels) -> int:
@@ -160,37 +166,49 @@ def world_block(world: WorldExpertConfig, sources: int, kernels: Kernels) -> int
     width, places = world.heads * world.head_width, world.latent_size**2
     hidden = int(world.mlp_ratio * width)
     padded = width + world.heads
-    upcast = 2 * FULL * width if kernels.autocast else 0
-    linear = 2 * FULL * width + kernels.read(width, 3) + 2 * kernels.half * width + upcast
-    linear += FULL * (2 * padded + world.heads) + kernels.read(width) + kernels.half * width
-    across = kernels.read(width) + kernels.half * 2 * width + FULL * world.cross_heads
-    mixed = 2 * FULL * width + kernels.read(width) + kernels.half * (8 * hidden + width)
-    conditions = kernels.read(width, 2) + kernels.half * 2 * width
+    upcast = 2 * FLOAT32_BYTES * width if kernels.autocast else 0
+    linear = 2 * FLOAT32_BYTES * width + kernels.linear_inputs(width, 3) + 2 * kernels.matmul_bytes * width + upcast
+    linear += FLOAT32_BYTES * (2 * padded + world.heads) + kernels.linear_inputs(width) + kernels.matmul_bytes * width
+    across = kernels.linear_inputs(width) + kernels.matmul_bytes * 2 * width + FLOAT32_BYTES * world.cross_heads
+    mixed = 2 * FLOAT32_BYTES * width + kernels.linear_inputs(width) + kernels.matmul_bytes * (8 * hidden + width)
+    conditions = kernels.linear_inputs(width, 2) + kernels.matmul_bytes * 2 * width
     return places * (linear + across + mixed) + sources * conditions
 
 
-def world_ends(world: WorldExpertConfig, kernels: Kernels) -> int:
+def world_io(world: WorldExpertConfig, kernels: Kernels) -> int:
     """The last norm with modulation, what the output projection reads, and the error."""
     width = world.heads * world.head_width
-    return world.latent_size**2 * (2 * FULL * width + kernels.read(width) + FULL * world.latent_channels)
+    return world.latent_size**2 * (
+        2 * FLOAT32_BYTES * width + kernels.linear_inputs(width) + FLOAT32_BYTES * world.latent_channels
+    )
 
 
-def action_block(expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, crosses: bool) -> int:
-    """A block of the Action Expert for one sample, that is, for `repeats` noises of n + 1 tokens, E wide.
+def action_block(
+    expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, cross_attention: bool
+) -> int:
+    """A block of the Action Expert for one sample, that is, for `noise_samples_per_chunk` noises of n + 1 tokens, E wide.
 
     Two norms, attention, an MLP of 8 E. A block that attends to Q query states (of the backbone, D wide) repeats their
     keys and values for each noise.
     """
-    rows, tokens, own = expert.repeats, expert.chunk + 1, expert.width
-    norms = 2 * FULL * own + kernels.read(own, 1 if crosses else 3) + kernels.read(own)
-    each = rows * tokens * (norms + kernels.half * 8 * own)
-    sources = queries if crosses else tokens
-    attention = rows * kernels.attend(tokens, sources, own, expert.heads)
-    return each + attention + (queries * kernels.read(width, 2) if crosses else 0)
+    rows, tokens, own = expert.noise_samples_per_chunk, expert.chunk + 1, expert.width
+    norms = (
+        2 * FLOAT32_BYTES * own + kernels.linear_inputs(own, 1 if cross_attention else 3) + kernels.linear_inputs(own)
+    )
+    each = rows * tokens * (norms + kernels.matmul_bytes * 8 * own)
+    sources = queries if cross_attention else tokens
+    attention = rows * kernels.attention(tokens, sources, own, expert.heads)
+    return each + attention + (queries * kernels.linear_inputs(width, 2) if cross_attention else 0)
 
 
-def action_ends(expert: ActionExpertConfig, kernels: Kernels) -> int:
+def action_io(expert: ActionExpertConfig, kernels: Kernels) -> int:
     """The encoders of actions and times, and the decoder."""
     own, inner = expert.width, expert.coder_width or expert.width
-    each = kernels.read(2 * own) + 2 * kernels.half * own + FULL * own + kernels.read(own) + kernels.half * inner
-    return expert.repeats * (expert.chunk + 1) * each
+    each = (
+        kernels.linear_inputs(2 * own)
+        + 2 * kernels.matmul_bytes * own
+        + FLOAT32_BYTES * own
+        + kernels.linear_inputs(own)
+        + kernels.matmul_bytes * inner
+    )
+    return expert.noise_samples_per_chunk * (expert.chunk + 1) * each

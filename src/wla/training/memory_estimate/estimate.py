@@ -16,11 +16,11 @@ from torch import nn
 
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.wla import WLA, WLAConfig
-from wla.training.fsdp import blocks
+from wla.training.fsdp import repeated_blocks
 from wla.training.memory_estimate import activations
-from wla.training.memory_estimate.activations import FULL, Kernels, text_sizes
-from wla.training.objectives.initialization import PublishedStart
-from wla.training.objectives.policy import PolicyTraining
+from wla.training.memory_estimate.activations import FLOAT32_BYTES, Kernels, text_sizes
+from wla.training.objectives.initialization import FromPretrained
+from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import freeze
 
 RESERVE = 10**9
@@ -49,18 +49,18 @@ class Workload:
 
     model: WLAConfig
     samples: int
-    recompute: bool = False
+    activation_checkpointing: bool = False
     freeze: tuple[str, ...] = ()
     muon: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ()
+    modules_to_save: tuple[str, ...] = ()
     """Regular expressions of the backbone's parameters that are trained beside adapters."""
     rank: int = 0
-    average: bool = False
+    ema: bool = False
     processes: int = 1
     zero1: bool = False
     dtype_bytes: int = 4
-    speaks: bool = True
+    predicts_subtasks: bool = True
     text_tokens: int = TEXT_TOKENS
 
     @property
@@ -75,8 +75,8 @@ class Memory:
 
     weights: int
     gradients: int
-    moments: int
-    average: int
+    optimizer_state: int
+    ema: int
     gathered: int
     copies: int
     activations: int
@@ -88,34 +88,34 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Acting:
+class InferenceMemory:
     """Bytes of one `act`: weights, the cache of keys and values, what is computed beside them; and what imagining adds:
     weights of World Expert and codec, and the codec's own computation."""
 
     weights: int
     cache: int
     workspace: int
-    more_weights: int
-    more_workspace: int
+    imagination_weights: int
+    imagination_workspace: int
 
 
-def workload(config: PolicyTraining, processes: int = 1) -> Workload:
+def workload(config: PolicyTrainConfig, processes: int = 1) -> Workload:
     """The one place that reads a recipe. The base's scenes, which a nano policy takes along, are not counted."""
     loop, lora = config.loop, config.lora
     return Workload(
         model=config.model,
         samples=loop.batch_size // loop.micro_batches,
-        recompute=config.recompute,
+        activation_checkpointing=config.activation_checkpointing,
         freeze=loop.optim.freeze,
         muon=loop.optim.muon,
-        adapters=lora.targets if lora else (),
-        whole=lora.whole if lora else (),
+        adapters=lora.target_modules if lora else (),
+        modules_to_save=lora.modules_to_save if lora else (),
         rank=lora.rank if lora else 0,
-        average=loop.ema is not None,
+        ema=loop.ema is not None,
         processes=processes,
         zero1=loop.strategy == "zero1",
-        dtype_bytes=2 if config.dtype == "bfloat16" else FULL,
-        speaks=config.start.prompt.language if isinstance(config.start, PublishedStart) else True,
+        dtype_bytes=2 if config.dtype == "bfloat16" else FLOAT32_BYTES,
+        predicts_subtasks=config.init.prompt.language if isinstance(config.init, FromPretrained) else True,
     )
 
 
@@ -143,7 +143,7 @@ class Sizes:
         self.adapters: dict[str, int] = {}
         if work.adapters:
             for name, value in self.model.backbone.named_parameters():
-                value.requires_grad_(any(re.search(pattern, name) for pattern in work.whole))
+                value.requires_grad_(any(re.search(pattern, name) for pattern in work.modules_to_save))
             self.adapters = _adapters(self.model, work)
         freeze(self.model, work.freeze)
         self.numel = {name: value.numel() for name, value in self.model.named_parameters()}
@@ -172,7 +172,9 @@ def _adapters(model: WLA, work: Workload) -> dict[str, int]:
     linear = {name: layer for name, layer in model.backbone.named_modules() if isinstance(layer, nn.Linear)}
     for pattern in work.adapters:
         if not any(re.search(pattern, name) for name in linear):
-            raise ValueError(f"lora.targets: {pattern!r} matches no linear layer of the backbone; name some of them")
+            raise ValueError(
+                f"lora.target_modules: {pattern!r} matches no linear layer of the backbone; name some of them"
+            )
     return {
         f"backbone.{name}.weight": work.rank * (layer.in_features + layer.out_features)
         for name, layer in linear.items()
@@ -180,8 +182,8 @@ def _adapters(model: WLA, work: Workload) -> dict[str, int]:
     }
 
 
-def kept_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[dict[str, int], int]:
-    """Bytes that a micro-batch keeps by part, and those of the largest block, which `recompute` computes again.
+def saved_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[dict[str, int], int]:
+    """Bytes that a micro-batch keeps by part, and those of the largest block, which `activation_checkpointing` computes again.
 
     With recompute a block keeps what it reads. The stem and what stands between the blocks are never recomputed. Blocks
     behind which nothing is trained keep nothing.
@@ -193,8 +195,8 @@ def kept_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[di
 
     def block(part: str, count: int, whole: int, read: int) -> None:
         nonlocal largest
-        parts[part] += count * (read if work.recompute else whole)
-        largest = max(largest, whole if work.recompute and count else 0)
+        parts[part] += count * (read if work.activation_checkpointing else whole)
+        largest = max(largest, whole if work.activation_checkpointing and count else 0)
 
     backbone = model.backbone
     sees = sizes.any_trained(PARTS["backbone, vision"])
@@ -207,39 +209,42 @@ def kept_activations(work: Workload, sizes: Sizes, kernels: Kernels) -> tuple[di
         visual = "backbone.model.visual"
         early = sizes.any_trained(rf"{visual}\.(patch_embed|pos_embed)")
         first = 0 if early else sizes.first_trained(f"{visual}.blocks", vision.depth)
-        read = kernels.half * patches * vision.hidden_size
+        read = kernels.matmul_bytes * patches * vision.hidden_size
         block("vision", vision.depth - first, activations.vision_block(vision, patches, kernels), read)
-        parts["vision"] += activations.vision_ends(vision, patches, kernels) if sees else 0
+        parts["vision"] += activations.vision_io(vision, patches, kernels) if sees else 0
     below = sees or sizes.any_trained(PARTS["backbone, embeddings"])
     first = 0 if below else sizes.first_trained(layers, text.layers)
-    read = samples * FULL * work.tokens * text.width
+    read = samples * FLOAT32_BYTES * work.tokens * text.width
     block("text", text.layers - first, samples * activations.text_layer(text, work.tokens, kernels), read)
     flows = first < text.layers or below
     if flows:
         # A sample stands in where none learns words, see `wla.training.objectives.dummy_targets`.
-        labelled = samples * LABELLED if work.speaks else 1
+        labelled = samples * LABELLED if work.predicts_subtasks else 1
         parts["language"] = activations.language(text, labelled, kernels)
     if flows or sizes.any_trained(PARTS["Action Expert"]):
-        condition = expert.repeats * 2 * kernels.half * expert.width * queries
+        condition = expert.noise_samples_per_chunk * 2 * kernels.matmul_bytes * expert.width * queries
         for index in range(expert.layers):
-            crosses = index % 2 == expert.first_cross
-            whole = activations.action_block(expert, text.width, queries, kernels, crosses=crosses)
-            read = FULL * expert.repeats * (expert.chunk + 1) * expert.width
-            if crosses:  # keys and values are computed outside of the block
-                read += condition + queries * kernels.read(text.width, 2)
+            cross_attention = index % 2 == expert.first_cross
+            whole = activations.action_block(expert, text.width, queries, kernels, cross_attention=cross_attention)
+            read = FLOAT32_BYTES * expert.noise_samples_per_chunk * (expert.chunk + 1) * expert.width
+            if cross_attention:  # keys and values are computed outside of the block
+                read += condition + queries * kernels.linear_inputs(text.width, 2)
             block("Action Expert", 1, samples * whole, samples * read)
-        parts["Action Expert"] += samples * activations.action_ends(expert, kernels)
+        parts["Action Expert"] += samples * activations.action_io(expert, kernels)
     if flows or sizes.any_trained(PARTS["World Expert"]):
-        imagined = samples if model.world_samples is None else min(samples, model.world_samples)
+        imagined = samples if model.max_world_samples is None else min(samples, model.max_world_samples)
         sources, wide = primary_tokens(model) + queries, world.heads * world.head_width
-        whole, read = activations.connector_layer(world, text.width, sources, kernels), FULL * sources * text.width
+        whole, read = (
+            activations.connector_layer(world, text.width, sources, kernels),
+            FLOAT32_BYTES * sources * text.width,
+        )
         block("connector", world.layers, imagined * whole, imagined * read)
-        parts["connector"] += imagined * world.layers * activations.caption_ends(world, sources, kernels)
-        read = FULL * wide * (world.latent_size**2 + sources)
+        parts["connector"] += imagined * world.layers * activations.condition_io(world, sources, kernels)
+        read = FLOAT32_BYTES * wide * (world.latent_size**2 + sources)
         block(
             "World Expert", world.layers, imagined * activations.world_block(world, sources, kernels), imagined * read
         )
-        parts["World Expert"] += imagined * activations.world_ends(world, kernels)
+        parts["World Expert"] += imagined * activations.world_io(world, kernels)
     return parts, largest
 
 
@@ -247,8 +252,8 @@ def primary_tokens(model: WLAConfig) -> int:
     """Tokens of the image that the World Expert starts from."""
     cameras = model.backbone.cameras
     primary = next(iter(cameras)) if isinstance(model.backbone, NanoBackboneConfig) else model.backbone.primary
-    alone = model.backbone.model_copy(update={"cameras": {primary: cameras[primary]}})
-    return image_tokens(model.model_copy(update={"backbone": alone}))
+    alone = model.backbone.replace(cameras={primary: cameras[primary]})
+    return image_tokens(model.replace(backbone=alone))
 
 
 def training_memory(work: Workload, sizes: Sizes | None = None, kernels: Kernels = Kernels()) -> Memory:  # noqa: B008
@@ -259,21 +264,21 @@ def training_memory(work: Workload, sizes: Sizes | None = None, kernels: Kernels
     """
     sizes = sizes or Sizes(work)
     whole, trained = sum(sizes.numel.values()) + sum(sizes.adapters.values()), sum(sizes.trained.values())
-    moments = FULL * sum(_moments(work, sizes).values())
-    parts, largest = kept_activations(work, sizes, kernels)
+    optimizer_state = FLOAT32_BYTES * sum(_optimizer_state_numel(work, sizes).values())
+    parts, largest = saved_activations(work, sizes, kernels)
     spread = 1 if work.zero1 else work.processes
     gathered = 0
     if work.processes > 1 and work.zero1:
-        gathered = FULL * trained // work.processes
+        gathered = FLOAT32_BYTES * trained // work.processes
     elif work.processes > 1:
-        each = [sum(value.numel() for value in block.parameters()) for block in blocks(sizes.model)]
+        each = [sum(value.numel() for value in block.parameters()) for block in repeated_blocks(sizes.model)]
         root = sum(sizes.numel.values()) - sum(each)
-        gathered = 2 * FULL * (root + 2 * max(each))  # weights, and as much of gradients
+        gathered = 2 * FLOAT32_BYTES * (root + 2 * max(each))  # weights, and as much of gradients
     return Memory(
-        weights=FULL * whole // spread,
-        gradients=FULL * trained // spread,
-        moments=moments // work.processes,
-        average=FULL * trained // spread if work.average else 0,
+        weights=FLOAT32_BYTES * whole // spread,
+        gradients=FLOAT32_BYTES * trained // spread,
+        optimizer_state=optimizer_state // work.processes,
+        ema=FLOAT32_BYTES * trained // spread if work.ema else 0,
         gathered=gathered,
         copies=_copies(work, sizes, parts) if kernels.autocast else 0,
         activations=sum(parts.values()),
@@ -281,7 +286,7 @@ def training_memory(work: Workload, sizes: Sizes | None = None, kernels: Kernels
     )
 
 
-def _moments(work: Workload, sizes: Sizes) -> dict[str, int]:
+def _optimizer_state_numel(work: Workload, sizes: Sizes) -> dict[str, int]:
     """Numbers that the optimiser keeps for each parameter: two each by AdamW, one by Muon."""
     values = dict(sizes.model.named_parameters())
     return {
@@ -302,7 +307,7 @@ def _copies(work: Workload, sizes: Sizes, parts: Mapping[str, int]) -> int:
         part = "vision" if re.match(PARTS["backbone, vision"], name) else part
         if value.requires_grad:
             total += 2 * value.numel()
-        elif parts[part] and not work.recompute:
+        elif parts[part] and not work.activation_checkpointing:
             total += 2 * value.numel() * (work.model.world_expert.layers if part == "connector" else 1)
     return total
 
@@ -312,14 +317,14 @@ def _codec_workspace(work: Workload, kernels: Kernels, samples: int | None = Non
     reads, computes and gives."""
     model = work.model
     if samples is None:
-        samples = work.samples if model.world_samples is None else min(work.samples, model.world_samples)
+        samples = work.samples if model.max_world_samples is None else min(work.samples, model.max_world_samples)
     codec, side = model.codec, model.target_side
     channels = zip(codec.encoder_block_out_channels, codec.decoder_block_out_channels, strict=True)
     levels = [max(pair) * (side // 2**level) ** 2 for level, pair in enumerate(channels)]
-    return 3 * kernels.half * samples * max(levels)
+    return 3 * kernels.matmul_bytes * samples * max(levels)
 
 
-def acting_memory(work: Workload, sizes: Sizes) -> Acting:
+def inference_memory(work: Workload, sizes: Sizes) -> InferenceMemory:
     """One `act` of one episode, in the checkpoint's precision.
 
     The cache keeps keys and values of every layer, 2 L K T; beside it are the states of all layers, L T D, and one
@@ -329,10 +334,10 @@ def acting_memory(work: Workload, sizes: Sizes) -> Acting:
     without = sum(count for name, count in sizes.numel.items() if not name.startswith(("world_expert.", "codec.")))
     keys = text.groups * text.head_width
     inside = half * work.tokens * (text.layers * text.width + 4 * text.width + 4 * text.mlp)
-    return Acting(
+    return InferenceMemory(
         weights=half * without,
         cache=2 * half * text.layers * keys * work.tokens,
         workspace=inside,
-        more_weights=half * (sum(sizes.numel.values()) - without),
-        more_workspace=_codec_workspace(work, Kernels(autocast=half == 2), 1),
+        imagination_weights=half * (sum(sizes.numel.values()) - without),
+        imagination_workspace=_codec_workspace(work, Kernels(autocast=half == 2), 1),
     )

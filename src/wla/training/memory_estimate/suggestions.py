@@ -15,20 +15,20 @@ from wla.training.memory_estimate.estimate import (
     Memory,
     Sizes,
     Workload,
-    acting_memory,
-    kept_activations,
+    inference_memory,
+    saved_activations,
     training_memory,
     workload,
 )
-from wla.training.objectives.policy import PolicyTraining
-from wla.training.wla0 import published_training
+from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.wla0 import published_train_config
 
 GB = 10**9
-MEANING = {
+MEMORY_LABELS = {
     "weights": "weights, float32",
     "gradients": "gradients",
-    "moments": "moments of the optimiser",
-    "average": "average of the weights",
+    "optimizer_state": "moments of the optimiser",
+    "ema": "average of the weights",
     "gathered": "gathered from other processes",
     "copies": "weights again in bfloat16, by autocast",
     "activations": "activations",
@@ -36,10 +36,10 @@ MEANING = {
 }
 
 
-class Change(NamedTuple):
+class Suggestion(NamedTuple):
     """Overrides of a recipe (or more processes), and the memory that they lead to."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     processes: int
     memory: Memory
     same_result: bool
@@ -49,7 +49,7 @@ class Change(NamedTuple):
 class Estimate:
     """Memory of variants of one recipe; models that differ in no parameter are built once."""
 
-    def __init__(self, config: PolicyTraining, *, processes: int = 1) -> None:
+    def __init__(self, config: PolicyTrainConfig, *, processes: int = 1) -> None:
         """ValueError when the micro-batches cannot be shared by the processes, or a pattern matches nothing."""
         count = config.loop.micro_batches
         if count % processes:
@@ -65,110 +65,122 @@ class Estimate:
             self._built[key] = Sizes(work)
         return self._built[key]
 
-    def memory(self, words: Iterable[str] = (), processes: int | None = None) -> Memory:
+    def memory(self, overrides: Iterable[str] = (), processes: int | None = None) -> Memory:
         """Of the recipe with overrides."""
-        work = workload(self.config.override(tuple(words)), processes or self.processes)
+        work = workload(self.config.override(tuple(overrides)), processes or self.processes)
         return training_memory(work, self.sizes(work))
 
-    def changes(self, gpu: int, words: tuple[str, ...] = ()) -> list[Change]:
-        """What helps on top of `words`, best first: what leaves the result as it is, and then the smallest memory.
+    def suggest(self, gpu: int, overrides: tuple[str, ...] = ()) -> list[Suggestion]:
+        """What helps on top of `overrides`, best first: what leaves the result as it is, and then the smallest memory.
 
         gpu: bytes. Of micro-batches and of processes, as few as fit, or as many as there can be.
         """
-        config, now = self.config.override(words), self.memory(words)
+        config, now = self.config.override(overrides), self.memory(overrides)
         found = [
             change
-            for candidates, same in ((self._splits(config), True), (_recomputing(config), True), (_less(config), False))
-            for change in self._tried(candidates, words, gpu, same_result=same)
+            for candidates, same in (
+                (self._micro_batch_options(config), True),
+                (_activation_checkpointing(config), True),
+                (_reduced_training(config), False),
+            )
+            for change in self._evaluate(candidates, overrides, gpu, same_result=same)
         ]
         for processes in (2, 4, 8):
             if processes > self.processes and config.loop.micro_batches % processes == 0:
-                more = Change(words, processes, self.memory(words, processes), True)
+                more = Suggestion(overrides, processes, self.memory(overrides, processes), True)
                 if more.memory.total <= gpu or processes == 8:
                     found.append(more)
                     break
         better = [change for change in found if change.memory.total < now.total]
         return sorted(better, key=lambda change: (not change.same_result, change.memory.total))
 
-    def together(self, gpu: int) -> Change:
+    def combined(self, gpu: int) -> Suggestion:
         """Changes on one another, the best first, until all fits on the same processes or nothing helps any more."""
-        best = Change((), self.processes, self.memory(), True)
+        best = Suggestion((), self.processes, self.memory(), True)
         while best.memory.total > gpu:
-            more = [change for change in self.changes(gpu, best.words) if change.processes == self.processes]
+            more = [change for change in self.suggest(gpu, best.overrides) if change.processes == self.processes]
             if not more:
                 break
             best = more[0]._replace(same_result=best.same_result and more[0].same_result)
         return best
 
-    def _splits(self, config: PolicyTraining) -> list[str]:
+    def _micro_batch_options(self, config: PolicyTrainConfig) -> list[str]:
         """More micro-batches, fewest first."""
         size, now = config.loop.batch_size, config.loop.micro_batches
         counts = [n for n in range(now + 1, size + 1) if size % n == 0 and n % self.processes == 0]
         return [f"loop.micro_batches={count}" for count in counts]
 
-    def _tried(self, candidates: list[str], words: tuple[str, ...], gpu: int, *, same_result: bool) -> list[Change]:
+    def _evaluate(
+        self, candidates: list[str], overrides: tuple[str, ...], gpu: int, *, same_result: bool
+    ) -> list[Suggestion]:
         tried = []
-        for index, word in enumerate(candidates):
-            more = (*_without(words, word), word)
+        for index, override in enumerate(candidates):
+            more = (*_without_override(overrides, override), override)
             memory = self.memory(more)
-            split = word.startswith("loop.micro_batches")
+            split = override.startswith("loop.micro_batches")
             if not split or memory.total <= gpu or index + 1 == len(candidates):
-                tried.append(Change(more, self.processes, memory, same_result))
+                tried.append(Suggestion(more, self.processes, memory, same_result))
                 if split:
                     break
         return tried
 
 
-def _without(words: tuple[str, ...], word: str) -> tuple[str, ...]:
-    """The overrides but those of the field that `word` sets."""
-    return tuple(other for other in words if other.partition("=")[0] != word.partition("=")[0])
+def _without_override(overrides: tuple[str, ...], override: str) -> tuple[str, ...]:
+    """The overrides but those of the field that `override` sets."""
+    return tuple(other for other in overrides if other.partition("=")[0] != override.partition("=")[0])
 
 
-def _recomputing(config: PolicyTraining) -> list[str]:
-    return [] if config.recompute else ["recompute=true"]
+def _activation_checkpointing(config: PolicyTrainConfig) -> list[str]:
+    return [] if config.activation_checkpointing else ["activation_checkpointing=true"]
 
 
-def _less(config: PolicyTraining) -> list[str]:
+def _reduced_training(config: PolicyTrainConfig) -> list[str]:
     """Overrides that train less than the recipe says."""
     nano = isinstance(config.model.backbone, NanoBackboneConfig)
     text = "text.layers" if nano else "language_model.layers"
     found = []
     # Freezing would leave nothing to patterns that name matrices for Muon.
     if config.lora is None and not config.loop.optim.muon:
-        found.append("lora=" + json.dumps({"rank": 16, "alpha": 32, "targets": [text]}))
+        found.append("lora=" + json.dumps({"rank": 16, "alpha": 32, "target_modules": [text]}))
         vision = "backbone[.]stem" if nano else "backbone[.]model[.]visual"
         # The words stay trained: the meta-queries are among them.
         for pattern in (f"{text.replace('.', '[.]')}|{vision}", vision, "world_expert[.]"):
             if pattern not in config.loop.optim.freeze:
                 found.append("loop.optim.freeze=" + json.dumps([*config.loop.optim.freeze, pattern]))
     samples = config.loop.batch_size // config.loop.micro_batches
-    if samples > 1 and config.model.world_samples != 1:
-        found.append("model.world_samples=1")
+    if samples > 1 and config.model.max_world_samples != 1:
+        found.append("model.max_world_samples=1")
     if config.loop.ema is not None:
         found.append("loop.ema=null")
     return found
 
 
-def preset_training(name: str) -> PolicyTraining:
+def preset_train_config(name: str) -> PolicyTrainConfig:
     """The recipe of a published model, by the name of its preset. ValueError when there is none."""
     known = presets()
     if name not in known:
         raise ValueError(f"{name} is neither a recipe (a .py file) nor a preset; there are {', '.join(known)}")
     preset = known[name]
     # Two batch sizes were published, the larger one for the models that speak.
-    return published_training(preset, datasets=(), steps=1, batch_size=448 if preset.prompt.language else 256)
+    return published_train_config(preset, datasets=(), steps=1, batch_size=448 if preset.prompt.language else 256)
 
 
-def report(name: str, config: PolicyTraining, *, gpu: float, processes: int) -> str:
+def report(name: str, config: PolicyTrainConfig, *, gpu: float, processes: int) -> str:
     """All that `wla estimate` prints. gpu: GB of one, 10^9 bytes each."""
     estimate = Estimate(config, processes=processes)
     work = workload(config, processes)
     sizes, memory = estimate.sizes(work), estimate.memory()
     fits = memory.total <= gpu * GB
-    lines = [*_parameters(name, sizes), "", *_acting(config, work, sizes), "", *_training(config, work, sizes, memory)]
+    lines = [
+        *_parameters(name, sizes),
+        "",
+        *_inference_lines(config, work, sizes),
+        "",
+        *_training_lines(config, work, sizes, memory),
+    ]
     lines.append(f"{'fits' if fits else 'DOES NOT FIT'} on a GPU of {gpu:g} GB")
     if not fits:
-        lines += ["", *_advice(estimate, gpu)]
+        lines += ["", *_suggestions(estimate, gpu)]
     return "\n".join(lines)
 
 
@@ -180,24 +192,24 @@ def _parameters(name: str, sizes: Sizes) -> list[str]:
     return [head, *(f"  {part:<24}{all_:>16,}{ours:>16,}{all_ - ours:>16,}" for part, (all_, ours) in rows)]
 
 
-def _acting(config: PolicyTraining, work: Workload, sizes: Sizes) -> list[str]:
-    acting = acting_memory(work, sizes)
+def _inference_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes) -> list[str]:
+    acting = inference_memory(work, sizes)
     alone = acting.weights + acting.cache + acting.workspace + RESERVE
     rows = [
         ("weights", acting.weights),
         ("cache of keys and values", acting.cache),
         ("activations of one act", acting.workspace),
         ("all, with CUDA and gaps (allowance)", alone),
-        ("World Expert and codec, to imagine", acting.more_weights),
-        ("activations of one image", acting.more_workspace),
-        ("all, to imagine", alone + acting.more_weights + acting.more_workspace),
+        ("World Expert and codec, to imagine", acting.imagination_weights),
+        ("activations of one image", acting.imagination_workspace),
+        ("all, to imagine", alone + acting.imagination_weights + acting.imagination_workspace),
     ]
     return [f"acting, {config.dtype}, {work.tokens} tokens, GB", *_rows(rows)]
 
 
-def _training(config: PolicyTraining, work: Workload, sizes: Sizes, memory: Memory) -> list[str]:
+def _training_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes, memory: Memory) -> list[str]:
     loop = config.loop
-    how = "recomputing activations" if work.recompute else "keeping activations"
+    how = "recomputing activations" if work.activation_checkpointing else "keeping activations"
     sharing = f"{work.processes} processes ({loop.strategy})" if work.processes > 1 else "one process"
     head = (
         f"training, {sharing}, micro-batches of {work.samples} (batch {loop.batch_size}), "
@@ -207,9 +219,9 @@ def _training(config: PolicyTraining, work: Workload, sizes: Sizes, memory: Memo
     for field in fields(memory):
         value = getattr(memory, field.name)
         if value:
-            rows.append((MEANING[field.name], value))
+            rows.append((MEMORY_LABELS[field.name], value))
         if field.name == "activations":
-            parts, _ = kept_activations(work, sizes, Kernels())
+            parts, _ = saved_activations(work, sizes, Kernels())
             rows += [(f"  {part}", kept) for part, kept in parts.items() if kept]
     return [head, *_rows([*rows, ("CUDA and gaps (allowance)", RESERVE), ("all", memory.total)])]
 
@@ -218,22 +230,24 @@ def _rows(rows: list[tuple[str, int]]) -> list[str]:
     return [f"  {name:<42}{value / GB:>10.2f}" for name, value in rows]
 
 
-def _advice(estimate: Estimate, gpu: float) -> list[str]:
-    changes = estimate.changes(int(gpu * GB))
+def _suggestions(estimate: Estimate, gpu: float) -> list[str]:
+    changes = estimate.suggest(int(gpu * GB))
     lines = ["what to change, best first, and the GB of each process then"]
     for same, title in ((True, "the result stays the same:"), (False, "trains less:")):
         chosen = [change for change in changes if change.same_result == same]
         lines += [f" {title}"] * bool(chosen) + [_line(change, estimate, gpu) for change in chosen]
-    together = estimate.together(int(gpu * GB))
-    if len(together.words) > 1:
+    together = estimate.combined(int(gpu * GB))
+    if len(together.overrides) > 1:
         lines += [" together:", _line(together, estimate, gpu)]
     if together.memory.total > gpu * GB:
         lines.append(f" nothing known fits {estimate.processes} x {gpu:g} GB; more processes or larger GPUs do")
     return lines
 
 
-def _line(change: Change, estimate: Estimate, gpu: float) -> str:
-    words = [f"'{word}'" if any(letter in word for letter in '[]{}" ') else word for word in change.words]
-    words += [f"--processes {change.processes}"] * (change.processes != estimate.processes)
+def _line(change: Suggestion, estimate: Estimate, gpu: float) -> str:
+    overrides = [
+        f"'{override}'" if any(letter in override for letter in '[]{}" ') else override for override in change.overrides
+    ]
+    overrides += [f"--processes {change.processes}"] * (change.processes != estimate.processes)
     fits = "fits" if change.memory.total <= gpu * GB else ""
-    return f"  {change.memory.total / GB:8.2f}  {fits:<6}{' '.join(words)}"
+    return f"  {change.memory.total / GB:8.2f}  {fits:<6}{' '.join(overrides)}"

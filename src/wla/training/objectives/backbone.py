@@ -12,26 +12,26 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.normalize import Statistics, compute_statistics
-from wla.data.prompts.nano import DOING, DONE, PromptConfig, Prompter
-from wla.data.prompts.tokenizer import grow_tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
-from wla.files import replacing
+from wla.data.prompts.nano import CURRENT_PREFIX, FINISHED_PREFIX, PromptConfig, Prompter
+from wla.data.prompts.tokenizer import extend_tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
+from wla.files import atomic_dir
 from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
 from wla.policy.checkpoint import load_checkpoint
-from wla.policy.hub import bundled, locate
+from wla.policy.hub import bundled, resolve
 from wla.training.datasets import open_datasets
 from wla.training.grounding.objective import Grounding
 from wla.training.grounding.questions import question_texts
 from wla.training.grounding.scenes import SceneConfig, render_scenes
-from wla.training.sampling import draw_seed
+from wla.training.sampling import numpy_rng
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.weights import load_weights, save_weights, under
+from wla.weights import load_weights, save_weights, strip_prefix
 
 CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
 GROUNDING = "grounding.safetensors"
 """The heads of the lesson, for those who go on with it."""
 
 
-class BaseTraining(Config):
+class BackboneTrainConfig(Config):
     """Recipe of a base. datasets: where the words of the tokenizer and the range of the state come from; folders of
     datasets too."""
 
@@ -43,24 +43,24 @@ class BaseTraining(Config):
     policy: str | None = None
     """A finished policy whose backbone goes on, its tokenizer with words for what is new, in place of new ones."""
     workers: int = 2
-    look_steps: int = 1000
+    vision_pretrain_steps: int = 1000
     """At the beginning only the vision stem is trained, on patches: five times as many samples per second."""
     loop: LoopConfig
 
-    def build(self) -> BaseTask:
-        return BaseTask(self)
+    def build(self) -> BackboneObjective:
+        return BackboneObjective(self)
 
 
-class BaseTask:
-    """A `wla.training.trainer.Task`."""
+class BackboneObjective:
+    """A `wla.training.trainer.Objective`."""
 
-    def __init__(self, config: BaseTraining) -> None:
+    def __init__(self, config: BackboneTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.scenes = render_scenes(config.scenes, Path(config.scenes_folder), workers=config.workers)
         datasets = open_datasets(config.datasets)
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
-        texts += question_texts(self.scenes.names, self.scenes.shown)
+        texts += question_texts(self.scenes.names, self.scenes.labels)
         self.backbone = NanoBackbone(config.backbone)
         if config.policy is None:
             self.statistics = compute_statistics(datasets)
@@ -71,11 +71,13 @@ class BaseTask:
                 size=config.backbone.vocabulary,
             )
         else:
-            before = load_checkpoint(locate(config.policy), imagination=False)
+            before = load_checkpoint(resolve(config.policy), imagination=False)
             if before.config.model.backbone != config.backbone:
                 raise ValueError(f"policy {config.policy} has another backbone than the recipe; correct one")
             self.backbone.load_state_dict(before.model.backbone.state_dict())
-            self.tokenizer = grow_tokenizer(before.tokenizer, [*texts, DONE, DOING], size=config.backbone.vocabulary)
+            self.tokenizer = extend_tokenizer(
+                before.tokenizer, [*texts, FINISHED_PREFIX, CURRENT_PREFIX], size=config.backbone.vocabulary
+            )
             self.statistics = before.statistics  # location words keep their meaning
         self.prompter = Prompter(config.prompt, self.tokenizer, self.backbone.image_tokens)
         self.grounding = Grounding(self.scenes, self.prompter, self.statistics.state, self.backbone)
@@ -85,31 +87,31 @@ class BaseTask:
     def module(self) -> nn.Module:
         return self._module
 
-    def draw(self, samples: int, generator: torch.Generator) -> tuple[int, np.random.Generator]:
+    def sample_batch(self, samples: int, generator: torch.Generator) -> tuple[int, np.random.Generator]:
         """How many scenes, and the random numbers that choose them: which lesson they serve follows from the step."""
-        return samples, draw_seed(generator)
+        return samples, numpy_rng(generator)
 
-    def losses(
-        self, step: int, drawn: tuple[int, np.random.Generator], device: torch.device, generator: torch.Generator
+    def compute_losses(
+        self, step: int, batch: tuple[int, np.random.Generator], device: torch.device, generator: torch.Generator
     ) -> StepLosses:
-        samples, rng = drawn
-        lesson = self.grounding.look if step < self.config.look_steps else self.grounding.ask
+        samples, rng = batch
+        lesson = self.grounding.patch_loss if step < self.config.vision_pretrain_steps else self.grounding.vqa_loss
         return lesson(self.backbone, samples, device, rng)
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-        with replacing(folder) as fresh:
+        with atomic_dir(folder) as fresh:
             self.config.save(fresh / CONFIG)
             self.statistics.save(fresh / STATISTICS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
-            save_weights(under("backbone.", weights), fresh / WEIGHTS)
-            save_weights(under("grounding.", weights), fresh / GROUNDING)
+            save_weights(strip_prefix("backbone.", weights), fresh / WEIGHTS)
+            save_weights(strip_prefix("grounding.", weights), fresh / GROUNDING)
 
 
-class Base(NamedTuple):
+class PretrainedBackbone(NamedTuple):
     """A trained base: where it lies, its recipe, backbone, prompter and the statistics of its data."""
 
     folder: Path
-    config: BaseTraining
+    config: BackboneTrainConfig
     backbone: NanoBackbone
     prompter: Prompter
     statistics: Statistics
@@ -125,13 +127,13 @@ class Base(NamedTuple):
         return grounding
 
 
-def load_base(name: str | Path) -> Base:
+def load_backbone(name: str | Path) -> PretrainedBackbone:
     """A trained base, by bundled name or folder. ValueError when there is none."""
     folder = bundled().get(str(name), Path(name))
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no base here; train one first (`wla train nano_base`)")
-    config = BaseTraining.load(folder / CONFIG)
+    config = BackboneTrainConfig.load(folder / CONFIG)
     backbone = NanoBackbone(config.backbone)
     load_weights(backbone, folder / WEIGHTS)
     prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
-    return Base(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))
+    return PretrainedBackbone(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
-from wla.files import replacing
+from wla.files import atomic_dir
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.training.datasets import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
@@ -19,7 +19,7 @@ from wla.weights import load_weights, save_weights
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
 
-class CodecTraining(Config):
+class CodecTrainConfig(Config):
     """Recipe of a codec for the frames of one camera."""
 
     codec: ImageCodecConfig
@@ -27,14 +27,14 @@ class CodecTraining(Config):
     camera: str
     loop: LoopConfig
 
-    def build(self) -> CodecTask:
-        return CodecTask(self)
+    def build(self) -> CodecObjective:
+        return CodecObjective(self)
 
 
-class CodecTask:
-    """A `wla.training.trainer.Task`."""
+class CodecObjective:
+    """A `wla.training.trainer.Objective`."""
 
-    def __init__(self, config: CodecTraining) -> None:
+    def __init__(self, config: CodecTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
         self.codec = ImageCodec(config.codec)
@@ -45,22 +45,22 @@ class CodecTask:
     def module(self) -> nn.Module:
         return self.codec
 
-    def draw(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+    def sample_batch(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Images, and which frames they are."""
         chosen = torch.randint(int(self._ends[-1]), (samples,), generator=generator).tolist()
         images = torch.from_numpy(np.stack([self._frame(index) for index in chosen]))
         return images, [f"frame {index}" for index in chosen]
 
-    def losses(
-        self, step: int, drawn: tuple[Tensor, list[str]], device: torch.device, generator: torch.Generator
+    def compute_losses(
+        self, step: int, batch: tuple[Tensor, list[str]], device: torch.device, generator: torch.Generator
     ) -> StepLosses:
-        images = drawn[0].to(device)
+        images = batch[0].to(device)
         target = self.codec.to_unit(images)
         error = self.codec.reconstruct(images).float() - target
         squared = error.square().mean()
         # The absolute error keeps small objects sharp, which the squared error alone trades away.
         loss = error.abs().mean() + squared
-        return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, drawn[1]
+        return {"loss": loss, "psnr": 10 * torch.log10(4 / squared.detach())}, batch[1]
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The weights, and the configuration with the scale that gives the latents unit variance."""
@@ -69,8 +69,8 @@ class CodecTask:
         with torch.no_grad():
             images = torch.from_numpy(np.stack([self._frame(i) for i in range(0, int(self._ends[-1]), 97)][:256]))
             spread = float(codec.vae.encode(codec.to_unit(images)).latent.std())
-        config = self.config.codec.model_copy(update={"scaling_factor": 1 / spread})
-        with replacing(folder) as fresh:
+        config = self.config.codec.replace(scaling_factor=1 / spread)
+        with atomic_dir(folder) as fresh:
             config.save(fresh / CONFIG)
             save_weights(weights, fresh / WEIGHTS)
 

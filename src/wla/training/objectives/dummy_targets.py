@@ -13,22 +13,22 @@ import torch
 
 from wla.models.losses import Losses
 from wla.models.wla import WLA
-from wla.types import IGNORE, Batch
+from wla.types import IGNORE_INDEX, Batch
 
 
-def all_losses(model: WLA, batch: Batch, generator: torch.Generator, *, one_of: int) -> Losses:
+def all_losses(model: WLA, batch: Batch, generator: torch.Generator, *, num_micro_batches: int) -> Losses:
     """The model's losses; a term that no sample of the batch has is computed on a stand-in, and counts zero times.
 
-    one_of: how many micro-batches the step has. A single one belongs to a single process, which needs no stand-ins.
+    num_micro_batches: how many micro-batches the step has. A single one belongs to a single process, which needs no stand-ins.
     """
-    if one_of == 1:
+    if num_micro_batches == 1:
         return model(batch, generator)
-    complete, absent = with_stand_ins(batch)
+    complete, absent = with_dummy_targets(batch)
     losses = model(complete, generator)
     return replace(losses, **{name: 0 * getattr(losses, name) for name in absent})
 
 
-def with_stand_ins(batch: Batch) -> tuple[Batch, list[str]]:
+def with_dummy_targets(batch: Batch) -> tuple[Batch, list[str]]:
     """The batch, its first sample standing in for each kind of target that no sample has; and the terms concerned."""
     changes: dict[str, Any] = {}
     absent = []
@@ -38,7 +38,7 @@ def with_stand_ins(batch: Batch) -> tuple[Batch, list[str]]:
             changes[name] = mask.clone()
             changes[name][0] = True
             absent.append(term)
-    if (batch.labels == IGNORE).all():
+    if (batch.labels == IGNORE_INDEX).all():
         changes["labels"] = batch.labels.clone()
         changes["labels"][0, -1] = batch.tokens[0, -1]
         absent.append("language")

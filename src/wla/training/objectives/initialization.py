@@ -15,22 +15,22 @@ from transformers import PreTrainedTokenizerFast
 from wla.config import Config
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, add_queries
-from wla.data.prompts.nano import DOING, DONE, PromptConfig
-from wla.data.prompts.tokenizer import grow_tokenizer, load_tokenizer
+from wla.data.prompts.nano import CURRENT_PREFIX, FINISHED_PREFIX, PromptConfig
+from wla.data.prompts.tokenizer import extend_tokenizer, load_tokenizer
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackbone
 from wla.models.image_codec import ImageCodec
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import CONFIG, load_checkpoint
-from wla.policy.hub import bundled, locate
+from wla.policy.hub import bundled, resolve
 from wla.training.grounding.objective import Grounding
-from wla.training.objectives.backbone import load_base
+from wla.training.objectives.backbone import load_backbone
 from wla.training.objectives.codec import load_codec
 from wla.weights import WeightFiles, find_weights, mismatch, shapes
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Initialization:
     """A policy before its first step. state, action: ranges that it was made with (None: those of the datasets)."""
 
     model: WLA
@@ -50,44 +50,46 @@ class GroundingConfig(Config):
     """Of the lesson's loss, beside the policy's."""
 
 
-class NanoStart(Config):
+class FromBackbone(Config):
     """A base and a codec: folders that their recipes wrote, or bundled ones."""
 
-    base: str
+    backbone: str
     codec: str
     """A codec's folder, or a policy (folder or bundled name) whose codec it is."""
     grounding: GroundingConfig | None = None
     """None: the policy learns from its datasets alone."""
 
-    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
+    def initialize(self, config: WLAConfig, texts: Sequence[str]) -> Initialization:
         """texts: what the datasets say; the base's tokenizer knows its own. ValueError when base or codec are absent or
         of other sizes."""
-        base = load_base(self.base)
-        codec = _codec_of(self.codec)
+        base = load_backbone(self.backbone)
+        codec = _load_codec(self.codec)
         if base.config.backbone != config.backbone:
-            raise ValueError(f"{self.base}: this base has another backbone than the recipe; train the base again")
-        model = WLA(config.model_copy(update={"codec": codec.config}))
+            raise ValueError(f"{self.backbone}: this base has another backbone than the recipe; train the base again")
+        model = WLA(config.replace(codec=codec.config))
         model.backbone.load_state_dict(base.backbone.state_dict())
         assert model.codec is not None
         model.codec.load_state_dict(codec.state_dict())
         lesson = None if self.grounding is None else base.grounding()
         # The state keeps the base's range, or its location words would change their meaning.
-        return Beginning(model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, grounding=lesson)
+        return Initialization(
+            model, base.config.prompt, base.prompter.tokenizer, base.statistics.state, grounding=lesson
+        )
 
 
-class PublishedStart(Config):
+class FromPretrained(Config):
     """The models that WLA-0 is made of: Qwen3-VL (RynnBrain-2B) and SANA with its codec; folders or hub ids."""
 
     vlm: str
     sana: str
     prompt: ChatPromptConfig
 
-    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
+    def initialize(self, config: WLAConfig, texts: Sequence[str]) -> Initialization:
         """Connector and Action Expert start at random, the new words like other words: around their mean.
 
         ValueError when a folder, a weight or a word of the tokenizer is missing or does not fit.
         """
-        vlm, sana = locate(self.vlm, "vision-language model"), locate(self.sana, "Sana model")
+        vlm, sana = resolve(self.vlm, "vision-language model"), resolve(self.sana, "Sana model")
         tokenizer = load_tokenizer(vlm / "tokenizer.json")
         try:
             add_queries(tokenizer, first=config.queries.begin, queries=config.queries.count)
@@ -97,36 +99,36 @@ class PublishedStart(Config):
         assert isinstance(model.backbone, QwenBackbone)
         assert model.world_expert is not None
         assert model.codec is not None
-        take(model.backbone.model, vlm, prefix="model.", ignored=("lm_head.weight",))
-        take(model.world_expert.sana, sana / "transformer")
-        take(model.codec.vae, sana / "vae")
-        return Beginning(model, self.prompt, tokenizer)
+        load_pretrained(model.backbone.model, vlm, prefix="model.", ignored=("lm_head.weight",))
+        load_pretrained(model.world_expert.sana, sana / "transformer")
+        load_pretrained(model.codec.vae, sana / "vae")
+        return Initialization(model, self.prompt, tokenizer)
 
 
-class CheckpointStart(Config):
+class FromCheckpoint(Config):
     """A finished policy (folder, bundled name or hub id) that goes on, in its own units."""
 
     policy: str
     prompt: PromptConfig | None = None
     """Another prompt than its own, for a policy with nano's prompts: with memory, say. Its tokenizer then gets words
     for what the datasets say, as far as the embedding has rows that no word uses yet."""
-    base: str | None = None
-    """Folder of a base with the policy's words. A backbone that was made of the policy's (`BaseTraining.policy`) takes
+    backbone: str | None = None
+    """Folder of a base with the policy's words. A backbone that was made of the policy's (`BackboneTrainConfig.policy`) takes
     its place; of another base, such as the one that the policy itself came from, the lesson alone goes on."""
     grounding: GroundingConfig | None = None
     """How much of the base's lesson goes on; None: the policy learns from its datasets alone."""
 
     @model_validator(mode="after")
-    def _lesson_of_a_base(self) -> Self:
-        if self.grounding is not None and self.base is None:
+    def _require_backbone_for_grounding(self) -> Self:
+        if self.grounding is not None and self.backbone is None:
             raise ValueError("grounding: is a base's lesson; name the base")
         return self
 
-    def begin(self, config: WLAConfig, texts: Sequence[str]) -> Beginning:
+    def initialize(self, config: WLAConfig, texts: Sequence[str]) -> Initialization:
         """ValueError when the policy has other sizes than the recipe, or another kind of prompt."""
-        checkpoint = load_checkpoint(locate(self.policy))
+        checkpoint = load_checkpoint(resolve(self.policy))
         # The codec is frozen: its units are the policy's.
-        model = WLA(config.model_copy(update={"codec": checkpoint.config.model.codec}))
+        model = WLA(config.replace(codec=checkpoint.config.model.codec))
         wrong = mismatch(shapes(checkpoint.model.state_dict()), shapes(model.state_dict()))
         if wrong:
             raise ValueError(f"policy {self.policy} is of other sizes than the recipe's model: {wrong}; correct one")
@@ -135,22 +137,22 @@ class CheckpointStart(Config):
         prompt, tokenizer, lesson, grown = checkpoint.config.prompt, checkpoint.tokenizer, None, 0
         if self.prompt is not None:
             if not isinstance(prompt, PromptConfig) or not isinstance(config.backbone, NanoBackboneConfig):
-                raise ValueError(f"policy {self.policy} has published prompts; leave start.prompt away")
+                raise ValueError(f"policy {self.policy} has published prompts; leave init.prompt away")
             prompt, grown = self.prompt, config.backbone.vocabulary
-        base = None if self.base is None else load_base(self.base)
+        base = None if self.backbone is None else load_backbone(self.backbone)
         if base is not None and base.config.policy == self.policy:
             model.backbone.load_state_dict(base.backbone.state_dict())
             tokenizer = base.prompter.tokenizer
         elif base is not None and base.prompter.tokenizer.get_vocab() != tokenizer.get_vocab():
-            raise ValueError(f"{self.base}: this base has other words than {self.policy}; name one made of it")
+            raise ValueError(f"{self.backbone}: this base has other words than {self.policy}; name one made of it")
         elif grown:
-            tokenizer = grow_tokenizer(tokenizer, [*texts, DONE, DOING], size=grown)
+            tokenizer = extend_tokenizer(tokenizer, [*texts, FINISHED_PREFIX, CURRENT_PREFIX], size=grown)
         if base is not None and self.grounding is not None:
             lesson = base.grounding()
-        return Beginning(model, prompt, tokenizer, known.state, known.action, lesson)
+        return Initialization(model, prompt, tokenizer, known.state, known.action, lesson)
 
 
-def _codec_of(name: str) -> ImageCodec:
+def _load_codec(name: str) -> ImageCodec:
     folder = bundled().get(name, Path(name))
     if not (folder / CONFIG).is_file():
         return load_codec(folder)
@@ -161,7 +163,7 @@ def _codec_of(name: str) -> ImageCodec:
 
 
 @torch.no_grad()
-def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[str, ...] = ()) -> None:
+def load_pretrained(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[str, ...] = ()) -> None:
     """Copy the weights of a folder into a module, converted to its precision.
 
     An embedding may have fewer rows than the module's: the new ones are drawn around the mean of the others, as far
@@ -170,7 +172,7 @@ def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[st
     own = module.state_dict()
     with WeightFiles(find_weights(folder)) as files:
         names = {key.removeprefix(prefix): key for key in files.shapes if key not in ignored}
-        grown = [name for name in names if name in own and _grows(files.shapes[names[name]], own[name])]
+        grown = [name for name in names if name in own and _adds_rows(files.shapes[names[name]], own[name])]
         stored = {name: tuple(own[name].shape) if name in grown else files.shapes[key] for name, key in names.items()}
         wrong = mismatch(stored, shapes(own))
         if wrong:
@@ -183,5 +185,5 @@ def take(module: nn.Module, folder: Path, *, prefix: str = "", ignored: tuple[st
                 new.copy_(rows.mean(0) + rows.std(0) * torch.randn(new.shape))
 
 
-def _grows(stored: tuple[int, ...], wanted: Tensor) -> bool:
+def _adds_rows(stored: tuple[int, ...], wanted: Tensor) -> bool:
     return len(stored) == wanted.ndim == 2 and stored[1] == wanted.shape[1] and stored[0] < wanted.shape[0]

@@ -14,22 +14,22 @@ from wla import runtime
 from wla.config import Config
 from wla.data.prompts.nano import PromptConfig
 from wla.data.transforms import jitter, resize
-from wla.data.value_targets import LabelledFrames
+from wla.data.value_targets import ValueTargetFrames
 from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
-from wla.models.value_model import ValueConfig, ValueModel, discounted
+from wla.models.value_model import ValueConfig, ValueModel, discounted_return
 from wla.policy.checkpoint import load_checkpoint
-from wla.policy.hub import locate
-from wla.policy.value_checkpoint import Value, ValueFile
+from wla.policy.hub import resolve
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 from wla.training.datasets import open_datasets
-from wla.training.sampling import draw_frames, draw_seed
+from wla.training.sampling import numpy_rng, sample_frames
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.types import Moment
+from wla.types import FrameContext
 
-JITTER, LIGHT = 3, 0.15
+MAX_SHIFT_PIXELS, MAX_BRIGHTNESS_CHANGE = 3, 0.15
 """How far images are shifted, in pixels, and made brighter or darker, so that rollouts are not learned by heart."""
 
 
-class ValueTraining(Config):
+class ValueTrainConfig(Config):
     """Recipe of a value model."""
 
     policy: str
@@ -40,11 +40,11 @@ class ValueTraining(Config):
     """See `ValueConfig`."""
     loop: LoopConfig
 
-    def build(self) -> ValueTask:
-        return ValueTask(self)
+    def build(self) -> ValueObjective:
+        return ValueObjective(self)
 
 
-class Seen(NamedTuple):
+class ValueBatch(NamedTuple):
     """Frames, what was to be done there, what they were worth, and their names."""
 
     tokens: Int64[Tensor, "B T"]
@@ -55,55 +55,57 @@ class Seen(NamedTuple):
     names: list[str]
 
 
-class ValueTask:
-    """A `wla.training.trainer.Task`."""
+class ValueObjective:
+    """A `wla.training.trainer.Objective`."""
 
-    def __init__(self, config: ValueTraining) -> None:
+    def __init__(self, config: ValueTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
         self.config = config
-        checkpoint = load_checkpoint(locate(config.policy), imagination=False)
+        checkpoint = load_checkpoint(resolve(config.policy), imagination=False)
         prompt, backbone = checkpoint.config.prompt, checkpoint.config.model.backbone
         if not isinstance(prompt, PromptConfig) or not isinstance(backbone, NanoBackboneConfig):
             raise ValueError(f"policy {config.policy}: value models are made of nano's backbone so far")
         primary = checkpoint.model.backbone.primary
-        sizes = backbone.model_copy(update={"cameras": {primary: backbone.cameras[primary]}})
+        sizes = backbone.replace(cameras={primary: backbone.cameras[primary]})
         model = ValueModel(ValueConfig(backbone=sizes, discount=config.discount))
         assert isinstance(model.backbone, NanoBackbone)
         known = checkpoint.model.backbone.state_dict()
         model.backbone.load_state_dict({key: known[key] for key in model.backbone.state_dict()})
-        file = ValueFile(model=model.config, prompt=prompt.model_copy(update={"language": False}))
-        self.value = Value(file, model, checkpoint.tokenizer)
-        self.frames = [LabelledFrames(dataset, primary) for dataset in open_datasets(config.datasets)]
+        file = ValueCheckpointConfig(model=model.config, prompt=prompt.replace(language=False))
+        self.value = ValueCheckpoint(file, model, checkpoint.tokenizer)
+        self.frames = [ValueTargetFrames(dataset, primary) for dataset in open_datasets(config.datasets)]
 
     @property
     def module(self) -> nn.Module:
         return self.value.model
 
-    def draw(self, samples: int, generator: torch.Generator) -> Seen:
-        rng = draw_seed(generator)
+    def sample_batch(self, samples: int, generator: torch.Generator) -> ValueBatch:
+        rng = numpy_rng(generator)
         side = self.value.config.model.backbone.cameras[self.value.camera]
         names: list[str] = []
-        moments: list[Moment] = []
+        moments: list[FrameContext] = []
         images, success, left = [], [], []
-        for number, rows in draw_frames([len(frames) for frames in self.frames], samples, rng):
+        for number, rows in sample_frames([len(frames) for frames in self.frames], samples, rng):
             frames = self.frames[number]
             names += [frames.dataset.frame_id(int(row)) for row in rows]
-            moments += frames.moments(rows)
+            moments += frames.frame_contexts(rows)
             images.append(resize(frames.images[rows], side))
             success.append(frames.success[rows])
-            left.append(frames.left[rows])
-        tokens, mask, times = self.value.told(moments)
-        seen = jitter(torch.cat(images), rng, pixels=JITTER, light=LIGHT)
+            left.append(frames.steps_to_go[rows])
+        tokens, mask, times = self.value.model_inputs(moments)
+        seen = jitter(torch.cat(images), rng, max_shift=MAX_SHIFT_PIXELS, brightness=MAX_BRIGHTNESS_CHANGE)
         reached = torch.from_numpy(np.concatenate(success))
-        values = discounted(reached, torch.from_numpy(np.concatenate(left)), self.config.discount)
-        return Seen(tokens, mask, times, seen, values, names)
+        values = discounted_return(reached, torch.from_numpy(np.concatenate(left)), self.config.discount)
+        return ValueBatch(tokens, mask, times, seen, values, names)
 
-    def losses(self, step: int, drawn: Seen, device: torch.device, generator: torch.Generator) -> StepLosses:
-        tokens, mask, times, images, values = (part.to(device) for part in drawn[:-1])
+    def compute_losses(
+        self, step: int, batch: ValueBatch, device: torch.device, generator: torch.Generator
+    ) -> StepLosses:
+        tokens, mask, times, images, values = (part.to(device) for part in batch[:-1])
         logits = self.value.model(tokens, mask, {self.value.camera: images}, times)
         loss = self.value.model.loss(logits, values)
-        off = (logits.detach().sigmoid() - values).abs().mean()
-        return {"loss": loss, "off": off}, drawn.names
+        absolute_error = (logits.detach().sigmoid() - values).abs().mean()
+        return {"loss": loss, "absolute_error": absolute_error}, batch.names
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         self.value.save(folder, weights)

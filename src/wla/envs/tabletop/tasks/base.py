@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Part
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.world import World
 
 
@@ -25,7 +25,7 @@ class Task(ABC):
     name: ClassVar[str]
     step_limit: ClassVar[int]
     phrasings: ClassVar[Phrasings]
-    clutter: ClassVar[Spot]
+    clutter: ClassVar[PlacementRegion]
     embodiments: ClassVar[tuple[str, ...]] = ("gantry", "scara")
     start_height: ClassVar[float] = 0.08
 
@@ -36,15 +36,15 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         """Everything on the table but clutter."""
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         """The fields of the phrasings."""
         return {}
 
-    def watch(self, world: World) -> None:  # noqa: B027 - most tasks need no memory
+    def update(self, world: World) -> None:  # noqa: B027 - most tasks need no memory
         """Called once the scene is set and after every control step, before `success` and `failed` are asked.
 
         A task whose goal depends on what happened before, and not only on where things are, takes note of it here.
@@ -59,5 +59,5 @@ class Task(ABC):
         return False
 
     @abstractmethod
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         """What an expert does now: it follows from the present scene and, in tasks that watch, from what they saw."""

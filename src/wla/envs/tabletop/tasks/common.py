@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from wla.envs.tabletop.look import BLOCKS, Rgb
-from wla.envs.tabletop.parts import (
+from wla.envs.tabletop.appearance import BLOCKS, Rgb
+from wla.envs.tabletop.objects import (
     BLOCK_HALF,
     BOWL_FLOOR,
     DISTRACTOR_SHAPES,
@@ -16,14 +16,14 @@ from wla.envs.tabletop.parts import (
     Block,
     Bowl,
     Distractor,
-    Part,
     Plate,
+    TableObject,
 )
-from wla.envs.tabletop.scatter import Point, Spot, scatter
+from wla.envs.tabletop.placement import PlacementRegion, Point, placement
 from wla.envs.tabletop.skills import above
 from wla.envs.tabletop.world import World
 
-CLUTTER = Spot(radius=0.045, x=0.2, y=0.15)
+CLUTTER = PlacementRegion(radius=0.045, x=0.2, y=0.15)
 """Anywhere on the table where there is room."""
 CLUTTER_COLOURS: tuple[Rgb, ...] = (
     (0.9, 0.5, 0.7),
@@ -37,14 +37,14 @@ TILT = 0.35
 
 
 def random_blocks(
-    rng: np.random.Generator, count: int, others: Sequence[Spot] = (), spot: Spot | None = None
+    rng: np.random.Generator, count: int, others: Sequence[PlacementRegion] = (), region: PlacementRegion | None = None
 ) -> tuple[tuple[Block, ...], list[Point]]:
     """`count` blocks of distinct random colours, and places for the `others`, none of them overlapping.
 
     spot: where the blocks may be (by default, anywhere).
     """
-    wanted = [*others, *[spot or Spot(Block.radius)] * count]
-    points = scatter(rng, wanted)
+    wanted = [*others, *[region or PlacementRegion(Block.radius)] * count]
+    points = placement(rng, wanted)
     colours = rng.permutation(list(BLOCKS))[:count]
     places = points[len(others) :]
     blocks = tuple(
@@ -56,20 +56,22 @@ def random_blocks(
 
 def blocks_and_dishes(rng: np.random.Generator) -> tuple[tuple[Block, ...], Bowl, Plate]:
     """Two or three blocks, a bowl and a plate, none of them overlapping."""
-    dishes = [Spot(dish.radius, x=0.14, y=0.09) for dish in (Bowl, Plate)]
+    dishes = [PlacementRegion(dish.radius, x=0.14, y=0.09) for dish in (Bowl, Plate)]
     blocks, (bowl, plate) = random_blocks(rng, int(rng.integers(2, 4)), dishes)
     return blocks, Bowl(*bowl), Plate(*plate)
 
 
-def random_clutter(rng: np.random.Generator, parts: Sequence[Part], spot: Spot) -> tuple[Distractor, ...]:
-    """Two or three things to be ignored, in the area of `spot` where the parts leave room."""
+def random_clutter(
+    rng: np.random.Generator, objects: Sequence[TableObject], region: PlacementRegion
+) -> tuple[Distractor, ...]:
+    """Two or three things to be ignored, in the area of `region` where the parts leave room."""
     found: list[Distractor] = []
     for shape in rng.permutation(list(DISTRACTOR_SHAPES))[: int(rng.integers(2, 4))]:
         shade = CLUTTER_COLOURS[int(rng.integers(len(CLUTTER_COLOURS)))]
-        taken = [(part.x, part.y, part.radius) for part in (*parts, *found)]
+        taken = [(part.x, part.y, part.radius) for part in (*objects, *found)]
         for _ in range(30):
-            x, y = rng.uniform(-1.0, 1.0, 2) * (spot.x, spot.y) + spot.centre
-            if all(np.hypot(x - a, y - b) > spot.radius + radius for a, b, radius in taken):
+            x, y = rng.uniform(-1.0, 1.0, 2) * (region.x, region.y) + region.centre
+            if all(np.hypot(x - a, y - b) > region.radius + radius for a, b, radius in taken):
                 found.append(Distractor(str(shape), shade, float(x), float(y), float(rng.uniform(-1.5, 1.5))))
                 break
     return tuple(found)

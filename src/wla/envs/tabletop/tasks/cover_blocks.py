@@ -7,23 +7,23 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Part
-from wla.envs.tabletop.parts_lids import LID_KNOB, Lid
-from wla.envs.tabletop.scatter import Spot
-from wla.envs.tabletop.skills import let_go, pick_and_put
+from wla.envs.tabletop.objects import Block, TableObject
+from wla.envs.tabletop.objects_lids import LID_KNOB, Lid
+from wla.envs.tabletop.placement import PlacementRegion
+from wla.envs.tabletop.skills import is_released, pick_and_put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
 
 ORDER = ("red", "green", "blue")
 """The colours in the order in which they are to be uncovered."""
-PLACES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+SIDE_TEXTS = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 _ROW = {"left": -0.12, "middle": 0.0, "right": 0.12}
 _BLOCK_Y, _LID_Y, _JITTER, _TILT = -0.045, 0.08, 0.012, 0.1
 _ROOM = 0.085
 """From the middle of a block to the middle of a lid behind it."""
-_OVER = 0.03
+_ABOVE_RADIUS = 0.03
 """A lid is over a block when their middles are less than this (metres) beside each other."""
 _TRAVEL = 0.14
 """Height (metres) of a carried lid's knob: its walls clear the blocks, and an empty gripper the knobs."""
@@ -39,16 +39,16 @@ class CoverBlocks(Task):
 
     blocks: tuple[Block, ...]
     lids: tuple[Lid, ...]
-    finished: int = field(init=False, default=0)
+    num_completed: int = field(init=False, default=0)
     covered: set[str] = field(init=False, default_factory=set)
-    spoiled: bool = field(init=False, default=False)
+    out_of_order: bool = field(init=False, default=False)
 
     name: ClassVar[str] = "cover_blocks"
     step_limit: ClassVar[int] = 260
-    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
+    clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     start_height: ClassVar[float] = 0.12
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "cover the blocks from left to right, then uncover red, green and blue",
             "cover the blocks from left to right and then uncover the red, the green and the blue block",
             "put a lid on each block from left to right, then uncover red, green and blue in this order",
@@ -60,7 +60,7 @@ class CoverBlocks(Task):
             "please cover each block from left to right, and after this uncover red, then green, then blue",
             "put the lids over the three blocks from left to right, then uncover first red, then green, then blue",
         ),
-        unseen=(
+        test=(
             "first hide all three blocks from left to right, then uncover red, then green, then blue",
             "put the lids over the blocks from left to right, then lift them off red, green and blue in this order",
             "please cover all blocks from left to right and then take the lids off red, green and blue",
@@ -74,65 +74,72 @@ class CoverBlocks(Task):
             return rng.uniform(-1.0, 1.0, 3) * (_JITTER, _JITTER, _TILT)
 
         blocks, lids = [], []
-        for colour, (place, x) in zip(rng.permutation(ORDER), _ROW.items(), strict=True):
+        for colour, (side, x) in zip(rng.permutation(ORDER), _ROW.items(), strict=True):
             at, behind = jitter(), jitter()
             blocks.append(Block(str(colour), float(x + at[0]), float(_BLOCK_Y + at[1]), float(at[2])))
-            lids.append(Lid(place, float(x + behind[0]), float(_LID_Y + behind[1]), float(behind[2])))
+            lids.append(Lid(side, float(x + behind[0]), float(_LID_Y + behind[1]), float(behind[2])))
         return cls(tuple(blocks), tuple(lids))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.blocks, *self.lids)
 
-    def watch(self, world: World) -> None:
+    def update(self, world: World) -> None:
         """Note what has just been covered and uncovered, and whether its turn had come."""
         covered = {block.colour for block in self.blocks if self._is_covered(world, block)}
         changed = covered ^ self.covered
-        if self.finished < len(self.blocks):
-            due = self.blocks[self.finished].colour
+        if self.num_completed < len(self.blocks):
+            due = self.blocks[self.num_completed].colour
             # Before all three are covered nothing may be uncovered.
-            self.spoiled |= bool(changed - {due} or self.covered - covered)
-            self.finished += due in covered and not self.spoiled
-        elif self.finished < 2 * len(self.blocks):
-            due = ORDER[self.finished - len(self.blocks)]
-            self.spoiled |= bool(changed - {due})
-            put_down = due not in covered and all(_stands(world, lid) and let_go(world, lid) for lid in self.lids)
-            self.finished += put_down and not self.spoiled
+            self.out_of_order |= bool(changed - {due} or self.covered - covered)
+            self.num_completed += due in covered and not self.out_of_order
+        elif self.num_completed < 2 * len(self.blocks):
+            due = ORDER[self.num_completed - len(self.blocks)]
+            self.out_of_order |= bool(changed - {due})
+            put_down = due not in covered and all(_stands(world, lid) and is_released(world, lid) for lid in self.lids)
+            self.num_completed += put_down and not self.out_of_order
         else:
-            self.spoiled |= bool(changed)
+            self.out_of_order |= bool(changed)
         self.covered = covered
 
     def success(self, world: World) -> bool:
-        return self.finished == 2 * len(self.blocks) and not self.spoiled
+        return self.num_completed == 2 * len(self.blocks) and not self.out_of_order
 
     def failed(self, world: World) -> bool:
-        return self.spoiled
+        return self.out_of_order
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         """Bring the lid that starts behind a block over it, and later back to where it was."""
         count = len(self.blocks)
-        covering = self.finished < count
-        due = self.blocks[self.finished].colour if covering else ORDER[min(self.finished, 2 * count - 1) - count]
+        covering = self.num_completed < count
+        due = (
+            self.blocks[self.num_completed].colour
+            if covering
+            else ORDER[min(self.num_completed, 2 * count - 1) - count]
+        )
         number = [block.colour for block in self.blocks].index(due)
         block, lid = self.blocks[number], self.lids[number]
         x, y, _ = world.position(block.body)
         # A block that has been dragged along must not come to lie under the rim.
         behind = (lid.x, min(max(lid.y, y + _ROOM), _LID_Y + 0.07))
         goal = np.array([*((x, y) if covering else behind), LID_KNOB + 0.003])
-        there = _stands(world, lid) and _over(world, lid, block, _OVER) == covering
+        there = _stands(world, lid) and _is_above(world, lid, block, _ABOVE_RADIUS) == covering
         done = there and not world.arm.holds(world, lid.body)
-        advice = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL, turn=0.0)
+        expert_action = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL, turn=0.0)
         verb = "cover" if covering else "uncover"
-        return replace(advice, subtask=f"{verb} the {block.name} {PLACES[lid.place]}")
+        return replace(expert_action, subtask=f"{verb} the {block.name} {SIDE_TEXTS[lid.side]}")
 
     def _is_covered(self, world: World, block: Block) -> bool:
         """A lid that stands over the block and has been let go covers it, until it is clearly lifted or away."""
         if block.colour in self.covered:
             return any(
-                _over(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
+                _is_above(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
                 for lid in self.lids
             )
-        return any(_over(world, lid, block, _OVER) and _stands(world, lid) and let_go(world, lid) for lid in self.lids)
+        return any(
+            _is_above(world, lid, block, _ABOVE_RADIUS) and _stands(world, lid) and is_released(world, lid)
+            for lid in self.lids
+        )
 
 
 def _stands(world: World, lid: Lid) -> bool:
@@ -140,7 +147,7 @@ def _stands(world: World, lid: Lid) -> bool:
     return bool(abs(world.position(lid.body)[2] - LID_KNOB) < 0.005) and world.tilt(lid.body) < 0.08
 
 
-def _over(world: World, lid: Lid, block: Block, reach: float) -> bool:
+def _is_above(world: World, lid: Lid, block: Block, reach: float) -> bool:
     """Whether the lid's middle is less than `reach` (metres) beside the block's, at any height."""
     offset = world.position(lid.body) - world.position(block.body)
     return bool(np.hypot(offset[0], offset[1]) < reach)

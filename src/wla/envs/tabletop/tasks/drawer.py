@@ -7,10 +7,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import DRAWER_GAP, DRAWER_TRAVEL, Block, Drawer, Part
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import DRAWER_GAP, DRAWER_TRAVEL, Block, Drawer, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import come_down, leave
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
@@ -26,9 +26,9 @@ class OpenDrawer(Task):
 
     name: ClassVar[str] = "drawer"
     step_limit: ClassVar[int] = 60
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "open the drawer",
             "pull the drawer open",
             "pull open the drawer",
@@ -41,7 +41,7 @@ class OpenDrawer(Task):
             "hook the handle and open the drawer",
             "hook the drawer handle and pull it",
         ),
-        unseen=(
+        test=(
             "please pull the drawer open by its handle",
             "slide open the drawer",
             "go to the drawer and open it by its handle",
@@ -51,26 +51,26 @@ class OpenDrawer(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        room = Spot(Drawer.radius, x=0.08, y=0.02, centre=(0.0, 0.045))
+        room = PlacementRegion(Drawer.radius, x=0.08, y=0.02, centre=(0.0, 0.045))
         blocks, (place,) = random_blocks(rng, int(rng.integers(0, 3)), [room])
         return cls(Drawer(*place), blocks)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (self.drawer, *self.blocks)
 
     def success(self, world: World) -> bool:
-        return world.slide(Drawer.joint) > 0.75 * DRAWER_TRAVEL
+        return world.joint_position(Drawer.joint) > 0.75 * DRAWER_TRAVEL
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         """Come down between handle and drawer, then pull until the drawer is nearly at its end."""
         tool, handle = world.tool, world.position(Drawer.body)
         pull, reach = f"pull the {Drawer.name}", f"reach the {Drawer.name}"
-        if world.slide(Drawer.joint) > 0.9 * DRAWER_TRAVEL:
+        if world.joint_position(Drawer.joint) > 0.9 * DRAWER_TRAVEL:
             return leave(world, pull, "tool")
         turn = world.arm.misalignment(world, 0.0)
         gap = np.array([handle[0], handle[1] + 0.005 + DRAWER_GAP / 2, world.arm.tip + 0.016])
         away = gap - tool
         if abs(away[0]) < 0.03 and abs(away[1]) < DRAWER_GAP / 2 and abs(away[2]) < 0.012:
-            return Advice(np.array([away[0], -0.022, away[2]]), "tool", pull, turn)
-        return Advice(come_down(world, gap, slack=0.04 * abs(turn)), "tool", reach, turn)
+            return ExpertAction(np.array([away[0], -0.022, away[2]]), "tool", pull, turn)
+        return ExpertAction(come_down(world, gap, slack=0.04 * abs(turn)), "tool", reach, turn)

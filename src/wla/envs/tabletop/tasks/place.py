@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Bowl, Part
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import Block, Bowl, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, bowl_goal, in_bowl, random_blocks
@@ -27,9 +27,9 @@ class Place(Task):
 
     name: ClassVar[str] = "place"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "put the {colour} block in the bowl",
             "place the {colour} block in the bowl",
             "move the {colour} block into the bowl",
@@ -43,7 +43,7 @@ class Place(Task):
             "take the {colour} block to the bowl and release it",
             "please put the {colour} block into the white bowl",
         ),
-        unseen=(
+        test=(
             "please drop the {colour} block in the white bowl",
             "grasp the {colour} block and place it in the bowl",
             "pick up the {colour} block and bring it to the bowl",
@@ -53,21 +53,21 @@ class Place(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        blocks, (bowl,) = random_blocks(rng, int(rng.integers(2, 5)), [Spot(Bowl.radius, x=0.14, y=0.09)])
+        blocks, (bowl,) = random_blocks(rng, int(rng.integers(2, 5)), [PlacementRegion(Bowl.radius, x=0.14, y=0.09)])
         return cls(blocks, Bowl(*bowl))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.blocks, self.bowl)
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"colour": self.blocks[0].colour}
 
     def success(self, world: World) -> bool:
         return in_bowl(world, self.blocks[0]) and not world.touches_tool(self.blocks[0].body)
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         block = self.blocks[0]
         done = in_bowl(world, block) and not world.arm.holds(world, block.body)
         return pick_and_put(world, block, bowl_goal(world), Bowl.name, done=done)

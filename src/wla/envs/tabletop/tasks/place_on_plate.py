@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import Block, Bowl, Plate, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, blocks_and_dishes, on_plate, plate_goal
@@ -28,9 +28,9 @@ class PlaceOnPlate(Task):
 
     name: ClassVar[str] = "place_on_plate"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "put the {colour} block on the plate",
             "place the {colour} block on the plate",
             "move the {colour} block onto the plate",
@@ -43,7 +43,7 @@ class PlaceOnPlate(Task):
             "take the {colour} block to the plate and release it",
             "please put the {colour} block onto the black plate",
         ),
-        unseen=(
+        test=(
             "please place the {colour} block on the black plate",
             "grasp the {colour} block and place it on the plate",
             "pick up the {colour} block and bring it to the plate",
@@ -56,17 +56,17 @@ class PlaceOnPlate(Task):
         return cls(*blocks_and_dishes(rng))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.blocks, self.bowl, self.plate)
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"colour": self.blocks[0].colour}
 
     def success(self, world: World) -> bool:
         return on_plate(world, self.blocks[0]) and not world.touches_tool(self.blocks[0].body)
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         block = self.blocks[0]
         done = on_plate(world, block) and not world.arm.holds(world, block.body)
         return pick_and_put(world, block, plate_goal(world), Plate.name, done=done)

@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Block, Bowl, Part, Plate
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import Block, Bowl, Plate, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import pick_and_put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, blocks_and_dishes, bowl_goal, in_bowl, on_plate, plate_goal
@@ -28,9 +28,9 @@ class PlaceTwo(Task):
 
     name: ClassVar[str] = "place_two"
     step_limit: ClassVar[int] = 150
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "put the {a} block in the bowl, then the {b} block on the plate",
             "put the {a} block in the bowl, then put the {b} block on the plate",
             "place the {a} block in the bowl and then the {b} block on the plate",
@@ -42,7 +42,7 @@ class PlaceTwo(Task):
             "put the {b} block on the plate after the {a} block is in the bowl",
             "the {a} block goes in the bowl, and after this the {b} block goes onto the plate",
         ),
-        unseen=(
+        test=(
             "first place the {a} block in the bowl and then put the {b} block on the plate",
             "drop the {a} block into the bowl, then take the {b} block to the plate",
             "move the {b} block onto the plate after the {a} block is in the bowl",
@@ -55,11 +55,11 @@ class PlaceTwo(Task):
         return cls(*blocks_and_dishes(rng))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.blocks, self.bowl, self.plate)
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"a": self.blocks[0].colour, "b": self.blocks[1].colour}
 
     def success(self, world: World) -> bool:
@@ -68,7 +68,7 @@ class PlaceTwo(Task):
     def failed(self, world: World) -> bool:
         return self._second_is_done(world) and not in_bowl(world, self.blocks[0])
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         first, second = self.blocks[:2]
         arm = world.arm
         if not in_bowl(world, first) or arm.holds(world, first.body):

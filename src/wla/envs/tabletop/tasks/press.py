@@ -7,10 +7,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import BUTTON_TOP, BUTTON_TRAVEL, Block, Button, Part
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import BUTTON_TOP, BUTTON_TRAVEL, Block, Button, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import come_down
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks
@@ -26,9 +26,9 @@ class Press(Task):
 
     name: ClassVar[str] = "press"
     step_limit: ClassVar[int] = 50
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "press the button",
             "push the button",
             "push the button down",
@@ -40,7 +40,7 @@ class Press(Task):
             "hold the button down",
             "press the button and hold it",
         ),
-        unseen=(
+        test=(
             "press the button down",
             "please push the magenta button",
             "move to the magenta button and press it",
@@ -50,19 +50,21 @@ class Press(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        blocks, (button,) = random_blocks(rng, int(rng.integers(0, 3)), [Spot(Button.radius, x=0.15, y=0.11)])
+        blocks, (button,) = random_blocks(
+            rng, int(rng.integers(0, 3)), [PlacementRegion(Button.radius, x=0.15, y=0.11)]
+        )
         return cls(Button(*button), blocks)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (self.button, *self.blocks)
 
     def success(self, world: World) -> bool:
-        return world.slide(Button.joint) < -0.6 * BUTTON_TRAVEL
+        return world.joint_position(Button.joint) < -0.6 * BUTTON_TRAVEL
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         centre = world.position(Button.body)
         pressed = BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip
         move = come_down(world, np.array([centre[0], centre[1], pressed]))
         over = np.hypot(*(centre - world.tool)[:2]) < 0.02
-        return Advice(move, "tool", "press the button" if over else "reach the button")
+        return ExpertAction(move, "tool", "press the button" if over else "reach the button")

@@ -7,12 +7,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import BUTTON_TOP, Part
-from wla.envs.tabletop.parts_buttons import CELLS, LabelledButton, NumberCard
-from wla.envs.tabletop.pressing import CLEAR, Presses, gently, height, press
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import BUTTON_TOP, TableObject
+from wla.envs.tabletop.objects_buttons import CELLS, LabelledButton, NumberCard
+from wla.envs.tabletop.placement import PlacementRegion
+from wla.envs.tabletop.pressing import CLEAR, PressDetector, height, limit_vertical_speed, press
 from wla.envs.tabletop.skills import leave
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
@@ -36,13 +36,13 @@ class PressCount(Task):
     counts: list[int] = field(init=False, default_factory=lambda: [0, 0])
     confirmed: bool | None = field(init=False, default=None)
     pressed: LabelledButton | None = field(init=False, default=None)
-    _presses: Presses = field(init=False, default_factory=Presses)
+    _press_detector: PressDetector = field(init=False, default_factory=PressDetector)
 
     name: ClassVar[str] = "press_count"
     step_limit: ClassVar[int] = 170
-    clutter: ClassVar[Spot] = Spot(radius=0.035, x=0.2, y=0.03, centre=(0.0, 0.16))
+    clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.035, x=0.2, y=0.03, centre=(0.0, 0.16))
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "press the buttons as often as their cards say, then confirm",
             "press each button as often as its card says and then confirm",
             "press the first and the second button as many times as the cards show, then press confirm",
@@ -54,7 +54,7 @@ class PressCount(Task):
             "count the cells on the cards, press the buttons that often and then confirm",
             "press the two buttons the number of times that their cards show and press confirm",
         ),
-        unseen=(
+        test=(
             "press each button as many times as its card says, then press the confirm button",
             "please read the cards, push each button that often and then confirm",
             "push the two buttons as often as their cards say and confirm",
@@ -67,24 +67,24 @@ class PressCount(Task):
         x = _PITCH * np.arange(-1, 2) + rng.uniform(-_SHIFT, _SHIFT) + rng.uniform(-_JITTER, _JITTER, 3)
         y = rng.uniform(-0.03, 0.04, 3)
         first, second, confirm = (
-            LabelledButton(label, float(x[i]), float(y[i])) for i, label in enumerate(("first", "second", "confirm"))
+            LabelledButton(role, float(x[i]), float(y[i])) for i, role in enumerate(("first", "second", "confirm"))
         )
         card_y = _CARD_Y + rng.uniform(-0.01, 0.01, 2)
         one, two = (
-            NumberCard(button.label, int(rng.integers(1, CELLS + 1)), button.x, float(card_y[i]))
+            NumberCard(button.role, int(rng.integers(1, CELLS + 1)), button.x, float(card_y[i]))
             for i, button in enumerate((first, second))
         )
         return cls((first, second, confirm), (one, two))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.buttons, *self.cards)
 
-    def watch(self, world: World) -> None:
+    def update(self, world: World) -> None:
         if height(world) >= CLEAR:
             self.pressed = None
         for i, button in enumerate(self.buttons):
-            if not self._presses.edge(world, button.body):
+            if not self._press_detector.detect_press(world, button.body):
                 continue
             self.pressed = button
             if i < 2:
@@ -93,12 +93,12 @@ class PressCount(Task):
                 self.confirmed = self.counts == self._numbers
 
     def success(self, world: World) -> bool:
-        return self.confirmed is True and not self._too_often
+        return self.confirmed is True and not self._count_exceeded
 
     def failed(self, world: World) -> bool:
-        return self.confirmed is False or self._too_often
+        return self.confirmed is False or self._count_exceeded
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         if self.pressed is not None:
             confirm = self.pressed is self.buttons[2]
             return self._up(world, self.pressed, f"{'press' if confirm else 'let go of'} the {self.pressed.name}")
@@ -109,18 +109,18 @@ class PressCount(Task):
                 return self._down(world, button, f"press the {button.name} {count + 1} of {number}")
         return self._down(world, self.buttons[2], f"press the {self.buttons[2].name}")
 
-    def _down(self, world: World, button: LabelledButton, subtask: str) -> Advice:
-        return Advice(gently(world, button.body, press(world, button.body)), "tool", subtask)
+    def _down(self, world: World, button: LabelledButton, subtask: str) -> ExpertAction:
+        return ExpertAction(limit_vertical_speed(world, button.body, press(world, button.body)), "tool", subtask)
 
-    def _up(self, world: World, button: LabelledButton, subtask: str) -> Advice:
+    def _up(self, world: World, button: LabelledButton, subtask: str) -> ExpertAction:
         # The fingers open on the way up: else one frame could not tell it from the way down.
         up = leave(world, subtask, height=BUTTON_TOP + world.arm.tip + CLEAR + 0.012)
-        return replace(up, move=gently(world, button.body, up.move))
+        return replace(up, move=limit_vertical_speed(world, button.body, up.move))
 
     @property
     def _numbers(self) -> list[int]:
         return [card.number for card in self.cards]
 
     @property
-    def _too_often(self) -> bool:
+    def _count_exceeded(self) -> bool:
         return any(count > number for count, number in zip(self.counts, self._numbers, strict=True))

@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import ZONES, Block, Part, Zone
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import ZONES, Block, TableObject, Zone
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.pushing import in_lanes, is_in, push_into
 from wla.envs.tabletop.world import World
@@ -26,9 +26,9 @@ class Push(Task):
 
     name: ClassVar[str] = "push"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
+    clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.03, x=0.2, y=0.01, centre=(0.0, 0.19))
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "push the {colour} block to the {side} zone",
             "push the {colour} block into the {side} zone",
             "push the {colour} block to the {side}",
@@ -41,7 +41,7 @@ class Push(Task):
             "push the {colour} block along the table to the {side} zone",
             "bring the {colour} block into the {side} zone",
         ),
-        unseen=(
+        test=(
             "slide the {colour} block to the {side}",
             "please move the {colour} block into the {side} zone",
             "push the {colour} block along the table into the {side} zone",
@@ -54,17 +54,17 @@ class Push(Task):
         return cls(in_lanes(rng, 0, (-0.05, 0.05)), str(rng.choice(["left", "right"])))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (Zone("left"), Zone("right"), *self.blocks)
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"colour": self.blocks[0].colour, "side": self.side}
 
     def success(self, world: World) -> bool:
         return is_in(world, self.blocks[0], ZONES[self.side], 0)
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         block = self.blocks[0]
-        words = f"push the {block.name} to the {Zone(self.side).name}"
-        return push_into(world, block, ZONES[self.side], 0, pace=0.02, words=words)
+        subtask = f"push the {block.name} to the {Zone(self.side).name}"
+        return push_into(world, block, ZONES[self.side], 0, max_speed=0.02, subtask=subtask)

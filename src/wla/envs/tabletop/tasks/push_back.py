@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import Area, Block, Part, Zone
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import Area, Block, TableObject, Zone
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.pushing import in_lanes, is_in, push_into
 from wla.envs.tabletop.world import World
@@ -27,9 +27,9 @@ class PushBack(Task):
 
     name: ClassVar[str] = "push_back"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = Spot(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
+    clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "push the {colour} block back",
             "push the {colour} block to the back",
             "push the {colour} block to the back of the table",
@@ -41,7 +41,7 @@ class PushBack(Task):
             "please push the {colour} block back",
             "push the {colour} block along the table to the back",
         ),
-        unseen=(
+        test=(
             "slide the {colour} block to the back",
             "please move the {colour} block back",
             "push the {colour} block back along the table",
@@ -54,16 +54,16 @@ class PushBack(Task):
         return cls(in_lanes(rng, 1, (-0.07, 0.0)))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (Zone("left"), Zone("right"), *self.blocks)
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"colour": self.blocks[0].colour}
 
     def success(self, world: World) -> bool:
         return is_in(world, self.blocks[0], _BACK, 1)
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         block = self.blocks[0]
-        return push_into(world, block, _BACK, 1, pace=0.013, words=f"push the {block.name} back")
+        return push_into(world, block, _BACK, 1, max_speed=0.013, subtask=f"push the {block.name} back")

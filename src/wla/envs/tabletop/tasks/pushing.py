@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
-from wla.envs.tabletop.look import BLOCKS
-from wla.envs.tabletop.parts import BLOCK_HALF, Area, Block
+from wla.envs.tabletop.appearance import BLOCKS
+from wla.envs.tabletop.arm import ExpertAction
+from wla.envs.tabletop.objects import BLOCK_HALF, Area, Block
 from wla.envs.tabletop.skills import come_down, leave, ramp
 from wla.envs.tabletop.tasks.common import TILT
 from wla.envs.tabletop.world import World
@@ -40,7 +40,7 @@ def is_in(world: World, block: Block, area: Area, axis: Axis) -> bool:
     return bool((offset < room).all() and world.is_on_table(block.body))
 
 
-def push_into(world: World, block: Block, area: Area, axis: Axis, *, pace: float, words: str) -> Advice:
+def push_into(world: World, block: Block, area: Area, axis: Axis, *, max_speed: float, subtask: str) -> ExpertAction:
     """Come down behind the block, then push through its middle along `axis` until it is in the middle of the area.
 
     pace: metres per step, at most; a block that is pushed too fast tumbles on. words: of the push.
@@ -52,17 +52,17 @@ def push_into(world: World, block: Block, area: Area, axis: Axis, *, pace: float
     way = float(np.sign(goal - centre[axis]))
     height = world.arm.tip + 0.008
     behind = (centre[axis] - tool[axis]) * way
-    contact = BLOCK_HALF + world.arm.girth
+    contact = BLOCK_HALF + world.arm.half_width
     low = 1.0 - ramp(tool[2], height + 0.006, height + 0.015)
     # Once the tool is up, anywhere well inside the zone will do.
     if abs(goal - centre[axis]) < (0.018 if low > 0.0 else 0.035):
-        return leave(world, words, "tool")
+        return leave(world, subtask, "tool")
     aligned = 1.0 - ramp(abs(centre[across] - tool[across]), 0.008, 0.016)
     if behind > contact - 0.006 and low * aligned > 0.0 and behind < contact + 0.06:
-        step = min(pace, abs(goal - centre[axis]) + max(0.0, behind - contact))
+        step = min(max_speed, abs(goal - centre[axis]) + max(0.0, behind - contact))
         move = centre - tool
         move[axis], move[2] = way * step * low * aligned, height - tool[2]
-        return Advice(move, "tool", words, turn)
+        return ExpertAction(move, "tool", subtask, turn)
     start = np.array([centre[0], centre[1], height])
     start[axis] -= way * (contact + 0.022)
-    return Advice(come_down(world, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)
+    return ExpertAction(come_down(world, start, slack=0.04 * abs(turn)), "tool", f"reach the {block.name}", turn)

@@ -8,13 +8,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.appearance import BLOCKS
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.look import BLOCKS
-from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
-from wla.envs.tabletop.parts_buttons import PAD_HALF, LabelledButton, Lamp, Pad, SparePad
-from wla.envs.tabletop.pressing import Presses, gently, press
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import BLOCK_HALF, Block, TableObject
+from wla.envs.tabletop.objects_buttons import PAD_HALF, LabelledButton, Lamp, Pad, SparePad
+from wla.envs.tabletop.placement import PlacementRegion
+from wla.envs.tabletop.pressing import PressDetector, limit_vertical_speed, press
 from wla.envs.tabletop.skills import leave, pick, put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import TILT
@@ -27,7 +27,7 @@ _SIDES = ("left", "middle", "right")
 _PITCH = 0.12
 _ON_PAD = PAD_HALF
 """How far (metres) a block may be from the middle of the pad on which it counts as lying."""
-_NO_ROOM = 0.055
+_DISK_HINT = 0.055
 """A pad is taken when a block is nearer than this."""
 
 
@@ -48,13 +48,13 @@ class RankTry(Task):
     lit: bool = field(init=False, default=False)
     pair: int = field(init=False, default=0)
     goal: Order = field(init=False)
-    _presses: Presses = field(init=False, default_factory=Presses)
+    _press_detector: PressDetector = field(init=False, default_factory=PressDetector)
 
     name: ClassVar[str] = "rank_try"
     step_limit: ClassVar[int] = 560
-    clutter: ClassVar[Spot] = Spot(radius=0.04, x=0.2, y=0.03, centre=(0.0, 0.16))
+    clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.04, x=0.2, y=0.03, centre=(0.0, 0.16))
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "find the right order of the blocks: swap two, press the button, and again until the lamp lights up",
             "swap blocks and press the button until the lamp lights up",
             "find the order of the blocks for which the lamp is green",
@@ -66,7 +66,7 @@ class RankTry(Task):
             "swap two of the blocks and press the button, again and again, until the order is right",
             "keep trying orders of the blocks, with a press of the button, until the lamp is green",
         ),
-        unseen=(
+        test=(
             "find the right order of the three blocks, the lamp shows when you find it",
             "keep trying orders of the three blocks until the lamp lights up",
             "try orders of the blocks and press the button until the lamp turns green",
@@ -99,11 +99,11 @@ class RankTry(Task):
         return cls(blocks, hidden, pads, SparePad(*spare), LabelledButton("confirm", *button), Lamp(*lamp))
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return (*self.blocks, *self.pads, self.spare, self.button, self.lamp)
 
-    def watch(self, world: World) -> None:
-        if not self._presses.edge(world, self.button.body) or self.lit:
+    def update(self, world: World) -> None:
+        if not self._press_detector.detect_press(world, self.button.body) or self.lit:
             return
         order = tuple(self._lying_on(world, pad) for pad in self.pads)
         if order == self.hidden:
@@ -116,11 +116,11 @@ class RankTry(Task):
     def success(self, world: World) -> bool:
         return self.lit
 
-    def advise(self, world: World) -> Advice:
-        advice = self._next(world)
-        return replace(advice, move=gently(world, self.button.body, advice.move))
+    def expert_action(self, world: World) -> ExpertAction:
+        expert_action = self._next(world)
+        return replace(expert_action, move=limit_vertical_speed(world, self.button.body, expert_action.move))
 
-    def _next(self, world: World) -> Advice:
+    def _next(self, world: World) -> ExpertAction:
         tried = f"try the order {' '.join(self.goal)}"
         if self.lit:
             return leave(world, tried, "tool")
@@ -129,16 +129,16 @@ class RankTry(Task):
                 place = self._place(world, block)
                 goal = np.array([place.x, place.y, BLOCK_HALF + 0.001])
                 return replace(put(world, block, goal, ""), subtask=_moving(block, place))
-        wrong = [block for block in self._by_turn() if self._lying_on(world, self._pad(block)) != block.colour]
+        wrong = [block for block in self._in_move_order() if self._lying_on(world, self._pad(block)) != block.colour]
         if not wrong:
             aside = np.hypot(*(world.position(self.button.body) - world.tool)[:2])
             # Closing the fingers over the block that has just been put down would take it again.
-            return Advice(press(world, self.button.body), "tool" if aside < 0.05 else "let go", tried)
+            return ExpertAction(press(world, self.button.body), "tool" if aside < 0.05 else "let go", tried)
         ready = [block for block in wrong if self._has_room(world, block)]
         block = (ready or wrong)[0]
         return replace(pick(world, block), subtask=_moving(block, self._place(world, block)))
 
-    def _by_turn(self) -> list[Block]:
+    def _in_move_order(self) -> list[Block]:
         """The blocks, first the one that goes from left to right, because it has to make room."""
         mover, other = self.goal[self.pair + 1], self.goal[self.pair]
         rank = {mover: 0, other: 1}
@@ -155,7 +155,7 @@ class RankTry(Task):
     def _has_room(self, world: World, block: Block) -> bool:
         pad = self._pad(block)
         others = (world.position(other.body) for other in self.blocks if other is not block)
-        return all(np.hypot(x - pad.x, y - pad.y) > _NO_ROOM for x, y, _ in others)
+        return all(np.hypot(x - pad.x, y - pad.y) > _DISK_HINT for x, y, _ in others)
 
     def _lying_on(self, world: World, pad: Pad) -> str:
         """The colour of the block on the pad, or nothing."""

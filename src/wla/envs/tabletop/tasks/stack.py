@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.arm import Advice
+from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
-from wla.envs.tabletop.parts import BLOCK_HALF, Block, Part
-from wla.envs.tabletop.scatter import Spot
+from wla.envs.tabletop.objects import BLOCK_HALF, Block, TableObject
+from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import above, pick_and_put
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import CLUTTER, random_blocks, rests_on
@@ -26,9 +26,9 @@ class Stack(Task):
 
     name: ClassVar[str] = "stack"
     step_limit: ClassVar[int] = 80
-    clutter: ClassVar[Spot] = CLUTTER
+    clutter: ClassVar[PlacementRegion] = CLUTTER
     phrasings: ClassVar[Phrasings] = Phrasings(
-        seen=(
+        train=(
             "stack the {a} block on the {b} block",
             "put the {a} block on the {b} block",
             "place the {a} block on top of the {b} block",
@@ -41,7 +41,7 @@ class Stack(Task):
             "move the {a} block onto the {b} block",
             "please stack the {a} block onto the {b} one",
         ),
-        unseen=(
+        test=(
             "place the {a} block onto the {b} block",
             "pick up the {a} block and stack it on top of the {b} block",
             "please put the {a} block on top of the {b} block",
@@ -55,17 +55,17 @@ class Stack(Task):
         return cls(blocks)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def objects(self) -> tuple[TableObject, ...]:
         return self.blocks
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def template_values(self) -> Mapping[str, str]:
         return {"a": self.blocks[0].colour, "b": self.blocks[1].colour}
 
     def success(self, world: World) -> bool:
         return self._stacked(world) and not world.touches_tool(self.blocks[0].body)
 
-    def advise(self, world: World) -> Advice:
+    def expert_action(self, world: World) -> ExpertAction:
         upper, lower = self.blocks[:2]
         goal = above(world.position(lower.body), 2 * BLOCK_HALF + 0.003)
         done = self._stacked(world) and not world.arm.holds(world, upper.body)

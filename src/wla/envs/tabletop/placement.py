@@ -14,7 +14,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Spot:
+class PlacementRegion:
     """A wish for a place: a circle of `radius` whose centre lies in the box of half sizes `x`, `y` about `centre`."""
 
     radius: float
@@ -23,22 +23,22 @@ class Spot:
     centre: Point = (0.0, 0.0)
 
 
-def scatter(rng: np.random.Generator, spots: Sequence[Spot], *, tries: int = 40) -> list[Point]:
+def placement(rng: np.random.Generator, regions: Sequence[PlacementRegion], *, tries: int = 40) -> list[Point]:
     """Centres, one for each spot in order, whose circles do not overlap. Starts over until everything fits."""
     for _ in range(1000):
-        placed = _attempt(rng, spots, tries)
+        placed = _attempt(rng, regions, tries)
         if placed is not None:
             return placed
-    raise AssertionError(f"no room for {len(spots)} objects: the task asks for more than the table holds")
+    raise AssertionError(f"no room for {len(regions)} objects: the task asks for more than the table holds")
 
 
-def _attempt(rng: np.random.Generator, spots: Sequence[Spot], tries: int) -> list[Point] | None:
+def _attempt(rng: np.random.Generator, regions: Sequence[PlacementRegion], tries: int) -> list[Point] | None:
     placed: list[Point] = []
-    for spot in spots:
-        candidates = rng.uniform(-1.0, 1.0, (tries, 2)) * (spot.x, spot.y) + spot.centre
+    for region in regions:
+        candidates = rng.uniform(-1.0, 1.0, (tries, 2)) * (region.x, region.y) + region.centre
         clear = np.ones(tries, dtype=bool)
-        for other, (x, y) in zip(spots, placed, strict=False):
-            clear &= np.hypot(candidates[:, 0] - x, candidates[:, 1] - y) > spot.radius + other.radius
+        for other, (x, y) in zip(regions, placed, strict=False):
+            clear &= np.hypot(candidates[:, 0] - x, candidates[:, 1] - y) > region.radius + other.radius
         if not clear.any():
             return None
         x, y = candidates[int(np.argmax(clear))]

@@ -1,6 +1,6 @@
 """Parts of the tasks about hidden things: lids that cover blocks, cells that fit in a slot two ways round, and a dial.
 
-Metres, radians, kilograms; the frame is that of `wla.envs.tabletop.parts`.
+Metres, radians, kilograms; the frame is that of `wla.envs.tabletop.objects`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from wla.envs.tabletop.look import Look, Rgb, rgba
-from wla.envs.tabletop.parts import BLOCK_HALF, METAL, Fixture
+from wla.envs.tabletop.appearance import Appearance, Rgb, rgba
+from wla.envs.tabletop.objects import BLOCK_HALF, METAL, Fixture
 from wla.envs.tabletop.physics import Physics
 
-Way = Literal["along", "across"]
+Orientation = Literal["along", "across"]
 """How a cell lies: with its long side away from the front camera, or from left to right."""
 
 LID_INNER, LID_ROOM, LID_WALL = 0.040, 0.044, 0.003
@@ -45,7 +45,7 @@ class Lid:
     """A box without a floor that hides a block. Its body's origin is the middle of the knob, a round one, held from any
     side."""
 
-    place: str
+    side: str
     x: float
     y: float
     yaw: float = 0.0
@@ -55,11 +55,11 @@ class Lid:
 
     @property
     def name(self) -> str:
-        return f"{self.place} lid"
+        return f"{self.side} lid"
 
     @property
     def body(self) -> str:
-        return f"lid_{self.place}"
+        return f"lid_{self.side}"
 
     def xml(self) -> str:
         half, outer = LID_WALL / 2, LID_INNER + LID_WALL
@@ -84,7 +84,7 @@ class Lid:
             f"{walls}</body>"
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, LID_KNOB), self.yaw)
 
 
@@ -95,7 +95,7 @@ class Cell:
     side: str
     x: float
     y: float
-    way: Way
+    orientation: Orientation
     tilt: float = 0.0
     radius: ClassVar[float] = 0.05
     graspable: ClassVar[bool] = True
@@ -105,8 +105,8 @@ class Cell:
         return f"{self.side} cell"
 
     @property
-    def shows(self) -> str:
-        return self.way
+    def label(self) -> str:
+        return self.orientation
 
     @property
     def colour(self) -> str:
@@ -130,13 +130,13 @@ class Cell:
             f'rgba="{rgba(CELL_COLOURS[self.side][1])}"/>{caps}</body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
-        physics.put(self.body, (self.x, self.y, CELL_HALF_WIDTH), heading_of(self.way) + self.tilt)
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
+        physics.put(self.body, (self.x, self.y, CELL_HALF_WIDTH), heading_of(self.orientation) + self.tilt)
 
 
-def heading_of(way: Way) -> float:
+def heading_of(orientation: Orientation) -> float:
     """Direction (radians) of a cell's long side."""
-    return 0.0 if way == "across" else math.pi / 2
+    return 0.0 if orientation == "across" else math.pi / 2
 
 
 class Slot(Fixture):
@@ -185,6 +185,6 @@ class Dial(Fixture):
             f'<geom type="cylinder" size="0.012 {high}" mass="0.03" {_PAINT} rgba="{rgba(FIN_COLOUR)}"/></body></body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put("dial_base", (self.x, self.y, 0.0))
         physics.limit(self.joint, 0.0, 0.0)

@@ -23,7 +23,7 @@ def rgba(colour: Rgb, shade: float = 1.0) -> str:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """One appearance. Colours are RGB in 0..1, light_direction and camera_shift (metres) are in the world frame."""
 
     table: Rgb = (0.50, 0.47, 0.43)
@@ -32,7 +32,7 @@ class Look:
     camera_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     blocks: dict[str, Rgb] = field(default_factory=lambda: dict(BLOCKS))
 
-    def varied(self, rng: np.random.Generator) -> Look:
+    def randomized(self, rng: np.random.Generator) -> Appearance:
         """A random neighbour: other table and light, hues nudged, the front camera moved a little."""
         return replace(
             self,

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
-from wla.envs.tabletop.look import Look, Rgb, rgba
+from wla.envs.tabletop.appearance import Appearance, Rgb, rgba
 from wla.envs.tabletop.physics import Physics
 
 BLOCK_HALF = 0.02
@@ -48,10 +48,10 @@ class SceneObject:
     name: str
     colour: str
     position: tuple[float, float, float]
-    shows: str = ""
+    label: str = ""
 
 
-class Part(Protocol):
+class TableObject(Protocol):
     """Something on the table at (x, y). body: of MuJoCo; radius: of the circle that nothing else may enter at first.
 
     graspable: whether a gripper can hold it.
@@ -76,17 +76,17 @@ class Part(Protocol):
         """MJCF elements for the world body, the same for every scene that has this part."""
         ...
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         """Put the part where it belongs and give it its colour."""
         ...
 
 
 @runtime_checkable
-class Readable(Protocol):
+class Labelled(Protocol):
     """A part that shows something: a number, a way round."""
 
     @property
-    def shows(self) -> str: ...
+    def label(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class Block:
     def xml(self) -> str:
         return _loose_xml(self.body, "box", f"{BLOCK_HALF} {BLOCK_HALF} {BLOCK_HALF}", mass=0.04)
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, BLOCK_HALF), self.yaw)
-        physics.paint(self.body, look.blocks[self.colour])
+        physics.paint(self.body, appearance.blocks[self.colour])
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Fixture:
     radius: ClassVar[float]
     graspable: ClassVar[bool] = False
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         """Put its body on the table."""
         physics.put(self.body, (self.x, self.y, 0.0))
 
@@ -169,7 +169,7 @@ class Button(Fixture):
     def xml(self) -> str:
         return spring_button_xml(self.body, BUTTON_COLOUR)
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         put_spring_button(physics, self.body, self.x, self.y)
 
 
@@ -216,7 +216,7 @@ class Drawer(Fixture):
             f'conaffinity="0" rgba="{dark}"/></body></body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put("cabinet", (self.x, self.y, 0.0))
 
 
@@ -252,7 +252,7 @@ class Zone:
             f'contype="0" conaffinity="0" rgba="{rgba(ZONE_COLOUR)}"/></body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, 0.0))
 
 
@@ -278,7 +278,7 @@ class Distractor:
         size, _ = DISTRACTOR_SHAPES[self.shape]
         return _loose_xml(self.body, self.shape, size, mass=0.05)
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, DISTRACTOR_SHAPES[self.shape][1]), self.yaw)
         physics.paint(self.body, self.shade)
 

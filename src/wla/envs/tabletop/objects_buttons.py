@@ -1,6 +1,6 @@
 """The things of the memory tasks with buttons: labelled buttons, number cards, pads in a row and a lamp.
 
-Units and frame as in `parts`. What differs from episode to episode or changes within one is set by `arrange`.
+Units and frame as in `objects`. What differs from episode to episode or changes within one is set by `arrange`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wla.envs.tabletop.look import Look, Rgb, rgba
-from wla.envs.tabletop.parts import Fixture, put_spring_button, spring_button_xml
+from wla.envs.tabletop.appearance import Appearance, Rgb, rgba
+from wla.envs.tabletop.objects import Fixture, put_spring_button, spring_button_xml
 from wla.envs.tabletop.physics import Physics
 
 CELLS = 5
@@ -37,7 +37,7 @@ LAMP_ON: Rgb = (0.45, 1.00, 0.45)
 class LabelledButton:
     """A spring button with a colour of its own. label: "first", "second" or "confirm"."""
 
-    label: str
+    role: str
     x: float
     y: float
     radius: ClassVar[float] = 0.06
@@ -45,24 +45,24 @@ class LabelledButton:
 
     @property
     def name(self) -> str:
-        return f"{self.label} button"
+        return f"{self.role} button"
 
     @property
     def colour(self) -> str:
-        return _BUTTONS[self.label][0]
+        return _BUTTONS[self.role][0]
 
     @property
     def body(self) -> str:
-        return f"button_{self.label}"
+        return f"button_{self.role}"
 
     @property
     def joint(self) -> str:
         return f"{self.body}_slide"
 
     def xml(self) -> str:
-        return spring_button_xml(self.body, _BUTTONS[self.label][1])
+        return spring_button_xml(self.body, _BUTTONS[self.role][1])
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         put_spring_button(physics, self.body, self.x, self.y)
 
 
@@ -70,7 +70,7 @@ class LabelledButton:
 class NumberCard:
     """A pale card that lies on the table and shows a number as dark cells, filled from the left, of five."""
 
-    label: str
+    role: str
     number: int
     x: float
     y: float
@@ -80,15 +80,15 @@ class NumberCard:
 
     @property
     def name(self) -> str:
-        return f"{self.label} card"
+        return f"{self.role} card"
 
     @property
-    def shows(self) -> str:
+    def label(self) -> str:
         return str(self.number)
 
     @property
     def body(self) -> str:
-        return f"card_{self.label}"
+        return f"card_{self.role}"
 
     def xml(self) -> str:
         """Flat pieces side by side: layers would be too close for the renderer's depth. Nothing collides with them."""
@@ -104,7 +104,7 @@ class NumberCard:
         pieces += [_flat(side * (CARD_HALF_X - edge / 2), 0.0, edge / 2, CELL_HALF_Y, _CARD) for side in (-1, 1)]
         return f'<body name="{self.body}">{"".join(pieces)}</body>'
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, 0.0))
         for i in range(CELLS):
             physics.model.geom(self._cell(i)).rgba[:3] = _FILLED if i < self.number else _EMPTY
@@ -138,7 +138,7 @@ class Pad:
             f'contype="0" conaffinity="0" rgba="{rgba(_PAD)}"/></body>'
         )
 
-    def arrange(self, physics: Physics, look: Look) -> None:
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
         physics.put(self.body, (self.x, self.y, 0.0))
 
 
@@ -168,8 +168,8 @@ class Lamp(Fixture):
     def xml(self) -> str:
         return f'<body name="{self.body}"><geom type="sphere" size="{LAMP_RADIUS}"/></body>'
 
-    def arrange(self, physics: Physics, look: Look) -> None:
-        super().arrange(physics, look)
+    def arrange(self, physics: Physics, appearance: Appearance) -> None:
+        super().arrange(physics, appearance)
         physics.paint(self.body, LAMP_OFF)
 
     def light_up(self, physics: Physics) -> None:
