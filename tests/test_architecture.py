@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ SOURCE = ROOT / "src"
 FILES = sorted((SOURCE / "wla").rglob("*.py"))
 ALL_FILES = sorted(file for folder in ("src", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
 FOLDERS = ("src", "tests", "benchmarks")
-MAX_LINES = 400
 
 BASE = ("types", "specs", "config", "files", "weights", "runtime", "progress", "process_pool", "html", "migrations")
 
@@ -115,10 +115,74 @@ def test_source_is_documented_safe_and_free_of_absolute_paths(file: Path) -> Non
     assert absolute_paths(source) == []
 
 
-def test_files_are_small() -> None:
-    files = (file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
-    lengths = {str(file.relative_to(ROOT)): len(file.read_text("utf-8").splitlines()) for file in files}
-    assert {name: lines for name, lines in lengths.items() if lines >= MAX_LINES} == {}
+def sizes(source: str) -> dict[str, int]:
+    """Lines of a file, lines of its longest function, and modules of our own that it imports at its top."""
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = [(node.end_lineno or node.lineno) - node.lineno + 1 for node in functions]
+    own = {
+        node.module if node.module != "wla" else f"wla.{alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module and part_of(f"{node.module}.x")
+        for alias in node.names
+    }
+    return {"lines": len(source.splitlines()), "function": max(lengths, default=0), "imports": len(own)}
+
+
+LIMITS = {"lines": 399, "function": 60, "imports": 10}
+EXCEPTIONS: dict[str, str] = {}
+"""Files over a limit, and why: at most five."""
+
+
+def over_limits(file: Path, limits: dict[str, int]) -> list[str]:
+    found = sizes(file.read_text("utf-8"))
+    return [f"{name} {found[name]}" for name, limit in limits.items() if found[name] > limit]
+
+
+def test_files_and_functions_are_small_and_import_little() -> None:
+    over = {str(file.relative_to(SOURCE)): found for file in FILES if (found := over_limits(file, LIMITS))}
+    assert over.keys() == EXCEPTIONS.keys(), over
+    assert len(EXCEPTIONS) <= 5
+
+
+def test_tests_and_benchmarks_are_small() -> None:
+    others = [file for file in ALL_FILES if file not in FILES]
+    over = {str(file.relative_to(ROOT)): over_limits(file, {"lines": LIMITS["lines"]}) for file in others}
+    assert {name: found for name, found in over.items() if found} == {}
+
+
+def module_imports() -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports when it is imported itself."""
+    names = {module_of(file).removesuffix(".__init__"): file for file in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, file in names.items():
+        tree = ast.parse(file.read_text("utf-8"))
+        eager = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        found = set()
+        for imported in imported_modules(eager, module_of(file)):
+            parent = imported.rpartition(".")[0]
+            found |= {each for each in (imported, parent) if each in names and each != name}
+        graph[name] = found
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, directly or through others."""
+    order = graphlib.TopologicalSorter(graph)
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        return [error.args[1]]
+    return []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles(module_imports()) == []
+
+
+def test_circles_are_caught() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
 @pytest.mark.parametrize(

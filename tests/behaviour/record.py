@@ -50,7 +50,8 @@ TRAININGS = {
     "nano_world": ("policy=nano-tabletop", 'datasets=[{"path": "place"}]'),
     "nano_value": ('datasets=["rollouts"]',),
     "nano_base": (
-        "scenes.scenes_per_variant=2", "scenes_folder=scenes", "workers=1", "vision_pretrain_steps=2", 'datasets=["place", "count"]',
+        "scenes.scenes_per_variant=2", "scenes_folder=scenes", "workers=1", "vision_pretrain_steps=2",
+        'datasets=["place", "count"]',
     ),
 }  # fmt: skip
 
