@@ -12,6 +12,7 @@ import tiny
 import tiny_qwen
 import torch
 
+from wla.batch import Batch
 from wla.compat.videos import video_robot_spec
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
@@ -23,7 +24,7 @@ from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from full_disk import full_disk
 from torch import nn
 
 from wla import runtime
+from wla.batch import Batch
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
@@ -24,7 +25,6 @@ from wla.training.objectives.policy import window_sampler
 from wla.training.optim import OptimConfig
 from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses, train
-from wla.types import Batch
 
 STEPS, STOP = 10, 5
 MUON = (r"text\.layers",)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wla.batch import Batch, left_pad
 from wla.config import Config
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import INFO
@@ -21,13 +22,13 @@ from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.data.prompts.nano import Prompter
 from wla.data.pseudo_actions import load_pseudo_actions
 from wla.data.transforms import resize
 from wla.data.video.random_access import RandomAccessFrames
 from wla.data.windows import Window, subtask_window, window
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY, IGNORE_INDEX, Batch, camera_of
+from wla.types import FIRST, HISTORY, IGNORE_INDEX, camera_of
 
 
 class DatasetConfig(Config):

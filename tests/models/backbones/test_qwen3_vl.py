@@ -6,7 +6,7 @@ import tiny_qwen
 import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from wla.data.prompts.nano import left_pad
+from wla.batch import left_pad
 from wla.models.attention import NAME, attend
 from wla.models.backbones.qwen3_vl import QwenBackbone
 from wla.types import HISTORY

@@ -28,7 +28,6 @@ from wla.data.lerobot.format import (
     read_tasks,
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
-from wla.data.video import codec
 from wla.data.video.frame_cache import FileSegment, cached_frames
 from wla.data.video.random_access import RandomAccessFrames
 from wla.specs import RobotSpec
@@ -120,6 +119,9 @@ class LeRobotDataset:
         name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
+            # Imported here, so that a process that decodes no video does not load the decoder.
+            from wla.data.video import codec
+
             return cached_frames(self.root, name, self._video_segments(key), shape, codec.decode)
         return cached_frames(self.root, name, self.data_segments(), shape, partial(read_images, key=key))
 
@@ -166,6 +168,8 @@ class LeRobotDataset:
         return spec
 
     def _check_videos(self) -> None:
+        from wla.data.video import codec
+
         for key in self.info.video_keys:
             counts: dict[Path, int] = {}
             for episode, piece in zip(self.episodes, self._video_segments(key), strict=True):

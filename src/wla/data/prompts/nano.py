@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
@@ -183,14 +181,3 @@ class Prompter:
         if index is None:
             raise ValueError(f"tokenizer: the word {name} is missing from its vocabulary")
         return index
-
-
-def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Rows of different lengths as one array padded on the left, and where it holds something."""
-    longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest), value)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        tokens[index, longest - len(row) :] = torch.tensor(row)
-        mask[index, longest - len(row) :] = True
-    return tokens, mask

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
+from wla.batch import Batch
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowSampler
@@ -29,7 +30,6 @@ from wla.training.objectives.initialization import FromBackbone, FromCheckpoint,
 from wla.training.objectives.loss_normalization import LossNormalizer
 from wla.training.sampling import numpy_rng, sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.types import Batch
 from wla.weights import strip_prefix
 
 
