@@ -1,4 +1,4 @@
-"""Training batches: the tensors that `data` makes and `models` read. A module of its own: `wla.types` needs no torch."""
+"""Training batches: the tensors that `data` makes and `models` read. Separate, so that `wla.types` needs no torch."""
 
 from __future__ import annotations
 

@@ -21,14 +21,30 @@ Outcome = Literal["success", "failure", "error"]
 IGNORE_INDEX = -100
 """Label of a token that no text is learned from."""
 
-HISTORY, FIRST = "history ", "first "
-"""Prefixes of images of another time than now: `history front` is what the camera `front` showed some steps ago,
-`first front` what it showed when the episode began."""
+ImageTime = Literal["current", "history", "first"]
 
 
-def camera_of(image: str) -> str:
-    """The camera whose image this is, at whatever time."""
-    return image.removeprefix(FIRST).removeprefix(HISTORY)
+@dataclass(frozen=True)
+class ImageKey:
+    """A camera and the time of its image: the current step, some steps before it, or the first step of the episode.
+
+    Configurations, batches and observations use the string form as key: `front`, `history front`, `first front`.
+    """
+
+    camera: str
+    time: ImageTime = "current"
+
+    @classmethod
+    def parse(cls, name: str) -> ImageKey:
+        """The inverse of `str`."""
+        before, _, camera = name.partition(" ")
+        match before:
+            case "history" | "first" if camera:
+                return cls(camera, before)
+        return cls(name)
+
+    def __str__(self) -> str:
+        return self.camera if self.time == "current" else f"{self.time} {self.camera}"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from wla.data.transforms import resize
 from wla.data.video.random_access import RandomAccessFrames
 from wla.data.windows import Window, subtask_window, window
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY, IGNORE_INDEX, camera_of
+from wla.types import IGNORE_INDEX, ImageKey
 
 
 class DatasetConfig(Config):
@@ -75,7 +75,7 @@ class DatasetConfig(Config):
 class WindowSampler:
     """Draws batches of windows.
 
-    images: image -> side that the backbone sees (`wla.types.HISTORY` and `FIRST` name those of other times). primary:
+    images: image -> side that the backbone sees (keys are those of `wla.types.ImageKey`). primary:
     the camera whose frame after the chunk is imagined, as a square of `subgoal_size` pixels. errors: how far what a prompt
     tells of the past is off. instruction_dropout: share of the samples whose instruction is emptied, for classifier-free
     guidance. blind: share of the samples that see neither images nor the state, and learn nothing but what to say.
@@ -103,7 +103,7 @@ class WindowSampler:
 
     def __post_init__(self) -> None:
         lookahead = self.chunk if self.with_subgoal else 0
-        cameras = list(dict.fromkeys(map(camera_of, self.images)))
+        cameras = list(dict.fromkeys(ImageKey.parse(name).camera for name in self.images))
         self._sources = [
             _Source.of(dataset, config, cameras, self.state_normalizer, self.action_normalizer, lookahead, self.chunk)
             for dataset, config in zip(self.datasets, self.configs, strict=True)
@@ -194,14 +194,14 @@ class WindowSampler:
 
     def _images(self, source: _Source, frames: np.ndarray, places: Window) -> dict[str, torch.Tensor]:
         """What the backbone sees of these frames, by image."""
-        times = {FIRST: source.start[frames], HISTORY: places.history}
+        times = {"first": source.start[frames], "history": places.history, "current": frames}
         found = {}
         for name, side in self.images.items():
-            camera = camera_of(name)
-            if camera not in source.frames:
+            key = ImageKey.parse(name)
+            if key.camera not in source.frames:
                 found[name] = torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)  # a camera it never had
                 continue
-            found[name] = resize(source.frames[camera][times.get(name.removesuffix(camera), frames)], side)
+            found[name] = resize(source.frames[key.camera][times[key.time]], side)
         return found
 
     def _row(
@@ -255,7 +255,7 @@ class WindowSampler:
     def _previous_span(self, frame: int, begin: int) -> tuple[int, int]:
         """First and last frame whose subtasks a prompt tells as those before `frame`, as the published system does:
         all since the beginning where it shows the first frame, those since the image of the past where not."""
-        if any(name.startswith(FIRST) for name in self.images):
+        if any(ImageKey.parse(name).time == "first" for name in self.images):
             return begin, frame - 1
         return frame - self.prompter.history, frame
 

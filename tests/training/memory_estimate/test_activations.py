@@ -19,7 +19,6 @@ from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.training.memory_estimate.activations import Kernels
 from wla.training.memory_estimate.estimate import LABELLED, Sizes, Workload, saved_activations, training_memory
 from wla.training.optim import freeze
-from wla.types import HISTORY
 
 IMAGE, VISION_START, VISION_END = 500, 501, 502
 TEXT, SAMPLES = 24, 2
@@ -53,7 +52,7 @@ def qwen_config(*, width: int = 256) -> WLAConfig:
             image_token=IMAGE,
             vision_start=VISION_START,
             vision_end=VISION_END,
-            cameras={HISTORY + "front": 128, "front": 128, "wrist": 128},
+            cameras={"history front": 128, "front": 128, "wrist": 128},
             primary="front",
         ),
         queries=MetaQueryConfig(begin=510, end=511, first=512, count=16),
