@@ -16,8 +16,8 @@ from torch import nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.policy.checkpoint import save_checkpoint
 from wla.training.objectives.dummy_targets import all_losses

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from wla.data.lerobot.columns import Columns, matrix, require_robot
 from wla.data.lerobot.format import (
@@ -102,6 +102,16 @@ class LeRobotDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.root}: frame {index} of {len(self)}")
         return self.episodes[int(np.searchsorted(self._starts, index, side="right")) - 1]
+
+    @property
+    def action_executed(self) -> Bool[np.ndarray, " N"]:
+        """True for the frames whose recorded action was executed."""
+        return np.concatenate(
+            [
+                np.ones(len(episode), bool) if episode.action_executed is None else np.array(episode.action_executed)
+                for episode in self.episodes
+            ]
+        )
 
     def frame_id(self, index: int) -> str:
         """A name for messages, e.g. 'data/place episode 12 frame 3'."""

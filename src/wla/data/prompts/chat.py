@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -145,8 +144,11 @@ class ChatPrompter:
         text = self._strip_special_tokens(join_sentences(subtasks))
         return self._encode(ANSWER + text)[len(self._answer) :]
 
-    memory_up_to_date: ClassVar[bool] = True
-    """Training tells what is labelled until now, as in the published system, and not what a policy had said before."""
+    def previous_frames(self, frame: int, start: int) -> tuple[int, int]:
+        """First and last frame whose labelled subtasks are the previous ones of a training prompt, as in the published
+        system: all before `frame` if the prompt shows the first frame of its episode, which is `start`, else those from
+        the image of the past to `frame`."""
+        return (start, frame - 1) if self._with_first_frame else (frame - self.history, frame)
 
     @property
     def memory(self) -> MemoryConfig | None:

@@ -8,7 +8,6 @@ and the turn's end, which nothing can read any more, are left out. `wla.data.pro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -86,8 +85,9 @@ class Prompter:
         """Whether the model is asked for subtasks."""
         return self.config.language
 
-    memory_up_to_date: ClassVar[bool] = False
-    """Training tells what a policy would have said when it spoke last, and not what is labelled until now."""
+    def previous_frames(self, frame: int, start: int) -> None:
+        """None: a training prompt holds what a policy would have predicted when it last acted, not the labels of all
+        previous frames."""
 
     @property
     def memory(self) -> MemoryConfig | None:

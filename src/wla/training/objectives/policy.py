@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.batch import Batch
 from wla.config import Config
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.loader import WindowSampler
 from wla.data.memory import MemoryAugmentation
 from wla.data.normalize import Statistics, compute_statistics
 from wla.data.published_statistics import read_published

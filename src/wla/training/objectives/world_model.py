@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.batch import Batch
 from wla.config import Config
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.data.normalize import Statistics
 from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
 from wla.models.wla import WLA
