@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from machine import store
 
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.batch import left_pad
+from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
 from wla.envs.registry import make_env
 from wla.envs.seeds import seed_range

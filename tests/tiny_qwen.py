@@ -21,7 +21,7 @@ from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.image_codec import ImageCodecConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
-from wla.types import FIRST, HISTORY, Observation
+from wla.types import Observation
 
 TEXT_VOCAB_SIZE, QUERIES, WIDTH = 512, 4, 64
 """Rows of the embedding before the markers, number of meta-queries, width of the backbone."""
@@ -74,7 +74,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def cameras(*, first: bool) -> dict[str, int]:
-    return {**({FIRST + "front": 32} if first else {}), HISTORY + "front": 32, "front": 32, "wrist": 64}
+    return {**({"first front": 32} if first else {}), "history front": 32, "front": 32, "wrist": 64}
 
 
 def model_config(*, first: bool = False) -> WLAConfig:

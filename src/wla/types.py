@@ -8,12 +8,11 @@ assumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
-from torch import Tensor
+from jaxtyping import Float32, UInt8
 
 from wla.specs import RobotSpec
 
@@ -22,14 +21,30 @@ Outcome = Literal["success", "failure", "error"]
 IGNORE_INDEX = -100
 """Label of a token that no text is learned from."""
 
-HISTORY, FIRST = "history ", "first "
-"""Prefixes of images of another time than now: `history front` is what the camera `front` showed some steps ago,
-`first front` what it showed when the episode began."""
+ImageTime = Literal["current", "history", "first"]
 
 
-def camera_of(image: str) -> str:
-    """The camera whose image this is, at whatever time."""
-    return image.removeprefix(FIRST).removeprefix(HISTORY)
+@dataclass(frozen=True)
+class ImageKey:
+    """A camera and the time of its image: the current step, some steps before it, or the first step of the episode.
+
+    Configurations, batches and observations use the string form as key: `front`, `history front`, `first front`.
+    """
+
+    camera: str
+    time: ImageTime = "current"
+
+    @classmethod
+    def parse(cls, name: str) -> ImageKey:
+        """The inverse of `str`."""
+        before, _, camera = name.partition(" ")
+        match before:
+            case "history" | "first" if camera:
+                return cls(camera, before)
+        return cls(name)
+
+    def __str__(self) -> str:
+        return self.camera if self.time == "current" else f"{self.time} {self.camera}"
 
 
 @dataclass(frozen=True)
@@ -120,28 +135,6 @@ class PolicyState:
     subtask_start: int = 0
     first_frame: UInt8[np.ndarray, "H W 3"] | None = None
     frame_history: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
-
-
-@dataclass
-class Batch:
-    """One training batch, the only thing `data` and `models` share. Masks are True where a value counts.
-
-    tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the
-    token that should follow position t, IGNORE where no text is learned. images: by camera, and by `HISTORY` or `FIRST`
-    camera for other times. Samples without actions have action_mask False
-    everywhere; without subtasks, labels IGNORE everywhere; without a later frame, subgoal_mask False.
-    """
-
-    tokens: Int64[Tensor, "B T"]
-    attention_mask: Bool[Tensor, "B T"]
-    labels: Int64[Tensor, "B T"]
-    images: dict[str, UInt8[Tensor, "B _ _ 3"]]
-    state: Float32[Tensor, "B S"]
-    actions: Float32[Tensor, "B n A"]
-    action_mask: Bool[Tensor, "B n A"]
-    subgoal: UInt8[Tensor, "B _ _ 3"] | None
-    subgoal_mask: Bool[Tensor, " B"]
-    ids: list[str] = field(default_factory=list)
 
 
 State = TypeVar("State")

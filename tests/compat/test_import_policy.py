@@ -23,7 +23,7 @@ from wla.policy.checkpoint import CheckpointConfig
 from wla.presets.wla0 import presets
 from wla.robots.libero import libero_robot
 from wla.specs import RobotSpec
-from wla.types import HISTORY, Observation
+from wla.types import Observation
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_what_is_written_down(release, tmp_path):
     import_policy(release.checkpoint, out, **release.folders())
     config = CheckpointConfig.load(out / "config.json")
     model = config.model
-    assert model.backbone.cameras == {HISTORY + "image": 256, "image": 256, "wrist_image": 256}
+    assert model.backbone.cameras == {"history image": 256, "image": 256, "wrist_image": 256}
     assert model.backbone.text.rope_theta == 5_000_000
     assert model.backbone.text.mrope_section == (4, 2, 2)
     assert (model.queries.begin, model.queries.first, model.queries.count) == (512, 514, 8)

@@ -12,18 +12,20 @@ import tiny
 import tiny_qwen
 import torch
 
+from wla.batch import Batch
 from wla.compat.videos import video_robot_spec
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.loader import WindowSampler
 from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")
@@ -389,3 +391,5 @@ def test_cameras_that_a_video_lacks_are_black_but_a_demonstration_must_have_them
     assert batch.subgoal_mask.any()
     with pytest.raises(ValueError, match="no camera 'wrist'"):
         loader(clips)
+    with pytest.raises(ValueError, match="no camera 'wrist'"):
+        loader(clips, sources={"actions": False}, primary="wrist")

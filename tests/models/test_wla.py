@@ -15,9 +15,9 @@ from tiny import (
     prompter,
 )
 
-from wla.data.prompts.nano import left_pad
+from wla.batch import Batch, left_pad
 from wla.models.wla import WLA, WLAConfig
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wla.policy.observation_history import append_frame, images_of
-from wla.types import FIRST, HISTORY, Observation, PolicyState
+from wla.types import Observation, PolicyState
 
 
 def picture(step: int) -> np.ndarray:
@@ -50,16 +50,16 @@ def test_a_state_is_not_changed():
 
 @pytest.mark.parametrize("history", [1, 3])
 def test_the_image_of_the_past_is_as_old_as_asked_and_the_beginning_stands_in_before(history):
-    assert [shown(HISTORY + "front", now, history) for now in range(6)] == [max(0, now - history) for now in range(6)]
-    assert [shown(FIRST + "front", now, history) for now in range(6)] == [0] * 6
+    assert [shown("history front", now, history) for now in range(6)] == [max(0, now - history) for now in range(6)]
+    assert [shown("first front", now, history) for now in range(6)] == [0] * 6
     assert [shown("front", now, history) for now in range(6)] == list(range(6))
     assert [shown("wrist", now, history) for now in range(6)] == [100 + now for now in range(6)]
 
 
 def test_a_history_of_no_steps_is_the_present():
-    assert shown(HISTORY + "front", 4, 0) == 4
+    assert shown("history front", 4, 0) == 4
 
 
 def test_each_episode_of_a_batch_has_its_own_past():
-    images = images_of(HISTORY + "front", [seen(0), seen(1), seen(7)], [after(0, 2), after(1, 2), after(7, 2)], 2)
+    images = images_of("history front", [seen(0), seen(1), seen(7)], [after(0, 2), after(1, 2), after(7, 2)], 2)
     assert [int(image[0, 0, 0]) for image in images] == [0, 0, 5]

@@ -10,7 +10,7 @@ import tiny_qwen
 import torch
 
 import wla
-from wla.data.prompts.nano import left_pad
+from wla.batch import left_pad
 from wla.models.wla import WLA
 from wla.policy.checkpoint import save_checkpoint
 from wla.types import MemoryItem, Observation

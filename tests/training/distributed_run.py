@@ -15,8 +15,9 @@ from full_disk import full_disk
 from torch import nn
 
 from wla import runtime
+from wla.batch import Batch
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.policy.checkpoint import save_checkpoint
 from wla.training.objectives.dummy_targets import all_losses
@@ -24,7 +25,6 @@ from wla.training.objectives.policy import window_sampler
 from wla.training.optim import OptimConfig
 from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses, train
-from wla.types import Batch
 
 STEPS, STOP = 10, 5
 MUON = (r"text\.layers",)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.loader import DatasetConfig
 from wla.training.datasets import open_datasets, open_sources
 
 

@@ -14,8 +14,8 @@ import torch
 from micro_batch import micro_batch_losses
 
 import wla
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.writer import DatasetWriter
-from wla.data.loader import DatasetConfig
 from wla.envs.registry import make_env, make_expert
 from wla.models.experts.action_conditioning import ActionCondition
 from wla.policy.checkpoint import load_checkpoint

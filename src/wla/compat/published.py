@@ -31,7 +31,7 @@ from wla.policy.checkpoint import (
     read_passthrough,
 )
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY
+from wla.types import ImageKey
 from wla.weights import (
     WEIGHTS,
     RenamedTensors,
@@ -149,12 +149,12 @@ def _passthrough_tensors(folder: Path, config: CheckpointConfig) -> dict[str, Te
 def prompt_settings(config: CheckpointConfig) -> dict[str, Any]:
     """What the published configuration says of the prompt, so that an import asks in the same way."""
     assert isinstance(config.prompt, ChatPromptConfig)
-    images = config.model.backbone.cameras
+    times = {ImageKey.parse(name).time for name in config.model.backbone.cameras}
     return {
         "training_mode": "image_action_language" if config.prompt.language else "image_action",
-        "use_history_obs": any(name.startswith(HISTORY) for name in images),
+        "use_history_obs": "history" in times,
         "history_obs_step": config.prompt.history,
-        "use_begin_frame_context": any(name.startswith(FIRST) for name in images),
+        "use_begin_frame_context": "first" in times,
     }
 
 

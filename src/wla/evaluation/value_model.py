@@ -13,8 +13,8 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import spearman_corrcoef
 
 from wla.config import Config
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.data.value_targets import ValueTargetFrames
 from wla.evaluation.configs import ValueEvalConfig
 from wla.files import atomic_file, disk_errors

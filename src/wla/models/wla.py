@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from wla.batch import Batch
 from wla.config import Config
 from wla.models.backbones.base import Backbone, Context
 from wla.models.backbones.nano import NanoBackboneConfig
@@ -25,7 +26,7 @@ from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
 from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.losses import Losses, next_token_loss
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 class MetaQueryConfig(Config):

@@ -26,7 +26,7 @@ from wla.migrations import FILES
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.model_card import README, ModelFacts, count_parameters, keep_or_write
 from wla.specs import RobotSpec
-from wla.types import camera_of
+from wla.types import ImageKey
 from wla.weights import (
     COPY_WHOLE_FOLDER,
     WEIGHTS,
@@ -206,7 +206,7 @@ def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot:
             raise ValueError(
                 f"{model} is for {ours} {what} dimensions and {robot} has {theirs}; use those of one robot"
             )
-    absent = [camera for camera in map(camera_of, config.backbone.cameras) if camera not in seen]
+    absent = [key.camera for key in map(ImageKey.parse, config.backbone.cameras) if key.camera not in seen]
     if absent:
         raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
 

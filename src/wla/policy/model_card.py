@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wla.models.wla import WLAConfig
 from wla.specs import RobotSpec
-from wla.types import camera_of
+from wla.types import ImageKey
 
 README = "README.md"
 MARKER = "<!-- Written by wla when this checkpoint was saved. Remove this line, and your own text survives saving. -->"
@@ -158,7 +158,7 @@ def _use(facts: ModelFacts) -> list[str]:
 
 def _image_sizes(model: WLAConfig, camera: str) -> str:
     """At which sides (pixels) the model reads a camera's image, and those of earlier times."""
-    images = {name: side for name, side in model.backbone.cameras.items() if camera_of(name) == camera}
+    images = {name: side for name, side in model.backbone.cameras.items() if ImageKey.parse(name).camera == camera}
     return ", ".join(f"{name.removesuffix(camera)}{side} x {side}" for name, side in images.items()) or "not at all"
 
 

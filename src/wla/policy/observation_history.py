@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from wla.types import FIRST, HISTORY, Observation, PolicyState, camera_of
+from wla.types import ImageKey, Observation, PolicyState
 
 Image = UInt8[np.ndarray, "H W 3"]
 
@@ -24,14 +24,14 @@ def images_of(name: str, observations: Sequence[Observation], states: Sequence[P
 
     Before that exists, the beginning stands in; at the beginning it is the present.
     """
-    camera = camera_of(name)
-    now = [observation.images[camera] for observation in observations]
-    if name == camera or (name.startswith(HISTORY) and steps == 0):
+    key = ImageKey.parse(name)
+    now = [observation.images[key.camera] for observation in observations]
+    if key.time == "current" or (key.time == "history" and steps == 0):
         return now
     begun = [
         image if state.first_frame is None else state.first_frame for image, state in zip(now, states, strict=True)
     ]
-    if name.startswith(FIRST):
+    if key.time == "first":
         return begun
     return [
         state.frame_history[-steps] if steps <= len(state.frame_history) else first

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from wla.batch import left_pad
 from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.data.prompts.nano import Prompter
 from wla.models.backbones.base import Context
 from wla.models.wla import WLA, truncate_cache
 

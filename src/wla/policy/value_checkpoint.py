@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from wla.batch import left_pad
 from wla.config import Config
-from wla.data.prompts.nano import PromptConfig, Prompter, left_pad
+from wla.data.prompts.nano import PromptConfig, Prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.data.transforms import resize
 from wla.files import atomic_dir

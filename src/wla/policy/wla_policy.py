@@ -22,7 +22,7 @@ from wla.policy.hub import resolve
 from wla.policy.observation_history import append_frame, images_of
 from wla.policy.speculative_decoding import DecodeResult, TextDecoder
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY, ActionChunk, MemoryItem, Observation, PolicyState
+from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState
 
 MAX_CPU_PARAMETERS = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
@@ -262,7 +262,7 @@ class WLAPolicy:
     def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
         """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
         state = replace(state, env_step=state.env_step + 1)
-        if not any(name.startswith((HISTORY, FIRST)) for name in self.model.backbone.image_tokens):
+        if all(ImageKey.parse(name).time == "current" for name in self.model.backbone.image_tokens):
             return state
         return append_frame(state, observation.images[self.model.backbone.primary], self._prompter.history)
 

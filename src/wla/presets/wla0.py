@@ -14,7 +14,7 @@ from wla.models.wla import MetaQueryConfig, WLAConfig
 from wla.robots.aloha import aloha_robot
 from wla.robots.libero import libero_robot
 from wla.specs import RobotSpec
-from wla.types import FIRST, HISTORY
+from wla.types import ImageKey
 
 VLM = "Alibaba-DAMO-Academy/RynnBrain-2B"
 SANA = "SJTU-DENG-Lab/Sana_600M_512px_diffusers_64channels"
@@ -38,8 +38,8 @@ CODEC = ImageCodecConfig(
 def wla0_model(robot: RobotSpec, *, chunk: int, first_frame: bool = False) -> WLAConfig:
     """The published model for a robot: its cameras now, and its primary camera in the past (and at the beginning)."""
     primary = robot.observation.primary_camera
-    beginning = (FIRST + primary,) if first_frame else ()
-    images = (*beginning, HISTORY + primary, *robot.observation.cameras)
+    beginning = (str(ImageKey(primary, "first")),) if first_frame else ()
+    images = (*beginning, str(ImageKey(primary, "history")), *robot.observation.cameras)
     return WLAConfig(
         backbone=QwenBackboneConfig(
             text=QwenTextConfig(vocab_size=QWEN_ROWS + 2 + QUERIES),

@@ -15,7 +15,7 @@ Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
 Score: docs/results/memory.md.
 """
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.models.losses import LossWeights
 from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_finetune

@@ -15,7 +15,7 @@ learned (docs/results/memory.md).
 Hardware: 2 CPU cores with bf16. Time: 7 + 100 minutes. Score: docs/results/memory.md.
 """
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.recipes import nano_memory
 from wla.training.objectives.policy import PolicyTrainConfig
 

@@ -15,7 +15,7 @@ say so more finely than the numbers themselves. An error of the latent counts as
 Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world.md.
 """
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.recipes import nano_world
 from wla.training.objectives.world_model import WorldModelTrainConfig
 

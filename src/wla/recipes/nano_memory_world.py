@@ -17,7 +17,7 @@ Hardware: an H200 and 16 CPU cores. Time: 2.5 minutes, in which the commands abo
 episodes, and 5.5 minutes. On a CPU it was tried with 2 steps only. Score: docs/results/world.md.
 """
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.recipes import nano_world
 from wla.training.objectives.world_model import WorldModelTrainConfig
 

@@ -13,7 +13,7 @@ Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer
 worse (docs/results/learning_to_act.md).
 """
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.models.losses import LossWeights
 from wla.presets.nano import NANO_POLICY_MATRICES, nano_model
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig

@@ -18,7 +18,7 @@ Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for traini
 
 import json
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.envs.tabletop.tasks import VIDEO_TASKS
 from wla.recipes import nano_tabletop
 from wla.training.ablation import Ablation

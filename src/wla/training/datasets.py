@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.envs.seeds import require_seeds
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from wla.batch import Batch
 from wla.data.loader import WindowSampler
-from wla.types import Batch
 
 
 def numpy_rng(generator: torch.Generator) -> np.random.Generator:

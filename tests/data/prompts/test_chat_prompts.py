@@ -10,12 +10,12 @@ import tiny_qwen
 from transformers import PreTrainedTokenizerFast
 
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter, add_queries, join_sentences
-from wla.types import FIRST, HISTORY, IGNORE_INDEX
+from wla.types import IGNORE_INDEX
 
 STATE = np.zeros(3, np.float32)
 PLAIN = {"image": 2, "wrist": 3}
-PAST = {HISTORY + "image": 2, **PLAIN}
-BEGUN = {FIRST + "image": 4, **PAST}
+PAST = {"history image": 2, **PLAIN}
+BEGUN = {"first image": 4, **PAST}
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"

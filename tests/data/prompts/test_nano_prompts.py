@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tiny
 
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.batch import left_pad
+from wla.data.prompts.nano import Prompter
 from wla.training.grounding.questions import NamedObject, Question, question_sample, questions
 from wla.types import IGNORE_INDEX
 

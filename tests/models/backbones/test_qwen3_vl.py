@@ -6,13 +6,12 @@ import tiny_qwen
 import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from wla.data.prompts.nano import left_pad
+from wla.batch import left_pad
 from wla.models.attention import NAME, attend
 from wla.models.backbones.qwen3_vl import QwenBackbone
-from wla.types import HISTORY
 
 IMAGE, START, END = tiny_qwen.IMAGE, tiny_qwen.VISION_START, tiny_qwen.VISION_END
-TOKENS = {HISTORY + "front": 1, "front": 1, "wrist": 4}
+TOKENS = {"history front": 1, "front": 1, "wrist": 4}
 
 
 def backbone(seed: int = 0) -> QwenBackbone:
@@ -37,7 +36,7 @@ def prompt(text: list[int], *, past: bool = True) -> list[int]:
     """Two words, the images, then `text`."""
     row = [7, 8]
     for name, count in TOKENS.items():
-        if past or not name.startswith(HISTORY):
+        if past or not name.startswith("history "):
             row += [START, *[IMAGE] * count, END]
     return [*row, *text]
 
@@ -107,7 +106,7 @@ def test_a_batch_equals_its_members(shared):
         torch.testing.assert_close(together.last[index, -len(row) :], alone.last[0], atol=1e-4, rtol=1e-4)
         for name in TOKENS:
             torch.testing.assert_close(together.images[name][index], alone.images[name][0], atol=1e-4, rtol=1e-4)
-    assert not together.images[HISTORY + "front"][1].any()
+    assert not together.images["history front"][1].any()
     assert together.images["front"][1].any()
 
 
@@ -118,9 +117,9 @@ def test_every_image_of_a_row_without_a_past_lands_at_its_own_place(shared):
     for name in TOKENS:
         changed = shared.encode(*left_pad([row], 0), {**seen, name: 255 - seen[name]})
         same = torch.equal(changed.last, base.last)
-        assert same == name.startswith(HISTORY)
+        assert same == name.startswith("history ")
         unlike = [other for other in TOKENS if not torch.equal(changed.images[other], base.images[other])]
-        assert unlike == ([] if name.startswith(HISTORY) else [name])
+        assert unlike == ([] if name.startswith("history ") else [name])
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (96, 32)])

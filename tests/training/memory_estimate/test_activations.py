@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from wla.batch import Batch
 from wla.models import attention
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
 from wla.models.experts.action_expert import ActionExpertConfig
@@ -18,7 +19,6 @@ from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.training.memory_estimate.activations import Kernels
 from wla.training.memory_estimate.estimate import LABELLED, Sizes, Workload, saved_activations, training_memory
 from wla.training.optim import freeze
-from wla.types import HISTORY, Batch
 
 IMAGE, VISION_START, VISION_END = 500, 501, 502
 TEXT, SAMPLES = 24, 2
@@ -52,7 +52,7 @@ def qwen_config(*, width: int = 256) -> WLAConfig:
             image_token=IMAGE,
             vision_start=VISION_START,
             vision_end=VISION_END,
-            cameras={HISTORY + "front": 128, "front": 128, "wrist": 128},
+            cameras={"history front": 128, "front": 128, "wrist": 128},
             primary="front",
         ),
         queries=MetaQueryConfig(begin=510, end=511, first=512, count=16),

@@ -7,12 +7,13 @@ import pytest
 import tiny
 import torch
 
+from wla.batch import Batch
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig
 from wla.training.objectives.dummy_targets import all_losses, with_dummy_targets
 from wla.training.objectives.policy import window_sampler
 from wla.training.sampling import sample_batch
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 TERMS = ("action", "world", "language")
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wla.compat.published_config import model_config, read_sections
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, ChatPromptConfig
 from wla.models.wla import WLAConfig
 from wla.policy.wla_policy import load_policy

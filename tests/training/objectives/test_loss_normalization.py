@@ -7,7 +7,7 @@ from micro_batch import micro_batch_losses
 from test_initialization import recipe, root  # noqa: F401  (the fixture)
 from tiny import write_dataset
 
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.training.objectives.loss_normalization import loss_counts
 from wla.training.sampling import numpy_rng, sample_batch
 from wla.training.trainer import micro_batch_seed

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from wla.data.lerobot.columns import Columns, matrix, require_robot
 from wla.data.lerobot.format import (
@@ -28,7 +28,6 @@ from wla.data.lerobot.format import (
     read_tasks,
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
-from wla.data.video import codec
 from wla.data.video.frame_cache import FileSegment, cached_frames
 from wla.data.video.random_access import RandomAccessFrames
 from wla.specs import RobotSpec
@@ -104,6 +103,16 @@ class LeRobotDataset:
             raise IndexError(f"{self.root}: frame {index} of {len(self)}")
         return self.episodes[int(np.searchsorted(self._starts, index, side="right")) - 1]
 
+    @property
+    def action_executed(self) -> Bool[np.ndarray, " N"]:
+        """True for the frames whose recorded action was executed."""
+        return np.concatenate(
+            [
+                np.ones(len(episode), bool) if episode.action_executed is None else np.array(episode.action_executed)
+                for episode in self.episodes
+            ]
+        )
+
     def frame_id(self, index: int) -> str:
         """A name for messages, e.g. 'data/place episode 12 frame 3'."""
         episode = self.episode_of(index)
@@ -120,6 +129,9 @@ class LeRobotDataset:
         name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
+            # Imported here, so that a process that decodes no video does not load the decoder.
+            from wla.data.video import codec
+
             return cached_frames(self.root, name, self._video_segments(key), shape, codec.decode)
         return cached_frames(self.root, name, self.data_segments(), shape, partial(read_images, key=key))
 
@@ -166,6 +178,8 @@ class LeRobotDataset:
         return spec
 
     def _check_videos(self) -> None:
+        from wla.data.video import codec
+
         for key in self.info.video_keys:
             counts: dict[Path, int] = {}
             for episode, piece in zip(self.episodes, self._video_segments(key), strict=True):

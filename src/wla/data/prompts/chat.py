@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.types import FIRST, HISTORY, IGNORE_INDEX
+from wla.types import IGNORE_INDEX, ImageKey
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
 VISION_START, VISION_END, PAD = "<|vision_start|>", "<|vision_end|>", "<|endoftext|>"
@@ -66,6 +65,8 @@ class ChatPrompter:
         self.config = config
         self.tokenizer = tokenizer
         self.image_tokens = dict(image_tokens)
+        self._past = {name for name in image_tokens if ImageKey.parse(name).time == "history"}
+        self._with_first_frame = any(ImageKey.parse(name).time == "first" for name in image_tokens)
         words = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
         known = tokenizer.get_vocab()
         missing = [word for word in words if word not in known]
@@ -143,8 +144,11 @@ class ChatPrompter:
         text = self._strip_special_tokens(join_sentences(subtasks))
         return self._encode(ANSWER + text)[len(self._answer) :]
 
-    memory_up_to_date: ClassVar[bool] = True
-    """Training tells what is labelled until now, as in the published system, and not what a policy had said before."""
+    def previous_frames(self, frame: int, start: int) -> tuple[int, int]:
+        """First and last frame whose labelled subtasks are the previous ones of a training prompt, as in the published
+        system: all before `frame` if the prompt shows the first frame of its episode, which is `start`, else those from
+        the image of the past to `frame`."""
+        return (start, frame - 1) if self._with_first_frame else (frame - self.history, frame)
 
     @property
     def memory(self) -> MemoryConfig | None:
@@ -193,20 +197,20 @@ class ChatPrompter:
         told = self._strip_special_tokens(join_sentences(previous)) if has_history else ""
         parts = []
         for name, image in images.items():
-            if name.startswith(HISTORY) and told:
+            if name in self._past and told:
                 # With an episode's first frame in front, the words stand before the image, else after it.
                 words = f"Previous subtask: {told}"
-                parts.append(words + image if any(other.startswith(FIRST) for other in images) else image + words)
+                parts.append(words + image if self._with_first_frame else image + words)
             else:
                 parts.append(image)
         return f"Instruction: {instruction}{''.join(parts)}Current subtask:"
 
     def _images(self, has_history: bool) -> dict[str, str]:
-        has_history = has_history or not any(name.startswith(FIRST) for name in self.image_tokens)
+        has_history = has_history or not self._with_first_frame
         return {
             name: f"{VISION_START}{IMAGE * count}{VISION_END}"
             for name, count in self.image_tokens.items()
-            if has_history or not name.startswith(HISTORY)
+            if has_history or name not in self._past
         }
 
     def _encode(self, text: str) -> list[int]:

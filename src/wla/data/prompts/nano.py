@@ -8,13 +8,10 @@ and the turn's end, which nothing can read any more, are left out. `wla.data.pro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
@@ -88,8 +85,9 @@ class Prompter:
         """Whether the model is asked for subtasks."""
         return self.config.language
 
-    memory_up_to_date: ClassVar[bool] = False
-    """Training tells what a policy would have said when it spoke last, and not what is labelled until now."""
+    def previous_frames(self, frame: int, start: int) -> None:
+        """None: a training prompt holds what a policy would have predicted when it last acted, not the labels of all
+        previous frames."""
 
     @property
     def memory(self) -> MemoryConfig | None:
@@ -183,14 +181,3 @@ class Prompter:
         if index is None:
             raise ValueError(f"tokenizer: the word {name} is missing from its vocabulary")
         return index
-
-
-def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Rows of different lengths as one array padded on the left, and where it holds something."""
-    longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest), value)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        tokens[index, longest - len(row) :] = torch.tensor(row)
-        mask[index, longest - len(row) :] = True
-    return tokens, mask

@@ -17,10 +17,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
+MAX_GAP = 48
+"""Frames beyond which seeking is cheaper than decoding what lies between."""
 _OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 
 
@@ -99,3 +103,40 @@ def decode(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
                 count += 1
     except (FFmpegError, OSError) as error:
         raise ValueError(f"{path}: damaged video at frame {count} ({error}); restore it or collect again") from error
+
+
+def decode_at(path: Path, numbers: Sequence[int], rate: Fraction) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The frames `numbers` (ascending, distinct) of a video with `rate` frames per second, RGB, in order.
+
+    Neighbouring frames are decoded in one go, from the key frame before the first of them. ValueError when the file is
+    damaged or ends too early.
+    """
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            for near in np.split(np.array(numbers), np.flatnonzero(np.diff(numbers) > MAX_GAP) + 1):
+                for image in _seek_and_decode(container, stream, near.tolist(), rate):
+                    yield image
+                    count += 1
+    except (FFmpegError, OSError) as error:
+        raise ValueError(f"{path}: damaged video at frame {numbers[count]} ({error}); restore it") from error
+
+
+def _seek_and_decode(
+    container: InputContainer, stream: VideoStream, numbers: list[int], rate: Fraction
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    begin, unit = stream.start_time or 0, Fraction(stream.time_base or 1)
+    container.seek(begin + round(numbers[0] / (rate * unit)), stream=stream)
+    missing = numbers
+    for frame in container.decode(stream):
+        number = round(((frame.pts or 0) - begin) * unit * rate)
+        if number > missing[0]:
+            break
+        if number == missing[0]:
+            yield frame.to_ndarray(format="rgb24")
+            missing = missing[1:]
+            if not missing:
+                return
+    raise ValueError(f"{container.name}: has no frame {missing[0]}; `wla data check` finds such clips")

@@ -12,7 +12,7 @@ from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLModel
 from wla.config import Config
 from wla.models import attention
 from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
-from wla.types import HISTORY
+from wla.types import ImageKey
 
 
 class QwenTextConfig(Config):
@@ -48,8 +48,8 @@ class QwenVisionConfig(Config):
 
 
 class QwenBackboneConfig(Config):
-    """cameras: image -> side of the (square) image, in the order of the prompt (`wla.types.HISTORY` and `FIRST`
-    name those of other times).
+    """cameras: image -> side of the (square) image, in the order of the prompt (keys are those of
+    `wla.types.ImageKey`).
 
     primary: the camera whose present image the World Expert starts from.
     """
@@ -192,7 +192,8 @@ class QwenBackbone(Backbone):
     def _image_masks(self, tokens: Int64[Tensor, "B T"]) -> dict[str, Bool[Tensor, " B"]]:
         """Which samples have which image: all, or all but those of the past."""
         counts = (tokens == self.config.image_token).sum(1)
-        past = sum(count for name, count in self.image_tokens.items() if name.startswith(HISTORY))
+        optional = {name for name in self.image_tokens if ImageKey.parse(name).time == "history"}
+        past = sum(self.image_tokens[name] for name in optional)
         whole = sum(self.image_tokens.values())
         wrong = (counts != whole) & (counts != whole - past)
         if wrong.any():
@@ -201,4 +202,4 @@ class QwenBackbone(Backbone):
                 f"need {whole}, or {whole - past} without those of the past"
             )
         everywhere = torch.ones_like(counts, dtype=torch.bool)
-        return {name: counts == whole if name.startswith(HISTORY) else everywhere for name in self.image_tokens}
+        return {name: counts == whole if name in optional else everywhere for name in self.image_tokens}

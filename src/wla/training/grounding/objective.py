@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wla.batch import left_pad
 from wla.data.normalize import VectorStatistics
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.data.prompts.nano import Prompter
 from wla.models.backbones.base import Backbone
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.losses import next_token_loss

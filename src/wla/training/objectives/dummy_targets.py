@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from wla.batch import Batch
 from wla.models.losses import Losses
 from wla.models.wla import WLA
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 def all_losses(model: WLA, batch: Batch, generator: torch.Generator, *, num_micro_batches: int) -> Losses:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import action_executed
 from wla.data.normalize import compute_statistics
 from wla.data.transforms import paste_distractors
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
@@ -126,7 +125,7 @@ def _split_frames(dataset: LeRobotDataset) -> tuple[np.ndarray, np.ndarray]:
     held = np.zeros(len(dataset), bool)
     for episode in dataset.episodes[::-HOLDOUT_EVERY]:
         held[episode.start : episode.end] = True
-    done = action_executed(dataset)
+    done = dataset.action_executed
     learned, measured = np.flatnonzero(done & ~held), np.flatnonzero(done & held)
     if not (learned.size and measured.size):
         raise ValueError(f"{dataset.root}: too few recorded actions were executed; use episodes of one who acted alone")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import torch
 
+from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.training.sampling import numpy_rng
 from wla.training.trainer import LoopConfig, micro_batch_seed
-from wla.types import IGNORE_INDEX, Batch
+from wla.types import IGNORE_INDEX
 
 
 class LossNormalizer:

@@ -12,9 +12,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
+from wla.batch import Batch
 from wla.config import Config
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.loader import WindowSampler
 from wla.data.memory import MemoryAugmentation
 from wla.data.normalize import Statistics, compute_statistics
 from wla.data.published_statistics import read_published
@@ -29,7 +31,6 @@ from wla.training.objectives.initialization import FromBackbone, FromCheckpoint,
 from wla.training.objectives.loss_normalization import LossNormalizer
 from wla.training.sampling import numpy_rng, sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.types import Batch
 from wla.weights import strip_prefix
 
 

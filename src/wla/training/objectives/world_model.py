@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
+from wla.batch import Batch
 from wla.config import Config
-from wla.data.loader import DatasetConfig
+from wla.data.dataset_config import DatasetConfig
 from wla.data.normalize import Statistics
 from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
 from wla.models.wla import WLA
@@ -24,7 +25,6 @@ from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.policy import common_robot_spec, window_sampler
 from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.types import Batch
 
 
 class WorldModelTrainConfig(Config):

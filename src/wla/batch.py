@@ -1,0 +1,43 @@
+"""Training batches: the tensors that `data` makes and `models` read. Separate, so that `wla.types` needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """One training batch, the only thing that `data` and `models` share. Masks are True where a value counts.
+
+    tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the
+    token that should follow position t, IGNORE_INDEX where no text is learned. images: by the string form of their
+    `wla.types.ImageKey`. Samples without actions have action_mask False everywhere; without subtasks, labels
+    IGNORE_INDEX everywhere; without a later frame, subgoal_mask False. ids: dataset, episode and frame of each sample.
+    """
+
+    tokens: Int64[Tensor, "B T"]
+    attention_mask: Bool[Tensor, "B T"]
+    labels: Int64[Tensor, "B T"]
+    images: dict[str, UInt8[Tensor, "B _ _ 3"]]
+    state: Float32[Tensor, "B S"]
+    actions: Float32[Tensor, "B n A"]
+    action_mask: Bool[Tensor, "B n A"]
+    subgoal: UInt8[Tensor, "B _ _ 3"] | None
+    subgoal_mask: Bool[Tensor, " B"]
+    ids: list[str] = field(default_factory=list)
+
+
+def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Rows of different lengths as one tensor, padded on the left with `value`, and True where it is not padding."""
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest), value)
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        tokens[index, longest - len(row) :] = torch.tensor(row)
+        mask[index, longest - len(row) :] = True
+    return tokens, mask

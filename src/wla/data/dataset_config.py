@@ -1,0 +1,52 @@
+"""Configuration of one dataset of a training mixture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wla.config import Config
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.format import INFO
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.specs import RobotSpec
+
+
+class DatasetConfig(Config):
+    """One dataset of a mixture."""
+
+    path: str
+    weight: float | None = None
+    """Weight in the mixture, relative to the others; without weights datasets count by their number of frames."""
+    instructions: str | None = None
+    """JSON file {"<task text>": ["paraphrase", ...]}: each sample gets a random paraphrase of its task's instruction."""
+    columns: Columns = Columns()
+    """Columns that hold state, action and cameras, where another program recorded the dataset."""
+    robot: RobotSpec | None = None
+    """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
+    actions: bool = True
+    """False: train the world model on it, but no actions; it may be of another robot, and lack cameras other than the
+    primary one, whose images are then black."""
+    pseudo_actions: str | None = None
+    """File of `wla data label-actions`: actions to learn instead of the dataset's own, which may be absent; unknown
+    ones (nan) are masked."""
+    memory_replay: str | None = None
+    """File of `wla record-memory`: the memory of a policy that acted on this dataset."""
+    cache_frames: bool = True
+    """Decode all videos once into `ROOT/.cache`, which is the fastest to read; False: seek in the videos, for datasets
+    too large for a cache."""
+
+    def expand(self) -> list[DatasetConfig]:
+        """This dataset or, if the path is a folder of several, each of them with an equal fraction of the weight.
+
+        ValueError when there is none.
+        """
+        root = Path(self.path)
+        found = [root] if (root / INFO).is_file() else sorted(file.parents[1] for file in root.glob(f"**/{INFO}"))
+        if not found:
+            raise ValueError(f"{root}: neither a LeRobot dataset (with {INFO}) nor a folder that holds some")
+        weight = None if self.weight is None else self.weight / len(found)
+        return [self.replace(path=str(path), weight=weight) for path in found]
+
+    def open(self) -> LeRobotDataset:
+        """ValueError when the dataset cannot be read or is of another robot."""
+        return LeRobotDataset(self.path, columns=self.columns, robot=self.robot)

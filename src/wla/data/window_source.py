@@ -1,0 +1,163 @@
+"""A dataset of a mixture, opened for sampling: all that windows need of it, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+from torch import Tensor
+
+from wla.data.dataset_config import DatasetConfig
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.memory_replay import MemoryReplay
+from wla.data.normalize import MinMaxNormalizer
+from wla.data.paraphrases import read_paraphrases
+from wla.data.pseudo_actions import load_pseudo_actions
+from wla.data.transforms import resize
+from wla.data.video.random_access import RandomAccessFrames
+from wla.data.windows import Window, subtask_window, window
+
+
+@dataclass
+class WindowSource:
+    """A dataset of N frames and, per frame, what windows that start there need.
+
+    frames: camera -> images. state: normalised. actions: in the robot's units; None when none are learned from it.
+    start, end: first frame of the frame's episode, and the one after its last. valid_starts: the frames at which
+    windows may start. paraphrases: by task, of the tasks that have some. memory_replay: the memory of a policy that
+    acted on the dataset.
+    """
+
+    dataset: LeRobotDataset
+    frames: dict[str, np.ndarray | RandomAccessFrames]
+    state: Float32[np.ndarray, "N S"]
+    actions: Float32[np.ndarray, "N A"] | None
+    start: Int64[np.ndarray, " N"]
+    end: Int64[np.ndarray, " N"]
+    valid_starts: Int64[np.ndarray, " V"]
+    paraphrases: dict[str, tuple[str, ...]]
+    memory_replay: MemoryReplay | None
+
+    @classmethod
+    def prepare(
+        cls,
+        dataset: LeRobotDataset,
+        config: DatasetConfig,
+        cameras: Sequence[str],
+        primary: str,
+        state: MinMaxNormalizer,
+        action: MinMaxNormalizer,
+        *,
+        lookahead: int,
+        chunk: int,
+    ) -> Self:
+        """primary: the camera that no dataset may lack. lookahead: number of frames of the episode that must follow the
+        first frame of a window.
+
+        ValueError when no window fits, a camera is absent, or a file that the configuration names does not fit.
+        """
+        tasks = [dataset.instructions[index] for index in np.unique(dataset.task_index)]
+        paraphrases = {} if config.instructions is None else read_paraphrases(Path(config.instructions), tasks)
+        lengths = [len(episode) for episode in dataset.episodes]
+        start = np.repeat([episode.start for episode in dataset.episodes], lengths)
+        end = np.repeat([episode.end for episode in dataset.episodes], lengths)
+        valid_starts = _valid_starts(dataset, end, lookahead, chunk)
+        frames = _open_frames(dataset, config, cameras, primary)
+        other_robot = not config.actions and dataset.state.shape[1] != state.dim
+        values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
+        actions = dataset.actions if config.actions else None
+        if config.pseudo_actions is not None:
+            actions = load_pseudo_actions(Path(config.pseudo_actions), len(dataset), action.dim)
+        memory_replay = (
+            None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
+        )
+        return cls(dataset, frames, values, actions, start, end, valid_starts, paraphrases, memory_replay)
+
+    def sample_frames(
+        self, count: int, policy_memory_fraction: float, rng: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """First frames of windows, ascending so that neighbours are read together, and those whose prompts take their
+        memory from `memory_replay`."""
+        frames = np.sort(self.valid_starts[rng.integers(len(self.valid_starts), size=count)])
+        if self.memory_replay is None:
+            return frames, np.zeros(count, bool)
+        replayed = rng.random(count) < policy_memory_fraction
+        frames[replayed] = self.memory_replay.frames[self.memory_replay.at_or_before(frames[replayed])]
+        return frames, replayed
+
+    def windows(
+        self,
+        frames: Int64[np.ndarray, " B"],
+        chunk: int,
+        history: int,
+        subgoal_offset: Int64[np.ndarray, " B"] | int | None,
+    ) -> Window:
+        """The windows that start at these frames; see `wla.data.windows.window`."""
+        return window(frames, self.start[frames], self.end[frames], chunk, history, subgoal_offset)
+
+    def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
+        """Images of a camera as squares of `side` pixels, black if the dataset lacks the camera."""
+        if camera not in self.frames:
+            return torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)
+        return resize(self.frames[camera][frames], side)
+
+    def replayed_memory(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
+        """Finished subtasks in the policy's memory at the frame, and the subtasks that it had predicted last."""
+        assert self.memory_replay is not None
+        row = int(self.memory_replay.at_or_before(np.array([frame]))[0])
+        return self.memory_replay.memories[row], self.memory_replay.subtasks[row]
+
+    def instruction(self, frame: int, rng: np.random.Generator) -> str:
+        """The instruction of the frame's task, paraphrased at random where there are paraphrases."""
+        task = self.dataset.instructions[self.dataset.task_index[frame]]
+        texts = self.paraphrases.get(task)
+        # Nothing is drawn without a file, so that runs without paraphrases stay the same bit for bit.
+        return task if texts is None else texts[rng.integers(len(texts))]
+
+    def subtasks(self, first: int, last: int) -> list[str]:
+        """The consecutive distinct subtasks of the frames first .. last."""
+        if self.dataset.subtasks is None:
+            return []
+        return [self.dataset.subtask_texts[index] for index in subtask_window(self.dataset.subtasks, first, last)]
+
+
+def _valid_starts(
+    dataset: LeRobotDataset, end: Int64[np.ndarray, " N"], lookahead: int, chunk: int
+) -> Int64[np.ndarray, " V"]:
+    """Frames with `lookahead` frames after them whose whole chunk was executed. Other recorded actions, as DAgger
+    leaves them, do not lead to the frames that follow."""
+    starts = np.flatnonzero(np.arange(len(dataset)) + lookahead < end)
+    if not starts.size:
+        raise ValueError(
+            f"{dataset.root}: no episode is longer than {lookahead} frames, so no chunk has a frame after it; "
+            "use longer episodes or a shorter chunk"
+        )
+    not_executed = np.concatenate([[0], np.cumsum(~dataset.action_executed)])
+    starts = starts[not_executed[np.minimum(starts + chunk, end[starts])] == not_executed[starts]]
+    if not starts.size:
+        raise ValueError(
+            f"{dataset.root}: nowhere were {chunk} recorded actions executed one after the other; use a shorter chunk "
+            "or a dataset whose actions were executed"
+        )
+    return starts
+
+
+def _open_frames(
+    dataset: LeRobotDataset, config: DatasetConfig, cameras: Sequence[str], primary: str
+) -> dict[str, np.ndarray | RandomAccessFrames]:
+    """Images by camera. ValueError when the dataset lacks the primary camera or, if it has actions to learn, any."""
+    absent = [camera for camera in (cameras if config.actions else [primary]) if camera not in dataset.cameras]
+    if absent:
+        raise ValueError(
+            f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}, name them in `columns`"
+        )
+    return {
+        camera: dataset.frames(camera) if config.cache_frames else dataset.random_access_frames(camera)
+        for camera in cameras
+        if camera in dataset.cameras
+    }
