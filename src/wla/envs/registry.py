@@ -80,7 +80,8 @@ def _load(name: str) -> EnvFamily:
     offers = _offers(name)
     if len(offers) > 1:
         raise ValueError(
-            f"environment family {name!r} is offered by several packages: {', '.join(map(_origin, offers))}; uninstall all but one"
+            f"environment family {name!r} is offered by several packages ({', '.join(map(_origin, offers))}); "
+            "uninstall all but one"
         )
     if offers:
         return _imported(name, offers[0])

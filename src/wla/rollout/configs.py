@@ -58,7 +58,7 @@ class CollectConfig(Config):
     """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
     (10000-19999) and evaluation (100000 and up)."""
     perturb: bool = True
-    """Disturb the motion now and then, so that the expert shows how to recover; nothing is disturbed where there is none."""
+    """Disturb the motion now and then, so that the expert shows how to recover. A policy alone is never disturbed."""
     actions: bool = True
     """Record actions; without them the dataset is video only."""
 

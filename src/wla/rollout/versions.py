@@ -13,7 +13,7 @@ LIBRARIES = ("wla", "torch", "numpy", "transformers", "gymnasium")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of the libraries and simulators that this process has loaded, and of the OpenGL renderer in use."""
+    """Versions of Python, of the libraries and simulators that this process has loaded, and of the OpenGL renderer."""
     prints = {"python": platform.python_version(), "platform": platform.platform()}
     prints |= {name: _version(name) for name in LIBRARIES if name in sys.modules}
     return prints | family_versions() | _renderer()

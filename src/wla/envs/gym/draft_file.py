@@ -26,7 +26,7 @@ _COMMENTS = {
 _SECTIONS = {
     "images": "camera -> source, uint8 (H, W, 3); the first one is the primary camera",
     "state": "what the robot feels: keys are concatenated in this order; frame is world, tool or joint",
-    "action": 'kinds: "delta" for a dimension that adds to the state, "absolute" for one that sets it. gripper: which end is open',
+    "action": 'kinds: "delta" for what adds to the state, "absolute" for what sets it. gripper: the sign that opens it',
     "kwargs": "arguments of gymnasium.make",
 }
 
@@ -35,10 +35,8 @@ def mapping_text(draft: Draft) -> str:
     """TOML that `GymMapping.read` takes once all that is missing is filled in."""
     fields = {"upside_down": (), "kwargs": {}, **draft.fields}
     blocks = [_HEADER.format(id=fields["id"]) + "\n".join(_top(draft, fields))]
-    blocks += [
-        f"# {comment}\n[{name}]\n" + "\n".join(_section(draft, name, fields[name]))
-        for name, comment in _SECTIONS.items()
-    ]
+    for name, comment in _SECTIONS.items():
+        blocks.append("\n".join((f"# {comment}", f"[{name}]", *_section(draft, name, fields[name]))))
     return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
 
 

@@ -66,19 +66,18 @@ class GymEnv:
         expected = self.robot_spec.observation
         for name, image in images.items():
             if image.shape[:2] != expected.cameras[name]:
-                raise ValueError(
-                    self._says(f"camera {name} changed from {expected.cameras[name]} to {image.shape[:2]}")
-                )
+                before = expected.cameras[name]
+                raise ValueError(self._problem(f"camera {name} changed from {before} to {image.shape[:2]}"))
         if len(state) != expected.state_dim:
-            raise ValueError(self._says(f"the state changed from {expected.state_dim} dimensions to {len(state)}"))
+            raise ValueError(self._problem(f"the state changed from {expected.state_dim} dimensions to {len(state)}"))
         return {"images": images, "state": state}
 
     def _images(self, raw: Any) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
         images = {}
         for name, source in self._mapping.images.items():
-            image = self._env.render() if source == RENDER else self._value(raw, f"images.{name}", source)
+            image: Any = self._env.render() if source == RENDER else self._value(raw, f"images.{name}", source)
             if not is_image(image):
-                raise ValueError(self._says(f"images.{name} = {source!r} is {describe(image)}, not uint8 (H, W, 3)"))
+                raise ValueError(self._problem(f"images.{name} = {source!r} is {describe(image)}, not uint8 (H, W, 3)"))
             upright = image[::-1] if name in self._mapping.upside_down else image
             images[name] = np.array(upright)  # of its own: environments may write into theirs again
         return images
@@ -88,7 +87,7 @@ class GymEnv:
         for source in self._mapping.state.keys:
             value = np.asarray(self._value(raw, "state.keys", source))
             if value.ndim > 1 or value.dtype.kind not in "fiub":
-                raise ValueError(self._says(f"state.keys: {source!r} is {describe(value)}, not a vector of numbers"))
+                raise ValueError(self._problem(f"state.keys: {source!r} is {describe(value)}, not a vector of numbers"))
             parts.append(np.atleast_1d(value).astype(np.float32))
         return np.concatenate(parts)
 
@@ -98,9 +97,8 @@ class GymEnv:
     def _info(self, info: Mapping[str, Any], field: str) -> Any:
         key = getattr(self._mapping, field)
         if key not in info:
-            raise ValueError(
-                self._says(f"{field}: info has no {key!r}; it has {', '.join(map(str, info)) or 'nothing'}")
-            )
+            known = ", ".join(map(str, info)) or "nothing"
+            raise ValueError(self._problem(f"{field}: info has no {key!r}; it has {known}"))
         return info[key]
 
     def _value(self, raw: Any, field: str, source: str) -> Any:
@@ -109,11 +107,11 @@ class GymEnv:
         for key in source.split("."):
             if not isinstance(raw, Mapping) or key not in raw:
                 known = ", ".join(map(str, raw)) if isinstance(raw, Mapping) else f"no keys ({OBSERVATION})"
-                raise ValueError(self._says(f"{field}: the observation has no {source!r}; there it has {known}"))
+                raise ValueError(self._problem(f"{field}: the observation has no {source!r}; there it has {known}"))
             raw = raw[key]
         return raw
 
-    def _says(self, problem: str) -> str:
+    def _problem(self, problem: str) -> str:
         return f"gymnasium environment {self._mapping.id!r}: {problem}"
 
 
@@ -122,8 +120,8 @@ def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnas
     try:
         if module:
             import_module(module)
-        mode = {"render_mode": "rgb_array"} if render else {}
-        return gymnasium.make(env_id, disable_env_checker=True, **mode, **kwargs)
+        mode = "rgb_array" if render else None
+        return gymnasium.make(env_id, disable_env_checker=True, render_mode=mode, **kwargs)
     except ImportError as error:
         raise ValueError(
             f"gymnasium environment {env_id!r}: cannot import {module or 'what it needs'} ({error}); install it, or put "
@@ -134,12 +132,10 @@ def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnas
 
 
 def require_box(env: gymnasium.Env, env_id: str) -> gymnasium.spaces.Box:
-    """The action space. ValueError for any that is not a vector of real numbers."""
+    """The action space. ValueError for any that is not a vector of floats."""
     space = env.action_space
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1 or space.dtype.kind != "f":
-        raise ValueError(
-            f"gymnasium environment {env_id!r}: actions are {space}; only 1-D Boxes of floats can be driven"
-        )
+        raise ValueError(f"gymnasium environment {env_id!r}: actions are {space}; only a 1-D Box of floats works")
     return space
 
 
@@ -152,7 +148,7 @@ def action_spec(mapping: GymMapping, space: gymnasium.spaces.Box) -> ActionSpec:
     )
     if not np.isfinite([*low, *high]).all():
         raise ValueError(
-            f"gymnasium environment {mapping.id!r}: actions have no limits; give action.low and action.high, {dim} numbers"
+            f"gymnasium environment {mapping.id!r}: actions have no limits; give action.low and action.high, {dim} each"
         )
     return ActionSpec(
         names=per_dimension(mapping.id, "action.names", given.names, default_names("action", dim), dim),

@@ -49,14 +49,11 @@ def _inspect(env: gymnasium.Env, env_id: str, module: str, renders: bool) -> Dra
     space = require_box(env, env_id)
     raw, reset_info = env.reset(seed=0)
     leaves = dict(_leaves(raw))
-    sources = {
-        file_name(key.split(".")[-1]): key for key, value in leaves.items() if key != OBSERVATION and is_image(value)
-    }
-    if not sources and is_image(raw):
-        sources = {_PRIMARY: OBSERVATION}
+    found = [key for key, value in leaves.items() if is_image(value)]
+    sources = {_PRIMARY if key == OBSERVATION else file_name(key.split(".")[-1]): key for key in found}
     if not sources and renders:
         sources = {_PRIMARY: RENDER}
-    images = {name: env.render() if key == RENDER else leaves[key] for name, key in sources.items()}
+    images: dict[str, Any] = {name: env.render() if key == RENDER else leaves[key] for name, key in sources.items()}
     if not images or not all(map(is_image, images.values())):
         raise ValueError(
             f"gymnasium environment {env_id!r} shows no images: its observation has no uint8 (H, W, 3), and it does not "
