@@ -79,7 +79,7 @@ def expert_actions(env, seed: int) -> list[np.ndarray]:
     """The expert's actions up to some step of the episode."""
     steps = 3 + seed * 7 % 30
     raw, info = env.reset(seed=seed)
-    expert = make_expert(env)
+    expert = make_expert("tabletop", env)
     state = expert.reset(info["instruction"], seed=seed)
     actions: list[np.ndarray] = []
     for _ in range(steps):

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20, help="of each task and setting")
     arguments = parser.parse_args()
     _, config, backbone, prompter, statistics = load_backbone(arguments.backbone)
+    scenes = config.scenes.resolved()
     low, high = np.array(statistics.state.min), np.array(statistics.state.max)
     center, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
     first = seed_range("validation").start
@@ -37,9 +38,9 @@ def main() -> None:
     off: list[np.ndarray] = []
     right: list[bool] = []
     shown: dict[str, list[bool]] = {}
-    for task in config.scenes.tasks:
-        for setting in config.scenes.settings:
-            env = make_env("tabletop", task=task, setting=setting, embodiment=config.scenes.embodiment)
+    for task in scenes.tasks:
+        for setting in scenes.settings:
+            env = make_env(scenes.env, task=task, setting=setting, embodiment=scenes.embodiment)
             for seed in seeds:
                 seen = env.sample_scene(seed)
                 things = [
@@ -64,7 +65,7 @@ def main() -> None:
     distance = np.linalg.norm(np.concatenate(off), axis=1)
     metrics = {
         "backbone": arguments.backbone,
-        "scenes": f"{arguments.scenes} of each of {len(config.scenes.tasks)} tasks and {config.scenes.settings}",
+        "scenes": f"{arguments.scenes} of each of {len(scenes.tasks)} tasks and {scenes.settings}",
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
         "objects": len(distance),
         "median_error_cm": round(100 * float(np.median(distance)), 2),

@@ -19,14 +19,15 @@ from rich.progress import track
 from torch import Tensor
 
 from wla.data.transforms import resize
-from wla.envs.registry import make_env, task_names, video_tasks
+from wla.envs.registry import load_family, make_env
 from wla.envs.seeds import seed_range
 from wla.evaluation.image_metrics import compare_images
 from wla.evaluation.world_model import CHANGE_LEVELS
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.types import Observation
 
-TASKS = [task for task in task_names("tabletop") if task not in video_tasks("tabletop")]
+FAMILY = load_family("tabletop")
+TASKS = [task for task in FAMILY.tasks if task not in FAMILY.video_tasks]
 RESAMPLES = 2000
 
 

@@ -9,7 +9,7 @@ from motions import CARRY, DOWN, PICK, RELEASE, SIDE, UP, WAIT, gantry, write
 
 from wla.annotate.rules import label, read_templates
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.envs.tabletop.tasks import TASKS
+from wla.envs.tabletop.tasks import load_task
 
 SMALL = """
 [[task]]
@@ -89,7 +89,7 @@ def test_a_gripper_that_counts_the_other_way(tmp_path):
 def test_every_phrasing_of_the_short_tasks_finds_its_template():
     templates = read_templates()
     for name in ("place", "stack", "push", "press", "drawer", "place_two"):
-        phrasings = TASKS[name].phrasings
+        phrasings = load_task(name).phrasings
         words = {"colour": "red", "a": "red", "b": "blue", "side": "left"}
         for text in (*phrasings.train, *phrasings.test):
             fit = templates.find(text.format(**words))

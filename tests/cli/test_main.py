@@ -76,7 +76,6 @@ def test_every_command_has_examples_in_its_help(name, capsys):
         (["collect", "--out", "FILE/data", "--tasks", "place"], "file/data: cannot write ([Errno 20] Not a directory"),
         (["collect", "--out", "OUT", "--seed", "100000"], "seed 100000 is not for training"),
         (["collect", "--out", "OUT", "--tasks", "fly"], "'fly'"),
-        (["collect", "--out", "OUT", "--tasks", "place", "--setting"], "--setting: Tuple should have at least 1"),
         (["train", "nowhere.py"], "no recipe 'nowhere.py'"),
         (["train", "RECIPE", "episode=3", "--print-config"], "no field 'episode'"),
         (["train", "RECIPE", "episodes", "--print-config"], "not of the form dotted.path=value"),

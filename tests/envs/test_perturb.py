@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -10,11 +9,11 @@ from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import make_env
 
 
-class Listener(gymnasium.Wrapper):
+class Listener:
     """Keeps what reaches it, instead of simulating."""
 
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
+    def __init__(self) -> None:
+        self.robot_spec = make_env("tabletop", task="place").robot_spec
         self.executed: list[np.ndarray] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
@@ -25,9 +24,11 @@ class Listener(gymnasium.Wrapper):
         self.executed.append(action)
         return {}, 0.0, False, False, {}
 
+    def close(self) -> None: ...
+
 
 def executed(seed: int, action: np.ndarray, steps: int = 400, **options: float) -> np.ndarray:
-    listener = Listener(make_env("tabletop", task="place"))
+    listener = Listener()
     env = PerturbedActions(listener, **options)
     env.reset(seed=seed)
     for _ in range(steps):

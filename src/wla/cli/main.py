@@ -18,6 +18,7 @@ from wla.cli.checkpoints import CHECKPOINTS
 from wla.cli.command import CliArgs, Command, Group, UsageError, format_commands
 from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
+from wla.cli.init import INIT
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.presets.recipe import load_recipe
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
@@ -351,6 +352,7 @@ COMMANDS: dict[str, Command | Group] = {
     "data": DATA,
     **ANNOTATE,
     **ESTIMATE,
+    **INIT,
     "train": Command(TrainArgs, train),
     "ablate": Command(AblateArgs, ablate),
     "eval": Command(EvalArgs, evaluate),

@@ -4,44 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float32
 
 from wla.specs import RobotSpec
+from wla.types import Env
 
 _STREAM = 0x6B1C  # sets the kicks apart from everything else that is drawn from the same reset seed
 
 
-class PerturbedActions(gymnasium.ActionWrapper):
-    """Now and then executes the commanded motion plus a random kick.
+class PerturbedActions:
+    """Now and then executes the commanded motion plus a random kick. Fulfils `wla.types.Env`.
 
     With `probability` per step, a uniform kick of up to `scale` times each dimension's limit (3 cm and 0.25 rad for
     the gantry) is added to the "delta" dimensions; absolute ones, such as the gripper's, are never changed. The
     kicks follow from the reset seed. A recorder that listens to the policy still sees the undisturbed action.
     """
 
-    def __init__(self, env: gymnasium.Env, probability: float = 0.08, scale: float = 1.0) -> None:
+    def __init__(self, env: Env, probability: float = 0.08, scale: float = 1.0) -> None:
         """Raises ValueError for a probability outside 0..1 or a negative scale."""
-        super().__init__(env)
         if not 0.0 <= probability <= 1.0 or scale < 0.0:
             raise ValueError(f"kicks need 0 <= probability <= 1 and scale >= 0, got {probability} and {scale}")
+        self._env = env
+        self.robot_spec: RobotSpec = env.robot_spec
         spec = self.robot_spec.action
         moves = np.array([kind == "delta" for kind in spec.kinds])
         self._max_perturbation = np.where(moves, scale * np.asarray(spec.high), 0.0).astype(np.float32)
         self._probability = probability
         self._rng = np.random.default_rng(_STREAM)
 
-    @property
-    def robot_spec(self) -> RobotSpec:
-        return self.env.get_wrapper_attr("robot_spec")
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         if seed is not None:
             self._rng = np.random.default_rng([seed, _STREAM])
-        return super().reset(seed=seed, options=options)
+        return self._env.reset(seed=seed, options=options)
 
-    def action(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
+    def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
+        return self._env.step(self._perturbed(action))
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _perturbed(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
         if self._rng.random() >= self._probability:
             return action
         kick = self._rng.uniform(-1.0, 1.0, self._max_perturbation.shape).astype(np.float32)

@@ -1,71 +1,131 @@
-"""Environments by name."""
+"""Environment families by name: the package's own, those of other installed packages, and any gymnasium environment.
+
+Another package offers a family through the entry point group `wla.envs`::
+
+    [project.entry-points."wla.envs"]
+    kitchen = "kitchen_sim.wla_family:FAMILY"
+
+Nothing is imported before it is asked for by name, so that reading options needs no simulator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import gymnasium
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
-from wla.envs.tabletop.env import TabletopEnv
-from wla.envs.tabletop.expert import Expert
-from wla.envs.tabletop.gantry import Gantry
-from wla.envs.tabletop.scara import Scara
-from wla.envs.tabletop.tasks import SHORT_TASKS, TASKS, VIDEO_TASKS
-from wla.types import Env, Policy
+    from wla.envs.family import EnvFamily
+    from wla.types import Env, Policy
 
-_TABLETOP_ARMS = {arm.embodiment: arm for arm in (Gantry, Scara)}
-_SETTINGS = ("clean", "randomized")
-_NAMES = ("tabletop",)
+DEFAULT_FAMILY = "tabletop"
+ENTRY_POINTS = "wla.envs"
+OWN: Mapping[str, str] = {"tabletop": "wla.envs.tabletop.family:FAMILY"}
+"""Family name -> module and the name of the `EnvFamily` in it."""
 
-
-def task_names(name: str, embodiment: str | None = None) -> tuple[str, ...]:
-    """The tasks of environment `name`, or those that one embodiment can do. ValueError for an unknown one of either."""
-    _require(name, _NAMES, "environment")
-    if embodiment is None:
-        return tuple(TASKS)
-    _require(embodiment, _TABLETOP_ARMS, "embodiment")
-    return tuple(task for task in TASKS if embodiment in TASKS[task].embodiments)
+_loaded: dict[str, EnvFamily] = {}
 
 
-def default_tasks(name: str) -> tuple[str, ...]:
-    """The tasks of environment `name` that are meant where nobody says which. ValueError for an unknown name."""
-    _require(name, _NAMES, "environment")
-    return SHORT_TASKS
+def load_family(name: str) -> EnvFamily:
+    """The family of a name, of a mapping file (.toml, see `wla.envs.gym.mapping`), or of a gymnasium id.
 
-
-def video_tasks(name: str) -> tuple[str, ...]:
-    """The tasks of environment `name` that are kept to be learned from videos. ValueError for an unknown name."""
-    _require(name, _NAMES, "environment")
-    return VIDEO_TASKS
+    ValueError for an unknown name, one that several packages offer, or a family that cannot be imported.
+    """
+    if name not in _loaded:
+        _loaded[name] = _load(name)
+    return _loaded[name]
 
 
 def make_env(
-    name: str, *, task: str, setting: str = "clean", embodiment: str = "gantry", image_size: int = 96
-) -> TabletopEnv:
-    """A new environment. ValueError, listing what there is, for an unknown name, task, setting or embodiment.
+    name: str,
+    *,
+    task: str,
+    setting: str | None = None,
+    embodiment: str | None = None,
+    image_size: int | None = None,
+    protocol: str | None = None,
+) -> Env:
+    """A new environment; what is None is the family's default.
 
-    ValueError also for a task that the embodiment cannot do.
+    ValueError, listing the known names, for an unknown one, and for a combination that the family does not have.
     """
-    _require(task, task_names(name), "task")
-    _require(setting, _SETTINGS, "setting")
-    _require(embodiment, _TABLETOP_ARMS, "embodiment")
-    if embodiment not in TASKS[task].embodiments:
-        raise ValueError(f"task {task!r} is for {', '.join(TASKS[task].embodiments)}; {embodiment} cannot do it")
-    if image_size < 16:
-        raise ValueError(f"image_size is {image_size}; at least 16 pixels are needed to see anything")
-    return TabletopEnv(
-        TASKS[task], _TABLETOP_ARMS[embodiment](), randomized=setting == "randomized", image_size=image_size
+    family = load_family(name)
+    return family.make(
+        family.require("task", task, family.tasks),
+        setting=family.require("setting", setting or family.settings[0], family.settings),
+        embodiment=family.require("embodiment", embodiment or family.embodiments[0], family.embodiments),
+        image_size=image_size,
+        protocol=family.require("protocol", protocol or family.protocols[0], family.protocols),
     )
 
 
-def make_expert(env: Env | gymnasium.Env) -> Policy:
-    """The scripted expert for `env`, wrapped or not. ValueError where there is none."""
-    inner = env.unwrapped if isinstance(env, gymnasium.Env) else env
-    if not isinstance(inner, TabletopEnv):
-        raise ValueError(f"there is no scripted expert for {type(inner).__name__}; the tabletop has one for every task")
-    return Expert(inner)
+def make_expert(name: str, env: Env) -> Policy:
+    """The scripted expert for an environment of the family. ValueError where it has none."""
+    expert = load_family(name).make_expert(env)
+    if expert is None:
+        raise ValueError(
+            f"{name} has no scripted expert; evaluate another policy, or collect with --policy P --expert-fraction 0"
+        )
+    return expert
 
 
-def _require(value: str, known: Iterable[str], what: str) -> None:
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; known are: {', '.join(known)}")
+def family_versions() -> dict[str, str]:
+    """Versions of the packages behind the families that this process has loaded."""
+    return {key: value for family in _loaded.values() for key, value in family.versions.items()}
+
+
+def _load(name: str) -> EnvFamily:
+    offers = _offers(name)
+    if len(offers) > 1:
+        raise ValueError(
+            f"environment family {name!r} is offered by several packages ({', '.join(map(_origin, offers))}); "
+            "uninstall all but one"
+        )
+    if offers:
+        return _imported(name, offers[0])
+    from wla.envs.gym.family import gym_family
+
+    family = gym_family(name)
+    if family is None:
+        raise ValueError(_unknown(name))
+    return family
+
+
+def _offers(name: str) -> list[EntryPoint]:
+    from importlib.metadata import EntryPoint, entry_points
+
+    own = [EntryPoint(name, OWN[name], ENTRY_POINTS)] if name in OWN else []
+    return [*own, *entry_points(group=ENTRY_POINTS, name=name)]
+
+
+def _origin(offer: EntryPoint) -> str:
+    return offer.dist.name if offer.dist else "wla"
+
+
+def _imported(name: str, offer: EntryPoint) -> EnvFamily:
+    from wla.envs.family import EnvFamily
+
+    where = f"environment family {name!r} of the package {_origin(offer)} ({offer.value})"
+    try:
+        family = offer.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{where} cannot be imported ({type(error).__name__}: {error}); repair or uninstall it"
+        ) from error
+    if not isinstance(family, EnvFamily) or family.name != name:
+        found = f"called {family.name!r}" if isinstance(family, EnvFamily) else f"a {type(family).__name__}"
+        raise ValueError(f"{where} is {found}; the entry point leads to an EnvFamily of its own name")
+    return family
+
+
+def _unknown(name: str) -> str:
+    from importlib.metadata import entry_points
+
+    known = [*OWN, *(offer.name for offer in entry_points(group=ENTRY_POINTS))]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+    return (
+        f"unknown environment {name!r}; {hint} (or a gymnasium id, or a mapping file: wla init --env GYM_ID --out FILE)"
+    )

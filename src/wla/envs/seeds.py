@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Split = Literal["training", "validation", "evaluation"]
 
 EVALUATION_START = 100_000
-_RANGES: dict[Split, range] = {
+SEED_RANGES: Mapping[Split, range] = {
     "training": range(0, 10_000),
     "validation": range(10_000, 20_000),
     "evaluation": range(EVALUATION_START, 2**31),
 }
+"""The ranges of every environment family that does not bring its own."""
 
 
 def seed_range(split: Split) -> range:
     """All seeds that may serve `split`."""
-    return _RANGES[split]
+    return SEED_RANGES[split]
 
 
-def require_seeds(seeds: Iterable[int], split: Split) -> None:
+def require_seeds(seeds: Iterable[int], split: Split, ranges: Mapping[Split, range] = SEED_RANGES) -> None:
     """Raise ValueError naming the first seed that lies outside the range of `split`."""
-    allowed = _RANGES[split]
+    allowed = ranges[split]
     for seed in seeds:
         if seed not in allowed:
             raise ValueError(

@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from wla.config import Config
+from wla.envs.registry import load_family
 from wla.envs.seeds import require_seeds
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import VideoQuota, episode_folder
 from wla.files import atomic_write_text, disk_errors
-from wla.rollout.build import build, checkpoint_sha256, make_variants
+from wla.rollout.build import build, checkpoint_sha256, make_variants, require_expert
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import (
@@ -81,8 +82,10 @@ def run_benchmark(config: EvalConfig, out: Path, *, workers: int = 1) -> Summary
     ValueError for seeds outside the split's range, unknown names, a policy of another robot, or a folder with results
     of another policy.
     """
-    require_seeds(config.seeds, config.split)
+    require_seeds(config.seeds, config.split, load_family(config.env).seeds)
     variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
+    if config.policy == "expert":
+        require_expert(variants[0])
     best_of_n = config.best_of_n
     imagine = config.imagine or best_of_n is not None
     sha256 = checkpoint_sha256(config.policy, imagine=imagine, device=config.device)

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from wla.config import Config
-from wla.envs.seeds import seed_range
+from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 
 
@@ -20,14 +20,14 @@ class EvalConfig(Config):
 
     policy: str
     """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
-    env: str = "tabletop"
-    """Environment."""
+    env: str = DEFAULT_FAMILY
+    """Environment: name of a family, mapping file of a gymnasium environment (see wla init), or gymnasium id."""
     tasks: tuple[str, ...] = ()
-    """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
-    """One or more of the environment's settings."""
-    embodiment: str = "gantry"
-    """Robot."""
+    """Tasks or named groups of them; none means the environment's default ones."""
+    setting: tuple[str, ...] = ()
+    """One or more of the environment's settings; none means its first one."""
+    embodiment: str | None = None
+    """Robot; None means the environment's first one."""
     episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting."""
     seed: int | None = None
@@ -88,7 +88,7 @@ class EvalConfig(Config):
 
     @property
     def seeds(self) -> range:
-        start = seed_range(self.split).start if self.seed is None else self.seed
+        start = load_family(self.env).seeds[self.split].start if self.seed is None else self.seed
         return range(start, start + self.episodes)
 
 

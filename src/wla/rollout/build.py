@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from wla.envs.perturb import PerturbedActions
-from wla.envs.registry import default_tasks, make_env, make_expert, task_names
-from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.registry import load_family, make_env, make_expert
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
-from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
+from wla.rollout.configs import ActionLabels, BestOfNConfig, CollectConfig, MemoryInterventionKind
 from wla.rollout.dagger import MixturePolicy
 from wla.rollout.episode import require_same_robot
 from wla.rollout.memory_interventions import MemoryIntervention
@@ -34,7 +34,7 @@ def build(
 ) -> tuple[Env, Policy]:
     """The environment of the case and the named policy for it. ValueError when they are for different robots."""
     env = _env(variant)
-    acting = _policy(policy, env, imagine or best_of_n is not None, device)
+    acting = _policy(policy, variant.env, env, imagine or best_of_n is not None, device)
     require_same_robot(env, acting, policy)
     if best_of_n is not None:
         acting = _best_of_n(acting, best_of_n)
@@ -52,25 +52,51 @@ def build_expert(
 ) -> tuple[Env, Policy]:
     """The environment of the case and its expert, in turns with a policy if one is named.
 
-    share, astray, corrects: see `MixturePolicy`. With kicks, actions are disturbed now and then. ValueError when the policy is
-    for another robot.
+    share, astray, corrects: see `MixturePolicy`. With kicks, actions are disturbed now and then. A policy that acts
+    alone (see `acts_alone`) is neither disturbed nor labelled. ValueError when the policy is for another robot.
     """
     env = _env(variant)
-    expert: Policy = make_expert(env)
-    if policy is not None:
-        acting = _load_once(policy, imagine=False, device=None)
+    if policy is not None and acts_alone(variant, env, policy):
+        acting = _policy(policy, variant.env, env, imagine=False, device=None)
         require_same_robot(env, acting, policy)
-        expert = MixturePolicy(acting, expert, expert_fraction, random_fraction=random_fraction, relabels=relabels)
-    # gymnasium types a wrapper's step more loosely than the environment's.
-    return cast(Env, PerturbedActions(env)) if perturb else env, expert
+        return env, acting
+    expert: Policy = make_expert(variant.env, env)
+    if policy is not None:
+        checkpoint = _load_once(policy, imagine=False, device=None)
+        require_same_robot(env, checkpoint, policy)
+        expert = MixturePolicy(checkpoint, expert, expert_fraction, random_fraction=random_fraction, relabels=relabels)
+    return PerturbedActions(env) if perturb else env, expert
+
+
+def acts_alone(variant: TaskVariant, env: Env, policy: str) -> bool:
+    """Whether the policy takes no turns with an expert: it is scripted, or the environment has no expert."""
+    return policy in SCRIPTED or load_family(variant.env).make_expert(env) is None
+
+
+def action_labels(config: CollectConfig, variant: TaskVariant) -> ActionLabels:
+    """Whose actions are recorded. ValueError when that, or anything else that is asked for, needs a missing expert."""
+    with closing(_env(variant)) as env:
+        if config.policy is None:
+            make_expert(variant.env, env)  # complains where there is none
+        elif acts_alone(variant, env, config.policy):
+            alone = f"{config.policy} acts alone (scripted, or {variant.env} has no expert)"
+            if config.expert_fraction or config.random_fraction:
+                raise ValueError(f"{alone}: add --expert-fraction 0, and no --random-fraction")
+            if config.action_labels == "expert":
+                raise ValueError(f"{alone}: there are no expert's actions to record; leave out --action-labels")
+            return "executed"
+    return config.action_labels or "expert"
+
+
+def require_expert(variant: TaskVariant) -> None:
+    """ValueError where the environment of the case has no expert."""
+    with closing(_env(variant)) as env:
+        make_expert(variant.env, env)
 
 
 def robot_of(variant: TaskVariant) -> RobotSpec:
-    env = _env(variant)
-    try:
+    with closing(_env(variant)) as env:
         return env.robot_spec
-    finally:
-        env.close()
 
 
 def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None = None) -> str | None:
@@ -85,27 +111,29 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None 
     return None
 
 
-def make_variants(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str) -> list[TaskVariant]:
-    """Every task in every setting; no tasks means its default ones. ValueError names an unknown one."""
-    known = task_names(env)
-    chosen = list(dict.fromkeys(tasks)) or list(default_tasks(env))
-    for task in chosen:
-        if task not in known:
-            raise ValueError(f"{env} has no task {task!r}; it has {', '.join(known)}")
-    variants = [TaskVariant(env, task, setting, embodiment) for setting in dict.fromkeys(settings) for task in chosen]
+def make_variants(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str | None) -> list[TaskVariant]:
+    """Every task in every setting; what is left out is the environment's default. ValueError names an unknown one."""
+    family = load_family(env)
+    chosen = family.select_tasks(tasks)
+    robot = embodiment or family.embodiments[0]
+    variants = [
+        TaskVariant(env, task, setting, robot)
+        for setting in tuple(dict.fromkeys(settings)) or family.settings[:1]
+        for task in chosen
+    ]
     for variant in variants:
         robot_of(variant)  # knows the settings and embodiments, and complains before any work is done
     return variants
 
 
-def _env(variant: TaskVariant) -> TabletopEnv:
+def _env(variant: TaskVariant) -> Env:
     return make_env(variant.env, task=variant.task, setting=variant.setting, embodiment=variant.embodiment)
 
 
-def _policy(name: str, env: Env, imagine: bool, device: str | None) -> Policy:
+def _policy(name: str, family: str, env: Env, imagine: bool, device: str | None) -> Policy:
     match name:
         case "expert":
-            return make_expert(env)
+            return make_expert(family, env)
         case "random":
             return RandomPolicy(env.robot_spec)
         case "zero":

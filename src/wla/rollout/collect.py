@@ -15,10 +15,10 @@ from pathlib import Path
 from wla import runtime
 from wla.data.lerobot.recorder import DatasetRecorder
 from wla.data.lerobot.writer import DatasetWriter
-from wla.envs.registry import video_tasks
+from wla.envs.registry import load_family
 from wla.envs.seeds import require_seeds
 from wla.files import disk_errors
-from wla.rollout.build import build_expert, make_variants, robot_of
+from wla.rollout.build import action_labels, build_expert, make_variants, robot_of
 from wla.rollout.configs import CollectConfig
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
@@ -34,15 +34,16 @@ def collect(config: CollectConfig, out: Path, *, workers: int = 1) -> Counter[st
     ValueError for seeds outside the split's range, unknown names, actions of tasks that are kept for videos, kicks that
     what was done would not show, a share of going astray without a policy, or a folder with something else in it.
     """
-    require_seeds(config.seeds, config.split)
+    family = load_family(config.env)
+    require_seeds(config.seeds, config.split, family.seeds)
     variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
-    kept = {variant.task for variant in variants} & set(video_tasks(config.env))
+    kept = {variant.task for variant in variants} & set(family.video_tasks)
     if config.actions and kept:
         raise ValueError(f"{min(kept)} measures learning from videos: collect it with --no-actions")
     if config.random_fraction and config.policy is None:
         raise ValueError("--random-fraction is a share of what a policy does; add --policy")
-    relabels = config.action_labels == "expert"
-    if config.perturb and not relabels:
+    relabels = action_labels(config, variants[0]) == "expert"
+    if config.perturb and config.action_labels == "executed":
         raise ValueError(
             "--action-labels executed: kicks would move the robot otherwise than recorded; add --no-perturb"
         )

@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import Field
 
 from wla.config import Config
+from wla.envs.registry import DEFAULT_FAMILY
 
+ActionLabels = Literal["expert", "executed"]
 MemoryInterventionKind = Literal["clear", "delete", "insert"]
 
 
@@ -31,21 +33,21 @@ class BestOfNConfig(Config):
 class CollectConfig(Config):
     """What to collect."""
 
-    env: str = "tabletop"
-    """Environment."""
+    env: str = DEFAULT_FAMILY
+    """Environment: name of a family, mapping file of a gymnasium environment (see wla init), or gymnasium id."""
     tasks: tuple[str, ...] = ()
-    """Tasks; none means all of the environment."""
-    setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
-    """One or more of the environment's settings."""
-    embodiment: str = "gantry"
-    """Robot."""
+    """Tasks or named groups of them; none means the environment's default ones."""
+    setting: tuple[str, ...] = ()
+    """One or more of the environment's settings; none means its first one."""
+    embodiment: str | None = None
+    """Robot; None means the environment's first one."""
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
-    """A checkpoint that acts in turns with the expert; failures are kept too."""
-    action_labels: Literal["expert", "executed"] = "expert"
+    """A checkpoint that acts in turns with the expert, or alone: random, zero; failures are kept too."""
+    action_labels: ActionLabels | None = None
     """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
-    acted, to learn what follows from them."""
+    acted, to learn what follows from them. None means the expert's, or the executed ones where a policy acts alone."""
     expert_fraction: float = Field(default=0.5, ge=0, le=1)
     """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
     random_fraction: float = Field(default=0.0, ge=0, le=1)
@@ -56,7 +58,7 @@ class CollectConfig(Config):
     """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
     (10000-19999) and evaluation (100000 and up)."""
     perturb: bool = True
-    """Disturb the motion now and then, so that the expert shows how to recover."""
+    """Disturb the motion now and then, so that the expert shows how to recover. A policy alone is never disturbed."""
     actions: bool = True
     """Record actions; without them the dataset is video only."""
 

@@ -7,14 +7,16 @@ import sys
 from functools import lru_cache
 from importlib.metadata import version
 
-LIBRARIES = ("wla", "torch", "numpy", "transformers", "gymnasium", "mujoco", "metaworld")
+from wla.envs.registry import family_versions
+
+LIBRARIES = ("wla", "torch", "numpy", "transformers", "gymnasium")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of the libraries that this process has loaded, and of the OpenGL renderer that is in use."""
+    """Versions of Python, of the libraries and simulators that this process has loaded, and of the OpenGL renderer."""
     prints = {"python": platform.python_version(), "platform": platform.platform()}
     prints |= {name: _version(name) for name in LIBRARIES if name in sys.modules}
-    return prints | _renderer()
+    return prints | family_versions() | _renderer()
 
 
 @lru_cache

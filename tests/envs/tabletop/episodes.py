@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from wla.envs.perturb import PerturbedActions
-from wla.envs.registry import make_env, make_expert
+from wla.envs.registry import make_env
 from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.objects import BUTTON_TRAVEL
 from wla.types import Observation
 
@@ -24,7 +25,7 @@ def env_without_images(task: str, *, setting: str = "clean", embodiment: str = "
 def expert_successes(env: TabletopEnv, seeds: Iterable[int], *, perturb: bool = False) -> list[bool]:
     """Whether the expert succeeds, seed by seed."""
     stage = PerturbedActions(env) if perturb else env
-    expert = make_expert(env)
+    expert = Expert(env)
     outcomes = []
     for seed in seeds:
         observation, info = stage.reset(seed=seed)
@@ -39,7 +40,7 @@ def expert_successes(env: TabletopEnv, seeds: Iterable[int], *, perturb: bool = 
 
 def expert_subtask_spans(env: TabletopEnv, seed: int) -> list[tuple[str, int]]:
     """The subtasks that an expert who succeeds names, each with the number of steps that it lasts."""
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=seed)
     state, over, words = expert.reset(info["instruction"], seed=seed), False, []
     while not over:

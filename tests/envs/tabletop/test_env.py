@@ -6,8 +6,10 @@ import pytest
 from episodes import env_without_images
 from gymnasium.utils.env_checker import check_env
 
-from wla.envs.registry import make_env, make_expert, task_names
+from wla.envs.registry import make_env
 from wla.envs.tabletop.env import HOLD_STEPS, TabletopEnv
+from wla.envs.tabletop.expert import Expert
+from wla.envs.tabletop.tasks import TASKS
 from wla.types import Observation
 
 ARMS = ("gantry", "scara")
@@ -15,7 +17,7 @@ ARMS = ("gantry", "scara")
 
 def episode(env: TabletopEnv, seed: int, steps: int = 6) -> list[np.ndarray]:
     """All that is observed while an expert acts for a few steps."""
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=seed)
     seen, state = [], expert.reset(info["instruction"])
     for _ in range(steps):
@@ -80,7 +82,7 @@ def test_actions_beyond_the_limits_are_clipped() -> None:
 
 def test_success_has_to_hold_and_ends_the_episode() -> None:
     env = env_without_images("press")
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=2)
     state, rewards = expert.reset(info["instruction"]), []
     terminated = False
@@ -126,7 +128,7 @@ def test_blocks_are_seen_where_and_in_the_colour_that_objects_says(setting: str)
     assert np.mean(hits) > 0.85  # the tool hides some
 
 
-@pytest.mark.parametrize("task", task_names("tabletop"))
+@pytest.mark.parametrize("task", TASKS)
 def test_scenes_follow_from_their_seed_and_name_their_objects(task: str) -> None:
     env = make_env("tabletop", task=task, setting="randomized", image_size=32)
     scenes = [env.sample_scene(seed) for seed in (4, 5, 4)]

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from episodes import env_without_images, expert_successes, score
 
-from wla.envs.registry import make_expert, task_names
-from wla.envs.tabletop.tasks import SHORT_TASKS, VIDEO_TASKS
+from wla.envs.tabletop.expert import Expert
+from wla.envs.tabletop.tasks import SHORT_TASKS, TASKS, VIDEO_TASKS, load_task
 from wla.types import Observation
 
 ARMS = ("gantry", "scara")
-TASKS = task_names("tabletop")
 SUBTASKS = {
     "place": r"(reach|grasp|release) the \w+ block|move to the bowl",
     "stack": r"(reach|grasp|release|move to) the \w+ block",
@@ -27,7 +26,7 @@ SUBTASKS = {
     "battery_try": r"put the (left|right) cell in the slot|turn the (left|right) cell (along|across)"
     r"|try the dial with (along|across) (along|across)",
 }
-DOABLE = [(task, arm) for task in TASKS for arm in ARMS if task in task_names("tabletop", arm)]
+DOABLE = [(task, arm) for task in TASKS for arm in ARMS if arm in load_task(task).embodiments]
 
 
 @pytest.mark.parametrize(("task", "embodiment"), DOABLE)
@@ -55,13 +54,13 @@ def test_tasks_are_not_solved_by_chance(task: str, embodiment: str, random: bool
 @pytest.mark.parametrize("task", TASKS)
 def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
     env = env_without_images(task)
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=11)
     state, over, said = expert.reset(info["instruction"]), False, []
     while not over:
         chunk, state = expert.act(Observation(**observation), state)
         # Someone who has seen nothing of the past gives the same advice.
-        afresh, _ = make_expert(env).act(Observation(**observation), expert.reset(""))
+        afresh, _ = Expert(env).act(Observation(**observation), expert.reset(""))
         assert np.array_equal(chunk.actions, afresh.actions)
         assert chunk.subtasks == afresh.subtasks
         assert chunk.actions.shape == (1, env.robot_spec.action.dim)
@@ -89,7 +88,7 @@ def test_place_two_fails_for_good_in_the_wrong_order() -> None:
 
 def test_a_block_that_is_knocked_away_is_fetched_again() -> None:
     env = env_without_images("place")
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=5)
     state, over, dropped = expert.reset(info["instruction"]), False, False
     while not over:

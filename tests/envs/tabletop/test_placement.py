@@ -7,7 +7,8 @@ import pytest
 
 from wla.envs.tabletop.objects import TableObject
 from wla.envs.tabletop.placement import PlacementRegion, placement
-from wla.envs.tabletop.tasks import TASKS, Task
+from wla.envs.tabletop.tasks import TASKS, load_task
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import random_clutter
 
 
@@ -27,7 +28,7 @@ def test_asking_for_more_than_fits_is_a_bug_with_a_name() -> None:
         placement(np.random.default_rng(0), [PlacementRegion(0.1)] * 9, tries=2)
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+@pytest.mark.parametrize("task", [load_task(name) for name in TASKS], ids=TASKS)
 def test_nothing_overlaps_at_the_start(task: type[Task]) -> None:
     for seed in range(100):
         rng = np.random.default_rng(seed)

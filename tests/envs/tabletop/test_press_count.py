@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from episodes import env_without_images, expert_subtask_spans, press, slide_to
 
-from wla.envs.registry import make_env, make_expert
+from wla.envs.registry import make_env
 from wla.envs.tabletop.env import TabletopEnv
+from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.objects import BUTTON_TOP, BUTTON_TRAVEL
 from wla.envs.tabletop.objects_buttons import CARD_HALF_X
 from wla.envs.tabletop.tasks.press_count import PressCount
@@ -115,7 +116,7 @@ def test_the_expert_says_which_press_of_how_many(embodiment: str) -> None:
 def test_one_frame_tells_going_up_from_going_down() -> None:
     """Only the fingers differ: they are closed on the way down and open on the way up."""
     env, *_ = started()
-    expert = make_expert(env)
+    expert = Expert(env)
     observation, info = env.reset(seed=0)
     state, over, widths = expert.reset(info["instruction"], seed=0), False, {"press": [], "let go": []}
     while not over:

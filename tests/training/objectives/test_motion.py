@@ -22,7 +22,7 @@ def statistics(state_low, state_high, action_low, action_high) -> Statistics:
 
 def test_the_simulator_goes_where_its_actions_lead():
     env = make_env("tabletop", task="place", image_size=32)
-    robot, expert = env.robot_spec, make_expert(env)
+    robot, expert = env.robot_spec, make_expert("tabletop", env)
     known = statistics([-0.3, -0.2, 0.0, -1, 0], [0.25, 0.2, 0.2, 1, 0.1], [-0.02, -0.03, -0.01, -0.2, -1], [0.03] * 5)
     raw, info = env.reset(seed=3)
     seen = Observation(**raw)

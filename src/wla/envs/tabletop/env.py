@@ -14,7 +14,7 @@ from wla.envs.tabletop.arm import Arm
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import Distractor, Labelled, SceneObject, TableObject
 from wla.envs.tabletop.render import Renderer
-from wla.envs.tabletop.tasks import Task
+from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import random_clutter
 from wla.envs.tabletop.world import World
 from wla.specs import ObservationSpec, RobotSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
@@ -11,44 +12,38 @@ from rich.progress import track
 
 from wla.config import Config
 from wla.data.transforms import resize
-from wla.envs.registry import make_env
+from wla.envs.family import VisibleObject
+from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
 from wla.envs.seeds import require_seeds
-from wla.envs.tabletop.world import World
 from wla.files import atomic_dir, disk_errors
 from wla.process_pool import submit, worker_pool
 
 
 class SceneConfig(Config):
-    """Which scenes: `scenes_per_variant` of each task and setting, seeds from `seed` on."""
+    """The scenes to render: `scenes_per_variant` of each task and setting, seeds from `seed` on.
 
+    No settings means all of the family's, embodiment None its first one.
+    """
+
+    env: str = DEFAULT_FAMILY
     tasks: tuple[str, ...]
-    settings: tuple[str, ...] = ("clean", "randomized")
-    embodiment: str = "gantry"
+    settings: tuple[str, ...] = ()
+    embodiment: str | None = None
     scenes_per_variant: int = 1500
     seed: int = 0
     cameras: dict[str, int]
     """Camera -> side to keep."""
 
-
-Position = tuple[float, float, float]
-
-
-class RenderedObject(Config):
-    """Something with a name, what it shows, and its place (x, y, z) in metres in the world and each camera's frame.
-
-    views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the
-    place in the camera's frame (x right, y up, z back, metres).
-    """
-
-    name: str
-    label: str = ""
-    position: Position
-    views: dict[str, tuple[float, float, float, float, float]]
-
-    @property
-    def class_name(self) -> str:
-        """What a look at it tells: its name, and what it shows."""
-        return f"{self.name} {self.label}".strip()
+    def resolved(self) -> SceneConfig:
+        """The same scenes with all names spelled out. ValueError for an unknown task, or a family without scenes."""
+        family = load_family(self.env)
+        if family.sample_scene is None or family.objects is None:
+            raise ValueError(f"{self.env} has no still scenes to ask questions about; train without grounding")
+        return self.replace(
+            tasks=family.select_tasks(self.tasks),
+            settings=self.settings or family.settings,
+            embodiment=self.embodiment or family.embodiments[0],
+        )
 
 
 class Scenes:
@@ -59,7 +54,7 @@ class Scenes:
         self.images = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in config.cameras}
         self.state = np.load(folder / "state.npy")
         lines = (folder / "things.jsonl").read_text(encoding="utf-8").splitlines()
-        self.objects = [[RenderedObject.model_validate(thing) for thing in json.loads(line)] for line in lines]
+        self.objects = [[VisibleObject.model_validate(thing) for thing in json.loads(line)] for line in lines]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -81,9 +76,11 @@ class Scenes:
 
 def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
     """The scenes in `folder`, rendered now unless the same ones are there already. ValueError for any other folder."""
+    config = config.resolved()
     if (folder / "scenes.json").is_file() and SceneConfig.load(folder / "scenes.json") == config:
         return Scenes(folder)
-    require_seeds(range(config.seed, config.seed + config.scenes_per_variant), "training")
+    seeds = range(config.seed, config.seed + config.scenes_per_variant)
+    require_seeds(seeds, "training", load_family(config.env).seeds)
     kinds = [(config, task, setting) for task in config.tasks for setting in config.settings]
     if folder.exists() and not (folder / "scenes.json").is_file():
         raise ValueError(f"{folder}: holds something else than scenes; choose another scenes_folder")
@@ -102,34 +99,18 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
 
 def _render_variant(
     variant: tuple[SceneConfig, str, str],
-) -> tuple[dict[str, np.ndarray], np.ndarray, list[list[RenderedObject]]]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[list[VisibleObject]]]:
     config, task, setting = variant
-    env = make_env("tabletop", task=task, setting=setting, embodiment=config.embodiment)
+    family = load_family(config.env)
+    assert family.sample_scene is not None
+    assert family.objects is not None
     images: dict[str, list[np.ndarray]] = {name: [] for name in config.cameras}
     states, things = [], []
-    for seed in range(config.seed, config.seed + config.scenes_per_variant):
-        observation = env.sample_scene(seed)
-        for name, side in config.cameras.items():
-            images[name].append(resize(observation["images"][name][None], side).numpy()[0])
-        states.append(observation["state"])
-        things.append(
-            [
-                RenderedObject(
-                    name=thing.name,
-                    label=thing.label,
-                    position=thing.position,
-                    views={name: project(env.world, name, thing.position) for name in config.cameras},
-                )
-                for thing in env.objects()
-            ]
-        )
-    env.close()
+    with closing(make_env(config.env, task=task, setting=setting, embodiment=config.embodiment)) as env:
+        for seed in range(config.seed, config.seed + config.scenes_per_variant):
+            observation = family.sample_scene(env, seed)
+            for name, side in config.cameras.items():
+                images[name].append(resize(observation["images"][name][None], side).numpy()[0])
+            states.append(observation["state"])
+            things.append(list(family.objects(env, config.cameras)))
     return {name: np.stack(values) for name, values in images.items()}, np.stack(states), things
-
-
-def project(world: World, camera: str, position: Position) -> tuple[float, float, float, float, float]:
-    """Where a camera sees a place of the world: see `RenderedObject.views`. MuJoCo's cameras look along their -z axis."""
-    pose = world.data.camera(camera)
-    x, y, z = (np.array(position) - pose.xpos) @ pose.xmat.reshape(3, 3)
-    reach = np.tan(np.radians(world.model.camera(camera).fovy[0]) / 2) * max(-z, 1e-6)
-    return float(0.5 + 0.5 * x / reach), float(0.5 - 0.5 * y / reach), float(x), float(y), float(z)

@@ -1,29 +1,20 @@
-"""The tasks of the tabletop, one file each."""
+"""The tasks of the tabletop by name, one module each, which is imported when the task is asked for."""
+
+from importlib import import_module
 
 from wla.envs.tabletop.tasks.base import Task
-from wla.envs.tabletop.tasks.battery_try import BatteryTry
-from wla.envs.tabletop.tasks.cover_blocks import CoverBlocks
-from wla.envs.tabletop.tasks.drawer import OpenDrawer
-from wla.envs.tabletop.tasks.place import Place
-from wla.envs.tabletop.tasks.place_on_plate import PlaceOnPlate
-from wla.envs.tabletop.tasks.place_two import PlaceTwo
-from wla.envs.tabletop.tasks.press import Press
-from wla.envs.tabletop.tasks.press_count import PressCount
-from wla.envs.tabletop.tasks.push import Push
-from wla.envs.tabletop.tasks.push_back import PushBack
-from wla.envs.tabletop.tasks.rank_try import RankTry
-from wla.envs.tabletop.tasks.stack import Stack
 
-_SHORT: tuple[type[Task], ...] = (Place, Stack, Push, Press, OpenDrawer, PlaceTwo)
-_MEMORY: tuple[type[Task], ...] = (PressCount, CoverBlocks, BatteryTry, RankTry)
-_VIDEO: tuple[type[Task], ...] = (PlaceOnPlate, PushBack)
-
-TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY, *_VIDEO)}
-SHORT_TASKS: tuple[str, ...] = tuple(task.name for task in _SHORT)
+SHORT_TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
 """The tasks in which a single frame tells what to do next."""
-MEMORY_TASKS: tuple[str, ...] = tuple(task.name for task in _MEMORY)
+MEMORY_TASKS = ("press_count", "cover_blocks", "battery_try", "rank_try")
 """The tasks in which it does not."""
-VIDEO_TASKS: tuple[str, ...] = tuple(task.name for task in _VIDEO)
+VIDEO_TASKS = ("place_on_plate", "push_back")
 """The tasks that are to be learned from videos: their actions are for evaluation only."""
+TASKS = (*SHORT_TASKS, *MEMORY_TASKS, *VIDEO_TASKS)
 
-__all__ = ["MEMORY_TASKS", "SHORT_TASKS", "TASKS", "VIDEO_TASKS", "Task"]
+
+def load_task(name: str) -> type[Task]:
+    """The task that the module of this name defines."""
+    assert name in TASKS, f"{name} is not listed here"
+    defined = vars(import_module(f"{__name__}.{name}")).values()
+    return next(found for found in defined if isinstance(found, type) and vars(found).get("name") == name)

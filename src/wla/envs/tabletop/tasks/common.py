@@ -36,6 +36,11 @@ TILT = 0.35
 """Blocks start with their sides turned by up to this angle (radians)."""
 
 
+def random_colours(rng: np.random.Generator, count: int) -> tuple[str, ...]:
+    """`count` distinct colours of blocks."""
+    return tuple(str(colour) for colour in rng.permutation(list(BLOCKS))[:count])
+
+
 def random_blocks(
     rng: np.random.Generator, count: int, others: Sequence[PlacementRegion] = (), region: PlacementRegion | None = None
 ) -> tuple[tuple[Block, ...], list[Point]]:
@@ -45,11 +50,10 @@ def random_blocks(
     """
     wanted = [*others, *[region or PlacementRegion(Block.radius)] * count]
     points = placement(rng, wanted)
-    colours = rng.permutation(list(BLOCKS))[:count]
+    colours = random_colours(rng, count)
     places = points[len(others) :]
     blocks = tuple(
-        Block(str(colour), x, y, float(rng.uniform(-TILT, TILT)))
-        for colour, (x, y) in zip(colours, places, strict=True)
+        Block(colour, x, y, float(rng.uniform(-TILT, TILT))) for colour, (x, y) in zip(colours, places, strict=True)
     )
     return blocks, points[: len(others)]
 

@@ -6,11 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from wla.envs.tabletop.appearance import BLOCKS
 from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.objects import BLOCK_HALF, Area, Block
 from wla.envs.tabletop.skills import come_down, leave, ramp
-from wla.envs.tabletop.tasks.common import TILT
+from wla.envs.tabletop.tasks.common import TILT, random_colours
 from wla.envs.tabletop.world import World
 
 Axis = Literal[0, 1]
@@ -23,12 +22,12 @@ def in_lanes(rng: np.random.Generator, axis: Axis, start: tuple[float, float]) -
     """One to three blocks, each in a lane along `axis`, from `start[0]` to `start[1]` (metres) on it."""
     count = int(rng.integers(1, 4))
     lanes = rng.permutation(_LANES)[:count]
-    colours = rng.permutation(list(BLOCKS))[:count]
+    colours = random_colours(rng, count)
     blocks = []
     for colour, lane in zip(colours, lanes, strict=True):
         along, across = float(rng.uniform(start[0], start[1])), float(lane + rng.uniform(-0.005, 0.005))
         x, y = (along, across) if axis == 0 else (across, along)
-        blocks.append(Block(str(colour), x, y, float(rng.uniform(-TILT, TILT))))
+        blocks.append(Block(colour, x, y, float(rng.uniform(-TILT, TILT))))
     return tuple(blocks)
 
 

@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wla.envs.tabletop.appearance import BLOCKS
 from wla.envs.tabletop.arm import ExpertAction
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import BLOCK_HALF, Block, TableObject
@@ -17,7 +16,7 @@ from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.pressing import PressDetector, limit_vertical_speed, press
 from wla.envs.tabletop.skills import leave, pick, put
 from wla.envs.tabletop.tasks.base import Task
-from wla.envs.tabletop.tasks.common import TILT
+from wla.envs.tabletop.tasks.common import TILT, random_colours
 from wla.envs.tabletop.world import World
 
 Order = tuple[str, ...]
@@ -81,7 +80,7 @@ class RankTry(Task):
     def sample(cls, rng: np.random.Generator) -> Self:
         x, y = rng.uniform((-0.015, 0.005), (0.015, 0.035))
         pads = tuple(Pad(side, float(x + _PITCH * (i - 1)), float(y)) for i, side in enumerate(_SIDES))
-        colours = tuple(str(colour) for colour in rng.permutation(list(BLOCKS))[:3])
+        colours = random_colours(rng, 3)
         blocks = tuple(
             Block(
                 colour,

@@ -1,0 +1,1 @@
+"""Any gymnasium environment as an environment family, by a mapping file."""

@@ -1,0 +1,75 @@
+"""A family of one task from a mapping file, or from a gymnasium environment that shows everything by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import import_module
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import gymnasium
+
+from wla.envs.family import EnvFamily
+from wla.envs.gym.env import GymEnv
+from wla.envs.gym.inspect import inspect_gym
+from wla.envs.gym.mapping import GymMapping
+
+_GYM_ID = re.compile(r"[\w./:-]+-v\d+")
+
+
+def gym_family(name: str) -> EnvFamily | None:
+    """The family of a mapping file (.toml) or of a gymnasium id (`ID`, `MODULE:ID`); None for any other name.
+
+    ValueError for a file that cannot be read, an unknown id, and for one that leaves open what a mapping has to state.
+    """
+    if name.endswith(".toml"):
+        return mapping_family(name, GymMapping.read(Path(name)))
+    if not _GYM_ID.fullmatch(name):
+        return None
+    require_registered(name)
+    draft = inspect_gym(name)
+    if draft.missing:
+        raise ValueError(
+            f"gymnasium environment {name!r} leaves open: {', '.join(draft.missing)}; state that in a mapping file: "
+            f"wla init --env {name} --out FILE.toml, then --env FILE.toml"
+        )
+    return mapping_family(name, GymMapping.model_validate(draft.fields))
+
+
+def mapping_family(name: str, mapping: GymMapping) -> EnvFamily:
+    """The environment of a mapping as a family called `name`, without expert."""
+
+    def make(task: str, *, setting: str, embodiment: str, image_size: int | None, protocol: str) -> GymEnv:
+        if image_size is not None:
+            raise ValueError(f"{name}: images keep their size; ask the environment for another one by [kwargs]")
+        return GymEnv(mapping)
+
+    content = hashlib.sha256(mapping.model_dump_json().encode()).hexdigest()
+    return EnvFamily(
+        name=name,
+        tasks=(mapping.task,),
+        make=make,
+        embodiments=(mapping.embodiment,),
+        versions={"gymnasium": version("gymnasium"), "mapping_sha256": content, **_provider(mapping)},
+    )
+
+
+def require_registered(name: str) -> None:
+    """ValueError for an id that gymnasium does not know, also after the import of its module."""
+    module, _, env_id = name.rpartition(":")
+    try:
+        if module:
+            import_module(module)
+        gymnasium.spec(env_id)
+    except ImportError as error:
+        raise ValueError(f"cannot import {module!r} ({error}); install it, or put its folder on PYTHONPATH") from error
+    except gymnasium.error.Error as error:
+        hint = "" if module else f"; where a module registers it: MODULE:{env_id}"
+        raise ValueError(f"gymnasium has no environment {env_id!r} ({error}){hint}") from error
+
+
+def _provider(mapping: GymMapping) -> dict[str, str]:
+    """Version of the installed package that registers the environment, where it is one."""
+    package = mapping.module.partition(".")[0]
+    return {found: version(found) for found in packages_distributions().get(package, ())} if package else {}
