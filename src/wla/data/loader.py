@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import model_validator
 
 from wla.config import Config
 from wla.data.lerobot.columns import Columns
@@ -52,6 +54,12 @@ class DatasetConfig(Config):
     """File of `wla record-memory`: what a policy remembered while it acted on this dataset."""
     cache_frames: bool = True
     """Decode all videos once into `ROOT/.cache`, the fastest to read; False: seek in them, for datasets too large."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        """A plain string is the path: `datasets=PATH` on the command line."""
+        return {"path": value} if isinstance(value, str) else value
 
     def expand(self) -> list[DatasetConfig]:
         """This dataset or, of a folder that holds several, each of them, with equal shares of the weight.
