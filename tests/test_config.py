@@ -34,7 +34,8 @@ def test_a_configuration_cannot_be_changed_in_place() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"rat": 1}', "rat: Extra inputs"),
+        ('{"rat": 1}', "no field 'rat'; did you mean 'rate'?"),
+        ('{"inner": {"widht": 1}}', "no field 'inner.widht'; did you mean 'inner.width'?"),
         ('{"inner": {"width": "wide"}}', "inner.width: .*got 'wide'"),
         ('{"inner": {"width": 0}}', "inner.width: .*greater than 0"),
         ("{", "damaged, Invalid JSON.*restore the file"),

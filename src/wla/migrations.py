@@ -78,6 +78,14 @@ VALUES: dict[tuple[str, str], dict[Any, Any]] = {
 }
 """File name and old path -> old value -> new value, where the meaning changed with the name."""
 
+KINDS: dict[str, dict[str, dict[str, str]]] = {
+    "config.json": {
+        "prompt": {"locations": "nano", "system": "chat"},
+        "recipe.init": {"policy": "checkpoint", "vlm": "pretrained", "codec": "backbone"},
+    },
+}
+"""File name -> path of a part that had no `kind` -> a field that only one kind has -> this kind."""
+
 WEIGHT_PREFIXES = {
     "world_expert.doing.read.": "world_expert.action_conditioner.mlp.",
     "eyes.": "keypoint_encoders.",
@@ -152,6 +160,8 @@ def migrate(name: str, tree: dict[str, Any]) -> dict[str, Any]:
     for old, new in FIELDS.get(name, {}).items():
         values = VALUES.get((name, old), {})
         _rename(tree, old.split("."), new.split(".")[-1], values)
+    for path, kinds in KINDS.get(name, {}).items():
+        _add_kind(tree, path.split("."), kinds)
     return tree
 
 
@@ -174,3 +184,10 @@ def _rename(node: Any, path: list[str], new: str, values: Mapping[Any, Any]) -> 
         elif new not in node:
             value = node.pop(head)
             node[new] = values.get(value, value) if values else value
+
+
+def _add_kind(node: Any, path: list[str], kinds: Mapping[str, str]) -> None:
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, dict) and "kind" not in node:
+        node |= {"kind": kind for field, kind in kinds.items() if field in node}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
 
 from wla.config import Config
 from wla.data.lerobot.columns import Columns
@@ -34,6 +37,12 @@ class DatasetConfig(Config):
     cache_frames: bool = True
     """Decode all videos once into `ROOT/.cache`, which is the fastest to read; False: seek in the videos, for datasets
     too large for a cache."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        """A plain string is the path: `datasets=PATH` on the command line."""
+        return {"path": value} if isinstance(value, str) else value
 
     def expand(self) -> list[DatasetConfig]:
         """This dataset or, if the path is a folder of several, each of them with an equal fraction of the weight.

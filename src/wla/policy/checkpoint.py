@@ -57,7 +57,7 @@ class CheckpointConfig(Config):
     """What config.json holds."""
 
     model: WLAConfig
-    prompt: PromptConfig | ChatPromptConfig
+    prompt: PromptConfig | ChatPromptConfig = Field(discriminator="kind")
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = 0

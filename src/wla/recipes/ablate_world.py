@@ -11,12 +11,12 @@ from wla.training.ablation import Ablation
 
 def config() -> Ablation:
     reads = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
+    before = nano_tabletop.config()
     # A quarter as long as the recipe itself, so that five variants take an hour.
-    recipe = nano_tabletop.config().override(
-        ["loop.optim.steps=500", "init.backbone=nano-base", "init.codec=nano-tabletop", "action_noise=0"]
-    )
+    loop = before.loop.replace(optim=before.loop.optim.replace(steps=500))
+    init = before.init.replace(backbone="nano-base", codec="nano-tabletop")
     return Ablation(
-        recipe=recipe,
+        recipe=before.replace(init=init, action_noise=0.0, loop=loop),
         variants={
             "full": (),
             "no world loss": ("weights.world=0",),

@@ -27,4 +27,5 @@ def config() -> PolicyTrainConfig:
         DatasetConfig(path="datasets/nano_memory_corrections", weight=0.3),
         DatasetConfig(path="datasets/nano_tabletop", weight=0.3),
     )
-    return before.replace(datasets=datasets).override(["loop.optim.steps=5000"])
+    loop = before.loop.replace(optim=before.loop.optim.replace(steps=5000))
+    return before.replace(datasets=datasets, loop=loop)

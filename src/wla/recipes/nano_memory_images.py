@@ -22,7 +22,7 @@ from wla.training.objectives.world_model import WorldModelTrainConfig
 
 def config() -> WorldModelTrainConfig:
     before = nano_world.config()
-    shares = {
+    weights = {
         "nano_rollouts/short_shared": 0.25,
         "nano_rollouts/memory_shared": 0.25,
         "nano_rollouts/short": 0.05,
@@ -30,20 +30,13 @@ def config() -> WorldModelTrainConfig:
         "nano_world/short": 0.15,
         "nano_world/memory": 0.2,
     }
-    datasets = tuple(DatasetConfig(path=f"datasets/{name}", weight=share) for name, share in shares.items())
-    policy = "outputs/nano_memory_world/checkpoint"
-    changes = {
-        "policy": policy,
-        "datasets": datasets,
-        "num_frequencies": 6,
-        "pixel_loss_weight": 20.0,
-        "action_condition_dropout": 0.3,
-    }
-    return before.replace(**(changes | {"timestep_shift": 100.0})).override(
-        [
-            "loop.optim.steps=4400",
-            "loop.batch_size=64",
-            "loop.optim.learning_rate=4e-4",
-            "loop.optim.muon_learning_rate=0.008",
-        ]
+    optim = before.loop.optim.replace(steps=4400, learning_rate=4e-4, muon_learning_rate=0.008)
+    return before.replace(
+        policy="outputs/nano_memory_world/checkpoint",
+        datasets=tuple(DatasetConfig(path=f"datasets/{name}", weight=weight) for name, weight in weights.items()),
+        timestep_shift=100.0,
+        num_frequencies=6,
+        pixel_loss_weight=20.0,
+        action_condition_dropout=0.3,
+        loop=before.loop.replace(batch_size=64, optim=optim),
     )

@@ -30,6 +30,11 @@ def config() -> WorldModelTrainConfig:
         DatasetConfig(path="datasets/nano_world/short", weight=0.2),
         DatasetConfig(path="datasets/nano_world/memory", weight=0.3),
     )
-    return before.replace(policy="nano-memory", heads=8, datasets=datasets).override(
-        ["loop.optim.steps=1236", "loop.batch_size=256", "action_condition_dropout=0.4", "flow_steps=1"]
+    return before.replace(
+        policy="nano-memory",
+        datasets=datasets,
+        heads=8,
+        flow_steps=1,
+        action_condition_dropout=0.4,
+        loop=before.loop.replace(batch_size=256, optim=before.loop.optim.replace(steps=1236)),
     )

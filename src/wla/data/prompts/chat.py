@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -42,6 +43,7 @@ class ChatPromptConfig(Config):
     is no such turn).
     """
 
+    kind: Literal["chat"] = "chat"
     queries: int = 64
     language: bool = False
     history: int = 8

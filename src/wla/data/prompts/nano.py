@@ -8,6 +8,7 @@ and the turn's end, which nothing can read any more, are left out. `wla.data.pro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,7 @@ FINISHED_PREFIX, CURRENT_PREFIX = "done:", "now:"
 class PromptConfig(Config):
     """queries: number of meta-queries; locations: number of bins for a coordinate in [-1, 1]."""
 
+    kind: Literal["nano"] = "nano"
     queries: int = 8
     locations: int = 64
     language: bool = True

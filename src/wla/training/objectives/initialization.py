@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -53,6 +53,7 @@ class GroundingConfig(Config):
 class FromBackbone(Config):
     """A base and a codec: folders that their recipes wrote, or bundled ones."""
 
+    kind: Literal["backbone"] = "backbone"
     backbone: str
     codec: str
     """A codec's folder, or a policy (folder or bundled name) whose codec it is."""
@@ -80,6 +81,7 @@ class FromBackbone(Config):
 class FromPretrained(Config):
     """The models that WLA-0 is made of: Qwen3-VL (RynnBrain-2B) and SANA with its codec; folders or hub ids."""
 
+    kind: Literal["pretrained"] = "pretrained"
     vlm: str
     sana: str
     prompt: ChatPromptConfig
@@ -108,6 +110,7 @@ class FromPretrained(Config):
 class FromCheckpoint(Config):
     """A finished policy (folder, bundled name or hub id) that goes on, in its own units."""
 
+    kind: Literal["checkpoint"] = "checkpoint"
     policy: str
     prompt: PromptConfig | None = None
     """Another prompt than its own, for a policy with nano's prompts: with memory, say. Its tokenizer then gets words
@@ -150,6 +153,10 @@ class FromCheckpoint(Config):
         if base is not None and self.grounding is not None:
             lesson = base.grounding()
         return Initialization(model, prompt, tokenizer, known.state, known.action, lesson)
+
+
+InitConfig = Annotated[FromBackbone | FromPretrained | FromCheckpoint, Field(discriminator="kind")]
+"""What the weights of a policy are initialized from."""
 
 
 def _load_codec(name: str) -> ImageCodec:

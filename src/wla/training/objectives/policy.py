@@ -27,7 +27,7 @@ from wla.specs import RobotSpec
 from wla.training.datasets import open_sources
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.objectives.dummy_targets import all_losses
-from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromPretrained
+from wla.training.objectives.initialization import FromPretrained, InitConfig
 from wla.training.objectives.loss_normalization import LossNormalizer
 from wla.training.sampling import numpy_rng, sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses
@@ -50,7 +50,7 @@ class PolicyTrainConfig(Config):
     """Recipe of a policy."""
 
     model: WLAConfig
-    init: FromBackbone | FromPretrained | FromCheckpoint
+    init: InitConfig
     datasets: tuple[DatasetConfig, ...]
     statistics: StatisticsConfig | None = None
     """Ranges of states and actions, in the published form (None: those that the start was made with, or else those of
