@@ -25,7 +25,7 @@ def test_unknown_names_list_the_known_ones(choice: dict[str, str], message: str)
         make_env(wanted.pop("name"), **wanted)
 
 
-def test_an_embodiment_has_the_tasks_that_it_can_do() -> None:
+def test_task_names_of_an_embodiment_are_those_it_supports() -> None:
     assert task_names("tabletop", "gantry") == task_names("tabletop")
     assert set(task_names("tabletop")) - set(task_names("tabletop", "scara")) == {"battery_try"}
     with pytest.raises(ValueError, match="unknown embodiment 'hand'"):
@@ -33,7 +33,7 @@ def test_an_embodiment_has_the_tasks_that_it_can_do() -> None:
 
 
 @pytest.mark.parametrize("task", task_names("tabletop"))
-def test_made_environments_are_envs(task: str) -> None:
+def test_environments_satisfy_the_env_protocol(task: str) -> None:
     env = make_env("tabletop", task=task)
     assert isinstance(env, Env)
     assert isinstance(PerturbedActions(env), Env)

@@ -1,4 +1,4 @@
-"""The tasks of the tabletop, one file each."""
+"""Tasks of the tabletop, one file each."""
 
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.battery_try import BatteryTry
@@ -20,10 +20,10 @@ _VIDEO: tuple[type[Task], ...] = (PlaceOnPlate, PushBack)
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (*_SHORT, *_MEMORY, *_VIDEO)}
 SHORT_TASKS: tuple[str, ...] = tuple(task.name for task in _SHORT)
-"""The tasks in which a single frame tells what to do next."""
+"""Tasks in which a single frame determines the next action."""
 MEMORY_TASKS: tuple[str, ...] = tuple(task.name for task in _MEMORY)
-"""The tasks in which it does not."""
+"""Tasks that need memory of earlier frames."""
 VIDEO_TASKS: tuple[str, ...] = tuple(task.name for task in _VIDEO)
-"""The tasks that are to be learned from videos: their actions are for evaluation only."""
+"""Tasks that are to be learned from videos without actions; their experts are for evaluation only."""
 
 __all__ = ["MEMORY_TASKS", "SHORT_TASKS", "TASKS", "VIDEO_TASKS", "Task"]
