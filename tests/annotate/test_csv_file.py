@@ -1,4 +1,4 @@
-"""The CSV that people edit."""
+"""CSV files of segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EPISODES = (Episode(0, 0, 10, "a"), Episode(1, 10, 20, "b"))
 HEADER = "episode,first_frame,last_frame,text\n"
 
 
-def test_segments_come_back(tmp_path):
+def test_segments_survive_a_round_trip(tmp_path):
     segments = [
         Segment(0, 0, 3, 'the "red" one, then rest'),
         Segment(0, 5, 9, "Würfel greifen"),
@@ -23,14 +23,14 @@ def test_segments_come_back(tmp_path):
     assert read_csv(tmp_path / "l.csv", EPISODES) == segments
 
 
-def test_what_spreadsheets_make_of_it(tmp_path):
+def test_files_saved_by_spreadsheets_are_read(tmp_path):
     text = HEADER.replace("\n", "\r\n") + "0,0,3,Würfel\r\n,,,\r\n\r\n1,0,1,b\r\n"
     (tmp_path / "l.csv").write_bytes(text.encode("utf-8-sig"))
     assert read_csv(tmp_path / "l.csv", EPISODES) == [Segment(0, 0, 3, "Würfel"), Segment(1, 0, 1, "b")]
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("0,0,3,a\n", "line 1: the header must be episode,first_frame,last_frame,text"),
         ("", "line 1: the header must be"),
@@ -40,17 +40,17 @@ def test_what_spreadsheets_make_of_it(tmp_path):
         (HEADER + "0,0,3,\n", "line 2: the text is empty"),
         (HEADER + "0,0,3\n", "line 2: has 3 cells, the header 4"),
         (HEADER + "0,0,3,a,b\n", "line 2: has 5 cells, .* commas needs quotes"),
-        (HEADER + "0,zero,3,a\n", "line 2: episode and frames must be whole numbers"),
-        (HEADER + '0,0,3,"a\n', "is no CSV"),
+        (HEADER + "0,zero,3,a\n", "line 2: episode and frames must be integers"),
+        (HEADER + '0,0,3,"a\n', "not valid CSV"),
     ],
 )
-def test_mistakes_are_named_with_their_line(tmp_path, text, why):
+def test_errors_name_the_line(tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(ValueError, match=message):
         read_csv(tmp_path / "l.csv", EPISODES)
 
 
-def test_a_file_that_is_not_utf8_or_not_there(tmp_path):
+def test_a_file_that_is_absent_or_not_utf8_is_an_error(tmp_path):
     (tmp_path / "l.csv").write_bytes((HEADER + "0,0,3,Würfel\n").encode("latin-1"))
     with pytest.raises(ValueError, match=r"l\.csv: is not UTF-8 .*save it as UTF-8"):
         read_csv(tmp_path / "l.csv", EPISODES)

@@ -1,4 +1,4 @@
-"""The page to review and correct: what is in it, and, where Chromium is installed, what its buttons do."""
+"""HTML report for reviewing labels: its content and, where Chromium is installed, its buttons."""
 
 from __future__ import annotations
 
@@ -49,53 +49,55 @@ def page_data(path: Path) -> dict:
     return json.loads(data)
 
 
-def test_the_page_holds_segments_and_pictures_and_loads_nothing(dataset, tmp_path):
+def test_the_report_contains_segments_and_images_and_loads_nothing(dataset, tmp_path):
     assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=10) == 3
     text = (tmp_path / "p.html").read_text("utf-8")
     tags = Tags(text).found
-    assert "b" not in [tag for tag, _ in tags]  # the nasty text is no markup
+    assert "b" not in [tag for tag, _ in tags]  # the text is escaped
     assert not [attrs for _, attrs in tags if "src" in attrs or "href" in attrs]
     assert "http" not in text.replace("https://www.w3.org", "")
     first = page_data(tmp_path / "p.html")["episodes"][0]
     assert first["instruction"] == NASTY
     assert first["segments"] == [[0, 5, "reach"], [6, 12, NASTY]]
     sheet = first["sheet"]
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["url"].partition(",")[2]))))
-    assert picture.shape == (32, 16 * 32, 3)  # sixteen frames
-    assert abs(int(picture[16, 16, 0]) - 40) < 8
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["url"].partition(",")[2]))))
+    assert image.shape == (32, 16 * 32, 3)  # sixteen frames
+    assert abs(int(image[16, 16, 0]) - 40) < 8
 
 
-def test_episodes_that_are_not_shown_are_in_the_data(dataset, tmp_path):
+def test_segments_of_episodes_that_are_not_shown_are_embedded(dataset, tmp_path):
     assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2) == 2
     episodes = page_data(tmp_path / "p.html")["episodes"]
     assert [episode["sheet"] is not None for episode in episodes] == [True, False, True]
     assert episodes[1]["segments"] == [[2, 5, "press"]]
 
 
-def test_long_episodes_have_fewer_pictures(dataset, tmp_path, monkeypatch):
+def test_long_episodes_have_evenly_spaced_images(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(review, "MAX_IMAGES", 4)
     write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=1)
     assert page_data(tmp_path / "p.html")["episodes"][0]["sheet"]["frames"] == [0, 5, 10, 15]
 
 
 def in_browser(page: Path, script: str) -> str:
-    """What a script leaves in `result`, run on the page."""
+    """Runs a script on the page and returns the value of its variable `result`."""
     ending = (
         f"<script>let result; {script}; document.title = btoa(unescape(encodeURIComponent(result)));</script></body>"
     )
     text = page.read_text("utf-8").replace("</body>", ending)
     changed = page.with_name("script.html")
     changed.write_text(text, encoding="utf-8")
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", changed.as_uri()]
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", changed.as_uri()]
     profile = f"--user-data-dir={page.parent / 'profile'}"
-    done = subprocess.run([str(CHROMIUM), profile, *words], capture_output=True, text=True, timeout=60, check=True)
-    (title,) = re.findall("<title>(.*?)</title>", done.stdout)
+    process = subprocess.run(
+        [str(CHROMIUM), profile, *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    (title,) = re.findall("<title>(.*?)</title>", process.stdout)
     return base64.b64decode(title).decode()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_the_export_is_the_csv_that_is_read(dataset, tmp_path):
+def test_in_a_browser_the_export_equals_a_written_csv(dataset, tmp_path):
     write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2)
     write_csv(tmp_path / "expected.csv", SEGMENTS)
     assert in_browser(tmp_path / "p.html", "result = csv()") == (tmp_path / "expected.csv").read_text("utf-8")
@@ -143,23 +145,25 @@ def test_in_a_browser_overlapping_segments_are_not_exported(dataset, tmp_path):
     result = document.getElementById("problem").textContent
     """
     )
-    assert in_browser(tmp_path / "p.html", script) == "episode 0: it overlaps the one before it; correct it first"
+    message = "episode 0, segment 2: overlaps the previous segment; correct it first"
+    assert in_browser(tmp_path / "p.html", script) == message
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_a_dragged_border_moves_both_sides_and_stops_at_the_next(dataset, tmp_path):
+def test_in_a_browser_a_dragged_boundary_moves_both_segments_and_stops_at_the_next(dataset, tmp_path):
     write_review_html(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
     script = (
         EDITS
         + """
     Element.prototype.setPointerCapture = () => {};  // a script has no pointer of its own
     Element.prototype.hasPointerCapture = () => true;
-    const line = section.querySelector(".timeline");
+    const timeline = section.querySelector(".timeline");
     function drag(number, frame) {
-      const border = line.querySelectorAll(".border")[number], box = line.getBoundingClientRect();
+      const boundary = timeline.querySelectorAll(".boundary")[number], box = timeline.getBoundingClientRect();
       const at = { clientX: box.left + box.width * frame / 16, bubbles: true };
-      for (const kind of ["pointerdown", "pointermove", "pointerup"]) border.dispatchEvent(new PointerEvent(kind, at));
+      for (const kind of ["pointerdown", "pointermove", "pointerup"])
+        boundary.dispatchEvent(new PointerEvent(kind, at));
     }
     drag(1, 9);
     const first = csv();

@@ -1,4 +1,4 @@
-"""Segments: what is refused, and what gaps become."""
+"""Validation of segments, and conversion between segments and frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check(*segments: Segment) -> list[Segment]:
     return validate_segments(segments, EPISODES, [f"line {i}" for i in range(len(segments))], "correct it")
 
 
-def test_segments_are_put_in_order_and_their_blanks_are_joined():
+def test_segments_are_sorted_and_their_white_space_is_normalized():
     assert check(Segment(1, 0, 3, " b \n c "), Segment(0, 3, 4, "y"), Segment(0, 0, 2, "x")) == [
         Segment(0, 0, 2, "x"),
         Segment(0, 3, 4, "y"),
@@ -23,7 +23,7 @@ def test_segments_are_put_in_order_and_their_blanks_are_joined():
 
 
 @pytest.mark.parametrize(
-    ("segment", "why"),
+    ("segment", "message"),
     [
         (Segment(2, 0, 0, "x"), r"line 1: episode 2 is not in the dataset, it has 0 \.\. 1; correct it"),
         (Segment(-1, 0, 0, "x"), "episode -1 is not in the dataset"),
@@ -34,12 +34,12 @@ def test_segments_are_put_in_order_and_their_blanks_are_joined():
         (Segment(0, 1, 2, "x"), r"line 0: frames 2 \.\. 4 of episode 0 overlap 1 \.\. 2 \(line 1\); correct it"),
     ],
 )
-def test_what_cannot_be_is_refused(segment, why):
-    with pytest.raises(ValueError, match=why):
+def test_invalid_segments_are_refused(segment, message):
+    with pytest.raises(ValueError, match=message):
         check(Segment(0, 2, 4, "first"), segment)
 
 
-def test_gaps_have_no_text_and_come_back():
+def test_frames_outside_of_segments_have_no_text_and_segments_survive_a_round_trip():
     segments = [Segment(0, 1, 2, "x"), Segment(0, 3, 3, "y"), Segment(1, 0, 3, "x")]
     texts = frame_texts(segments, EPISODES)
     assert texts == ["", "x", "x", "y", "", "x", "x", "x", "x"]

@@ -1,4 +1,4 @@
-"""A local server stands in for a vision-language model: it answers well, badly, late or not at all."""
+"""Labels from a local server instead of a vision-language model, with valid, invalid, late and missing answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Reply = tuple[int, str]
 
 
 class Stub:
-    """reply: called with the number of the request, gives status and text of the answer."""
+    """Chat completions server. reply: returns status and text of the response to a request, given its number."""
 
     def __init__(self) -> None:
         self.requests: list[dict] = []
@@ -46,12 +46,12 @@ class Stub:
                 stub.keys.append(self.headers["Authorization"])
                 time.sleep(stub.delay)
                 status, text = stub.reply(len(stub.requests) - 1)
-                answer = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+                response = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(response)))
                 self.end_headers()
-                with contextlib.suppress(BrokenPipeError):  # whoever asked has given up
-                    self.wfile.write(answer)
+                with contextlib.suppress(BrokenPipeError):  # the client has given up
+                    self.wfile.write(response)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -59,7 +59,7 @@ class Stub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
-    def endpoint(self, timeout: float = 10.0) -> ChatClient:
+    def client(self, timeout: float = 10.0) -> ChatClient:
         return ChatClient(self.url, "model", timeout=timeout, backoff=0.001)
 
 
@@ -84,8 +84,8 @@ def dataset(pristine: Path, tmp_path: Path) -> LeRobotDataset:
     return LeRobotDataset(shutil.copytree(pristine, tmp_path / "d"))
 
 
-def test_key_frames_go_in_and_segments_come_out(stub, dataset):
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
+def test_requests_contain_key_frames_and_answers_become_segments(stub, dataset):
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
     parts = stub.requests[0]["messages"][0]["content"]
     assert dataset.episodes[0].instruction in parts[0]["text"]
     assert [part["text"] for part in parts[1::2]] == ["frame 0", "frame 3", "frame 6", "frame 9"]
@@ -94,24 +94,24 @@ def test_key_frames_go_in_and_segments_come_out(stub, dataset):
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (32, 32)
 
 
-def test_a_second_run_asks_nothing_and_other_frames_ask_again(stub, dataset):
-    label_dataset(dataset, stub.endpoint(), frames=4)
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
+def test_a_repeated_run_sends_no_requests_and_other_frames_send_new_ones(stub, dataset):
+    label_dataset(dataset, stub.client(), frames=4)
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
     assert len(stub.requests) == 2
-    label_dataset(dataset, stub.endpoint(), frames=5)
+    label_dataset(dataset, stub.client(), frames=5)
     assert len(stub.requests) == 4
 
 
 @pytest.mark.parametrize(
     "text", [f"Here it is:\n```json\n{GOOD}\n```\nDone.", f"Sure: {GOOD} That is all.", f"```\n{GOOD}\n```"]
 )
-def test_prose_around_the_json_does_not_matter(stub, dataset, text):
+def test_text_around_the_json_is_ignored(stub, dataset, text):
     stub.reply = lambda number: (200, text)
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("I cannot see a robot.", "one JSON object"),
         (OVERLAP, "overlap"),
@@ -121,57 +121,59 @@ def test_prose_around_the_json_does_not_matter(stub, dataset, text):
         ('{"segments": [{"start": 0, "end": "1", "text": "a"}]}', "segments.0.end"),
     ],
 )
-def test_a_bad_answer_goes_back_with_the_reason_and_then_is_an_error(stub, dataset, text, why):
+def test_an_invalid_answer_is_returned_with_the_reason_and_finally_an_error(stub, dataset, text, message):
     stub.reply = lambda number: (200, text if number == 0 else GOOD)
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
-    assert why in stub.requests[1]["messages"][-1]["content"]
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
+    assert message in stub.requests[1]["messages"][-1]["content"]
     stub.reply = lambda number: (200, text)
-    with pytest.raises(ValueError, match=rf"d episode 0: model gave no usable answer in 3 attempts .*{why}") as caught:
-        label_dataset(dataset, stub.endpoint(), frames=5)
-    assert "nothing was changed; answers so far are kept in" in str(caught.value)
+    pattern = rf"d episode 0: model gave no valid answer in 3 attempts .*{message}"
+    with pytest.raises(ValueError, match=pattern) as caught:
+        label_dataset(dataset, stub.client(), frames=5)
+    assert "nothing was changed; answers so far are cached in" in str(caught.value)
 
 
-def test_a_server_that_stumbles_is_asked_again(stub, dataset):
+def test_requests_are_repeated_after_temporary_errors(stub, dataset):
     stub.reply = lambda number: (500, "") if number < 3 else (200, GOOD)
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
 
 
-def test_after_errors_the_same_command_goes_on(stub, dataset):
+def test_after_an_error_the_same_command_resumes(stub, dataset):
     stub.reply = lambda number: (200, GOOD) if number == 0 else (500, "")
-    with pytest.raises(ValueError, match=r"episode 1: .*no answer in 4 attempts \(HTTP 500.*the same command goes on"):
-        label_dataset(dataset, stub.endpoint(), frames=4)
+    pattern = r"episode 1: .*no response in 4 attempts \(HTTP 500.*repeat the command to resume"
+    with pytest.raises(ValueError, match=pattern):
+        label_dataset(dataset, stub.client(), frames=4)
     stub.requests.clear()
     stub.reply = lambda number: (200, GOOD)
-    assert label_dataset(dataset, stub.endpoint(), frames=4) == SEGMENTS
+    assert label_dataset(dataset, stub.client(), frames=4) == SEGMENTS
     assert len(stub.requests) == 1
 
 
-def test_a_refusal_is_not_repeated(stub, dataset):
+def test_a_refused_request_is_not_repeated(stub, dataset):
     stub.reply = lambda number: (404, "no such model")
-    with pytest.raises(ValueError, match=r"refuses: HTTP 404 .*no such model.*correct URL, model or key"):
-        label_dataset(dataset, stub.endpoint(), frames=4)
+    with pytest.raises(ValueError, match=r"request refused \(HTTP 404 .*no such model.*correct the URL, model or API"):
+        label_dataset(dataset, stub.client(), frames=4)
     assert len(stub.requests) == 1
 
 
-def test_a_server_that_is_too_slow_or_absent(stub, dataset):
+def test_a_server_that_is_too_slow_or_absent_is_an_error(stub, dataset):
     stub.delay = 0.3
-    with pytest.raises(ValueError, match=r"no answer in 4 attempts \(.*timed out"):
-        label_dataset(dataset, stub.endpoint(timeout=0.05), frames=4)
-    with pytest.raises(ValueError, match=r"no answer in 4 attempts \(.*refused"):
+    with pytest.raises(ValueError, match=r"no response in 4 attempts \(.*timed out"):
+        label_dataset(dataset, stub.client(timeout=0.05), frames=4)
+    with pytest.raises(ValueError, match=r"no response in 4 attempts \(.*refused"):
         label_dataset(dataset, ChatClient("http://127.0.0.1:9", "model", backoff=0.001), frames=4)
 
 
-def test_an_interrupt_says_that_answers_are_kept(stub, dataset, monkeypatch):
+def test_an_interrupt_reports_the_cached_answers(stub, dataset, monkeypatch):
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
-    server = stub.endpoint()
-    monkeypatch.setattr(server, "chat", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="answers so far are kept"):
-        label_dataset(dataset, server, frames=4)
+    client = stub.client()
+    monkeypatch.setattr(client, "chat", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="answers so far are cached"):
+        label_dataset(dataset, client, frames=4)
 
 
-def test_the_key_comes_from_the_environment(stub, dataset, monkeypatch):
+def test_the_api_key_is_read_from_the_environment(stub, dataset, monkeypatch):
     with pytest.raises(ValueError, match="NO_SUCH_KEY: no such environment variable"):
         ChatClient(stub.url, "model", api_key_env="NO_SUCH_KEY")
     monkeypatch.setenv("SOME_KEY", "abc")
@@ -179,6 +181,6 @@ def test_the_key_comes_from_the_environment(stub, dataset, monkeypatch):
     assert stub.keys == ["Bearer abc"] * 2
 
 
-def test_a_url_that_is_none():
-    with pytest.raises(ValueError, match=r"no http\(s\) URL"):
+def test_a_url_of_another_scheme_is_refused():
+    with pytest.raises(ValueError, match=r"not an http\(s\) URL"):
         ChatClient("file:///data", "model")

@@ -96,7 +96,7 @@ def test_a_csv_with_a_mistake_changes_nothing(root, tmp_path, capsys):
     assert "line 3: frames 5 .. 9 of episode 0 overlap 0 .. 5" in complaint(capsys)
     (tmp_path / "l.csv").write_text("episode,first_frame,last_frame,text\n", encoding="utf-8")
     assert wla("annotate", root, "--csv", tmp_path / "l.csv") == 2
-    assert "not one segment to write; nothing was changed" in complaint(capsys)
+    assert "no segments to write; nothing was changed" in complaint(capsys)
     assert files(root) == before
 
 

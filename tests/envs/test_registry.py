@@ -44,7 +44,7 @@ def test_unknown_names_list_the_known_ones(choice: dict[str, str], message: str)
 
 
 @pytest.mark.parametrize("task", TABLETOP.tasks)
-def test_made_environments_are_envs_of_the_first_embodiment(task: str) -> None:
+def test_environments_satisfy_the_env_protocol(task: str) -> None:
     env = make_env("tabletop", task=task)
     assert isinstance(env, Env)
     assert isinstance(PerturbedActions(env), Env)

@@ -1,1 +1,1 @@
-"""Subtasks for datasets that have none: by rules, by a vision-language model, or by hand."""
+"""Subtask labels for datasets that have none: by rules, by a vision-language model, or by hand."""

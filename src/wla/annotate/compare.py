@@ -1,4 +1,4 @@
-"""How far proposed subtasks agree with those that a dataset has."""
+"""Agreement of proposed subtask labels with the labels of a dataset."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ BOOTSTRAP_SAMPLES = 2000
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of the frames whose text is the dataset's own, letter by letter. Frames without a label do not count.
+    """Fraction of frames whose proposed text equals the dataset's label exactly. Frames without a label do not count.
 
-    interval: 95 %, by drawing the episodes again (frames of an episode are not independent).
+    Attributes:
+        task: name of the task, or "all".
+        episodes: number of episodes with labels.
+        frames: number of frames with a label.
+        correct: number of frames with equal texts.
+        interval: 95 % bootstrap interval of the fraction, resampling episodes because frames of one episode are not
+            independent.
     """
 
     task: str
@@ -32,14 +38,23 @@ class Agreement:
 
     def __str__(self) -> str:
         low, high = (f"{100 * value:.1f}" for value in self.interval)
-        share = f"{100 * self.fraction:.1f} % ({self.correct}/{self.frames}; {low} .. {high})"
-        return f"{self.task}: {share} of the frames right, {self.episodes} episodes"
+        rate = f"{100 * self.fraction:.1f} % ({self.correct}/{self.frames}; {low} .. {high})"
+        return f"{self.task}: {rate} of the frames agree, {self.episodes} episodes"
 
 
 def compare(dataset: LeRobotDataset, segments: Sequence[Segment], task_of: Callable[[str], str]) -> list[Agreement]:
-    """One entry for each task and one for all together. task_of: the task of an instruction.
+    """Compares proposed segments with the labels of a dataset.
 
-    ValueError when the dataset has no labels to compare with.
+    Args:
+        dataset: dataset with labels.
+        segments: proposed labels.
+        task_of: returns the name of the task of an instruction.
+
+    Returns:
+        One entry for each task, and one for all of them.
+
+    Raises:
+        ValueError: the dataset has no labels.
     """
     if dataset.subtasks is None:
         raise ValueError(f"{dataset.root}: has no subtasks to compare with; use a dataset that has some")
@@ -54,16 +69,16 @@ def compare(dataset: LeRobotDataset, segments: Sequence[Segment], task_of: Calla
             if index >= 0
         ]
         if pairs:
-            right = sum(real == text for real, text in pairs)
-            counts.setdefault(task_of(episode.instruction), []).append((right, len(pairs)))
+            correct = sum(label == text for label, text in pairs)
+            counts.setdefault(task_of(episode.instruction), []).append((correct, len(pairs)))
     groups = [*sorted(counts.items()), ("all", [count for part in counts.values() for count in part])]
     return [_agreement(task, part) for task, part in groups]
 
 
 def _agreement(task: str, counts: Sequence[tuple[int, int]]) -> Agreement:
     table = np.array(counts)
-    right, frames = table.sum(0)
-    drawn = np.random.default_rng(0).integers(0, len(table), (BOOTSTRAP_SAMPLES, len(table)))
-    sums = table[drawn].sum(1)
+    correct, frames = table.sum(0)
+    resampled = np.random.default_rng(0).integers(0, len(table), (BOOTSTRAP_SAMPLES, len(table)))
+    sums = table[resampled].sum(1)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
-    return Agreement(task, len(table), int(frames), int(right), (float(low), float(high)))
+    return Agreement(task, len(table), int(frames), int(correct), (float(low), float(high)))

@@ -1,4 +1,4 @@
-"""Segments as a CSV file that people edit: a line per segment, in UTF-8."""
+"""Segments as a CSV file that people edit: one line for each segment, in UTF-8."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from wla.data.lerobot.reader import Episode
 from wla.files import atomic_write_text, disk_errors
 
 HEADER = ("episode", "first_frame", "last_frame", "text")
-"""Frames are counted within the episode, from 0; the last one belongs to the segment."""
+"""Columns. Frames are counted within the episode, from 0; both ends belong to the segment."""
 
 
 def read_csv(path: Path, episodes: Sequence[Episode]) -> list[Segment]:
-    """The segments of a file, in order; what it does not list has no subtask.
+    """Returns the segments of a file, in order. Frames that it does not list have no subtask.
 
-    ValueError in one line, with the line of the file, for whatever is wrong; see `validate_segments`.
+    Raises:
+        ValueError: the file is absent or damaged, or a segment is invalid (see `validate_segments`); the message
+            contains the number of the line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such CSV file; correct the path")
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    segments, places = [], []
+    segments, locations = [], []
     try:
         header = tuple(cell.strip() for cell in next(reader, []))
         if header != HEADER:
@@ -37,30 +39,32 @@ def read_csv(path: Path, episodes: Sequence[Episode]) -> list[Segment]:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            place = f"{path} line {reader.line_num}"
-            segments.append(_segment(cells, place))
-            places.append(place)
+            location = f"{path} line {reader.line_num}"
+            segments.append(_segment(cells, location))
+            locations.append(location)
     except csv.Error as error:
-        raise ValueError(f"{path} line {reader.line_num}: is no CSV ({error}); correct it") from error
-    return validate_segments(segments, episodes, places, "correct the line")
+        raise ValueError(f"{path} line {reader.line_num}: not valid CSV ({error}); correct it") from error
+    return validate_segments(segments, episodes, locations, "correct the line")
 
 
-def _segment(cells: Sequence[str], place: str) -> Segment:
+def _segment(cells: Sequence[str], location: str) -> Segment:
     if len(cells) != len(HEADER):
         raise ValueError(
-            f"{place}: has {len(cells)} cells, the header {len(HEADER)}; correct it, a text with commas needs quotes"
+            f"{location}: has {len(cells)} cells, the header {len(HEADER)}; correct it, a text with commas needs quotes"
         )
     try:
         episode, first, last = (int(cell) for cell in cells[:3])
     except ValueError:
-        raise ValueError(
-            f"{place}: episode and frames must be whole numbers, they are {cells[:3]}; correct it"
-        ) from None
+        raise ValueError(f"{location}: episode and frames must be integers, they are {cells[:3]}; correct it") from None
     return Segment(episode, first, last, cells[3])
 
 
 def write_csv(path: Path, segments: Sequence[Segment]) -> None:
-    """ValueError when the file cannot be written; an old one is as it was then."""
+    """Writes segments as a CSV file.
+
+    Raises:
+        ValueError: the file cannot be written; an existing one is unchanged then.
+    """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)

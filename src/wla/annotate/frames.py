@@ -1,4 +1,4 @@
-"""Which frames of an episode a model or a page looks at."""
+"""Camera and key frames of an episode, for vision-language models and HTML reports."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from wla.data.lerobot.reader import Episode, LeRobotDataset
 
 
 def primary_camera(dataset: LeRobotDataset) -> str:
-    """The camera that shows the scene. ValueError when the dataset has none."""
+    """Returns the camera that shows the scene. ValueError when the dataset has no camera."""
     if dataset.robot_spec is not None:
         return dataset.robot_spec.observation.primary_camera
     if not dataset.cameras:
-        raise ValueError(f"{dataset.root}: has no camera to look through; annotate with --rules or --csv")
+        raise ValueError(f"{dataset.root}: has no camera; annotate with --rules or --csv")
     return next(iter(dataset.cameras))
 
 
 def key_frames(episode: Episode, count: int) -> Int64[np.ndarray, " K"]:
-    """At most `count` frames of the episode, counted within it and spread evenly, both ends included."""
+    """Returns at most `count` evenly spaced frame indices within the episode, (K,), including first and last."""
     return np.unique(np.linspace(0, len(episode) - 1, min(count, len(episode))).round().astype(np.int64))

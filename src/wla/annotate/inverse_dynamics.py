@@ -1,4 +1,4 @@
-"""Actions for the frames of a dataset that has none, or how far they are from those of one that has."""
+"""Pseudo-actions for the frames of a dataset, and their error where the dataset has actions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ BATCH = 256
 
 
 class LabelActionsResult(NamedTuple):
-    """frames: how many were named. unknown: dimensions of the action that frames do not tell. off: mean absolute error
-    of the others, in their units, where the dataset says what was done."""
+    """Summary of labelled frames.
+
+    Attributes:
+        frames: number of labelled frames.
+        unknown: action dimensions that the model does not predict reliably.
+        mean_absolute_error: error of the other dimensions, in their units; empty for a dataset without actions.
+    """
 
     frames: int
     unknown: tuple[str, ...]
@@ -27,30 +32,31 @@ class LabelActionsResult(NamedTuple):
 
 
 def label_actions(config: LabelActionsConfig) -> LabelActionsResult:
-    """Write what a model of inverse dynamics takes for the actions of a dataset's frames.
+    """Predicts the actions of all frames of a dataset with an inverse dynamics model and writes them to a file.
 
-    ValueError when the dataset is of another robot, and when the model cannot tell any dimension.
+    Raises:
+        ValueError: the dataset was recorded with a different robot, or the model predicts no dimension reliably.
     """
     inverse, dataset = load_inverse(config.inverse), LeRobotDataset(config.dataset)
     if dataset.robot_spec is None:
-        raise ValueError(f"{config.dataset}: does not say which robot it is of (meta/wla_robot.json is missing)")
+        raise ValueError(f"{config.dataset}: has no robot spec (meta/wla_robot.json is missing); write that file")
     robot = inverse.config.robot
     robot.require_equal(dataset.robot_spec, ours=f"inverse dynamics {config.inverse}", theirs=str(config.dataset))
     if not inverse.reliable_dimensions.any():
-        raise ValueError(f"{config.inverse}: explains too little of every dimension of the action; train it for longer")
-    found: list[Float32[np.ndarray, "B A"]] = []
-    for start in track(range(0, len(dataset), BATCH), description="naming motions"):
+        raise ValueError(f"{config.inverse}: explains too little of every action dimension; train it for longer")
+    batches: list[Float32[np.ndarray, "B A"]] = []
+    for start in track(range(0, len(dataset), BATCH), description="labelling actions"):
         frames = np.arange(start, min(start + BATCH, len(dataset)))
-        found.append(inverse.actions(inverse.load_images(dataset, frames)))
-    actions = np.concatenate(found)
+        batches.append(inverse.actions(inverse.load_images(dataset, frames)))
+    actions = np.concatenate(batches)
     with disk_errors(config.out, "free disk space or choose another --out"):
         save_pseudo_actions(actions, config.out)
-    known = inverse.reliable_dimensions
+    reliable = inverse.reliable_dimensions
     mean_absolute_error: dict[str, float] = {}
     if dataset.actions is not None:
         errors = np.abs(actions - dataset.actions).mean(0)
         mean_absolute_error = {
-            name: round(float(errors[index]), 4) for index, name in enumerate(robot.action.names) if known[index]
+            name: round(float(errors[index]), 4) for index, name in enumerate(robot.action.names) if reliable[index]
         }
-    unknown = tuple(name for name, tells in zip(robot.action.names, known, strict=True) if not tells)
+    unknown = tuple(name for name, is_reliable in zip(robot.action.names, reliable, strict=True) if not is_reliable)
     return LabelActionsResult(len(actions), unknown, mean_absolute_error)

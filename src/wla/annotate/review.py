@@ -1,7 +1,7 @@
-"""One HTML page to look at the segments of a dataset, to correct them and to export them as CSV.
+"""HTML report for reviewing and correcting the segments of a dataset and exporting them as CSV.
 
-The file needs nothing but itself: the frames are inside it as small JPEGs, one sheet for each episode, so that the page
-shows exactly the frame that a border is at, whatever codec the videos have, and can be sent to whoever corrects it.
+The file is self-contained: it embeds the frames as small JPEGs, one contact sheet for each episode. It therefore shows
+exactly the frame at a boundary, whatever codec the videos have, and can be sent to the annotator.
 """
 
 from __future__ import annotations
@@ -23,24 +23,35 @@ from wla.html import data_url, jpeg, template
 from wla.progress import progress_bar
 
 MAX_IMAGES = 240
-"""Pictures of an episode at most; of a longer one they are spread evenly."""
+"""Largest number of images of an episode; those of longer episodes are evenly spaced."""
 MAX_IMAGE_SIDE = 128
-"""Pixels of a picture's longer side."""
+"""Longer side of an image, pixels."""
 IMAGES_PER_ROW = 16
-"""Pictures in a row of a sheet."""
+"""Images in one row of a contact sheet."""
 
 
 def write_review_html(path: Path, dataset: LeRobotDataset, segments: Sequence[Segment], *, episodes: int) -> int:
-    """Write the page and return how many episodes it shows: `episodes`, spread evenly, or all there are.
+    """Writes the HTML report.
 
-    The segments of the others are in the page too, so that its CSV is whole. ValueError when it cannot be written.
+    Args:
+        path: HTML file.
+        dataset: dataset with at least one camera.
+        segments: labels to show.
+        episodes: largest number of episodes to show, evenly spaced; the segments of all others are embedded too, so
+            that the exported CSV is complete.
+
+    Returns:
+        Number of shown episodes.
+
+    Raises:
+        ValueError: the dataset has no camera, or the file cannot be written.
     """
     camera = primary_camera(dataset)
     last = len(dataset.episodes) - 1
     shown = np.unique(np.linspace(0, last, min(episodes, last + 1)).round().astype(int))
     with progress_bar() as progress:
-        chosen = progress.track(shown.tolist(), description="drawing")
-        sheets = {number: _contact_sheet(dataset, dataset.episodes[number], camera) for number in chosen}
+        numbers = progress.track(shown.tolist(), description="drawing")
+        sheets = {number: _contact_sheet(dataset, dataset.episodes[number], camera) for number in numbers}
     parts: list[list[tuple[int, int, str]]] = [[] for _ in dataset.episodes]
     for segment in segments:
         parts[segment.episode].append((segment.first, segment.last, segment.text))
@@ -66,20 +77,20 @@ def write_review_html(path: Path, dataset: LeRobotDataset, segments: Sequence[Se
 
 
 def _contact_sheet(dataset: LeRobotDataset, episode: Episode, camera: str) -> dict[str, Any]:
-    """The pictures of an episode in one JPEG, with the frame that each shows and their size in pixels."""
+    """Returns the images of an episode as one JPEG, with their frame numbers and their size in pixels."""
     images, frames = dataset.frames(camera), key_frames(episode, MAX_IMAGES)
-    pictures = [_thumbnail(images[episode.start + frame]) for frame in frames.tolist()]
-    height, width, _ = pictures[0].shape
-    rows = -(-len(pictures) // IMAGES_PER_ROW)
-    sheet = np.zeros((rows * height, min(IMAGES_PER_ROW, len(pictures)) * width, 3), np.uint8)
-    for number, picture in enumerate(pictures):
+    thumbnails = [_thumbnail(images[episode.start + frame]) for frame in frames.tolist()]
+    height, width, _ = thumbnails[0].shape
+    rows = -(-len(thumbnails) // IMAGES_PER_ROW)
+    sheet = np.zeros((rows * height, min(IMAGES_PER_ROW, len(thumbnails)) * width, 3), np.uint8)
+    for number, thumbnail in enumerate(thumbnails):
         y, x = number // IMAGES_PER_ROW * height, number % IMAGES_PER_ROW * width
-        sheet[y : y + height, x : x + width] = picture
+        sheet[y : y + height, x : x + width] = thumbnail
     url = data_url(jpeg(sheet, max(sheet.shape)))
     return {"url": url, "columns": IMAGES_PER_ROW, "width": width, "height": height, "frames": frames.tolist()}
 
 
 def _thumbnail(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    picture = Image.fromarray(image)
-    picture.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
-    return np.asarray(picture)
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
+    return np.asarray(thumbnail)

@@ -1,4 +1,4 @@
-"""Subtasks from rules over proprioception: the phases of a task follow from what the gripper and the tool do."""
+"""Subtask labels from rules over proprioception: the phases of a task are derived from gripper and tool motion."""
 
 from __future__ import annotations
 
@@ -21,16 +21,26 @@ BUNDLED = "templates.toml"
 
 
 class Retry(Config):
-    """From a phase back to an earlier one (or on to another), called by its name, when all of `when` is so."""
+    """Transition from a phase back to an earlier one, or to any other.
+
+    Attributes:
+        when: conditions, all of which must hold.
+        to: name of the next phase.
+    """
 
     when: tuple[str, ...] = Field(min_length=1)
     to: str
 
 
 class Phase(Config):
-    """One subtask. It begins at the first frame, during the phase before it, at which all of `when` is so.
+    """One subtask of a task.
 
-    say: its words, with the groups of the instruction's pattern in braces. retry is looked at after the next phase.
+    Attributes:
+        name: of the phase, unique in its template.
+        subtask: text, with the named groups of the instruction's pattern in braces.
+        when: conditions, all of which must hold; the phase begins at the first frame of the previous phase at which
+            they do. The first phase has none.
+        retry: transition back, checked after the transition to the next phase.
     """
 
     name: str
@@ -40,14 +50,20 @@ class Phase(Config):
 
 
 class Template(Config):
-    """Tasks whose instruction one of the patterns (regular expressions) is found in, whatever the case."""
+    """Phases of the tasks whose instruction matches.
+
+    Attributes:
+        name: of the task.
+        instruction: regular expressions, of which at least one is found in the instruction, regardless of case.
+        phases: in order.
+    """
 
     name: str
     instruction: tuple[str, ...] = Field(min_length=1)
     phases: tuple[Phase, ...] = Field(min_length=1)
 
     def match(self, instruction: str) -> dict[str, str] | None:
-        """The groups of the first pattern that fits; None when none does."""
+        """Returns the named groups of the first pattern that matches; None when none does."""
         for pattern in self.instruction:
             match = re.search(pattern, instruction, re.IGNORECASE)
             if match:
@@ -56,20 +72,25 @@ class Template(Config):
 
 
 class Templates(Config):
-    """A template file. The first template that fits an instruction is used."""
+    """Contents of a template file. The first template that matches an instruction is used."""
 
     task: tuple[Template, ...] = Field(min_length=1)
 
     def find(self, instruction: str) -> tuple[Template, dict[str, str]] | None:
+        """Returns the first matching template and the named groups of its pattern; None when none matches."""
         for template in self.task:
-            words = template.match(instruction)
-            if words is not None:
-                return template, words
+            groups = template.match(instruction)
+            if groups is not None:
+                return template, groups
         return None
 
 
 def read_templates(path: Path | None = None) -> Templates:
-    """A template file (TOML), or the bundled one. ValueError when it is absent, damaged or contradicts itself."""
+    """Reads a template file (TOML), or the bundled one for None.
+
+    Raises:
+        ValueError: the file is absent, damaged or inconsistent.
+    """
     source = resources.files("wla.annotate") / BUNDLED if path is None else path
     if not source.is_file():
         raise ValueError(f"{source}: no such template file; correct the path")
@@ -89,91 +110,99 @@ def read_templates(path: Path | None = None) -> Templates:
 
 def _problems(template: Template) -> list[str]:
     names = [phase.name for phase in template.phases]
-    problems = [f"two phases are called {name!r}; rename one" for name in set(names) if names.count(name) > 1]
+    problems = [f"two phases are named {name!r}; rename one" for name in set(names) if names.count(name) > 1]
     groups = []
     for pattern in template.instruction:
         try:
             groups.append(set(re.compile(pattern).groupindex))
         except re.error as error:
-            return [f"{pattern!r} is no regular expression ({error}); correct it"]
+            return [f"{pattern!r} is not a regular expression ({error}); correct it"]
     for number, phase in enumerate(template.phases):
         where = f"phase {phase.name!r}"
         if bool(number) != bool(phase.when):
             problems.append(f"{where}: the first phase has no `when`, all others need one; correct it")
-        asked = [*phase.when, *(phase.retry.when if phase.retry else ())]
-        unknown = [word for word in asked if word.removeprefix("not ") not in CONDITIONS]
+        unknown = [name for name in _conditions(phase) if name.removeprefix("not ") not in CONDITIONS]
         if unknown:
-            problems.append(f"{where}: no condition {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
+            problems.append(f"{where}: unknown condition {unknown[0]!r}; known are {', '.join(CONDITIONS)}")
         if phase.retry and phase.retry.to not in names:
-            problems.append(f"{where}: retry to {phase.retry.to!r}, which is no phase; there are {', '.join(names)}")
+            problems.append(f"{where}: retry to unknown phase {phase.retry.to!r}; known are {', '.join(names)}")
         try:
-            for known in groups:
-                phase.subtask.format_map({group: "" for group in known})
+            for group_names in groups:
+                phase.subtask.format_map({group: "" for group in group_names})
         except (KeyError, ValueError, IndexError) as error:
-            problems.append(f"{where}: {phase.subtask!r} asks for {error}, which not every instruction pattern has")
+            problems.append(
+                f"{where}: {phase.subtask!r} needs {error}, which not every instruction pattern has; correct it"
+            )
     return problems
 
 
 def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
-    """Propose subtasks for every episode. Reads state, actions, instructions and the robot's spec; nothing else.
+    """Proposes subtasks for every episode from state, actions, instructions and robot spec.
 
-    ValueError when the robot is unknown, when no template fits an instruction, or when the robot lacks what a template
-    asks for.
+    Labels of the dataset are not used.
+
+    Raises:
+        ValueError: the dataset has no robot spec, no template matches an instruction, or the robot lacks an input of a
+            condition.
     """
     if dataset.robot_spec is None:
         raise ValueError(
-            f"{dataset.root}: does not say which robot it is of (meta/wla_robot.json), so rules cannot read its state; "
+            f"{dataset.root}: has no robot spec (meta/wla_robot.json), which rules need to interpret its state; "
             "write that file, or annotate with --endpoint or --csv"
         )
-    found = [templates.find(episode.instruction) for episode in dataset.episodes]
-    unfit = [episode for episode, fit in zip(dataset.episodes, found, strict=True) if fit is None]
-    if unfit:
+    matches = [templates.find(episode.instruction) for episode in dataset.episodes]
+    unmatched = [episode for episode, match in zip(dataset.episodes, matches, strict=True) if match is None]
+    if unmatched:
         raise ValueError(
-            f"{dataset.root}: no template fits {unfit[0].instruction!r} (episode {unfit[0].index}; {len(unfit)} "
-            "episodes have none); add one and give the file with --templates, or annotate with --endpoint or --csv"
+            f"{dataset.root}: no template matches {unmatched[0].instruction!r} (episode {unmatched[0].index}; "
+            f"{len(unmatched)} episodes have none); add one and give the file with --templates, or annotate with "
+            "--endpoint or --csv"
         )
     robot = RobotSignals(dataset.robot_spec)
-    have = dataset.actions is not None
-    for template in {fit[0].name: fit[0] for fit in found if fit}.values():
-        for word in _required_conditions(template):
-            absent = robot.missing_input(word, actions=have)
-            if absent:
+    has_actions = dataset.actions is not None
+    for template in {match[0].name: match[0] for match in matches if match}.values():
+        for condition in _required_conditions(template):
+            missing = robot.missing_input(condition, actions=has_actions)
+            if missing:
                 raise ValueError(
-                    f"{dataset.root}: template {template.name!r} asks whether {CONDITIONS[word]} ({word}), and robot "
-                    f"{robot.spec.embodiment!r} does not have {absent}; give other --templates, or annotate with "
-                    "--endpoint or --csv"
+                    f"{dataset.root}: template {template.name!r} needs the condition {condition!r} "
+                    f"({CONDITIONS[condition]}), but robot {robot.spec.embodiment!r} does not have {missing}; give "
+                    "other --templates, or annotate with --endpoint or --csv"
                 )
     segments = []
-    for episode, fit in zip(dataset.episodes, found, strict=True):
-        assert fit is not None
+    for episode, match in zip(dataset.episodes, matches, strict=True):
+        assert match is not None
         part = slice(episode.start, episode.end)
         signals = robot.signals(dataset.state[part], None if dataset.actions is None else dataset.actions[part])
-        segments += segments_from_texts(episode.index, _texts(*fit, signals, len(episode)))
+        segments += segments_from_texts(episode.index, _texts(*match, signals, len(episode)))
     return segments
 
 
+def _conditions(phase: Phase) -> tuple[str, ...]:
+    return (*phase.when, *(phase.retry.when if phase.retry else ()))
+
+
 def _required_conditions(template: Template) -> list[str]:
-    words = [word for phase in template.phases for word in (*phase.when, *(phase.retry.when if phase.retry else ()))]
-    return sorted({word.removeprefix("not ") for word in words})
+    return sorted({name.removeprefix("not ") for phase in template.phases for name in _conditions(phase)})
 
 
 def _texts(template: Template, groups: Mapping[str, Any], signals: Signals, length: int) -> list[str]:
-    """The words of each frame of an episode."""
+    """Returns the subtask of each frame of an episode."""
     phases = template.phases
     numbers = {phase.name: number for number, phase in enumerate(phases)}
-    at, texts = 0, []
+    current, texts = 0, []
     for frame in range(length):
-        retry = phases[at].retry
-        if at + 1 < len(phases) and _conditions_met(phases[at + 1].when, signals, frame):
-            at += 1
+        retry = phases[current].retry
+        if current + 1 < len(phases) and _conditions_met(phases[current + 1].when, signals, frame):
+            current += 1
         elif retry is not None and _conditions_met(retry.when, signals, frame):
-            at = numbers[retry.to]
-        texts.append(phases[at].subtask.format_map(groups))
+            current = numbers[retry.to]
+        texts.append(phases[current].subtask.format_map(groups))
     return texts
 
 
 def _conditions_met(when: tuple[str, ...], signals: Signals, frame: int) -> bool:
     return all(
-        bool(np.logical_not(signals[word[4:]][frame]) if word.startswith("not ") else signals[word][frame])
-        for word in when
+        bool(np.logical_not(signals[name[4:]][frame]) if name.startswith("not ") else signals[name][frame])
+        for name in when
     )

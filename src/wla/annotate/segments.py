@@ -1,4 +1,4 @@
-"""Stretches of frames with one subtask each: the form in which labels are proposed, corrected and checked."""
+"""Segments of consecutive frames with the same subtask, the form in which labels are proposed and corrected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from wla.data.lerobot.reader import Episode, LeRobotDataset
 
 @dataclass(frozen=True, order=True)
 class Segment:
-    """A subtask of an episode. first and last are frames within the episode, counted from 0; both are part of it."""
+    """One subtask of an episode.
+
+    Attributes:
+        episode: index of the episode.
+        first: first frame within the episode, counted from 0.
+        last: last frame, which belongs to the segment.
+        text: of the subtask.
+    """
 
     episode: int
     first: int
@@ -22,39 +29,46 @@ class Segment:
 def validate_segments(
     segments: Sequence[Segment], episodes: Sequence[Episode], locations: Sequence[str], hint: str
 ) -> list[Segment]:
-    """The segments in order, their texts without superfluous blanks. Frames that none of them covers have no subtask.
+    """Checks and sorts segments and normalizes the white space of their texts. Frames may be without a segment.
 
-    places: where each segment is written, for messages; todo: what the user can do. ValueError for an episode that the
-    dataset does not have, frames outside of it, an empty text, or two segments that share a frame.
+    Args:
+        segments: segments in any order.
+        episodes: episodes of the dataset.
+        locations: location of each segment in its source, for error messages.
+        hint: advice for the user, for error messages.
+
+    Raises:
+        ValueError: an episode is not in the dataset, frames are outside of the episode, a text is empty, or two
+            segments overlap.
     """
-    found = []
-    for segment, place in zip(segments, locations, strict=True):
+    checked = []
+    for segment, location in zip(segments, locations, strict=True):
         text = " ".join(segment.text.split())
         if not 0 <= segment.episode < len(episodes):
             raise ValueError(
-                f"{place}: episode {segment.episode} is not in the dataset, it has 0 .. {len(episodes) - 1}; {hint}"
+                f"{location}: episode {segment.episode} is not in the dataset, it has 0 .. {len(episodes) - 1}; {hint}"
             )
         length = len(episodes[segment.episode])
         if not 0 <= segment.first <= segment.last < length:
             raise ValueError(
-                f"{place}: frames {segment.first} .. {segment.last} of episode {segment.episode}, which has 0 .. "
+                f"{location}: frames {segment.first} .. {segment.last} of episode {segment.episode}, which has 0 .. "
                 f"{length - 1}; {hint}"
             )
         if not text:
-            raise ValueError(f"{place}: the text is empty; {hint}, or leave its frames out")
-        found.append((Segment(segment.episode, segment.first, segment.last, text), place))
-    found.sort(key=lambda pair: pair[0])
-    for (before, place), (after, other) in pairwise(found):
+            raise ValueError(f"{location}: the text is empty; {hint}, or leave its frames out")
+        checked.append((Segment(segment.episode, segment.first, segment.last, text), location))
+    checked.sort(key=lambda pair: pair[0])
+    for (before, location), (after, after_location) in pairwise(checked):
         if before.episode == after.episode and after.first <= before.last:
             raise ValueError(
-                f"{other}: frames {after.first} .. {after.last} of episode {after.episode} overlap {before.first} .. "
-                f"{before.last} ({place}); {hint}"
+                f"{after_location}: frames {after.first} .. {after.last} of episode {after.episode} overlap "
+                f"{before.first} .. {before.last} ({location}); {hint}"
             )
-    return [segment for segment, _ in found]
+    return [segment for segment, _ in checked]
 
 
 def segments_of(dataset: LeRobotDataset) -> list[Segment]:
-    """The labels that a dataset has."""
+    """Returns the labels of a dataset; none for one without labels."""
     if dataset.subtasks is None:
         return []
     texts = [dataset.subtask_texts[index] if index >= 0 else "" for index in dataset.subtasks]
@@ -66,13 +80,13 @@ def segments_of(dataset: LeRobotDataset) -> list[Segment]:
 
 
 def segments_from_texts(episode: int, texts: Sequence[str]) -> list[Segment]:
-    """Segments of an episode from the text of each frame ('' for none)."""
+    """Returns the segments of an episode, given the text of each frame ('' for none)."""
     runs = [(text, list(frames)) for text, frames in groupby(range(len(texts)), key=lambda frame: texts[frame])]
     return [Segment(episode, frames[0], frames[-1], text) for text, frames in runs if text]
 
 
 def frame_texts(segments: Sequence[Segment], episodes: Sequence[Episode]) -> list[str]:
-    """The text of every frame of a dataset, '' where no segment is."""
+    """Returns the text of every frame of a dataset, '' for frames without a segment."""
     texts = [""] * (episodes[-1].end if episodes else 0)
     for segment in segments:
         start = episodes[segment.episode].start

@@ -1,4 +1,4 @@
-"""What a robot does, frame by frame, as far as its state and actions tell: the words that templates are made of."""
+"""Conditions on a robot's motion for each frame, computed from state and actions; the vocabulary of templates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from wla.specs import RobotSpec
 
 CONDITIONS: dict[str, str] = {
-    "closed": "the gripper is to be closed",
-    "open": "the gripper is to be open",
-    "settled": "the fingers stay where they are until the next frame",
+    "closed": "the gripper is commanded to close",
+    "open": "the gripper is commanded to open",
+    "settled": "the fingers do not move until the next frame",
     "slow": "the tool pauses",
     "along": "the tool moves sideways",
     "sinking": "the tool goes down",
@@ -23,16 +23,16 @@ CONDITIONS: dict[str, str] = {
     "up": "the tool goes up more than sideways",
     "low": "the tool is near the lowest point of the episode",
 }
-"""What a template may ask of a frame; `not WORD` is the contrary."""
+"""Name of a condition -> meaning. `not NAME` is its negation."""
 
 MOVING_SPEED_FRACTION = 0.15
-"""Share of the episode's top speed (95th percentile) below which the tool pauses."""
+"""Fraction of the episode's 95th percentile of speed below which the tool pauses."""
 LOW_HEIGHT_FRACTION = 0.2
-"""Share of the episode's range of heights that counts as low."""
+"""Fraction of the episode's range of heights that counts as low."""
 SETTLED_FRACTION = 0.1
-"""Share of the fingers' range by which they may move in a frame and still be settled."""
+"""Fraction of the fingers' range by which settled fingers may move in a frame."""
 GLITCH_SECONDS = 0.15
-"""Seconds: a command to the gripper that is shorter is noise."""
+"""Gripper commands shorter than this are noise, seconds."""
 
 _END = r"(-?\d+(?:\.\d+)?)\s+([^.,]*?)\s*"
 _CONVENTION = re.compile(rf"{_END}\.\.\s*{_END}(?:,.*)?$")
@@ -43,26 +43,31 @@ Signals = Mapping[str, Bool[np.ndarray, " T"]]
 
 
 class RobotSignals:
-    """Where a robot's numbers are in its state and action, from its spec."""
+    """Conditions of one robot, whose spec determines the indices of tool and gripper in state and action."""
 
     def __init__(self, spec: RobotSpec) -> None:
         self.spec = spec
-        seen, act = spec.observation, spec.action
-        self.axes = [seen.state_names.index(axis) for axis in "xyz" if axis in seen.state_names]
-        self.height = seen.state_names.index("z") if "z" in seen.state_names else None
-        self.fingers = [i for i, name in enumerate(seen.state_names) if _of_gripper(name)]
-        self.gripper = [i for i, name in enumerate(act.names) if _of_gripper(name)]
-        self.others = [i for i in range(seen.state_dim) if i not in self.fingers]
-        # Commanded motion tells more than measured one (a push from outside is no intention), where it is in metres.
+        state_names, action = spec.observation.state_names, spec.action
+        self.axes = [state_names.index(axis) for axis in "xyz" if axis in state_names]
+        self.height = state_names.index("z") if "z" in state_names else None
+        self.fingers = [i for i, name in enumerate(state_names) if _is_gripper(name)]
+        self.gripper = [i for i, name in enumerate(action.names) if _is_gripper(name)]
+        self.others = [i for i in range(spec.observation.state_dim) if i not in self.fingers]
+        # Commanded motion, if it is in metres, is preferred to measured motion, which also contains perturbations.
         deltas = [
-            act.names.index(f"d{axis}")
+            action.names.index(f"d{axis}")
             for axis in "xyz"
-            if f"d{axis}" in act.names and act.kinds[act.names.index(f"d{axis}")] == "delta"
+            if f"d{axis}" in action.names and action.kinds[action.names.index(f"d{axis}")] == "delta"
         ]
         self.deltas = deltas if len(deltas) == len(self.axes) == 3 else None
 
     def missing_input(self, condition: str, *, actions: bool) -> str | None:
-        """What the robot lacks for a condition to be known; None when nothing."""
+        """Returns the input that a condition needs and the robot lacks; None when it lacks nothing.
+
+        Args:
+            condition: one of CONDITIONS.
+            actions: whether the dataset has actions.
+        """
         if condition in ("closed", "open") and len(self.gripper if actions else self.fingers) != 1:
             return f"exactly one gripper in its {'actions' if actions else 'state'}"
         if condition == "settled" and not self.fingers:
@@ -74,31 +79,37 @@ class RobotSignals:
         return None
 
     def signals(self, state: Float[np.ndarray, "T S"], actions: Float[np.ndarray, "T A"] | None) -> Signals:
-        """Each condition that the robot allows, for the frames of one episode. state and actions are in its units."""
-        found: dict[str, np.ndarray] = {}
-        have = actions is not None
-        if self.missing_input("closed", actions=have) is None:
-            found["closed"] = self._closed(state, actions)
-            found["open"] = ~found["closed"]
+        """Returns all conditions that the robot has the inputs for.
+
+        Args:
+            state: states of one episode, in the robot's units.
+            actions: actions of the episode, in the robot's units; None for a dataset without actions.
+
+        Returns:
+            Name of the condition -> whether it holds in each frame, (T,).
+        """
+        signals: dict[str, np.ndarray] = {}
+        if self.missing_input("closed", actions=actions is not None) is None:
+            signals["closed"] = self._closed(state, actions)
+            signals["open"] = ~signals["closed"]
         if self.fingers:
             width = state[:, self.fingers].sum(1)
-            found["settled"] = np.abs(_steps(width[:, None])[:, 0]) <= SETTLED_FRACTION * max(
-                float(np.ptp(width)), 1e-6
-            )
+            tolerance = SETTLED_FRACTION * max(float(np.ptp(width)), 1e-6)
+            signals["settled"] = np.abs(_steps(width[:, None])[:, 0]) <= tolerance
         if self.height is not None:
             heights = state[:, self.height]
-            found["low"] = heights <= heights.min() + LOW_HEIGHT_FRACTION * np.ptp(heights)
+            signals["low"] = heights <= heights.min() + LOW_HEIGHT_FRACTION * np.ptp(heights)
         if len(self.axes) == 3:
             move = actions[:, self.deltas] if actions is not None and self.deltas else _steps(state[:, self.axes])
-            found |= _directions(move)
+            signals |= _directions(move)
         else:
             speed = np.linalg.norm(_steps(state[:, self.others]), axis=1)
-            found["slow"] = speed <= MOVING_SPEED_FRACTION * np.percentile(speed, 95)
+            signals["slow"] = speed <= MOVING_SPEED_FRACTION * np.percentile(speed, 95)
             if self.height is not None:
                 rise = _steps(state[:, [self.height]])[:, 0]
-                least = MOVING_SPEED_FRACTION * np.percentile(np.abs(rise), 95)
-                found |= {"rising": rise > least, "sinking": rise < -least}
-        return found
+                threshold = MOVING_SPEED_FRACTION * np.percentile(np.abs(rise), 95)
+                signals |= {"rising": rise > threshold, "sinking": rise < -threshold}
+        return signals
 
     def _closed(self, state: np.ndarray, actions: np.ndarray | None) -> np.ndarray:
         if actions is None:
@@ -112,9 +123,13 @@ class RobotSignals:
 
 
 def gripper_convention(spec: RobotSpec) -> tuple[float, float, bool]:
-    """The gripper's two ends, and whether the second one is closed. ValueError when the spec's words do not say."""
-    words = spec.action.gripper
-    match = _CONVENTION.match(words)
+    """Returns the lower and upper value of a gripper's action, and whether the upper one is closed.
+
+    Raises:
+        ValueError: the spec's description of the gripper does not determine it.
+    """
+    description = spec.action.gripper
+    match = _CONVENTION.match(description)
     if match:
         low, first, high, second = match.groups()
         if _OPEN.search(first) and _CLOSED.search(second):
@@ -122,38 +137,38 @@ def gripper_convention(spec: RobotSpec) -> tuple[float, float, bool]:
         if _CLOSED.search(first) and _OPEN.search(second):
             return float(low), float(high), False
     raise ValueError(
-        f"robot {spec.embodiment!r}: its gripper is described as {words!r}, which does not say which end is closed; "
-        "write it like '-1 open .. 1 closed'"
+        f"robot {spec.embodiment!r}: its gripper is described as {description!r}, which does not define which end is "
+        "closed; write it like '-1 open .. 1 closed'"
     )
 
 
 def _directions(move: Float[np.ndarray, "T 3"]) -> dict[str, np.ndarray]:
-    least = MOVING_SPEED_FRACTION * float(np.percentile(np.linalg.norm(move, axis=1), 95))
-    along, rise = np.hypot(move[:, 0], move[:, 1]), move[:, 2]
+    threshold = MOVING_SPEED_FRACTION * float(np.percentile(np.linalg.norm(move, axis=1), 95))
+    sideways, rise = np.hypot(move[:, 0], move[:, 1]), move[:, 2]
     return {
-        "slow": np.linalg.norm(move, axis=1) <= least,
-        "along": along > least,
-        "sinking": rise < -least,
-        "rising": rise > least,
-        "down": -rise > np.maximum(along, least),
-        "up": rise > np.maximum(along, least),
+        "slow": np.linalg.norm(move, axis=1) <= threshold,
+        "along": sideways > threshold,
+        "sinking": rise < -threshold,
+        "rising": rise > threshold,
+        "down": -rise > np.maximum(sideways, threshold),
+        "up": rise > np.maximum(sideways, threshold),
     }
 
 
-def _of_gripper(name: str) -> bool:
-    return any(word in name for word in ("gripper", "finger", "suction", "holding"))
+def _is_gripper(name: str) -> bool:
+    return any(part in name for part in ("gripper", "finger", "suction", "holding"))
 
 
 def _steps(values: Float[np.ndarray, "T D"]) -> Float[np.ndarray, "T D"]:
-    """How much changes from each frame to the next; nothing at the last one."""
+    """Returns differences between consecutive frames, (T, D), 0 for the last one."""
     return np.diff(values, axis=0, append=values[-1:])
 
 
 def _without_glitches(on: Bool[np.ndarray, " T"], shortest: int) -> Bool[np.ndarray, " T"]:
-    """Runs of fewer than `shortest` frames become like what was before them."""
+    """Replaces runs of fewer than `shortest` frames by the value before them."""
     clean = on.copy()
-    borders = [0, *(np.flatnonzero(np.diff(on)) + 1), len(on)]
-    for start, end in pairwise(borders[1:]):
+    boundaries = [0, *(np.flatnonzero(np.diff(on)) + 1), len(on)]
+    for start, end in pairwise(boundaries[1:]):
         if end - start < shortest and end < len(on):
             clean[start:end] = clean[start - 1]
     return clean

@@ -1,7 +1,7 @@
-"""Subtasks from a vision-language model behind an OpenAI-compatible URL: key frames in, segments out as JSON.
+"""Subtask labels from a vision-language model behind an OpenAI-compatible URL: key frames in, segments out as JSON.
 
-Good answers are kept in `DATASET/.cache/annotate`, under a hash of all that was asked (model, words, images): the same
-command asks only what has no answer yet. Nothing is written into the dataset here.
+Valid answers are cached in `DATASET/.cache/annotate` under a hash of the request (model, text, images), so that a
+repeated command requests only missing answers. The dataset itself is not changed here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from wla.progress import progress_bar
 
 CACHE = ".cache/annotate"
 MAX_IMAGE_SIDE = 512
-"""Pixels of the longer side of an image that is sent."""
+"""Longer side of the images in a request, pixels."""
 MAX_ANSWERS = 3
-"""Answers that are asked for before one without usable segments is an error."""
+"""Number of invalid answers for one episode that is an error."""
 
 PROMPT = """A robot was told: "{instruction}"
 You see {count} frames of its recording, which has the frames 0 to {last} at {fps:g} frames per second; each image comes
@@ -42,7 +42,7 @@ _BARE = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class AnsweredSegment(BaseModel):
-    """start and end are frames of the episode, both included."""
+    """Segment as the model writes it; start and end are frames of the episode, both included."""
 
     model_config = ConfigDict(strict=True)
 
@@ -52,20 +52,30 @@ class AnsweredSegment(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the model is asked for."""
+    """JSON that the model must return."""
 
     segments: list[AnsweredSegment]
 
 
 def label_dataset(dataset: LeRobotDataset, client: ChatClient, *, frames: int) -> list[Segment]:
-    """Ask for each episode in turn. ValueError or KeyboardInterrupt says that what was answered so far is kept."""
+    """Requests the segments of one episode after the other.
+
+    Args:
+        dataset: dataset with a camera.
+        client: client of a vision-language model.
+        frames: number of images in a request.
+
+    Raises:
+        ValueError: the dataset has no camera, or the segments of an episode could not be obtained; earlier answers
+            stay in the cache.
+    """
     camera = primary_camera(dataset)
     folder = dataset.root / CACHE
-    kept = f"nothing was changed; answers so far are kept in {folder}, the same command goes on"
+    kept = f"nothing was changed; answers so far are cached in {folder}, repeat the command to resume"
     segments: list[Segment] = []
     try:
         with progress_bar() as progress:
-            for episode in progress.track(dataset.episodes, description="asking the model"):
+            for episode in progress.track(dataset.episodes, description="labelling episodes"):
                 segments += label_episode(dataset, client, episode, camera, frames=frames)
     except ValueError as error:
         raise ValueError(f"{error}; {kept}") from error
@@ -77,13 +87,22 @@ def label_dataset(dataset: LeRobotDataset, client: ChatClient, *, frames: int) -
 def label_episode(
     dataset: LeRobotDataset, client: ChatClient, episode: Episode, camera: str, *, frames: int
 ) -> list[Segment]:
-    """The segments of one episode, from the cache or from the server.
+    """Returns the segments of one episode, from the cache or from the server.
 
-    An answer that cannot be used goes back with the reason. ValueError names the episode when none of ANSWERS can be
-    used, or when the server cannot be reached.
+    An invalid answer is returned to the model together with the reason.
+
+    Args:
+        dataset: dataset.
+        client: client of a vision-language model.
+        episode: episode of the dataset.
+        camera: camera of the images.
+        frames: number of images in the request.
+
+    Raises:
+        ValueError: MAX_ANSWERS answers were invalid, or the server could not be reached.
     """
     name = f"{dataset.root} episode {episode.index}"
-    messages = [{"role": "user", "content": _question(dataset, episode, camera, frames)}]
+    messages = [{"role": "user", "content": _request(dataset, episode, camera, frames)}]
     file = dataset.root / CACHE / f"{_cache_key(client.model, messages)}.json"
     if file.is_file():
         return _parse_answer(file.read_text(encoding="utf-8"), dataset, episode)
@@ -97,13 +116,14 @@ def label_episode(
         except ValueError as error:
             if attempt == MAX_ANSWERS:
                 raise ValueError(
-                    f"{name}: {client.model} gave no usable answer in {MAX_ANSWERS} attempts ({error})"
+                    f"{name}: {client.model} gave no valid answer in {MAX_ANSWERS} attempts ({error}); try another "
+                    "--model"
                 ) from error
-            complaint = f"That cannot be used: {error}. Answer again, with one JSON object and nothing else."
+            correction = f"That cannot be used: {error}. Answer again, with one JSON object and nothing else."
             messages = [
                 *messages,
                 {"role": "assistant", "content": text},
-                {"role": "user", "content": complaint},
+                {"role": "user", "content": correction},
             ]
             continue
         _write_cache(file, segments)
@@ -111,12 +131,12 @@ def label_episode(
     raise AssertionError("unreachable")
 
 
-def _question(dataset: LeRobotDataset, episode: Episode, camera: str, count: int) -> list[dict[str, Any]]:
-    chosen = key_frames(episode, count)
-    words = PROMPT.format(instruction=episode.instruction, count=len(chosen), last=len(episode) - 1, fps=dataset.fps)
-    parts: list[dict[str, Any]] = [{"type": "text", "text": words}]
+def _request(dataset: LeRobotDataset, episode: Episode, camera: str, count: int) -> list[dict[str, Any]]:
+    frames = key_frames(episode, count)
+    prompt = PROMPT.format(instruction=episode.instruction, count=len(frames), last=len(episode) - 1, fps=dataset.fps)
+    parts: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
     images = dataset.frames(camera)
-    for frame in chosen.tolist():
+    for frame in frames.tolist():
         url = data_url(jpeg(images[episode.start + frame], MAX_IMAGE_SIDE))
         parts += [{"type": "text", "text": f"frame {frame}"}, {"type": "image_url", "image_url": {"url": url}}]
     return parts
@@ -134,7 +154,7 @@ def _write_cache(file: Path, segments: Sequence[Segment]) -> None:
 
 
 def _parse_answer(text: str, dataset: LeRobotDataset, episode: Episode) -> list[Segment]:
-    """The segments of an answer. ValueError says what is wrong with it."""
+    """Returns the segments of an answer. ValueError with the reason for an invalid one."""
     try:
         answer = Answer.model_validate_json(_extract_json(text))
     except ValidationError as error:
@@ -144,16 +164,16 @@ def _parse_answer(text: str, dataset: LeRobotDataset, episode: Episode) -> list[
     if not answer.segments:
         raise ValueError("it has no segments")
     segments = [Segment(episode.index, s.start, s.end, s.text) for s in answer.segments]
-    places = [f"segment {number}" for number in range(len(segments))]
-    return validate_segments(segments, dataset.episodes, places, "correct it")
+    locations = [f"segment {number}" for number in range(len(segments))]
+    return validate_segments(segments, dataset.episodes, locations, "correct it")
 
 
 def _extract_json(text: str) -> str:
-    """The JSON object of an answer: alone, in the only fenced block, or between words."""
+    """Returns the JSON object of an answer: alone, in the only fenced block, or surrounded by text."""
     fenced = _FENCE.findall(text)
     if len(fenced) == 1:
         return fenced[0]
     found = _BARE.search(text)
     if len(fenced) > 1 or found is None:
-        raise ValueError(f"it must hold one JSON object, it has {len(fenced)}")
+        raise ValueError(f"it must contain one JSON object, it has {len(fenced)}")
     return found.group()

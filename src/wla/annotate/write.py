@@ -1,4 +1,4 @@
-"""Write segments into a dataset: the labels of all episodes, or none."""
+"""Writing of segments into a dataset: the labels of all episodes, or of none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from wla.data.lerobot.relabel import relabel
 
 
 def require_unlabelled(dataset: LeRobotDataset, *, replace: bool) -> None:
-    """ValueError when the dataset has labels already and they are not to be replaced: asked before any work is done."""
+    """Raises ValueError for a dataset that has labels already, unless `replace`. To be called before any work."""
     if dataset.subtasks is not None and not replace:
         raise ValueError(
             f"{dataset.root}: has subtasks already; --replace replaces them all, --dry-run changes nothing, and "
-            f"`wla annotate {dataset.root} --csv-out FILE` keeps a copy of them"
+            f"`wla annotate {dataset.root} --csv-out FILE` saves a copy of them"
         )
 
 
 def write_labels(dataset: LeRobotDataset, segments: Sequence[Segment]) -> None:
-    """Replace all labels of a dataset. ValueError when it cannot be written, or when no frame would have a label."""
+    """Replaces all labels of a dataset. ValueError when there are no segments or the dataset cannot be written."""
     if not segments:
-        raise ValueError(f"{dataset.root}: not one segment to write; nothing was changed, check where they come from")
+        raise ValueError(f"{dataset.root}: no segments to write; nothing was changed, check their source")
     relabel(dataset, frame_texts(segments, dataset.episodes))

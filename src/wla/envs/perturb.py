@@ -1,4 +1,4 @@
-"""Disturbed execution, so that recorded experts also show how to recover."""
+"""Random perturbations of executed actions, so that recorded demonstrations also contain recoveries."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from jaxtyping import Float32
 from wla.specs import RobotSpec
 from wla.types import Env
 
-_STREAM = 0x6B1C  # sets the kicks apart from everything else that is drawn from the same reset seed
+_STREAM = 0x6B1C  # separates the perturbations from all other random draws with the same reset seed
 
 
 class PerturbedActions:
-    """Now and then executes the commanded motion plus a random kick. Fulfils `wla.types.Env`.
+    """Environment that adds random perturbations to executed actions (noise injection as in DART, Laskey et al. 2017).
 
-    With `probability` per step, a uniform kick of up to `scale` times each dimension's limit (3 cm and 0.25 rad for
-    the gantry) is added to the "delta" dimensions; absolute ones, such as the gripper's, are never changed. The
-    kicks follow from the reset seed. A recorder that listens to the policy still sees the undisturbed action.
+    Only "delta" dimensions are perturbed, never absolute ones such as the gripper's. Perturbations are determined by
+    the reset seed. A recorder that takes actions from the policy still records the unperturbed ones.
+
+    Args:
+        env: environment with a `robot_spec`.
+        probability: per control step.
+        scale: largest perturbation as a multiple of each dimension's limit (3 cm and 0.25 rad for the gantry); the
+            distribution is uniform.
     """
 
     def __init__(self, env: Env, probability: float = 0.08, scale: float = 1.0) -> None:
-        """Raises ValueError for a probability outside 0..1 or a negative scale."""
+        """Raises ValueError for a probability outside of 0 .. 1 or a negative scale."""
         if not 0.0 <= probability <= 1.0 or scale < 0.0:
-            raise ValueError(f"kicks need 0 <= probability <= 1 and scale >= 0, got {probability} and {scale}")
+            raise ValueError(
+                f"perturbations need 0 <= probability <= 1 and scale >= 0, got {probability} and {scale}; correct them"
+            )
         self._env = env
         self.robot_spec: RobotSpec = env.robot_spec
         spec = self.robot_spec.action
-        moves = np.array([kind == "delta" for kind in spec.kinds])
-        self._max_perturbation = np.where(moves, scale * np.asarray(spec.high), 0.0).astype(np.float32)
+        is_delta = np.array([kind == "delta" for kind in spec.kinds])
+        self._max_perturbation = np.where(is_delta, scale * np.asarray(spec.high), 0.0).astype(np.float32)
         self._probability = probability
         self._rng = np.random.default_rng(_STREAM)
 
@@ -47,5 +54,5 @@ class PerturbedActions:
     def _perturbed(self, action: Float32[np.ndarray, " A"]) -> Float32[np.ndarray, " A"]:
         if self._rng.random() >= self._probability:
             return action
-        kick = self._rng.uniform(-1.0, 1.0, self._max_perturbation.shape).astype(np.float32)
-        return action + kick * self._max_perturbation
+        noise = self._rng.uniform(-1.0, 1.0, self._max_perturbation.shape).astype(np.float32)
+        return action + noise * self._max_perturbation

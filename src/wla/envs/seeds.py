@@ -17,12 +17,12 @@ SEED_RANGES: Mapping[Split, range] = {
 
 
 def seed_range(split: Split) -> range:
-    """All seeds that may serve `split`."""
+    """Returns all seeds of a split."""
     return SEED_RANGES[split]
 
 
 def require_seeds(seeds: Iterable[int], split: Split, ranges: Mapping[Split, range] = SEED_RANGES) -> None:
-    """Raise ValueError naming the first seed that lies outside the range of `split`."""
+    """Raises ValueError with the first seed that is outside of the range of `split`."""
     allowed = ranges[split]
     for seed in seeds:
         if seed not in allowed:
@@ -33,5 +33,5 @@ def require_seeds(seeds: Iterable[int], split: Split, ranges: Mapping[Split, ran
 
 
 def is_evaluation(seed: int | None) -> bool:
-    """Whether an episode of this seed belongs to evaluation, and so gets the phrasings kept for it."""
+    """Returns whether a seed is reserved for evaluation, whose instructions are phrased by the test templates."""
     return seed is not None and seed >= EVALUATION_START

@@ -8,24 +8,24 @@ from wla.envs.tabletop.arm import SPEED, ExpertAction
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
-def test_commanded_motion_is_reached_within_the_step(embodiment: str) -> None:
+def test_commanded_motion_is_completed_within_the_step(embodiment: str) -> None:
     env = env_without_images("press", embodiment=embodiment)
     rng = np.random.default_rng(0)
     high = np.array(env.robot_spec.action.high)
-    worst = []
+    errors = []
     for seed in range(5):
         before = env.reset(seed=seed)[0]["state"]
         for _ in range(8):
             action = (rng.uniform(-0.5, 0.5, high.shape) * high).astype(np.float32)
             action[2] = abs(action[2]) / 8  # stay over the table
             after = env.step(action)[0]["state"]
-            worst.append(np.abs((after - before - action)[:3] / high[:3]).max())
+            errors.append(np.abs((after - before - action)[:3] / high[:3]).max())
             before = after
-    assert max(worst) < 0.05
+    assert max(errors) < 0.05
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
-def test_an_arm_that_is_told_nothing_stays(embodiment: str) -> None:
+def test_an_arm_with_zero_action_does_not_move(embodiment: str) -> None:
     env = env_without_images("press", embodiment=embodiment)
     start = env.reset(seed=3)[0]["state"]
     idle = np.zeros(len(env.robot_spec.action.low), dtype=np.float32)
@@ -40,17 +40,17 @@ def test_experts_move_the_tool_straight_and_within_limits(embodiment: str) -> No
     for seed in range(10):
         env.reset(seed=seed)
         before = env.world.tool
-        towards = np.array([0.0, 0.0, 0.15]) - before
-        action = env.world.arm.action(env.world, ExpertAction(towards, "tool", ""))
+        move = np.array([0.0, 0.0, 0.15]) - before
+        action = env.world.arm.action(env.world, ExpertAction(move, "tool", ""))
         assert env.action_space.contains(action)
         env.step(action)
         moved = env.world.tool - before
         assert np.hypot(*moved[:2]) < SPEED * 1.05
-        along = moved[:2] @ towards[:2] / np.linalg.norm(moved[:2]) / np.linalg.norm(towards[:2])
-        assert along > 0.97
+        cosine = moved[:2] @ move[:2] / np.linalg.norm(moved[:2]) / np.linalg.norm(move[:2])
+        assert cosine > 0.97
 
 
-def test_the_gantry_measures_what_it_holds_not_what_it_was_told() -> None:
+def test_the_gantry_measures_its_gripper_width_instead_of_repeating_the_command() -> None:
     env = env_without_images("place")
     env.sample_scene(0)
     block = env.world.blocks()[0].body
@@ -67,7 +67,7 @@ def test_the_gantry_measures_what_it_holds_not_what_it_was_told() -> None:
     assert not env.world.arm.holds(env.world, block)
 
 
-def test_the_scara_carries_what_it_sucks_and_drops_it_when_told() -> None:
+def test_the_scara_carries_a_block_by_suction_and_drops_it_on_command() -> None:
     env = env_without_images("place", embodiment="scara")
     env.sample_scene(0)
     block = env.world.blocks()[0].body
@@ -83,7 +83,7 @@ def test_the_scara_carries_what_it_sucks_and_drops_it_when_told() -> None:
     assert env.world.position(block)[2] < 0.05
 
 
-def test_suction_in_the_air_holds_nothing() -> None:
+def test_suction_without_contact_holds_nothing() -> None:
     env = env_without_images("place", embodiment="scara")
     env.reset(seed=0)
     assert env.step(np.array([0, 0, 0, 1], dtype=np.float32))[0]["state"][3] == 0.0

@@ -21,7 +21,7 @@ def started(env: TabletopEnv, *, seed: int = 0) -> BatteryTry:
 
 
 def lay(env: TabletopEnv, task: BatteryTry, pair: OrientationPair) -> None:
-    """Put both cells into their bays by hand."""
+    """Puts both cells into their bays without the arm."""
     for cell, orientation, x in zip(task.cells, pair, (-0.06, 0.06), strict=True):
         env.world.put(cell.body, (task.slot.x + x, task.slot.y, CELL_HALF_WIDTH), heading_of(orientation))
     env.world.forward()
@@ -29,29 +29,29 @@ def lay(env: TabletopEnv, task: BatteryTry, pair: OrientationPair) -> None:
 
 
 def push(env: TabletopEnv, steps: int) -> bool:
-    """Push against the fin as the expert does, whatever lies in the slot; whether the episode has ended."""
+    """Pushes against the fin like the expert, whatever is in the slot; returns whether the episode terminated."""
     assert isinstance(env.task, BatteryTry)
-    over = False
+    terminated = False
     for _ in range(steps):
-        if not over:
+        if not terminated:
             expert_action = env.task._turn_dial(env.world, "")
-            over = env.step(env.world.arm.action(env.world, expert_action))[2]
-    return over
+            terminated = env.step(env.world.arm.action(env.world, expert_action))[2]
+    return terminated
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_the_dial_turns_with_the_right_pair_only(pair: OrientationPair) -> None:
+def test_the_dial_turns_only_with_the_correct_pair(pair: OrientationPair) -> None:
     env = env_without_images("battery_try")
     task = started(env)
     env.world.arm.randomize_pose(env.world, np.random.default_rng(0), 0.1, 0.1)
     lay(env, task, pair)
-    over = push(env, 30)
+    terminated = push(env, 30)
     if pair == task.solution:
-        assert over
+        assert terminated
         assert env.world.joint_position(Dial.joint) > TURNED
         assert task.tried == []
     else:
-        assert not over
+        assert not terminated
         assert abs(env.world.joint_position(Dial.joint)) < 0.02
         assert task.tried == [pair]
 
@@ -62,13 +62,14 @@ def test_the_dial_is_locked_while_a_cell_is_missing_or_askew() -> None:
     lay(env, task, task.solution)
     assert task.unlocked
     body = task.cells[0].body
-    at, heading = env.world.position(body), env.world.heading(body)
-    for place, turned in ((at, heading + 0.6), (at + np.array([0.03, 0, 0]), heading), (above(at, 0.02), heading)):
-        env.world.put(body, place, turned)
+    point, heading = env.world.position(body), env.world.heading(body)
+    shifted = point + np.array([0.03, 0, 0])
+    for position, yaw in ((point, heading + 0.6), (shifted, heading), (above(point, 0.02), heading)):
+        env.world.put(body, position, yaw)
         env.world.forward()
         task.update(env.world)
         assert not task.unlocked
-    env.world.put(body, at, heading + np.pi)  # the same way round
+    env.world.put(body, point, heading + np.pi)  # the same orientation
     env.world.forward()
     task.update(env.world)
     assert task.unlocked
@@ -85,7 +86,7 @@ def test_the_next_episode_starts_with_a_locked_dial() -> None:
     assert abs(env.world.joint_position(Dial.joint)) < 0.02
 
 
-def test_a_wrong_try_leaves_no_trace() -> None:
+def test_a_failed_try_is_not_visible_afterwards() -> None:
     env = make_env("tabletop", task="battery_try")
     task = started(env)
     wrong = next(pair for pair in PAIRS if pair != task.solution)
@@ -105,9 +106,9 @@ def test_a_wrong_try_leaves_no_trace() -> None:
     assert all(np.array_equal(before[camera], after[camera]) for camera in before)
 
 
-def test_the_expert_tries_pair_after_pair_and_says_so() -> None:
+def test_the_expert_tries_one_pair_after_the_other_and_its_subtasks_name_them() -> None:
     env = env_without_images("battery_try")
-    tries = set()
+    counts = set()
     for seed in range(8):
         spans = expert_subtask_spans(env, seed)
         task = env.task
@@ -123,5 +124,5 @@ def test_the_expert_tries_pair_after_pair_and_says_so() -> None:
             expected.append(f"try the dial with {pair[0]} {pair[1]}")
         assert [text for text, _ in spans] == expected
         assert min(length for _, length in spans) >= 3
-        tries.add(count)
-    assert len(tries) > 2
+        counts.add(count)
+    assert len(counts) > 2

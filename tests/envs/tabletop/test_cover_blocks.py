@@ -16,22 +16,22 @@ LEFT, MIDDLE, RIGHT = 0, 1, 2
 
 
 class Stage:
-    """An episode in which lids are moved by hand while the arm keeps out of the way."""
+    """Episode in which lids are moved without the arm, which stays above them."""
 
     def __init__(self, seed: int = 0) -> None:
         self.env: TabletopEnv = env_without_images("cover_blocks")
         self.env.reset(seed=seed)
         assert isinstance(self.env.task, CoverBlocks)
         self.task = self.env.task
-        self.over = self.success = False
+        self.terminated = self.success = False
         self.env.world.arm.randomize_pose(self.env.world, np.random.default_rng(0), 0.2, 0.2)
 
-    def lay(self, number: int, place: tuple[float, float, float]) -> None:
-        self.env.world.put(self.task.lids[number].body, place)
+    def lay(self, number: int, position: tuple[float, float, float]) -> None:
+        self.env.world.put(self.task.lids[number].body, position)
         self.env.world.forward()
         for _ in range(3):
-            if not self.over:
-                _, _, self.over, _, info = self.env.step(np.array([0, 0, 0, 0, -1], dtype=np.float32))
+            if not self.terminated:
+                _, _, self.terminated, _, info = self.env.step(np.array([0, 0, 0, 0, -1], dtype=np.float32))
                 self.success = info["success"]
 
     def cover(self, number: int) -> None:
@@ -42,44 +42,44 @@ class Stage:
         lid = self.task.lids[number]
         self.lay(number, (lid.x, lid.y, LID_KNOB))
 
-    def place_of(self, colour: str) -> int:
+    def index_of(self, colour: str) -> int:
         return [block.colour for block in self.task.blocks].index(colour)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_only_from_left_to_right_may_the_blocks_be_covered(order: tuple[int, ...]) -> None:
+def test_blocks_must_be_covered_from_left_to_right(order: tuple[int, ...]) -> None:
     stage = Stage()
     for number in order:
         stage.cover(number)
-    assert stage.over == (order != (LEFT, MIDDLE, RIGHT))
+    assert stage.terminated == (order != (LEFT, MIDDLE, RIGHT))
     assert not stage.success
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(ORDER)))
-def test_only_in_the_order_of_the_colours_may_they_be_uncovered(order: tuple[str, ...]) -> None:
+def test_blocks_must_be_uncovered_in_the_order_of_the_colours(order: tuple[str, ...]) -> None:
     stage = Stage(seed=4)
     for number in range(3):
         stage.cover(number)
     for colour in order:
-        stage.uncover(stage.place_of(colour))
+        stage.uncover(stage.index_of(colour))
     if order == ORDER:
         assert stage.task.num_completed == 6
         stage.uncover(0)
-    assert stage.over
+    assert stage.terminated
     assert stage.success == (order == ORDER)
 
 
-def test_nothing_may_be_uncovered_before_all_are_covered() -> None:
+def test_uncovering_before_all_are_covered_fails() -> None:
     stage = Stage()
     stage.cover(LEFT)
     stage.cover(MIDDLE)
-    assert not stage.over
+    assert not stage.terminated
     stage.uncover(LEFT)
-    assert stage.over
+    assert stage.terminated
     assert not stage.success
 
 
-def test_a_lid_that_rests_crooked_on_a_block_does_not_cover_it() -> None:
+def test_a_tilted_lid_on_a_block_does_not_cover_it() -> None:
     stage = Stage()
     x, y, _ = stage.env.world.position(stage.task.blocks[LEFT].body)
     stage.lay(LEFT, (float(x), float(y) + 0.040, LID_KNOB + 0.02))
@@ -92,9 +92,9 @@ def test_a_covered_block_stays_covered_until_the_lid_is_clearly_lifted() -> None
     stage = Stage()
     stage.cover(LEFT)
     world, lid = stage.env.world, stage.task.lids[LEFT].body
-    at = world.position(lid)
+    position = world.position(lid)
     for height, covered in ((0.02, {stage.task.blocks[LEFT].colour}), (0.04, set())):
-        world.put(lid, above(at, height))
+        world.put(lid, above(position, height))
         world.forward()
         stage.task.update(world)
         assert stage.task.covered == covered
@@ -116,18 +116,18 @@ def test_a_lid_that_is_still_held_covers_nothing() -> None:
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
-def test_the_expert_says_which_block_it_covers_and_where(embodiment: str) -> None:
+def test_subtasks_of_the_expert_name_block_and_side(embodiment: str) -> None:
     env = env_without_images("cover_blocks", embodiment=embodiment)
     spans = expert_subtask_spans(env, 2)
     assert isinstance(env.task, CoverBlocks)
-    where = dict(zip((block.colour for block in env.task.blocks), SIDE_TEXTS.values(), strict=True))
-    covered = [f"cover the {colour} block {place}" for colour, place in where.items()]
-    uncovered = [f"uncover the {colour} block {where[colour]}" for colour in ORDER]
+    sides = dict(zip((block.colour for block in env.task.blocks), SIDE_TEXTS.values(), strict=True))
+    covered = [f"cover the {colour} block {side}" for colour, side in sides.items()]
+    uncovered = [f"uncover the {colour} block {sides[colour]}" for colour in ORDER]
     assert [text for text, _ in spans] == covered + uncovered
     assert min(length for _, length in spans) >= 3
 
 
-def test_rows_come_in_every_order_and_leave_nothing_behind() -> None:
+def test_all_orders_occur_and_every_episode_starts_uncovered() -> None:
     env = env_without_images("cover_blocks")
     rows = set()
     for seed in range(60):

@@ -16,27 +16,27 @@ ARMS = ("gantry", "scara")
 
 
 def episode(env: TabletopEnv, seed: int, steps: int = 6) -> list[np.ndarray]:
-    """All that is observed while an expert acts for a few steps."""
+    """Returns states and images of a few steps of the expert."""
     expert = Expert(env)
     observation, info = env.reset(seed=seed)
-    seen, state = [], expert.reset(info["instruction"])
+    arrays, carry = [], expert.reset(info["instruction"])
     for _ in range(steps):
-        seen += [observation["state"], *observation["images"].values()]
-        chunk, state = expert.act(Observation(**observation), state)
+        arrays += [observation["state"], *observation["images"].values()]
+        chunk, carry = expert.act(Observation(**observation), carry)
         observation, *_ = env.step(chunk.actions[0])
-    return seen
+    return arrays
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("embodiment", ARMS)
-def test_gymnasium_finds_nothing_wrong(embodiment: str) -> None:
+def test_gymnasiums_checks_pass(embodiment: str) -> None:
     env = make_env("tabletop", task="place", embodiment=embodiment, image_size=32)
     check_env(env, skip_render_check=True)
     env.close()
 
 
 @pytest.mark.parametrize("embodiment", ARMS)
-def test_the_spec_describes_what_comes_out(embodiment: str) -> None:
+def test_the_spec_describes_observations_and_actions(embodiment: str) -> None:
     env = make_env("tabletop", task="press", embodiment=embodiment, image_size=48)
     observation, info = env.reset(seed=1)
     spec = env.robot_spec
@@ -48,25 +48,25 @@ def test_the_spec_describes_what_comes_out(embodiment: str) -> None:
 
 
 @pytest.mark.parametrize("embodiment", ARMS)
-def test_the_same_seed_gives_the_same_episode_to_the_bit(embodiment: str) -> None:
+def test_the_same_seed_gives_the_same_episode_bit_for_bit(embodiment: str) -> None:
     env = make_env("tabletop", task="stack", setting="randomized", embodiment=embodiment, image_size=32)
     first = episode(env, 7)
     episode(env, 8)
-    fresh = make_env("tabletop", task="stack", setting="randomized", embodiment=embodiment, image_size=32)
-    for again in (episode(env, 7), episode(fresh, 7)):
-        assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    second_env = make_env("tabletop", task="stack", setting="randomized", embodiment=embodiment, image_size=32)
+    for repeated in (episode(env, 7), episode(second_env, 7)):
+        assert all(np.array_equal(a, b) for a, b in zip(first, repeated, strict=True))
     assert not np.array_equal(first[1], episode(env, 9)[1])
 
 
 @pytest.mark.parametrize(("action", "message"), [(np.zeros(4), "shape"), (np.full(5, np.nan), "not finite")])
-def test_bad_actions_are_refused(action: np.ndarray, message: str) -> None:
+def test_invalid_actions_are_refused(action: np.ndarray, message: str) -> None:
     env = env_without_images("place")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         env.step(action.astype(np.float32))
 
 
-def test_acting_before_the_first_reset_is_refused() -> None:
+def test_a_step_before_the_first_reset_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
         env_without_images("place").step(np.zeros(5, dtype=np.float32))
 
@@ -80,14 +80,14 @@ def test_actions_beyond_the_limits_are_clipped() -> None:
     assert np.array_equal(*states)
 
 
-def test_success_has_to_hold_and_ends_the_episode() -> None:
+def test_success_must_hold_for_several_steps_and_terminates_the_episode() -> None:
     env = env_without_images("press")
     expert = Expert(env)
     observation, info = env.reset(seed=2)
-    state, rewards = expert.reset(info["instruction"]), []
+    carry, rewards = expert.reset(info["instruction"]), []
     terminated = False
     while not terminated:
-        chunk, state = expert.act(Observation(**observation), state)
+        chunk, carry = expert.act(Observation(**observation), carry)
         observation, reward, terminated, truncated, info = env.step(chunk.actions[0])
         rewards.append(reward)
         assert info["success"] == terminated
@@ -96,7 +96,7 @@ def test_success_has_to_hold_and_ends_the_episode() -> None:
     assert sum(rewards) == HOLD_STEPS
 
 
-def test_doing_nothing_runs_into_the_step_limit() -> None:
+def test_an_idle_episode_is_truncated_at_the_step_limit() -> None:
     env = env_without_images("press")
     env.reset(seed=0)
     steps = [env.step(np.zeros(5, dtype=np.float32))[2:4] for _ in range(env.task.step_limit)]
@@ -104,7 +104,7 @@ def test_doing_nothing_runs_into_the_step_limit() -> None:
 
 
 def in_front_image(env: TabletopEnv, point: tuple[float, float, float], size: int) -> tuple[int, int]:
-    """Row and column at which the front camera sees a point."""
+    """Projects a point to row and column of the front camera's image."""
     camera = mujoco.mj_name2id(env.world.model, mujoco.mjtObj.mjOBJ_CAMERA, "front")
     right, up, back = env.world.data.cam_xmat[camera].reshape(3, 3).T
     ray = np.array(point) - env.world.data.cam_xpos[camera]
@@ -113,28 +113,28 @@ def in_front_image(env: TabletopEnv, point: tuple[float, float, float], size: in
 
 
 @pytest.mark.parametrize("setting", ["clean", "randomized"])
-def test_blocks_are_seen_where_and_in_the_colour_that_objects_says(setting: str) -> None:
+def test_blocks_are_rendered_at_the_positions_and_in_the_colours_of_objects(setting: str) -> None:
     size, hits = 96, []
     env = make_env("tabletop", task="stack", setting=setting, image_size=size)
     strongest = {"red": [0], "green": [1], "blue": [2], "yellow": [0, 1]}
     for seed in range(12):
         image = env.sample_scene(seed)["images"]["front"].astype(int)
-        for thing in env.objects():
-            if thing.name.endswith("block"):
-                row, column = in_front_image(env, thing.position, size)
+        for obj in env.objects():
+            if obj.name.endswith("block"):
+                row, column = in_front_image(env, obj.position, size)
                 pixel = image[row, column]
-                weak = [channel for channel in range(3) if channel not in strongest[thing.colour]]
-                hits.append(pixel[strongest[thing.colour]].min() > 1.4 * pixel[weak].max())
-    assert np.mean(hits) > 0.85  # the tool hides some
+                weak = [channel for channel in range(3) if channel not in strongest[obj.colour]]
+                hits.append(pixel[strongest[obj.colour]].min() > 1.4 * pixel[weak].max())
+    assert np.mean(hits) > 0.85  # the tool occludes some
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_scenes_follow_from_their_seed_and_name_their_objects(task: str) -> None:
+def test_scenes_are_determined_by_their_seed_and_list_their_objects(task: str) -> None:
     env = make_env("tabletop", task=task, setting="randomized", image_size=32)
     scenes = [env.sample_scene(seed) for seed in (4, 5, 4)]
     assert np.array_equal(scenes[0]["images"]["front"], scenes[2]["images"]["front"])
     assert not np.array_equal(scenes[0]["images"]["front"], scenes[1]["images"]["front"])
-    names = [thing.name for thing in env.objects()]
+    names = [obj.name for obj in env.objects()]
     assert names[-1] == "tool"
     assert len(set(names)) == len(names)
     assert "distractor" not in names

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from episodes import env_without_images, expert_successes, score
+from episodes import env_without_images, expert_successes, success_rate
 
 from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.tasks import SHORT_TASKS, TASKS, VIDEO_TASKS, load_task
@@ -26,10 +26,10 @@ SUBTASKS = {
     "battery_try": r"put the (left|right) cell in the slot|turn the (left|right) cell (along|across)"
     r"|try the dial with (along|across) (along|across)",
 }
-DOABLE = [(task, arm) for task in TASKS for arm in ARMS if arm in load_task(task).embodiments]
+SUPPORTED = [(task, arm) for task in TASKS for arm in ARMS if arm in load_task(task).embodiments]
 
 
-@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
+@pytest.mark.parametrize(("task", "embodiment"), SUPPORTED)
 def test_experts_succeed(task: str, embodiment: str) -> None:
     env = env_without_images(task, setting="randomized", embodiment=embodiment)
     assert all(expert_successes(env, range(4)))
@@ -38,7 +38,7 @@ def test_experts_succeed(task: str, embodiment: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("perturb", [False, True])
 @pytest.mark.parametrize("setting", ["clean", "randomized"])
-@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
+@pytest.mark.parametrize(("task", "embodiment"), SUPPORTED)
 def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str, perturb: bool) -> None:
     env = env_without_images(task, setting=setting, embodiment=embodiment)
     assert np.mean(expert_successes(env, range(100), perturb=perturb)) >= 0.98
@@ -46,35 +46,35 @@ def test_experts_nearly_always_succeed(task: str, setting: str, embodiment: str,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("random", [False, True])
-@pytest.mark.parametrize(("task", "embodiment"), DOABLE)
+@pytest.mark.parametrize(("task", "embodiment"), SUPPORTED)
 def test_tasks_are_not_solved_by_chance(task: str, embodiment: str, random: bool) -> None:
-    assert score(env_without_images(task, embodiment=embodiment), range(60), random=random) < 0.05
+    assert success_rate(env_without_images(task, embodiment=embodiment), range(60), random=random) < 0.05
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_subtasks_are_named_alike_and_advice_needs_no_memory(task: str) -> None:
+def test_subtasks_have_the_expected_texts_and_experts_are_stateless(task: str) -> None:
     env = env_without_images(task)
     expert = Expert(env)
     observation, info = env.reset(seed=11)
-    state, over, said = expert.reset(info["instruction"]), False, []
-    while not over:
-        chunk, state = expert.act(Observation(**observation), state)
-        # Someone who has seen nothing of the past gives the same advice.
-        afresh, _ = Expert(env).act(Observation(**observation), expert.reset(""))
-        assert np.array_equal(chunk.actions, afresh.actions)
-        assert chunk.subtasks == afresh.subtasks
+    carry, done, subtasks = expert.reset(info["instruction"]), False, []
+    while not done:
+        chunk, carry = expert.act(Observation(**observation), carry)
+        # An expert that is created now returns the same action.
+        other, _ = Expert(env).act(Observation(**observation), expert.reset(""))
+        assert np.array_equal(chunk.actions, other.actions)
+        assert chunk.subtasks == other.subtasks
         assert chunk.actions.shape == (1, env.robot_spec.action.dim)
         assert env.action_space.contains(chunk.actions[0])
-        said.append(chunk.subtasks[0])
+        subtasks.append(chunk.subtasks[0])
         observation, _, terminated, truncated, _ = env.step(chunk.actions[0])
-        over = terminated or truncated
-    assert all(re.fullmatch(SUBTASKS[task], text) for text in said)
-    changes = [text for text, last in zip(said, [None, *said], strict=False) if text != last]
+        done = terminated or truncated
+    assert all(re.fullmatch(SUBTASKS[task], text) for text in subtasks)
+    changes = [text for text, last in zip(subtasks, [None, *subtasks], strict=False) if text != last]
     if task in (*SHORT_TASKS, *VIDEO_TASKS):
-        assert len(changes) == len(set(changes)), "an undisturbed expert never returns to a subtask"
+        assert len(changes) == len(set(changes)), "an unperturbed expert never returns to a subtask"
 
 
-def test_place_two_fails_for_good_in_the_wrong_order() -> None:
+def test_place_two_fails_in_the_wrong_order() -> None:
     env = env_without_images("place_two")
     env.reset(seed=0)
     world, second = env.world, env.task.objects[1]
@@ -86,18 +86,18 @@ def test_place_two_fails_for_good_in_the_wrong_order() -> None:
     assert any(terminated and not info["success"] for terminated, _, info in outcomes)
 
 
-def test_a_block_that_is_knocked_away_is_fetched_again() -> None:
+def test_the_expert_picks_up_a_lost_block_again() -> None:
     env = env_without_images("place")
     expert = Expert(env)
     observation, info = env.reset(seed=5)
-    state, over, dropped = expert.reset(info["instruction"]), False, False
-    while not over:
-        chunk, state = expert.act(Observation(**observation), state)
+    carry, done, dropped = expert.reset(info["instruction"]), False, False
+    while not done:
+        chunk, carry = expert.act(Observation(**observation), carry)
         if chunk.subtasks[0] == "move to the bowl" and not dropped and env.world.tool[2] > 0.08:
             dropped = True
             block = env.task.objects[0].body
             env.world.put(block, (0.0, -0.12, 0.02), 0.2)
         observation, _, terminated, truncated, info = env.step(chunk.actions[0])
-        over = terminated or truncated
+        done = terminated or truncated
     assert dropped
     assert info["success"]

@@ -12,18 +12,18 @@ from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import random_clutter
 
 
-def test_circles_keep_apart_inside_their_boxes() -> None:
+def test_circles_do_not_overlap_and_centres_are_in_their_boxes() -> None:
     regions = [PlacementRegion(0.07, x=0.1, y=0.05, centre=(0.05, 0.0)), *[PlacementRegion(0.045)] * 4]
     for seed in range(50):
         points = placement(np.random.default_rng(seed), regions)
-        for (a, at_a), (b, at_b) in itertools.combinations(zip(regions, points, strict=True), 2):
-            assert np.hypot(at_a[0] - at_b[0], at_a[1] - at_b[1]) > a.radius + b.radius
+        for (a, point_a), (b, point_b) in itertools.combinations(zip(regions, points, strict=True), 2):
+            assert np.hypot(point_a[0] - point_b[0], point_a[1] - point_b[1]) > a.radius + b.radius
         for region, (x, y) in zip(regions, points, strict=True):
             assert abs(x - region.centre[0]) <= region.x
             assert abs(y - region.centre[1]) <= region.y
 
 
-def test_asking_for_more_than_fits_is_a_bug_with_a_name() -> None:
+def test_regions_that_do_not_fit_are_a_bug() -> None:
     with pytest.raises(AssertionError, match="no room for 9 objects"):
         placement(np.random.default_rng(0), [PlacementRegion(0.1)] * 9, tries=2)
 
@@ -33,7 +33,7 @@ def test_nothing_overlaps_at_the_start(task: type[Task]) -> None:
     for seed in range(100):
         rng = np.random.default_rng(seed)
         objects = task.sample(rng).objects
-        everything: tuple[TableObject, ...] = (*objects, *random_clutter(rng, objects, task.clutter))
-        for a, b in itertools.combinations(everything, 2):
-            if a.radius and b.radius:  # zones are paint
+        all_objects: tuple[TableObject, ...] = (*objects, *random_clutter(rng, objects, task.clutter))
+        for a, b in itertools.combinations(all_objects, 2):
+            if a.radius and b.radius:  # zones are painted on the table
                 assert np.hypot(a.x - b.x, a.y - b.y) > 0.056, f"{a} and {b}, seed {seed}"

@@ -16,7 +16,7 @@ FIRST, SECOND, CONFIRM = "button_first", "button_second", "button_confirm"
 
 
 def started(seed: int = 0) -> tuple[TabletopEnv, PressCount, int, int]:
-    """An episode and the numbers on its cards."""
+    """Returns an episode and the numbers on its cards."""
     env = env_without_images("press_count")
     env.reset(seed=seed)
     task = env.task
@@ -37,7 +37,7 @@ def test_a_press_counts_once_when_it_passes_the_threshold() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_exact_counts_confirmed_are_success(seed: int) -> None:
+def test_confirming_the_exact_counts_is_a_success(seed: int) -> None:
     env, task, first, second = started(seed)
     press(env, FIRST, first)
     press(env, SECOND, second)
@@ -47,7 +47,7 @@ def test_the_exact_counts_confirmed_are_success(seed: int) -> None:
     assert not task.failed(env.world)
 
 
-def test_confirming_too_early_fails_for_good() -> None:
+def test_confirming_too_early_fails_permanently() -> None:
     env, task, first, second = started()
     press(env, FIRST, first)
     press(env, SECOND, second - 1)
@@ -61,7 +61,7 @@ def test_confirming_too_early_fails_for_good() -> None:
 
 
 @pytest.mark.parametrize("button", [FIRST, SECOND])
-def test_pressing_too_often_fails_at_once_and_for_good(button: str) -> None:
+def test_pressing_too_often_terminates_without_success(button: str) -> None:
     env, task, first, second = started()
     number = first if button == FIRST else second
     press(env, button, number)
@@ -73,7 +73,7 @@ def test_pressing_too_often_fails_at_once_and_for_good(button: str) -> None:
     assert not info["success"]
 
 
-def test_a_press_leaves_no_trace_in_the_images() -> None:
+def test_a_press_is_not_visible_afterwards() -> None:
     env = make_env("tabletop", task="press_count")
     before = env.reset(seed=1)[0]["images"]
     press(env, FIRST)
@@ -81,8 +81,8 @@ def test_a_press_leaves_no_trace_in_the_images() -> None:
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_cards_show_their_numbers_and_stay_apart_and_in_the_image() -> None:
-    shown = set()
+def test_cards_display_their_numbers_without_overlap_and_inside_the_image() -> None:
+    numbers = set()
     env = env_without_images("press_count")
     for seed in range(40):
         env.reset(seed=seed)
@@ -91,41 +91,41 @@ def test_cards_show_their_numbers_and_stay_apart_and_in_the_image() -> None:
         for card in task.cards:
             dark = [env.world.model.geom(f"{card.body}_cell_{i}").rgba[0] < 0.2 for i in range(5)]
             assert dark == [i < card.number for i in range(5)]
-            shown.add(card.number)
+            numbers.add(card.number)
         left, right = task.cards
         assert right.x - left.x > 2 * CARD_HALF_X
         assert left.x - CARD_HALF_X > -0.22
-    assert shown == {1, 2, 3, 4, 5}
+    assert numbers == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
-def test_the_expert_says_which_press_of_how_many(embodiment: str) -> None:
+def test_subtasks_of_the_expert_count_the_presses(embodiment: str) -> None:
     env = env_without_images("press_count", embodiment=embodiment)
     for seed in range(3):
-        told = expert_subtask_spans(env, seed)
+        spans = expert_subtask_spans(env, seed)
         assert isinstance(env.task, PressCount)
         expected = []
         for card in env.task.cards:
             for count in range(1, card.number + 1):
                 expected += [f"press the {card.role} button {count} of {card.number}"]
                 expected += [f"let go of the {card.role} button"]
-        assert [text for text, _ in told] == [*expected, "press the confirm button"]
-        assert min(steps for _, steps in told) >= 3
+        assert [text for text, _ in spans] == [*expected, "press the confirm button"]
+        assert min(steps for _, steps in spans) >= 3
 
 
-def test_one_frame_tells_going_up_from_going_down() -> None:
+def test_one_frame_distinguishes_moving_up_from_moving_down() -> None:
     """Only the fingers differ: they are closed on the way down and open on the way up."""
     env, *_ = started()
     expert = Expert(env)
     observation, info = env.reset(seed=0)
-    state, over, widths = expert.reset(info["instruction"], seed=0), False, {"press": [], "let go": []}
-    while not over:
+    carry, done, widths = expert.reset(info["instruction"], seed=0), False, {"press": [], "let go": []}
+    while not done:
         low = env.world.tool[2] < BUTTON_TOP + env.world.arm.tip
-        chunk, state = expert.act(Observation(**observation), state)
+        chunk, carry = expert.act(Observation(**observation), carry)
         observation, _, terminated, truncated, _ = env.step(chunk.actions[0])
         if low and "confirm" not in chunk.subtasks[0]:
             widths["press" if chunk.subtasks[0].startswith("press") else "let go"].append(observation["state"][4])
-        over = terminated or truncated
+        done = terminated or truncated
     assert widths["press"]
     assert widths["let go"]
     assert max(widths["press"]) < 0.01 < 0.07 < min(widths["let go"])

@@ -14,31 +14,31 @@ SIDES = ("left", "middle", "right")
 
 
 def episode(env: TabletopEnv) -> RankTry:
-    """The present episode."""
+    """Returns the current episode."""
     assert isinstance(env.task, RankTry)
     return env.task
 
 
-def lay(env: TabletopEnv, order: tuple[str, ...], aside: float = 0.0) -> None:
-    """Put the blocks on the pads in this order, `aside` metres from their middles."""
+def lay(env: TabletopEnv, order: tuple[str, ...], offset: float = 0.0) -> None:
+    """Puts the blocks on the pads in this order, `offset` metres beside their centres."""
     for pad, colour in zip(episode(env).pads, order, strict=True):
-        env.world.put(f"block_{colour}", (pad.x + aside, pad.y, BLOCK_HALF))
+        env.world.put(f"block_{colour}", (pad.x + offset, pad.y, BLOCK_HALF))
     env.world.forward()
 
 
-def test_the_hidden_order_is_another_one_of_the_same_blocks() -> None:
-    env, places = env_without_images("rank_try"), set()
+def test_the_hidden_order_is_a_different_order_of_the_same_blocks() -> None:
+    env, permutations = env_without_images("rank_try"), set()
     for seed in range(60):
         env.reset(seed=seed)
         task = episode(env)
         order = tuple(block.colour for block in task.blocks)
         assert order != task.hidden
         assert sorted(order) == sorted(task.hidden)
-        places.add(tuple(order.index(colour) for colour in task.hidden))
-    assert len(places) == 5
+        permutations.add(tuple(order.index(colour) for colour in task.hidden))
+    assert len(permutations) == 5
 
 
-def test_a_wrong_press_leaves_no_trace_in_the_images() -> None:
+def test_a_failed_try_is_not_visible_afterwards() -> None:
     env = make_env("tabletop", task="rank_try")
     before = env.reset(seed=0)[0]["images"]
     press(env, BUTTON)
@@ -46,7 +46,7 @@ def test_a_wrong_press_leaves_no_trace_in_the_images() -> None:
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_is_dark_next_time() -> None:
+def test_the_lamp_lights_up_for_the_hidden_order_when_the_button_is_pressed_and_is_dark_after_a_reset() -> None:
     env = make_env("tabletop", task="rank_try")
     first = env.reset(seed=0)[0]["images"]["front"]
     lay(env, episode(env).hidden)
@@ -56,20 +56,20 @@ def test_the_lamp_lights_up_for_the_right_order_when_the_button_is_pressed_and_i
     press(env, BUTTON)
     assert env.task.success(env.world)
     change = np.abs(env.observe()["images"]["front"].astype(int) - dark).max(axis=2)
-    assert (change > 100).sum() > 20, "the lamp is seen"
+    assert (change > 100).sum() > 20, "the lamp is visible"
     assert np.array_equal(env.reset(seed=0)[0]["images"]["front"], first)
 
 
-@pytest.mark.parametrize(("aside", "lit"), [(0.030, True), (0.034, False)])
-def test_blocks_count_only_near_the_middle_of_a_pad(aside: float, lit: bool) -> None:
+@pytest.mark.parametrize(("offset", "lit"), [(0.030, True), (0.034, False)])
+def test_blocks_count_only_near_the_centre_of_a_pad(offset: float, lit: bool) -> None:
     env = env_without_images("rank_try")
     env.reset(seed=3)
-    lay(env, episode(env).hidden, aside)
+    lay(env, episode(env).hidden, offset)
     press(env, BUTTON)
     assert env.task.success(env.world) == lit
 
 
-def test_wrong_presses_never_fail() -> None:
+def test_failed_tries_never_fail_the_episode() -> None:
     env = env_without_images("rank_try")
     env.reset(seed=3)
     for _ in range(20):
@@ -77,8 +77,8 @@ def test_wrong_presses_never_fail() -> None:
     assert not env.task.failed(env.world)
 
 
-def test_the_experts_order_of_trying_visits_all_orders() -> None:
-    env, furthest = env_without_images("rank_try"), 0
+def test_the_expert_tries_all_orders() -> None:
+    env, most_tries = env_without_images("rank_try"), 0
     for seed in range(30):
         env.reset(seed=seed)
         task, tried = episode(env), []
@@ -88,17 +88,17 @@ def test_the_experts_order_of_trying_visits_all_orders() -> None:
             press(env, BUTTON)
         assert tried[-1] == task.hidden
         assert len(set(tried)) == len(tried) <= 5
-        furthest = max(furthest, len(tried))
-    assert furthest == 5
+        most_tries = max(most_tries, len(tried))
+    assert most_tries == 5
 
 
 @pytest.mark.parametrize("embodiment", ["gantry", "scara"])
-def test_the_expert_swaps_neighbours_over_the_spare_pad_and_tries_in_turn(embodiment: str) -> None:
+def test_the_expert_swaps_neighbours_via_the_spare_pad_and_tries_after_each_swap(embodiment: str) -> None:
     env = env_without_images("rank_try", embodiment=embodiment)
-    told = expert_subtask_spans(env, 0)
+    spans = expert_subtask_spans(env, 0)
     order = [block.colour for block in episode(env).blocks]
     expected = []
-    for number in range(len(told) // 4):
+    for number in range(len(spans) // 4):
         left = number % 2
         mover, other = order[left : left + 2]
         order[left : left + 2] = other, mover
@@ -108,6 +108,6 @@ def test_the_expert_swaps_neighbours_over_the_spare_pad_and_tries_in_turn(embodi
             f"move the {mover} block to the {SIDES[left + 1]} pad",
             f"try the order {' '.join(order)}",
         ]
-    assert [text for text, _ in told] == expected
+    assert [text for text, _ in spans] == expected
     assert tuple(order) == episode(env).hidden
-    assert min(steps for _, steps in told) >= 3
+    assert min(steps for _, steps in spans) >= 3

@@ -1,4 +1,4 @@
-"""What the simulator asks of an embodiment, and what an expert asks an embodiment to do."""
+"""Interface of an embodiment of the tabletop, and the actions of scripted experts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from wla.envs.tabletop.physics import Physics
 from wla.specs import ActionSpec
 
 SPEED = 0.03
-"""Longest way of the tool in one control step, metres."""
+"""Largest displacement of the tool in one control step, metres."""
 
 QUARTER_TURN = np.pi / 2
 
 GripperCommand = Literal["take", "let go", "tool"]
-"""take: hold what is there. let go: open or release. tool: the gripper as a stick, to press, push and hook with."""
+"""take: close the gripper or switch suction on. let go: open or release. tool: closed and empty, to press, push and
+hook with."""
 
 
 @dataclass(frozen=True)
 class ExpertAction:
-    """One expert step. move: (3,) metres, world frame; turn: radians; subtask: what this step is for, in words."""
+    """Action of a scripted expert for one control step, before it is converted to an embodiment's action space.
+
+    Attributes:
+        move: desired displacement of the tool, (3,) metres, world frame; it may exceed what one step can cover.
+        grip: command for the gripper.
+        subtask: text of the current subtask.
+        turn: desired rotation of the tool about the vertical axis, radians.
+    """
 
     move: Float64[np.ndarray, " 3"]
     grip: GripperCommand
@@ -33,20 +41,28 @@ class ExpertAction:
 
 
 def limit_speed(move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
-    """`move` (3,) no faster than SPEED along the table, in its direction, and no faster than SPEED up or down."""
-    along = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
-    return np.array([*along, np.clip(move[2], -SPEED, SPEED)])
+    """Returns the displacement `move` (3,), metres, limited to SPEED horizontally and to SPEED vertically.
+
+    The horizontal direction is kept.
+    """
+    horizontal = move[:2] * min(1.0, SPEED / max(float(np.hypot(*move[:2])), 1e-9))
+    return np.array([*horizontal, np.clip(move[2], -SPEED, SPEED)])
 
 
 _SWEEP = (0.06, 0.18, 0.32, 0.46, 0.6, 0.74, 0.86, 0.95, 1.0, 1.0)
-"""The share of the commanded motion that the servos aim at in each tenth of a control step: gently, so that nothing
-slips out of the fingers, and with time at the end to arrive."""
+"""Fraction of the commanded motion that is the servo target in each tenth of a control step. The smooth start keeps
+blocks from slipping out of the fingers, the constant end leaves time to reach the target."""
 
 
 def follow(physics: Physics, start: Float64[np.ndarray, " J"], goal: Float64[np.ndarray, " J"]) -> Iterator[None]:
-    """Run one control step that takes the first joints from `start` to `goal`, stopping ten times to let things happen.
+    """Runs one control step that moves the first J joints, yielding after each tenth of it.
 
-    Starting from the measured pose means that nothing winds up when the tool is blocked.
+    Starting from measured positions avoids wind-up while the tool is blocked.
+
+    Args:
+        physics: simulation, advanced by one control step.
+        start: measured joint positions, (J,), metres or radians.
+        goal: target joint positions, (J,).
     """
     for target in start + np.outer(_SWEEP, goal - start):
         physics.data.ctrl[: len(goal)] = target
@@ -55,10 +71,20 @@ def follow(physics: Physics, start: Float64[np.ndarray, " J"], goal: Float64[np.
 
 
 class Arm(Protocol):
-    """One embodiment. Stateless: everything that changes lives in the physics.
+    """One embodiment. It is stateless: everything that changes is stored in the physics.
 
-    The tool point is where blocks are held. `tip` is how far (metres) the tool reaches below it, `half_width` the half width
-    of the closed tool, `grasp_height` the height of the tool point above the centre of a block that it grasps.
+    The tool point is the point at which blocks are held.
+
+    Attributes:
+        embodiment: name.
+        action_spec: dimensions, units and limits of actions.
+        state_names: dimensions of the measured state.
+        state_units: one for each dimension of the state.
+        state_frame: frame of the state.
+        tip: length of the tool below the tool point, metres.
+        half_width: of the closed tool, metres.
+        grasp_height: height of the tool point above the centre of a grasped block, metres.
+        bodies: MuJoCo bodies that form the tool.
     """
 
     embodiment: ClassVar[str]
@@ -72,48 +98,51 @@ class Arm(Protocol):
     bodies: ClassVar[tuple[str, ...]]
 
     def xml(self) -> str:
-        """MJCF elements for the world body, with a camera named wrist."""
+        """Returns MJCF elements for the world body, including a camera named wrist."""
         ...
 
     def extras_xml(self, graspable: tuple[str, ...]) -> str:
-        """MJCF sections beside the world body (actuators, equalities); `graspable` are the bodies that can be held."""
+        """Returns MJCF sections outside of the world body (actuators, equalities) for the `graspable` bodies."""
         ...
 
     def randomize_pose(self, physics: Physics, rng: np.random.Generator, low: float, high: float) -> None:
-        """Put the tool at a random place over the table, between the heights `low` and `high` (metres)."""
+        """Moves the tool to a random position over the table, at a height between `low` and `high`, metres."""
         ...
 
     def hold(self, physics: Physics, body: str) -> None:
-        """Put the block `body` into the gripper, as if it had been grasped."""
+        """Moves the block `body` into the gripper as if it had been grasped."""
         ...
 
     def drive(self, physics: Physics, action: Float32[np.ndarray, " A"]) -> None:
-        """Run the physics for one control step under `action`, which is within its limits."""
+        """Runs the physics for one control step. `action` (A,) must be within its limits."""
         ...
 
     def state(self, physics: Physics) -> Float32[np.ndarray, " S"]:
-        """The measured state, in the units of `state_units`."""
+        """Returns the measured state, (S,), in the units of `state_units`."""
         ...
 
     def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
-        """The tool point, metres, world frame."""
+        """Returns the position of the tool point, (3,) metres, world frame."""
         ...
 
     def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
-        """How far (radians) the tool has to turn to grasp a thing of this yaw.
+        """Returns the rotation that the tool needs to grasp an object, radians.
 
-        period: the turn (radians) after which the thing is the same to the tool, a quarter for a block, half for a bar.
+        Args:
+            physics: simulation.
+            yaw: orientation of the object, radians.
+            period: rotational symmetry of the object, radians: a quarter turn for a block, half a turn for a bar.
         """
         ...
 
     def holds(self, physics: Physics, body: str) -> bool:
-        """Whether the block `body` is held, as far as can be measured."""
+        """Returns whether the block `body` is held, as far as the robot can measure it."""
         ...
 
     def ready(self, physics: Physics) -> bool:
-        """Whether the gripper can go down over a block."""
+        """Returns whether the gripper is open and empty enough to move down over a block."""
         ...
 
     def action(self, physics: Physics, expert_action: ExpertAction) -> Float32[np.ndarray, " A"]:
-        """The action, within limits, that comes nearest to what an expert advises."""
+        """Returns the action (A,) within limits that is closest to the expert's action."""
         ...

@@ -21,17 +21,21 @@ from wla.specs import ObservationSpec, RobotSpec
 
 CAMERAS = ("front", "wrist")
 HOLD_STEPS = 5
-"""How many steps in a row success has to hold."""
-_SCENES = 0x5CE7E  # sets static scenes apart from the episodes of the same seed
+"""Number of consecutive control steps for which the goal must be reached before an episode counts as a success."""
+_SCENES = 0x5CE7E  # separates the random stream of static scenes from that of the episodes with the same seed
 
 
 class TabletopEnv(gymnasium.Env):
-    """One task on the table. Fulfils `wla.types.Env`; everything random follows from the reset seed.
+    """One task on the table, a `wla.types.Env`. All randomness is determined by the reset seed.
 
-    varied: whether table, light, camera and hues change from episode to episode and distractors lie around.
+    Observations: images "front" and "wrist", uint8 (image_size, image_size, 3), and "state", float32 (S,), in the units
+    of the robot spec. Actions: float32 (A,), clipped to the limits. Reward: 1 while the goal is reached, else 0.
 
-    Observations: images "front" and "wrist", uint8 (image_size, image_size, 3), and "state", float32 (S,) as the
-    robot spec says. Actions: float32 (A,); anything beyond the limits is clipped. Reward: 1 while the goal is reached.
+    Args:
+        task: class of the task; each reset samples an episode of it.
+        arm: embodiment.
+        randomized: whether table, light, camera and hues vary between episodes and distractors lie on the table.
+        image_size: side of the square images, pixels.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as a plain attribute
@@ -74,20 +78,24 @@ class TabletopEnv(gymnasium.Env):
 
     @property
     def task(self) -> Task:
-        """The present episode. RuntimeError before the first reset."""
+        """Task of the current episode. RuntimeError before the first reset."""
         if self._task is None:
             raise RuntimeError("the environment has no scene yet: call reset() first")
         return self._task
 
     @property
     def world(self) -> World:
-        """The physics of the present episode. RuntimeError before the first reset."""
+        """Physics of the current episode. RuntimeError before the first reset."""
         if self._world is None:
             raise RuntimeError("the environment has no scene yet: call reset() first")
         return self._world
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """A new episode; info["instruction"] says what is wanted. There are no options."""
+        """Starts an episode and returns its first observation and info with instruction, success and subtask.
+
+        Raises:
+            ValueError: options are given; the tabletop has none.
+        """
         super().reset(seed=seed)
         if options:
             raise ValueError(f"the tabletop has no reset options, got {sorted(options)}")
@@ -102,7 +110,11 @@ class TabletopEnv(gymnasium.Env):
         return self.observe(), {"instruction": instruction, "success": False, "subtask": self._subtask()}
 
     def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
-        """One control step (0.1 s). ValueError for an action of the wrong shape or with values that are not finite."""
+        """Runs one control step (0.1 s) and returns observation, reward, terminated, truncated and info.
+
+        Raises:
+            ValueError: the action has the wrong shape or values that are not finite.
+        """
         self._arm.drive(self.world, self._checked(action))
         self._steps += 1
         self.task.update(self.world)
@@ -114,7 +126,7 @@ class TabletopEnv(gymnasium.Env):
         return self.observe(), float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
 
     def observe(self) -> dict[str, Any]:
-        """The observation of the present moment."""
+        """Returns the current observation."""
         world = self.world
         if self._renderer is None:
             self._renderer = Renderer(world.model, self._size)
@@ -122,11 +134,11 @@ class TabletopEnv(gymnasium.Env):
         return {"images": images, "state": self._arm.state(world)}
 
     def render(self) -> np.ndarray:
-        """The front camera's image, for gymnasium's tools."""
+        """Returns the image of the front camera, uint8 (H, W, 3), for gymnasium's tools."""
         return self.observe()["images"]["front"]
 
     def objects(self) -> list[SceneObject]:
-        """Where everything with a name is now, the tool included."""
+        """Returns name, colour, position and label of all objects except distractors, and of the tool."""
         found = [
             SceneObject(
                 part.name,
@@ -140,9 +152,10 @@ class TabletopEnv(gymnasium.Env):
         return [*found, SceneObject("tool", "", _triple(self.world.tool))]
 
     def sample_scene(self, seed: int) -> dict[str, Any]:
-        """A still scene of this task's objects with the tool anywhere, in a third of the cases holding a block.
+        """Samples a static scene of this task and returns its observation; no physics runs.
 
-        For questions about what is seen; `objects()` then describes this scene. No physics runs.
+        The pose of the tool is random, and in a third of the scenes it holds a block. Visual question answering uses
+        it: `objects()` then describes this scene.
         """
         rng = np.random.default_rng([seed, _SCENES])
         self._build(rng)

@@ -9,10 +9,10 @@ from wla.types import ActionChunk, Observation, PolicyState
 
 
 class Expert:
-    """Does the present episode's task, looking at the simulator instead of the images.
+    """Policy that solves the current episode from the simulator's state instead of images.
 
-    Chunks have one action and name its subtask. What it does follows from the present scene and from what the task
-    has watched so far.
+    Chunks have one action and its subtask. The action depends only on the current scene and on the progress that the
+    task has recorded so far.
     """
 
     def __init__(self, env: TabletopEnv) -> None:

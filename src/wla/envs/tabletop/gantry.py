@@ -1,4 +1,4 @@
-"""The gantry: x, y, z, yaw and two fingers that hold blocks by friction."""
+"""Gantry embodiment: x, y, z, yaw, and two fingers that hold blocks by friction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _HIGH = np.array([0.25, 0.19, 0.25, 1.65])
 
 
 class Gantry:
-    """Addresses: the arm comes first in the model, so its joints are qpos[0:6] and its actuators ctrl[0:6]."""
+    """`Arm` with Cartesian delta actions.
+
+    The arm is the first element of the model, so that its joints are qpos[0:6] and its actuators ctrl[0:6].
+    """
 
     embodiment: ClassVar[str] = "gantry"
     action_spec: ClassVar[ActionSpec] = ActionSpec(
@@ -42,7 +45,7 @@ class Gantry:
     bodies: ClassVar[tuple[str, ...]] = ("palm", "finger_left", "finger_right")
 
     def xml(self) -> str:
-        """A chain of slides and one hinge; the tool point is the origin of the palm body."""
+        """Returns a chain of slide joints and one hinge; the tool point is the origin of the palm body."""
         finger = (
             '<body name="finger_{name}" gravcomp="1">'
             '<joint name="finger_{name}" type="slide" axis="{side} 0 0" range="0 0.041"/>'
@@ -65,7 +68,7 @@ class Gantry:
         )
 
     def extras_xml(self, graspable: tuple[str, ...]) -> str:
-        """Stiff, critically damped position servos; the fingers' springs centre what they hold."""
+        """Returns stiff, critically damped position servos; the fingers' servos centre a held block."""
         del graspable  # friction needs no preparation
         slides = "".join(
             f'<position joint="{axis}" kp="{mass * 150**2}" kv="{mass * 2 * 150}" forcerange="-80 80"/>'
@@ -108,16 +111,16 @@ class Gantry:
         return physics.data.qpos[:3].copy()
 
     def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
-        """For blocks the tool always stays within an eighth of straight ahead.
+        """Returns the rotation that the tool needs, radians; for blocks the yaw stays within an eighth of a turn.
 
-        Where the way round jumps by a period should be far from the directions in which things usually lie: for bars
-        it is at the end of what the yaw reaches, beyond a quarter.
+        The target yaw jumps by one period at some orientation of the object. This should be far from usual
+        orientations: for bars it is at the upper limit of the yaw, beyond a quarter turn.
         """
         top = period / 2 if period <= QUARTER_TURN else _HIGH[3]
         return float((yaw - top) % period - period + top - physics.data.qpos[3])
 
     def holds(self, physics: Physics, body: str) -> bool:
-        """The fingers stand as far apart as a block is wide, and the block is between them."""
+        """Returns whether the fingers' distance is the width of a block and the block is between them."""
         width = physics.data.qpos[4] + physics.data.qpos[5]
         if not 0.034 < width < 0.046:
             return False

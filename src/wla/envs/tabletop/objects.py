@@ -1,8 +1,8 @@
-"""The things on the table. Each part knows its MuJoCo description, its place, the room it needs and what it is called.
+"""Objects on the table, each with its MJCF, position, free radius and name.
 
-Descriptions say nothing about places and looks, so that one compiled model serves many scenes.
+The MJCF contains no positions and appearances, so that one compiled model is reused for many scenes.
 
-Metres, radians, kilograms; world frame: x to the right and y away from the front camera, z up, table top at z = 0.
+Units: metres, radians, kilograms. World frame: x to the right and y away from the front camera, z up, table top at 0.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ BOWL_INNER, BOWL_HEIGHT, BOWL_FLOOR = 0.058, 0.025, 0.004
 PLATE_RADIUS, PLATE_TOP = 0.06, 0.008
 BUTTON_TOP, BUTTON_TRAVEL, BUTTON_CAP = 0.034, 0.012, 0.006
 DRAWER_GAP, DRAWER_TRAVEL, HANDLE_HEIGHT = 0.042, 0.08, 0.028
-"""Free way between handle and drawer, how far the drawer slides, and how high the handle is."""
+"""Gap between handle and drawer, travel of the drawer, and height of the handle."""
 Area = tuple[float, float, float, float]
-"""Middle (x, y) and half sizes along x and y, metres."""
+"""Centre (x, y) and half sizes along x and y, metres."""
 
 ZONES: dict[str, Area] = {
     "left": (-0.145, 0.0, 0.05, 0.15),
     "right": (0.145, 0.0, 0.05, 0.15),
 }
-"""Of each `Zone`, named as the front camera sees them."""
+"""Area of each `Zone`; left and right are those of the front camera's image."""
 
 BOWL_COLOUR: Rgb = (0.95, 0.95, 0.95)
 BUTTON_COLOUR: Rgb = (0.90, 0.10, 0.75)
@@ -40,9 +40,13 @@ METAL: Rgb = (0.30, 0.31, 0.33)
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Ground truth about something visible. name: as a person calls it; position: (3,) metres, world frame.
+    """Ground truth about a visible object.
 
-    shows: what can be read off it, in a word; "" of things that show nothing.
+    Attributes:
+        name: as in instructions.
+        colour: name of the colour.
+        position: (3,) metres, world frame.
+        label: number or orientation that the object displays; "" for none.
     """
 
     name: str
@@ -52,9 +56,16 @@ class SceneObject:
 
 
 class TableObject(Protocol):
-    """Something on the table at (x, y). body: of MuJoCo; radius: of the circle that nothing else may enter at first.
+    """Object on the table at (x, y).
 
-    graspable: whether a gripper can hold it.
+    Attributes:
+        graspable: whether a gripper can hold it.
+        name: as in instructions.
+        colour: name of the colour.
+        body: name of the MuJoCo body.
+        x: initial position, metres.
+        y: initial position, metres.
+        radius: of the circle that no other object may enter initially, metres; 0 for paint on the table.
     """
 
     graspable: ClassVar[bool]
@@ -73,17 +84,17 @@ class TableObject(Protocol):
     def radius(self) -> float: ...
 
     def xml(self) -> str:
-        """MJCF elements for the world body, the same for every scene that has this part."""
+        """Returns MJCF elements for the world body, the same in every scene with this object."""
         ...
 
     def arrange(self, physics: Physics, appearance: Appearance) -> None:
-        """Put the part where it belongs and give it its colour."""
+        """Moves the object to its initial position and sets its colour."""
         ...
 
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A part that shows something: a number, a way round."""
+    """Object that displays a number or an orientation."""
 
     @property
     def label(self) -> str: ...
@@ -91,7 +102,7 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """A cube that can be moved; the only thing with a colour to tell it by."""
+    """Movable cube, identified by its colour."""
 
     colour: str
     x: float
@@ -118,7 +129,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Fixture:
-    """A part that stays where the scene puts it, in colours of its own; a scene has at most one of each kind."""
+    """Object with a fixed position and colour; a scene has at most one of each kind."""
 
     x: float
     y: float
@@ -129,12 +140,12 @@ class Fixture:
     graspable: ClassVar[bool] = False
 
     def arrange(self, physics: Physics, appearance: Appearance) -> None:
-        """Put its body on the table."""
+        """Moves the body to its position on the table."""
         physics.put(self.body, (self.x, self.y, 0.0))
 
 
 class Bowl(Fixture):
-    """A white bowl: a floor and a ring of twelve walls."""
+    """White bowl: a floor and a ring of twelve walls."""
 
     name = "bowl"
     colour = "white"
@@ -158,7 +169,7 @@ class Bowl(Fixture):
 
 
 class Button(Fixture):
-    """A spring button: a magenta cap that slides down into a grey base."""
+    """Spring button: a magenta cap that slides down into a grey base."""
 
     name = "button"
     colour = "magenta"
@@ -174,7 +185,7 @@ class Button(Fixture):
 
 
 class Plate(Fixture):
-    """A flat black plate."""
+    """Flat black plate."""
 
     name = "plate"
     colour = "black"
@@ -189,7 +200,7 @@ class Plate(Fixture):
 
 
 class Drawer(Fixture):
-    """A wooden cabinet at the back with a drawer that slides towards the front camera. (x, y): the closed handle."""
+    """Wooden cabinet at the back with a drawer that slides towards the front camera; (x, y) is the closed handle."""
 
     name = "drawer handle"
     colour = "cyan"
@@ -198,7 +209,7 @@ class Drawer(Fixture):
     radius = 0.125
 
     def xml(self) -> str:
-        """The moving body's origin is the middle of the handle; a tool fits between the handle and the front panel."""
+        """Returns cabinet and drawer; the drawer's origin is the centre of the handle, and a tool fits behind it."""
         wood, dark = rgba(WOOD), rgba(WOOD, shade=0.6)
         panel, cabinet = DRAWER_GAP + 0.010, DRAWER_GAP + 0.052
         posts = "".join(
@@ -222,7 +233,7 @@ class Drawer(Fixture):
 
 @dataclass(frozen=True)
 class Zone:
-    """A pale area of the table, one of `ZONES`."""
+    """Pale area painted on the table, one of `ZONES`."""
 
     side: str
     colour: ClassVar[str] = "violet"
@@ -258,7 +269,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class Distractor:
-    """Something to be ignored: shape and colour are no task's. A scene has at most one of each shape."""
+    """Object that is irrelevant to every task, with a shape and colour that no task uses; at most one of each shape."""
 
     shape: str
     shade: Rgb
@@ -288,11 +299,11 @@ DISTRACTOR_SHAPES: dict[str, tuple[str, float]] = {
     "box": ("0.03 0.009 0.008", 0.008),
     "ellipsoid": ("0.022 0.022 0.009", 0.009),
 }
-"""MuJoCo geometry type -> its size and the height of its centre when it lies on the table."""
+"""MuJoCo geometry type -> its size, and the height of its centre while it lies on the table."""
 
 
 def _loose_xml(body: str, shape: str, size: str, mass: float) -> str:
-    """Something that can be moved, of a single geometry; its colour comes with each scene."""
+    """Returns a movable body with a single geometry; its colour is set for each scene."""
     return (
         f'<body name="{body}"><freejoint/>'
         f'<geom type="{shape}" size="{size}" mass="{mass}" friction="0.6 0.005 0.0001"/></body>'
@@ -300,7 +311,7 @@ def _loose_xml(body: str, shape: str, size: str, mass: float) -> str:
 
 
 def spring_button_xml(body: str, colour: Rgb) -> str:
-    """A cap, the body `body`, that slides (joint BODY_slide) down into a grey base, BODY_base."""
+    """Returns a cap, the body `body`, that slides (joint BODY_slide) down into a grey base (BODY_base)."""
     cap = BUTTON_CAP
     base = BUTTON_TOP - 2 * cap - BUTTON_TRAVEL  # the pressed cap just reaches it
     return (
@@ -316,6 +327,6 @@ def spring_button_xml(body: str, colour: Rgb) -> str:
 
 
 def put_spring_button(physics: Physics, body: str, x: float, y: float) -> None:
-    """Stand a spring button at (x, y), its cap up."""
+    """Moves a spring button to (x, y), metres, with its cap up."""
     physics.put(f"{body}_base", (x, y, 0.0))
     physics.put(body, (x, y, BUTTON_TOP - BUTTON_CAP))

@@ -1,6 +1,6 @@
-"""The things of the memory tasks with buttons: labelled buttons, number cards, pads in a row and a lamp.
+"""Objects of the memory tasks with buttons: labelled buttons, number cards, pads in a row, and a lamp.
 
-Units and frame as in `objects`. What differs from episode to episode or changes within one is set by `arrange`.
+Units and frame as in `objects`. `arrange` sets everything that differs between episodes or changes during one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LAMP_ON: Rgb = (0.45, 1.00, 0.45)
 
 @dataclass(frozen=True)
 class LabelledButton:
-    """A spring button with a colour of its own. label: "first", "second" or "confirm"."""
+    """Spring button whose role, "first", "second" or "confirm", determines its colour."""
 
     role: str
     x: float
@@ -68,7 +68,7 @@ class LabelledButton:
 
 @dataclass(frozen=True)
 class NumberCard:
-    """A pale card that lies on the table and shows a number as dark cells, filled from the left, of five."""
+    """Pale card on the table that displays a number from 0 to 5 as dark cells, filled from the left."""
 
     role: str
     number: int
@@ -91,7 +91,7 @@ class NumberCard:
         return f"card_{self.role}"
 
     def xml(self) -> str:
-        """Flat pieces side by side: layers would be too close for the renderer's depth. Nothing collides with them."""
+        """Returns flat pieces side by side, because layers would be too close for the renderer's depth buffer."""
         gap, rim = CELL_PITCH / 2 - CELL_HALF_X, 0.003
         pieces = [_flat(0.0, side * (CELL_HALF_Y + rim), CARD_HALF_X, rim, _CARD) for side in (-1, 1)]
         for i in range(CELLS):
@@ -115,7 +115,7 @@ class NumberCard:
 
 @dataclass(frozen=True)
 class Pad:
-    """A dark square painted on the table, a block's place. side: "left", "middle" or "right"."""
+    """Dark square painted on the table, the target of one block. side: "left", "middle" or "right"."""
 
     side: str
     x: float
@@ -143,7 +143,7 @@ class Pad:
 
 
 class SparePad(Fixture):
-    """A pale disc painted on the table, where a block can wait."""
+    """Pale disc painted on the table, for a block that has to make room."""
 
     name = "spare pad"
     colour = "violet"
@@ -158,7 +158,7 @@ class SparePad(Fixture):
 
 
 class Lamp(Fixture):
-    """A dome, dark at first."""
+    """Dome that is dark at the start of an episode."""
 
     name = "lamp"
     colour = "dark"
@@ -173,12 +173,12 @@ class Lamp(Fixture):
         physics.paint(self.body, LAMP_OFF)
 
     def light_up(self, physics: Physics) -> None:
-        """Turn green, until the scene is arranged anew."""
+        """Makes the lamp green until the scene is arranged again."""
         physics.paint(self.body, LAMP_ON)
 
 
 def _flat(x: float, y: float, half_x: float, half_y: float, colour: Rgb, name: str = "") -> str:
-    """A piece of paper about (x, y)."""
+    """Returns a flat rectangle centred at (x, y), without collisions."""
     named = f'name="{name}" ' if name else ""
     return (
         f'<geom {named}type="box" size="{half_x} {half_y} 0.001" pos="{x} {y} 0" contype="0" conaffinity="0" '

@@ -1,6 +1,6 @@
-"""Parts of the tasks about hidden things: lids that cover blocks, cells that fit in a slot two ways round, and a dial.
+"""Objects of the tasks with hidden state: lids that cover blocks, cells that fit a slot in two orientations, a dial.
 
-Metres, radians, kilograms; the frame is that of `wla.envs.tabletop.objects`.
+Units and frame as in `objects`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from wla.envs.tabletop.objects import BLOCK_HALF, METAL, Fixture
 from wla.envs.tabletop.physics import Physics
 
 Orientation = Literal["along", "across"]
-"""How a cell lies: with its long side away from the front camera, or from left to right."""
+"""Orientation of a cell's long side: along the viewing direction of the front camera, or from left to right."""
 
 LID_INNER, LID_ROOM, LID_WALL = 0.040, 0.044, 0.003
-"""Half width and height of the hollow, and the thickness of its walls."""
+"""Half width and height of the cavity, and thickness of its walls."""
 LID_KNOB = LID_ROOM + LID_WALL + BLOCK_HALF
-"""Height of the middle of the knob when the lid stands on the table."""
+"""Height of the knob's centre while the lid stands on the table."""
 LID_COLOUR: Rgb = (0.93, 0.92, 0.88)
 KNOB_COLOUR: Rgb = (0.20, 0.20, 0.22)
 
@@ -29,7 +29,7 @@ CELL_COLOURS: dict[str, tuple[str, Rgb]] = {
     "right": ("magenta", (0.90, 0.10, 0.75)),
 }
 BAY_X, BAY_HALF = 0.06, 0.036
-"""How far the bays' middles are from the slot's, and their half width."""
+"""Distance of the bays' centres from the slot's centre, and half width of a bay."""
 
 DIAL_DISC, DIAL_HEIGHT, FIN_LENGTH, FIN_HALF, FIN_TOP = 0.045, 0.012, 0.05, 0.005, 0.045
 """Radius and height of the disc; length, half thickness and upper edge of the fin."""
@@ -42,8 +42,7 @@ _PAINT = 'contype="0" conaffinity="0"'
 
 @dataclass(frozen=True)
 class Lid:
-    """A box without a floor that hides a block. Its body's origin is the middle of the knob, a round one, held from any
-    side."""
+    """Box without a floor that hides a block. Its origin is the centre of the round knob, graspable from any side."""
 
     side: str
     x: float
@@ -90,7 +89,7 @@ class Lid:
 
 @dataclass(frozen=True)
 class Cell:
-    """A bar with metal ends. The body's x axis is its long side; tilt: radians off its way."""
+    """Bar with metal ends. The body's x axis is its long side; tilt: deviation from the orientation, radians."""
 
     side: str
     x: float
@@ -119,9 +118,9 @@ class Cell:
     def xml(self) -> str:
         cap = 0.006
         end = CELL_HALF_LENGTH - cap + 0.0005
-        wide = CELL_HALF_WIDTH + 0.0005  # the metal lies just outside the bar, so that it is what is seen
+        half = CELL_HALF_WIDTH + 0.0005  # slightly larger than the bar, so that the metal is rendered in front of it
         caps = "".join(
-            f'<geom type="box" size="{cap} {wide} {wide}" pos="{x} 0 0" mass="0" {_PAINT} rgba="{rgba(METAL)}"/>'
+            f'<geom type="box" size="{cap} {half} {half}" pos="{x} 0 0" mass="0" {_PAINT} rgba="{rgba(METAL)}"/>'
             for x in (-end, end)
         )
         return (
@@ -135,7 +134,7 @@ class Cell:
 
 
 def heading_of(orientation: Orientation) -> float:
-    """Direction (radians) of a cell's long side."""
+    """Returns the direction of a cell's long side, radians."""
     return 0.0 if orientation == "across" else math.pi / 2
 
 
@@ -160,7 +159,7 @@ class Slot(Fixture):
 
 
 class Dial(Fixture):
-    """A fin on a disc. It points to the left, and to the front camera once it is turned; it may be locked.
+    """Fin on a disc that points to the left, and to the front camera once it is turned.
 
     It starts locked; `Physics.limit` on its joint unlocks it. The armature makes the stop hard for a strong arm.
     """

@@ -1,4 +1,4 @@
-"""Random places that do not overlap."""
+"""Random initial positions that do not overlap."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 REACH_X, REACH_Y = 0.18, 0.13
-"""Half sizes (metres) of the area in which objects start; the tools reach a little further."""
+"""Half sizes of the area of initial positions, metres; the tools reach slightly further."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class PlacementRegion:
-    """A wish for a place: a circle of `radius` whose centre lies in the box of half sizes `x`, `y` about `centre`."""
+    """Region for the position of one object.
+
+    Attributes:
+        radius: of the circle that the object needs for itself, metres.
+        x: half size of the box of possible centres, metres.
+        y: half size of the box of possible centres, metres.
+        centre: of the box, metres.
+    """
 
     radius: float
     x: float = REACH_X
@@ -24,12 +31,21 @@ class PlacementRegion:
 
 
 def placement(rng: np.random.Generator, regions: Sequence[PlacementRegion], *, tries: int = 40) -> list[Point]:
-    """Centres, one for each spot in order, whose circles do not overlap. Starts over until everything fits."""
+    """Samples positions whose circles do not overlap, by rejection.
+
+    Args:
+        rng: random generator.
+        regions: one region for each object.
+        tries: candidates for each object before all positions are sampled again.
+
+    Returns:
+        One position for each region, in order, metres.
+    """
     for _ in range(1000):
         placed = _attempt(rng, regions, tries)
         if placed is not None:
             return placed
-    raise AssertionError(f"no room for {len(regions)} objects: the task asks for more than the table holds")
+    raise AssertionError(f"no room for {len(regions)} objects: the task has more than fit on the table")
 
 
 def _attempt(rng: np.random.Generator, regions: Sequence[PlacementRegion], tries: int) -> list[Point] | None:

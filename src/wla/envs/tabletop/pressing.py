@@ -1,4 +1,4 @@
-"""Counting presses of spring buttons, and the motions of those who press them."""
+"""Detection of button presses, and the motions of experts that press buttons."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from wla.envs.tabletop.skills import come_down, ramp
 from wla.envs.tabletop.world import World
 
 CLEAR = 0.035
-"""Height (metres) of the tool's tip over the cap from which it is clearly up."""
+"""Height of the tool's tip above the cap from which the tool counts as up, metres."""
 _DOWN, _UP = 0.012, 0.016
-"""Metres per step below it, so that going down and coming up can be seen. Up is fast enough that a push from outside
-hardly ever makes a second press of it."""
+"""Vertical speed below that height, metres per step, slow enough that both directions are visible. Moving up is fast
+enough that a perturbation rarely causes a second press."""
 
 
 @dataclass
 class PressDetector:
-    """Which buttons are down. Pressing and letting go have thresholds apart, so that a bounce does not count twice."""
+    """Detector of presses. The thresholds of pressing and releasing differ, so that a bounce does not count twice."""
 
     _down: set[str] = field(default_factory=set)
 
     def detect_press(self, world: World, body: str) -> bool:
-        """Whether the button `body` has just gone down; to be asked once every control step."""
+        """Returns whether the button `body` was pressed in this control step; must be called once per step."""
         slide = world.joint_position(f"{body}_slide")
         if body in self._down:
             if slide > -0.3 * BUTTON_TRAVEL:
@@ -37,21 +37,27 @@ class PressDetector:
 
 
 def height(world: World) -> float:
-    """How far (metres) the tool's tip is above the cap of a button that is up."""
+    """Returns the height of the tool's tip above the cap of a released button, metres."""
     return float(world.tool[2] - world.arm.tip - BUTTON_TOP)
 
 
 def press(world: World, body: str) -> Float64[np.ndarray, " 3"]:
-    """The move (3,) that goes to the button `body` and holds it down."""
+    """Returns the displacement (3,), metres, that moves to the button `body` and holds it down."""
     x, y, _ = world.position(body)
     return come_down(world, np.array([x, y, BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip]))
 
 
 def limit_vertical_speed(world: World, body: str, move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
-    """The `move` (3,), slowed down as far as it goes up or down right over the button `body`."""
-    aside = float(np.hypot(*(world.position(body) - world.tool)[:2]))
+    """Limits the vertical speed of a displacement close above a button.
+
+    Args:
+        world: scene.
+        body: the button.
+        move: displacement, (3,) metres.
+    """
+    distance = float(np.hypot(*(world.position(body) - world.tool)[:2]))
     above = height(world) - CLEAR
-    free = 0.1 * ramp(aside, 0.03, 0.05)  # beside the button this is faster than any arm
+    free = 0.1 * ramp(distance, 0.03, 0.05)  # beside the button the limit exceeds the speed of every arm
     down = _DOWN + max(0.0, above) + free
     up = _UP + 0.1 * ramp(above, -0.001, 0.005) + free
     return np.array([move[0], move[1], np.clip(move[2], -down, up)])

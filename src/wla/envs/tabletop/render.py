@@ -1,4 +1,4 @@
-"""Off-screen rendering that outlives the models it draws."""
+"""Off-screen rendering with one graphics context for many models."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MAX_GEOMS = 400
 
 
 class Renderer:
-    """Draws square images of any model that has no meshes or textures, with one graphics context for all of them.
+    """Renderer of square images for models without meshes and textures; all of them share one graphics context.
 
-    A renderer belongs to the thread that made it.
+    A renderer belongs to the thread that created it.
     """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
@@ -32,10 +32,10 @@ class Renderer:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._view = mujoco.MjrRect(0, 0, size, size)
         self._open = True
-        atexit.register(_close, weakref.ref(self))  # else the context would outlive the library that made it
+        atexit.register(_close, weakref.ref(self))  # else the context would outlive the graphics library
 
     def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "H W 3"]:
-        """What the named camera sees: RGB, upright."""
+        """Returns the upright RGB image of the named camera."""
         self._window.make_current()
         self._camera.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         mujoco.mjv_updateScene(
@@ -47,7 +47,7 @@ class Renderer:
         return np.ascontiguousarray(image[::-1])  # OpenGL counts rows from the bottom
 
     def close(self) -> None:
-        """Give the graphics context back. Does nothing the second time."""
+        """Releases the graphics context; calling it again does nothing."""
         if self._open:
             self._open = False
             self._window.make_current()

@@ -1,4 +1,4 @@
-"""The scara: two revolute joints, a quill that goes up and down, and a suction cup. Acts in joint space."""
+"""SCARA embodiment with joint-space actions: two revolute joints, a vertical quill and a suction cup."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _DECK = 0.27  # height of the links: the front camera sees the table below them
 _LOW = np.array([-2.2, 0.3, 0.004])
 _HIGH = np.array([1.2, 2.75, 0.25])
 _CUP = 0.012
-_PRESS = 0.002  # how deep the cup pushes into what it is to hold
+_PRESS = 0.002  # depth by which the cup is pressed onto a block to grasp it
 
 
 class Scara:
-    """Addresses: the arm comes first in the model, so its joints are qpos[0:3] and its actuators ctrl[0:3]."""
+    """`Arm` with joint delta actions.
+
+    The arm is the first element of the model, so that its joints are qpos[0:3] and its actuators ctrl[0:3].
+    """
 
     embodiment: ClassVar[str] = "scara"
     action_spec: ClassVar[ActionSpec] = ActionSpec(
@@ -47,7 +50,10 @@ class Scara:
     bodies: ClassVar[tuple[str, ...]] = ("cup",)
 
     def xml(self) -> str:
-        """The base is behind the table; at zero both links point to the front camera. The cup's origin is its rim."""
+        """Returns an arm with its base behind the table. The origin of the cup is the centre of its rim.
+
+        At zero both links point to the front camera.
+        """
         blue, pale = "0.20 0.35 0.55 1", "0.85 0.88 0.90 1"
         ghost = 'contype="0" conaffinity="0"'
         link = (
@@ -69,7 +75,7 @@ class Scara:
         )
 
     def extras_xml(self, graspable: tuple[str, ...]) -> str:
-        """Position servos, and for everything graspable a weld that suction switches on."""
+        """Returns position servos, and for each graspable body a weld constraint that suction activates."""
         welds = "".join(
             f'<weld name="suction_{body}" body1="cup" body2="{body}" active="false" solref="0.01 1"/>'
             for body in graspable
@@ -97,15 +103,15 @@ class Scara:
     def drive(self, physics: Physics, action: Float32[np.ndarray, " A"]) -> None:
         start = physics.data.qpos[:3].copy()
         goal = np.clip(start + action[:3], _LOW, _HIGH)
-        sucking = action[3] > 0.0
-        if not sucking:
+        suction = action[3] > 0.0
+        if not suction:
             physics.data.eq_active[:] = 0
         for _ in follow(physics, start, goal):
-            if sucking and not physics.data.eq_active.any():
-                self._catch(physics)
+            if suction and not physics.data.eq_active.any():
+                self._attach_touched(physics)
 
-    def _catch(self, physics: Physics) -> None:
-        """Hold whichever block the cup stands on."""
+    def _attach_touched(self, physics: Physics) -> None:
+        """Attaches the block that the cup touches from above, if any."""
         tool = self.tool(physics)
         for number in physics.model.eq_obj2id:
             body = physics.model.body(number).name
@@ -115,16 +121,16 @@ class Scara:
                 return
 
     def _attach(self, physics: Physics, body: str) -> None:
-        """Weld the block to the cup as they now stand to each other."""
+        """Welds the block to the cup in their current relative pose."""
         mujoco.mj_kinematics(physics.model, physics.data)
         cup, block = physics.body_id("cup"), physics.body_id(body)
-        back, turned = np.empty(4), np.empty(4)
-        mujoco.mju_negQuat(back, physics.data.xquat[cup])
-        mujoco.mju_mulQuat(turned, back, physics.data.xquat[block])
-        between = physics.data.xmat[cup].reshape(3, 3).T @ (physics.data.xpos[block] - physics.data.xpos[cup])
+        inverse, rotation = np.empty(4), np.empty(4)
+        mujoco.mju_negQuat(inverse, physics.data.xquat[cup])
+        mujoco.mju_mulQuat(rotation, inverse, physics.data.xquat[block])
+        offset = physics.data.xmat[cup].reshape(3, 3).T @ (physics.data.xpos[block] - physics.data.xpos[cup])
         number = mujoco.mj_name2id(physics.model, mujoco.mjtObj.mjOBJ_EQUALITY, f"suction_{body}")
-        # MuJoCo's layout for a weld: anchor on the second body (3), place (3) and orientation (4) in the first, scale.
-        physics.model.eq_data[number, :10] = [0.0, 0.0, 0.0, *between, *turned]
+        # MuJoCo's layout for a weld: anchor on the second body (3), position (3) and rotation (4) in the first, scale.
+        physics.model.eq_data[number, :10] = [0.0, 0.0, 0.0, *offset, *rotation]
         physics.data.eq_active[number] = 1
 
     def state(self, physics: Physics) -> Float32[np.ndarray, " S"]:
@@ -132,12 +138,12 @@ class Scara:
 
     def tool(self, physics: Physics) -> Float64[np.ndarray, " 3"]:
         shoulder, elbow, z = physics.data.qpos[:3]
-        ahead = math.cos(shoulder) + math.cos(shoulder + elbow)
-        aside = math.sin(shoulder) + math.sin(shoulder + elbow)
-        return np.array([_BASE[0] + _LINK * aside, _BASE[1] - _LINK * ahead, z])
+        forward = math.cos(shoulder) + math.cos(shoulder + elbow)
+        sideways = math.sin(shoulder) + math.sin(shoulder + elbow)
+        return np.array([_BASE[0] + _LINK * sideways, _BASE[1] - _LINK * forward, z])
 
     def misalignment(self, physics: Physics, yaw: float, period: float = QUARTER_TURN) -> float:
-        """A round cup fits any block."""
+        """Returns 0: a round cup needs no rotation."""
         del physics, yaw, period
         return 0.0
 
@@ -149,14 +155,17 @@ class Scara:
         return not physics.data.eq_active.any()
 
     def action(self, physics: Physics, expert_action: ExpertAction) -> Float32[np.ndarray, " A"]:
-        """The joint motion towards the advised place; the joints keep step when one of them is too slow."""
+        """Returns joint displacements; both revolute joints are scaled together when one exceeds its limit."""
         move = _joints(self.tool(physics) + limit_speed(expert_action.move)) - physics.data.qpos[:3]
         move[:2] *= min(1.0, TURN / max(float(np.abs(move[:2]).max()), 1e-9))
         return np.array([*move, 1.0 if expert_action.grip == "take" else -1.0], dtype=np.float32)
 
 
 def _joints(tool: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
-    """Shoulder, elbow and quill for the tool point (3,), or the nearest in reach; the elbow bends one way only."""
-    aside, ahead = tool[0] - _BASE[0], _BASE[1] - tool[1]
-    half = math.acos(min(1.0, math.hypot(aside, ahead) / (2 * _LINK)))  # the links are equally long
-    return np.clip([math.atan2(aside, ahead) - half, 2 * half, tool[2]], _LOW, _HIGH)
+    """Inverse kinematics: shoulder, elbow and quill for the tool point (3,), or for the nearest one in reach.
+
+    The elbow bends in one direction only.
+    """
+    sideways, forward = tool[0] - _BASE[0], _BASE[1] - tool[1]
+    half = math.acos(min(1.0, math.hypot(sideways, forward) / (2 * _LINK)))  # both links have the same length
+    return np.clip([math.atan2(sideways, forward) - half, 2 * half, tool[2]], _LOW, _HIGH)

@@ -1,4 +1,4 @@
-"""One scene: table, parts and arm, and the questions that tasks ask about it."""
+"""Scene with table, objects and arm, and the queries of tasks about it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ FRONT_FOV = 44.0
 
 
 class World(Physics):
-    """The physics of one episode, with the `arm` in it and its `objects`."""
+    """Physics of one episode with its `arm` and `objects`."""
 
     def __init__(self, arm: Arm, objects: Sequence[TableObject], image_size: int) -> None:
-        """Compile a scene with these kinds of parts; `arrange` then fills it."""
+        """Compiles a scene.
+
+        Args:
+            arm: embodiment.
+            objects: kinds of objects; `arrange` sets their positions.
+            image_size: side of rendered images, pixels.
+        """
         super().__init__(_xml(arm, objects, image_size))
         self.arm = arm
         self.objects = tuple(objects)
 
     def arrange(self, objects: Sequence[TableObject], appearance: Appearance) -> None:
-        """Start over with other parts of the same kinds, wherever they now are, and another look."""
+        """Resets the scene to objects of the same kinds at new positions, with a new appearance."""
         self.objects = tuple(objects)
         mujoco.mj_resetData(self.model, self.data)
         self.model.geom("table").rgba[:3] = appearance.table
@@ -40,19 +46,19 @@ class World(Physics):
 
     @property
     def tool(self) -> Float64[np.ndarray, " 3"]:
-        """The tool point, metres, world frame."""
+        """Position of the tool point, (3,) metres, world frame."""
         return self.arm.tool(self)
 
     def touches_tool(self, body: str) -> bool:
-        """Whether any part of the tool is in contact with the body."""
+        """Returns whether any part of the tool is in contact with the body."""
         return self.touching(self.arm.bodies, (body,))
 
     def blocks(self) -> list[Block]:
-        """The blocks in the scene."""
+        """Returns the blocks of the scene."""
         return [part for part in self.objects if isinstance(part, Block)]
 
     def is_on_table(self, body: str) -> bool:
-        """Whether a block lies on the table itself, lifted by nothing."""
+        """Returns whether a block lies directly on the table."""
         return bool(self.position(body)[2] < BLOCK_HALF * 1.5)
 
 
@@ -81,7 +87,7 @@ def _xml(arm: Arm, objects: Sequence[TableObject], image_size: int) -> str:
 
 
 def _facing(eye: np.ndarray, target: np.ndarray) -> str:
-    """MJCF xyaxes of an upright camera at `eye` that looks at `target`."""
+    """Returns the MJCF xyaxes of an upright camera at `eye` that points at `target`."""
     forward = (target - eye) / np.linalg.norm(target - eye)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)

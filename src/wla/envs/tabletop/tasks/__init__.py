@@ -1,15 +1,15 @@
-"""The tasks of the tabletop by name, one module each, which is imported when the task is asked for."""
+"""Tasks of the tabletop by name, one module each, which is imported when the task is requested."""
 
 from importlib import import_module
 
 from wla.envs.tabletop.tasks.base import Task
 
 SHORT_TASKS = ("place", "stack", "push", "press", "drawer", "place_two")
-"""The tasks in which a single frame tells what to do next."""
+"""Tasks in which a single frame determines the next action."""
 MEMORY_TASKS = ("press_count", "cover_blocks", "battery_try", "rank_try")
-"""The tasks in which it does not."""
+"""Tasks that need memory of earlier frames."""
 VIDEO_TASKS = ("place_on_plate", "push_back")
-"""The tasks that are to be learned from videos: their actions are for evaluation only."""
+"""Tasks that are to be learned from videos without actions; their experts are for evaluation only."""
 TASKS = (*SHORT_TASKS, *MEMORY_TASKS, *VIDEO_TASKS)
 
 

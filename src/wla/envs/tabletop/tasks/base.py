@@ -1,4 +1,4 @@
-"""What a task is."""
+"""Base class of tasks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from wla.envs.tabletop.world import World
 
 
 class Task(ABC):
-    """One episode of a task: what lies where, what is wanted, and how an expert would go on.
+    """One episode of a task: initial positions of its objects, goal, and scripted expert.
 
-    step_limit: control steps. clutter: where things of no use may lie without being in the way. embodiments: the arms
-    that can do it. start_height: of the tool, at least (metres), so that it starts above all that stands there.
+    Attributes:
+        name: of the task.
+        step_limit: control steps after which an episode is truncated.
+        phrasings: instruction templates.
+        clutter: region of distractors, where they are not in the way.
+        embodiments: arms that can solve the task.
+        start_height: smallest initial height of the tool, metres, above all objects of the task.
     """
 
     name: ClassVar[str]
@@ -32,32 +37,32 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """A random episode."""
+        """Samples an episode."""
 
     @property
     @abstractmethod
     def objects(self) -> tuple[TableObject, ...]:
-        """Everything on the table but clutter."""
+        """All objects on the table except distractors."""
 
     @property
     def template_values(self) -> Mapping[str, str]:
-        """The fields of the phrasings."""
+        """Values of the fields of the instruction templates."""
         return {}
 
     def update(self, world: World) -> None:  # noqa: B027 - most tasks need no memory
-        """Called once the scene is set and after every control step, before `success` and `failed` are asked.
+        """Updates the progress of the episode: after the reset and after every control step, before `success`.
 
-        A task whose goal depends on what happened before, and not only on where things are, takes note of it here.
+        A task whose goal depends on earlier events, not only on current positions, records them here.
         """
 
     @abstractmethod
     def success(self, world: World) -> bool:
-        """Whether the goal is reached now."""
+        """Returns whether the goal is reached in the current scene."""
 
     def failed(self, world: World) -> bool:
-        """Whether the goal is out of reach for good."""
+        """Returns whether the goal can no longer be reached."""
         return False
 
     @abstractmethod
     def expert_action(self, world: World) -> ExpertAction:
-        """What an expert does now: it follows from the present scene and, in tasks that watch, from what they saw."""
+        """Returns the expert's action for the current scene and the progress recorded by `update`."""

@@ -1,4 +1,4 @@
-"""Find out which ways round two cells belong in a slot: a dial turns when they are right and gives no other sign."""
+"""Find the orientations of two cells in a slot by trying: a dial turns if and only if both are correct."""
 
 from __future__ import annotations
 
@@ -30,22 +30,32 @@ from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
 
 OrientationPair = tuple[Orientation, Orientation]
-"""How the left and the right cell lie."""
+"""Orientations of the left and the right cell."""
 ORIENTATIONS: tuple[Orientation, Orientation] = ("along", "across")
 TURNED = 0.6
-"""Angle (radians) from which the dial counts as turned."""
+"""Angle from which the dial counts as turned, radians."""
 _PUSHES = 3
-"""So many control steps of pushing against the locked dial make a try."""
+"""Number of consecutive control steps of pushing against the locked dial that count as a try."""
 _LEVER = 0.036
-"""How far (metres) to the left of the hinge the expert pushes."""
+"""Distance to the left of the hinge at which the expert pushes, metres."""
 _IN_BAY, _ASKEW = 0.026, 0.5
-"""How far a cell may lie from the middle of its bay (metres) and from its way (sine of the angle)."""
+"""Largest distance of a cell from the centre of its bay, metres, and largest sine of its angle error."""
 _OTHER: dict[Orientation, Orientation] = {"along": "across", "across": "along"}
 
 
 @dataclass
 class BatteryTry(Task):
-    """`solution` is the pair that unlocks the dial; nothing shows it. `tried`: the pairs that the dial has refused."""
+    """Two cells, a slot with two bays, and a dial.
+
+    Attributes:
+        slot: where both cells are placed.
+        dial: what to turn.
+        cells: left and right cell.
+        solution: pair that unlocks the dial; it is not visible.
+        tried: pairs with which the dial was found locked.
+        pushes: consecutive control steps of pushing against the locked dial.
+        unlocked: whether the dial can be turned now.
+    """
 
     slot: Slot
     dial: Dial
@@ -58,7 +68,7 @@ class BatteryTry(Task):
     name: ClassVar[str] = "battery_try"
     step_limit: ClassVar[int] = 300
     clutter: ClassVar[PlacementRegion] = PlacementRegion(radius=0.03, x=0.2, y=0.01, centre=(0.0, -0.16))
-    embodiments: ClassVar[tuple[str, ...]] = ("gantry",)  # the cells have to be turned, and the scara cannot
+    embodiments: ClassVar[tuple[str, ...]] = ("gantry",)  # the scara cannot turn the cells
     phrasings: ClassVar[Phrasings] = Phrasings(
         train=(
             "put both cells in the slot and find the ways in which the dial turns",
@@ -82,9 +92,9 @@ class BatteryTry(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        def near(x: float, y: float, reach_x: float, reach_y: float) -> tuple[float, float]:
-            a, b = rng.uniform(-1.0, 1.0, 2) * (reach_x, reach_y)
-            return float(x + a), float(y + b)
+        def near(x: float, y: float, jitter_x: float, jitter_y: float) -> tuple[float, float]:
+            dx, dy = rng.uniform(-1.0, 1.0, 2) * (jitter_x, jitter_y)
+            return float(x + dx), float(y + dy)
 
         slot = Slot(*near(0.0, -0.03, 0.012, 0.012))
         dial = Dial(*near(0.0, 0.10, 0.03, 0.01))
@@ -102,16 +112,16 @@ class BatteryTry(Task):
 
     @property
     def plan(self) -> tuple[OrientationPair, ...]:
-        """The pairs in the order in which the expert tries them: as they lie, then turning one cell at a time."""
+        """Pairs in the order of the expert's tries: the initial orientations, then one cell turned at a time."""
         left, right = (cell.orientation for cell in self.cells)
         return (left, right), (left, _OTHER[right]), (_OTHER[left], _OTHER[right]), (_OTHER[left], right)
 
     def update(self, world: World) -> None:
-        """Lock or unlock the dial, and note what it has refused."""
+        """Locks or unlocks the dial, and records pairs that were tried in vain."""
         left, right = (self._orientation(world, number) for number in range(2))
         unlocked = (left, right) == self.solution
         if unlocked != self.unlocked:
-            # A dial that has been turned a little stays there when it locks.
+            # A dial that is partly turned keeps its angle when it locks.
             world.limit(Dial.joint, 0.0, DIAL_RANGE if unlocked else max(0.0, world.joint_position(Dial.joint)))
             self.unlocked = unlocked
         pushing = left is not None and right is not None and not unlocked and world.touches_tool(Dial.body)
@@ -123,24 +133,24 @@ class BatteryTry(Task):
         return self.unlocked and world.joint_position(Dial.joint) > TURNED
 
     def expert_action(self, world: World) -> ExpertAction:
-        """The next pair that has not been refused: first the cells, then the dial."""
+        """Returns an action towards the next untried pair: first the cells, then the dial."""
         count = next(number for number, pair in enumerate(self.plan) if pair not in self.tried)
-        wanted = self.plan[count]
+        target = self.plan[count]
         for number, cell in enumerate(self.cells):
-            placed = self._orientation(world, number) == wanted[number]
+            placed = self._orientation(world, number) == target[number]
             if not (placed and is_released(world, cell)):
-                turned = count > 0 and self.plan[count - 1][number] != wanted[number]
-                subtask = f"turn the {cell.name} {wanted[number]}" if turned else f"put the {cell.name} in the slot"
-                return replace(self._place(world, number, wanted[number], placed), subtask=subtask)
-        return self._turn_dial(world, f"try the dial with {wanted[0]} {wanted[1]}")
+                turned = count > 0 and self.plan[count - 1][number] != target[number]
+                subtask = f"turn the {cell.name} {target[number]}" if turned else f"put the {cell.name} in the slot"
+                return replace(self._place(world, number, target[number], placed), subtask=subtask)
+        return self._turn_dial(world, f"try the dial with {target[0]} {target[1]}")
 
     def _place(self, world: World, number: int, orientation: Orientation, placed: bool) -> ExpertAction:
-        """Bring a cell to its bay so that it lies the way it should."""
+        """Places a cell in its bay with the given orientation."""
         cell = self.cells[number]
         goal = self._bay(number)
-        beside = np.hypot(*(world.position(Dial.body) - world.tool)[:2]) < 0.06
-        if beside and world.tool[2] - world.arm.tip < FIN_TOP + 0.005:
-            return leave(world, "", "tool")  # an open gripper would get caught at the fin
+        near_dial = np.hypot(*(world.position(Dial.body) - world.tool)[:2]) < 0.06
+        if near_dial and world.tool[2] - world.arm.tip < FIN_TOP + 0.005:
+            return leave(world, "", "tool")  # an open gripper would catch on the fin
         if world.arm.holds(world, cell.body):
             return put(world, cell, goal, Slot.name, turn=_misalignment(world, heading_of(orientation)))
         if placed:
@@ -148,9 +158,9 @@ class BatteryTry(Task):
         return pick(world, cell, turn=_misalignment(world, world.heading(cell.body)))
 
     def _turn_dial(self, world: World, subtask: str) -> ExpertAction:
-        """Come down behind the fin and push it to the front, where the camera sees it before the tool.
+        """Moves down behind the fin and pushes it to the front, where the tool does not occlude it.
 
-        This is also the direction in which closed fingers do not give way.
+        Closed fingers are also stiff in this direction.
         """
         angle, tool, hinge = world.joint_position(Dial.joint), world.tool, world.position(Dial.body)
         if self.unlocked and angle > TURNED + 0.1:
@@ -159,21 +169,21 @@ class BatteryTry(Task):
         height = world.arm.tip + DIAL_HEIGHT + 0.008
         half_width = world.arm.half_width
         start = np.array([hinge[0] - _LEVER, hinge[1] + FIN_HALF + half_width + 0.014, height])
-        away = start - tool
-        # The corner of the tool that is nearest to the hinge meets the turned fin first.
+        offset = start - tool
+        # The corner of the tool that is nearest to the hinge touches the turned fin first.
         fin = hinge[1] - (hinge[0] - tool[0] - half_width) * math.tan(angle) + FIN_HALF / math.cos(angle)
         gap = tool[1] - half_width - fin
-        low = 1.0 - ramp(abs(away[2]), 0.008, 0.016)
-        if low > 0.0 and abs(away[0]) < 0.014 and -0.012 < gap < 0.06:
-            return ExpertAction(np.array([away[0], -0.015 * low, away[2]]), "tool", subtask, turn)
+        low = 1.0 - ramp(abs(offset[2]), 0.008, 0.016)
+        if low > 0.0 and abs(offset[0]) < 0.014 and -0.012 < gap < 0.06:
+            return ExpertAction(np.array([offset[0], -0.015 * low, offset[2]]), "tool", subtask, turn)
         return ExpertAction(come_down(world, start, slack=0.04 * abs(turn)), "tool", subtask, turn)
 
     def _bay(self, number: int) -> np.ndarray:
-        """Where the middle of the left (0) or right (1) cell belongs, (3,) metres."""
+        """Returns the target of the centre of the left (0) or right (1) cell, (3,) metres."""
         return np.array([self.slot.x + (-BAY_X, BAY_X)[number], self.slot.y, CELL_HALF_WIDTH + 0.002])
 
     def _orientation(self, world: World, number: int) -> Orientation | None:
-        """How a cell lies in its bay; None when it does not lie there, or askew."""
+        """Returns the orientation of a cell in its bay; None when it is outside of the bay or askew."""
         body = self.cells[number].body
         offset = world.position(body) - self._bay(number)
         if np.hypot(offset[0], offset[1]) > _IN_BAY or abs(offset[2]) > 0.006:
@@ -186,5 +196,5 @@ class BatteryTry(Task):
 
 
 def _misalignment(world: World, heading: float) -> float:
-    """How far (radians) the gripper has to turn to hold a cell of this heading by its short side."""
+    """Returns the rotation that the gripper needs to grasp a cell of this heading by its short side, radians."""
     return world.arm.misalignment(world, heading - math.pi / 2, math.pi)

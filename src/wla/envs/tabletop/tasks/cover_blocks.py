@@ -1,4 +1,4 @@
-"""Cover three blocks from left to right, then uncover them by colour: where each one is has to be remembered."""
+"""Cover three blocks from left to right, then uncover them by colour, which needs memory of each block's position."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
 
 ORDER = ("red", "green", "blue")
-"""The colours in the order in which they are to be uncovered."""
+"""Colours in the order in which the blocks must be uncovered."""
 SIDE_TEXTS = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 _ROW = {"left": -0.12, "middle": 0.0, "right": 0.12}
 _BLOCK_Y, _LID_Y, _JITTER, _TILT = -0.045, 0.08, 0.012, 0.1
 _ROOM = 0.085
-"""From the middle of a block to the middle of a lid behind it."""
+"""Smallest distance between the centres of a block and of a lid that is put down behind it, metres."""
 _ABOVE_RADIUS = 0.03
-"""A lid is over a block when their middles are less than this (metres) beside each other."""
+"""Horizontal distance of their centres below which a lid is above a block, metres."""
 _TRAVEL = 0.14
-"""Height (metres) of a carried lid's knob: its walls clear the blocks, and an empty gripper the knobs."""
+"""Height of a carried lid's knob, metres: its walls clear the blocks, and an empty gripper clears the knobs."""
 
 
 @dataclass
 class CoverBlocks(Task):
-    """`blocks` stand in a row, left to right, a lid behind each.
+    """Three blocks in a row, each with a lid behind it. Any step out of order fails the episode.
 
-    Any step out of order fails for good. finished: how many blocks have been covered, and after that uncovered and
-    their lids put down; covered: the colours now under a lid; spoiled: whether something was done out of order.
+    Attributes:
+        blocks: from left to right.
+        lids: from left to right.
+        num_completed: number of completed steps of six: three blocks covered, then three uncovered with the lid put
+            down.
+        covered: colours of the blocks that are under a lid now.
+        out_of_order: whether a step was executed out of order.
     """
 
     blocks: tuple[Block, ...]
@@ -75,9 +80,10 @@ class CoverBlocks(Task):
 
         blocks, lids = [], []
         for colour, (side, x) in zip(rng.permutation(ORDER), _ROW.items(), strict=True):
-            at, behind = jitter(), jitter()
-            blocks.append(Block(str(colour), float(x + at[0]), float(_BLOCK_Y + at[1]), float(at[2])))
-            lids.append(Lid(side, float(x + behind[0]), float(_LID_Y + behind[1]), float(behind[2])))
+            dx, dy, yaw = jitter()
+            lid_dx, lid_dy, lid_yaw = jitter()
+            blocks.append(Block(str(colour), float(x + dx), float(_BLOCK_Y + dy), float(yaw)))
+            lids.append(Lid(side, float(x + lid_dx), float(_LID_Y + lid_dy), float(lid_yaw)))
         return cls(tuple(blocks), tuple(lids))
 
     @property
@@ -85,12 +91,12 @@ class CoverBlocks(Task):
         return (*self.blocks, *self.lids)
 
     def update(self, world: World) -> None:
-        """Note what has just been covered and uncovered, and whether its turn had come."""
+        """Records which blocks have been covered and uncovered, and whether this was in order."""
         covered = {block.colour for block in self.blocks if self._is_covered(world, block)}
         changed = covered ^ self.covered
         if self.num_completed < len(self.blocks):
             due = self.blocks[self.num_completed].colour
-            # Before all three are covered nothing may be uncovered.
+            # No block may be uncovered before all three are covered.
             self.out_of_order |= bool(changed - {due} or self.covered - covered)
             self.num_completed += due in covered and not self.out_of_order
         elif self.num_completed < 2 * len(self.blocks):
@@ -109,7 +115,7 @@ class CoverBlocks(Task):
         return self.out_of_order
 
     def expert_action(self, world: World) -> ExpertAction:
-        """Bring the lid that starts behind a block over it, and later back to where it was."""
+        """Returns an action that moves the next lid over the block in front of it, or back behind it."""
         count = len(self.blocks)
         covering = self.num_completed < count
         due = (
@@ -120,17 +126,17 @@ class CoverBlocks(Task):
         number = [block.colour for block in self.blocks].index(due)
         block, lid = self.blocks[number], self.lids[number]
         x, y, _ = world.position(block.body)
-        # A block that has been dragged along must not come to lie under the rim.
+        # A lid must not be put down on a block that was dragged along.
         behind = (lid.x, min(max(lid.y, y + _ROOM), _LID_Y + 0.07))
         goal = np.array([*((x, y) if covering else behind), LID_KNOB + 0.003])
-        there = _stands(world, lid) and _is_above(world, lid, block, _ABOVE_RADIUS) == covering
-        done = there and not world.arm.holds(world, lid.body)
+        at_goal = _stands(world, lid) and _is_above(world, lid, block, _ABOVE_RADIUS) == covering
+        done = at_goal and not world.arm.holds(world, lid.body)
         expert_action = pick_and_put(world, lid, goal, block.name, done=done, travel=_TRAVEL, turn=0.0)
         verb = "cover" if covering else "uncover"
         return replace(expert_action, subtask=f"{verb} the {block.name} {SIDE_TEXTS[lid.side]}")
 
     def _is_covered(self, world: World, block: Block) -> bool:
-        """A lid that stands over the block and has been let go covers it, until it is clearly lifted or away."""
+        """Returns whether a lid covers the block: from its release over it until it is clearly lifted or moved away."""
         if block.colour in self.covered:
             return any(
                 _is_above(world, lid, block, 0.045) and bool(world.position(lid.body)[2] < LID_KNOB + 0.03)
@@ -143,11 +149,11 @@ class CoverBlocks(Task):
 
 
 def _stands(world: World, lid: Lid) -> bool:
-    """Whether the lid stands on the table, upright, held or not."""
+    """Returns whether the lid stands upright on the table, held or not."""
     return bool(abs(world.position(lid.body)[2] - LID_KNOB) < 0.005) and world.tilt(lid.body) < 0.08
 
 
 def _is_above(world: World, lid: Lid, block: Block, reach: float) -> bool:
-    """Whether the lid's middle is less than `reach` (metres) beside the block's, at any height."""
+    """Returns whether the horizontal distance between lid and block is below `reach`, metres, at any height."""
     offset = world.position(lid.body) - world.position(block.body)
     return bool(np.hypot(offset[0], offset[1]) < reach)

@@ -19,7 +19,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class OpenDrawer(Task):
-    """A closed drawer, and blocks of no use beside it."""
+    """Closed drawer, with irrelevant blocks beside it."""
 
     drawer: Drawer
     blocks: tuple[Block, ...]
@@ -51,9 +51,9 @@ class OpenDrawer(Task):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        room = PlacementRegion(Drawer.radius, x=0.08, y=0.02, centre=(0.0, 0.045))
-        blocks, (place,) = random_blocks(rng, int(rng.integers(0, 3)), [room])
-        return cls(Drawer(*place), blocks)
+        region = PlacementRegion(Drawer.radius, x=0.08, y=0.02, centre=(0.0, 0.045))
+        blocks, (handle,) = random_blocks(rng, int(rng.integers(0, 3)), [region])
+        return cls(Drawer(*handle), blocks)
 
     @property
     def objects(self) -> tuple[TableObject, ...]:
@@ -63,14 +63,14 @@ class OpenDrawer(Task):
         return world.joint_position(Drawer.joint) > 0.75 * DRAWER_TRAVEL
 
     def expert_action(self, world: World) -> ExpertAction:
-        """Come down between handle and drawer, then pull until the drawer is nearly at its end."""
+        """Returns an action that moves down between handle and drawer, then pulls it almost fully open."""
         tool, handle = world.tool, world.position(Drawer.body)
         pull, reach = f"pull the {Drawer.name}", f"reach the {Drawer.name}"
         if world.joint_position(Drawer.joint) > 0.9 * DRAWER_TRAVEL:
             return leave(world, pull, "tool")
         turn = world.arm.misalignment(world, 0.0)
         gap = np.array([handle[0], handle[1] + 0.005 + DRAWER_GAP / 2, world.arm.tip + 0.016])
-        away = gap - tool
-        if abs(away[0]) < 0.03 and abs(away[1]) < DRAWER_GAP / 2 and abs(away[2]) < 0.012:
-            return ExpertAction(np.array([away[0], -0.022, away[2]]), "tool", pull, turn)
+        offset = gap - tool
+        if abs(offset[0]) < 0.03 and abs(offset[1]) < DRAWER_GAP / 2 and abs(offset[2]) < 0.012:
+            return ExpertAction(np.array([offset[0], -0.022, offset[2]]), "tool", pull, turn)
         return ExpertAction(come_down(world, gap, slack=0.04 * abs(turn)), "tool", reach, turn)

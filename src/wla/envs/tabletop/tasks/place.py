@@ -20,7 +20,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class Place(Task):
-    """`blocks[0]` is the one that is wanted."""
+    """Blocks and a bowl; `blocks[0]` is the target block."""
 
     blocks: tuple[Block, ...]
     bowl: Bowl

@@ -1,4 +1,4 @@
-"""Put a block on the plate. A video task: nothing about it is learned from actions."""
+"""Put a block on the plate. A video task: training uses none of its actions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class PlaceOnPlate(Task):
-    """`blocks[0]` is the one that is wanted. The bowl, where all other blocks go, stands beside the plate."""
+    """Blocks, a plate, and a bowl, the goal of the similar task `place`; `blocks[0]` is the target block."""
 
     blocks: tuple[Block, ...]
     bowl: Bowl

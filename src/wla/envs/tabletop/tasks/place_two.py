@@ -1,4 +1,4 @@
-"""Put one block into the bowl and then another on the plate, in this order."""
+"""Put one block into the bowl and then a second one on the plate, in this order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class PlaceTwo(Task):
-    """`blocks[0]` goes into the bowl, then `blocks[1]` on the plate. The other order fails for good."""
+    """Two target blocks: `blocks[0]` into the bowl, then `blocks[1]` on the plate. The other order fails."""
 
     blocks: tuple[Block, ...]
     bowl: Bowl

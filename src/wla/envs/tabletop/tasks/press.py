@@ -19,7 +19,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class Press(Task):
-    """A button among blocks of no use."""
+    """Button among irrelevant blocks."""
 
     button: Button
     blocks: tuple[Block, ...]
@@ -66,5 +66,5 @@ class Press(Task):
         centre = world.position(Button.body)
         pressed = BUTTON_TOP - BUTTON_TRAVEL + world.arm.tip
         move = come_down(world, np.array([centre[0], centre[1], pressed]))
-        over = np.hypot(*(centre - world.tool)[:2]) < 0.02
-        return ExpertAction(move, "tool", "press the button" if over else "reach the button")
+        above = np.hypot(*(centre - world.tool)[:2]) < 0.02
+        return ExpertAction(move, "tool", "press the button" if above else "reach the button")

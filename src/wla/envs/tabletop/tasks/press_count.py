@@ -1,4 +1,4 @@
-"""Press two buttons as often as their cards say, then confirm."""
+"""Press two buttons as often as the numbers on their cards, then confirm."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.world import World
 
 _PITCH, _SHIFT, _JITTER = 0.135, 0.015, 0.003
-"""Metres along x: between buttons, of the whole row, of each. With more, cards would overlap or leave the image."""
+"""Distance between buttons, random shift of the row, and random shift of each button, metres along x; with larger
+values cards would overlap or leave the image."""
 _CARD_Y = -0.125
-"""In front of the buttons, where the arm that presses them never hides a card from the front camera."""
+"""Position of the cards in front of the buttons, where the arm never occludes them from the front camera."""
 
 
 @dataclass
 class PressCount(Task):
-    """`buttons`: first, second, confirm. A press counts on its edge and leaves no trace but in the counts.
+    """Three buttons and two cards. A press counts on its falling edge and is not visible afterwards.
 
-    Progress: `counts` of the first and the second button; `confirmed`, None as long as nobody did and then whether
-    the counts were right; `pressed`, the button pressed last, until the tool is clear of it.
+    Attributes:
+        buttons: first, second, confirm.
+        cards: of the first and the second button.
+        counts: presses of the first and the second button.
+        confirmed: whether the counts were correct at the first press of confirm; None before it.
+        pressed: last pressed button, until the tool is clear of it.
     """
 
     buttons: tuple[LabelledButton, LabelledButton, LabelledButton]
@@ -113,7 +118,7 @@ class PressCount(Task):
         return ExpertAction(limit_vertical_speed(world, button.body, press(world, button.body)), "tool", subtask)
 
     def _up(self, world: World, button: LabelledButton, subtask: str) -> ExpertAction:
-        # The fingers open on the way up: else one frame could not tell it from the way down.
+        # The fingers open on the way up: else a single frame could not distinguish it from the way down.
         up = leave(world, subtask, height=BUTTON_TOP + world.arm.tip + CLEAR + 0.012)
         return replace(up, move=limit_vertical_speed(world, button.body, up.move))
 

@@ -19,7 +19,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class Push(Task):
-    """`blocks[0]` is to go to the zone on `side`."""
+    """Two zones and blocks; `blocks[0]` is to be pushed to the zone on `side`."""
 
     blocks: tuple[Block, ...]
     side: str

@@ -1,4 +1,4 @@
-"""Push a block along the table to the back. A video task: nothing about it is learned from actions."""
+"""Push a block along the table to the back. A video task: training uses none of its actions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BACK: Area = (0.0, 0.095, 0.19, 0.05)
 
 @dataclass(frozen=True)
 class PushBack(Task):
-    """`blocks[0]` is to go to the back, where nothing is marked. The zones of `push` are there too."""
+    """Blocks and the zones of `push`; `blocks[0]` is to be pushed to the back, which has no marking."""
 
     blocks: tuple[Block, ...]
 

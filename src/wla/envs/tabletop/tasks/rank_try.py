@@ -1,4 +1,4 @@
-"""Find the hidden order of three blocks by trying: swap two, press the button, look at the lamp, and again."""
+"""Find the hidden order of three blocks by trying: swap two, press the button, check the lamp, repeat."""
 
 from __future__ import annotations
 
@@ -25,17 +25,26 @@ Order = tuple[str, ...]
 _SIDES = ("left", "middle", "right")
 _PITCH = 0.12
 _ON_PAD = PAD_HALF
-"""How far (metres) a block may be from the middle of the pad on which it counts as lying."""
-_DISK_HINT = 0.055
-"""A pad is taken when a block is nearer than this."""
+"""Distance from the centre of a pad below which a block counts as lying on it, metres."""
+_PAD_CLEARANCE = 0.055
+"""Distance from the centre of a pad below which a block occupies it, metres."""
 
 
 @dataclass
 class RankTry(Task):
-    """`blocks` lie on `pads` from left to right; pressing the button while `hidden` lies there lights the lamp.
+    """Three blocks on three pads; pressing the button while the blocks are in the hidden order lights the lamp.
 
-    Progress: `lit`, and, for the expert, the order that it is about to try, made from the last one by swapping the
-    pads `pair` and `pair` + 1. Swapping left and middle, middle and right, left and middle, ... shows all six orders.
+    Attributes:
+        blocks: initial order, from left to right.
+        hidden: order that lights the lamp; it is not visible.
+        pads: from left to right.
+        spare: pad for a block that has to make room.
+        button: to press after each swap.
+        lamp: green once the order was found.
+        lit: whether the order was found.
+        pair: index of the left one of the two pads that the expert swaps for its next try; alternating between 0 and
+            1 visits all six orders.
+        goal: order of the expert's next try.
     """
 
     blocks: tuple[Block, ...]
@@ -93,8 +102,8 @@ class RankTry(Task):
         hidden = colours
         while hidden == colours:
             hidden = tuple(str(colour) for colour in rng.permutation(colours))
-        places = np.array([(-0.06, -0.105), (0.12, -0.105), (0.0, 0.15)]) + rng.uniform(-0.015, 0.015, (3, 2))
-        spare, button, lamp = ((float(a), float(b)) for a, b in places)
+        points = np.array([(-0.06, -0.105), (0.12, -0.105), (0.0, 0.15)]) + rng.uniform(-0.015, 0.015, (3, 2))
+        spare, button, lamp = ((float(a), float(b)) for a, b in points)
         return cls(blocks, hidden, pads, SparePad(*spare), LabelledButton("confirm", *button), Lamp(*lamp))
 
     @property
@@ -120,44 +129,44 @@ class RankTry(Task):
         return replace(expert_action, move=limit_vertical_speed(world, self.button.body, expert_action.move))
 
     def _next(self, world: World) -> ExpertAction:
-        tried = f"try the order {' '.join(self.goal)}"
+        try_subtask = f"try the order {' '.join(self.goal)}"
         if self.lit:
-            return leave(world, tried, "tool")
+            return leave(world, try_subtask, "tool")
         for block in self.blocks:
             if world.arm.holds(world, block.body):
-                place = self._place(world, block)
-                goal = np.array([place.x, place.y, BLOCK_HALF + 0.001])
-                return replace(put(world, block, goal, ""), subtask=_moving(block, place))
+                target = self._target(world, block)
+                goal = np.array([target.x, target.y, BLOCK_HALF + 0.001])
+                return replace(put(world, block, goal, ""), subtask=_move_subtask(block, target))
         wrong = [block for block in self._in_move_order() if self._lying_on(world, self._pad(block)) != block.colour]
         if not wrong:
-            aside = np.hypot(*(world.position(self.button.body) - world.tool)[:2])
-            # Closing the fingers over the block that has just been put down would take it again.
-            return ExpertAction(press(world, self.button.body), "tool" if aside < 0.05 else "let go", tried)
-        ready = [block for block in wrong if self._has_room(world, block)]
-        block = (ready or wrong)[0]
-        return replace(pick(world, block), subtask=_moving(block, self._place(world, block)))
+            distance = np.hypot(*(world.position(self.button.body) - world.tool)[:2])
+            # Closing the fingers above the block that has just been released would grasp it again.
+            return ExpertAction(press(world, self.button.body), "tool" if distance < 0.05 else "let go", try_subtask)
+        movable = [block for block in wrong if self._has_room(world, block)]
+        block = (movable or wrong)[0]
+        return replace(pick(world, block), subtask=_move_subtask(block, self._target(world, block)))
 
     def _in_move_order(self) -> list[Block]:
-        """The blocks, first the one that goes from left to right, because it has to make room."""
+        """Returns the blocks, first the one that moves from left to right, because it has to make room."""
         mover, other = self.goal[self.pair + 1], self.goal[self.pair]
         rank = {mover: 0, other: 1}
         return sorted(self.blocks, key=lambda block: rank.get(block.colour, 2))
 
     def _pad(self, block: Block) -> Pad:
-        """Where the block belongs in the order to be tried."""
+        """Returns the pad of the block in the order to be tried."""
         return self.pads[self.goal.index(block.colour)]
 
-    def _place(self, world: World, block: Block) -> Pad | SparePad:
-        """Where a block goes now: to its pad if there is room, else to the spare one."""
+    def _target(self, world: World, block: Block) -> Pad | SparePad:
+        """Returns the next pad of a block: its own if it is free, else the spare one."""
         return self._pad(block) if self._has_room(world, block) else self.spare
 
     def _has_room(self, world: World, block: Block) -> bool:
         pad = self._pad(block)
         others = (world.position(other.body) for other in self.blocks if other is not block)
-        return all(np.hypot(x - pad.x, y - pad.y) > _DISK_HINT for x, y, _ in others)
+        return all(np.hypot(x - pad.x, y - pad.y) > _PAD_CLEARANCE for x, y, _ in others)
 
     def _lying_on(self, world: World, pad: Pad) -> str:
-        """The colour of the block on the pad, or nothing."""
+        """Returns the colour of the block on the pad, '' for none."""
         for block in self.blocks:
             x, y, _ = world.position(block.body)
             if np.hypot(x - pad.x, y - pad.y) < _ON_PAD and world.is_on_table(block.body):
@@ -165,12 +174,12 @@ class RankTry(Task):
         return ""
 
 
-def _moving(block: Block, place: Pad | SparePad) -> str:
-    return f"move the {block.name} to the {place.name}"
+def _move_subtask(block: Block, target: Pad | SparePad) -> str:
+    return f"move the {block.name} to the {target.name}"
 
 
 def _swapped(order: Sequence[str], pair: int) -> Order:
-    """The order (colours from left to right) with places `pair` and `pair` + 1 exchanged."""
+    """Returns the order (colours from left to right) with positions `pair` and `pair` + 1 swapped."""
     colours = list(order)
     colours[pair], colours[pair + 1] = colours[pair + 1], colours[pair]
     return tuple(colours)

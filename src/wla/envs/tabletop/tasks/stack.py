@@ -1,4 +1,4 @@
-"""Stack one block on another."""
+"""Stack one block on a second one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wla.envs.tabletop.world import World
 
 @dataclass(frozen=True)
 class Stack(Task):
-    """`blocks[0]` is to stand on `blocks[1]`."""
+    """Blocks; `blocks[0]` is to be stacked on `blocks[1]`."""
 
     blocks: tuple[Block, ...]
 
