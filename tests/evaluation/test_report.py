@@ -10,13 +10,13 @@ from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import make_curves, make_spans, write_report
 from wla.rollout.workers import Worker
 
-NASTY = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, replan_steps=None)
+MARKUP = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, replan_steps=None)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
-    go(out, range(9), worker=Worker(build, NASTY.policy, imagine=True), identity=NASTY, max_videos=6)
+    go(out, range(9), worker=Worker(build, MARKUP.policy, imagine=True), identity=MARKUP, max_videos=6)
     return out
 
 
@@ -25,13 +25,13 @@ def html(folder):
     return write_report(folder).read_text(encoding="utf-8")
 
 
-def test_the_report_needs_nothing_but_itself(html):
+def test_the_report_is_self_contained(html):
     outside = re.sub(r'"data:[a-z]+/[a-z0-9]+;base64,[A-Za-z0-9+/=]+"', '""', html)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<script src", outside)
     assert all(source == "" for source in re.findall(r'src="([^"]*)"', outside))
 
 
-def test_rates_come_with_n_interval_and_errors(html):
+def test_rates_have_n_an_interval_and_errors(html):
     assert "4 of 7 episodes succeed" in html
     assert "95 % interval 25.0 to 84.2 %" in html
     assert "2 errors" in html
@@ -39,20 +39,26 @@ def test_rates_come_with_n_interval_and_errors(html):
     assert "set 3" in html  # the three failures ended in "set off"
 
 
-def test_videos_timelines_and_subgoals_are_there(folder, html):
+def test_videos_and_subgoals_are_embedded(folder, html):
     episodes = read_episodes(folder / "episodes")
     assert html.count("data:video/mp4;base64,") == len(episodes) == 6
-    assert html.count("imagined at") == html.count("came at") == sum(len(shown.subgoals) for _, shown in episodes)
+    assert (
+        html.count("imagined at")
+        == html.count("ground truth at")
+        == sum(len(record.subgoals) for _, record in episodes)
+    )
     assert 'class="badge error"' in html
 
 
-def test_what_was_weighed_is_shown_by_what_it_was_told(folder, html):
-    subgoals = [subgoal for _, shown in read_episodes(folder / "episodes") for subgoal in shown.subgoals]
+def test_scored_candidates_are_grouped_by_memory_reset(folder, html):
+    subgoals = [subgoal for _, record in read_episodes(folder / "episodes") for subgoal in record.subgoals]
     assert html.count(">memory reset: set off<") == html.count("0.500") == len(subgoals)
-    assert html.count(">weighed: set off<") + html.count(">weighed: arrive<") == html.count("0.750") == len(subgoals)
+    assert (
+        html.count(">candidates: set off<") + html.count(">candidates: arrive<") == html.count("0.750") == len(subgoals)
+    )
 
 
-def test_an_episode_that_does_not_fit_is_named_in_one_line(folder, tmp_path):
+def test_a_damaged_episode_is_named_in_one_line(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = sorted(copy.glob("episodes/*/episode.json"))[1]
     path.write_text(path.read_text().replace('"memory_reset":', '"begun":'))
@@ -64,33 +70,33 @@ def test_an_episode_that_does_not_fit_is_named_in_one_line(folder, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_names_are_text_not_markup(html):
+def test_names_are_escaped(html):
     assert "alert(1)</script>" not in html
     assert "&lt;script&gt;alert(1)" in html
 
 
 def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
-    shown = next(shown for _, shown in read_episodes(folder / "episodes") if shown.seed == 0)
-    spans = make_spans(shown.subtasks, shown, {"set": 0, "arrive": 1})
+    record = next(record for _, record in read_episodes(folder / "episodes") if record.seed == 0)
+    spans = make_spans(record.subtasks, record, {"set": 0, "arrive": 1})
     assert [span.text for span in spans] == ["set off", "arrive"]
     assert spans[0].left == 0
     assert spans[-1].left + spans[-1].width == pytest.approx(100)
     assert spans[1].start == pytest.approx(0.3)  # step 3 at 10 Hz
-    dx, gripper = make_curves(shown)
+    dx, gripper = make_curves(record)
     assert dx.path.startswith("M0 0.0V0.0H200.0")  # 0.25 is the upper limit; 4 steps and the last frame
     assert dx.zero == pytest.approx(20)
     assert gripper.path.startswith("M0 40.0")
 
 
-def test_an_action_beyond_the_limits_stays_inside_its_box(folder):
-    shown = read_episodes(folder / "episodes")[0][1]
-    wild = shown.replace(actions=((9.0, 0.0), (0.0, 0.0)))
-    curve = make_curves(wild)[0]
+def test_a_curve_covers_actions_beyond_the_limits(folder):
+    record = read_episodes(folder / "episodes")[0][1]
+    extreme = record.replace(actions=((9.0, 0.0), (0.0, 0.0)))
+    curve = make_curves(extreme)[0]
     assert (curve.low, curve.high) == (-0.25, 9.0)
     assert all(0 <= float(y) <= 40 for y in re.findall(r"V([-0-9.]+)", curve.path))
 
 
-def test_a_policy_without_words_or_videos_still_has_a_report(tmp_path):
+def test_a_policy_without_subtasks_or_videos_gets_a_report(tmp_path):
     go(tmp_path, range(2))
     assert "1 of 2 episodes succeed" in write_report(tmp_path).read_text(encoding="utf-8")
 
@@ -99,4 +105,4 @@ def test_a_folder_without_results_is_refused(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match=r"holds no evaluation: run\.json is missing"):
         write_report(tmp_path)
     shutil.copy(folder / "run.json", tmp_path)
-    assert "No episode was decided" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "No episode ended in success or failure" in write_report(tmp_path).read_text(encoding="utf-8")

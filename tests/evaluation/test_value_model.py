@@ -29,14 +29,14 @@ def paths(tmp_path_factory):
     return root
 
 
-def scored_by(paths, monkeypatch, tmp_path, rule):
-    """What comes of scores that follow from what the frames were worth."""
+def metrics_for(paths, monkeypatch, tmp_path, rule):
+    """Metrics of a value model whose scores follow from the true values by `rule`."""
     frames = ValueTargetFrames(LeRobotDataset(paths / "rollouts"), "front")
-    worth = discounted_return(torch.from_numpy(frames.success), torch.from_numpy(frames.steps_to_go), 0.98).numpy()
-    known = {image.tobytes(): value for image, value in zip(frames.images, worth, strict=True)}
+    values = discounted_return(torch.from_numpy(frames.success), torch.from_numpy(frames.steps_to_go), 0.98).numpy()
+    true_value = {image.tobytes(): value for image, value in zip(frames.images, values, strict=True)}
 
     def score(self, frame_contexts, images):
-        return np.array([rule(known[image.tobytes()]) for image in images], np.float32)
+        return np.array([rule(true_value[image.tobytes()]) for image in images], np.float32)
 
     monkeypatch.setattr(ValueCheckpoint, "score", score)
     config = ValueEvalConfig(value=str(paths / "value"), datasets=(str(paths / "rollouts"),))
@@ -44,7 +44,7 @@ def scored_by(paths, monkeypatch, tmp_path, rule):
 
 
 def test_perfect_scores(paths, monkeypatch, tmp_path):
-    found = scored_by(paths, monkeypatch, tmp_path, lambda worth: worth)
+    found = metrics_for(paths, monkeypatch, tmp_path, lambda value: value)
     assert (found.episodes, found.successes, found.n) == (4, 2, 40)
     assert found.error == found.calibration_error == 0
     assert found.rank_correlation == pytest.approx(1, abs=1e-3)
@@ -55,27 +55,27 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
     assert (tmp_path / "out" / "value.png").stat().st_size > 1000
 
 
-def test_scores_the_wrong_way_round(paths, monkeypatch, tmp_path):
-    found = scored_by(paths, monkeypatch, tmp_path, lambda worth: 1 - worth)
+def test_inverted_scores(paths, monkeypatch, tmp_path):
+    found = metrics_for(paths, monkeypatch, tmp_path, lambda value: 1 - value)
     assert found.rank_correlation == pytest.approx(-1, abs=1e-3)
     assert found.auroc_by_episode_quarter == (0, 0, 0, 0)
     assert found.calibration_error > 0.8
 
 
-def test_one_number_for_all_is_calibrated_at_best_and_separates_nothing(paths, monkeypatch, tmp_path):
+def test_a_constant_score_is_calibrated_at_best_and_has_no_auroc(paths, monkeypatch, tmp_path):
     mean = 0.5 * np.mean(0.98 ** np.arange(10))
-    found = scored_by(paths, monkeypatch, tmp_path, lambda _: mean)
+    found = metrics_for(paths, monkeypatch, tmp_path, lambda _: mean)
     assert found.calibration_error == pytest.approx(0, abs=1e-3)
     assert found.auroc_by_episode_quarter == (0.5, 0.5, 0.5, 0.5)
     assert found.error > 0.4
 
 
-def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkeypatch, tmp_path):
-    tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one success more than failures
+def test_scores_that_only_tell_datasets_apart_have_no_auroc_within_them(paths, monkeypatch, tmp_path):
+    tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one more success than failures
     tiny.write_dataset(tmp_path / "two" / "easy", episodes=4)
-    turn = iter([0.9, 0.1])  # datasets come one after the other, each in one batch
+    scores = iter([0.9, 0.1])  # datasets are scored one after the other, each in one batch
     monkeypatch.setattr(
-        ValueCheckpoint, "score", lambda self, frame_contexts, images: np.full(len(images), next(turn), np.float32)
+        ValueCheckpoint, "score", lambda self, frame_contexts, images: np.full(len(images), next(scores), np.float32)
     )
     found = evaluate_value(
         ValueEvalConfig(value=str(paths / "value"), datasets=(str(tmp_path / "two"),)), tmp_path / "o"
@@ -84,14 +84,14 @@ def test_knowing_which_dataset_is_hard_separates_nothing_within_it(paths, monkey
     assert found.auroc_by_episode_quarter != (0.5, 0.5, 0.5, 0.5)
 
 
-def test_failures_that_last_longer_are_compared_at_the_same_time(paths, monkeypatch, tmp_path):
+def test_longer_failures_are_compared_at_equal_elapsed_time(paths, monkeypatch, tmp_path):
     lengths = {True: 8, False: 16}
     steps = {}
     with DatasetWriter(tmp_path / "long", tiny.robot_spec(), with_actions=False) as writer:
         for episode in range(4):
             for step in range(lengths[episode % 2 == 0]):
-                seen = tiny.observation(100 * episode + step)
-                writer.add_frame(seen.images, seen.state, None, tiny.SUBTASKS[0])
+                observation = tiny.observation(100 * episode + step)
+                writer.add_frame(observation.images, observation.state, None, tiny.SUBTASKS[0])
             writer.end_episode(tiny.INSTRUCTIONS[0], keep=True, seed=episode, success=episode % 2 == 0)
     dataset = LeRobotDataset(tmp_path / "long")
     for index, image in enumerate(dataset.frames("front")):

@@ -25,39 +25,39 @@ def paths(tmp_path_factory):
     return str(root / "policy"), root / "data"
 
 
-def save_reading_actions(folder):
+def save_action_conditioned(folder):
     model = WLA(tiny.action_conditioned_config()).eval()
     config = CheckpointConfig(model=model.config, prompt=tiny.PROMPT)
     save_checkpoint(replace(tiny.checkpoint(), config=config, model=model), folder)
 
 
-def rows(quality):
-    return {row.method: row for row in quality.rows}
+def rows(metrics):
+    return {row.method: row for row in metrics.rows}
 
 
-def test_figures_and_a_page_come_of_it(paths, tmp_path):
+def test_evaluation_writes_metrics_and_a_report(paths, tmp_path):
     policy, dataset = paths
     config = WorldEvalConfig(
         policy=policy, dataset=dataset, frames=5, samples=3, flow_steps=(4, 1), num_report_frames=2
     )
-    quality = evaluate_world(config, tmp_path / "out")
-    assert quality.n == 5
-    assert list(rows(quality)) == [
+    metrics = evaluate_world(config, tmp_path / "out")
+    assert metrics.n == 5
+    assert list(rows(metrics)) == [
         "imagined, 4 steps",
         "imagined, 4 steps, best of 3",
         "imagined, 1 step",
         "imagined, 1 step, best of 3",
-        "the present",
-        "what came, through the codec",
+        "copy baseline (current frame)",
+        "codec reconstruction (upper bound)",
     ]
-    assert json.loads((tmp_path / "out" / "world.json").read_text())["changed"] == quality.changed > 0
+    assert json.loads((tmp_path / "out" / "world.json").read_text())["changed_frames"] == metrics.changed_frames > 0
     page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
     assert page.count('class="sheet"') == 2
     assert page.count('class="imagined"') == 2 * 3
-    assert "what came, through the codec" in table(quality)
+    assert "codec reconstruction (upper bound)" in table(metrics)
 
 
-def test_the_best_of_several_is_at_least_the_mean_and_samples_differ(paths, tmp_path):
+def test_the_best_sample_beats_the_mean_of_the_samples(paths, tmp_path):
     policy, dataset = paths
     found = rows(evaluate_world(WorldEvalConfig(policy=policy, dataset=dataset, frames=5, samples=3), tmp_path / "out"))
     mean, best = found["imagined, 2 steps"], found["imagined, 2 steps, best of 3"]
@@ -65,7 +65,7 @@ def test_the_best_of_several_is_at_least_the_mean_and_samples_differ(paths, tmp_
     assert best.changed_distance < mean.changed_distance
 
 
-def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch):
+def test_a_policy_that_predicts_the_ground_truth_scores_perfectly(paths, tmp_path, monkeypatch):
     policy, root = paths
     dataset = LeRobotDataset(root)
 
@@ -74,101 +74,104 @@ def test_a_policy_that_knows_what_comes_is_perfect(paths, tmp_path, monkeypatch)
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
     monkeypatch.setattr(WLAPolicy, "predict_images", oracle)
-    quality = evaluate_world(
+    metrics = evaluate_world(
         WorldEvalConfig(policy=policy, dataset=root, frames=5, samples=2, flow_steps=(1,)), tmp_path / "out"
     )
-    found = rows(quality)["imagined, 1 step"]
+    found = rows(metrics)["imagined, 1 step"]
     assert (found.psnr, found.changed_psnr) == (60, 60)
-    assert rows(quality)["the present"].changed_psnr < 30
-    assert quality.sample_std == {"imagined, 1 step": 0}
+    assert rows(metrics)["copy baseline (current frame)"].changed_psnr < 30
+    assert metrics.sample_std == {"imagined, 1 step": 0}
 
 
-def test_what_reads_actions_is_also_told_its_own_and_the_recorded_ones(paths, tmp_path, monkeypatch):
+def test_an_action_conditioned_policy_is_also_given_its_own_and_the_recorded_chunk(paths, tmp_path, monkeypatch):
     _, root = paths
-    save_reading_actions(tmp_path / "policy")
-    dataset, asked = LeRobotDataset(root), []
-    picture = WLAPolicy.predict_images
+    save_action_conditioned(tmp_path / "policy")
+    dataset, calls = LeRobotDataset(root), []
+    predict_images = WLAPolicy.predict_images
 
-    def listening(self, encoding, **options):
-        asked.append((encoding, options["actions"]))
-        return picture(self, encoding, **options)
+    def recording(self, encoding, **options):
+        calls.append((encoding, options["actions"]))
+        return predict_images(self, encoding, **options)
 
-    monkeypatch.setattr(WLAPolicy, "predict_images", listening)
+    monkeypatch.setattr(WLAPolicy, "predict_images", recording)
     config = WorldEvalConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, flow_steps=(1,))
     found = rows(evaluate_world(config, tmp_path / "out"))
-    assert [what for what in found if "best" not in what][:3] == [
+    assert [method for method in found if "best" not in method][:3] == [
         "imagined, 1 step",
-        "told its own actions, 1 step",
-        "told the actions, 1 step",
+        "action-conditioned (own chunk), 1 step",
+        "action-conditioned (recorded chunk), 1 step",
     ]
     page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
     assert page.count('class="sheet"') == 3
-    assert page.count('class="imagined"') == 3 * 3 * 2  # frames, ways, samples
-    assert asked[0][1] is None
-    encoding, own = asked[1]
+    assert page.count('class="imagined"') == 3 * 3 * 2  # frames, methods, samples
+    assert calls[0][1] is None
+    _, own = calls[1]
     assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)
     assert len({chunk.tobytes() for chunk in own.reshape(6, -1)}) == 6
-    encoding, told = asked[2]
-    for state, chunks in zip(encoding.states, told, strict=True):
+    encoding, recorded = calls[2]
+    for state, chunks in zip(encoding.states, recorded, strict=True):
         for chunk in chunks:
             np.testing.assert_array_equal(chunk, dataset.actions[state.seed : state.seed + tiny.CHUNK])
 
 
-def test_each_noise_gives_an_image_and_the_first_is_the_one_of_acting(paths):
+def test_samples_differ_and_the_first_is_the_image_of_acting(paths):
     policy = load_policy(paths[0], imagination=True)
-    seen, state = tiny.observation(), policy.reset("press the button", seed=5)
-    images = policy.predict_images(policy.encode([seen], [state]), samples=3)
+    observation, state = tiny.observation(), policy.reset("press the button", seed=5)
+    images = policy.predict_images(policy.encode([observation], [state]), samples=3)
     assert images.shape == (1, 3, 32, 32, 3)
     assert len({image.tobytes() for image in images[0]}) == 3
-    chunk, _ = policy.act(seen, state, imagine=True)
+    chunk, _ = policy.act(observation, state, imagine=True)
     np.testing.assert_array_equal(chunk.subgoal, images[0, 0])
 
 
-def test_the_number_of_steps_is_asked_for(paths):
+def test_flow_steps_replace_the_number_of_the_policy(paths):
     policy = load_policy(paths[0], imagination=True)
-    seen, state = tiny.observation(), policy.reset("press the button", seed=5)
+    observation, state = tiny.observation(), policy.reset("press the button", seed=5)
     own, same, other = (
-        policy.predict_images(policy.encode([seen], [state]), flow_steps=flow_steps) for flow_steps in (None, 2, 5)
+        policy.predict_images(policy.encode([observation], [state]), flow_steps=flow_steps)
+        for flow_steps in (None, 2, 5)
     )
     np.testing.assert_array_equal(own, same)
     assert not np.array_equal(own, other)
 
 
-def test_candidates_in_the_robot_s_units_give_an_image_each(tmp_path):
-    save_reading_actions(tmp_path / "policy")
+def test_candidates_in_robot_units_get_an_image_each(tmp_path):
+    save_action_conditioned(tmp_path / "policy")
     policy = load_policy(tmp_path / "policy", imagination=True)
-    seen, state = tiny.observation(), policy.reset("press the button")
+    observation, state = tiny.observation(), policy.reset("press the button")
     candidates = np.zeros((1, 3, tiny.CHUNK, tiny.ACTION), np.float32)
     candidates[0, 1] = 0.1
-    first, second, third = policy.predict_images(policy.encode([seen], [state]), samples=3, actions=candidates)[0]
-    alone = policy.predict_images(policy.encode([seen], [state]), actions=candidates[:, :1])[0, 0]
+    first, second, third = policy.predict_images(policy.encode([observation], [state]), samples=3, actions=candidates)[
+        0
+    ]
+    alone = policy.predict_images(policy.encode([observation], [state]), actions=candidates[:, :1])[0, 0]
     np.testing.assert_array_equal(first, alone)
-    swapped = policy.predict_images(policy.encode([seen], [state]), actions=candidates[:, 1:2])[0, 0]
-    assert not np.array_equal(swapped, alone)  # the same noise, another candidate
+    other = policy.predict_images(policy.encode([observation], [state]), actions=candidates[:, 1:2])[0, 0]
+    assert not np.array_equal(other, alone)  # same noise, different candidate
     assert not np.array_equal(second, third)
 
 
-def test_candidates_for_a_policy_that_reads_none_are_refused(paths):
+def test_actions_for_a_policy_without_action_conditioning_are_refused(paths):
     policy = load_policy(paths[0], imagination=True)
     actions = np.zeros((1, 1, tiny.CHUNK, tiny.ACTION), np.float32)
     with pytest.raises(ValueError, match="does not imagine what given actions lead to"):
         policy.predict_images(policy.encode([tiny.observation()], [policy.reset("press the button")]), actions=actions)
 
 
-def test_policies_without_imagination_say_so(paths):
+def test_policies_loaded_without_imagination_are_refused(paths):
     policy = load_policy(paths[0])
     with pytest.raises(ValueError, match="loaded without imagination"):
         policy.predict_images(policy.encode([tiny.observation()], [policy.reset("press the button")]))
 
 
-def test_short_episodes_and_other_robots_are_refused(paths, tmp_path):
+def test_short_episodes_and_different_robots_are_refused(paths, tmp_path):
     policy, _ = paths
 
     def record(name: str, spec) -> WorldEvalConfig:
         with DatasetWriter(tmp_path / name, spec) as writer:
             for _ in range(tiny.CHUNK):
-                seen = tiny.observation()
-                writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), "wait")
+                observation = tiny.observation()
+                writer.add_frame(observation.images, observation.state, np.zeros(2, np.float32), "wait")
             writer.end_episode("wait", keep=True)
         return WorldEvalConfig(policy=policy, dataset=tmp_path / name)
 

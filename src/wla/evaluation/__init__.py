@@ -1,1 +1,1 @@
-"""Closed-loop evaluation: the episode loop, benchmarks, the report."""
+"""Evaluation: closed-loop benchmarks with reports, open-loop comparison with recordings, world and value metrics."""

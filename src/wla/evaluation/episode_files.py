@@ -1,4 +1,4 @@
-"""Recorded episodes on disk, for the report: a video, and a JSON file with everything that goes with its frames."""
+"""Recorded episodes on disk, for the report: for each a video and a JSON file with everything about its frames."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.types import Candidates, Outcome
 
 VIDEO_HEIGHT = 288
-"""Smallest height of a video in pixels: frames are enlarged by a whole factor, so that colours survive 4:2:0."""
+"""Minimum height of a video in pixels: frames are enlarged by an integer factor, so that colours survive 4:2:0."""
 
 
 class ScoredCandidate(Config):
-    """A candidate at a step: the last image imagined for it, its score, whether it was run, what it is doing in words,
-    and whether it is one of a policy that was told nothing of what it did."""
+    """A candidate chunk at a step: file name of the last image imagined for it, its score (higher is better), whether
+    it was selected, its subtask ('' for none), and whether it was sampled with the memory reset."""
 
     image: str
     score: float
@@ -32,18 +32,25 @@ class ScoredCandidate(Config):
 
 
 class Subgoal(Config):
-    """An image imagined at a step for a later one, and the frame that really came (None: the episode ended before)."""
+    """An image imagined at one step for a later one, with the ground-truth frame (None: the episode ended before).
+
+    predicted_at, target_step: control steps of the episode. imagined, real: file names.
+    """
 
     predicted_at: int
     target_step: int
     imagined: str
     real: str | None
     scored_candidates: tuple[ScoredCandidate, ...] = ()
-    """What it was chosen from, if anything."""
+    """Candidates that the chunk was selected from; empty for a policy that samples only one."""
 
 
 class EpisodeRecord(Config):
-    """One episode of the report. Files are named relative to its folder; actions is (steps, A)."""
+    """One episode of the report; file names are relative to its folder.
+
+    steps: control steps. rate_hz: control rate. subtasks, memory: (step, text) of each predicted subtask and of each
+    memory item. actions: (steps, A), in `action_units`.
+    """
 
     variant: TaskVariant
     seed: int
@@ -64,29 +71,32 @@ class EpisodeRecord(Config):
 
 
 class VideoQuota:
-    """Recorded episodes of a folder, `limit` per case: up to a third successes, the rest failures and errors."""
+    """A limit on the episodes recorded in a folder, `limit` per task variant: up to a third successes, the rest
+    failures and errors."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         successes = max(1, limit // 3)
         self._limits = {True: successes, False: max(1, limit - successes)} if limit else {True: 0, False: 0}
-        self._counts = Counter((shown.variant, shown.outcome == "success") for _, shown in read_episodes(folder))
+        self._counts = Counter((record.variant, record.outcome == "success") for _, record in read_episodes(folder))
 
     def accepts(self, variant: TaskVariant, outcome: Outcome) -> bool:
+        """Returns True while another episode with this outcome may be added."""
         success = outcome == "success"
         return self._counts[variant, success] < self._limits[success]
 
     def has_room(self, variant: TaskVariant) -> bool:
-        """Whether an episode of unknown outcome may be wanted, so that it is worth recording."""
+        """Returns True while an episode is worth recording although its outcome is not known yet."""
         return self.accepts(variant, "success") or self.accepts(variant, "failure")
 
     def add(self, result: EpisodeResult, recording: Recording) -> None:
+        """Saves a finished episode and counts it."""
         save_episode(self._folder / episode_folder(result.variant, result.seed), result, recording)
         self._counts[result.variant, result.outcome == "success"] += 1
 
 
 def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> None:
-    """Write ``video.mp4``, the subgoal images and, last, ``episode.json`` into a new folder."""
+    """Writes ``video.mp4``, the subgoal images and, last, ``episode.json`` into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     assert recording.last is not None, "only finished episodes are saved"
     spec = recording.robot_spec
@@ -94,7 +104,7 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
     frames = [side_by_side([o.images[camera] for camera in spec.observation.cameras]) for o in observations]
     (folder / "video.mp4").write_bytes(encode(frames, Fraction(spec.action.rate_hz).limit_denominator(1000)))
     primary = [o.images[spec.observation.primary_camera] for o in observations]
-    shown = EpisodeRecord(
+    record = EpisodeRecord(
         variant=result.variant,
         seed=result.seed,
         instruction=result.instruction,
@@ -112,54 +122,62 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
         cameras=tuple(spec.observation.cameras),
         subgoals=_save_subgoals(folder, recording, primary),
     )
-    (folder / "episode.json").write_text(shown.model_dump_json() + "\n", encoding="utf-8")
+    (folder / "episode.json").write_text(record.model_dump_json() + "\n", encoding="utf-8")
 
 
 def read_episodes(folder: Path) -> list[tuple[Path, EpisodeRecord]]:
-    """All complete episodes under a folder, by the names of their folders. ValueError for one that does not fit."""
+    """Returns each complete episode under `folder` with its own folder, sorted by folder name.
+
+    ValueError for an ``episode.json`` that is damaged or does not match `EpisodeRecord`.
+    """
     try:
         return [(file.parent, EpisodeRecord.load(file)) for file in sorted(folder.glob("*/episode.json"))]
     except ValueError as error:
-        raise ValueError(f"{error}; remove that episode's folder to have a report without it") from error
+        raise ValueError(f"{error}; remove that episode's folder to get a report without it") from error
 
 
 def episode_folder(variant: TaskVariant, seed: int) -> str:
+    """Returns the name of an episode's folder."""
     return f"{variant.task}-{variant.setting}-{variant.embodiment}-{seed}"
 
 
 def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Cameras (H, W, 3) of one height as one picture, enlarged by a whole factor to at least `VIDEO_HEIGHT`."""
-    wide = np.concatenate(images, axis=1)
-    factor = -(-VIDEO_HEIGHT // wide.shape[0])
-    wide = wide.repeat(factor, axis=0).repeat(factor, axis=1)
+    """Returns camera images (H, W, 3) of equal height as one image, enlarged by an integer factor to at least
+    `VIDEO_HEIGHT` pixels and cropped to even sizes."""
+    row = np.concatenate(images, axis=1)
+    factor = -(-VIDEO_HEIGHT // row.shape[0])
+    row = row.repeat(factor, axis=0).repeat(factor, axis=1)
     # H.264 with 4:2:0 colour needs even sizes.
-    return wide[: wide.shape[0] // 2 * 2, : wide.shape[1] // 2 * 2]
+    return row[: row.shape[0] // 2 * 2, : row.shape[1] // 2 * 2]
 
 
 def _save_subgoals(folder: Path, recording: Recording, primary: Sequence[np.ndarray]) -> tuple[Subgoal, ...]:
     subgoals = []
-    for at, step in enumerate(recording.steps):
+    for index, step in enumerate(recording.steps):
         if step.offset == 0 and step.chunk.subgoal is not None:
-            due = at + len(step.chunk.actions)
-            imagined, real = f"imagined-{at:04d}.jpg", f"real-{due:04d}.jpg" if due < len(primary) else None
+            target = index + len(step.chunk.actions)
+            imagined, real = f"imagined-{index:04d}.jpg", f"real-{target:04d}.jpg" if target < len(primary) else None
             _save_jpeg(step.chunk.subgoal, folder / imagined)
             if real:
-                _save_jpeg(primary[due], folder / real)
-            scored_candidates = _save_candidates(folder, at, step.chunk.candidates)
+                _save_jpeg(primary[target], folder / real)
             subgoals.append(
                 Subgoal(
-                    predicted_at=at, target_step=due, imagined=imagined, real=real, scored_candidates=scored_candidates
+                    predicted_at=index,
+                    target_step=target,
+                    imagined=imagined,
+                    real=real,
+                    scored_candidates=_save_candidates(folder, index, step.chunk.candidates),
                 )
             )
     return tuple(subgoals)
 
 
-def _save_candidates(folder: Path, at: int, candidates: Candidates | None) -> tuple[ScoredCandidate, ...]:
+def _save_candidates(folder: Path, step: int, candidates: Candidates | None) -> tuple[ScoredCandidate, ...]:
     if candidates is None:
         return ()
     scored_candidates = []
     for number, (image, score) in enumerate(zip(candidates.images, candidates.scores, strict=True)):
-        name = f"candidate-{at:04d}-{number:02d}.jpg"
+        name = f"candidate-{step:04d}-{number:02d}.jpg"
         _save_jpeg(image, folder / name)
         scored_candidates.append(
             ScoredCandidate(

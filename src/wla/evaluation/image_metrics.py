@@ -1,4 +1,4 @@
-"""How near an image is to the one that came: in levels (PSNR), in structure (SSIM), and to the eyes of a codec."""
+"""Image similarity metrics: PSNR, SSIM and a perceptual distance on the features of the image codec."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from wla.models.image_codec import ImageCodec
 
 MAX_PSNR = 60.0
-"""dB, for images that are (nearly) the same."""
+"""Upper limit of the PSNR in dB, reached by (nearly) identical images."""
 
 
 class ImageMetrics(NamedTuple):
-    """A value for each image. psnr: dB. ssim: 1 for the same. distance: 0 for the same, 4 at most."""
+    """One value per image. psnr: dB, higher is better. ssim: 1 for identical images. distance: perceptual distance, 0
+    for identical images, at most 4."""
 
     psnr: Float[Tensor, " B"]
     ssim: Float[Tensor, " B"]
@@ -26,16 +27,16 @@ class ImageMetrics(NamedTuple):
 def compare_images(
     prediction: UInt8[Tensor, "B H W 3"],
     target: UInt8[Tensor, "B H W 3"],
-    where: Bool[Tensor, "B H W"],
+    mask: Bool[Tensor, "B H W"],
     codec: ImageCodec,
 ) -> ImageMetrics:
-    """The quality of `prediction` where the mask says; not a number for images whose mask is empty.
+    """Returns the similarity of `prediction` to `target` on the masked pixels; NaN for images whose mask is empty.
 
-    SSIM (Wang et al. 2004: a Gaussian window of 11 pixels) and the distance look around each pixel, beyond the mask
-    too. The distance is LPIPS (Zhang et al. 2018) without learned weights, on the features of the codec's encoder:
-    squared differences of unit vectors, the mean over its levels.
+    SSIM (Wang et al. 2004, Gaussian window of 11 pixels) and the distance also depend on the surroundings of each
+    pixel, outside the mask too. The distance is LPIPS (Zhang et al. 2018) without learned weights, on the features of
+    the codec's encoder: squared differences of unit vectors, averaged over the encoder's levels.
     """
-    weight = where.float()
+    weight = mask.float()
     error = (prediction.float() - target.float()).square().mean(-1)
     psnr = -10 * torch.log10((_mean(error, weight) / 255**2).clamp(min=10 ** (-MAX_PSNR / 10)))
     similarity = structural_similarity_index_measure(
@@ -43,11 +44,10 @@ def compare_images(
     )
     assert isinstance(similarity, tuple)
     levels = []
-    for mine, other in zip(codec.features(prediction), codec.features(target), strict=True):
-        unlike = (_unit(mine) - _unit(other)).square().sum(1)
-        levels.append(
-            _mean(unlike, nn.functional.adaptive_avg_pool2d(weight[:, None], (unlike.shape[1], unlike.shape[2]))[:, 0])
-        )
+    for predicted, true in zip(codec.features(prediction), codec.features(target), strict=True):
+        distance = (_unit(predicted) - _unit(true)).square().sum(1)
+        pooled_weight = nn.functional.adaptive_avg_pool2d(weight[:, None], (distance.shape[1], distance.shape[2]))
+        levels.append(_mean(distance, pooled_weight[:, 0]))
     return ImageMetrics(psnr, _mean(similarity[1].mean(1), weight), torch.stack(levels).mean(0))
 
 

@@ -1,4 +1,4 @@
-"""What a policy predicts on recorded episodes: its words against the expert's, its images against what came."""
+"""Open-loop evaluation on recorded episodes: predicted subtasks, actions and images against the recording."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from wla.rollout.memory_replay import recorded_observation, recorded_state
 from wla.rollout.results import wilson
 
 MOTION_LEVELS, MOTION_FRACTION = 24, 0.005
-"""Something moved when at least this share of the pixels changed by at least this many levels."""
-BATCH = 32
+"""Two images differ by motion when at least this fraction of the pixels changed by at least this many levels."""
+BATCH_SIZE = 32
 
 
 class OpenLoopMetrics(Config):
-    """subtask_exact_match: share of the n windows told exactly, with its Wilson 95 % interval.
+    """Metrics over n frames.
 
-    imagined_psnr, copy_baseline_psnr: mean in dB over the `moved` frames where something moved until the chunk's end, of the
-    imagined image and of the present one. action_error: mean absolute error of the chunk in percent of the range.
+    subtask_exact_match: fraction of the n subtask windows predicted exactly, with its Wilson 95 % interval.
+    imagined_psnr, copy_baseline_psnr: mean PSNR in dB of the imagined image and of the current frame against the frame
+    at the chunk's end, over the `moving_frames` frames with motion in between; None without such frames.
+    action_error: mean absolute error of the chunk in percent of each action's range.
     """
 
     n: int
@@ -36,7 +38,10 @@ class OpenLoopMetrics(Config):
 
 
 def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
-    """Ask the policy at frames of recorded episodes. ValueError when the dataset is of another robot."""
+    """Returns the metrics of a policy's predictions at evenly spread frames of recorded episodes.
+
+    ValueError when the dataset has no actions, subtasks or robot, or was recorded on a different robot.
+    """
     policy = load_policy(config.policy, imagination=config.imagine, device=config.device)
     dataset = LeRobotDataset(config.dataset)
     if dataset.robot_spec is None or dataset.subtasks is None or dataset.actions is None:
@@ -53,45 +58,46 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
     primary = policy.robot_spec.observation.primary_camera
     chunk = policy.model.config.action_expert.chunk
     frames = np.unique(np.linspace(0, len(dataset) - 1, config.frames).astype(int))
-    right = 0
-    imagined: list[float] = []
-    copied: list[float] = []
-    errors: list[np.ndarray] = []
+    exact_matches = 0
+    imagined_psnrs: list[float] = []
+    copy_psnrs: list[float] = []
+    action_errors: list[np.ndarray] = []
     low, high = np.array(policy.robot_spec.action.low), np.array(policy.robot_spec.action.high)
-    for start in track(range(0, len(frames), BATCH), description="asking the policy"):
-        chosen = frames[start : start + BATCH]
-        episodes = [dataset.episode_of(int(frame)) for frame in chosen]
-        observations = [recorded_observation(dataset, int(frame)) for frame in chosen]
-        states = [recorded_state(policy, dataset, int(frame)) for frame in chosen]
-        answers = policy.act_batch(observations, states, imagine=config.imagine)
-        for frame, episode, (answer, _) in zip(chosen, episodes, answers, strict=True):
-            spoken = subtask_window(dataset.subtasks, int(frame), min(int(frame) + chunk, episode.end - 1))
-            right += answer.subtasks == tuple(dataset.subtask_texts[index] for index in spoken)
-            place = window(np.array([frame]), np.array([episode.start]), np.array([episode.end]), chunk, 0)
-            inside = place.chunk_mask[0]
-            real = dataset.actions[place.chunk[0][inside]]
-            errors.append(np.abs(answer.actions[inside] - real).mean(0) / (high - low))
-            now, later = dataset.frames(primary)[frame], dataset.frames(primary)[place.subgoal[0]]
-            if answer.subgoal is not None and place.subgoal_mask[0] and has_motion(now, later):
-                imagined.append(psnr(answer.subgoal, later))
-                copied.append(psnr(now, later))
+    for start in track(range(0, len(frames), BATCH_SIZE), description="predicting"):
+        batch = frames[start : start + BATCH_SIZE]
+        observations = [recorded_observation(dataset, int(frame)) for frame in batch]
+        states = [recorded_state(policy, dataset, int(frame)) for frame in batch]
+        predictions = policy.act_batch(observations, states, imagine=config.imagine)
+        for frame, (prediction, _) in zip(batch, predictions, strict=True):
+            episode = dataset.episode_of(int(frame))
+            labels = subtask_window(dataset.subtasks, int(frame), min(int(frame) + chunk, episode.end - 1))
+            exact_matches += prediction.subtasks == tuple(dataset.subtask_texts[label] for label in labels)
+            indices = window(np.array([frame]), np.array([episode.start]), np.array([episode.end]), chunk, 0)
+            mask = indices.chunk_mask[0]
+            recorded = dataset.actions[indices.chunk[0][mask]]
+            action_errors.append(np.abs(prediction.actions[mask] - recorded).mean(0) / (high - low))
+            current, target = dataset.frames(primary)[frame], dataset.frames(primary)[indices.subgoal[0]]
+            if prediction.subgoal is not None and indices.subgoal_mask[0] and has_motion(current, target):
+                imagined_psnrs.append(psnr(prediction.subgoal, target))
+                copy_psnrs.append(psnr(current, target))
     return OpenLoopMetrics(
         n=len(frames),
-        subtask_exact_match=right / len(frames),
-        subtask_exact_match_interval=wilson(right, len(frames)),
-        imagined_psnr=float(np.mean(imagined)) if imagined else None,
-        copy_baseline_psnr=float(np.mean(copied)) if copied else None,
-        moving_frames=len(imagined),
-        action_error=100 * float(np.mean(errors)),
+        subtask_exact_match=exact_matches / len(frames),
+        subtask_exact_match_interval=wilson(exact_matches, len(frames)),
+        imagined_psnr=float(np.mean(imagined_psnrs)) if imagined_psnrs else None,
+        copy_baseline_psnr=float(np.mean(copy_psnrs)) if copy_psnrs else None,
+        moving_frames=len(imagined_psnrs),
+        action_error=100 * float(np.mean(action_errors)),
     )
 
 
 def psnr(prediction: UInt8[np.ndarray, "H W 3"], target: UInt8[np.ndarray, "H W 3"]) -> float:
-    """Peak signal-to-noise ratio in dB; 60 for images that are (nearly) the same."""
+    """Peak signal-to-noise ratio in dB; 60 for (nearly) identical images."""
     error = np.mean((prediction.astype(np.float64) - target) ** 2)
     return float(10 * np.log10(255**2 / max(error, 255**2 / 10**6)))
 
 
-def has_motion(now: UInt8[np.ndarray, "H W 3"], later: UInt8[np.ndarray, "H W 3"]) -> bool:
-    change = np.abs(now.astype(int) - later).max(axis=2)
+def has_motion(current: UInt8[np.ndarray, "H W 3"], later: UInt8[np.ndarray, "H W 3"]) -> bool:
+    """Returns True when enough pixels changed between two frames: see `MOTION_LEVELS`, `MOTION_FRACTION`."""
+    change = np.abs(current.astype(int) - later).max(axis=2)
     return bool((change >= MOTION_LEVELS).mean() >= MOTION_FRACTION)

@@ -1,6 +1,6 @@
-"""One HTML file that shows a folder of results: rates, and recorded episodes with what the policy meant to do.
+"""HTML report of an evaluation: success rates, and recorded episodes with predicted subtasks, memory and subgoals.
 
-The file needs nothing but itself: videos and images are inside it, and it loads nothing from anywhere.
+The report is one self-contained file: videos and images are embedded, and nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wla.evaluation.benchmark import RULE, load_summary
-from wla.evaluation.episode_files import EpisodeRecord, ScoredCandidate, read_episodes
+from wla.evaluation.episode_files import EpisodeRecord, ScoredCandidate, Subgoal, read_episodes
 from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, template
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results
@@ -19,12 +19,12 @@ from wla.rollout.subtask_metrics import SubtaskRates
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 40
 COLOURS = 8
-"""Colours of subtasks in the template's style sheet."""
+"""Number of subtask colours in the template's style sheet."""
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One line of the table. where: the subtasks in which failures ended, most frequent first."""
+    """One table row. failure_subtasks: (verb, count) of the last subtasks of failures, most frequent first."""
 
     variant: TaskVariant
     rate: Rate
@@ -34,7 +34,7 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Span:
-    """A subtask on the time line; left and width are percentages of the video's length, start is in seconds."""
+    """A text on the time line; left and width in percent of the video's length, start in seconds."""
 
     text: str
     left: float
@@ -45,7 +45,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Curve:
-    """One action dimension as an SVG path in a box of CURVE_WIDTH x CURVE_HEIGHT. zero: y of 0, if inside."""
+    """One action dimension as an SVG path in a box of CURVE_WIDTH x CURVE_HEIGHT.
+
+    low, high: range of the y axis, in `unit`. zero: y coordinate of 0, None outside that range.
+    """
 
     name: str
     unit: str
@@ -57,8 +60,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class SubgoalPair:
-    """An imagined image and the frame that came, as data addresses; due: seconds. weighed: the candidates that it was
-    chosen from, each with its image."""
+    """An imagined image and the ground-truth frame, as data URLs.
+
+    predicted_at, target_step: control steps. target_time: seconds. scored_candidates: image and record of each
+    candidate that was considered.
+    """
 
     imagined: str
     real: str | None
@@ -70,7 +76,7 @@ class SubgoalPair:
 
 @dataclass(frozen=True)
 class EpisodeCard:
-    """Everything that the template shows of one episode."""
+    """Contents of one episode's card in the template. video: data URL. seconds: length of the video."""
 
     record: EpisodeRecord
     video: str
@@ -82,7 +88,10 @@ class EpisodeCard:
 
 
 def write_report(out: Path) -> Path:
-    """Write ``report.html`` from the files in `out` and return its path. FileNotFoundError when there are none."""
+    """Writes ``report.html`` from the files in `out` and returns its path.
+
+    FileNotFoundError when `out` holds no evaluation, ValueError for a damaged episode or a full disk.
+    """
     summary, results = load_summary(out), read_results(out / "results.jsonl")
     cards = make_cards(read_episodes(out / "episodes"))
     rows = [
@@ -110,63 +119,54 @@ def write_report(out: Path) -> Path:
 
 
 def count_failure_subtasks(results: Iterable[EpisodeResult]) -> tuple[tuple[str, int], ...]:
-    """First words of the subtasks in which failed episodes ended, with how often."""
-    ends = Counter(_verb(r.subtasks[-1][1]) for r in results if r.outcome == "failure" and r.subtasks)
-    return tuple(ends.most_common(3))
+    """Returns the three most frequent verbs of the last subtasks of failed episodes, with their counts."""
+    verbs = Counter(_verb(r.subtasks[-1][1]) for r in results if r.outcome == "failure" and r.subtasks)
+    return tuple(verbs.most_common(3))
 
 
 def make_cards(episodes: Sequence[tuple[Path, EpisodeRecord]]) -> list[EpisodeCard]:
-    """Episodes with their files embedded. One verb has one colour throughout the report."""
-    verbs: dict[str, int] = {}
+    """Returns the episodes with their files embedded; a verb keeps one colour throughout the report."""
+    colours: dict[str, int] = {}
     for _, record in episodes:
-        for _, words in (*record.subtasks, *record.memory):
-            verbs.setdefault(_verb(words), len(verbs) % COLOURS)
+        for _, text in (*record.subtasks, *record.memory):
+            colours.setdefault(_verb(text), len(colours) % COLOURS)
     return [
         EpisodeCard(
             record=record,
             video=_embed(folder / "video.mp4", "video/mp4"),
             seconds=(record.steps + 1) / record.rate_hz,
-            spans=make_spans(record.subtasks, record, verbs),
-            memory=make_spans(merge_by_step(record.memory), record, verbs),
+            spans=make_spans(record.subtasks, record, colours),
+            memory=make_spans(merge_by_step(record.memory), record, colours),
             curves=make_curves(record),
-            pairs=tuple(
-                SubgoalPair(
-                    imagined=_embed(folder / subgoal.imagined, "image/jpeg"),
-                    real=_embed(folder / subgoal.real, "image/jpeg") if subgoal.real else None,
-                    predicted_at=subgoal.predicted_at,
-                    target_step=subgoal.target_step,
-                    target_time=subgoal.target_step / record.rate_hz,
-                    scored_candidates=tuple(
-                        (_embed(folder / each.image, "image/jpeg"), each) for each in subgoal.scored_candidates
-                    ),
-                )
-                for subgoal in record.subgoals
-            ),
+            pairs=tuple(_subgoal_pair(folder, subgoal, record.rate_hz) for subgoal in record.subgoals),
         )
         for folder, record in episodes
     ]
 
 
 def merge_by_step(items: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-    """What entered memory at the same step as one text."""
+    """Returns (step, text) with all items that entered memory at the same step joined into one text."""
     steps = dict.fromkeys(step for step, _ in items)
-    return tuple((step, "; ".join(text for at, text in items if at == step)) for step in steps)
+    return tuple((step, "; ".join(text for start, text in items if start == step)) for step in steps)
 
 
 def make_spans(
     timed_texts: Sequence[tuple[int, str]], record: EpisodeRecord, colours: dict[str, int]
 ) -> tuple[Span, ...]:
-    """Each text lasts until the next one, the last until the end of the video (one frame more than steps)."""
+    """Returns one span per text: it lasts until the next one, the last until the end of the video.
+
+    timed_texts: (step, text) in order. The video has one frame more than the episode has steps.
+    """
     frames = record.steps + 1
     ends = [*(start for start, _ in timed_texts), frames][1:]
     return tuple(
-        Span(words, 100 * start / frames, 100 * (end - start) / frames, start / record.rate_hz, colours[_verb(words)])
-        for (start, words), end in zip(timed_texts, ends, strict=True)
+        Span(text, 100 * start / frames, 100 * (end - start) / frames, start / record.rate_hz, colours[_verb(text)])
+        for (start, text), end in zip(timed_texts, ends, strict=True)
     )
 
 
 def make_curves(record: EpisodeRecord) -> tuple[Curve, ...]:
-    """Each action holds for one step, so the curves are stairs, on the same time scale as the subtasks."""
+    """Returns one curve per action dimension: a step function of time, on the same time scale as the subtasks."""
     step = CURVE_WIDTH / (record.steps + 1)
     curves = []
     for index, (name, unit) in enumerate(zip(record.action_names, record.action_units, strict=True)):
@@ -174,14 +174,27 @@ def make_curves(record: EpisodeRecord) -> tuple[Curve, ...]:
         # Actions may leave the limits; the curve has to show that.
         low, high = min(record.action_low[index], *values), max(record.action_high[index], *values)
         scale = CURVE_HEIGHT / (high - low)
-        stairs = [f"V{(high - value) * scale:.1f}H{(at + 1) * step:.1f}" for at, value in enumerate(values)]
-        path = "".join([f"M0 {(high - values[0]) * scale:.1f}", *stairs])
+        segments = [f"V{(high - value) * scale:.1f}H{(t + 1) * step:.1f}" for t, value in enumerate(values)]
+        path = "".join([f"M0 {(high - values[0]) * scale:.1f}", *segments])
         curves.append(Curve(name, unit, low, high, path, high * scale if low < 0 < high else None))
     return tuple(curves)
 
 
-def _verb(words: str) -> str:
-    return words.split()[0]
+def _subgoal_pair(folder: Path, subgoal: Subgoal, rate_hz: float) -> SubgoalPair:
+    return SubgoalPair(
+        imagined=_embed(folder / subgoal.imagined, "image/jpeg"),
+        real=_embed(folder / subgoal.real, "image/jpeg") if subgoal.real else None,
+        predicted_at=subgoal.predicted_at,
+        target_step=subgoal.target_step,
+        target_time=subgoal.target_step / rate_hz,
+        scored_candidates=tuple(
+            (_embed(folder / candidate.image, "image/jpeg"), candidate) for candidate in subgoal.scored_candidates
+        ),
+    )
+
+
+def _verb(text: str) -> str:
+    return text.split()[0]
 
 
 def _embed(path: Path, kind: str) -> str:
@@ -189,5 +202,5 @@ def _embed(path: Path, kind: str) -> str:
 
 
 def _version_sets(results: Iterable[EpisodeResult]) -> list[dict[str, str]]:
-    """Every set of versions that took part: more than one means that numbers may not compare."""
+    """Distinct sets of software versions among the results: with more than one, numbers may not be comparable."""
     return list({tuple(sorted(r.versions.items())): r.versions for r in results}.values())

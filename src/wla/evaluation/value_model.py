@@ -1,7 +1,8 @@
-"""Whether a value model's numbers can be trusted, on rollouts that it was not trained on."""
+"""Evaluation of a value model on held-out rollouts: calibration, rank correlation and AUROC for success."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from rich.progress import track
+from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import spearman_corrcoef
 
@@ -19,19 +21,20 @@ from wla.data.value_targets import ValueTargetFrames
 from wla.evaluation.configs import ValueEvalConfig
 from wla.files import atomic_file, disk_errors
 from wla.models.value_model import discounted_return
-from wla.policy.value_checkpoint import load_value
+from wla.policy.value_checkpoint import ValueCheckpoint, load_value
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-BATCH = 64
-BINS = 10
+BATCH_SIZE = 64
+NUM_BINS = 10
 METRICS_FILE, PLOT = "value.json", "value.png"
 
 
 class Bin(Config):
-    """Frames whose score lies in one of ten equal parts of 0 .. 1: the means of their scores and of their values."""
+    """One calibration bin: the n frames whose score lies in one of ten equal parts of 0 .. 1, with the means of their
+    scores and of their values (discounted returns)."""
 
     n: int
     score: float
@@ -39,13 +42,18 @@ class Bin(Config):
 
 
 class ValueModelMetrics(Config):
-    """rank_correlation: Spearman's, of scores and values. separation: how often a frame of an episode that succeeds
-    scores above one of an episode that fails (the area under the ROC curve), by quarters of the episodes' time; None
-    where there are only successes or only failures. auroc_by_elapsed_time: the same by quarters of the time that a dataset's
-    successes take (their median): an episode that fails often lasts longer, so that after half of its own time it is
-    further on than a success after half of its. middle: both measures, of the second and third quarter together.
-    within: as separation, within each dataset, where knowing which task is hard does not help. error: mean distance of
-    score and value. calibration_error: the same of a bin's means, weighted by its frames."""
+    """Metrics over n frames of all datasets. Scores are predicted values, values are discounted returns.
+
+    error: mean absolute difference of score and value. calibration_error: the same between a bin's means, weighted by
+    the bin's frames. rank_correlation: Spearman's, between scores and values.
+
+    AUROC is the probability that a frame of a successful episode scores above one of a failed episode; None where there
+    are only successes or only failures. auroc_by_episode_quarter: for each quarter of the episodes' own length.
+    auroc_by_elapsed_time: for each quarter of the median length of a dataset's successes; failed episodes often last
+    longer, so halfway through its own length a failure has had more time than a success. auroc_middle: both, over the
+    second and third quarter together. auroc_by_dataset: as auroc_by_episode_quarter, within each dataset, where knowing
+    which task is hard does not help.
+    """
 
     value: str
     episodes: int
@@ -61,67 +69,94 @@ class ValueModelMetrics(Config):
     bins: list[Bin]
 
 
+@dataclass(frozen=True)
+class ScoredFrames:
+    """Scored frames of one dataset. label: discounted return. Quarters: see `ValueModelMetrics`."""
+
+    name: str
+    score: Float[Tensor, " N"]
+    label: Float[Tensor, " N"]
+    success: Bool[Tensor, " N"]
+    episode_quarter: Int64[Tensor, " N"]
+    elapsed_quarter: Int64[Tensor, " N"]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The per-frame tensors, in the order of the fields."""
+        return self.score, self.label, self.success, self.episode_quarter, self.elapsed_quarter
+
+    def auroc_by_episode_quarter(self) -> tuple[float | None, ...]:
+        """AUROC of each quarter, within this dataset."""
+        return _auroc_by_quarter(self.score, self.success, self.episode_quarter)
+
+
 def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueModelMetrics:
-    """Write `value.json` and a calibration curve, `value.png`, into `out`. ValueError for episodes that do not say
-    whether they succeeded."""
+    """Writes `value.json` and a calibration plot, `value.png`, into `out`, and returns the metrics.
+
+    ValueError for episodes without a record of success or failure.
+    """
     value = load_value(config.value)
-    scores, labels, success, quarters, elapsed = [], [], [], [], []
+    scored = []
     episodes: list[bool] = []
-    names: list[str] = []
-    sizes: list[int] = []
-    for found in (found.open() for path in config.datasets for found in DatasetConfig(path=path).expand()):
-        frames = ValueTargetFrames(found, value.camera)
-        chosen = np.unique(np.linspace(0, len(frames) - 1, min(config.frames, len(frames))).round().astype(int))
-        for start in track(range(0, len(chosen), BATCH), description=f"scoring {found.root.name}"):
-            rows = chosen[start : start + BATCH]
-            scores.append(value.score(frames.frame_contexts(rows), frames.images[rows]))
-        labels.append(
-            discounted_return(
-                torch.from_numpy(frames.success[chosen]),
-                torch.from_numpy(frames.steps_to_go[chosen]),
-                value.config.model.discount,
-            )
-        )
-        success.append(frames.success[chosen])
-        quarters.append(_episode_quarters(found, chosen))
-        elapsed.append(_elapsed_quarters(found, chosen))
-        episodes += [bool(episode.success) for episode in found.episodes]
-        names.append(str(found.root))
-        sizes.append(len(chosen))
-    score, label = torch.from_numpy(np.concatenate(scores)), torch.cat(labels)
-    succeeded, quarter = torch.from_numpy(np.concatenate(success)), torch.from_numpy(np.concatenate(quarters))
-    time = torch.from_numpy(np.concatenate(elapsed))
-    parts = zip(names, *(x.split(sizes) for x in (score, succeeded, quarter)), strict=True)
+    for dataset in (source.open() for path in config.datasets for source in DatasetConfig(path=path).expand()):
+        scored.append(_score_dataset(value, dataset, config.frames))
+        episodes += [bool(episode.success) for episode in dataset.episodes]
+    score, label, success, episode_quarter, elapsed_quarter = (
+        torch.cat(parts) for parts in zip(*(frames.tensors for frames in scored), strict=True)
+    )
     bins = _bins(score, label)
-    quality = ValueModelMetrics(
+    metrics = ValueModelMetrics(
         value=config.value,
         episodes=len(episodes),
         successes=sum(episodes),
         n=len(score),
         error=round(float((score - label).abs().mean()), 4),
-        calibration_error=round(sum(part.n * abs(part.score - part.value) for part in bins) / len(score), 4),
+        calibration_error=round(sum(each.n * abs(each.score - each.value) for each in bins) / len(score), 4),
         rank_correlation=round(float(spearman_corrcoef(score, label)), 4),
-        auroc_by_episode_quarter=_auroc_by_quarter(score, succeeded, quarter),
-        auroc_by_elapsed_time=_auroc_by_quarter(score, succeeded, time),
-        auroc_middle=(_auroc(score, succeeded, _middle(quarter)), _auroc(score, succeeded, _middle(time))),
-        auroc_by_dataset={name: _auroc_by_quarter(*part) for name, *part in parts},
+        auroc_by_episode_quarter=_auroc_by_quarter(score, success, episode_quarter),
+        auroc_by_elapsed_time=_auroc_by_quarter(score, success, elapsed_quarter),
+        auroc_middle=(
+            _auroc(score, success, _middle(episode_quarter)),
+            _auroc(score, success, _middle(elapsed_quarter)),
+        ),
+        auroc_by_dataset={frames.name: frames.auroc_by_episode_quarter() for frames in scored},
         bins=bins,
     )
     with disk_errors(out, "free disk space or choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
-        quality.save(out / METRICS_FILE)
-        _plot(quality, out / PLOT)
-    return quality
+        metrics.save(out / METRICS_FILE)
+        _plot(metrics, out / PLOT)
+    return metrics
+
+
+def _score_dataset(value: ValueCheckpoint, dataset: LeRobotDataset, count: int) -> ScoredFrames:
+    """Scores of `count` evenly spread frames, or of all frames of a shorter dataset."""
+    frames = ValueTargetFrames(dataset, value.camera)
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
+    scores = []
+    for start in track(range(0, len(chosen), BATCH_SIZE), description=f"scoring {dataset.root.name}"):
+        batch = chosen[start : start + BATCH_SIZE]
+        scores.append(value.score(frames.frame_contexts(batch), frames.images[batch]))
+    success = torch.from_numpy(frames.success[chosen])
+    steps_to_go = torch.from_numpy(frames.steps_to_go[chosen])
+    return ScoredFrames(
+        name=str(dataset.root),
+        score=torch.from_numpy(np.concatenate(scores)),
+        label=discounted_return(success, steps_to_go, value.config.model.discount),
+        success=success,
+        episode_quarter=torch.from_numpy(_episode_quarters(dataset, chosen)),
+        elapsed_quarter=torch.from_numpy(_elapsed_quarters(dataset, chosen)),
+    )
 
 
 def _episode_quarters(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray:
-    """In which quarter of its episode each frame is."""
+    """Quarter of its own episode that each frame is in, 0 .. 3."""
     episodes = [dataset.episode_of(int(frame)) for frame in frames]
     return np.array([4 * (frame - e.start) // len(e) for frame, e in zip(frames, episodes, strict=True)])
 
 
 def _elapsed_quarters(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray:
-    """In which quarter of the time that successes take each frame is, 4 and more when it is later than these."""
+    """Quarter of the median length of successes that each frame is in, from 0; 4 or more when it comes later."""
     lengths = [len(episode) for episode in dataset.episodes if episode.success]
     if not lengths:
         return np.full(len(frames), 4)
@@ -129,47 +164,49 @@ def _elapsed_quarters(dataset: LeRobotDataset, frames: np.ndarray) -> np.ndarray
     return (4 * steps / np.median(lengths)).astype(int)
 
 
-def _bins(score: Float[torch.Tensor, " N"], label: Float[torch.Tensor, " N"]) -> list[Bin]:
-    where = (score * BINS).long().clamp(max=BINS - 1)
+def _bins(score: Float[Tensor, " N"], label: Float[Tensor, " N"]) -> list[Bin]:
+    indices = (score * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+    masks = [mask for mask in (indices == index for index in range(NUM_BINS)) if mask.any()]
     return [
         Bin(
-            n=int((where == part).sum()),
-            score=round(float(score[where == part].mean()), 4),
-            value=round(float(label[where == part].mean()), 4),
+            n=int(mask.sum()),
+            score=round(float(score[mask].mean()), 4),
+            value=round(float(label[mask].mean()), 4),
         )
-        for part in range(BINS)
-        if (where == part).any()
+        for mask in masks
     ]
 
 
 def _auroc_by_quarter(
-    score: Float[torch.Tensor, " N"], succeeded: Bool[torch.Tensor, " N"], quarter: Int64[torch.Tensor, " N"]
+    score: Float[Tensor, " N"], success: Bool[Tensor, " N"], quarter: Int64[Tensor, " N"]
 ) -> tuple[float | None, ...]:
-    """For each quarter of the episodes' time."""
-    return tuple(_auroc(score, succeeded, quarter == part) for part in range(4))
+    """AUROC of each quarter, in order."""
+    return tuple(_auroc(score, success, quarter == index) for index in range(4))
 
 
-def _middle(quarter: Int64[torch.Tensor, " N"]) -> Bool[torch.Tensor, " N"]:
+def _middle(quarter: Int64[Tensor, " N"]) -> Bool[Tensor, " N"]:
     return (quarter == 1) | (quarter == 2)
 
 
-def _auroc(
-    score: Float[torch.Tensor, " N"], succeeded: Bool[torch.Tensor, " N"], where: Bool[torch.Tensor, " N"]
-) -> float | None:
-    """Under the ROC curve of these frames, None where all or none of them are of a success."""
-    good = succeeded[where]
-    if not good.any() or good.all():
+def _auroc(score: Float[Tensor, " N"], success: Bool[Tensor, " N"], mask: Bool[Tensor, " N"]) -> float | None:
+    """Area under the ROC curve over the masked frames; None where all or none of them belong to successes."""
+    labels = success[mask]
+    if not labels.any() or labels.all():
         return None
-    return round(float(binary_auroc(score[where], good.long())), 4)
+    return round(float(binary_auroc(score[mask], labels.long())), 4)
 
 
-def _plot(quality: ValueModelMetrics, path: Path) -> None:
+def _plot(metrics: ValueModelMetrics, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 5))
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    axes.plot([part.score for part in quality.bins], [part.value for part in quality.bins], marker="o")
-    for part in quality.bins:
-        axes.annotate(f" {part.n}", (part.score, part.value), fontsize=8)
-    axes.set(xlabel="score", ylabel="value, in the end", title=f"{quality.value}: calibration, {quality.n} frames")
+    axes.plot([each.score for each in metrics.bins], [each.value for each in metrics.bins], marker="o")
+    for each in metrics.bins:
+        axes.annotate(f" {each.n}", (each.score, each.value), fontsize=8)
+    axes.set(
+        xlabel="score (mean of bin)",
+        ylabel="discounted return (mean of bin)",
+        title=f"{metrics.value}: calibration, {metrics.n} frames",
+    )
     with atomic_file(path) as part_file:
         figure.savefig(part_file, format="png", dpi=120)
     plt.close(figure)

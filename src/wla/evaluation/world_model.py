@@ -1,8 +1,8 @@
-"""What a policy imagines on recorded episodes, against what came: figures, and images to look at.
+"""Evaluation of a policy's imagined subgoals on recorded episodes: image metrics, and a report with images.
 
-Two rows say what the figures are worth: the present frame in place of an imagined one (what imagining has to beat), and
-the frame that came through the codec and back (the best that can be imagined). A policy that imagines what given
-actions lead to is also told those that it would run itself, and the recorded ones.
+Two rows put the metrics into perspective: the copy baseline (the current frame as the prediction, which imagining has
+to beat) and the codec reconstruction of the ground truth (the upper bound). An action-conditioned policy is also
+evaluated with actions given: with chunks that it samples itself, and with the recorded chunk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int64, UInt8
 from rich.progress import track
 from torch import Tensor
 
@@ -29,14 +29,19 @@ from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.rollout.memory_replay import recorded_observation, recorded_state
 
 CHANGE_LEVELS = 24
-"""Levels from which a pixel counts as changed."""
-BATCH = 16
+"""Difference in levels from which a pixel counts as changed."""
+BATCH_SIZE = 16
 REPORT_SAMPLES = 3
+"""Maximum number of samples in the report, per frame and method."""
 METRICS_FILE, REPORT_FILE = "world.json", "world.html"
+IMAGINED = "imagined"
+OWN_CHUNK, RECORDED_CHUNK = "action-conditioned (own chunk)", "action-conditioned (recorded chunk)"
+COPY_BASELINE, RECONSTRUCTION = "copy baseline (current frame)", "codec reconstruction (upper bound)"
 
 
 class MethodMetrics(Config):
-    """Means over frames, on all pixels and on those that changed. psnr in dB; distance: see `compare_images`."""
+    """Means over frames of one method, on all pixels and on the changed ones. psnr: dB. distance: see
+    `compare_images`."""
 
     method: str
     psnr: float
@@ -48,15 +53,17 @@ class MethodMetrics(Config):
 
 
 class WorldModelMetrics(Config):
-    """n: frames looked at. changed: those of them in which a pixel changed until the chunk's end. samples: images
-    imagined of each. spread: for each way of imagining, the standard deviation between the samples of one frame on the
-    pixels that changed, in levels."""
+    """Metrics of every method over n frames.
+
+    changed_frames: number of frames with a changed pixel at the chunk's end. samples: images imagined per frame.
+    sample_std: method -> standard deviation between the samples of one frame on the changed pixels, in levels.
+    """
 
     policy: str
     checkpoint_sha256: str
     dataset: str
     n: int
-    changed: int
+    changed_frames: int
     samples: int
     rows: list[MethodMetrics]
     sample_std: dict[str, float]
@@ -64,9 +71,10 @@ class WorldModelMetrics(Config):
 
 @dataclass(frozen=True)
 class ImaginedBatch:
-    """Frames at the size that is imagined: the present, what came, and the samples for each way of imagining."""
+    """Images of B dataset frames at the imagined size (S, S): current, ground truth at the chunk's end, and K samples
+    per method. frames: indices into the dataset."""
 
-    frames: np.ndarray
+    frames: Int64[np.ndarray, " B"]
     current: UInt8[Tensor, "B S S 3"]
     ground_truth: UInt8[Tensor, "B S S 3"]
     imagined: dict[str, UInt8[Tensor, "B K S S 3"]]
@@ -74,8 +82,8 @@ class ImaginedBatch:
 
 @dataclass(frozen=True)
 class MethodImages:
-    """One way of imagining a frame, images as data addresses: some samples, and how the first differs from what
-    came."""
+    """One method's images of a frame, as data URLs: some samples, and the difference of the first from the ground
+    truth."""
 
     method: str
     imagined: list[str]
@@ -84,7 +92,7 @@ class MethodImages:
 
 @dataclass(frozen=True)
 class FrameImages:
-    """A frame on the page; images as data addresses."""
+    """One frame of the report; images as data URLs."""
 
     title: str
     current: str
@@ -93,79 +101,100 @@ class FrameImages:
 
 
 def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
-    """Write `world.json` and `world.html` into `out`. ValueError for a dataset of another robot, or without episodes
-    that go on after a chunk."""
+    """Writes `world.json` and `world.html` into `out` and returns the metrics.
+
+    ValueError for a dataset without a robot or of a different one, or without episodes longer than a chunk.
+    """
     policy = load_policy(config.policy, imagination=True, device=config.device)
     dataset = LeRobotDataset(config.dataset)
     if dataset.robot_spec is None:
-        raise ValueError(f"{config.dataset}: does not say which robot it is of (meta/wla_robot.json is missing)")
+        raise ValueError(f"{config.dataset}: has no meta/wla_robot.json; use a dataset that `wla collect` made")
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
     steps = config.flow_steps or (policy.model.config.world_expert.flow_steps,)
     frames = _frames(dataset, policy.model.config.action_expert.chunk, config.frames)
-    shown = set(
-        frames[np.unique(np.linspace(0, len(frames) - 1, config.num_report_frames).round().astype(int))].tolist()
-    )
-    scores: dict[str, list[ImageMetrics]] = {}
-    changed_scores: dict[str, list[ImageMetrics]] = {}
-    sample_std: dict[str, list[float]] = {}
-    changed = 0
+    report_frames = set(_evenly_spread(frames, config.num_report_frames).tolist())
+    scores = _Scores()
     sheets: list[FrameImages] = []
-    for seen in _imagine_batches(policy, dataset, frames, steps, config.samples):
-        mask = _changed_mask(seen.current, seen.ground_truth)
-        some = mask.any(dim=(1, 2))
-        changed += int(some.sum())
-        everywhere = torch.ones_like(mask)
-        for method, images in _predictions(policy, seen):
-            whole, part = (_mean_and_best(images, seen.ground_truth, where, policy) for where in (everywhere, mask))
-            for name, pick in (("", 0), (f", best of {images.shape[1]}", 1)):
-                if pick and images.shape[1] == 1:
-                    continue
-                scores.setdefault(method + name, []).append(whole[pick])
-                changed_scores.setdefault(method + name, []).append(_select(part[pick], some))
-        for method, images in seen.imagined.items():
-            if images.shape[1] > 1:
-                apart = images.float().std(1).mean(-1)
-                found = [float(a[m].mean()) for a, m in zip(apart, mask, strict=True) if m.any()]
-                sample_std.setdefault(method, []).extend(found)
-        sheets += _frame_images(dataset, seen, shown, len(steps))
-    quality = WorldModelMetrics(
+    for batch in _imagine_batches(policy, dataset, frames, steps, config.samples):
+        scores.add(batch, policy)
+        sheets += _frame_images(dataset, batch, report_frames, len(steps))
+    metrics = WorldModelMetrics(
         policy=config.policy,
         checkpoint_sha256=policy.checkpoint_sha256,
         dataset=str(config.dataset),
         n=len(frames),
-        changed=changed,
+        changed_frames=scores.changed_frames,
         samples=config.samples,
-        rows=[_method_metrics(method, scores[method], changed_scores[method]) for method in scores],
-        sample_std={method: round(float(np.mean(found)), 2) for method, found in sample_std.items() if found},
+        rows=scores.rows(),
+        sample_std=scores.sample_std(),
     )
     with disk_errors(out, "free disk space or choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
-        quality.save(out / METRICS_FILE)
-        atomic_write_text(out / REPORT_FILE, _render_report(quality, sheets))
-    return quality
+        metrics.save(out / METRICS_FILE)
+        atomic_write_text(out / REPORT_FILE, _render_report(metrics, sheets))
+    return metrics
 
 
-def table(quality: WorldModelMetrics) -> str:
-    """The figures as text, a line for each row."""
-    width = max(len(row.method) for row in quality.rows)
+def table(metrics: WorldModelMetrics) -> str:
+    """Returns the metrics as text, one line per method."""
+    width = max(len(row.method) for row in metrics.rows)
     lines = [
-        f"{quality.n} frames, {quality.samples} images of each; all pixels, then those that changed "
-        f"({quality.changed} frames): PSNR in dB, SSIM, distance"
+        f"{metrics.n} frames, {metrics.samples} images per frame; PSNR in dB, SSIM and distance on all pixels, "
+        f"then on changed pixels ({metrics.changed_frames} frames)"
     ]
-    for row in quality.rows:
-        whole = f"{row.psnr:5.1f} {row.ssim:6.3f} {row.distance:6.3f}"
-        part = f"{row.changed_psnr:5.1f} {row.changed_ssim:6.3f} {row.changed_distance:6.3f}"
-        lines.append(f"{row.method:<{width}}  {whole}   {part}")
+    for row in metrics.rows:
+        everywhere = f"{row.psnr:5.1f} {row.ssim:6.3f} {row.distance:6.3f}"
+        changed = f"{row.changed_psnr:5.1f} {row.changed_ssim:6.3f} {row.changed_distance:6.3f}"
+        lines.append(f"{row.method:<{width}}  {everywhere}   {changed}")
     return "\n".join(lines)
 
 
-def _frames(dataset: LeRobotDataset, chunk: int, count: int) -> np.ndarray:
-    """Evenly spread frames whose episode goes on after the chunk."""
+class _Scores:
+    """Image metrics of every method, collected batch by batch."""
+
+    def __init__(self) -> None:
+        self.changed_frames = 0
+        self._everywhere: dict[str, list[ImageMetrics]] = {}
+        self._changed: dict[str, list[ImageMetrics]] = {}
+        self._sample_std: dict[str, list[float]] = {}
+
+    def add(self, batch: ImaginedBatch, policy: WLAPolicy) -> None:
+        changed = _changed_mask(batch.current, batch.ground_truth)
+        has_change = changed.any(dim=(1, 2))
+        self.changed_frames += int(has_change.sum())
+        for method, images in _predictions(policy, batch):
+            on_all, on_changed = (
+                _mean_and_best(images, batch.ground_truth, mask, policy) for mask in (torch.ones_like(changed), changed)
+            )
+            for suffix, index in (("", 0), (f", best of {images.shape[1]}", 1)):
+                if index and images.shape[1] == 1:
+                    continue
+                self._everywhere.setdefault(method + suffix, []).append(on_all[index])
+                self._changed.setdefault(method + suffix, []).append(_select(on_changed[index], has_change))
+        for method, images in batch.imagined.items():
+            if images.shape[1] > 1:
+                std = images.float().std(1).mean(-1)
+                means = [float(s[mask].mean()) for s, mask in zip(std, changed, strict=True) if mask.any()]
+                self._sample_std.setdefault(method, []).extend(means)
+
+    def rows(self) -> list[MethodMetrics]:
+        return [_method_metrics(method, self._everywhere[method], self._changed[method]) for method in self._everywhere]
+
+    def sample_std(self) -> dict[str, float]:
+        return {method: round(float(np.mean(means)), 2) for method, means in self._sample_std.items() if means}
+
+
+def _frames(dataset: LeRobotDataset, chunk: int, count: int) -> Int64[np.ndarray, " N"]:
+    """At most `count` evenly spread frames that are followed by a whole chunk in their episode."""
     ends = np.repeat([episode.end for episode in dataset.episodes], [len(episode) for episode in dataset.episodes])
-    possible = np.flatnonzero(np.arange(len(dataset)) + chunk < ends)
-    if not possible.size:
+    candidates = np.flatnonzero(np.arange(len(dataset)) + chunk < ends)
+    if not candidates.size:
         raise ValueError(f"{dataset.root}: no episode is longer than {chunk} frames, so no frame comes after a chunk")
-    return possible[np.unique(np.linspace(0, len(possible) - 1, count).round().astype(int))]
+    return _evenly_spread(candidates, count)
+
+
+def _evenly_spread(frames: Int64[np.ndarray, " M"], count: int) -> Int64[np.ndarray, " N"]:
+    return frames[np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
 
 
 def _imagine_batches(
@@ -173,85 +202,91 @@ def _imagine_batches(
 ) -> Iterator[ImaginedBatch]:
     primary, chunk = policy.robot_spec.observation.primary_camera, policy.model.config.action_expert.chunk
     side = policy.model.config.target_side
-    for start in track(range(0, len(frames), BATCH), description="imagining"):
-        chosen = frames[start : start + BATCH]
-        observations = [recorded_observation(dataset, int(frame)) for frame in chosen]
-        states = [recorded_state(policy, dataset, int(frame)) for frame in chosen]
+    for start in track(range(0, len(frames), BATCH_SIZE), description="imagining"):
+        batch = frames[start : start + BATCH_SIZE]
+        observations = [recorded_observation(dataset, int(frame)) for frame in batch]
+        states = [recorded_state(policy, dataset, int(frame)) for frame in batch]
         encoding = policy.encode(observations, states)
-        told: dict[str, np.ndarray | None] = {"imagined": None}
+        conditions: dict[str, np.ndarray | None] = {IMAGINED: None}
         if policy.action_conditioned:
-            told["told its own actions"] = policy.sample_actions(encoding, samples)
+            conditions[OWN_CHUNK] = policy.sample_actions(encoding, samples)
             if dataset.actions is not None:
-                done = dataset.actions[chosen[:, None] + np.arange(chunk)]
-                told["told the actions"] = done[:, None].repeat(samples, 1)
+                recorded = dataset.actions[batch[:, None] + np.arange(chunk)]
+                conditions[RECORDED_CHUNK] = recorded[:, None].repeat(samples, 1)
         yield ImaginedBatch(
-            frames=chosen,
-            current=resize(dataset.frames(primary)[chosen], side),
-            ground_truth=resize(dataset.frames(primary)[chosen + chunk], side),
+            frames=batch,
+            current=resize(dataset.frames(primary)[batch], side),
+            ground_truth=resize(dataset.frames(primary)[batch + chunk], side),
             imagined={
                 f"{method}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
                     policy.predict_images(encoding, samples=samples, flow_steps=count, actions=actions)
                 )
-                for method, actions in told.items()
+                for method, actions in conditions.items()
                 for count in steps
             },
         )
 
 
-def _predictions(policy: WLAPolicy, seen: ImaginedBatch) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
+def _predictions(policy: WLAPolicy, batch: ImaginedBatch) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
     codec = policy.model.codec
     assert codec is not None
-    yield from seen.imagined.items()
-    yield "the present", seen.current[:, None]
-    yield "what came, through the codec", codec.decode(codec.encode(seen.ground_truth.to(policy.device))).cpu()[:, None]
+    yield from batch.imagined.items()
+    yield COPY_BASELINE, batch.current[:, None]
+    yield RECONSTRUCTION, codec.decode(codec.encode(batch.ground_truth.to(policy.device))).cpu()[:, None]
 
 
-def _changed_mask(current: UInt8[Tensor, "B S S 3"], ground_truth: UInt8[Tensor, "B S S 3"]) -> Tensor:
+def _changed_mask(current: UInt8[Tensor, "B S S 3"], ground_truth: UInt8[Tensor, "B S S 3"]) -> Bool[Tensor, "B S S"]:
     return (current.int() - ground_truth.int()).abs().amax(-1) >= CHANGE_LEVELS
 
 
 def _mean_and_best(
-    images: UInt8[Tensor, "B K S S 3"], ground_truth: UInt8[Tensor, "B S S 3"], where: Tensor, policy: WLAPolicy
+    images: UInt8[Tensor, "B K S S 3"],
+    ground_truth: UInt8[Tensor, "B S S 3"],
+    mask: Bool[Tensor, "B S S"],
+    policy: WLAPolicy,
 ) -> tuple[ImageMetrics, ImageMetrics]:
-    """The mean over the samples of each frame, and each measure's best."""
+    """Mean over each frame's K samples, and the best sample by each metric."""
     codec, count, device = policy.model.codec, images.shape[1], policy.device
     assert codec is not None
-    truth, mask = (x.repeat_interleave(count, 0).to(device) for x in (ground_truth, where))
-    found = compare_images(images.flatten(0, 1).to(device), truth, mask, codec)
-    psnr, ssim, distance = (value.view(-1, count).cpu() for value in found)
+    repeated_truth, repeated_mask = (x.repeat_interleave(count, 0).to(device) for x in (ground_truth, mask))
+    metrics = compare_images(images.flatten(0, 1).to(device), repeated_truth, repeated_mask, codec)
+    psnr, ssim, distance = (value.view(-1, count).cpu() for value in metrics)
     mean = ImageMetrics(psnr.mean(1), ssim.mean(1), distance.mean(1))
     return mean, ImageMetrics(psnr.amax(1), ssim.amax(1), distance.amin(1))
 
 
-def _select(quality: ImageMetrics, mask: Tensor) -> ImageMetrics:
-    return ImageMetrics(*(value[mask] for value in quality))
+def _select(metrics: ImageMetrics, mask: Bool[Tensor, " B"]) -> ImageMetrics:
+    return ImageMetrics(*(value[mask] for value in metrics))
 
 
-def _method_metrics(method: str, whole: Sequence[ImageMetrics], part: Sequence[ImageMetrics]) -> MethodMetrics:
-    def mean(found: Sequence[ImageMetrics]) -> dict[str, float]:
+def _method_metrics(method: str, everywhere: Sequence[ImageMetrics], changed: Sequence[ImageMetrics]) -> MethodMetrics:
+    def mean(batches: Sequence[ImageMetrics]) -> dict[str, float]:
         return {
-            name: round(float(torch.cat([getattr(quality, name) for quality in found]).mean()), 4)
+            name: round(float(torch.cat([getattr(metrics, name) for metrics in batches]).mean()), 4)
             for name in ImageMetrics._fields
         }
 
     return MethodMetrics(
-        method=method, **mean(whole), **{f"changed_{name}": value for name, value in mean(part).items()}
+        method=method, **mean(everywhere), **{f"changed_{name}": value for name, value in mean(changed).items()}
     )
 
 
-def _frame_images(dataset: LeRobotDataset, seen: ImaginedBatch, shown: set[int], counts: int) -> Iterator[FrameImages]:
-    """counts: numbers of sampling steps that each way of imagining has; of these the first is shown."""
-    for row, frame in enumerate(seen.frames.tolist()):
-        if frame not in shown:
+def _frame_images(
+    dataset: LeRobotDataset, batch: ImaginedBatch, report_frames: set[int], num_flow_steps: int
+) -> Iterator[FrameImages]:
+    """Images of the batch's report frames. Each method was run with `num_flow_steps` numbers of flow steps; the report
+    shows the first."""
+    for row, frame in enumerate(batch.frames.tolist()):
+        if frame not in report_frames:
             continue
         episode = dataset.episode_of(frame)
         yield FrameImages(
             title=f"{episode.instruction}: episode {episode.index}, frame {frame - episode.start}",
-            current=_url(seen.current[row]),
-            ground_truth=_url(seen.ground_truth[row]),
+            current=_url(batch.current[row]),
+            ground_truth=_url(batch.ground_truth[row]),
             methods=[
-                _method_images(method, images[row], seen.ground_truth[row])
-                for method, images in islice(seen.imagined.items(), 0, None, counts)
+                _method_images(method, images[row], batch.ground_truth[row])
+                for method, images in islice(batch.imagined.items(), 0, None, num_flow_steps)
             ],
         )
 
@@ -266,5 +301,5 @@ def _url(image: UInt8[Tensor, "S S 3"]) -> str:
     return data_url(jpeg(pixels, max(pixels.shape)))
 
 
-def _render_report(quality: WorldModelMetrics, sheets: Sequence[FrameImages]) -> str:
-    return template(f"evaluation/{REPORT_FILE}").render(metrics=quality, sheets=sheets)
+def _render_report(metrics: WorldModelMetrics, sheets: Sequence[FrameImages]) -> str:
+    return template(f"evaluation/{REPORT_FILE}").render(metrics=metrics, sheets=sheets)

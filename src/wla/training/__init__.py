@@ -1,1 +1,1 @@
-"""Training: the loop, the optimiser, checkpoints."""
+"""Training: the loop, learners for one or several processes, optimisers, training state and ablations."""

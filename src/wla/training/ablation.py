@@ -1,4 +1,4 @@
-"""Variants of one recipe, trained and evaluated alike, in one table with paired differences."""
+"""Ablations: variants of one recipe, trained and evaluated alike, in one table with paired differences."""
 
 from __future__ import annotations
 
@@ -24,30 +24,34 @@ TABLE, RESULTS = "ablation.md", "ablation.json"
 
 
 class Ablation(Config):
-    """What to compare. The first variant is what the others are compared with."""
+    """An ablation: a recipe, its variants and their evaluation. The first variant is the baseline."""
 
     recipe: PolicyTrainConfig
+    """Recipe that the variants override."""
     variants: dict[str, tuple[str, ...]] = Field(min_length=2)
-    """Name -> changes to the recipe, as dotted.path=value."""
+    """Name -> overrides of the recipe, as dotted.path=value."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    """Of training; each variant is trained with each."""
+    """Training seeds; every variant is trained with each."""
     tasks: tuple[str, ...]
+    """Tasks of the evaluation."""
     setting: tuple[str, ...] = ("clean",)
+    """Settings of the evaluation."""
     episodes: int = Field(default=50, ge=1)
-    """Of each task and setting, the same for all variants."""
+    """Evaluation episodes per task and setting, the same for all variants."""
 
     @model_validator(mode="after")
     def _check_overrides(self) -> Self:
         for overrides in self.variants.values():
-            self.recipe.override(overrides)  # a mistake is found now, and not after hours
+            self.recipe.override(overrides)  # reports a mistake now instead of after hours of training
         return self
 
 
 class VariantResult(Config):
-    """A variant: successes of n with Wilson's 95 % interval, and how far its rate is from the first one's.
+    """Result of one variant.
 
-    The difference is the mean over episodes of the same training seed, task and evaluation seed; its 95 % interval is
-    the normal one of that mean. None for the first variant.
+    rate: successes / n, with its Wilson 95 % `interval`. difference: success rate minus the baseline's, the mean over
+    pairs of episodes with the same training seed, task and evaluation seed; difference_interval: normal 95 % interval
+    of that mean. Both None for the baseline.
     """
 
     variant: str
@@ -60,51 +64,54 @@ class VariantResult(Config):
 
 
 def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResult]:
-    """Train and evaluate what `out` does not hold yet, and write the table, which grows with each variant.
+    """Trains and evaluates all variants, and writes `ablation.md` and `ablation.json` into `out` after each.
 
-    Stopped, the same call goes on.
+    The same call resumes an interrupted ablation. ValueError when `out` holds a different one.
     """
     with disk_errors(out, "free disk space or choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
-        settled = out / "config.json"
-        if settled.exists() and Ablation.load(settled) != config:
-            raise ValueError(f"{out}: holds another ablation; use another --out folder")
-        config.save(settled)
+        config_path = out / "config.json"
+        if config_path.exists() and Ablation.load(config_path) != config:
+            raise ValueError(f"{out}: holds a different ablation; use another --out folder")
+        config.save(config_path)
     results: dict[str, list[list[EpisodeResult]]] = {name: [] for name in config.variants}
-    lines: list[VariantResult] = []
-    for seed in config.seeds:  # all variants of a seed first: a table can be read before the last seed is done
+    rows: list[VariantResult] = []
+    for seed in config.seeds:  # all variants of a seed first, so that the table is of use before the last seed is done
         for name, overrides in config.variants.items():
             folder = out / name.replace(" ", "_") / f"seed_{seed}"
             checkpoint = _train_variant(config.recipe.override([*overrides, f"loop.seed={seed}"]), folder / "run")
-            asked = EvalConfig(
+            evaluation = EvalConfig(
                 policy=str(checkpoint), tasks=config.tasks, setting=config.setting, episodes=config.episodes
             )
-            run_benchmark(asked, folder / "eval", workers=workers)
+            run_benchmark(evaluation, folder / "eval", workers=workers)
             results[name].append(read_results(folder / "eval" / "results.jsonl"))
-            lines = compare_variants({each: runs for each, runs in results.items() if runs})
+            rows = compare_variants({variant: runs for variant, runs in results.items() if runs})
             with disk_errors(out, "free disk space; the same command writes the table"):
-                atomic_write_text(out / TABLE, table(lines))
-                atomic_write_text(out / RESULTS, json.dumps([line.model_dump() for line in lines], indent=2) + "\n")
-    return lines
+                atomic_write_text(out / TABLE, table(rows))
+                atomic_write_text(out / RESULTS, json.dumps([row.model_dump() for row in rows], indent=2) + "\n")
+    return rows
 
 
 def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[VariantResult]:
-    """results: variant -> for each training seed, its episodes. The first variant is what the others differ from."""
-    decided = {name: _success_by_episode(runs) for name, runs in results.items()}
-    first = next(iter(decided))
-    lines = []
-    for name, found in decided.items():
+    """Returns one result per variant, in order; the first variant is the baseline of the differences.
+
+    results: variant -> the episodes of each training seed.
+    """
+    success = {name: _success_by_episode(runs) for name, runs in results.items()}
+    baseline = next(iter(success))
+    rows = []
+    for name, outcomes in success.items():
         rate = success_rate(episode for run in results[name] for episode in run)
         assert rate.rate is not None
         assert rate.low is not None
         assert rate.high is not None
         difference = interval = None
-        if name != first:
-            pairs = [found[key] - decided[first][key] for key in found.keys() & decided[first].keys()]
+        if name != baseline:
+            pairs = [outcomes[key] - success[baseline][key] for key in outcomes.keys() & success[baseline].keys()]
             difference = float(np.mean(pairs))
             half = WILSON_Z * float(np.std(pairs, ddof=1)) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.inf
             interval = (difference - half, difference + half)
-        lines.append(
+        rows.append(
             VariantResult(
                 variant=name,
                 successes=rate.successes,
@@ -115,24 +122,25 @@ def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[Vari
                 difference_interval=interval,
             )
         )
-    return lines
+    return rows
 
 
-def table(lines: Sequence[VariantResult]) -> str:
-    """As Markdown, in percent."""
-    rows = ["| variant | success, % | 95 % | n | difference | 95 % |", "|---|---|---|---|---|---|"]
-    for line in lines:
-        low, high = line.interval
-        row = f"| {line.variant} | {100 * line.rate:.1f} | {100 * low:.1f} .. {100 * high:.1f} | {line.n} |"
-        if line.difference is None or line.difference_interval is None:
-            rows.append(f"{row} | |")
+def table(rows: Sequence[VariantResult]) -> str:
+    """Returns the results as a Markdown table, in percent."""
+    lines = ["| variant | success, % | 95 % | n | difference | 95 % |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        low, high = row.interval
+        line = f"| {row.variant} | {100 * row.rate:.1f} | {100 * low:.1f} .. {100 * high:.1f} | {row.n} |"
+        if row.difference is None or row.difference_interval is None:
+            lines.append(f"{line} | |")
         else:
-            low, high = line.difference_interval
-            rows.append(f"{row} {100 * line.difference:+.1f} | {100 * low:+.1f} .. {100 * high:+.1f} |")
-    return "\n".join(rows) + "\n"
+            low, high = row.difference_interval
+            lines.append(f"{line} {100 * row.difference:+.1f} | {100 * low:+.1f} .. {100 * high:+.1f} |")
+    return "\n".join(lines) + "\n"
 
 
 def _success_by_episode(runs: Sequence[Sequence[EpisodeResult]]) -> dict[tuple[object, ...], int]:
+    """Returns (training seed's index, variant, seed) -> 1 for success, 0 for failure; errors are left out."""
     return {
         (number, result.variant, result.seed): int(result.outcome == "success")
         for number, run in enumerate(runs)
@@ -142,10 +150,10 @@ def _success_by_episode(runs: Sequence[Sequence[EpisodeResult]]) -> dict[tuple[o
 
 
 def _train_variant(recipe: PolicyTrainConfig, folder: Path) -> Path:
-    """The finished checkpoint of a variant, trained now as far as it is not yet."""
+    """Trains a variant unless it is finished, resuming it where possible, and returns its checkpoint."""
     checkpoint = folder / "checkpoint"
     if (checkpoint / CONFIG).is_file():
-        done = CheckpointConfig.load(checkpoint / CONFIG).trained_steps
-        if done == recipe.loop.optim.steps:
+        steps_done = CheckpointConfig.load(checkpoint / CONFIG).trained_steps
+        if steps_done == recipe.loop.optim.steps:
             return checkpoint
     return train(recipe.build(), recipe.loop, folder, resume=(folder / STATE).is_dir())

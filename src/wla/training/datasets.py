@@ -1,4 +1,4 @@
-"""The datasets that a recipe trains on: opened, and none with episodes that are kept to measure with."""
+"""Opening of training datasets; datasets with validation or evaluation episodes are refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wla.envs.seeds import require_seeds
 
 
 def open_sources(configs: Iterable[DatasetConfig]) -> tuple[list[DatasetConfig], list[LeRobotDataset]]:
-    """Each dataset of a mixture, of folders that hold several each of them, with its configuration.
+    """Returns the datasets of a mixture with their configurations; a folder of datasets is expanded to all of them.
 
-    ValueError when there is none, when one cannot be read, and for episodes of validation or evaluation.
+    ValueError when a folder has no dataset, a dataset cannot be read, or an episode's seed is not for training.
     """
-    sources = [found for config in configs for found in config.expand()]
+    sources = [source for config in configs for source in config.expand()]
     datasets = [source.open() for source in sources]
     for dataset in datasets:
         try:
@@ -25,5 +25,5 @@ def open_sources(configs: Iterable[DatasetConfig]) -> tuple[list[DatasetConfig],
 
 
 def open_datasets(paths: Iterable[str]) -> list[LeRobotDataset]:
-    """As `open_sources`, of folders alone."""
+    """Returns the datasets in folders, opened with the default configuration: see `open_sources`."""
     return open_sources(DatasetConfig(path=path) for path in paths)[1]

@@ -1,4 +1,4 @@
-"""An exponential moving average of the trained weights: what is shipped when a recipe asks for it."""
+"""Exponential moving average of the trained weights, which a checkpoint then holds instead of the last weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """average = decay * average + (1 - decay) * weights after each step, beginning at the initial weights.
+    """An average updated after each step, initialised with the module's weights:
+    average = decay * average + (1 - decay) * weights.
 
-    values: parameter name -> its average. Parameters that are not trained have none.
+    values: parameter name -> its average, for trained parameters only.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -18,13 +19,13 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """After an optimiser step."""
+        """Updates the average with the module's weights; called after each optimiser step."""
         for name, value in module.named_parameters():
             if name in self.values:
                 self.values[name].lerp_(value, 1 - self._decay)
 
     def state_dict(self, module: nn.Module) -> dict[str, Tensor]:
-        """The module's state with averaged weights, under each of the names that a tied weight has."""
+        """Returns the module's state dict with averaged weights; a tied weight is included under each of its names."""
         names = {value: name for name, value in module.named_parameters()}
         averaged = {
             alias: self.values[names[value]]

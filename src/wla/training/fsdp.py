@@ -1,4 +1,4 @@
-"""Several processes train one module: PyTorch's FSDP2 spreads its parameters, gradients and moments over them."""
+"""Sharded training with PyTorch's FSDP2: parameters, gradients and optimiser state are sharded over the processes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wla import runtime
 from wla.models.experts.action_expert import ExpertBlock
 
 FSDP_FORWARD_METHODS: Mapping[type[nn.Module], tuple[str, ...]] = {ExpertBlock: ("condition",)}
-"""Methods besides `forward` through which a model calls its blocks; its shards are gathered then."""
+"""Methods other than `forward` through which models call their blocks; FSDP gathers shards for these too."""
 
 
 class LossModule(nn.Module):
-    """The losses of a step as the forward pass of one module.
+    """A wrapper whose forward pass computes the losses of a micro-batch.
 
-    Models are called through methods of many names, and FSDP gathers shards around forward passes only. So what belongs
-    to no block is gathered around this one.
+    FSDP gathers shards around forward passes only, but models are called through methods of many names. So parameters
+    outside of all blocks are gathered around this module's forward pass.
     """
 
     def __init__(self, module: nn.Module, compute_losses: Callable[..., Any]) -> None:
@@ -35,24 +35,24 @@ class LossModule(nn.Module):
 
 
 def shard(loss_module: LossModule, device: torch.device) -> None:
-    """Shard the module over the processes, each block a unit of its own. A single process keeps it as it is.
+    """Shards the module over the processes, each block as its own unit. A single process leaves it unchanged.
 
-    All processes must go through the same blocks in every step, or they wait for each other forever.
+    All processes must run the same blocks in every step, or they wait for each other forever.
     """
     if runtime.world_size() == 1:
         return
     mesh = init_device_mesh(device.type, (runtime.world_size(),))
     for block in repeated_blocks(loss_module):
         fully_shard(block, mesh=mesh)
-        for kind, names in FSDP_FORWARD_METHODS.items():
-            if isinstance(block, kind):
+        for block_type, names in FSDP_FORWARD_METHODS.items():
+            if isinstance(block, block_type):
                 for name in names:
                     register_fsdp_forward_method(block, name)
     fully_shard(loss_module, mesh=mesh)
 
 
 def repeated_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of every list of modules, outermost lists only: they are what a deep network repeats."""
+    """Yields the members with parameters of every outermost ModuleList: the repeated blocks of a deep network."""
     for child in module.children():
         if isinstance(child, nn.ModuleList):
             for member in child:
@@ -63,10 +63,13 @@ def repeated_blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the first process all tensors, whole and on the CPU; nothing on the others, who must call this too."""
-    found = {}
+    """Returns unsharded copies of all tensors on the CPU on rank zero, an empty dict on the other ranks.
+
+    All processes must call it.
+    """
+    gathered = {}
     for name, tensor in tensors.items():
-        gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if runtime.rank() == 0:
-            found[name] = gathered.detach().cpu()
-    return found
+            gathered[name] = full.detach().cpu()
+    return gathered

@@ -1,4 +1,4 @@
-"""What a training loop steps: a module with its optimisers and its average, in one process or spread over several."""
+"""The learner: a module with its optimisers and EMA, in one process or sharded over several."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wla.training.train_state import OptimizerState, load_training_state, save_t
 
 
 class Learner:
-    """`loss_module` runs the losses of a micro-batch on the module as it is spread.
+    """A module in training: `loss_module` computes a micro-batch's losses on it, the other methods update it.
 
-    share: how many micro-batches of a step this process has. ema: decay of the average, None for none. shard_weights:
-    over the processes, by FSDP2; without it each has all of them.
+    accumulation_steps: micro-batches per step of this process. ema: decay of the weights' moving average, None for
+    none. shard_weights: shard the weights over the processes by FSDP2; otherwise each process holds all of them.
     """
 
     def __init__(
@@ -45,39 +45,40 @@ class Learner:
         self._ema = None if ema is None else EMA(module, ema)
 
     def prepare_step(self, step: int) -> float:
-        """Forget the last step's gradients; the learning rate of this one."""
-        rate = schedule(self._optim, step)
+        """Clears the gradients, sets the step's learning rates and returns that of AdamW."""
+        factor = schedule(self._optim, step)
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = rate * group["peak"]
-        return rate * self._optim.learning_rate
+                group["lr"] = factor * group["peak"]
+        return factor * self._optim.learning_rate
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a micro-batch; FSDP takes the mean over the processes."""
+        """Adds the gradient of a micro-batch; FSDP takes the mean over the processes."""
         (loss / self._accumulation_steps).backward()
 
     def clip(self) -> float:
-        """Limit the norm of the whole gradient, of all processes and micro-batches; what it was before."""
+        """Clips the norm of the gradient over all processes and micro-batches; returns the norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._optim.clip)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def step(self) -> None:
-        """Change the weights."""
+        """Updates the weights and their average."""
         for optimizer in self._optimizers:
             optimizer.step()
         self._update_ema()
 
     def weights(self) -> dict[str, Tensor]:
-        """What a checkpoint gets, averaged where there is an average: whole on the first process, nothing elsewhere."""
+        """Returns the state dict for a checkpoint, averaged if there is an EMA: complete on rank zero, empty on the
+        other ranks. All processes must call it."""
         return gather(self._module.state_dict() if self._ema is None else self._ema.state_dict(self._module))
 
     def save(self, folder: Path, step: int) -> None:
-        """See `save_training_state`."""
+        """Saves the training state after `step` steps: see `save_training_state`."""
         save_training_state(folder, self._module, self._optimizer_states(), self._ema, step)
 
     def load(self, folder: Path) -> int:
-        """See `load_training_state`."""
+        """Restores the training state and returns the number of steps done: see `load_training_state`."""
         return load_training_state(folder, self._module, self._optimizer_states(), self._ema)
 
     def _optimizer_states(self) -> list[OptimizerState]:

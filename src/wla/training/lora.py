@@ -1,7 +1,7 @@
-"""Low-rank adapters on the linear layers of a module, through peft (`pip install 'wla[lora]'`).
+"""Low-rank adapters (LoRA) on the linear layers of a module, through peft (`pip install 'wla[lora]'`).
 
-The layers themselves stay as they are, and a small update of each is learned: W + alpha / rank * B A. What is shipped
-is that sum, under the ordinary names, so that acting knows nothing of adapters.
+The weights W of these layers are frozen and a low-rank update is trained: W + alpha / rank * B A. Checkpoints hold the
+merged sum under the ordinary names, so inference needs no adapters.
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ from torch import Tensor, nn
 from wla.config import Config
 
 _BASE, _A, _B = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
-_SHOWN = 8
+_MAX_LISTED = 8
+"""Maximum number of layers listed in an error message."""
 
 
 class LoraConfig(Config):
-    """Hu et al. 2021, section 4.1."""
+    """LoRA adapters (Hu et al. 2021, section 4.1); the names are those of peft."""
 
     rank: int = Field(ge=1)
+    """Rank of the update."""
     alpha: int = Field(ge=1)
+    """Scale of the update: alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Of what an adapter reads."""
+    """Dropout probability on an adapter's input."""
     target_modules: tuple[str, ...]
-    """Regular expressions; linear layers whose name one of them matches get an adapter."""
+    """Regular expressions; linear layers whose name matches one of them get an adapter."""
     modules_to_save: tuple[str, ...] = ("embed_tokens",)
-    """Regular expressions of parameters that are trained themselves: meta-queries are words, and new ones must be
-    learned."""
+    """Regular expressions of parameters that are trained in full: meta-queries are tokens, so the embeddings of new
+    ones must be learned."""
 
 
 def add_lora(module: nn.Module, config: LoraConfig) -> None:
-    """Give the module adapters, which do nothing yet, and train nothing else of it but what `config.modules_to_save` names.
+    """Adds adapters, which have no effect yet, and freezes all other parameters not in `config.modules_to_save`.
 
     ValueError when a pattern matches no linear layer or no parameter, ModuleNotFoundError without peft.
     """
@@ -44,34 +47,33 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
     for pattern in config.target_modules:
         if not any(re.search(pattern, name) for name in linear):
-            more = f" and {len(linear) - _SHOWN} more" if len(linear) > _SHOWN else ""
-            raise ValueError(
-                f"lora.target_modules: {pattern!r} matches no linear layer; there are {', '.join(linear[:_SHOWN])}{more}"
-            )
-    chosen = [name for name in linear if any(re.search(pattern, name) for pattern in config.target_modules)]
-    kept = [
+            names = ", ".join(linear[:_MAX_LISTED])
+            more = f" and {len(linear) - _MAX_LISTED} more" if len(linear) > _MAX_LISTED else ""
+            raise ValueError(f"lora.target_modules: {pattern!r} matches no linear layer; there are {names}{more}")
+    targets = [name for name in linear if any(re.search(pattern, name) for pattern in config.target_modules)]
+    fully_trained = [
         value for name, value in module.named_parameters() if any(re.search(p, name) for p in config.modules_to_save)
     ]
-    if config.modules_to_save and not kept:
-        raise ValueError(f"lora.whole: {list(config.modules_to_save)} match no parameter; correct them")
+    if config.modules_to_save and not fully_trained:
+        raise ValueError(f"lora.modules_to_save: {list(config.modules_to_save)} match no parameter; correct them")
     module.requires_grad_(False)
     peft.inject_adapter_in_model(
-        peft.LoraConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=chosen),
+        peft.LoraConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets),
         module,
     )
-    for value in kept:
+    for value in fully_trained:
         value.requires_grad_(True)
 
 
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
-    """The state of a module with adapters as that of one without; what is passed in stays as it is."""
-    found = {}
+    """Returns the state dict of a module with adapters as that of one without; the input is not modified."""
+    state = {}
     for name, value in weights.items():
         if _A in name or _B in name:
             continue
-        owner, base, _ = name.partition(_BASE)
+        layer, base, _ = name.partition(_BASE)
         if base and name.endswith("weight"):
-            update = weights[owner + _B].float() @ weights[owner + _A].float()
+            update = weights[layer + _B].float() @ weights[layer + _A].float()
             value = (value.float() + config.alpha / config.rank * update).to(value.dtype)
-        found[name.replace(_BASE, ".")] = value
-    return found
+        state[name.replace(_BASE, ".")] = value
+    return state

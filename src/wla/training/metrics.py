@@ -1,4 +1,4 @@
-"""The log of a run: a line of JSON for each logged step."""
+"""The metrics log of a run (one JSON line per logged step) and its progress bar."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from wla.files import atomic_write_text
 
 
 def append_line(metrics: Path, record: dict[str, Any]) -> None:
+    """Appends a record as one line of JSON."""
     with metrics.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
 def keep_lines_before(metrics: Path, step: int) -> None:
-    """Drop what a killed run logged after its last save, half a line included; these steps are run again."""
+    """Drops the lines of `step` and later, and an incomplete last line: a killed run may have logged steps after its
+    last save, which are repeated. ValueError for a damaged line."""
     if metrics.exists():
         text = metrics.read_text(encoding="utf-8")
         lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
@@ -30,6 +32,6 @@ def keep_lines_before(metrics: Path, step: int) -> None:
 
 
 def progress_bar() -> Progress:
-    """Drawn by the first process only; its task has a field `loss`."""
+    """Returns a progress bar, shown on rank zero only; its tasks need a field `loss`, a text."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), disable=runtime.rank() > 0)

@@ -1,4 +1,4 @@
-"""Muon in the precision that the machine is fast in."""
+"""The Muon optimiser, in the precision that is fast on the device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wla import runtime
 
 
 class Muon(torch.optim.Muon):
-    """PyTorch's Muon, which orthogonalises in bfloat16 everywhere.
+    """PyTorch's Muon with orthogonalisation in `runtime.autocast_dtype` instead of always in bfloat16.
 
-    A CPU without bfloat16 emulates it, ten times slower than it multiplies in float32.
+    A CPU without bfloat16 emulates it, ten times slower than float32.
     """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update; see `torch.optim.Muon`. The gradients are there before: no closure is called."""
+        """Performs one update from the present gradients, see `torch.optim.Muon`; closures are not supported."""
         assert closure is None
         for group in self.param_groups:
             for value in group["params"]:
@@ -44,7 +44,7 @@ class Muon(torch.optim.Muon):
 def orthogonal(
     matrix: Float[Tensor, "N M"], coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Float[Tensor, "N M"]:
-    """Roughly U V^T of the matrix U S V^T, by Newton and Schulz's iteration: singular values come to lie about 1."""
+    """Returns approximately U V^T of the matrix U S V^T, by Newton-Schulz iteration: singular values close to 1."""
     a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.to(runtime.autocast_dtype(matrix.device))

@@ -1,4 +1,4 @@
-"""The optimisers and their learning rate; the rate is a function of the step alone, so resuming needs only the step."""
+"""Optimisers and learning rate schedule; the rate depends on the step alone, so resuming needs only the step."""
 
 from __future__ import annotations
 
@@ -16,55 +16,64 @@ from wla.training.muon import Muon
 
 
 class OptimConfig(Config):
-    """AdamW with linear warm-up and cosine decay, and Muon for the matrices that are named.
+    """AdamW with linear warm-up and cosine decay, and Muon for selected matrices.
 
-    Muon (orthogonalised momentum) suits small transformers that learn from scratch: on the nano backbone it leaves the
-    plateau before any attention has formed within 200 steps, where AdamW stayed there for thousands.
+    Muon (orthogonalised momentum) suits small transformers trained from scratch: on the nano backbone it left the
+    initial plateau, before any attention had formed, within 200 steps, where AdamW stayed for thousands.
     """
 
     steps: int = Field(ge=1)
+    """Total number of steps."""
     learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak learning rate of AdamW."""
     final_learning_rate: float = 5e-6
+    """Learning rate of AdamW at the end of the decay."""
     warmup: int = Field(default=1000, ge=0)
+    """Steps of linear warm-up."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-8
     clip: float = 1.0
-    """Largest norm of the whole gradient."""
+    """Maximum norm of the gradient over all parameters."""
     muon: tuple[str, ...] = ()
-    """Regular expressions; matrices whose name one of them matches are trained by Muon."""
+    """Regular expressions; matrices whose name matches one of them are trained by Muon."""
     muon_learning_rate: float = 0.02
-    """Follows the same warm-up and decay."""
+    """Peak learning rate of Muon, with the same warm-up and decay."""
     freeze: tuple[str, ...] = ()
-    """Regular expressions; parameters whose name one of them matches stay as they are."""
+    """Regular expressions; parameters whose name matches one of them are not trained."""
 
 
 def freeze(module: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Stop training the parameters that a pattern matches. ValueError when one matches none, or nothing is left.
+    """Freezes the parameters whose name matches a pattern.
 
-    Adapters are trained all the same, and a layer that has one keeps its name.
+    LoRA adapters remain trainable, and a layer with an adapter is matched under its name without one. ValueError when a
+    pattern matches no parameter, or when nothing is left to train.
     """
     named = {
         name.replace(".base_layer", ""): value for name, value in module.named_parameters() if ".lora_" not in name
     }
     for pattern in patterns:
-        found = [value for name, value in named.items() if re.search(pattern, name)]
-        if not found:
-            raise ValueError(f"optim.freeze: {pattern!r} matches no parameter of the model")
-        for value in found:
+        matching = [value for name, value in named.items() if re.search(pattern, name)]
+        if not matching:
+            raise ValueError(f"optim.freeze: {pattern!r} matches no parameter of the model; correct or remove it")
+        for value in matching:
             value.requires_grad_(False)
     if not any(value.requires_grad for value in module.parameters()):
         raise ValueError(f"optim.freeze: {list(patterns)} leave nothing to train; remove a pattern")
 
 
 def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim.Optimizer]:
-    """One optimiser for each kind of parameter. ValueError when a pattern matches no matrix."""
+    """Returns AdamW for most trained parameters and Muon for the matrices selected by `config.muon`.
+
+    An optimiser without parameters is left out. Each parameter group stores its peak learning rate as "peak".
+    ValueError when a pattern matches no trained matrix.
+    """
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     matrices: dict[str, Tensor] = {}
     for pattern in config.muon:
-        found = {name: value for name, value in trained.items() if value.ndim == 2 and re.search(pattern, name)}
-        if not found:
-            raise ValueError(f"optim.muon: {pattern!r} matches no matrix of the model")
-        matrices |= found
+        matching = {name: value for name, value in trained.items() if value.ndim == 2 and re.search(pattern, name)}
+        if not matching:
+            raise ValueError(f"optim.muon: {pattern!r} matches no matrix of the model; correct or remove it")
+        matrices |= matching
     others = [value for name, value in trained.items() if name not in matrices]
     optimizers: list[torch.optim.Optimizer] = []
     if others:
@@ -84,7 +93,8 @@ def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim
 
 
 def _gather(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Whole gradients and momenta for Muon: it orthogonalises them whole, and shards would be rounded differently."""
+    """Gathers gradients and momenta for Muon: it orthogonalises whole matrices, and shards would be rounded
+    differently."""
     for group in optimizer.param_groups:
         for value in group["params"]:
             if isinstance(value.grad, DTensor):
@@ -95,10 +105,10 @@ def _gather(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 
 def schedule(config: OptimConfig, step: int) -> float:
-    """The share of the peak learning rate at the step with this index, from 0."""
+    """Returns the factor of the peak learning rate at a step (counted from 0)."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    last = config.final_learning_rate / config.learning_rate
-    return last + (1 - last) * cosine
+    final = config.final_learning_rate / config.learning_rate
+    return final + (1 - final) * cosine

@@ -1,4 +1,4 @@
-"""Loss curves of a run, for people."""
+"""Plots of a run's logged losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ SKIPPED = {"step", "lr", "samples_per_s"}
 
 
 def plot_metrics(metrics: Path) -> Path | None:
-    """Draw every logged term over the steps into `metrics.png` beside the file; None when nothing was logged yet."""
+    """Plots every logged term over the steps into `metrics.png` beside the file and returns that path.
+
+    Returns None when nothing has been logged yet.
+    """
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     if not rows:
         return None

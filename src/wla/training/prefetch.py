@@ -1,4 +1,4 @@
-"""Samples of the next steps, drawn in other threads while a GPU computes this one."""
+"""Prefetching: batches of the next steps are sampled in other threads while a GPU computes the current one."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import torch
 
 BatchT = TypeVar("BatchT")
 THREADS = 4
-"""For a GPU. recipes/nano_memory_world.py draws the 256 samples of a step in 0.1 s of a core (AMD EPYC). With these
-threads an H200 took 0.26 s a step; without them it was not timed."""
+"""Maximum number of threads, on a GPU. recipes/nano_memory_world.py samples the 256 samples of a step in 0.1 s of a
+core (AMD EPYC). With these threads an H200 took 0.26 s a step; without them it was not timed."""
 
 
 def prefetch(
     sample_batch: Callable[[torch.Generator], BatchT], seeds: Iterable[int], device: torch.device
 ) -> Generator[tuple[int, torch.Generator, BatchT]]:
-    """Each seed with its generator and what `sample_batch` made of it, in order. Closing it drops what is under way.
+    """Yields each seed with its generator and the batch sampled with it, in order. Closing it drops pending batches.
 
-    Everything random comes from the seed, so what is drawn does not depend on when, or beside what else. Where the CPU
-    is what computes, nothing is drawn ahead: another thread takes its cores (a value model whose backbone learned, on
-    two of them: 0.38 s a step, else 0.23 s).
+    All randomness comes from the seed, so a batch does not depend on the time or the thread. On a CPU nothing is
+    prefetched, because the threads would compete for its cores (training a value model with its backbone on two cores:
+    0.38 s a step with prefetching, 0.23 s without).
     """
 
-    def begin(seed: int) -> tuple[torch.Generator, BatchT]:
+    def sample(seed: int) -> tuple[torch.Generator, BatchT]:
         generator = torch.Generator().manual_seed(seed)
         return generator, sample_batch(generator)
 
     if device.type == "cpu":
         for seed in seeds:
-            yield seed, *begin(seed)
+            yield seed, *sample(seed)
         return
     threads = min(THREADS, os.cpu_count() or 1)
     pending: deque[tuple[int, Future[tuple[torch.Generator, BatchT]]]] = deque()
-    pool = ThreadPoolExecutor(threads, "draw")
+    pool = ThreadPoolExecutor(threads, "prefetch")
     try:
         for seed in seeds:
-            pending.append((seed, pool.submit(begin, seed)))
+            pending.append((seed, pool.submit(sample, seed)))
             if len(pending) > threads:
-                first, found = pending.popleft()
-                yield first, *found.result()
+                first_seed, future = pending.popleft()
+                yield first_seed, *future.result()
         while pending:
-            first, found = pending.popleft()
-            yield first, *found.result()
+            first_seed, future = pending.popleft()
+            yield first_seed, *future.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A step's batches: what is drawn follows from its generator alone."""
+"""Sampling of training batches; a batch depends on its generator alone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from wla.data.loader import WindowSampler
 
 
 def numpy_rng(generator: torch.Generator) -> np.random.Generator:
-    """The random numbers of a batch, from the first number of its generator."""
+    """Returns a NumPy generator seeded with the next number of a torch generator."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
 def sample_batch(sampler: WindowSampler, size: int, generator: torch.Generator) -> Batch:
-    """A batch that depends on the generator alone."""
+    """Returns a batch of `size` windows that depends on the generator alone."""
     return sampler.sample_batch(size, numpy_rng(generator))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with all its tensors on `device`."""
+    """Returns the batch with all its tensors on `device`."""
     return Batch(
         tokens=batch.tokens.to(device),
         attention_mask=batch.attention_mask.to(device),
@@ -41,11 +41,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def sample_frames(
     lengths: Sequence[int], size: int, rng: np.random.Generator
 ) -> list[tuple[int, Int64[np.ndarray, " _"]]]:
-    """So many frames of several datasets, uniformly over all of them: of each that some are drawn from, its place in
-    `lengths` and which frames, in order."""
+    """Returns `size` frames sampled uniformly over the frames of several datasets of the given lengths.
+
+    One item per dataset with sampled frames: the dataset's index and its frame indices in ascending order.
+    """
     ends = np.cumsum(lengths)
-    chosen = np.sort(rng.integers(int(ends[-1]), size=size))
-    sources = np.searchsorted(ends, chosen, side="right")
-    return [
-        (int(number), chosen[sources == number] - (ends[number] - lengths[number])) for number in np.unique(sources)
-    ]
+    frames = np.sort(rng.integers(int(ends[-1]), size=size))
+    datasets = np.searchsorted(ends, frames, side="right")
+    return [(int(index), frames[datasets == index] - (ends[index] - lengths[index])) for index in np.unique(datasets)]

@@ -1,7 +1,7 @@
-"""The state that continuing a run needs besides its recipe: weights, optimiser moments, their average and the step.
+"""The training state: weights, optimiser state, EMA and step, all that resuming needs apart from the recipe.
 
-It goes through PyTorch's distributed checkpoints into safetensors, a file for each process, in one form for any number
-of processes: as many as like can go on from it. (Their usual storage writes a pickle.)
+PyTorch's distributed checkpoints store it as safetensors, one file per process, in a form that does not depend on the
+number of processes: a run can resume with any number. (Their default storage writes a pickle.)
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from wla.weights import mismatch, shapes
 
 STEP = "step.json"
 OptimizerState = MutableMapping[Tensor, dict[str, Tensor]]
-"""What an optimiser knows of each parameter, as in its attribute `state`."""
+"""An optimiser's state tensors of each parameter, as in its attribute `state`."""
 
 
 class Progress(Config):
-    """What step.json holds. files: in how many the tensors lie."""
+    """Content of step.json. step: steps done. files: number of files with tensors."""
 
     step: int
     files: int
@@ -38,7 +38,10 @@ class Progress(Config):
 def save_training_state(
     folder: Path, module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None, step: int
 ) -> None:
-    """Written whole or not at all. OSError in every process when one of them cannot write."""
+    """Saves the training state into `folder`, atomically. All processes must call it.
+
+    step: steps done. OSError in every process when one of them cannot write.
+    """
     with _atomic_dir_all_ranks(folder) as fresh, _reraise_on_all_ranks():
         dcp.save(
             _tensors(module, optimizer_states, ema),
@@ -51,25 +54,30 @@ def save_training_state(
 def load_training_state(
     folder: Path, module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None
 ) -> int:
-    """Restore all of it; the number of steps already done. ValueError for the state of another model."""
+    """Restores the training state and returns the number of steps done. All processes must call it.
+
+    ValueError for a damaged state, or one of a different model.
+    """
     progress = Progress.load(folder / STEP)
     stored = _read_header(folder, progress.files)
-    weights = {name.removeprefix("module."): size for name, size in stored.items() if name.startswith("module.")}
-    wrong = mismatch(shapes(weights), shapes(_untied_state(module)))
-    if wrong:
+    weights = {name.removeprefix("module."): value for name, value in stored.items() if name.startswith("module.")}
+    difference = mismatch(shapes(weights), shapes(_untied_state(module)))
+    if difference:
         raise ValueError(
-            f"{folder}: is of another model than the recipe's: {wrong}; resume with the recipe that this run began with"
+            f"{folder}: belongs to a different model than the recipe's: {difference}; "
+            "resume with the recipe that this run was started with"
         )
     parameters = dict(module.named_parameters())
-    for name, size in stored.items():
+    for name, value in stored.items():
         if name.startswith("optimizer."):
             _, number, rest = name.split(".", 2)
-            owner, key = rest.rsplit(".", 1)
-            parameter = parameters[owner]
-            # Spread like the parameter, but for the number of steps, which each process has.
-            place = torch.zeros((), dtype=size.dtype, device=parameter.device) if key == "step" else None
+            parameter_name, key = rest.rsplit(".", 1)
+            parameter = parameters[parameter_name]
+            # Sharded like the parameter, except for the step count, which each process has.
             optimizer_states[int(number)].setdefault(parameter, {})[key] = (
-                torch.zeros_like(parameter) if place is None else place
+                torch.zeros((), dtype=value.dtype, device=parameter.device)
+                if key == "step"
+                else torch.zeros_like(parameter)
             )
     with _reraise_on_all_ranks():
         dcp.load(
@@ -81,27 +89,27 @@ def load_training_state(
 
 
 def _tensors(module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None) -> dict[str, Tensor]:
-    """All of the state by name, none of it twice; filling these tensors restores it.
+    """Returns each tensor of the state once, by name; filling these tensors in place restores the state.
 
-    Moments are named after their parameters. PyTorch's helper for that mixes settings, which are no tensors, with
-    moments, and gives a moment to parameters that were never stepped.
+    Optimiser states are named after their parameters. PyTorch's helper for that mixes them with settings, which are not
+    tensors, and creates states for parameters that were never stepped.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     tensors = {f"module.{name}": value for name, value in _untied_state(module).items()}
-    for number, optimizer in enumerate(optimizer_states):
-        for parameter, values in optimizer.items():
+    for number, optimizer_state in enumerate(optimizer_states):
+        for parameter, values in optimizer_state.items():
             tensors |= {f"optimizer.{number}.{names[parameter]}.{key}": value for key, value in values.items()}
     if ema is not None:
-        # The prefix is that of states written before: runs of any age resume.
+        # The prefix of states written by earlier versions, so that runs of any age resume.
         tensors |= {f"average.{name}": value for name, value in ema.values.items()}
     return tensors
 
 
 def _untied_state(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state, a tied weight under the first of its names."""
-    every = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    again = every - {name for name, _ in module.named_parameters()}
-    return {name: value for name, value in module.state_dict().items() if name not in again}
+    """Returns the module's state dict with each tied weight under the first of its names only."""
+    all_names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    duplicates = all_names - {name for name, _ in module.named_parameters()}
+    return {name: value for name, value in module.state_dict().items() if name not in duplicates}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -109,14 +117,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_header(folder: Path, count: int) -> dict[str, Tensor]:
-    """Shape and type of each stored tensor. ValueError when a file is damaged or missing."""
+    """Returns a meta tensor with shape and dtype for each stored one. ValueError when a file is damaged or missing."""
     paths = _files(folder)
     for path in paths:
         try:
             with safetensors.safe_open(path, framework="pt"):
                 pass
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{path}: damaged ({error}); copy it again, or start anew with another --out") from error
+            raise ValueError(f"{path}: damaged ({error}); copy it again, or start over with another --out") from error
     if len(paths) != count:
         raise ValueError(f"{folder}: has {len(paths)} of its {count} files; copy the whole folder")
     stored = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
@@ -129,7 +137,7 @@ def _read_header(folder: Path, count: int) -> dict[str, Tensor]:
 
 @contextmanager
 def _atomic_dir_all_ranks(folder: Path) -> Iterator[Path]:
-    """`atomic_dir`, for processes that fill one fresh folder together."""
+    """`atomic_dir` for processes that fill one temporary folder together."""
     swap = atomic_dir(folder)
     runtime.on_rank_zero(swap.__enter__)
     try:
@@ -143,9 +151,9 @@ def _atomic_dir_all_ranks(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _reraise_on_all_ranks() -> Iterator[None]:
-    """What went wrong in one process is raised as it is, in all of them."""
+    """Raises the original error of one process in all of them, instead of a CheckpointException."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process alone is no mistake
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # expected in a single process
         try:
             yield
         except dcp.CheckpointException as error:

@@ -1,8 +1,11 @@
-"""The training loop. What is trained is a `Objective`; the loop steps, logs, saves, resumes and stops cleanly.
+"""The training loop: it steps an `Objective`, logs, saves, resumes and stops cleanly.
 
-Every step is a function of (weights, optimiser, step number): batches and noise are drawn from generators seeded
-with the step and the number of the micro-batch. So resuming continues bit for bit, and several processes do what one
-does.
+From data to weights: `sample_micro_batches` samples the batches of a step, `training_step` computes their losses,
+accumulates gradients and updates the weights, `train` repeats that and saves.
+
+Every step is a function of (weights, optimiser state, step number): batches and noise are sampled with generators
+seeded by the step and the micro-batch's number. So a resumed run continues bit for bit, and several processes compute
+the same step as one.
 """
 
 from __future__ import annotations
@@ -34,67 +37,76 @@ _DISK_HINT = "free disk space or choose another --out"
 
 
 class LoopConfig(Config):
-    """How to train, whatever is trained."""
+    """Configuration of the training loop, the same for every objective."""
 
     optim: OptimConfig
     batch_size: int = Field(default=64, ge=1)
-    """Samples of a step, over all its micro-batches and processes."""
+    """Samples per step, over all micro-batches and processes."""
     micro_batches: int = Field(default=1, ge=1)
-    """A step's losses and gradients are the mean over these; several processes share them out."""
+    """Micro-batches per step (gradient accumulation): losses and gradients are the mean over them. Several processes
+    divide them among themselves."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of an average of the weights, which the checkpoint then holds in their place."""
+    """Decay of an exponential moving average of the weights; the checkpoint then holds the averaged weights."""
     strategy: Literal["fsdp2", "zero1"] = "fsdp2"
-    """How several processes share the work: PyTorch's FSDP2 spreads weights, gradients and moments; DeepSpeed's ZeRO-1,
-    as published, the moments alone."""
+    """Sharding over several processes: PyTorch's FSDP2 shards weights, gradients and optimiser state; DeepSpeed's
+    ZeRO-1, as in the published training, the optimiser state alone."""
     seed: int = Field(default=0, ge=0)
+    """Seed of batches, noise and dropout."""
     save_every: int = Field(default=500, ge=1)
+    """Steps between two saves."""
     log_every: int = Field(default=10, ge=1)
+    """Steps between two lines of metrics.jsonl."""
     device: str | None = None
+    """Device to train on (cuda, cpu); None is a GPU where there is one."""
 
     @model_validator(mode="after")
     def _require_divisible(self) -> Self:
         if self.batch_size % self.micro_batches:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of micro_batches {self.micro_batches}; change one"
+                f"batch_size {self.batch_size} is not a multiple of micro_batches {self.micro_batches}; change one"
             )
         return self
 
 
 StepLosses = tuple[dict[str, Tensor], list[str]]
-"""Loss terms of a batch ("loss" is minimised, the others are logged) and the ids of its samples."""
+"""Loss terms of a batch as scalars ("loss" is minimised, all are logged) and the ids of its samples."""
 
 
 class Objective(Protocol):
-    """Something to train: a module, its batches, its loss, and how to save it for use."""
+    """The trained module with its batches, its losses and its checkpoint format."""
 
     @property
-    def module(self) -> nn.Module: ...
+    def module(self) -> nn.Module:
+        """Module whose parameters are trained."""
+        ...
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> Any:
-        """So many samples, on the CPU; all that is random comes from the generator.
+        """Returns a batch of `samples` samples on the CPU; all randomness comes from the generator.
 
-        It may run in another thread, before its step: nothing that training changes may be read here.
+        It may run in another thread before its step, so it must not read anything that training changes.
         """
         ...
 
     def compute_losses(self, step: int, batch: Any, device: torch.device, generator: torch.Generator) -> StepLosses:
-        """Forward pass of a micro-batch that was drawn; what is random goes on with its generator.
+        """Forward pass of a sampled micro-batch; its noise continues the batch's generator.
 
-        Which blocks of the module it goes through, and which terms it returns, follows from the step alone.
+        The blocks of the module that it runs and the terms that it returns depend on the step alone, because all
+        processes must agree on them.
         """
         ...
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-        """Write a usable checkpoint. weights: the state of the module, which may be spread over processes itself."""
+        """Writes a checkpoint that is ready for use. weights: the gathered state dict; the module's own may be
+        sharded."""
         ...
 
 
 class TrainingStopped(ValueError):
-    """A run that must not go on; the message says why and what was kept."""
+    """Error of a run that must not continue; the message names the reason and what is still saved."""
 
 
 def require_output_dir(out: Path, *, resume: bool) -> None:
-    """ValueError when a run cannot be written to `out`; asked before minutes go into building what is to be trained."""
+    """Raises ValueError when a run cannot be written to `out`; called before the costly build of the objective."""
     checkpoint, state_folder = out / CHECKPOINT, out / STATE
     for folder in (checkpoint, state_folder):
         recover(folder)
@@ -104,7 +116,7 @@ def require_output_dir(out: Path, *, resume: bool) -> None:
     elif state_folder.exists():
         raise ValueError(f"{out} holds a run already: continue it with --resume or choose another --out")
     elif checkpoint.exists():
-        raise ValueError(f"{out} holds a checkpoint and no state to resume: move it away or choose another --out")
+        raise ValueError(f"{out} holds a checkpoint but no state to resume: move it away or choose another --out")
     with disk_errors(out, _DISK_HINT):
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out):
@@ -112,33 +124,38 @@ def require_output_dir(out: Path, *, resume: bool) -> None:
 
 
 def micro_batch_range(config: LoopConfig) -> range:
-    """The numbers of this process's micro-batches. ValueError when they cannot be shared out evenly."""
+    """Numbers of this process's micro-batches within a step. ValueError when they do not divide evenly."""
     count, processes = config.micro_batches, runtime.world_size()
     if count % processes:
-        up = -(-count // processes) * processes
+        rounded_up = -(-count // processes) * processes
         raise ValueError(
-            f"{count} micro-batches cannot be shared by {processes} processes: set loop.micro_batches={up}"
+            f"{count} micro-batches do not divide among {processes} processes: set loop.micro_batches={rounded_up}"
         )
-    share = count // processes
-    return range(share * runtime.rank(), share * (runtime.rank() + 1))
+    per_process = count // processes
+    return range(per_process * runtime.rank(), per_process * (runtime.rank() + 1))
 
 
 def build_learner(objective: Objective, config: LoopConfig, device: torch.device) -> Learner:
-    """What the loop steps, spread over the processes as the configuration says."""
+    """Returns the objective's module with its optimisers, sharded over the processes by `config.strategy`."""
     if device.type == "cpu":
         runtime.tune_malloc()
-    kind = Zero1Learner if config.strategy == "zero1" else Learner
-    share = len(micro_batch_range(config))
-    return kind(
-        objective.module, objective.compute_losses, config.optim, device, accumulation_steps=share, ema=config.ema
+    learner_class = Zero1Learner if config.strategy == "zero1" else Learner
+    return learner_class(
+        objective.module,
+        objective.compute_losses,
+        config.optim,
+        device,
+        accumulation_steps=len(micro_batch_range(config)),
+        ema=config.ema,
     )
 
 
 def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
-    """Train and return the folder of the final checkpoint, `out/checkpoint`.
+    """Trains, and returns the folder of the final checkpoint, `out/checkpoint`.
 
-    Ctrl-C finishes the running step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
-    Several processes (see `runtime.process_group`) all call it with the same arguments.
+    Ctrl-C finishes the current step, saves, and raises KeyboardInterrupt; the same call with resume=True continues.
+    Several processes (see `runtime.process_group`) all call it with the same arguments. ValueError when `out` cannot be
+    written or holds a different run, TrainingStopped when a loss or gradient is not finite.
     """
     micro_batch_range(config)
     runtime.on_rank_zero(lambda: require_output_dir(out, resume=resume))
@@ -150,7 +167,7 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
         _require_same_optimizers(out / LOOP, config)
         start = learner.load(state_folder)
 
-    def begin() -> None:
+    def prepare_output() -> None:
         with disk_errors(out, _DISK_HINT):
             keep_lines_before(metrics, start)
             config.save(out / LOOP)
@@ -166,97 +183,107 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
             learner.save(state_folder, step)
             runtime.on_rank_zero(lambda: plot_metrics(metrics))
 
-    runtime.on_rank_zero(begin)
+    runtime.on_rank_zero(prepare_output)
     micro_batches = sample_micro_batches(objective, config, device, range(start, config.optim.steps))
     with runtime.defer_signals() as interrupted, progress_bar() as progress, closing(micro_batches):
         bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
-        began, last_saved = time.perf_counter(), start
+        start_time = time.perf_counter()
         for step in range(start, config.optim.steps):
             record = training_step(learner, config, device, step, micro_batches)
-            seconds = time.perf_counter() - began
-            record["samples_per_s"] = (step + 1 - start) * config.batch_size / seconds
-            if step % config.log_every == 0 or step + 1 == config.optim.steps:
+            seconds = time.perf_counter() - start_time
+            done = step + 1
+            record["samples_per_s"] = (done - start) * config.batch_size / seconds
+            if step % config.log_every == 0 or done == config.optim.steps:
                 log(step, record)
                 progress.update(bar, loss=f"loss {record['loss']:.4f}")
-            progress.update(bar, completed=step + 1)
+            progress.update(bar, completed=done)
             stop = runtime.all_reduce_any(interrupted())
-            if stop or (step + 1) % config.save_every == 0 or step + 1 == config.optim.steps:
-                save(step + 1)
-                last_saved = step + 1
+            if stop or done % config.save_every == 0 or done == config.optim.steps:
+                save(done)
             if stop:
-                raise KeyboardInterrupt(f"training stopped after step {last_saved}, saved in {out}; --resume continues")
+                raise KeyboardInterrupt(f"training stopped after step {done}, saved in {out}; --resume continues")
     return checkpoint
 
 
 MicroBatches = Generator[tuple[int, torch.Generator, Any]]
-"""Of each micro-batch of this process, in order: its seed, the generator, and what was drawn from it."""
+"""This process's micro-batches in order: each one's seed, its generator, and the batch sampled with that generator."""
 
 
 def sample_micro_batches(
     objective: Objective, config: LoopConfig, device: torch.device, steps: Iterable[int]
 ) -> MicroBatches:
-    """What `training_step` takes, drawn ahead."""
-    samples, share = config.batch_size // config.micro_batches, micro_batch_range(config)
-    seeds = (micro_batch_seed(config, step, number) for step in steps for number in share)
+    """Yields the micro-batches of `steps` for `training_step`, prefetched."""
+    samples, numbers = config.batch_size // config.micro_batches, micro_batch_range(config)
+    seeds = (micro_batch_seed(config, step, number) for step in steps for number in numbers)
     return prefetch(lambda generator: objective.sample_batch(samples, generator), seeds, device)
 
 
 def training_step(
     learner: Learner, config: LoopConfig, device: torch.device, step: int, micro_batches: MicroBatches
 ) -> dict[str, float]:
-    """One optimiser step on the next micro-batches; what was logged.
+    """Performs one optimiser step on the next micro-batches.
 
-    TrainingStopped, before the weights change, when anything is not finite.
+    Returns the step's record: each loss term's mean over all micro-batches of all processes, the gradient norm before
+    clipping and the learning rate. TrainingStopped, before the weights change, when any of these is not finite.
     """
-    rate = learner.prepare_step(step)
-    share = micro_batch_range(config)
+    learning_rate = learner.prepare_step(step)
+    count = len(micro_batch_range(config))
     dtype = runtime.autocast_dtype(device)
-    found: list[dict[str, float]] = []
+    losses: list[dict[str, float]] = []
     ids: list[str] = []
-    for _ in share:
+    for _ in range(count):
         seed, generator, batch = next(micro_batches)
-        torch.manual_seed(seed)  # of dropout, which asks no generator
+        torch.manual_seed(seed)  # for dropout, which takes no generator
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            losses, names = learner.loss_module(step, batch, device, generator)
-        learner.backward(losses["loss"])
-        found.append({name: float(value.detach()) for name, value in losses.items()})
-        if all(map(math.isfinite, found[-1].values())):
-            ids += names
+            terms, sample_ids = learner.loss_module(step, batch, device, generator)
+        learner.backward(terms["loss"])
+        losses.append({name: float(value.detach()) for name, value in terms.items()})
+        if all(map(math.isfinite, losses[-1].values())):
+            ids += sample_ids
         else:
-            ids[:0] = names
-    norm = learner.clip()
-    mine = [sum(values) / len(share) for values in zip(*(terms.values() for terms in found), strict=True)]
-    record = dict(zip(found[0], runtime.all_reduce_mean(mine), strict=True)) | {"grad_norm": norm, "lr": rate}
-    if not all(map(math.isfinite, record.values())):
-        terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())
-        raise TrainingStopped(
-            f"step {step}: not finite ({terms}) on samples {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}; "
-            "look at these samples or lower the learning rate. The last saved checkpoint is untouched"
-        )
+            ids[:0] = sample_ids  # an error message names the first few: put the suspects there
+    grad_norm = learner.clip()
+    means = [sum(values) / count for values in zip(*(terms.values() for terms in losses), strict=True)]
+    record = dict(zip(losses[0], runtime.all_reduce_mean(means), strict=True))
+    record |= {"grad_norm": grad_norm, "lr": learning_rate}
+    _require_finite(step, record, ids)
     learner.step()
     return record
 
 
 def micro_batch_seed(config: LoopConfig, step: int, number: int) -> int:
-    """Of all that a micro-batch draws."""
+    """Seed of everything random in one micro-batch of a step."""
     return hash((config.seed, step, number) if number else (config.seed, step)) % 2**63
 
 
+def _require_finite(step: int, record: dict[str, float], ids: list[str]) -> None:
+    if all(map(math.isfinite, record.values())):
+        return
+    terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())
+    raise TrainingStopped(
+        f"step {step}: not finite ({terms}) on samples {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}; "
+        "inspect these samples or lower the learning rate. The last saved checkpoint is untouched"
+    )
+
+
 def _require_same_optimizers(path: Path, config: LoopConfig) -> None:
-    """Rates and steps may change on the way; who trains which parameter may not, the moments would be mixed up."""
+    """Raises ValueError when a resumed run would assign parameters to other optimisers than before.
+
+    Learning rates and the number of steps may change; the assignment may not, or optimiser states would be mixed up.
+    """
     if not path.is_file():
         return
-    before = LoopConfig.load(path)
+    previous = LoopConfig.load(path)
     for name, old, new in (
-        ("optim.muon", list(before.optim.muon), list(config.optim.muon)),
-        ("optim.freeze", list(before.optim.freeze), list(config.optim.freeze)),
-        ("ema", before.ema, config.ema),
+        ("optim.muon", list(previous.optim.muon), list(config.optim.muon)),
+        ("optim.freeze", list(previous.optim.freeze), list(config.optim.freeze)),
+        ("ema", previous.ema, config.ema),
     ):
         if old != new:
-            raise ValueError(f"{path}: this run began with {name} {old}, not {new}; resume with it")
+            raise ValueError(f"{path}: this run was started with {name} {old}, not {new}; resume with it")
 
 
 def _recovery_hint(state_folder: Path) -> str:
     if state_folder.exists():
-        return "what was saved before is untouched: free disk space, then --resume goes on from there"
+        return "the last saved state is untouched: free disk space, then --resume continues from there"
     return "there is nothing to resume yet: free disk space or choose another --out, and start again"

@@ -1,4 +1,4 @@
-"""How the published WLA-0 models were trained."""
+"""Training configuration of the published WLA-0 models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig
 
 GPUS = 8
+"""Number of GPUs of the published training."""
 
 
 def published_train_config(
@@ -22,10 +23,11 @@ def published_train_config(
     videos: tuple[str, ...] = (),
     instructions: str | None = None,
 ) -> PolicyTrainConfig:
-    """AdamW as published, a micro-batch for each of `GPUS`.
+    """Returns the published training configuration: AdamW, one micro-batch per GPU.
 
-    datasets: folders with actions; videos: folders that teach the world alone, of equal weight in each batch.
-    instructions: phrasings of their tasks. The published datasets carry no robot; their cameras are told by order.
+    datasets: folders with actions. videos: folders used without actions, for the World Expert alone; together they get
+    the same weight in a batch as all datasets. instructions: file with paraphrases of the tasks of `datasets`. The
+    published datasets have no robot specification; their cameras are identified by order.
     """
     columns = Columns(camera_order=tuple(preset.robot.observation.cameras))
 

@@ -1,7 +1,6 @@
-"""Questions about a scene and their answers: where things are, whether and how many there are, how they lie.
+"""Visual question answering on scenes: questions about objects' positions, presence, number, labels and relations.
 
-They give the small backbone its head start. One sequence holds many questions about the same images; only the answers
-are learned.
+They pretrain the nano backbone. One sequence holds many questions about the same images; only the answers have labels.
 """
 
 from __future__ import annotations
@@ -22,10 +21,8 @@ YES, NO = "yes", "no"
 
 @dataclass(frozen=True)
 class NamedObject:
-    """Something with a name in a scene. place: x, y, z normalised to [-1, 1] as the robot's state is.
-
-    shows: what can be read off it; "" for nothing.
-    """
+    """An object in a scene. position: x, y, z normalised to [-1, 1] like the robot's state. label: text that can be
+    read off it, "" for none."""
 
     name: str
     position: tuple[float, float, float]
@@ -34,7 +31,7 @@ class NamedObject:
 
 @dataclass(frozen=True)
 class Question:
-    """text ends where the answer begins; the answer is words, or a place that becomes location words."""
+    """A question text and its answer: a text, or a position that is encoded as location tokens."""
 
     text: str
     answer: str | tuple[float, ...]
@@ -43,40 +40,41 @@ class Question:
 def questions(
     objects: Sequence[NamedObject], rng: np.random.Generator, *, absent_names: Sequence[str]
 ) -> list[Question]:
-    """All places and what things show, in random order, then one question of each other kind.
+    """Returns the position and label questions of all objects in random order, then one question of each other type.
 
-    others: names of things not in the scene.
+    absent_names: names of objects that are not in the scene.
     """
     order = rng.permutation(len(objects))
-    asked = [Question(f"where is the {_phrase_name(objects[i].name, rng)}", objects[i].position) for i in order]
-    asked += [Question(f"what does the {objects[i].name} show", objects[i].label) for i in order if objects[i].label]
-    blocks = [thing for thing in objects if thing.name.endswith("block")]
-    asked.append(Question("how many blocks", COUNTS[len(blocks)]))
+    result = [Question(f"where is the {_phrase_name(objects[i].name, rng)}", objects[i].position) for i in order]
+    result += [Question(f"what does the {objects[i].name} show", objects[i].label) for i in order if objects[i].label]
+    blocks = [each for each in objects if each.name.endswith("block")]
+    result.append(Question("how many blocks", COUNTS[len(blocks)]))
     if absent_names:
         present = rng.random() < 0.5
-        known = [thing.name for thing in objects] if present else absent_names
-        name = known[int(rng.integers(len(known)))]
-        asked.append(Question(f"is there a {name}", YES if present else NO))
+        names = [each.name for each in objects] if present else absent_names
+        name = names[int(rng.integers(len(names)))]
+        result.append(Question(f"is there a {name}", YES if present else NO))
     if len(objects) > 1:
         first, second = (objects[i] for i in rng.choice(len(objects), 2, replace=False))
         left = first.position[0] < second.position[0]
-        asked.append(Question(f"is the {first.name} left of the {second.name}", YES if left else NO))
-    return asked
+        result.append(Question(f"is the {first.name} left of the {second.name}", YES if left else NO))
+    return result
 
 
 def _phrase_name(name: str, rng: np.random.Generator) -> str:
-    """The name, or with its colour last, so that the word before the answer is the one to look for."""
+    """Returns the name, half of the time with a block's colour last, so that it directly precedes the answer."""
     colour, _, noun = name.partition(" ")
     return f"{noun} that is {colour}" if noun == "block" and rng.random() < 0.5 else name
 
 
 def question_sample(
-    prompter: Prompter, state: Float[np.ndarray, " S"], asked: Sequence[Question]
+    prompter: Prompter, state: Float[np.ndarray, " S"], questions: Sequence[Question]
 ) -> tuple[list[int], list[int]]:
-    """A training sequence without meta-queries, and its labels: what should follow each position."""
+    """Returns a training sequence of T tokens without meta-queries, and its T labels: the token that should follow each
+    position, `IGNORE_INDEX` outside the answers."""
     tokens = prompter.prompt(QUESTION_INSTRUCTION, state)
     labels = [IGNORE_INDEX] * len(tokens)
-    for question in asked:
+    for question in questions:
         text = prompter.text(question.text)
         answer = (
             prompter.text(question.answer)
@@ -89,7 +87,7 @@ def question_sample(
 
 
 def question_texts(names: Sequence[str], labels: Sequence[str] = ()) -> list[str]:
-    """Every wording, for training a tokenizer. shown: what things show."""
+    """Returns texts with every phrasing, to train a tokenizer on. labels: labels of the objects."""
     texts = [QUESTION_INSTRUCTION, "how many blocks", YES, NO, *COUNTS]
     if labels:
         texts += [f"what does the {name} show" for name in names] + list(labels)
