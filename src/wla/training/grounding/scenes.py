@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from wla.config import Config
 from wla.data.transforms import resize
@@ -16,6 +15,7 @@ from wla.envs.seeds import require_seeds
 from wla.envs.tabletop.world import World
 from wla.files import atomic_dir, disk_errors
 from wla.process_pool import submit, worker_pool
+from wla.progress import track
 
 
 class SceneConfig(Config):
