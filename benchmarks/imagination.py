@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from machine import store
-from rich.progress import track
 from torch import Tensor
 
 from wla.data.transforms import resize
@@ -24,6 +23,7 @@ from wla.envs.seeds import seed_range
 from wla.evaluation.image_metrics import compare_images
 from wla.evaluation.world_model import CHANGE_LEVELS
 from wla.policy.wla_policy import WLAPolicy, load_policy
+from wla.progress import track
 from wla.types import Observation
 
 FAMILY = load_family("tabletop")

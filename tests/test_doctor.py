@@ -13,8 +13,8 @@ from wla.doctor import Finding
 def test_a_healthy_machine_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run() == 0
     printed = capsys.readouterr().out
-    for thing in ("python", "torch", "mujoco", "rendering", "libx264", "memory", "cores", "disk", "gpu"):
-        assert thing in printed
+    for name in ("python", "torch", "mujoco", "rendering", "libx264", "memory", "cores", "disk", "gpu"):
+        assert name in printed
     assert "missing" not in printed
 
 
@@ -26,7 +26,7 @@ def test_a_missing_or_wrong_package_comes_with_its_command(requirement: str, fou
     assert found is None or finding.found == found
 
 
-def test_extras_are_not_asked_for() -> None:
+def test_extras_are_not_required() -> None:
     names = [finding.name.split()[0] for finding in doctor.package_findings()]
     assert "torch" in names
     assert "ruff" not in names
@@ -36,7 +36,7 @@ def broken(name: str = "rendering") -> Finding:
     return Finding(name, "nothing", False, "get-a-renderer")
 
 
-def test_something_missing_fails_and_prints_the_command(
+def test_a_missing_requirement_fails_and_prints_its_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "gl_finding", broken)
@@ -44,7 +44,7 @@ def test_something_missing_fails_and_prints_the_command(
     assert "get-a-renderer" in capsys.readouterr().out
 
 
-def test_fix_installs_where_it_may_and_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_installs_where_permitted_and_checks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     findings = [broken(), Finding("rendering", "egl", True)]
     ran: list[list[str]] = []
     monkeypatch.setattr(doctor, "gl_finding", lambda: findings.pop(0))
@@ -54,7 +54,7 @@ def test_fix_installs_where_it_may_and_looks_again(monkeypatch: pytest.MonkeyPat
     assert ran == [["sudo", "-n", "apt-get", "update"], ["sudo", "-n", "apt-get", "install", "libegl1"]]
 
 
-def test_fix_only_prints_where_it_may_not_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_only_prints_the_command_where_it_is_not_permitted_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "gl_finding", broken)
     monkeypatch.setattr(doctor, "gl_install", lambda: None)
     assert doctor.run(fix=True) == 1
@@ -68,7 +68,7 @@ def test_fix_only_prints_where_it_may_not_install(monkeypatch: pytest.MonkeyPatc
         (1, "", "failed"),
     ],
 )
-def test_a_renderer_that_breaks_is_a_finding(
+def test_a_renderer_that_fails_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, returncode: int, stderr: str, found: str
 ) -> None:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,7 @@ def test_a_renderer_that_hangs_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> 
     assert "no frame" in doctor.gl_finding().found
 
 
-def test_a_renderer_chosen_by_the_user_is_theirs_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renderer_chosen_by_the_user_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     assert doctor.gl_install() is None
     assert doctor._gl_fix() == "unset MUJOCO_GL"

@@ -1,4 +1,4 @@
-"""Whatever stops a write, what was there before is still there."""
+"""Interrupted writes: the file or folder before the write is still complete."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_a_full_disk_keeps_the_old_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
-@pytest.mark.parametrize("way", ["restore", "write again"])
-def test_killed_between_the_two_renames_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+@pytest.mark.parametrize("recovery", ["recover", "write again"])
+def test_a_kill_between_the_two_renames_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recovery: str
 ) -> None:
     folder = tmp_path / "d"
     write(folder, "old")
@@ -52,7 +52,7 @@ def test_killed_between_the_two_renames_nothing_is_lost(
         write(folder, "new")
     monkeypatch.undo()
     assert not folder.exists()
-    if way == "restore":
+    if recovery == "recover":
         recover(folder)
     else:
         with pytest.raises(RuntimeError), atomic_dir(folder):
@@ -60,14 +60,14 @@ def test_killed_between_the_two_renames_nothing_is_lost(
     assert (folder / "a").read_text() == "old"
 
 
-def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_out(tmp_path: Path) -> None:
+def test_the_error_for_a_read_only_folder_is_one_line_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     line = r"out: cannot write \(.*Not a directory.*file/out'\); choose another"
     with pytest.raises(ValueError, match=line), disk_errors(Path("out"), "choose another"):
         (tmp_path / "file" / "out").mkdir()
 
 
-def test_a_swap_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_rename_leaves_the_old_folder_and_no_temporary_one(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old").write_text("kept")
     real = os.replace
@@ -84,7 +84,7 @@ def test_a_swap_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, monk
     assert (tmp_path / "run" / "old").read_text() == "kept"
 
 
-def test_an_object_is_read_or_named(tmp_path):
+def test_reading_json_returns_the_object_or_an_error_that_names_the_problem(tmp_path):
     path = tmp_path / "a.json"
     for content, line in ((None, "is not here"), ("{", "damaged JSON"), ("[]", "is a list, not a JSON object")):
         if content is not None:

@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped where there is none."""
+"""Tests that need a GPU; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wla.policy.wla_policy import WLAPolicy
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def test_a_policy_acts_on_a_gpu_as_on_the_cpu():
+def test_a_policy_gives_the_same_actions_on_a_gpu_and_on_the_cpu():
     policies = [
         WLAPolicy(tiny.checkpoint(), name="tiny", checkpoint_sha256="0", device=device) for device in ("cpu", "cuda")
     ]

@@ -40,12 +40,12 @@ def test_egl_is_preferred(fresh: pytest.MonkeyPatch) -> None:
     assert runtime.os.environ["MUJOCO_GL"] == "egl"
 
 
-def test_osmesa_is_taken_without_egl_and_told_to_pyopengl(fresh: pytest.MonkeyPatch) -> None:
+def test_osmesa_is_chosen_without_egl_and_set_for_pyopengl(fresh: pytest.MonkeyPatch) -> None:
     assert runtime.prepare_gl(only("libOSMesa.so.8")) == "osmesa"
     assert runtime.os.environ["PYOPENGL_PLATFORM"] == "osmesa"
 
 
-def test_without_a_library_the_error_names_the_way_out(fresh: pytest.MonkeyPatch) -> None:
+def test_without_a_library_the_error_names_the_command_that_installs_one(fresh: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="wla doctor --fix"):
         runtime.prepare_gl(only())
 
@@ -56,7 +56,7 @@ def test_the_users_choice_is_respected(fresh: pytest.MonkeyPatch) -> None:
     assert runtime.os.environ["PYOPENGL_PLATFORM"] == "osmesa"
 
 
-def test_it_is_an_error_to_come_after_mujoco(fresh: pytest.MonkeyPatch) -> None:
+def test_choosing_a_renderer_after_importing_mujoco_is_an_error(fresh: pytest.MonkeyPatch) -> None:
     fresh.setitem(sys.modules, "mujoco", sys)
     with pytest.raises(RuntimeError, match="MUJOCO_GL=egl"):
         runtime.prepare_gl(only("libEGL.so.1"))
@@ -87,7 +87,7 @@ def test_a_seed_outside_the_range_is_refused(seed: int) -> None:
         runtime.seed_everything(seed)
 
 
-def test_devices() -> None:
+def test_devices_are_found_or_refused_by_name() -> None:
     assert runtime.device("cpu") == torch.device("cpu")
     assert runtime.device().type == ("cuda" if torch.cuda.is_available() else "cpu")
     for name in ("quantum", "cuda:99"):
@@ -100,7 +100,7 @@ def test_autocast_never_uses_half_precision() -> None:
     assert runtime.autocast_dtype(torch.device("meta")) == torch.float32
 
 
-def test_ctrl_c_waits_until_what_it_may_not_break_is_done() -> None:
+def test_ctrl_c_is_deferred_until_the_block_ends() -> None:
     done = []
     with runtime.defer_signals() as interrupted:
         assert not interrupted()
@@ -117,7 +117,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", "import sys, wla; assert 'torch' not in sys.modules"], check=True)
 
 
-def test_sigterm_waits_too_and_both_handlers_come_back() -> None:
+def test_sigterm_is_deferred_too_and_both_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with runtime.defer_signals() as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_sigterm_waits_too_and_both_handlers_come_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_process_alone_is_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchrun_the_group_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with runtime.process_group():
         assert (runtime.world_size(), runtime.rank()) == (1, 0)
@@ -137,11 +137,11 @@ def test_a_process_alone_is_all_there_are(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
-def test_freed_memory_is_kept_for_the_next_step() -> None:
-    """In processes of their own: the setting lasts as long as one."""
+def test_freed_memory_stays_in_the_process_for_the_next_step() -> None:
+    """Runs in separate processes, because the setting lasts as long as one."""
 
     def resident(first: str) -> int:
-        """Megabytes after 300 have been filled and freed again."""
+        """Resident megabytes after 300 were filled and freed again."""
         program = (
             "import numpy as np; from wla import runtime; "
             f"{first}; x = np.ones(300 * 2**17); del x; "

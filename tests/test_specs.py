@@ -17,7 +17,7 @@ def test_dimensions_follow_from_the_names() -> None:
     assert OBSERVATION.state_dim == 3
 
 
-def test_the_first_camera_is_the_primary_one_also_after_a_file(tmp_path: Path) -> None:
+def test_the_first_camera_is_the_primary_one_also_after_saving_and_loading(tmp_path: Path) -> None:
     assert OBSERVATION.primary_camera == "front"
     ROBOT.save(tmp_path / "robot.json")
     loaded = RobotSpec.load(tmp_path / "robot.json")
@@ -25,7 +25,7 @@ def test_the_first_camera_is_the_primary_one_also_after_a_file(tmp_path: Path) -
     assert list(loaded.observation.cameras) == ["front", "wrist"]
 
 
-def test_equal_robots_pass() -> None:
+def test_equal_specs_are_accepted() -> None:
     ROBOT.require_equal(ROBOT.model_copy(deep=True), ours="the policy", theirs="the dataset")
 
 

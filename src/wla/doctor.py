@@ -1,4 +1,4 @@
-"""What `wla doctor` does: look at the machine, and say for each missing thing the one command that gets it."""
+"""Checks of `wla doctor`: the state of this machine, and for each missing requirement the command that installs it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# libopengl0: PyOpenGL asks it for GL functions, and neither of the others brings it.
+# libopengl0: PyOpenGL loads GL functions from it, and neither of the others depends on it.
 GL_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
 RENDER_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. ok is None for a fact that is neither good nor bad; fix is the command that mends it."""
+    """One line of the report.
+
+    ok: None for information that cannot fail.
+    fix: the command that installs what is missing.
+    """
 
     name: str
     found: str
@@ -36,9 +40,9 @@ class Finding:
 
 
 def run(fix: bool = False) -> int:
-    """Print the state of this machine; 0 when all that the package needs is there, or else 1.
+    """Prints the state of this machine; returns the exit status, 0 when every requirement is met and 1 otherwise.
 
-    With `fix` the GL library is installed through apt-get where that is allowed; nothing else is changed.
+    fix: install the GL library through apt-get where that is permitted; nothing else is changed.
     """
     console = Console()
     gl = gl_finding()
@@ -57,7 +61,7 @@ def run(fix: bool = False) -> int:
 
 
 def python_finding() -> Finding:
-    """The Python version against the package's bound."""
+    """Finding for the Python version, against the package's bound."""
     bound = metadata.metadata("wla")["Requires-Python"]
     version = platform.python_version()
     ok = SpecifierSet(bound).contains(version, prereleases=True)
@@ -65,7 +69,7 @@ def python_finding() -> Finding:
 
 
 def package_findings() -> Iterator[Finding]:
-    """Every dependency (without the extras) against the bounds in pyproject.toml."""
+    """Findings for every dependency, without the extras, against the bounds in pyproject.toml."""
     for line in metadata.requires("wla") or ():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -73,7 +77,7 @@ def package_findings() -> Iterator[Finding]:
 
 
 def package_finding(requirement: Requirement) -> Finding:
-    """One dependency: installed, and in the version that is asked for."""
+    """Finding for one dependency: installed, and in a version within its bounds."""
     command = shlex.join([sys.executable, "-m", "pip", "install", f"{requirement.name}{requirement.specifier}"])
     name = f"{requirement.name} {requirement.specifier}".strip()
     try:
@@ -86,21 +90,21 @@ def package_finding(requirement: Requirement) -> Finding:
 
 
 def gl_finding() -> Finding:
-    """Whether MuJoCo renders a frame here, tried in a process of its own, because a broken driver may crash it."""
+    """Finding for rendering: one frame of MuJoCo, in a separate process, because a broken driver may crash it."""
     command = [sys.executable, "-c", "from wla.doctor import render_once; print(render_once())"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return Finding("rendering", f"no frame within {RENDER_SECONDS} s", False, _gl_fix())
-    if done.returncode == 0:
-        return Finding("rendering", done.stdout.strip(), True)
-    if done.returncode < 0:
-        return Finding("rendering", f"crashed with signal {-done.returncode}", False, _gl_fix())
-    return Finding("rendering", (done.stderr.strip().splitlines() or ["failed"])[-1], False, _gl_fix())
+    if process.returncode == 0:
+        return Finding("rendering", process.stdout.strip(), True)
+    if process.returncode < 0:
+        return Finding("rendering", f"crashed with signal {-process.returncode}", False, _gl_fix())
+    return Finding("rendering", (process.stderr.strip().splitlines() or ["failed"])[-1], False, _gl_fix())
 
 
 def render_once() -> str:
-    """Render one small frame with MuJoCo; returns the renderer's name. Raises whatever the renderer raises."""
+    """Renders a small frame with MuJoCo; returns the renderer's name. Errors of the renderer pass through."""
     from wla.runtime import prepare_gl
 
     backend = prepare_gl() or "MuJoCo's own choice"
@@ -119,7 +123,7 @@ def render_once() -> str:
 
 
 def gl_install() -> list[str] | None:
-    """The command that installs the GL library, when this process may run it; None otherwise."""
+    """The command that installs the GL library, or None when this process may not run it."""
     if shutil.which("apt-get") is None or os.environ.get("MUJOCO_GL"):
         return None
     if os.geteuid() == 0:
@@ -131,19 +135,19 @@ def gl_install() -> list[str] | None:
 
 
 def video_finding() -> Finding:
-    """Whether PyAV brings the H.264 encoder that datasets are written with."""
+    """Finding for PyAV's H.264 encoder, which writes datasets."""
     try:
         av = importlib.import_module("av")
         av.codec.Codec("libx264", "w")
     except (ImportError, ValueError) as error:
-        # ValueError is what PyAV's UnknownCodecError is.
+        # PyAV's UnknownCodecError is a ValueError.
         command = shlex.join([sys.executable, "-m", "pip", "install", "--force-reinstall", "--only-binary", "av", "av"])
         return Finding("video (libx264)", str(error), False, command)
     return Finding("video (libx264)", f"ffmpeg {av.ffmpeg_version_info}", True)
 
 
 def machine_findings() -> Iterator[Finding]:
-    """Facts that decide how long things take: cores, memory, disk, GPU."""
+    """Findings for information only: cores, memory, disk, GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", str(cores), None)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -156,7 +160,7 @@ def _gpus() -> str:
     try:
         import torch
     except (ImportError, OSError) as error:
-        # OSError: a CUDA library that torch wants does not load.
+        # OSError: a CUDA library that torch needs does not load.
         return f"unknown, torch does not import: {error}"
     return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none (the CPU is used)"
 
@@ -168,7 +172,7 @@ def _apt_install() -> list[str]:
 def _apt(install: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     prefix = install[: install.index("apt-get")]
-    # A failed update (one dead source is enough) does not matter when the install works; the second look decides.
+    # A failed update (one unreachable source is enough) does not matter when the install works; the next check decides.
     subprocess.run([*prefix, "apt-get", "update"], env=environment, check=False)
     subprocess.run(install, env=environment, check=False)
 

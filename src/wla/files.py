@@ -1,4 +1,4 @@
-"""Writing to disk: whole or not at all, and in one line when it cannot be done."""
+"""Atomic writes of files and folders, and disk errors in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Any
 
 @contextmanager
 def disk_errors(path: Path, hint: str) -> Iterator[None]:
-    """A full disk or a folder that cannot be written becomes a ValueError; `hint`: what is safe, what to do."""
+    """Context that turns an OSError (full disk, read-only folder) into a ValueError.
+
+    hint: end of the message, about what is safe and what to do.
+    """
     try:
         yield
     except OSError as error:
@@ -21,7 +24,7 @@ def disk_errors(path: Path, hint: str) -> Iterator[None]:
 
 
 def read_json(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
-    """A JSON object. ValueError in one line when the file is absent (saying `missing`), damaged or something else."""
+    """The JSON object in a file. ValueError when it is absent (message: `missing`), damaged or of another type."""
     if not path.is_file():
         raise ValueError(f"{path}: {missing}")
     try:
@@ -35,7 +38,7 @@ def read_json(path: Path, *, missing: str = "file is missing; restore it") -> di
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Where to write a file that takes the place of `path` when the block ends well."""
+    """Context with a temporary path, whose file replaces `path` when the block ends without an error."""
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
@@ -45,13 +48,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Replace a file at once: a full disk or a kill leaves the old text or the new one, never half of it."""
+    """Replaces a file atomically: a full disk or a kill leaves the old text or the new one, never a part of it."""
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 class atomic_dir:
-    """Context manager: a fresh folder beside `folder` that takes its place when the block ends well."""
+    """Context manager with an empty folder beside `folder`, which replaces it when the block ends without an error."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,7 +84,7 @@ class atomic_dir:
 
 
 def recover(folder: Path) -> None:
-    """Put back what `atomic_dir` had moved aside when it was killed before the new folder was in place."""
+    """Restores the old folder after `atomic_dir` was killed between moving it away and moving the new one in."""
     if _backup_path(folder).exists() and not folder.exists():
         os.replace(_backup_path(folder), folder)
 

@@ -1,4 +1,4 @@
-"""HTML reports: templates of the package, and images inside the file so that it needs nothing but itself."""
+"""HTML reports in single files: Jinja templates of the package, and embedded images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ QUALITY = 80
 
 
 def jpeg(image: UInt8[np.ndarray, "H W 3"], longest: int) -> bytes:
-    """A JPEG whose longer side has at most `longest` pixels."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((longest, longest))
+    """The image as JPEG, scaled down so that its longer side has at most `longest` pixels."""
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((longest, longest))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
+    thumbnail.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
 
 
 def data_url(file: bytes, kind: str = "image/jpeg") -> str:
-    """The file as an address that a page can hold."""
+    """The file as a data URL, for an `src` attribute."""
     return f"data:{kind};base64,{base64.b64encode(file).decode()}"
 
 

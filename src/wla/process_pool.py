@@ -1,4 +1,4 @@
-"""A pool of new processes that ends with its parent and leaves Ctrl-C to it."""
+"""A pool of spawned processes that end with their parent and leave Ctrl-C to it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ Result = TypeVar("Result")
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """New processes for `submit`, which end with this one however it ends. Ctrl-C drops what they do;
-    ChildProcessError when one died."""
+    """Context with spawned processes for `submit`, which end with this one however it ends. Ctrl-C cancels their work.
+
+    Args:
+        workers: number of processes.
+        initializer: called at the start of each process.
+        initargs: its arguments.
+
+    Raises:
+        ChildProcessError: a process died.
+    """
     # spawn: a forked child would inherit OpenGL contexts and thread pools that do not work there.
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _initialize_process, (initializer, initargs)
@@ -30,7 +38,7 @@ def worker_pool(
         yield pool
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "a worker process died (killed, or out of memory: fewer workers need less); the same command goes on"
+            "a worker process died (killed, or out of memory: fewer workers need less); the same command resumes"
         ) from error
     except (KeyboardInterrupt, GeneratorExit):
         for child in multiprocessing.active_children():
@@ -47,7 +55,7 @@ def _initialize_process(initializer: Callable[..., None] | None, initargs: tuple
 
 
 def _end_with_parent() -> None:
-    """A killed parent tells its children nothing, and they would wait for jobs for ever."""
+    """Ends this process with its parent: a killed parent sends no signal, and its children would wait forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -55,7 +63,7 @@ def _end_with_parent() -> None:
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[[Argument], Result], argument: Argument) -> Future[Result]:
-    """Run the function in one of the processes, which leave Ctrl-C to this one."""
+    """Runs the function in one of the processes, which leave Ctrl-C to this one."""
     # Submitting may start a process, which inherits the blocked signal: Ctrl-C reaches every process of a terminal, but
     # this one alone decides what happens then.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

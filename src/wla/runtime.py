@@ -1,4 +1,4 @@
-"""What a process decides once: renderer, seed, device, precision, its fellow processes, and when Ctrl-C may stop it."""
+"""Settings of the process: renderer, seed, device, precision, process group, and when Ctrl-C may stop it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ import torch.distributed as dist
 # In order of preference: EGL also finds a GPU. OSMesa renders on the CPU, equally fast for small images without one.
 GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 PROCESS_GROUP_TIMEOUT = timedelta(hours=2)
-"""How long processes wait for each other: the first one may have to decode a whole dataset before they train."""
+"""Time that processes wait for each other: the first one may have to decode a whole dataset before they train."""
 _SHUTDOWN_DELAY = 0.5
 """Seconds before the interpreter may shut down: gloo's threads free tensors a moment after a call has returned, and
-abort the process when Python is gone by then. They cannot be joined, DTensor's caches keep their group."""
+abort the process when Python has ended by then. They cannot be joined, because DTensor's caches keep their group."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt settings (malloc.h)."""
 Result = TypeVar("Result")
@@ -34,13 +34,18 @@ def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
     """Choose MuJoCo's off-screen renderer, so that users need no environment variable.
 
     MuJoCo reads ``MUJOCO_GL`` when it is imported: call this before the first ``import mujoco`` of the process. A
-    ``MUJOCO_GL`` that is already set is respected. Otherwise EGL is taken when its library loads, or else OSMesa; both
-    render without a display. Systems other than Linux bring their own renderer and are left alone.
+    ``MUJOCO_GL`` that is already set is respected. Otherwise EGL is chosen when its library loads, or else OSMesa; both
+    render without a display. Systems other than Linux have their own renderer and are left unchanged.
 
-    Returns the value of ``MUJOCO_GL`` now in force ("" = MuJoCo's own choice). ``load`` opens a shared library by name
-    and raises OSError when it cannot.
+    Args:
+        load: opens a shared library by name; OSError when it cannot.
 
-    Raises OSError when neither library loads, RuntimeError when mujoco was imported too early to be told.
+    Returns:
+        The value of ``MUJOCO_GL`` now in force ("" = MuJoCo's own choice).
+
+    Raises:
+        OSError: neither library loads.
+        RuntimeError: mujoco was imported before its renderer could be chosen.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if not chosen and sys.platform == "linux":
@@ -68,9 +73,8 @@ def seed_everything(seed: int) -> None:
 def device(name: str | None = None) -> torch.device:
     """The device called ``name`` ("cpu", "cuda", "cuda:1"); without a name a GPU when there is one, or else the CPU.
 
-    Among several processes "cuda" is the GPU with the number that torchrun gave to this one.
-
-    Raises ValueError when there is no such device on this machine.
+    With several processes "cuda" is the GPU with this process's LOCAL_RANK. ValueError when this machine has no such
+    device.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and world_size() > 1:
@@ -85,7 +89,7 @@ def device(name: str | None = None) -> torch.device:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype:
-    """The precision to compute in on ``device``: bfloat16 where the hardware has it, or else float32.
+    """The precision of computation on ``device``: bfloat16 where the hardware has it, or else float32.
 
     Never float16: it needs loss scaling, and on a CPU it is hundreds of times slower than float32. Use as
     ``torch.autocast(device.type, dtype, enabled=dtype != torch.float32)``.
@@ -98,10 +102,10 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
 
 
 def tune_malloc() -> None:
-    """Let the C library keep what is freed, for a process that soon needs as much again: a training step on a CPU.
+    """Keep freed memory in the process, for one that soon allocates as much again: a training step on a CPU.
 
-    It gives large tensors back to the system, and gets pages anew, each to be cleared first, at every step: a third of
-    the time. Only glibc has these settings; elsewhere nothing changes.
+    By default glibc returns large tensors to the system and receives new pages at every step, which have to be cleared
+    first: a third of the time. Only glibc has these settings; elsewhere nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -111,9 +115,9 @@ def tune_malloc() -> None:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Inside the block the processes that torchrun started can talk: through gloo, and between GPUs through nccl.
+    """Context with the process group of torchrun: gloo between CPUs, nccl between GPUs.
 
-    A process that torchrun did not start, or started alone, has nobody to talk to, and nothing happens.
+    Without torchrun, or with a single process, there is no group, and nothing happens.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -123,83 +127,82 @@ def process_group() -> Iterator[None]:
     )
     try:
         yield
-        dist.barrier()  # nobody leaves while another still talks
+        dist.barrier()  # no process leaves while another still communicates
     finally:
         dist.destroy_process_group()
         time.sleep(_SHUTDOWN_DELAY)
 
 
 def world_size() -> int:
-    """How many processes work together; 1 outside of `process_group`."""
+    """Number of processes in the group; 1 outside of `process_group`."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process among them, from 0."""
+    """Index of this process in the group, from 0; 0 outside of `process_group`."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def all_reduce_any(flag: bool) -> bool:
-    """Whether the flag is set in any of the processes; all of them must ask."""
+    """True where the flag is set in any process of the group; every process must call it."""
     if world_size() == 1:
         return flag
-    told = torch.tensor(int(flag))
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return bool(told)
+    reduced = torch.tensor(int(flag))
+    dist.all_reduce(reduced, dist.ReduceOp.MAX)
+    return bool(reduced)
 
 
 def all_reduce_mean(values: list[float]) -> list[float]:
-    """The mean of each value; all processes must ask, with as many values."""
+    """The mean of each value over the group; every process must call it, with the same number of values."""
     if world_size() == 1:
         return values
-    told = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(told)
-    return (told / world_size()).tolist()
+    total = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(total)
+    return (total / world_size()).tolist()
 
 
 def on_rank_zero(work: Callable[[], object]) -> None:
-    """The first process does the work while the others wait; its error stops all of them, theirs with one line."""
+    """Runs the work in process 0 while the others wait; an error there stops all of them, the others in one line."""
     _run_on_selected(work, rank() == 0)
 
 
 def rank_zero_first(work: Callable[[], Result]) -> Result:
-    """The first process does the work before the others do, so that these find what it stored on the way."""
-    found = _run_on_selected(work, rank() == 0)
+    """Runs the work in process 0, then in the others, which find the files that it has written; returns its result."""
+    first = _run_on_selected(work, rank() == 0)
     others = _run_on_selected(work, rank() != 0)
-    return found[0] if found else others[0]
+    return first[0] if first else others[0]
 
 
 def _run_on_selected(work: Callable[[], Result], selected: bool) -> list[Result]:
-    """What the work found, if it is for this process to do. ValueError when it failed in another one."""
+    """The result of the work in a list, empty in a process that is not selected. ValueError when another one failed."""
     failure: Exception | None = None
-    found: list[Result] = []
+    results: list[Result] = []
     try:
         if selected:
-            found.append(work())
+            results.append(work())
     except (OSError, ValueError) as error:
         failure = error
     if all_reduce_any(failure is not None):
-        raise failure or ValueError("another process cannot go on, see its message")
-    return found
+        raise failure or ValueError("another process cannot continue, see its message")
+    return results
 
 
 @contextmanager
 def defer_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM, however often, do not break into the block; what is yielded says whether one came.
+    """Context in which Ctrl-C and SIGTERM do not interrupt; yields a function that returns whether one was received.
 
-    SIGTERM is what torchrun and cluster schedulers send. Only the main thread can be interrupted, so elsewhere there is
-    nothing to hold.
+    torchrun and cluster schedulers send SIGTERM. Only the main thread receives signals, so in others nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came: list[int] = []
-    held = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda number, _: came.append(number)) for number in held]
+    received: list[int] = []
+    deferred = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in deferred]
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
-        for number, handler in zip(held, previous, strict=True):
+        for number, handler in zip(deferred, previous, strict=True):
             signal.signal(number, handler)
 
 

@@ -1,4 +1,4 @@
-"""What the numbers of a robot mean: names, units, frames, rates. A mismatch raises; it never only warns."""
+"""Robot specs: names, units, frames and rates of actions and observations. A mismatch raises, it never only warns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wla.config import Config
 
 
 class ActionSpec(Config):
-    """One action vector. names, units, kinds, low and high have one entry per dimension."""
+    """An action vector. names, units, kinds, low and high have one entry per dimension."""
 
     names: tuple[str, ...]
     units: tuple[str, ...]
@@ -19,6 +19,7 @@ class ActionSpec(Config):
     gripper: str
     """Sign convention of the gripper, e.g. '-1 open .. 1 closed'."""
     rate_hz: float
+    """Control frequency."""
 
     @property
     def dim(self) -> int:
@@ -26,7 +27,7 @@ class ActionSpec(Config):
 
 
 class ObservationSpec(Config):
-    """Cameras (name -> (height, width), the first one is the primary camera) and the state vector."""
+    """An observation: cameras (name -> (height, width) in pixels, the primary camera first) and the state vector."""
 
     cameras: dict[str, tuple[int, int]]
     state_names: tuple[str, ...]
@@ -43,29 +44,35 @@ class ObservationSpec(Config):
 
 
 class RobotSpec(Config):
-    """A robot as a policy meets it: travels inside datasets and checkpoints and is compared whenever two meet."""
+    """Interface of a robot to a policy: stored in datasets and checkpoints, and compared whenever two are combined."""
 
     embodiment: str
     action: ActionSpec
     observation: ObservationSpec
 
     def require_equal(self, other: RobotSpec, *, ours: str, theirs: str) -> None:
-        """Raise ValueError naming the first differing field; `ours` and `theirs` say whose specs they are."""
-        mine, its = _flat(self.model_dump()), _flat(other.model_dump())
-        for key in sorted(mine.keys() | its.keys()):
-            if mine.get(key) != its.get(key):
+        """ValueError that names the first differing field of two specs.
+
+        Args:
+            other: the spec to compare with.
+            ours: owner of this spec in the message, e.g. "the policy".
+            theirs: owner of the other spec in the message.
+        """
+        our_fields, their_fields = _flatten(self.model_dump()), _flatten(other.model_dump())
+        for key in sorted(our_fields.keys() | their_fields.keys()):
+            if our_fields.get(key) != their_fields.get(key):
                 raise ValueError(
-                    f"{ours} and {theirs} are for different robots: {key} is {mine.get(key)!r} in {ours} and "
-                    f"{its.get(key)!r} in {theirs}. Use a policy, dataset and environment of the same robot."
+                    f"{ours} and {theirs} are for different robots: {key} is {our_fields.get(key)!r} in {ours} and "
+                    f"{their_fields.get(key)!r} in {theirs}. Use a policy, dataset and environment of the same robot."
                 )
 
 
-def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
+def _flatten(tree: dict, prefix: str = "") -> dict[str, object]:
     flat: dict[str, object] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{name}."))
+            flat.update(_flatten(value, f"{name}."))
         else:
             flat[name] = value
     return flat

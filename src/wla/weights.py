@@ -1,4 +1,4 @@
-"""Weights as safetensors, in one file or in shards with an index: read lazily, checked strictly, written whole."""
+"""Weights as safetensors, in one file or in shards with an index: read lazily, checked strictly."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from wla.migrations import migrate_weight
 
 WEIGHTS = "model.safetensors"
 SHARD_SIZE = 5 * 10**9
-"""Bytes above which weights are written in several files, as on the hub."""
+"""Bytes above which weights are written in several files, as on the Hugging Face Hub."""
 COPY_WHOLE_FOLDER = "the files of one checkpoint belong together; copy the whole folder"
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
 
 class WeightFiles:
-    """The tensors of a safetensors file, or of a sharded one named by its index; opened, not read.
+    """Context manager for the tensors of a safetensors file, or of its shards; each tensor is read when indexed.
 
-    A context manager. shapes: key -> shape of all tensors.
+    shapes: key -> shape of all tensors.
     """
 
     def __init__(self, path: Path) -> None:
-        """ValueError when a file is missing, damaged, or no safetensors file."""
+        """Opens the files. ValueError when one is missing, damaged, or not a safetensors file."""
         self.path = path
         self._stack = ExitStack()
         self._files: dict[str, Any] = {}
@@ -53,7 +53,7 @@ class WeightFiles:
             raise ValueError(f"{self.path}: {key} is damaged ({error}); copy or train it again") from error
 
     def dtype(self, key: str) -> str:
-        """As the format writes it, e.g. 'BF16'."""
+        """The dtype in the format's notation, e.g. 'BF16'."""
         return str(self._files[key].get_slice(key).get_dtype())
 
 
@@ -61,7 +61,7 @@ def weight_files(path: Path) -> list[Path]:
     """The file itself, or the shards that its index names. ValueError for pickled weights and a damaged index."""
     if path.suffix in PICKLE_SUFFIXES:
         raise ValueError(
-            f"{path}: pickled weights can run code when they are read, so only safetensors are taken; convert it where "
+            f"{path}: pickled weights can run code when they are read, so only safetensors are accepted; convert it if "
             "you trust the file: safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')"
         )
     index = path.with_name(path.name + ".index.json")
@@ -77,9 +77,10 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def find_weights(folder: Path) -> Path:
-    """The safetensors file of a folder, whichever of the usual names it has (for `WeightFiles`).
+    """The safetensors file of a folder, under one of the usual names (for `WeightFiles`).
 
-    ValueError when there is none; pickled weights are named with the way to convert them.
+    ValueError when there is none. For a folder with pickled weights it returns their path, which `WeightFiles` refuses
+    with the way to convert them.
     """
     for name in (WEIGHTS, "diffusion_pytorch_model.safetensors"):
         if (folder / name).is_file() or (folder / f"{name}.index.json").is_file():
@@ -95,12 +96,15 @@ def pickled(folder: Path) -> list[Path]:
 
 
 def exists(path: Path) -> bool:
-    """Whether there are weights under this name, in one file or in shards."""
+    """True where there are weights under this name, in one file or in shards."""
     return path.is_file() or path.with_name(path.name + ".index.json").is_file()
 
 
 def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """All tensors, by their present names, but those with a prefix in `skip`. ValueError when a file is missing or damaged."""
+    """Tensors by their current names, except those with a prefix in `skip`.
+
+    ValueError when a file is missing or damaged.
+    """
     with WeightFiles(path) as files:
         return {migrate_weight(key): files[key] for key in files.shapes if not key.startswith(skip or ("\0",))}
 
@@ -108,14 +112,23 @@ def read_tensors(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Tensor]
 def load_weights(
     model: nn.Module, path: Path, *, dtype: torch.dtype = torch.float32, skip: tuple[str, ...] = ()
 ) -> None:
-    """Strict: every key must be there with its shape and none besides (but for the prefixes in `skip`).
+    """Loads weights strictly into a model: the keys and shapes of the file must equal those of the model.
 
-    The model takes the tensors of the file themselves where they have the dtype, so that nothing is held twice.
+    The model uses the file's tensors themselves where they have the dtype already, so that memory holds them once.
+
+    Args:
+        model: whose parameters and buffers are replaced.
+        path: a safetensors file, or the name of a sharded one.
+        dtype: dtype of the floating-point tensors in the model.
+        skip: prefixes of keys in the file to ignore.
+
+    Raises:
+        ValueError: a file is missing or damaged, or does not fit the model.
     """
     stored = read_tensors(path, skip=skip)
-    wrong = mismatch(shapes(stored), shapes(model.state_dict()))
-    if wrong:
-        raise ValueError(f"{path}: does not fit its config.json: {wrong}; {COPY_WHOLE_FOLDER}")
+    differences = mismatch(shapes(stored), shapes(model.state_dict()))
+    if differences:
+        raise ValueError(f"{path}: does not fit its config.json: {differences}; {COPY_WHOLE_FOLDER}")
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in stored.items()}
     model.load_state_dict(cast, assign=True)
 
@@ -124,11 +137,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Key -> shape."""
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def mismatch(stored: Shapes, expected: Shapes, *, max_items: int | None = 3) -> str:
-    """The keys and shapes in which the two differ (the first `max_items` of them), '' when there are none."""
+    """Description of the first `max_items` keys and shapes that differ (None: of all); '' when there are none."""
     problems = [f"missing {key}" for key in expected if key not in stored]
     problems += [f"extra {key}" for key in stored if key not in expected]
     problems += [
@@ -141,12 +155,12 @@ def mismatch(stored: Shapes, expected: Shapes, *, max_items: int | None = 3) -> 
 
 
 def strip_prefix(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of one part of a module, by the names that they have in it."""
+    """The weights whose names begin with `prefix`, under their names without it: the state dict of a submodule."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """One file, or shards and an index above `SHARD_SIZE`. OSError when the disk is full."""
+    """Writes one file, or shards and an index above `SHARD_SIZE`. OSError when the disk is full."""
     save_lazily(_LoadedTensors(state), path)
 
 
@@ -212,7 +226,7 @@ DTYPES = {
 
 
 def save_lazily(tensors: _LoadedTensors | RenamedTensors | HalfPrecisionTensors, path: Path) -> None:
-    """Write tensors shard by shard, holding one shard in memory. OSError when the disk is full."""
+    """Writes tensors shard by shard, with one shard in memory. OSError when the disk is full."""
     pattern = path.name.replace(".safetensors", "{suffix}.safetensors")
     plan = split_torch_state_dict_into_shards(
         tensors.meta_tensors(), filename_pattern=pattern, max_shard_size=SHARD_SIZE
@@ -221,8 +235,8 @@ def save_lazily(tensors: _LoadedTensors | RenamedTensors | HalfPrecisionTensors,
         try:
             shard = {key: tensors[key].contiguous() for key in keys}
             save_file(shard, path.parent / name, metadata={"format": "pt"})
-            (path.parent / name).chmod(0o666 & ~_umask())  # the library lets nobody else read them
-        except safetensors.SafetensorError as error:  # the library has no other word for a full disk
+            (path.parent / name).chmod(0o666 & ~_umask())  # the library makes them private to their owner
+        except safetensors.SafetensorError as error:  # the library raises it for a full disk, too
             raise OSError(f"{path.parent / name}: {error}") from error
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
@@ -230,7 +244,7 @@ def save_lazily(tensors: _LoadedTensors | RenamedTensors | HalfPrecisionTensors,
 
 
 def _umask() -> int:
-    """What this process takes away from new files; it can only be read by setting it."""
+    """The permission mask of new files; it can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -13,11 +13,11 @@ from wla.models.flow import (
 )
 
 
-def test_paths_meet_their_ends_and_follow_their_velocity():
+def test_paths_reach_their_ends_and_move_with_their_velocity():
     noise, data = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
-    for t, want in ((0.0, noise), (1.0, data)):
+    for t, expected in ((0.0, noise), (1.0, data)):
         x, _ = interpolate_to_data(noise, data, torch.full((2,), t))
-        torch.testing.assert_close(x, want)
+        torch.testing.assert_close(x, expected)
     x, velocity = interpolate_to_data(noise, data, torch.tensor([0.25, 0.5]))
     later, _ = interpolate_to_data(noise, data, torch.tensor([0.35, 0.6]))
     torch.testing.assert_close(x + 0.1 * velocity, later)
@@ -32,7 +32,7 @@ def test_euler_is_exact_on_straight_paths(steps):
     torch.testing.assert_close(euler(lambda x, t: data - noise, noise, steps), data)
 
 
-def test_times_favour_noise():
+def test_action_times_are_denser_near_noise():
     times = sample_action_times(ActionTimeConfig(), 20_000, torch.Generator().manual_seed(0))
     # 0.999 (1 - Beta(1.5, 1)) has mean 0.999 * 0.4.
     assert times.min() >= 0
@@ -45,12 +45,14 @@ def test_other_time_distributions_are_refused():
         sample_action_times(ActionTimeConfig(beta=2.0), 1, None)
 
 
-def test_noise_levels_are_uniform_until_they_are_shifted_up():
-    plain, shifted = (sample_noise_levels(5000, 1000, shift, torch.Generator().manual_seed(0)) for shift in (1.0, 4.0))
-    assert plain.min() > 0
-    assert plain.max() <= 1
-    assert abs(float(plain.mean()) - 0.5) < 0.02
-    # The same draws, each moved up; the mean of 4s / (1 + 3s) over 0..1 is (4/3) (1 - ln 4 / 3).
-    assert (shifted >= plain).all()
+def test_noise_levels_are_uniform_without_shift_and_higher_with_it():
+    uniform, shifted = (
+        sample_noise_levels(5000, 1000, shift, torch.Generator().manual_seed(0)) for shift in (1.0, 4.0)
+    )
+    assert uniform.min() > 0
+    assert uniform.max() <= 1
+    assert abs(float(uniform.mean()) - 0.5) < 0.02
+    # The same random numbers, each shifted up; the mean of 4s / (1 + 3s) over 0..1 is (4/3) (1 - ln 4 / 3).
+    assert (shifted >= uniform).all()
     assert shifted.max() <= 1
     assert abs(float(shifted.mean()) - 0.717) < 0.02

@@ -6,7 +6,7 @@ from tiny import model_config
 from wla.models.image_codec import ImageCodec
 
 
-def test_codec_keeps_shapes_and_gives_bytes():
+def test_decoded_images_are_uint8_in_the_shape_of_the_input():
     codec = ImageCodec(model_config().codec)
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     latents = codec.encode(images)
@@ -16,20 +16,20 @@ def test_codec_keeps_shapes_and_gives_bytes():
     assert decoded.dtype == torch.uint8
 
 
-def test_shades_keep_their_precision_when_the_weights_are_halved():
+def test_pixels_are_scaled_in_single_precision_for_half_precision_weights():
     torch.manual_seed(0)
     codec = ImageCodec(model_config().codec)
     shades = torch.arange(256, dtype=torch.uint8).repeat(12).view(1, 32, 32, 3)
-    wanted = codec.to_unit(shades).bfloat16()
-    assert torch.equal(codec.bfloat16().to_unit(shades), wanted)
+    expected = codec.to_unit(shades).bfloat16()
+    assert torch.equal(codec.bfloat16().to_unit(shades), expected)
 
 
-def test_latents_learn_from_the_images_that_they_decode_to():
+def test_pixel_error_is_differentiable_in_the_latents():
     torch.manual_seed(0)
     codec = ImageCodec(model_config().codec).requires_grad_(False)
     latents = torch.randn(2, 4, 8, 8, requires_grad=True)
     images = codec.decode(latents)
-    assert codec.pixel_error(images, latents) < 1e-3  # rounding, and what is beyond black and white
+    assert codec.pixel_error(images, latents) < 1e-3  # rounding and clipping
     error = codec.pixel_error(255 - images, latents)
     error.backward()
     assert latents.grad.abs().amax(dim=(1, 2, 3)).min() > 0

@@ -28,12 +28,12 @@ def model() -> WLA:
 
 def make_batch(model: WLA, *, actions: list[bool], subtasks: list[bool], subgoal: list[bool]) -> Batch:
     size = len(actions)
-    words = prompter(model)
+    prompts = prompter(model)
     rows = [
-        words.sample(INSTRUCTIONS[i % 2], torch.zeros(STATE).numpy(), SUBTASKS if has else None)
+        prompts.sample(INSTRUCTIONS[i % 2], torch.zeros(STATE).numpy(), SUBTASKS if has else None)
         for i, has in enumerate(subtasks)
     ]
-    tokens, mask = left_pad([row[0] for row in rows], words.pad)
+    tokens, mask = left_pad([row[0] for row in rows], prompts.pad)
     labels, _ = left_pad([row[1] for row in rows], IGNORE_INDEX)
     generator = torch.Generator().manual_seed(3)
     images = {
@@ -58,7 +58,7 @@ def gradients(model: WLA, part: str) -> float:
     return sum(float(p.grad.abs().sum()) for name, p in model.named_parameters() if p.grad is not None and part in name)
 
 
-def test_a_mixed_batch_gives_three_losses_that_repeat_exactly(model):
+def test_a_mixed_batch_gives_three_losses_that_the_generator_reproduces(model):
     batch = make_batch(model, actions=[True, False, True], subtasks=[False, True, True], subgoal=[True, True, False])
     losses = [model(batch, torch.Generator().manual_seed(7)) for _ in range(2)]
     for name in ("action", "world", "language"):
@@ -68,7 +68,7 @@ def test_a_mixed_batch_gives_three_losses_that_repeat_exactly(model):
 
 
 @pytest.mark.parametrize(("missing", "part"), [("actions", "action_expert"), ("subgoal", "world_expert")])
-def test_what_a_batch_lacks_gives_no_loss_and_no_gradient(model, missing, part):
+def test_missing_labels_give_no_loss_and_no_gradient(model, missing, part):
     has = {"actions": [True, True], "subtasks": [True, True], "subgoal": [True, True]} | {missing: [False, False]}
     losses = model(make_batch(model, **has))
     name = {"actions": "action", "subgoal": "world", "subtasks": "language"}[missing]
@@ -78,11 +78,13 @@ def test_what_a_batch_lacks_gives_no_loss_and_no_gradient(model, missing, part):
     assert gradients(model, "backbone") > 0
 
 
-def test_every_trained_part_learns_from_a_full_batch_and_the_codec_stays(model):
+def test_a_full_batch_gives_gradients_to_every_part_except_the_codec(model):
     losses = model(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2))
     (losses.action + losses.world + losses.language).backward()
-    silent = {name for name, p in model.named_parameters() if p.grad is None and not name.startswith("codec.")}
-    assert not silent
+    without_gradient = {
+        name for name, p in model.named_parameters() if p.grad is None and not name.startswith("codec.")
+    }
+    assert not without_gradient
     assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("codec."))
 
 
@@ -101,22 +103,22 @@ def test_masked_action_entries_do_not_count(model):
     assert float(model(batch).action) == 0
 
 
-def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
+def test_decoding_and_queries_on_one_cache_equal_one_full_forward_pass(model):
     model.eval()
-    words = prompter(model)
+    prompts = prompter(model)
     batch = make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2)
-    rows = [words.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
-    tokens, mask = left_pad(rows, words.pad)
+    rows = [prompts.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
+    tokens, mask = left_pad(rows, prompts.pad)
     with torch.no_grad():
         context = model.prefill(tokens, mask, batch.images)
         first = torch.cat(model.next_tokens(context, [[], []], [0, 0]))
-        context, texts = model.decode_text(context, first, [[], []], words.stop, 6)
-        _, ending = words.suffix_after(texts[0])
+        context, texts = model.decode_text(context, first, [[], []], prompts.stop, 6)
+        _, ending = prompts.suffix_after(texts[0])
         ends = torch.tensor([ending] * 2)
         nothing = torch.zeros(2, dtype=torch.long)
         queries = model.encode_queries(context, ends, torch.ones_like(ends, dtype=torch.bool), nothing)
         for index, row in enumerate(rows):
-            whole = torch.tensor([[*row, *texts[index], *words.suffix()]])
+            whole = torch.tensor([[*row, *texts[index], *prompts.suffix()]])
             images = {name: image[index : index + 1] for name, image in batch.images.items()}
             read = model.backbone.encode(whole, torch.ones_like(whole, dtype=torch.bool), images)
             for layer, want in zip(queries, read.layers[-len(queries) :], strict=True):
@@ -125,7 +127,7 @@ def test_decoding_and_queries_on_one_cache_equal_one_whole_pass(model):
             assert greedy.tolist() == texts[index]
 
 
-def test_without_imagination_the_world_is_not_built():
+def test_without_imagination_the_world_expert_is_not_built():
     model = WLA(model_config(), imagination=False)
     assert not [name for name in model.state_dict() if name.startswith(("world_expert", "codec"))]
     losses = model(make_batch(model, actions=[True], subtasks=[True], subgoal=[True]))
@@ -133,7 +135,7 @@ def test_without_imagination_the_world_is_not_built():
 
 
 @pytest.mark.parametrize(("condition_dropout", "learns"), [(0.0, True), (1.0, False)])
-def test_dropped_actions_are_not_learned_from(condition_dropout, learns):
+def test_dropped_action_conditions_give_no_gradient(condition_dropout, learns):
     torch.manual_seed(0)
     model = WLA(action_conditioned_config(condition_dropout))
     model(
@@ -142,7 +144,7 @@ def test_dropped_actions_are_not_learned_from(condition_dropout, learns):
     assert bool(model.world_expert.action_conditioner.mlp[0].weight.grad.any()) is learns
 
 
-def test_other_actions_than_the_action_expert_s_are_refused():
+def test_action_conditions_of_another_size_than_the_action_expert_s_are_refused():
     config = action_conditioned_config().model_dump()
     config["world_expert"]["actions"]["chunk"] = CHUNK + 1
     with pytest.raises(ValueError, match="they are the same actions"):

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
-from rich.progress import track
 
 from wla.annotate.configs import LabelActionsConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.pseudo_actions import save_pseudo_actions
 from wla.files import disk_errors
 from wla.policy.inverse_checkpoint import load_inverse
+from wla.progress import track
 
 BATCH = 256
 

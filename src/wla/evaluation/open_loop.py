@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import UInt8
-from rich.progress import track
 
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import OpenLoopConfig
 from wla.policy.wla_policy import load_policy
+from wla.progress import track
 from wla.rollout.memory_replay import recorded_observation, recorded_state
 from wla.rollout.results import wilson
 

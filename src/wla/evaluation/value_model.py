@@ -9,7 +9,6 @@ import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from rich.progress import track
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import spearman_corrcoef
@@ -22,6 +21,7 @@ from wla.evaluation.configs import ValueEvalConfig
 from wla.files import atomic_file, disk_errors
 from wla.models.value_model import discounted_return
 from wla.policy.value_checkpoint import ValueCheckpoint, load_value
+from wla.progress import track
 
 matplotlib.use("Agg")
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64, UInt8
-from rich.progress import track
 from torch import Tensor
 
 from wla.config import Config
@@ -26,6 +25,7 @@ from wla.evaluation.image_metrics import ImageMetrics, compare_images
 from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, jpeg, template
 from wla.policy.wla_policy import WLAPolicy, load_policy
+from wla.progress import track
 from wla.rollout.memory_replay import recorded_observation, recorded_state
 
 CHANGE_LEVELS = 24

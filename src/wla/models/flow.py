@@ -1,7 +1,7 @@
-"""Flow matching, shared by both experts: paths from noise to data, their velocities, and how to follow them.
+"""Flow matching, shared by both experts: straight paths between noise and data, their velocities, and Euler sampling.
 
-Time t runs from 0 (noise) to 1 (data) for actions. For images the field counts the other way, by noise level s = 1 - t,
-and its velocity points from data to noise.
+Time t runs from 0 (noise) to 1 (data) for actions. Image models count the other way, by noise level s = 1 - t, and
+their velocity points from data to noise. Lipman et al. 2022 (arXiv 2210.02747), Liu et al. 2022 (arXiv 2209.03003).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from wla.config import Config
 
 
 class ActionTimeConfig(Config):
-    """t = scale * (1 - Beta(alpha, beta)), rounded down to one of `buckets` levels: early times are trained more."""
+    """Distribution of training times, t = scale * (1 - Beta(alpha, beta)): early times are sampled more often.
+
+    buckets: number of levels that the network's time features distinguish (times are rounded down).
+    """
 
     alpha: float = 1.5
     beta: float = 1.0
@@ -25,7 +28,10 @@ class ActionTimeConfig(Config):
 
 
 def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Generator | None) -> Float[Tensor, " B"]:
-    """Training times. For beta = 1 the inverse of the Beta distribution function is u^(1/alpha)."""
+    """Training times (size,). For beta = 1 the inverse of the Beta distribution function is u^(1/alpha).
+
+    ValueError for another beta.
+    """
     if config.beta != 1.0:
         raise ValueError(f"action times: beta must be 1.0 (the published value), got {config.beta}")
     uniform = torch.rand(size, generator=generator)
@@ -33,10 +39,16 @@ def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Ge
 
 
 def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.Generator | None) -> Float[Tensor, " B"]:
-    """Training noise levels s in (0, 1], uniform over `levels` of them and then shifted.
+    """Training noise levels s in (0, 1], uniform over `levels` values and then shifted.
 
-    shift > 1 trains high levels more, s -> shift * s / (1 + (shift - 1) * s) as in Stable Diffusion 3 (Esser et al.
-    2024): there it is decided what will be where, while at low levels the noisy image itself tells most of it.
+    shift > 1 samples high levels more often, s -> shift * s / (1 + (shift - 1) * s) as in Stable Diffusion 3 (Esser et
+    al. 2024): they decide the layout of the image, which a less noisy input already shows.
+
+    Args:
+        size: number of samples.
+        levels: number of distinct levels before the shift.
+        shift: 1 for uniform levels.
+        generator: source of randomness; None for torch's global one.
     """
     s = (torch.randint(levels, (size,), generator=generator) + 1) / levels
     return shift * s / (1 + (shift - 1) * s)
@@ -45,7 +57,7 @@ def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.G
 def interpolate_to_data(
     noise: Float[Tensor, "B ..."], data: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
-    """The point at time t and its velocity data - noise."""
+    """The point (1 - t) noise + t data at times t (B,), and its velocity data - noise."""
     t = t.view(-1, *[1] * (data.ndim - 1))
     return (1 - t) * noise + t * data, data - noise
 
@@ -53,7 +65,7 @@ def interpolate_to_data(
 def interpolate_to_noise(
     data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], s: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
-    """The point at noise level s and its velocity noise - data."""
+    """The point (1 - s) data + s noise at noise levels s (B,), and its velocity noise - data."""
     return interpolate_to_data(data, noise, s)
 
 
@@ -62,7 +74,7 @@ def euler(
     noise: Float[Tensor, "B ..."],
     num_steps: int,
 ) -> Float[Tensor, "B ..."]:
-    """Follow `velocity(x, t)` from noise (t = 0) to data (t = 1) in equal steps."""
+    """The end point of integrating `velocity(x, t)` from noise (t = 0) to data (t = 1) in `num_steps` equal steps."""
     x = noise
     for step in range(num_steps):
         t = torch.full((x.shape[0],), step / num_steps, dtype=x.dtype, device=x.device)

@@ -18,8 +18,8 @@ Block = Literal["ResBlock", "EfficientViTBlock"]
 class ImageCodecConfig(Config):
     """Constructor arguments of AutoencoderDC, under its names and with its defaults.
 
-    scaling_factor: latents times this have about unit variance. A first entry of 0 in layers_per_block makes the first
-    convolution downsample.
+    scaling_factor: factor that gives latents about unit variance.
+    layers_per_block: a first entry of 0 makes the first convolution downsample.
     """
 
     in_channels: int = 3
@@ -49,7 +49,13 @@ class ImageCodecConfig(Config):
 
 
 def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: tuple[int, ...]) -> ImageCodecConfig:
-    """A codec of residual convolutions only, with the same sizes both ways: cheap on a CPU."""
+    """A codec of residual convolutions only, encoder and decoder of the same sizes: cheap on a CPU.
+
+    Args:
+        latent_channels: channels of a latent.
+        channels: channels per resolution; each one after the first halves the image.
+        layers: residual blocks per resolution.
+    """
     scales: tuple[tuple[int, ...], ...] = ((),) * len(channels)
     return ImageCodecConfig(
         latent_channels=latent_channels,
@@ -63,7 +69,7 @@ def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: t
 
 
 class ImageCodec(nn.Module):
-    """encode: uint8 (B, H, W, 3) -> scaled latents (B, C, H/f, W/f). decode: the way back."""
+    """Image autoencoder: `encode` maps uint8 images (B, H, W, 3) to scaled latents (B, C, H/f, W/f), `decode` back."""
 
     def __init__(self, config: ImageCodecConfig) -> None:
         super().__init__()
@@ -71,7 +77,7 @@ class ImageCodec(nn.Module):
         self.vae = AutoencoderDC(**config.model_dump())
 
     def reconstruct(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-        """Through the latents and back, in [-1, 1]: what codec training compares with `to_unit(images)`."""
+        """Images after encoding and decoding, in [-1, 1]; codec training compares them with `to_unit(images)`."""
         return self.vae.decode(self.vae.encode(self.to_unit(images)).latent).sample
 
     def to_unit(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
@@ -79,29 +85,31 @@ class ImageCodec(nn.Module):
         return (images.permute(0, 3, 1, 2).float() / 127.5 - 1.0).to(self.vae.dtype)
 
     def encode(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C h w"]:
+        """Scaled latents of images, without gradient."""
         return self.encode_unit(self.to_unit(images))
 
     @torch.no_grad()
     def encode_unit(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """As `encode`, for pixels in [-1, 1]."""
+        """Scaled latents of pixels in [-1, 1]."""
         return self.vae.encode(pixels).latent * self.config.scaling_factor
 
     @torch.no_grad()
     def features(self, images: UInt8[Tensor, "B H W 3"]) -> list[Float[Tensor, "B C h w"]]:
-        """What the encoder sees in the images on its way to the latents, from fine to coarse."""
-        x, found = self.vae.encoder.conv_in(self.to_unit(images)), []
+        """Feature maps of the encoder's stages, from fine to coarse (for a perceptual metric)."""
+        x, maps = self.vae.encoder.conv_in(self.to_unit(images)), []
         for block in self.vae.encoder.down_blocks:
             x = block(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B H W 3"]:
+        """Images of scaled latents, without gradient."""
         pixels = self._decoded(latents)
         return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def pixel_error(self, images: UInt8[Tensor, "B H W 3"], latents: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
-        """Mean squared difference of what latents decode to from images, in [-1, 1]; the latents get a gradient."""
+        """Mean squared error of the decoded latents against images, both in [-1, 1]; differentiable in the latents."""
         return (self._decoded(latents).float() - self.to_unit(images).float()).square().mean()
 
     def _decoded(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:

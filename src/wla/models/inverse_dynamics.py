@@ -1,4 +1,4 @@
-"""Inverse dynamics: a few frames in a row -> the action that was taken at the first. It names what a video does."""
+"""Inverse dynamics: consecutive frames -> the action that was executed at the first; labels videos without actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wla.config import Config
 from wla.models.backbones.nano import ResidualConv
 
 MOTION_SCALE = 10
-"""A step moves things by a tenth of the image or less: times this, motions are as large as places."""
+"""Scale of displacements relative to positions: a step moves objects by a tenth of the image or less."""
 
 
 class InverseConfig(Config):
@@ -23,23 +23,23 @@ class InverseConfig(Config):
     cameras: dict[str, int] = Field(min_length=1)
     action_dim: int = Field(ge=1)
     lookahead: int = Field(default=2, ge=1)
-    """How many frames after the action it sees, beside the one before: a finger takes more than one step to close."""
+    """Number of input frames after the first: a finger takes more than one step to close."""
     channels: tuple[int, int] = (16, 32)
     num_keypoints: int = 32
-    """Places that it follows in each camera's images."""
+    """Keypoints per camera."""
     width: int = 256
 
     @model_validator(mode="after")
     def _check_image_sides(self) -> Self:
         for camera, side in self.cameras.items():
             if side % 4:
-                raise ValueError(f"cameras.{camera}: {side} pixels are no multiple of 4")
+                raise ValueError(f"cameras.{camera}: {side} pixels are not a multiple of 4")
         return self
 
 
 class SpatialSoftmax(nn.Module):
-    """Where in an image each of several learned things is: the mean place under a softmax of features (spatial softmax,
-    Levine et al. 2016, arXiv 1504.00702), which is finer than a pixel. What moved is then a difference."""
+    """Positions of learned keypoints: the mean position under a softmax of features (spatial softmax, Levine et al.
+    2016, arXiv 1504.00702), finer than a pixel, so that a motion is a difference of positions."""
 
     def __init__(self, channels: tuple[int, int], num_keypoints: int) -> None:
         super().__init__()
@@ -56,16 +56,16 @@ class SpatialSoftmax(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P2"]:
-        """Places between -1 and 1: all across, then all down."""
+        """Positions (B, 2 keypoints) between -1 and 1: all horizontal ones, then all vertical ones."""
         pixels = images.permute(0, 3, 1, 2).to(self.sharpness.dtype).div_(127.5).sub_(1.0)
         features = self.features(pixels.contiguous(memory_format=torch.channels_last)).float()
-        share = (self.sharpness * features).flatten(2).softmax(-1).unflatten(2, features.shape[2:])
+        weights = (self.sharpness * features).flatten(2).softmax(-1).unflatten(2, features.shape[2:])
         axis = torch.linspace(-1, 1, features.shape[-1], device=features.device)
-        return torch.cat([share.sum(2) @ axis, share.sum(3) @ axis], dim=1)
+        return torch.cat([weights.sum(2) @ axis, weights.sum(3) @ axis], dim=1)
 
 
 class InverseDynamics(nn.Module):
-    """Points of every camera and frame; layers on where they are at first, and on how they move from there."""
+    """MLP on the keypoints of every camera: their positions in the first frame, and their displacements after it."""
 
     def __init__(self, config: InverseConfig) -> None:
         super().__init__()
@@ -73,9 +73,9 @@ class InverseDynamics(nn.Module):
         self.keypoint_encoders = nn.ModuleDict(
             {camera: SpatialSoftmax(config.channels, config.num_keypoints) for camera in config.cameras}
         )
-        seen = 2 * config.num_keypoints * len(config.cameras) * (1 + config.lookahead)
+        inputs = 2 * config.num_keypoints * len(config.cameras) * (1 + config.lookahead)
         self.head = nn.Sequential(
-            nn.Linear(seen, config.width),
+            nn.Linear(inputs, config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
             nn.SiLU(),
@@ -83,15 +83,20 @@ class InverseDynamics(nn.Module):
         )
 
     def forward(self, images: Mapping[str, UInt8[Tensor, "B F S S 3"]]) -> Float[Tensor, "B A"]:
-        """The action between the first frame and the second, in standard deviations from its mean. F is 1 + `lookahead`."""
-        seen = []
-        for camera, eye in self.keypoint_encoders.items():
-            places = eye(images[camera].flatten(0, 1)).unflatten(0, images[camera].shape[:2])
-            seen += [places[:, 0], MOTION_SCALE * (places[:, 1:] - places[:, :1]).flatten(1)]
-        return self.head(torch.cat(seen, dim=1))
+        """The action (B, A) between the first frame and the second, in standard deviations from its mean.
+
+        images: camera -> uint8 frames (B, F, S, S, 3), where F is 1 + `lookahead`.
+        """
+        inputs = []
+        for camera, encoder in self.keypoint_encoders.items():
+            positions = encoder(images[camera].flatten(0, 1)).unflatten(0, images[camera].shape[:2])
+            inputs += [positions[:, 0], MOTION_SCALE * (positions[:, 1:] - positions[:, :1]).flatten(1)]
+        return self.head(torch.cat(inputs, dim=1))
 
     def loss(self, predictions: Float[Tensor, "B A"], actions: Float[Tensor, "B A"]) -> Float[Tensor, ""]:
-        """Squared up to one standard deviation, absolute beyond: where a motion is blocked frames cannot say how far
-        it was meant to go, and squares would bend all others towards these; absolute errors alone leave rare motions (a
-        turn) at none."""
+        """Smooth L1 loss: squared up to one standard deviation, absolute beyond.
+
+        Where a motion is blocked, frames do not show its commanded length, and squared errors would bias all other
+        predictions towards these; with absolute errors alone, rare motions (a turn) are predicted as zero.
+        """
         return nn.functional.smooth_l1_loss(predictions.float(), actions)

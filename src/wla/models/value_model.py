@@ -1,4 +1,4 @@
-"""The value model: an instruction, a frame, what is being done and for how long -> the value, between 0 and 1."""
+"""The value model: instruction, frame, subtask and elapsed time -> the value, between 0 and 1."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
 
 MAX_STEPS = 1000
-"""Control steps; times beyond are all the same."""
+"""Control steps at which times are clipped."""
 
 
 class ValueConfig(Config):
-    """Sizes, and what is learned. The backbone sees one camera: the one whose future is imagined."""
+    """Sizes and discount. The backbone has one camera: the one whose future is imagined."""
 
     backbone: NanoBackboneConfig | QwenBackboneConfig
     discount: float = Field(default=0.98, gt=0, lt=1)
-    """The value of a frame is this to the power of the control steps until success; 0 in episodes that fail."""
+    """Discount per control step: the value of a frame is its power of the steps until success; 0 in failed episodes."""
     width: int = 64
-    """Of the head's two hidden layers."""
+    """Width of the head's two hidden layers."""
 
 
 class ValueModel(nn.Module):
-    """A head on a policy's backbone: on its state at the prompt's end, and on two times.
+    """MLP head on a policy's frozen backbone: inputs are its state at the prompt's end and two times.
 
-    The backbone is frozen. Learning, too, it knew the rollouts by heart, and was a worse judge of others.
+    A trained backbone overfitted the rollouts and scored others worse.
     """
 
     def __init__(self, config: ValueConfig) -> None:
@@ -54,24 +54,36 @@ class ValueModel(nn.Module):
         images: Mapping[str, UInt8[Tensor, "B H W 3"]],
         times: Int64[Tensor, "B 2"],
     ) -> Float[Tensor, " B"]:
-        """Log-odds of the value; prompts are padded on the left. times: control steps since the episode and since the
-        present subtask began."""
+        """Log-odds of the value, (B,).
+
+        Args:
+            tokens: token ids (B, T), padded on the left.
+            attention_mask: (B, T), False for padding.
+            images: image -> uint8 pixels (B, H, W, 3).
+            times: control steps (B, 2) since the episode and since the current subtask began.
+        """
         last = self.backbone.encode(tokens, attention_mask, images).last[:, -1]
         state = nn.functional.rms_norm(last, last.shape[-1:])
         return self.head(torch.cat([state, _normalize_steps(times).to(state)], dim=-1)).float()[:, 0]
 
     def loss(self, logits: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> Float[Tensor, ""]:
-        """Cross-entropy with values between 0 and 1, which is least for the expected value."""
+        """Cross-entropy with values between 0 and 1, whose minimum is at the expected value."""
         return nn.functional.binary_cross_entropy_with_logits(logits, values)
 
 
 def _normalize_steps(times: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
-    """-1 at the beginning, 1 after `MAX_STEPS` steps; a step counts for less the later it is."""
+    """Times on a logarithmic scale: -1 at the beginning, 1 after `MAX_STEPS` steps."""
     return 2 * times.clamp(max=MAX_STEPS).float().log1p() / np.log1p(MAX_STEPS) - 1
 
 
 def discounted_return(
     success: Bool[Tensor, " B"], steps_to_go: Int64[Tensor, " B"], discount: float
 ) -> Float[Tensor, " B"]:
-    """y * g^(T - t): what a frame was worth. left: control steps until its episode ends."""
+    """Discounted return (B,) of frames: success * discount^(T - t), in [0, 1].
+
+    Args:
+        success: whether the episode succeeded, (B,).
+        steps_to_go: control steps until the episode's end, (B,).
+        discount: per control step.
+    """
     return success.float() * discount ** steps_to_go.float()

@@ -1,4 +1,4 @@
-"""A trained model of inverse dynamics in a folder: its weights, its robot and the range of its actions."""
+"""Checkpoints of inverse dynamics models: a folder with weights, robot spec and the range of the actions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS = "inverse.json", "inverse.safetensors"
 MIN_EXPLAINED_VARIANCE = 0.5
-"""The least share of a dimension's variance that must be explained for the dimension to be named at all: what is not
-seen in the frames comes out near its mean, and learned from, it would teach hands to stay."""
+"""Least fraction of explained variance for a dimension of the action to be labelled: a dimension that the frames do not
+show is predicted near its mean, and a policy trained on such labels would learn not to move."""
 
 
 class InverseCheckpointConfig(Config):
-    """What inverse.json holds. explained: of each dimension of the action, the share of its variance that the model
-    explains in episodes that it did not learn from; None before that was measured."""
+    """Contents of inverse.json.
+
+    explained_variance: fraction of the variance of each action dimension that the model explains on held-out episodes;
+    None before it was measured.
+    """
 
     model: InverseConfig
     action: VectorStatistics
@@ -38,54 +41,55 @@ class InverseCheckpointConfig(Config):
 
 @dataclass(frozen=True)
 class InverseCheckpoint:
-    """A model of inverse dynamics with its units."""
+    """An inverse dynamics model with its robot spec and units."""
 
     config: InverseCheckpointConfig
     model: InverseDynamics
 
     @property
     def reliable_dimensions(self) -> Bool[np.ndarray, " A"]:
-        """Which dimensions of the action it can tell."""
+        """Mask (A,) of the action dimensions with at least `MIN_EXPLAINED_VARIANCE`."""
         if self.config.explained_variance is None:
             return np.ones(self.config.model.action_dim, bool)
         return np.array(self.config.explained_variance) >= MIN_EXPLAINED_VARIANCE
 
     def standardize(self, actions: Float32[np.ndarray, "B A"]) -> Float32[np.ndarray, "B A"]:
-        """In standard deviations from the mean: rare motions are small in all others' units."""
+        """Actions in standard deviations from the mean: in robot units rare motions would hardly count."""
         mean, std = self._mean_and_std()
         return ((actions - mean) / std).astype(np.float32)
 
     def load_images(
         self, dataset: LeRobotDataset, frames: Int64[np.ndarray, " B"]
     ) -> dict[str, UInt8[Tensor, "B F S S 3"]]:
-        """What the model sees of these frames of a dataset: themselves and those after, the last one again at an
-        episode's end."""
+        """Model inputs for frames of a dataset: camera -> each frame and the `lookahead` frames after it, the last one
+        repeated at an episode's end."""
         lasts = np.array([dataset.episode_of(int(frame)).end - 1 for frame in frames])
-        places = np.minimum(frames[:, None] + np.arange(1 + self.config.model.lookahead), lasts[:, None])
+        indices = np.minimum(frames[:, None] + np.arange(1 + self.config.model.lookahead), lasts[:, None])
         return {
-            camera: resize(dataset.frames(camera)[places.ravel()], side).unflatten(0, places.shape)
+            camera: resize(dataset.frames(camera)[indices.ravel()], side).unflatten(0, indices.shape)
             for camera, side in self.config.model.cameras.items()
         }
 
     @torch.inference_mode()
     def actions(self, images: Mapping[str, UInt8[Tensor, "B F S S 3"]]) -> Float32[np.ndarray, "B A"]:
-        """In the robot's units, within the range of the actions that it learned from; nan in dimensions that it cannot
-        tell (`MIN_EXPLAINED_VARIANCE`)."""
+        """Actions (B, A) in the robot's units, clipped to the range of the training actions; nan in dimensions that are
+        not `reliable_dimensions`."""
         device = next(self.model.parameters()).device
-        found = self.model({camera: image.to(device) for camera, image in images.items()})
+        predictions = self.model({camera: image.to(device) for camera, image in images.items()})
         mean, std = self._mean_and_std()
-        known = self.config.action
-        actions = np.clip(found.float().cpu().numpy() * std + mean, known.min, known.max).astype(np.float32)
+        statistics = self.config.action
+        actions = predictions.float().cpu().numpy() * std + mean
+        actions = np.clip(actions, statistics.min, statistics.max).astype(np.float32)
         actions[:, ~self.reliable_dimensions] = np.nan
         return actions
 
     def _mean_and_std(self) -> tuple[Float64[np.ndarray, " A"], Float64[np.ndarray, " A"]]:
-        """Mean and standard deviation of each dimension; one that never changed has none, and is left as it is."""
-        known = self.config.action
-        assert known.mean is not None
-        assert known.std is not None
-        std = np.array(known.std)
-        return np.array(known.mean), np.where(std > 0, std, 1.0)
+        """Mean and standard deviation (A,) per dimension, with 1 in place of a standard deviation of 0."""
+        statistics = self.config.action
+        assert statistics.mean is not None
+        assert statistics.std is not None
+        std = np.array(statistics.std)
+        return np.array(statistics.mean), np.where(std > 0, std, 1.0)
 
     def save(self, folder: Path) -> None:
         with atomic_dir(folder) as fresh:
@@ -94,7 +98,7 @@ class InverseCheckpoint:
 
 
 def load_inverse(folder: str | Path) -> InverseCheckpoint:
-    """ValueError when the folder holds no model of inverse dynamics."""
+    """The inverse dynamics model of a folder. ValueError when there is none."""
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no inverse dynamics model ({CONFIG} is missing); `wla train nano_inverse`")

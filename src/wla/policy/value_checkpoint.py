@@ -1,4 +1,4 @@
-"""A trained value model in a folder: its weights, configuration and words."""
+"""Checkpoints of value models: a folder with weights, configuration and tokenizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
 
 
 class ValueCheckpointConfig(Config):
-    """What value.json holds."""
+    """Contents of value.json."""
 
     model: ValueConfig
     prompt: PromptConfig
@@ -35,7 +35,7 @@ class ValueCheckpointConfig(Config):
 
 @dataclass(frozen=True)
 class ValueCheckpoint:
-    """A value model with its words."""
+    """A value model with its configuration and tokenizer."""
 
     config: ValueCheckpointConfig
     model: ValueModel
@@ -43,13 +43,19 @@ class ValueCheckpoint:
 
     @property
     def camera(self) -> str:
+        """The camera whose images it scores."""
         return self.model.backbone.primary
 
     @torch.inference_mode()
     def score(
         self, frame_contexts: Sequence[FrameContext], images: UInt8[np.ndarray, "B H W 3"]
     ) -> Float32[np.ndarray, " B"]:
-        """Between 0 (will fail) and 1 (is done)."""
+        """Values (B,) of frames, between 0 (will fail) and 1 (is done).
+
+        Args:
+            frame_contexts: instruction, subtask and times, one per image.
+            images: uint8 pixels (B, H, W, 3) of `camera`, of any size.
+        """
         side = self.config.model.backbone.cameras[self.camera]
         device = next(self.model.parameters()).device
         tokens, mask, times = (part.to(device) for part in self.model_inputs(frame_contexts))
@@ -59,22 +65,24 @@ class ValueCheckpoint:
     def model_inputs(
         self, frame_contexts: Sequence[FrameContext]
     ) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"], Int64[Tensor, "B 2"]]:
-        """Prompts, where they hold something, and times.
+        """Prompts (B, T), padded on the left, their mask, and times (B, 2).
 
-        A prompt holds instruction, image and what is being done: no state and no memory, which an imagined frame could
-        not tell.
+        A prompt holds instruction, image and subtask, but neither state nor memory: an imagined frame has none.
         """
         prompter = Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
-        nothing = np.zeros(0, np.float32)
+        no_state = np.zeros(0, np.float32)
         rows = [
-            prompter.prompt(moment.instruction, nothing, current_subtasks=[moment.subtask] if moment.subtask else [])
-            for moment in frame_contexts
+            prompter.prompt(
+                context.instruction, no_state, current_subtasks=[context.subtask] if context.subtask else []
+            )
+            for context in frame_contexts
         ]
         return *left_pad(rows, prompter.pad), torch.tensor(
-            [(moment.episode_step, moment.subtask_step) for moment in frame_contexts]
+            [(context.episode_step, context.subtask_step) for context in frame_contexts]
         )
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write the folder atomically, with `weights` instead of the model's own if given."""
         with atomic_dir(folder) as fresh:
             self.config.save(fresh / CONFIG)
             save_weights(self.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
@@ -84,8 +92,7 @@ class ValueCheckpoint:
 def load_value(name: str | Path, *, camera: str | None = None) -> ValueCheckpoint:
     """A value model from a bundled name ('nano-value'), a folder, or a hub id.
 
-    camera: the one whose images it is to score. ValueError when that is not the one that it was trained for, and for
-    a folder without a value model.
+    ValueError for a folder without a value model, or when it was trained on images of a camera other than `camera`.
     """
     folder = resolve(name, "value model")
     if not (folder / CONFIG).is_file():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.progress import track
 
 from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
 from wla.data.windows import subtask_window
 from wla.files import disk_errors
 from wla.policy.wla_policy import WLAPolicy, load_policy
+from wla.progress import track
 from wla.rollout.configs import RecordMemoryConfig
 from wla.types import Observation, PolicyState
 

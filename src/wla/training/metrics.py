@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from wla import runtime
 from wla.files import atomic_write_text
 
 
@@ -29,9 +26,3 @@ def keep_lines_before(metrics: Path, step: int) -> None:
         except json.JSONDecodeError as error:
             raise ValueError(f"{metrics}: damaged line {error.doc.strip()[:80]!r}; remove it") from error
         atomic_write_text(metrics, "".join(kept))
-
-
-def progress_bar() -> Progress:
-    """Returns a progress bar, shown on rank zero only; its tasks need a field `loss`, a text."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), disable=runtime.rank() > 0)

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.files import disk_errors, recover
+from wla.progress import LoopProgress
 from wla.training.learner import Learner
-from wla.training.metrics import append_line, keep_lines_before, progress_bar
+from wla.training.metrics import append_line, keep_lines_before
 from wla.training.optim import OptimConfig
 from wla.training.plots import plot_metrics
 from wla.training.prefetch import prefetch
@@ -185,8 +186,8 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
 
     runtime.on_rank_zero(prepare_output)
     micro_batches = sample_micro_batches(objective, config, device, range(start, config.optim.steps))
-    with runtime.defer_signals() as interrupted, progress_bar() as progress, closing(micro_batches):
-        bar = progress.add_task("training", total=config.optim.steps, completed=start, loss="")
+    progress = LoopProgress(config.optim.steps, completed=start, description="training", disable=runtime.rank() > 0)
+    with runtime.defer_signals() as interrupted, progress, closing(micro_batches):
         start_time = time.perf_counter()
         for step in range(start, config.optim.steps):
             record = training_step(learner, config, device, step, micro_batches)
@@ -195,8 +196,7 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
             record["samples_per_s"] = (done - start) * config.batch_size / seconds
             if step % config.log_every == 0 or done == config.optim.steps:
                 log(step, record)
-                progress.update(bar, loss=f"loss {record['loss']:.4f}")
-            progress.update(bar, completed=done)
+            progress.advance(f"loss {record['loss']:.4f}")
             stop = runtime.all_reduce_any(interrupted())
             if stop or done % config.save_every == 0 or done == config.optim.steps:
                 save(done)

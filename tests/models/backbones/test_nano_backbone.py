@@ -27,16 +27,16 @@ def prompt(backbone: NanoBackbone, text: list[int], batch: int = 1) -> tuple[tor
 
 def test_left_padding_changes_nothing(backbone):
     tokens, images = prompt(backbone, [30, 31, 32])
-    plain = backbone.encode(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
+    unpadded = backbone.encode(tokens, torch.ones_like(tokens, dtype=torch.bool), images)
     padded = torch.cat([torch.zeros(1, 4, dtype=torch.long), tokens], dim=1)
     mask = torch.arange(padded.shape[1])[None] >= 4
     read = backbone.encode(padded, mask, images)
-    torch.testing.assert_close(read.last[:, 4:], plain.last, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(read.last[:, 4:], unpadded.last, atol=1e-5, rtol=1e-5)
     assert read.last.isfinite().all()
 
 
-def test_rows_of_all_lengths_are_read_as_alone_and_learn_alike(backbone):
-    """More rows than go together, in no order."""
+def test_sub_batches_by_length_give_the_states_and_gradients_of_one_batch(backbone):
+    """More rows than a sub-batch has, in no order of length."""
     rows = [prompt(backbone, list(range(30, 31 + (7 * i) % 19)))[0][0] for i in range(37)]
     images = {
         name: torch.randint(0, 256, (len(rows), side, side, 3), dtype=torch.uint8) for name, side in CAMERAS.items()
@@ -44,42 +44,42 @@ def test_rows_of_all_lengths_are_read_as_alone_and_learn_alike(backbone):
     longest = max(map(len, rows))
     tokens = torch.stack([torch.nn.functional.pad(row, (longest - len(row), 0)) for row in rows])
     mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows])
-    found = backbone.encode(tokens, mask, images)
-    # With a cache all rows go at once, padding and all.
-    want = backbone.encode(tokens, mask, images, keep_cache=True)
-    for layer, plain in zip(found.layers, want.layers, strict=True):
-        assert layer.shape == plain.shape
-        torch.testing.assert_close(layer[mask], plain[mask], atol=1e-5, rtol=1e-5)
+    split = backbone.encode(tokens, mask, images)
+    # With a cache all rows are one batch, padding included.
+    whole = backbone.encode(tokens, mask, images, keep_cache=True)
+    for layer, expected in zip(split.layers, whole.layers, strict=True):
+        assert layer.shape == expected.shape
+        torch.testing.assert_close(layer[mask], expected[mask], atol=1e-5, rtol=1e-5)
     gradients = []
-    for context in (found, want):
+    for context in (split, whole):
         backbone.zero_grad()
         context.last[mask].square().sum().backward()
         gradients.append([value.grad.clone() for value in backbone.parameters() if value.grad is not None])
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
 
 
-def test_extending_equals_reading_at_once(backbone):
+def test_extending_equals_encoding_at_once(backbone):
     tokens, images = prompt(backbone, [30, 31, 32, 33, 34])
     mask = torch.ones_like(tokens, dtype=torch.bool)
     whole = backbone.encode(tokens, mask, images)
     context = backbone.encode(tokens[:, :-4], mask[:, :-4], images, keep_cache=True)
     context = backbone.extend(context, tokens[:, -4:-3], mask[:, -4:-3])
     context = backbone.extend(context, tokens[:, -3:], mask[:, -3:])
-    for layer, want in zip(context.layers, whole.layers, strict=True):
-        torch.testing.assert_close(layer, want[:, -3:], atol=1e-5, rtol=1e-5)
+    for layer, expected in zip(context.layers, whole.layers, strict=True):
+        torch.testing.assert_close(layer, expected[:, -3:], atol=1e-5, rtol=1e-5)
 
 
-def test_tokens_that_do_not_count_are_as_if_not_there(backbone):
+def test_masked_tokens_have_no_effect_on_later_ones(backbone):
     tokens, images = prompt(backbone, [30, 31])
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    want = backbone.encode(torch.cat([tokens, torch.tensor([[40]])], 1), torch.cat([mask, mask[:, :1]], 1), images)
+    expected = backbone.encode(torch.cat([tokens, torch.tensor([[40]])], 1), torch.cat([mask, mask[:, :1]], 1), images)
     context = backbone.encode(tokens, mask, images, keep_cache=True)
     context = backbone.extend(context, torch.tensor([[99]]), torch.tensor([[False]]))
     context = backbone.extend(context, torch.tensor([[40]]), torch.tensor([[True]]))
-    torch.testing.assert_close(context.last[:, -1], want.last[:, -1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(context.last[:, -1], expected.last[:, -1], atol=1e-5, rtol=1e-5)
 
 
-def test_no_token_sees_the_future(backbone):
+def test_tokens_do_not_depend_on_later_tokens(backbone):
     tokens, images = prompt(backbone, [30, 31, 32])
     mask = torch.ones_like(tokens, dtype=torch.bool)
     changed = tokens.clone()
@@ -89,7 +89,7 @@ def test_no_token_sees_the_future(backbone):
     assert not torch.allclose(first[:, -1], second[:, -1])
 
 
-def test_images_reach_the_text(backbone):
+def test_text_states_depend_on_every_image(backbone):
     tokens, images = prompt(backbone, [30])
     mask = torch.ones_like(tokens, dtype=torch.bool)
     for name in CAMERAS:
@@ -99,7 +99,7 @@ def test_images_reach_the_text(backbone):
         )
 
 
-def test_masks_and_positions_at_the_borders():
+def test_masks_and_positions_with_padding():
     attention = torch.tensor([[False, True, True], [True, True, True]])
     assert token_positions(attention, 3).tolist() == [[0, 0, 1], [0, 1, 2]]
     assert token_positions(attention, 1).tolist() == [[1], [2]]

@@ -32,16 +32,16 @@ def images(batch: int, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-def prompt(text: list[int], *, past: bool = True) -> list[int]:
-    """Two words, the images, then `text`."""
+def prompt(text: list[int], *, history: bool = True) -> list[int]:
+    """Two text tokens, the images, then `text`."""
     row = [7, 8]
     for name, count in TOKENS.items():
-        if past or not name.startswith("history "):
+        if history or not name.startswith("history "):
             row += [START, *[IMAGE] * count, END]
     return [*row, *text]
 
 
-def words(count: int, seed: int) -> list[int]:
+def random_tokens(count: int, seed: int) -> list[int]:
     return torch.randint(0, 480, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
@@ -50,43 +50,43 @@ def row_of(seen: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]
 
 
 @torch.no_grad()
-def test_reading_in_pieces_equals_reading_at_once(shared):
-    """Rows of different lengths, a row without its image of the past, and pieces with padding in front."""
-    texts = [words(9, 1), words(4, 2), words(6, 3)]
+def test_extending_in_pieces_equals_encoding_at_once(shared):
+    """With rows of different lengths, a row without its history image, and pieces with left padding."""
+    texts = [random_tokens(9, 1), random_tokens(4, 2), random_tokens(6, 3)]
     cuts = [(3, 5), (1, 2), (0, 6)]  # what the prompt holds, what the first piece ends with
-    heads = [prompt(text[:cut], past=i != 1) for i, (text, (cut, _)) in enumerate(zip(texts, cuts, strict=True))]
-    wholes = [prompt(text, past=i != 1) for i, text in enumerate(texts)]
+    heads = [prompt(text[:cut], history=i != 1) for i, (text, (cut, _)) in enumerate(zip(texts, cuts, strict=True))]
+    wholes = [prompt(text, history=i != 1) for i, text in enumerate(texts)]
     seen = images(3)
     at_once = shared.encode(*left_pad(wholes, 0), seen)
     context = shared.encode(*left_pad(heads, 0), seen, keep_cache=True)
     first = shared.extend(context, *left_pad([t[a:b] for t, (a, b) in zip(texts, cuts, strict=True)], 0))
     last = shared.extend(first, *left_pad([t[b:] or [0] for t, (_, b) in zip(texts, cuts, strict=True)], 0))
     for row, (text, (start, end)) in enumerate(zip(texts, cuts, strict=True)):
-        for mine, wanted in zip(first.layers, at_once.layers, strict=True):
+        for mine, expected in zip(first.layers, at_once.layers, strict=True):
             torch.testing.assert_close(
-                mine[row, -(end - start) :], wanted[row, len(wanted[row]) - len(text) + start :][: end - start],
+                mine[row, -(end - start) :], expected[row, len(expected[row]) - len(text) + start :][: end - start],
                 atol=1e-4, rtol=1e-4,
             )  # fmt: skip
         if end < len(text):
-            wanted = at_once.last[row, -(len(text) - end) :]
-            torch.testing.assert_close(last.last[row, -(len(text) - end) :], wanted, atol=1e-4, rtol=1e-4)
+            expected = at_once.last[row, -(len(text) - end) :]
+            torch.testing.assert_close(last.last[row, -(len(text) - end) :], expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_holes_and_dropped_tokens_take_no_place(shared):
-    text, seen = words(8, 5), images(1)
+def test_masked_tokens_take_no_position(shared):
+    text, seen = random_tokens(8, 5), images(1)
     at_once = shared.encode(*left_pad([prompt(text)], 0), seen)
     context = shared.encode(*left_pad([prompt([*text[:3], 11, 12])], 0), seen, keep_cache=True)
-    context.attention_mask[:, -2:] = False  # forgotten
+    context.attention_mask[:, -2:] = False  # rejected draft tokens
     context = shared.extend(context, torch.tensor([[9, text[3], 9]]), torch.tensor([[False, True, False]]))
     context = shared.extend(context, torch.tensor([text[4:]]), torch.ones(1, 4, dtype=torch.bool))
     torch.testing.assert_close(context.last, at_once.last[:, -4:], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_positions_are_counted_from_what_the_images_take(shared):
-    """The wrist's image has 4 tokens and takes 2 positions: a text that ignores this comes out differently."""
-    text, seen = words(5, 6), images(1)
+def test_positions_after_images_are_shifted(shared):
+    """The wrist image has 4 tokens and takes 2 positions: ignoring this changes the states of the text."""
+    text, seen = random_tokens(5, 6), images(1)
     context = shared.encode(*left_pad([prompt(text[:2])], 0), seen, keep_cache=True)
     assert context.shift.tolist() == [[-2]]
     at_once = shared.encode(*left_pad([prompt(text)], 0), seen)
@@ -96,9 +96,9 @@ def test_positions_are_counted_from_what_the_images_take(shared):
 
 
 @torch.no_grad()
-def test_a_batch_equals_its_members(shared):
-    """Also where one sample lacks its image of the past."""
-    rows = [prompt(words(6, 1)), prompt(words(3, 2), past=False), prompt(words(1, 3))]
+def test_a_batch_gives_the_states_of_each_sample_alone(shared):
+    """Also for a sample without its history image."""
+    rows = [prompt(random_tokens(6, 1)), prompt(random_tokens(3, 2), history=False), prompt(random_tokens(1, 3))]
     seen = images(3)
     together = shared.encode(*left_pad(rows, 0), seen)
     for index, row in enumerate(rows):
@@ -111,35 +111,35 @@ def test_a_batch_equals_its_members(shared):
 
 
 @torch.no_grad()
-def test_every_image_of_a_row_without_a_past_lands_at_its_own_place(shared):
-    seen, row = images(1), prompt(words(3, 2), past=False)
+def test_without_a_history_image_the_others_fill_their_own_placeholders(shared):
+    seen, row = images(1), prompt(random_tokens(3, 2), history=False)
     base = shared.encode(*left_pad([row], 0), seen)
     for name in TOKENS:
         changed = shared.encode(*left_pad([row], 0), {**seen, name: 255 - seen[name]})
-        same = torch.equal(changed.last, base.last)
-        assert same == name.startswith("history ")
-        unlike = [other for other in TOKENS if not torch.equal(changed.images[other], base.images[other])]
-        assert unlike == ([] if name.startswith("history ") else [name])
+        unchanged = torch.equal(changed.last, base.last)
+        assert unchanged == name.startswith("history ")
+        differing = [other for other in TOKENS if not torch.equal(changed.images[other], base.images[other])]
+        assert differing == ([] if name.startswith("history ") else [name])
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (96, 32)])
-def test_patches_are_those_of_the_library(shared, size):
+def test_patches_equal_the_library_s(shared, size):
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
     library = Qwen2VLImageProcessorPil(
         do_resize=False, patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
-    wanted = library(list(pictures), return_tensors="pt")
-    patches, grid = shared.patchify(torch.from_numpy(pictures))
-    assert torch.equal(grid, wanted["image_grid_thw"])
-    torch.testing.assert_close(patches.flatten(0, 1), wanted["pixel_values"], atol=1e-6, rtol=0)
+    expected = library(list(pixels), return_tensors="pt")
+    patches, grid = shared.patchify(torch.from_numpy(pixels))
+    assert torch.equal(grid, expected["image_grid_thw"])
+    torch.testing.assert_close(patches.flatten(0, 1), expected["pixel_values"], atol=1e-6, rtol=0)
 
 
-def test_patches_keep_their_precision_when_the_weights_are_halved():
-    ours, halved = backbone(), backbone().bfloat16()
-    picture = torch.arange(256, dtype=torch.uint8).repeat(12).view(1, 32, 32, 3)
-    wanted = ours.patchify(picture)[0].bfloat16()
-    assert torch.equal(halved.patchify(picture)[0].bfloat16(), wanted)
+def test_patches_are_computed_in_single_precision_for_half_precision_weights():
+    single, half = backbone(), backbone().bfloat16()
+    image = torch.arange(256, dtype=torch.uint8).repeat(12).view(1, 32, 32, 3)
+    expected = single.patchify(image)[0].bfloat16()
+    assert torch.equal(half.patchify(image)[0].bfloat16(), expected)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -148,50 +148,52 @@ def test_a_wrong_number_of_placeholders_is_named(shared, change):
     row = [IMAGE, *row] if change > 0 else row[: row.index(IMAGE)] + row[row.index(IMAGE) + 1 :] + [1]
     if change < 0:
         row[row.index(IMAGE)] = 1
-    with pytest.raises(ValueError, match=r"image placeholders; images .* need 6, or 5 without those of the past"):
+    with pytest.raises(ValueError, match=r"image placeholders; images .* need 6, or 5 without the history images"):
         shared.encode(*left_pad([row], 0), images(1))
 
 
-def test_patches_that_do_not_fit_the_placeholders_are_named(shared):
+def test_a_wrong_number_of_patches_is_named(shared):
     patches, grid = shared.patchify(images(1)["front"])
     with pytest.raises(ValueError, match="has 6 image placeholders and the images give 1 tokens"):
         shared.encode_patches(*left_pad([prompt([1])], 0), patches[0], grid)
 
 
 def test_gradients_reach_every_weight():
-    own = backbone()
-    context = own.encode(*left_pad([prompt(words(4, 1)), prompt(words(6, 2), past=False)], 0), images(2))
-    own.logits(context.last).square().mean().backward()
-    without = [name for name, weight in own.named_parameters() if weight.grad is None or not weight.grad.abs().sum()]
+    model = backbone()
+    context = model.encode(
+        *left_pad([prompt(random_tokens(4, 1)), prompt(random_tokens(6, 2), history=False)], 0), images(2)
+    )
+    model.logits(context.last).square().mean().backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().sum()]
     assert without == []
 
 
 @torch.no_grad()
-def test_attention_equals_the_librarys():
+def test_attention_equals_the_library_s():
     """Grouped queries and left padding included: the same weights under transformers' own sdpa."""
     ours, theirs = backbone(), backbone()
     assert ours.model.language_model.config._attn_implementation == NAME
     theirs.model.language_model.set_attn_implementation("sdpa")
-    rows = left_pad([prompt(words(6, 1)), prompt(words(3, 2))], 0)
-    mine, wanted = ours.encode(*rows, images(2)), theirs.encode(*rows, images(2))
-    for a, b in zip(mine.layers, wanted.layers, strict=True):
+    rows = left_pad([prompt(random_tokens(6, 1)), prompt(random_tokens(3, 2))], 0)
+    mine, expected = ours.encode(*rows, images(2)), theirs.encode(*rows, images(2))
+    for a, b in zip(mine.layers, expected.layers, strict=True):
         torch.testing.assert_close(a[rows[1]], b[rows[1]], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_half_precision_comes_close():
-    own = backbone()
-    rows, seen = left_pad([prompt(words(6, 1)), prompt(words(3, 2), past=False)], 0), images(2)
-    wanted = own.encode(*rows, seen).last
-    halved = own.bfloat16()
-    context = halved.encode(*rows, seen, keep_cache=True)
+def test_half_precision_is_close_to_single_precision():
+    model = backbone()
+    rows, seen = left_pad([prompt(random_tokens(6, 1)), prompt(random_tokens(3, 2), history=False)], 0), images(2)
+    expected = model.encode(*rows, seen).last
+    half = model.bfloat16()
+    context = half.encode(*rows, seen, keep_cache=True)
     assert context.last.dtype == torch.bfloat16
     assert context.images["front"].dtype == torch.bfloat16
-    likeness = torch.cosine_similarity(context.last.float(), wanted, dim=-1)[rows[1]]
-    assert likeness.min() > 0.99
-    context = halved.extend(context, torch.tensor([[4], [5]]), torch.tensor([[True], [False]]))
+    similarity = torch.cosine_similarity(context.last.float(), expected, dim=-1)[rows[1]]
+    assert similarity.min() > 0.99
+    context = half.extend(context, torch.tensor([[4], [5]]), torch.tensor([[True], [False]]))
     assert context.last.isfinite().all()
-    assert halved.logits(context.last).dtype == torch.bfloat16
+    assert half.logits(context.last).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -200,18 +202,18 @@ def test_a_row_without_any_key_gives_zeros_and_no_gradient(dtype):
     query, key, value = (torch.randn(2, 3, 4, 8, dtype=dtype, requires_grad=True) for _ in range(3))
     mask = torch.rand(2, 1, 4, 4) > 0.4
     mask[0, 0, 1] = mask[1, 0, 3] = False
-    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    got = attend(query, key, value, mask)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    attended = attend(query, key, value, mask)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
-    torch.testing.assert_close(got, wanted, atol=tolerance, rtol=tolerance)
-    assert not got[0, :, 1].any()
-    got[0, :, 1].sum().backward()
+    torch.testing.assert_close(attended, expected, atol=tolerance, rtol=tolerance)
+    assert not attended[0, :, 1].any()
+    attended[0, :, 1].sum().backward()
     assert all(not x.grad.any() for x in (query, key, value))
 
 
 def test_a_row_without_any_key_does_not_spoil_the_gradients_of_others():
     own = backbone()
-    tokens, mask = left_pad([prompt(words(6, 1)), prompt([])], 0)
+    tokens, mask = left_pad([prompt(random_tokens(6, 1)), prompt([])], 0)
     assert not mask[1, 0]
     own.encode(tokens, mask, images(2)).last[mask].square().mean().backward()
     assert all(weight.grad.isfinite().all() for weight in own.parameters() if weight.grad is not None)

@@ -6,7 +6,7 @@ from tiny import ACTION, CHUNK, STATE, WIDTH, model_config, queries
 from wla.models.experts.action_expert import ActionExpert
 
 
-def test_action_expert_reads_only_the_layers_of_its_crossing_blocks():
+def test_only_the_layers_of_cross_attention_blocks_condition_the_actions():
     torch.manual_seed(0)
     expert = ActionExpert(model_config().action_expert, WIDTH).eval()
     noise, state = torch.randn(2, CHUNK, ACTION), torch.randn(2, STATE)
@@ -18,7 +18,7 @@ def test_action_expert_reads_only_the_layers_of_its_crossing_blocks():
     assert not torch.allclose(expert.sample(states, state + 1, noise), base)
 
 
-def test_action_loss_with_repeats_equals_the_loss_of_a_repeated_batch():
+def test_the_loss_with_several_noise_samples_equals_that_of_a_repeated_batch():
     torch.manual_seed(0)
     config = model_config().action_expert
     expert = ActionExpert(config, WIDTH)
@@ -27,14 +27,14 @@ def test_action_loss_with_repeats_equals_the_loss_of_a_repeated_batch():
     states, state = queries(3), torch.randn(3, STATE)
     actions, mask = torch.randn(3, CHUNK, ACTION), torch.ones(3, CHUNK, ACTION, dtype=torch.bool)
     twice = [x.repeat(2, 1, 1) for x in states]
-    want = once.loss(
+    expected = once.loss(
         twice, state.repeat(2, 1), actions.repeat(2, 1, 1), mask.repeat(2, 1, 1), torch.Generator().manual_seed(5)
     )
-    got = expert.loss(states, state, actions, mask, torch.Generator().manual_seed(5))
-    torch.testing.assert_close(got, want)
+    loss = expert.loss(states, state, actions, mask, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(loss, expected)
 
 
-def test_several_noises_of_a_sample_give_what_each_gives_alone():
+def test_several_noise_samples_give_the_actions_that_each_gives_alone():
     torch.manual_seed(0)
     expert = ActionExpert(model_config().action_expert, WIDTH).eval()
     states, state, noise = queries(2), torch.randn(2, STATE), torch.randn(6, CHUNK, ACTION)
@@ -44,11 +44,11 @@ def test_several_noises_of_a_sample_give_what_each_gives_alone():
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-def test_the_expert_reads_the_last_layers_when_it_has_fewer_blocks():
+def test_an_expert_with_fewer_blocks_uses_the_last_layers():
     torch.manual_seed(0)
     expert = ActionExpert(model_config().action_expert, WIDTH).eval()
     states, noise = queries(2, layers=4), torch.randn(2, CHUNK, ACTION)
     with torch.no_grad():
-        got = expert.sample(states, torch.zeros(2, STATE), noise)
-        wanted = expert.sample(states[-2:], torch.zeros(2, STATE), noise)
-    assert torch.equal(got, wanted)
+        actions = expert.sample(states, torch.zeros(2, STATE), noise)
+        expected = expert.sample(states[-2:], torch.zeros(2, STATE), noise)
+    assert torch.equal(actions, expected)

@@ -1,4 +1,4 @@
-"""The vision-language backbone as the rest of the model sees it: read a prompt, extend it, turn states into logits.
+"""Interface of vision-language backbones: encode a prompt, extend it with text, turn states into logits.
 
 Everything behind this interface may differ (a tiny network with a convolutional stem, Qwen3-VL); everything in front of
 it (meta-queries, connector, experts, text decoding, losses) is shared.
@@ -23,12 +23,13 @@ CACHE = "cache" if "cache" in inspect.signature(Qwen3DecoderLayer.forward).param
 
 @dataclass
 class Context:
-    """What the backbone has read so far.
+    """State of the backbone after the tokens so far.
 
-    layers: for each layer the hidden states of the tokens of the *last* call, (B, T, D), before the final norm.
-    images: camera -> features (B, P, D) as they entered the text layers. attention_mask: (B, T_all), all tokens so far.
-    cache: keys and values of all tokens so far, or None when the context is not to be extended. shift: (B, 1), what the
-    position of a text token is beyond its index (images may take fewer positions than tokens).
+    layers: hidden states (B, T, D) per layer of the tokens of the *last* call, before the final norm.
+    images: camera -> features (B, P, D) as they entered the text layers.
+    attention_mask: (B, T_all) over all tokens so far.
+    cache: keys and values of all tokens so far, or None when the context is not to be extended.
+    shift: (B, 1), position of a text token minus its index (images may take fewer positions than tokens).
     """
 
     layers: list[Float[Tensor, "B T D"]]
@@ -39,14 +40,17 @@ class Context:
 
     @property
     def last(self) -> Float[Tensor, "B T D"]:
+        """Hidden states of the last layer."""
         return self.layers[-1]
 
 
 class Backbone(nn.Module, ABC):
     """Interface of a backbone.
 
-    width: D; num_layers: L; image_tokens: image -> number of placeholder tokens P, in the order of the prompt.
-    primary: the image that shows what the World Expert imagines the future of.
+    width: hidden size D.
+    num_layers: number of text layers L.
+    image_tokens: image -> number of placeholder tokens P, in the order of the prompt.
+    primary: name of the image whose future the World Expert imagines.
     """
 
     width: int
@@ -63,14 +67,24 @@ class Backbone(nn.Module, ABC):
         *,
         keep_cache: bool = False,
     ) -> Context:
-        """Read a whole left-padded prompt; image placeholders are filled in the order of `image_tokens`.
+        """Encode left-padded prompts; image placeholders are filled in the order of `image_tokens`.
 
-        A sample that has fewer placeholders than all images need lacks its history image.
+        Args:
+            tokens: token ids (B, T). A row with fewer placeholders than all images need lacks its history image.
+            attention_mask: (B, T), False for padding.
+            images: image -> uint8 pixels (B, H, W, 3).
+            keep_cache: whether keys and values are stored for `extend`.
         """
 
     @abstractmethod
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
-        """Read more text after a context with a cache (which is consumed); tokens with mask False do not exist."""
+        """Encode further text after a context with a cache (which is consumed).
+
+        Args:
+            context: from `encode` with keep_cache or from `extend`.
+            tokens: token ids (B, T).
+            mask: (B, T); tokens with False neither take a position nor are attended to.
+        """
 
     @abstractmethod
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
@@ -78,13 +92,13 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def enable_activation_checkpointing(self) -> None:
-        """In training, compute what happens inside each layer again in the backward pass instead of keeping it."""
+        """Recompute the activations inside each layer in the backward pass instead of storing them."""
 
 
 def causal_mask(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Bool[Tensor, "B 1 T T_all"]:
-    """Which tokens the last `new` tokens attend to: earlier ones that count, and themselves if they count.
+    """Causal mask of the last `new` tokens: True for unmasked tokens up to the token itself.
 
-    The row of a padding token is all False; what it attends to then (see `attend`) is read by nobody.
+    The row of a padding token may be all False; its output (see `attend`) is never used.
     """
     total = attention_mask.shape[1]
     order = torch.arange(total, device=attention_mask.device)
@@ -99,9 +113,14 @@ def run_layers(
     rotary: tuple[Tensor, Tensor],
     deepstack_features: Sequence[Float[Tensor, "B T D"]] = (),
 ) -> Context:
-    """Put new tokens through transformers' text layers and append each layer's states to the context.
+    """Runs new tokens through transformers' text layers and appends each layer's states to the context.
 
-    added: what to add after the first layers, one entry for each.
+    Args:
+        layers: decoder layers of transformers.
+        x: embeddings (B, T, D) of the new tokens.
+        context: its mask covers the new tokens; its cache, if any, is extended in place.
+        rotary: cosines and sines of the new tokens' positions.
+        deepstack_features: tensors to add to the states after the first layers, one per layer (Qwen3-VL).
     """
     mask = causal_mask(context.attention_mask, x.shape[1])
     for index, layer in enumerate(layers):
@@ -113,5 +132,5 @@ def run_layers(
 
 
 def token_positions(attention_mask: Bool[Tensor, "B T_all"], new: int) -> Int64[Tensor, "B T"]:
-    """Positions of the last `new` tokens, counting only tokens that count (left padding and holes take no position)."""
+    """Positions of the last `new` tokens: counts of unmasked tokens before each (padding and gaps take no position)."""
     return (attention_mask.long().cumsum(1) - 1).clamp(min=0)[:, attention_mask.shape[1] - new :]

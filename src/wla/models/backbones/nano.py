@@ -18,11 +18,11 @@ from wla.models import attention
 from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
 
 _SUB_BATCH_SIZE = 16
-"""Rows of a batch without a cache that go through the layers together."""
+"""Rows per forward pass of the layers, for a batch without a cache."""
 
 
 class NanoBackboneConfig(Config):
-    """Sizes. cameras: camera -> side of the (square) image that the stem sees, a multiple of 16."""
+    """Sizes. cameras: camera -> side of its (square) images in pixels, a multiple of 16."""
 
     vocabulary: int
     image_token: int
@@ -60,7 +60,7 @@ class ConvStem(nn.Module):
         blocks: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise(channels)):
             blocks.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
-            # The first level keeps only its strided convolution: at half resolution a residual block costs the most.
+            # The first level has only its strided convolution: at half resolution a residual block costs the most.
             blocks.append(ResidualConv(after) if index else nn.SiLU())
         self.stride = 2 ** (len(channels) - 1)
         self.blocks = nn.Sequential(*blocks)
@@ -121,7 +121,7 @@ class NanoBackbone(Backbone):
         return Context(self._by_length(embeddings, attention_mask), features, attention_mask, None)
 
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
-        assert context.cache is not None, "read with keep_cache=True before extending"
+        assert context.cache is not None, "encode with keep_cache=True before extending"
         attention_mask = torch.cat([context.attention_mask, mask], dim=1)
         return self._layers(self.text.embed_tokens(tokens), Context([], context.images, attention_mask, context.cache))
 
@@ -134,16 +134,16 @@ class NanoBackbone(Backbone):
     def _by_length(
         self, x: Float[Tensor, "B T D"], attention_mask: Bool[Tensor, "B T"]
     ) -> list[Float[Tensor, "B T D"]]:
-        """Each layer's states. Rows of similar length go together: of a whole batch, a third would be padding."""
+        """States per layer, computed in sub-batches of similar length: a third of a whole batch would be padding."""
         order = attention_mask.sum(1).argsort(stable=True)
         parts = []
         for rows in order.split(_SUB_BATCH_SIZE):
             longest = int(attention_mask[rows].sum(1).max())
             mask = attention_mask[rows, -longest:]
             parts.append(self._layers(x[rows, -longest:], Context([], {}, mask, None)).layers)
-        length, back = x.shape[1], order.argsort()
+        length, restore = x.shape[1], order.argsort()
         return [
-            torch.cat([nn.functional.pad(states, (0, 0, length - states.shape[1], 0)) for states in layer])[back]
+            torch.cat([nn.functional.pad(states, (0, 0, length - states.shape[1], 0)) for states in layer])[restore]
             for layer in zip(*parts, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""The full-size backbone: Qwen3-VL from transformers, which RynnBrain-2B and the published checkpoints are made of."""
+"""The full-size backbone: Qwen3-VL from transformers, as in RynnBrain-2B and the published checkpoints."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ class QwenVisionConfig(Config):
 
 
 class QwenBackboneConfig(Config):
-    """cameras: image -> side of the (square) image, in the order of the prompt (keys are those of
-    `wla.types.ImageKey`).
+    """Sizes and special tokens.
 
-    primary: the camera whose present image the World Expert starts from.
+    cameras: image -> side of the (square) image in pixels, in the order of the prompt (keys are those of
+    `wla.types.ImageKey`).
+    primary: the camera whose future the World Expert imagines.
     """
 
     text: QwenTextConfig
@@ -108,20 +109,28 @@ class QwenBackbone(Backbone):
         *,
         keep_cache: bool = False,
     ) -> Context:
-        here = self._image_masks(tokens)
+        present = self._image_masks(tokens)
         patches, grids = [], []
         for name in self.image_tokens:
             patch, grid = self.patchify(images[name])
             patches.append(patch)
             grids.append(grid)
-        order = torch.stack(list(here.values()), dim=1)
-        rows = torch.cat([here[name][:, None].expand(x.shape[:2]) for name, x in zip(here, patches, strict=True)], 1)
-        context, features = self.encode_patches(
-            tokens, attention_mask, torch.cat(patches, 1)[rows], torch.stack(grids, 1)[order], keep_cache=keep_cache
+        has_image = torch.stack(list(present.values()), dim=1)
+        has_patch = torch.cat(
+            [mask[:, None].expand(x.shape[:2]) for mask, x in zip(present.values(), patches, strict=True)], dim=1
         )
-        counts = torch.cat([here[name][:, None].expand(-1, count) for name, count in self.image_tokens.items()], dim=1)
-        filled = features.new_zeros(*counts.shape, self.width).masked_scatter(counts[..., None], features)
-        context.images = dict(zip(here, filled.split(list(self.image_tokens.values()), dim=1), strict=True))
+        context, features = self.encode_patches(
+            tokens,
+            attention_mask,
+            torch.cat(patches, 1)[has_patch],
+            torch.stack(grids, 1)[has_image],
+            keep_cache=keep_cache,
+        )
+        has_token = torch.cat(
+            [present[name][:, None].expand(-1, count) for name, count in self.image_tokens.items()], dim=1
+        )
+        filled = features.new_zeros(*has_token.shape, self.width).masked_scatter(has_token[..., None], features)
+        context.images = dict(zip(present, filled.split(list(self.image_tokens.values()), dim=1), strict=True))
         return context
 
     def encode_patches(
@@ -133,33 +142,44 @@ class QwenBackbone(Backbone):
         *,
         keep_cache: bool = False,
     ) -> tuple[Context, Float[Tensor, "P D"]]:
-        """As `encode`, from the patches of all images in the order of their placeholders, row by row.
+        """Encode prompts from the patches of their images.
 
-        grid: patches of each image in time, height and width. Also returns the features of all placeholders.
+        Args:
+            tokens: token ids (B, T).
+            attention_mask: (B, T), False for padding.
+            patches: patches (N, pixels) of all images in the order of their placeholders, row by row.
+            grid: number of patches of each image in time, height and width.
+            keep_cache: whether keys and values are stored for `extend`.
+
+        Returns:
+            The context, and the features (P, D) of all placeholders.
+
+        Raises:
+            ValueError: the images give another number of tokens than the prompts have placeholders.
         """
         is_image = tokens == self.config.image_token
-        seen = self.model.visual(patches.to(self.model.visual.dtype), grid_thw=grid)
+        vision = self.model.visual(patches.to(self.model.visual.dtype), grid_thw=grid)
         embeddings = self.model.language_model.embed_tokens(tokens)
-        features = seen.pooler_output.to(embeddings.dtype)
+        features = vision.pooler_output.to(embeddings.dtype)
         if len(features) != int(is_image.sum()):
             raise ValueError(
                 f"the prompt has {int(is_image.sum())} image placeholders and the images give {len(features)} tokens; "
                 "build the prompt for these images"
             )
         embeddings = embeddings.masked_scatter(is_image[..., None], features)
-        added = [
+        deepstack = [
             torch.zeros_like(embeddings).masked_scatter(is_image[..., None], deep.to(embeddings.dtype))
-            for deep in seen.deepstack_features
+            for deep in vision.deepstack_features
         ]
         positions, shift = self.model.get_rope_index(
             tokens, is_image.int(), image_grid_thw=grid, attention_mask=attention_mask
         )
         context = Context([], {}, attention_mask, DynamicCache() if keep_cache else None, shift)
         rotary = self.model.language_model.rotary_emb(embeddings, positions)
-        return run_layers(self.model.language_model.layers, embeddings, context, rotary, added), features
+        return run_layers(self.model.language_model.layers, embeddings, context, rotary, deepstack), features
 
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
-        assert context.cache is not None, "read with keep_cache=True before extending"
+        assert context.cache is not None, "encode with keep_cache=True before extending"
         attention_mask = torch.cat([context.attention_mask, mask], dim=1)
         context = Context([], context.images, attention_mask, context.cache, context.shift)
         positions = token_positions(attention_mask, tokens.shape[1]) + context.shift
@@ -176,7 +196,7 @@ class QwenBackbone(Backbone):
         return nn.functional.linear(text.norm(states), text.embed_tokens.weight)
 
     def patchify(self, images: UInt8[Tensor, "B H W 3"]) -> tuple[Float[Tensor, "B N pixels"], Int64[Tensor, "B 3"]]:
-        """Patches in the order that the vision tower merges them in, with pixels in [-1, 1], and their grid."""
+        """Patches (B, N, pixels) in the vision tower's merge order, with pixels in [-1, 1], and their grids (B, 3)."""
         vision = self.config.vision
         patch, merge = vision.patch_size, vision.spatial_merge_size
         batch, height, width, _ = images.shape
@@ -185,21 +205,21 @@ class QwenBackbone(Backbone):
         blocks = pixels.view(batch, 3, rows // merge, merge, patch, columns // merge, merge, patch)
         # (B, block row, block column, row in block, column in block, channel, y, x)
         blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7)
-        still = blocks[..., None, :, :].expand(*blocks.shape[:6], vision.temporal_patch_size, patch, patch)
+        frames = blocks[..., None, :, :].expand(*blocks.shape[:6], vision.temporal_patch_size, patch, patch)
         grid = torch.tensor([[1, rows, columns]], device=images.device).expand(batch, -1)
-        return still.reshape(batch, rows * columns, -1), grid
+        return frames.reshape(batch, rows * columns, -1), grid
 
     def _image_masks(self, tokens: Int64[Tensor, "B T"]) -> dict[str, Bool[Tensor, " B"]]:
-        """Which samples have which image: all, or all but those of the past."""
+        """Masks (B,) of the samples that have each image; only history images may be missing."""
         counts = (tokens == self.config.image_token).sum(1)
         optional = {name for name in self.image_tokens if ImageKey.parse(name).time == "history"}
-        past = sum(self.image_tokens[name] for name in optional)
-        whole = sum(self.image_tokens.values())
-        wrong = (counts != whole) & (counts != whole - past)
+        history = sum(self.image_tokens[name] for name in optional)
+        total = sum(self.image_tokens.values())
+        wrong = (counts != total) & (counts != total - history)
         if wrong.any():
             raise ValueError(
                 f"a prompt has {int(counts[wrong][0])} image placeholders; images {list(self.image_tokens)} "
-                f"need {whole}, or {whole - past} without those of the past"
+                f"need {total}, or {total - history} without the history images"
             )
         everywhere = torch.ones_like(counts, dtype=torch.bool)
-        return {name: counts == whole if name in optional else everywhere for name in self.image_tokens}
+        return {name: counts == total if name in optional else everywhere for name in self.image_tokens}

@@ -1,1 +1,1 @@
-"""Action Expert, World Expert and what they are conditioned on."""
+"""Action Expert and World Expert, with their conditioning modules."""

@@ -37,9 +37,9 @@ class ActionExpertConfig(Config):
     max_chunk: int | None = None
     """Rows of the position embedding (None: `chunk`)."""
     noise_samples_per_chunk: int = Field(default=16, ge=1)
-    """How many noises each chunk is trained with at once; they share the queries' keys and values."""
+    """Noise samples that each chunk is trained with per step; they share the queries' keys and values."""
     flow_steps: int = Field(default=32, ge=1)
-    """Euler steps of sampling."""
+    """Default number of Euler steps in sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
 
     @model_validator(mode="after")
@@ -64,13 +64,13 @@ class ExpertAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def keys_values(self, source: Float[Tensor, "B Q S"]) -> KeysValues:
-        # In the order that they are multiplied in, once, and not at every step of sampling.
+        # Contiguous once here, or else every step of sampling would copy them.
         return self._split(self.key(source)).contiguous(), self._split(self.value(source)).contiguous()
 
     def forward(self, x: Float[Tensor, "B T D"], keys_values: KeysValues) -> Float[Tensor, "B T D"]:
         keys, values = keys_values
-        answer = attend(self._split(self.query(x)), keys, values)
-        return self.out(answer.transpose(1, 2).flatten(2))
+        attended = attend(self._split(self.query(x)), keys, values)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B h T d"]:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -100,7 +100,7 @@ def relu_mlp(source: int, hidden: int, target: int) -> nn.Sequential:
 
 
 def sinusoidal(t: Float[Tensor, " B"], width: int, buckets: int) -> Float[Tensor, "B D"]:
-    """Sinusoidal features of the bucketed time."""
+    """Sinusoidal features (B, width) of times in [0, 1], each rounded down to one of `buckets` levels."""
     levels = (t.float() * buckets).long().clamp(0, buckets - 1)
     frequencies = torch.exp(
         -math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
@@ -132,9 +132,9 @@ class ActionExpert(nn.Module):
         self.decoder = relu_mlp(width, inner, config.action_dim)
 
     def condition(self, query_hidden: list[Float[Tensor, "B Q C"]]) -> list[KeysValues | None]:
-        """Keys and values of the last query states (one entry per block), the same for every noise and step."""
-        read = query_hidden[-len(self.blocks) :]
-        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, read, strict=True)]
+        """Keys and values of the last query states, one entry per block: the same for every noise sample and step."""
+        layers = query_hidden[-len(self.blocks) :]
+        return [cast(ExpertBlock, block).condition(states) for block, states in zip(self.blocks, layers, strict=True)]
 
     def velocity(
         self,
@@ -143,7 +143,17 @@ class ActionExpert(nn.Module):
         state: Float[Tensor, "B S"],
         condition: list[KeysValues | None],
     ) -> Float[Tensor, "B n A"]:
-        """Predicted action - noise at time t, in the precision of the weights."""
+        """Predicted velocity, action - noise, at time t.
+
+        Args:
+            x: noisy actions (B, n, A) in normalised units.
+            t: times (B,) from 0 (noise) to 1 (data).
+            state: proprioception (B, S), normalised.
+            condition: keys and values of each block, from `condition`.
+
+        Returns:
+            (B, n, A) in the precision of the weights.
+        """
         dtype = self.positions.dtype
         x, state = x.to(dtype), state.to(dtype)
         time = sinusoidal(t, self.config.width, self.config.time.buckets).to(dtype)
@@ -162,7 +172,16 @@ class ActionExpert(nn.Module):
         mask: Bool[Tensor, "B n A"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared velocity error over real action entries, `noise_samples_per_chunk` noises for each chunk."""
+        """Mean squared velocity error over the unmasked action entries, at `noise_samples_per_chunk` noise samples and
+        times per chunk (flow matching, Lipman et al. 2022, arXiv 2210.02747).
+
+        Args:
+            query_hidden: hidden states of the meta-queries in each backbone layer, (B, Q, C).
+            state: proprioception (B, S), normalised.
+            actions: chunks (B, n, A), normalised.
+            mask: True for entries that count, (B, n, A).
+            generator: source of noise and times; None for torch's global one.
+        """
         size = self.config.noise_samples_per_chunk * len(actions)
         noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
         t = sample_action_times(self.config.time, size, generator).to(actions)
@@ -177,9 +196,9 @@ class ActionExpert(nn.Module):
         noise: Float[Tensor, "R n A"],
         t: Float[Tensor, " R"],
     ) -> Float[Tensor, ""]:
-        """As `loss`, at given noises and times: R is a multiple of B, and row r belongs to sample r mod B.
+        """The `loss` at given noise samples and times: R is a multiple of B, and row r belongs to sample r mod B.
 
-        The backbone's states are read once: their keys and values are repeated, not they themselves.
+        Keys and values of the backbone's states are computed once per sample and repeated, not the states.
         """
         repeats = len(noise) // len(actions)
         x, target = interpolate_to_data(noise, _repeat(actions, repeats), t)
@@ -193,13 +212,13 @@ class ActionExpert(nn.Module):
         state: Float[Tensor, "B S"],
         noise: Float[Tensor, "R n A"],
     ) -> Float[Tensor, "R n A"]:
-        """Actions in normalised units, from the given noise. Rows belong to samples as in `loss_at`."""
+        """Sampled actions (R, n, A) in normalised units, from given noise. Rows belong to samples as in `loss_at`."""
         repeats = len(noise) // len(state)
         condition, state = self._repeated_condition(query_hidden, repeats), _repeat(state, repeats)
         return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.flow_steps)
 
     def _repeated_condition(self, query_hidden: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
-        """The condition of several noises for each sample."""
+        """The condition, repeated for several noise samples per sample of the batch."""
         return [
             None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
             for pair in self.condition(query_hidden)

@@ -1,4 +1,4 @@
-"""The connector: from backbone states to what the World Expert cross-attends to.
+"""The connector: backbone states -> tokens that the World Expert cross-attends to.
 
 Bidirectional pre-norm encoder layers (WLA-0: one), then two linear layers and a norm; the same weights serve all
 backbone layers.
@@ -24,7 +24,7 @@ class ConnectorConfig(Config):
     out: int
     layers: int = 1
     final_norm: bool = False
-    """Norm the states once more before the linear layers. WLA-0: no; the bundled nano expert was trained with it."""
+    """A further norm of the states before the linear layers. WLA-0: no; the bundled nano expert was trained with it."""
     rope_theta: float = 10_000.0
 
 
@@ -86,7 +86,7 @@ class ConnectorLayer(nn.Module):
 
 
 class HeadNorm(nn.Module):
-    """Scales each head's vector to length sqrt(d), then by weights of its own for each head."""
+    """Scales each head's vector to length sqrt(d), then by learned weights per head."""
 
     def __init__(self, heads: int, width: int) -> None:
         super().__init__()

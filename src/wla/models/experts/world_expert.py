@@ -1,6 +1,6 @@
-"""The World Expert: imagines the latent of the frame after the chunk. Loaded only when images are wanted.
+"""The World Expert: generates the latent of the frame after the chunk. Loaded only when images are wanted.
 
-diffusers' Sana transformer, except that block j cross-attends to the condition made from backbone layer j, where the
+diffusers' Sana transformer, except that block j cross-attends to the condition made from backbone layer j, whereas the
 library's own forward pass gives every block the same condition.
 """
 
@@ -25,13 +25,13 @@ from wla.models.flow import interpolate_to_noise, sample_noise_levels
 TIMESTEPS = 1000
 
 PixelError = Callable[[Float[Tensor, "B c h w"]], Float[Tensor, ""]]
-"""Of the images that latents decode to."""
+"""Error of the images that given latents decode to (`ImageCodec.pixel_error` with its images bound)."""
 
 
 class WorldExpertConfig(Config):
     """Sizes (WLA-0: 28 layers, 36 heads of 32, 16 heads across, latent 64 x 16 x 16).
 
-    latent_channels beyond those of the image codec hold depth, zeros where there is none; they are not learned from.
+    latent_channels beyond those of the image codec hold depth, zeros where there is none; the loss ignores them.
     """
 
     latent_channels: int
@@ -43,35 +43,38 @@ class WorldExpertConfig(Config):
     mlp_ratio: float = 2.5
     connector: ConnectorConfig
     interpolation_scale: int | None = None
-    """Scale of fixed position features of the latent (None: no such features; convolutions tell the places apart)."""
+    """Scale of fixed position features of the latent (None: no such features; convolutions distinguish positions)."""
     condition_on_current_frame: bool = False
-    """Also read the latent of the present frame, channel by channel beside the noisy one, so that what stays as it is
-    is copied instead of imagined. WLA-0: no, it knows the present from the backbone's tokens alone."""
+    """The latent of the current frame is a further input, concatenated to the noisy one by channel, so that unchanged
+    regions are copied instead of generated. WLA-0: no, the current frame reaches it through the backbone's tokens
+    alone."""
     timestep_shift: float = 1.0
-    """Above 1, high noise levels are trained more (see `sample_noise_levels`). WLA-0: uniform."""
+    """Shift of the training noise levels; above 1, high levels are sampled more often (see `sample_noise_levels`).
+    WLA-0: uniform."""
     pixel_loss_weight: float = Field(default=0.0, ge=0)
-    """How much the error of the decoded image counts in training, beside that of the latent: some of a latent's errors
-    can hardly be seen. WLA-0: not at all."""
+    """Weight of the decoded image's error in the training loss, added to the latent's error: some errors of a latent
+    are hardly visible. WLA-0: 0."""
     flow_steps: int = 30
-    """Sampling steps of DPM-Solver++."""
+    """Default number of sampling steps of DPM-Solver++."""
     sampling_shift: float = 1.0
-    """Above 1, more of these steps are at high noise levels (SANA: 3)."""
+    """Shift of the sampling noise levels; above 1, more steps are at high levels (SANA: 3)."""
     guidance: float = 1.0
-    """How far velocities go beyond those for an empty instruction (WLA-0: 3); 1 leaves these out."""
+    """Scale of classifier-free guidance against an empty instruction (WLA-0: 3); 1 is without guidance."""
     actions: ChunkConditionConfig | None = None
-    """Also imagine what given actions lead to: two candidates then give two images. WLA-0: no, its images follow from
-    what the policy is about to do, whatever candidate they are imagined for."""
+    """Action conditioning: two candidate chunks then give two images. WLA-0: None, its images follow from the policy's
+    plan, the same for every candidate."""
 
 
 @dataclass(frozen=True)
 class WorldCondition:
-    """What a future is imagined from: for each block what it attends to, and the present's latent if that is read."""
+    """Condition of an imagined image: the tokens that each block attends to, and the current frame's latent for an
+    expert with `condition_on_current_frame`."""
 
     layers: list[Float[Tensor, "B K W"]]
     current_latent: Float[Tensor, "B C h w"] | None
 
     def repeated(self, times: int) -> WorldCondition:
-        """Each row so many times, one after the other."""
+        """The condition with each row repeated `times` times, copies of a row next to each other."""
         current_latent = None if self.current_latent is None else self.current_latent.repeat_interleave(times, 0)
         return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], current_latent)
 
@@ -107,7 +110,7 @@ class WorldExpert(nn.Module):
     def condition_tokens(
         self, image: Float[Tensor, "B P D"], query_hidden: list[Float[Tensor, "B Q D"]]
     ) -> list[Float[Tensor, "B K C"]]:
-        """For each layer, the current image's tokens and that layer's query states through the connector."""
+        """Connector outputs (B, P + Q, C) per block, from the current image's tokens and that layer's query states."""
         return [
             run_block(
                 self.connector,
@@ -124,34 +127,37 @@ class WorldExpert(nn.Module):
         current_latent: Float[Tensor, "B C h w"] | None = None,
         action_condition: ActionCondition | None = None,
     ) -> WorldCondition:
-        """What the blocks attend to, projected once for all noises and steps.
+        """The condition of the blocks, projected once for all noise samples and steps.
 
-        queries: of the last layers, at least as many as there are blocks. present is the latent of the current image,
-        for an expert that sees it. doing: for an expert that reads actions; rows of which none is known are imagined
-        from the plan alone.
+        Args:
+            image: the current image's backbone tokens, (B, P, D).
+            query_hidden: hidden states of the meta-queries in the last layers, at least as many as there are blocks.
+            current_latent: latent of the current image, exactly for an expert with `condition_on_current_frame`.
+            action_condition: only for an action-conditioned expert; rows whose mask is all False are imagined from
+                the plan alone.
         """
         assert (current_latent is not None) == self.config.condition_on_current_frame, (
-            "the present's latent goes with condition_on_current_frame"
+            "the current frame's latent belongs to condition_on_current_frame"
         )
         if action_condition is not None:
-            assert self.action_conditioner is not None, "this World Expert reads no actions"
-            known = (
+            assert self.action_conditioner is not None, "this World Expert is not action-conditioned"
+            mask = (
                 torch.ones_like(action_condition.actions[..., 0], dtype=torch.bool)
                 if action_condition.mask is None
                 else action_condition.mask
             )
-            done, told = self.action_conditioner(action_condition, known), known.any(1)[:, None, None]
-            query_hidden = [torch.where(told, done, planned) for planned in query_hidden]
+            executed, has_actions = self.action_conditioner(action_condition, mask), mask.any(1)[:, None, None]
+            query_hidden = [torch.where(has_actions, executed, planned) for planned in query_hidden]
         layers = [
-            self.sana.caption_norm(self.sana.caption_projection(caption))
-            for caption in self.condition_tokens(image, query_hidden)
+            self.sana.caption_norm(self.sana.caption_projection(tokens))
+            for tokens in self.condition_tokens(image, query_hidden)
         ]
         return WorldCondition(layers, current_latent)
 
     def velocity(
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
     ) -> Float[Tensor, "B C h w"]:
-        """Predicted noise - latent at noise level s."""
+        """Predicted velocity, noise - latent, (B, C, h, w) at noise levels s from 0 (data) to 1 (noise)."""
         batch, _, height, width = x.shape
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(
@@ -181,7 +187,14 @@ class WorldExpert(nn.Module):
         generator: torch.Generator | None = None,
         pixel_error: PixelError | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared velocity error at random noise levels. latent: of the codec, without depth."""
+        """Mean squared velocity error at random noise levels, with `pixel_error` added at its weight.
+
+        Args:
+            condition: the blocks' condition, from `condition`.
+            latent: the codec's latents (B, c, h, w), without depth.
+            generator: source of noise and noise levels; None for torch's global one.
+            pixel_error: error of the images that latents decode to; None leaves it out.
+        """
         noise = torch.randn(len(latent), self.config.latent_channels, *latent.shape[2:], generator=generator)
         s = sample_noise_levels(len(latent), TIMESTEPS, self.config.timestep_shift, generator)
         return self.loss_at(condition, latent, noise.to(latent), s.to(latent), pixel_error)
@@ -194,18 +207,18 @@ class WorldExpert(nn.Module):
         s: Float[Tensor, " B"],
         pixel_error: PixelError | None = None,
     ) -> Float[Tensor, ""]:
-        """As `loss`, at given noises and noise levels."""
+        """The `loss` at given noise samples and noise levels."""
         x, target = interpolate_to_noise(self.with_depth(latent), noise, s)
         colour = latent.shape[1]
         error = self.velocity(x, s, condition).float()[:, :colour] - target.float()[:, :colour]
         loss = error.square().mean()
         if pixel_error is not None:
-            # In one step from here the velocity leads to a latent that is off by s times its error.
+            # One step from here to s = 0 ends at a latent whose error is s times that of the velocity.
             loss = loss + self.config.pixel_loss_weight * pixel_error(latent - s[:, None, None, None] * error)
         return loss
 
     def with_depth(self, latent: Float[Tensor, "B c h w"]) -> Float[Tensor, "B C h w"]:
-        """The latent with zeros in the channels of a depth that is not known."""
+        """The latent, padded with zeros in the channels of unknown depth."""
         missing = self.config.latent_channels - latent.shape[1]
         return nn.functional.pad(latent, (0, 0, 0, 0, 0, missing)) if missing else latent
 
@@ -217,12 +230,15 @@ class WorldExpert(nn.Module):
         unconditional: WorldCondition | None = None,
         num_steps: int | None = None,
     ) -> Float[Tensor, "B C h w"]:
-        """Imagined latents, from the given noise.
+        """Imagined latents (B, C, h, w), from the given noise by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095).
 
-        empty: the condition for an empty instruction, with guidance. steps: of the solver; None for those that the
-        configuration names.
+        Args:
+            condition: the blocks' condition, from `condition`.
+            noise: (B, C, h, w), standard normal.
+            unconditional: the condition for an empty instruction, exactly with classifier-free guidance.
+            num_steps: steps of the solver; None for the configuration's `flow_steps`.
         """
-        assert (unconditional is not None) == (self.config.guidance != 1.0), "an empty instruction goes with guidance"
+        assert (unconditional is not None) == (self.config.guidance != 1.0), "an empty instruction belongs to guidance"
         scheduler = DPMSolverMultistepScheduler(
             num_train_timesteps=TIMESTEPS,
             algorithm_type="dpmsolver++",
@@ -236,7 +252,7 @@ class WorldExpert(nn.Module):
             s = torch.full((len(x),), float(timestep) / TIMESTEPS, dtype=x.dtype, device=x.device)
             velocity = self.velocity(x, s, condition)
             if unconditional is not None:
-                without = self.velocity(x, s, unconditional)
-                velocity = without + self.config.guidance * (velocity - without)
+                baseline = self.velocity(x, s, unconditional)
+                velocity = baseline + self.config.guidance * (velocity - baseline)
             x = scheduler.step(velocity, timestep, x).prev_sample
         return x

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from wla.config import Config
 from wla.data.transforms import resize
@@ -17,6 +16,7 @@ from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
 from wla.envs.seeds import require_seeds
 from wla.files import atomic_dir, disk_errors
 from wla.process_pool import submit, worker_pool
+from wla.progress import track
 
 
 class SceneConfig(Config):
