@@ -1,4 +1,4 @@
-"""What the tests of several processes train, and what each of these processes does: see test_parallel.py."""
+"""The objective of the tests with several processes, and the script that each process runs: see test_distributed.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) 
 
 
 class TinyPolicy:
-    """The whole model on two small datasets, one without actions: many a micro-batch has none."""
+    """The whole model on two small datasets, one without actions, so that many micro-batches have none."""
 
     def __init__(self, data: Path, interrupted_by: int | None = None) -> None:
         self.checkpoint = tiny.checkpoint()
@@ -73,7 +73,7 @@ def write_data(root: Path) -> None:
 
 
 def full_precision(device: torch.device) -> torch.dtype:
-    """In place of `runtime.autocast_dtype`: bfloat16 turns the last bit of a sum into 1e-4 of a loss."""
+    """Replacement for `runtime.autocast_dtype`: in bfloat16 the last bit of a sum becomes 1e-4 of a loss."""
     return torch.float32
 
 

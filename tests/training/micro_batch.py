@@ -1,4 +1,4 @@
-"""A micro-batch without a training loop."""
+"""Losses of a micro-batch without a training loop."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ EPISODE = EpisodeResult(
 
 
 def run(outcomes: str) -> list[EpisodeResult]:
-    """One episode for each letter: s success, f failure, e error."""
+    """One episode per letter: s success, f failure, e error."""
     names = {"s": "success", "f": "failure", "e": "error"}
     return [replace(EPISODE, seed=100_000 + i, outcome=names[letter]) for i, letter in enumerate(outcomes)]
 
@@ -49,7 +49,7 @@ def test_differences_are_paired():
     assert high == pytest.approx(-0.25 + 1.959964 * 0.5 / 2)
 
 
-def test_the_same_results_differ_by_nothing_and_crashes_are_no_pairs():
+def test_equal_results_have_no_difference_and_crashes_form_no_pairs():
     _, same = compare_variants({"full": [run("sfsf")], "same": [run("sfsf")]})
     assert (same.difference, same.difference_interval) == (0, (0, 0))
     _, crashed = compare_variants({"full": [run("sf")], "crashed": [run("es")]})
@@ -57,14 +57,14 @@ def test_the_same_results_differ_by_nothing_and_crashes_are_no_pairs():
     assert crashed.n == 1
 
 
-def test_training_seeds_are_paired_with_themselves():
+def test_episodes_are_paired_within_a_training_seed():
     _, other = compare_variants({"full": [run("ss"), run("ff")], "other": [run("ff"), run("ss")]})
     assert other.n == 4
     assert other.difference == 0
     assert other.difference_interval[1] > 0.5
 
 
-def test_a_table_has_a_line_for_each_variant():
+def test_the_table_has_a_line_per_variant():
     lines = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
     assert table(lines).splitlines()[2:] == [
         "| full | 50.0 | 15.0 .. 85.0 | 4 | | |",
@@ -76,14 +76,14 @@ def test_a_table_has_a_line_for_each_variant():
 def root(tmp_path_factory) -> Path:
     import tiny
     from test_end_to_end import loop
-    from test_fine_tuning import base_of
+    from test_fine_tuning import train_backbone
 
     from wla.training.objectives.codec import CodecTrainConfig
     from wla.training.trainer import train
 
     root = tmp_path_factory.mktemp("ablation")
     collect(root / "data")
-    base_of(root, "base", ("place",))
+    train_backbone(root, "base", ("place",))
     codec = CodecTrainConfig(
         codec=tiny.model_config().codec, datasets=(str(root / "data"),), camera="front", loop=loop(2, muon=())
     )
@@ -100,11 +100,11 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
         tasks=("press",),
         episodes=1,
     )
-    asked = []
+    evaluations = []
 
     def benchmark(config, out, *, workers):
-        """The simulator's images are larger than the tiny model's: the episodes are made up."""
-        asked.append((config.policy, config.seeds))
+        """A fake, because the simulator's images are larger than the tiny model's."""
+        evaluations.append((config.policy, config.seeds))
         out.mkdir(parents=True, exist_ok=True)
         write_results(out / "results.jsonl", run("s" if "full" in config.policy else "f"))
 
@@ -112,8 +112,8 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     lines = ablate(config, tmp_path / "out")
     assert [line.variant for line in lines] == ["full", "no world", "past"]
     assert [line.difference for line in lines] == [None, -1, -1]
-    assert {seeds for _, seeds in asked} == {range(100_000, 100_001)}
-    trained = [load_checkpoint(Path(policy)) for policy, _ in asked]
+    assert {seeds for _, seeds in evaluations} == {range(100_000, 100_001)}
+    trained = [load_checkpoint(Path(policy)) for policy, _ in evaluations]
     assert all(checkpoint.config.trained_steps == 2 for checkpoint in trained)
     first, second = (checkpoint.model.state_dict()["action_expert.final_norm.weight"] for checkpoint in trained[:2])
     assert not torch.equal(first, second)
@@ -121,10 +121,10 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     assert len(json.loads((tmp_path / "out" / "ablation.json").read_text())) == 3
     monkeypatch.setattr(ablation, "train", None)  # nothing is left to train
     assert ablate(config, tmp_path / "out") == lines
-    with pytest.raises(ValueError, match="holds another ablation"):
+    with pytest.raises(ValueError, match="holds a different ablation"):
         ablate(config.replace(episodes=2), tmp_path / "out")
 
 
-def test_a_variant_that_is_no_change_of_the_recipe_is_found_before_anything_is_trained(root):
+def test_a_variant_with_an_unknown_field_is_refused_before_training(root):
     with pytest.raises(ValueError, match=r"no field 'weights.worlds'"):
         Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ("weights.worlds=0",)}, tasks=("press",))

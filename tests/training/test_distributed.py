@@ -27,13 +27,13 @@ from wla.weights import read_tensors
 HERE = Path(__file__).parent
 
 
-def torchrun(*words: object) -> subprocess.Popen[str]:
-    """The same Python with the same paths, twice."""
+def torchrun(*arguments: object) -> subprocess.Popen[str]:
+    """Starts two processes with the interpreter and paths of this one."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *map(str, words)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -63,9 +63,9 @@ def recipe(tmp_path) -> Path:
 def test_the_command_line_trains_in_two_processes(recipe, tmp_path):
     process = torchrun("-m", "wla", "train", recipe, "--out", tmp_path / "two")
     train(Toy(), toy_loop(8, micro_batches=2, device="cpu"), tmp_path / "one")
-    shown, error = process.communicate(timeout=120)
+    output, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
-    assert shown.count("checkpoint: ") == 1
+    assert output.count("checkpoint: ") == 1
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [row["step"] for row in two] == list(range(8))
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-2)  # in bfloat16
@@ -82,9 +82,9 @@ def test_a_signal_to_torchrun_saves_and_stops(recipe, tmp_path, number):
     process.send_signal(number)
     _, error = process.communicate(timeout=120)
     assert "wla: interrupted: training stopped after step" in error
-    done = Progress.load(out / "training_state" / "step.json").step
-    assert [row["step"] for row in metrics(out)] == list(range(done))
-    assert (out / "checkpoint" / "step").read_text() == str(done)
+    steps = Progress.load(out / "training_state" / "step.json").step
+    assert [row["step"] for row in metrics(out)] == list(range(steps))
+    assert (out / "checkpoint" / "step").read_text() == str(steps)
 
 
 no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
@@ -92,7 +92,7 @@ no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSp
 
 @pytest.fixture(scope="module", params=["fsdp2", pytest.param("zero1", marks=no_deepspeed)])
 def runs(request, tmp_path_factory) -> Iterator[Path]:
-    """Whole runs and halves in one process and in two."""
+    """Complete and interrupted runs in one process and in two."""
     root = tmp_path_factory.mktemp("runs")
     write_data(root / "data")
     with pytest.MonkeyPatch.context() as patch:
@@ -113,38 +113,38 @@ def metrics(out: Path) -> list[dict]:
 
 
 def largest_difference(a: Path, b: Path) -> float:
-    """Between the averaged weights of two runs."""
+    """The largest difference between the averaged weights of two runs."""
     ours, theirs = (read_tensors(out / "checkpoint" / "model.safetensors") for out in (a, b))
     assert ours.keys() == theirs.keys()
     return max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
 
 
 @pytest.mark.slow
-# Adam divides gradients by their size, so where they are nearly zero the order of a sum shows in the weights; Muon
+# Adam divides gradients by their size, so where they are nearly zero the order of a sum affects the weights; Muon
 # computes in bfloat16.
-@pytest.mark.parametrize(("how", "tolerance"), [("", 1e-4), (" with Muon", 1e-2)])
-def test_two_processes_compute_what_one_does(runs, how, tolerance):
-    if not (runs / f"two{how}").exists():
-        pytest.skip("ZeRO-1 is without Muon")
-    one, two = metrics(runs / f"one{how}"), metrics(runs / f"two{how}")
+@pytest.mark.parametrize(("optimizer", "tolerance"), [("", 1e-4), (" with Muon", 1e-2)])
+def test_two_processes_compute_the_same_as_one(runs, optimizer, tolerance):
+    if not (runs / f"two{optimizer}").exists():
+        pytest.skip("ZeRO-1 does not support Muon")
+    one, two = metrics(runs / f"one{optimizer}"), metrics(runs / f"two{optimizer}")
     assert [row["step"] for row in two] == list(range(STEPS))
     for ours, theirs in zip(two, one, strict=True):
         for term in ("loss", "world", "grad_norm", "lr"):
             assert ours[term] == pytest.approx(theirs[term], abs=1e-4), (ours["step"], term)
-    assert largest_difference(runs / f"one{how}", runs / f"two{how}") < tolerance
+    assert largest_difference(runs / f"one{optimizer}", runs / f"two{optimizer}") < tolerance
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_another_number_of_processes(runs):
-    for way in ("one then two", "two then one"):
-        assert [row["step"] for row in metrics(runs / way)] == list(range(STEPS))
-        for ours, theirs in zip(metrics(runs / way), metrics(runs / "one"), strict=True):
-            assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-6), (way, ours["step"])
-        assert largest_difference(runs / way, runs / "one") < 1e-4
+def test_a_run_resumes_with_a_different_number_of_processes(runs):
+    for run in ("one then two", "two then one"):
+        assert [row["step"] for row in metrics(runs / run)] == list(range(STEPS))
+        for ours, theirs in zip(metrics(runs / run), metrics(runs / "one"), strict=True):
+            assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-6), (run, ours["step"])
+        assert largest_difference(runs / run, runs / "one") < 1e-4
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_one_process_stops_all_together(runs):
+def test_ctrl_c_in_one_process_stops_all_at_the_same_step(runs):
     for rank in range(2):
         assert f"after step {STOP}, saved" in (runs / f"stopped {rank}").read_text()
 
@@ -153,15 +153,15 @@ def test_ctrl_c_in_one_process_stops_all_together(runs):
 def test_a_full_disk_in_one_process_stops_all_and_leaves_nothing_half_written(runs):
     for rank in range(2):
         assert "full: cannot write ([Errno 27] File too large" in (runs / f"full {rank}").read_text()
-    left = {path.name for path in (runs / "full").iterdir()}
-    assert left == {"checkpoint", "loop.json", "metrics.jsonl"}
+    files = {path.name for path in (runs / "full").iterdir()}
+    assert files == {"checkpoint", "loop.json", "metrics.jsonl"}
 
 
 @pytest.mark.slow
-def test_mistakes_stop_all_processes_with_one_line(runs):
+def test_errors_stop_all_processes_with_one_line(runs):
     for rank in range(2):
         assert (
-            "1 micro-batches cannot be shared by 2 processes: set loop.micro_batches=2"
+            "1 micro-batches do not divide among 2 processes: set loop.micro_batches=2"
             in (runs / f"error 0 {rank}").read_text()
         )
     assert "two holds a run already" in (runs / "error 1 0").read_text()
@@ -169,20 +169,20 @@ def test_mistakes_stop_all_processes_with_one_line(runs):
 
 
 @pytest.mark.slow
-def test_the_runs_had_micro_batches_without_actions(runs):
-    task = TinyPolicy(runs / "data")
+def test_the_runs_include_micro_batches_without_actions(runs):
+    objective = TinyPolicy(runs / "data")
     for number in range(20):
-        micro_batch_losses(task, 0, 2, torch.Generator().manual_seed(number))
-    assert len(set(task.has_actions)) == 2
+        micro_batch_losses(objective, 0, 2, torch.Generator().manual_seed(number))
+    assert len(set(objective.has_actions)) == 2
 
 
-def test_the_blocks_of_backbone_and_experts_are_units():
+def test_blocks_of_backbone_and_experts_are_sharded_separately():
     model = tiny.checkpoint().model
     assert model.world_expert is not None
-    found = set(repeated_blocks(model))
-    assert found >= {
+    blocks = set(repeated_blocks(model))
+    assert blocks >= {
         *model.backbone.text.layers,
         *model.action_expert.blocks,
         *model.world_expert.sana.transformer_blocks,
     }
-    assert not any(inner in found for block in found for inner in block.modules() if inner is not block)
+    assert not any(inner in blocks for block in blocks for inner in block.modules() if inner is not block)

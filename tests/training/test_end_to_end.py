@@ -1,4 +1,4 @@
-"""Scenes, base, codec and policy at the size of a test, trained one after the other as the recipes do it."""
+"""Scenes, backbone, codec and policy at test size, trained one after the other as in the recipes."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def collect(folder: Path) -> None:
             raw, info = env.reset(seed=seed)
             state = expert.reset(info["instruction"])
             for _ in range(12):
-                seen = Observation(**raw)
-                chunk, state = expert.act(seen, state)
-                writer.add_frame(seen.images, seen.state, chunk.actions[0], chunk.subtasks[0])
+                observation = Observation(**raw)
+                chunk, state = expert.act(observation, state)
+                writer.add_frame(observation.images, observation.state, chunk.actions[0], chunk.subtasks[0])
                 raw, *_ = env.step(chunk.actions[0])
             writer.end_episode(info["instruction"], keep=True, seed=seed)
     env.close()
@@ -57,11 +57,11 @@ def collect(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """The dataset, and a trained base and codec."""
+    """A dataset, and a trained backbone and codec."""
     root = tmp_path_factory.mktemp("path")
     collect(root / "data")
     model = tiny.model_config()
-    base = BackboneTrainConfig(
+    backbone = BackboneTrainConfig(
         backbone=model.backbone,
         prompt=tiny.PROMPT,
         scenes=SceneConfig(tasks=("place",), settings=("clean",), scenes_per_variant=6, cameras=CAMERAS),
@@ -71,7 +71,7 @@ def folder(tmp_path_factory) -> Path:
         vision_pretrain_steps=2,
         loop=loop(4),
     )
-    train(base.build(), base.loop, root / "base")
+    train(backbone.build(), backbone.loop, root / "base")
     codec = CodecTrainConfig(codec=model.codec, datasets=(str(root / "data"),), camera="front", loop=loop(3, muon=()))
     train(codec.build(), codec.loop, root / "codec")
     return root
@@ -92,7 +92,7 @@ def policy_training(folder: Path, steps: int, grounding: GroundingConfig | None 
     )
 
 
-def test_the_policy_that_comes_out_acts(folder, tmp_path):
+def test_the_trained_policy_acts(folder, tmp_path):
     recipe = policy_training(folder, 3)
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     policy = wla.load_policy(checkpoint, imagination=True)
@@ -106,15 +106,15 @@ def test_the_policy_that_comes_out_acts(folder, tmp_path):
     assert chunk.subgoal.shape == (32, 32, 3)
 
 
-def test_the_codec_of_a_policy_serves_another_one(folder, tmp_path):
+def test_the_codec_of_a_policy_initializes_a_different_one(folder, tmp_path):
     recipe = policy_training(folder, 1)
     policy = train(recipe.build(), recipe.loop, tmp_path / "run")
-    begun = recipe.init.replace(codec=str(policy)).initialize(recipe.model, [])
+    initialized = recipe.init.replace(codec=str(policy)).initialize(recipe.model, [])
     codec = load_codec(folder / "codec" / "checkpoint").state_dict()
-    assert all(value.equal(codec[name]) for name, value in begun.model.codec.state_dict().items())
+    assert all(value.equal(codec[name]) for name, value in initialized.model.codec.state_dict().items())
 
 
-def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
+def test_fine_tuning_the_world_expert_changes_nothing_else(folder, tmp_path):
     recipe = policy_training(folder, 2)
     before = train(recipe.build(), recipe.loop, tmp_path / "policy")
     world = WorldModelTrainConfig(
@@ -131,27 +131,32 @@ def test_the_world_goes_on_learning_and_nothing_else_moves(folder, tmp_path):
     assert all(key.startswith("world_expert.") for key in changed)
     assert (new.config.model.world_expert.flow_steps, new.config.model.world_expert.timestep_shift) == (1, 4.0)
     assert (new.statistics, new.robot_spec) == (old.statistics, old.robot_spec)
-    wider = world.replace(heads=6)
-    new = load_checkpoint(train(wider.build(), wider.loop, tmp_path / "wider"))
+    more_heads = world.replace(heads=6)
+    new = load_checkpoint(train(more_heads.build(), more_heads.loop, tmp_path / "more_heads"))
     assert (new.config.model.world_expert.heads, new.config.model.world_expert.cross_heads) == (6, 6)
     state = new.model.state_dict()
     assert all(value.equal(state[key]) for key, value in old.model.state_dict().items() if "world_expert" not in key)
 
 
-def test_what_is_told_in_addition_counts_nothing_at_first(folder, tmp_path):
+def test_additional_action_features_have_no_effect_at_first(folder, tmp_path):
     recipe = policy_training(folder, 1)
     before = train(recipe.build(), recipe.loop, tmp_path / "policy")
     changes = {"policy": str(before), "datasets": recipe.datasets, "flow_steps": 1, "action_condition_dropout": 0.5}
-    told = WorldModelTrainConfig(**changes, loop=loop(2, muon=(r"world_expert\.connector",)))
-    before = train(told.build(), told.loop, tmp_path / "told")
-    further = told.replace(policy=str(before), num_frequencies=3, pixel_loss_weight=1.0, action_condition_dropout=0.2)
-    task = further.build()
-    old, new = load_checkpoint(before).model.world_expert.action_conditioner, task.model.world_expert.action_conditioner
+    conditioned = WorldModelTrainConfig(**changes, loop=loop(2, muon=(r"world_expert\.connector",)))
+    before = train(conditioned.build(), conditioned.loop, tmp_path / "conditioned")
+    further = conditioned.replace(
+        policy=str(before), num_frequencies=3, pixel_loss_weight=1.0, action_condition_dropout=0.2
+    )
+    objective = further.build()
+    old = load_checkpoint(before).model.world_expert.action_conditioner
+    new = objective.model.world_expert.action_conditioner
     generator = torch.Generator().manual_seed(0)
-    doing = ActionCondition(torch.randn(3, tiny.CHUNK, 5, generator=generator), torch.randn(3, 5, generator=generator))
-    known = torch.ones(3, tiny.CHUNK, dtype=torch.bool)
-    torch.testing.assert_close(new(doing, known), old(doing, known))
-    after = load_checkpoint(train(task, further.loop, tmp_path / "further"))
+    condition = ActionCondition(
+        torch.randn(3, tiny.CHUNK, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    )
+    mask = torch.ones(3, tiny.CHUNK, dtype=torch.bool)
+    torch.testing.assert_close(new(condition, mask), old(condition, mask))
+    after = load_checkpoint(train(objective, further.loop, tmp_path / "further"))
     world = after.config.model.world_expert
     assert (world.pixel_loss_weight, world.actions.condition_dropout, world.actions.motion.num_frequencies) == (
         1.0,
@@ -161,11 +166,13 @@ def test_what_is_told_in_addition_counts_nothing_at_first(folder, tmp_path):
     trained = after.model.world_expert.action_conditioner
     added = trained.mlp[0].weight[:, old.mlp[0].in_features :]
     assert added.any(0).all()
-    assert not torch.equal(trained(doing, known), old(doing, known))
-    on = WorldModelTrainConfig(**changes | {"policy": str(tmp_path / "further" / "checkpoint")}, loop=loop(1, muon=()))
-    assert on.build().model.config.world_expert.actions.motion == world.actions.motion
+    assert not torch.equal(trained(condition, mask), old(condition, mask))
+    resumed = WorldModelTrainConfig(
+        **changes | {"policy": str(tmp_path / "further" / "checkpoint")}, loop=loop(1, muon=())
+    )
+    assert resumed.build().model.config.world_expert.actions.motion == world.actions.motion
     with pytest.raises(ValueError, match="goes on with the 3 that it learned"):
-        on.replace(num_frequencies=4).build()
+        resumed.replace(num_frequencies=4).build()
     with pytest.raises(ValueError, match="set action_condition_dropout"):
         WorldModelTrainConfig(
             **changes | {"action_condition_dropout": None, "num_frequencies": 4}, loop=loop(1, muon=())
@@ -197,24 +204,24 @@ def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path, g
     assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
 
 
-def test_the_lesson_that_a_policy_takes_along_changes_the_backbone_and_is_not_shipped(folder, tmp_path):
-    alone, along = (policy_training(folder, 1, share) for share in (None, GroundingConfig(samples=3, weight=0.5)))
-    first, second = alone.build(), along.build()
+def test_grounding_trains_the_backbone_and_is_not_part_of_the_checkpoint(folder, tmp_path):
+    plain, grounded = (policy_training(folder, 1, each) for each in (None, GroundingConfig(samples=3, weight=0.5)))
+    first, second = plain.build(), grounded.build()
     noise = (torch.Generator().manual_seed(7) for _ in range(2))
-    (before, _), (after, _) = (micro_batch_losses(task, 0, 4, next(noise)) for task in (first, second))
+    (before, _), (after, _) = (micro_batch_losses(each, 0, 4, next(noise)) for each in (first, second))
     assert [before[name].item() for name in TERMS] == [after[name].item() for name in TERMS]
     assert after["loss"] > before["loss"]
     (after["loss"] - sum(w * after[n] for w, n in zip((1.0, 0.1, 0.005), TERMS, strict=True))).backward()
-    taught = {name for name, value in second.module.named_parameters() if value.grad is not None and value.grad.any()}
-    assert any(name.startswith("policy.backbone.stem") for name in taught)
-    assert any(name.startswith("policy.backbone.text") for name in taught)
-    assert any(name.startswith("grounding.heads") for name in taught)
-    assert not any("expert" in name for name in taught)
-    checkpoint = train(along.build(), along.loop, tmp_path / "run")
+    trained = {name for name, value in second.module.named_parameters() if value.grad is not None and value.grad.any()}
+    assert any(name.startswith("policy.backbone.stem") for name in trained)
+    assert any(name.startswith("policy.backbone.text") for name in trained)
+    assert any(name.startswith("grounding.heads") for name in trained)
+    assert not any("expert" in name for name in trained)
+    checkpoint = train(grounded.build(), grounded.loop, tmp_path / "run")
     assert load_checkpoint(checkpoint).model.state_dict().keys() == first.model.state_dict().keys()
 
 
-def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
+def test_adapters_train_resume_and_are_saved_as_ordinary_weights(folder, tmp_path):
     lora = LoraConfig(rank=2, alpha=4, dropout=0.1, target_modules=(r"_proj$",))
     recipe = policy_training(folder, 6, lora=lora)
     recipe = recipe.replace(loop=recipe.loop.override(["optim.muon=[]", "micro_batches=2"]))
@@ -240,23 +247,23 @@ def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
     assert any(key.startswith("action_expert.") for key in changed)
 
 
-def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
+def test_grounding_samples_have_to_divide_among_micro_batches(folder):
     recipe = policy_training(folder, 1, GroundingConfig(samples=3))
     with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2"):
         recipe.override(["loop.micro_batches=2"])
 
 
-def test_the_policy_starts_from_its_base_and_codec(folder):
-    task = policy_training(folder, 1).build()
+def test_the_policy_is_initialized_from_its_backbone_and_codec(folder):
+    objective = policy_training(folder, 1).build()
     _, _, backbone, _, statistics = load_backbone(folder / "base" / "checkpoint")
     for key, value in backbone.state_dict().items():
-        assert np.array_equal(task.model.backbone.state_dict()[key], value), key
-    assert task.checkpoint.statistics.state == statistics.state
+        assert np.array_equal(objective.model.backbone.state_dict()[key], value), key
+    assert objective.checkpoint.statistics.state == statistics.state
     codec = load_codec(folder / "codec" / "checkpoint").config
-    assert task.checkpoint.config.model.codec.scaling_factor == codec.scaling_factor
+    assert objective.checkpoint.config.model.codec.scaling_factor == codec.scaling_factor
 
 
-def test_what_is_missing_is_named(folder, tmp_path):
+def test_missing_checkpoints_are_named(folder, tmp_path):
     recipe = policy_training(folder, 1)
     with pytest.raises(ValueError, match="no base here; train one first"):
         recipe.override([f"init.backbone={tmp_path}"]).build()
@@ -264,7 +271,7 @@ def test_what_is_missing_is_named(folder, tmp_path):
         recipe.override([f"init.codec={tmp_path}"]).build()
 
 
-def test_a_recipe_for_another_robot_is_refused(folder):
+def test_a_recipe_for_a_different_robot_is_refused(folder):
     recipe = policy_training(folder, 1)
     expert = recipe.model.action_expert.replace(action_dim=4)
     other = recipe.model.replace(action_expert=expert)
@@ -272,14 +279,14 @@ def test_a_recipe_for_another_robot_is_refused(folder):
         recipe.replace(model=other).build()
 
 
-def test_scenes_do_not_replace_what_is_no_scenes(folder):
+def test_scenes_do_not_overwrite_other_files(folder):
     config = SceneConfig.load(folder / "scenes" / "scenes.json")
     with pytest.raises(ValueError, match="data: holds something else than scenes; choose another"):
         render_scenes(config, folder / "data", workers=1)
     assert (folder / "data" / "meta" / "info.json").is_file()
 
 
-def test_scenes_are_rendered_once_and_know_what_the_cameras_see(folder):
+def test_scenes_are_rendered_once_and_patch_targets_match_the_views(folder):
     scenes = Scenes(folder / "scenes")
     config = SceneConfig.load(folder / "scenes" / "scenes.json")
     before = (folder / "scenes" / "front.npy").stat().st_mtime_ns
@@ -288,29 +295,26 @@ def test_scenes_are_rendered_once_and_know_what_the_cameras_see(folder):
     assert len(scenes) == 6
     assert "bowl" in scenes.names
     targets = PatchTargets(scenes, "front", 4)
-    for row, things in enumerate(scenes.objects):
-        for thing in things:
-            u, v, *place = thing.views["front"]
+    for row, objects in enumerate(scenes.objects):
+        for scene_object in objects:
+            u, v, *position = scene_object.views["front"]
             inside = 0 <= u < 1 and 0 <= v < 1
-            patches = targets.present[row, :, scenes.classes.index(thing.class_name)]
+            class_index = scenes.classes.index(scene_object.class_name)
+            patches = targets.present[row, :, class_index]
             assert patches.sum() == inside
             if inside:
                 assert patches[int(4 * v) * 4 + int(4 * u)]
-                np.testing.assert_allclose(
-                    targets.positions[row][patches][0, scenes.classes.index(thing.class_name)] / 10, place
-                )
+                np.testing.assert_allclose(targets.positions[row][patches][0, class_index] / 10, position)
 
 
-def test_what_a_card_shows_is_part_of_what_lies_in_its_patch(tmp_path):
+def test_the_label_of_a_card_is_part_of_its_class(tmp_path):
     config = SceneConfig(tasks=("press_count",), settings=("clean",), scenes_per_variant=6, cameras={"front": 96})
     scenes = render_scenes(config, tmp_path / "cards", workers=1)
     side = 6
     targets = PatchTargets(scenes, "front", side)
-    for row, things in enumerate(scenes.objects):
-        for card in (thing for thing in things if thing.name.endswith("card")):
+    for row, objects in enumerate(scenes.objects):
+        for card in (each for each in objects if each.name.endswith("card")):
             u, v, *_ = card.views["front"]
-            lies = targets.present[row, int(side * v) * side + int(side * u)]
-            told = [
-                kind for kind, here in zip(scenes.classes, lies, strict=True) if here and kind.startswith(card.name)
-            ]
-            assert told == [f"{card.name} {card.label}"]
+            present = targets.present[row, int(side * v) * side + int(side * u)]
+            classes = [name for name, here in zip(scenes.classes, present, strict=True) if here]
+            assert [name for name in classes if name.startswith(card.name)] == [f"{card.name} {card.label}"]

@@ -1,4 +1,4 @@
-"""A finished nano policy goes on: its backbone taught new things and words, its prompts told the past."""
+"""Fine-tuning of a trained nano policy: a backbone with new objects and tokens, and prompts with memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wla.training.trainer import train
 from wla.types import Observation
 
 
-def base_of(root: Path, name: str, tasks: tuple[str, ...], policy: str | None = None) -> Path:
+def train_backbone(root: Path, name: str, tasks: tuple[str, ...], policy: str | None = None) -> Path:
     recipe = BackboneTrainConfig(
         backbone=tiny.model_config().backbone,
         prompt=tiny.PROMPT,
@@ -43,46 +43,46 @@ def base_of(root: Path, name: str, tasks: tuple[str, ...], policy: str | None = 
 def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("on")
     collect(root / "data")
-    base_of(root, "base", ("place",))
+    train_backbone(root, "base", ("place",))
     codec = CodecTrainConfig(
         codec=tiny.model_config().codec, datasets=(str(root / "data"),), camera="front", loop=loop(2, muon=())
     )
     train(codec.build(), codec.loop, root / "codec")
     recipe = policy_training(root, 2)
     train(recipe.build(), recipe.loop, root / "policy")
-    base_of(root, "new base", ("press_count", "battery_try"), policy=str(root / "policy" / "checkpoint"))
+    train_backbone(root, "new base", ("press_count", "battery_try"), policy=str(root / "policy" / "checkpoint"))
     return root
 
 
-def going_on(root: Path, base: str | None = "new base", **changes) -> PolicyTrainConfig:
+def fine_tuning(root: Path, backbone: str | None = "new base", **changes) -> PolicyTrainConfig:
     before = policy_training(root, 3)
     init = FromCheckpoint(
         policy=str(root / "policy" / "checkpoint"),
         prompt=tiny.PROMPT.replace(memory=MemoryConfig(tokens=90)),
-        backbone=None if base is None else str(root / base / "checkpoint"),
-        grounding=None if base is None else GroundingConfig(samples=2, weight=0.1),
+        backbone=None if backbone is None else str(root / backbone / "checkpoint"),
+        grounding=None if backbone is None else GroundingConfig(samples=2, weight=0.1),
     )
     return before.replace(init=init, **changes)
 
 
-def seen(root: Path) -> Observation:
+def observation(root: Path) -> Observation:
     return recorded_observation(LeRobotDataset(root / "data"), 3)
 
 
-def test_the_experts_are_the_policy_s_and_the_backbone_is_the_base_s(root):
-    task = going_on(root).build()
+def test_experts_come_from_the_policy_and_the_backbone_from_pretraining(root):
+    objective = fine_tuning(root).build()
     before = load_checkpoint(root / "policy" / "checkpoint")
-    base = load_backbone(root / "new base" / "checkpoint")
-    for key, value in task.model.state_dict().items():
+    backbone = load_backbone(root / "new base" / "checkpoint").backbone
+    for key, value in objective.model.state_dict().items():
         name = key.removeprefix("backbone.")
-        wanted = base.backbone.state_dict()[name] if name != key else before.model.state_dict()[key]
-        assert torch.equal(value, wanted), key
-    assert task.model.config.codec == before.config.model.codec
-    assert task.checkpoint.statistics == before.statistics
-    assert task.grounding is not None
+        expected = backbone.state_dict()[name] if name != key else before.model.state_dict()[key]
+        assert torch.equal(value, expected), key
+    assert objective.model.config.codec == before.config.model.codec
+    assert objective.checkpoint.statistics == before.statistics
+    assert objective.grounding is not None
 
 
-def test_words_keep_their_numbers(root):
+def test_tokens_keep_their_ids(root):
     old = load_checkpoint(root / "policy" / "checkpoint").tokenizer
     new = load_backbone(root / "new base" / "checkpoint").prompter.tokenizer
     assert old.get_vocab().items() <= new.get_vocab().items()
@@ -91,48 +91,48 @@ def test_words_keep_their_numbers(root):
     assert len(new) <= tiny.model_config().backbone.vocabulary
 
 
-def test_what_things_show_is_asked(root):
+def test_scenes_contain_labelled_objects(root):
     scenes = load_backbone(root / "new base" / "checkpoint").grounding()._scenes
     assert set(scenes.labels) <= {"1", "2", "3", "4", "5", "along", "across"}
     assert {"first card", "left cell"} <= set(scenes.names)
 
 
-def test_it_trains_acts_and_is_told_its_memory(root, tmp_path):
-    recipe = going_on(root)
+def test_the_fine_tuned_policy_acts_and_is_conditioned_on_memory(root, tmp_path):
+    recipe = fine_tuning(root)
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     assert load_checkpoint(checkpoint).config.prompt.memory == MemoryConfig(tokens=90)
     policy = wla.load_policy(checkpoint)
-    plain, _ = policy.act(seen(root), policy.reset("press the button"))
-    told, _ = policy.act(seen(root), policy.reset("press the button", memory=["reach the button"]))
-    assert not np.array_equal(plain.actions, told.actions)
+    plain, _ = policy.act(observation(root), policy.reset("press the button"))
+    with_memory, _ = policy.act(observation(root), policy.reset("press the button", memory=["reach the button"]))
+    assert not np.array_equal(plain.actions, with_memory.actions)
 
 
-def test_the_same_without_words(root, tmp_path):
-    recipe = going_on(root).override(
+def test_fine_tuning_without_language(root, tmp_path):
+    recipe = fine_tuning(root).override(
         ["weights.language=0", "init.prompt.language=false", "init.prompt.memory=null", "loop.optim.steps=1"]
     )
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     policy = wla.load_policy(checkpoint)
-    chunk, state = policy.act(seen(root), policy.reset("press the button"))
+    chunk, state = policy.act(observation(root), policy.reset("press the button"))
     assert chunk.subtasks == state.memory == ()
 
 
-def test_a_policy_goes_on_with_the_lesson_it_came_from_and_its_own_backbone(root, tmp_path):
-    recipe = going_on(root)
+def test_fine_tuning_without_a_prompt_keeps_backbone_grounding_and_prompt(root, tmp_path):
+    recipe = fine_tuning(root)
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     assert isinstance(recipe.init, FromCheckpoint)
     init = recipe.init.replace(policy=str(checkpoint), prompt=None)
-    task = recipe.replace(init=init).build()
+    objective = recipe.replace(init=init).build()
     before = load_checkpoint(checkpoint)
     for key, value in before.model.state_dict().items():
-        assert torch.equal(value, task.model.state_dict()[key]), key
-    assert task.grounding is not None
-    assert task.checkpoint.config.prompt == before.config.prompt
-    assert task.checkpoint.tokenizer.get_vocab() == before.tokenizer.get_vocab()
+        assert torch.equal(value, objective.model.state_dict()[key]), key
+    assert objective.grounding is not None
+    assert objective.checkpoint.config.prompt == before.config.prompt
+    assert objective.checkpoint.tokenizer.get_vocab() == before.tokenizer.get_vocab()
 
 
-def test_a_base_with_other_words_and_a_lesson_without_a_base_are_refused(root):
-    recipe = going_on(root, "new base")
+def test_a_backbone_with_a_different_tokenizer_and_grounding_without_a_backbone_are_refused(root):
+    recipe = fine_tuning(root, "new base")
     init = recipe.init.replace(policy=str(root / "policy" / "checkpoint") + "/")
     with pytest.raises(ValueError, match="this base has other words than"):
         recipe.replace(init=init).build()

@@ -25,13 +25,13 @@ def loop(steps: int, **changes: object) -> LoopConfig:
 
 
 class Toy:
-    """A small network on noise; `at` runs a function at one step."""
+    """A small network trained on noise; calls `action` at step `at`."""
 
-    def __init__(self, at: int = -1, what=lambda: None) -> None:
+    def __init__(self, at: int = -1, action=lambda: None) -> None:
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
-        self._at, self._what = at, what
-        self.poison = 0.0
+        self._at, self.action = at, action
+        self.loss_offset = 0.0
 
     @property
     def module(self) -> nn.Module:
@@ -43,11 +43,10 @@ class Toy:
     def compute_losses(
         self, step: int, batch: torch.Tensor, device: torch.device, generator: torch.Generator
     ) -> StepLosses:
-        x = batch
         if step == self._at:
-            self._what()
-        loss = (self.net(x) - x.sum(1, keepdim=True)).float().square().mean() + self.poison
-        return {"loss": loss}, [f"sample {step}-{i}" for i in range(len(x))]
+            self.action()
+        loss = (self.net(batch) - batch.sum(1, keepdim=True)).float().square().mean() + self.loss_offset
+        return {"loss": loss}, [f"sample {step}-{i}" for i in range(len(batch))]
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         folder.mkdir(exist_ok=True)
@@ -62,26 +61,26 @@ def losses(out: Path) -> list[float]:
     return [row["loss"] for row in metrics(out)]
 
 
-def test_resuming_equals_never_having_stopped(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    task = Toy()
-    train(task, loop(40), whole)
+    objective = Toy()
+    train(objective, loop(40), whole)
 
     def interrupt() -> None:
-        for _ in range(2):  # the second one finds the first one being obeyed
+        for _ in range(2):  # the second signal arrives while the first is handled
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="after step 20"):
-        train(Toy(at=19, what=interrupt), loop(40), halves)
+        train(Toy(at=19, action=interrupt), loop(40), halves)
     resumed = Toy()
     train(resumed, loop(40), halves, resume=True)
     assert [row["step"] for row in metrics(halves)] == list(range(40))
     assert losses(halves)[20:] == losses(whole)[20:]
-    for ours, theirs in zip(resumed.net.parameters(), task.net.parameters(), strict=True):
+    for ours, theirs in zip(resumed.net.parameters(), objective.net.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_steps_logged_after_the_last_save_are_run_again(tmp_path):
+def test_steps_logged_after_the_last_save_are_repeated(tmp_path):
     train(Toy(), loop(12), tmp_path / "whole")
     out = tmp_path / "run"
 
@@ -89,19 +88,19 @@ def test_steps_logged_after_the_last_save_are_run_again(tmp_path):
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        train(Toy(at=9, what=crash), loop(12, save_every=5), out)
+        train(Toy(at=9, action=crash), loop(12, save_every=5), out)
     train(Toy(), loop(12, save_every=5), out, resume=True)
     assert [row["step"] for row in metrics(out)] == list(range(12))
     assert losses(out) == losses(tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path):
-    task = Toy(at=3)
-    task._what = lambda: setattr(task, "poison", float("nan"))
+    objective = Toy(at=3)
+    objective.action = lambda: setattr(objective, "loss_offset", float("nan"))
     with pytest.raises(TrainingStopped, match=r"step 3: not finite \(loss nan.*sample 3-0, sample 3-1"):
-        train(task, loop(10, save_every=2), tmp_path)
+        train(objective, loop(10, save_every=2), tmp_path)
     assert (tmp_path / "checkpoint" / "step").read_text() == "2"
-    assert all(p.isfinite().all() for p in task.net.parameters())
+    assert all(p.isfinite().all() for p in objective.net.parameters())
 
 
 @pytest.mark.parametrize("limit", [1500, 700], ids=["while saving", "while logging"])
@@ -110,9 +109,9 @@ def test_a_full_disk_leaves_the_last_state_resumable(tmp_path, limit):
     out = tmp_path / "run"
     try:
         with pytest.raises(
-            ValueError, match=r"run: cannot write .*File too large.*free disk space, then --resume goes on"
+            ValueError, match=r"run: cannot write .*File too large.*free disk space, then --resume continues"
         ):
-            train(Toy(at=5, what=lambda: fill_disk(limit)), loop(12, save_every=4), out)
+            train(Toy(at=5, action=lambda: fill_disk(limit)), loop(12, save_every=4), out)
     finally:
         free_disk()
     assert (out / "checkpoint" / "step").read_text() == ("8" if limit == 1500 else "4")
@@ -120,7 +119,7 @@ def test_a_full_disk_leaves_the_last_state_resumable(tmp_path, limit):
     assert losses(out) == losses(tmp_path / "whole")
 
 
-def test_a_full_disk_before_the_first_save_says_that_there_is_nothing_to_resume(tmp_path):
+def test_a_full_disk_before_the_first_save_leaves_nothing_to_resume(tmp_path):
     with full_disk(1500), pytest.raises(ValueError, match="nothing to resume yet: free disk space or choose another"):
         train(Toy(), loop(4, save_every=4), tmp_path / "run")
 
@@ -131,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         train(Toy(), loop(2), tmp_path / "file" / "run")
 
 
-def test_a_line_that_a_kill_cut_off_is_no_obstacle(tmp_path):
+def test_an_incomplete_last_line_of_the_log_is_dropped(tmp_path):
     train(Toy(), loop(12), tmp_path / "whole")
     out = tmp_path / "run"
     train(Toy(), loop(12), out)
@@ -144,12 +143,12 @@ def test_a_line_that_a_kill_cut_off_is_no_obstacle(tmp_path):
         train(Toy(), loop(12), out, resume=True)
 
 
-def test_lines_of_a_run_that_never_saved_are_dropped(tmp_path):
+def test_log_lines_of_a_run_that_never_saved_are_dropped(tmp_path):
     def crash() -> None:
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        train(Toy(at=3, what=crash), loop(6), tmp_path)
+        train(Toy(at=3, action=crash), loop(6), tmp_path)
     train(Toy(), loop(6), tmp_path)
     assert [row["step"] for row in metrics(tmp_path)] == list(range(6))
 
@@ -158,23 +157,25 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from test_trainer import Toy, loop, train
-train(Toy(at=9, what=lambda: os.kill(os.getpid(), signal.SIGKILL)), loop(12, save_every=5), Path(sys.argv[1]))
+train(Toy(at=9, action=lambda: os.kill(os.getpid(), signal.SIGKILL)), loop(12, save_every=5), Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_from_its_last_save(tmp_path):
+def test_a_killed_run_resumes_from_its_last_save(tmp_path):
     train(Toy(), loop(12), tmp_path / "whole")
     out = tmp_path / "run"
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    done = subprocess.run([sys.executable, "-c", KILLED, str(out)], env=os.environ | {"PYTHONPATH": paths}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out)], env=os.environ | {"PYTHONPATH": paths}, check=False
+    )
+    assert process.returncode == -signal.SIGKILL
     assert [row["step"] for row in metrics(out)] == list(range(9))
     train(Toy(), loop(12, save_every=5), out, resume=True)
     assert losses(out) == losses(tmp_path / "whole")
 
 
-def test_a_state_that_was_moved_aside_when_the_run_was_killed_is_found(tmp_path):
+def test_a_state_moved_aside_by_an_interrupted_save_is_recovered(tmp_path):
     train(Toy(), loop(6), tmp_path / "run")
     (tmp_path / "run" / "training_state").rename(tmp_path / "run" / ".training_state.old")
     with pytest.raises(ValueError, match="holds a run already"):
@@ -184,19 +185,19 @@ def test_a_state_that_was_moved_aside_when_the_run_was_killed_is_found(tmp_path)
     assert [row["step"] for row in metrics(tmp_path / "run")] == list(range(8))
 
 
-def wider(task: Toy) -> Toy:
-    task.net = nn.Sequential(nn.Linear(3, 9), nn.SiLU(), nn.Linear(9, 1))
-    return task
+def widen(objective: Toy) -> Toy:
+    objective.net = nn.Sequential(nn.Linear(3, 9), nn.SiLU(), nn.Linear(9, 1))
+    return objective
 
 
-def test_resuming_another_run_is_refused(tmp_path):
+def test_resuming_a_different_run_is_refused(tmp_path):
     train(Toy(), loop(2), tmp_path)
     with pytest.raises(
-        ValueError, match=r"of another model than the recipe's: 0.weight has shape \(8, 3\).*; resume with"
+        ValueError, match=r"belongs to a different model than the recipe's: 0.weight has shape \(8, 3\).*; resume with"
     ):
-        train(wider(Toy()), loop(4), tmp_path, resume=True)
+        train(widen(Toy()), loop(4), tmp_path, resume=True)
     adam = loop(4).replace(optim=OptimConfig(steps=4))
-    with pytest.raises(ValueError, match=r"loop.json: this run began with optim.muon \['0.weight'\], not \[\]"):
+    with pytest.raises(ValueError, match=r"loop.json: this run was started with optim.muon \['0.weight'\], not \[\]"):
         train(Toy(), adam, tmp_path, resume=True)
     (state,) = (tmp_path / "training_state").glob("*.safetensors")
     state.write_bytes(state.read_bytes()[:900])
@@ -207,30 +208,30 @@ def test_resuming_another_run_is_refused(tmp_path):
         train(Toy(), loop(4), tmp_path, resume=True)
 
 
-def test_a_run_is_never_overwritten_by_accident(tmp_path):
+def test_a_run_is_never_overwritten(tmp_path):
     train(Toy(), loop(2), tmp_path)
     with pytest.raises(ValueError, match="holds a run already"):
         train(Toy(), loop(2), tmp_path)
     with pytest.raises(ValueError, match="nothing to resume"):
         train(Toy(), loop(2), tmp_path / "other", resume=True)
     shutil.rmtree(tmp_path / "training_state")
-    with pytest.raises(ValueError, match="holds a checkpoint and no state to resume: move it away"):
+    with pytest.raises(ValueError, match="holds a checkpoint but no state to resume: move it away"):
         train(Toy(), loop(3), tmp_path)
     assert (tmp_path / "checkpoint" / "step").read_text() == "2"
 
 
-def test_frozen_parameters_stay_bit_for_bit_and_have_no_moments(tmp_path):
-    task = Toy()
-    before = {name: value.clone() for name, value in task.net.state_dict().items()}
+def test_frozen_parameters_are_unchanged_and_have_no_optimizer_state(tmp_path):
+    objective = Toy()
+    before = {name: value.clone() for name, value in objective.net.state_dict().items()}
     config = loop(4)
     frozen = config.replace(optim=config.optim.replace(freeze=(r"^2\.", r"0\.bias")))
-    train(task, frozen, tmp_path)
-    changed = {name for name, value in task.net.state_dict().items() if not torch.equal(value, before[name])}
+    train(objective, frozen, tmp_path)
+    changed = {name for name, value in objective.net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"0.weight"}
     (state,) = (tmp_path / "training_state").glob("*.safetensors")
-    moments = {name for name in read_tensors(state) if name.startswith("optimizer.")}
-    assert moments == {"optimizer.0.0.weight.momentum_buffer"}
-    with pytest.raises(ValueError, match=r"this run began with optim.freeze \['\^2.*, not \[\]; resume with it"):
+    optimizer_state = {name for name in read_tensors(state) if name.startswith("optimizer.")}
+    assert optimizer_state == {"optimizer.0.0.weight.momentum_buffer"}
+    with pytest.raises(ValueError, match=r"this run was started with optim.freeze \['\^2.*, not \[\]; resume with it"):
         train(Toy(), config, tmp_path, resume=True)
 
 
@@ -243,10 +244,10 @@ def test_freezing_nothing_or_everything_is_refused():
 
 def test_tied_weights_are_stored_once_and_resumed(tmp_path):
     def tied() -> Toy:
-        task = Toy()
-        task.net = nn.Sequential(nn.Linear(3, 3), nn.SiLU(), nn.Linear(3, 3), nn.Linear(3, 1))
-        task.net[2].weight = task.net[0].weight
-        return task
+        objective = Toy()
+        objective.net = nn.Sequential(nn.Linear(3, 3), nn.SiLU(), nn.Linear(3, 3), nn.Linear(3, 1))
+        objective.net[2].weight = objective.net[0].weight
+        return objective
 
     train(tied(), loop(8), tmp_path / "whole")
     train(tied(), loop(8).replace(optim=loop(4).optim), tmp_path / "run")
@@ -258,7 +259,7 @@ def test_tied_weights_are_stored_once_and_resumed(tmp_path):
     assert [row["step"] for row in metrics(tmp_path / "run")] == list(range(8))
 
 
-def test_a_run_leaves_curves(tmp_path):
+def test_a_run_plots_its_metrics(tmp_path):
     train(Toy(), loop(4), tmp_path)
     assert (tmp_path / "metrics.png").stat().st_size > 1000
 
@@ -272,7 +273,7 @@ def test_learning_rate_warms_up_and_decays():
     assert all(a >= b for a, b in pairwise(rates[9:]))
 
 
-def test_muon_takes_the_matrices_that_are_named_and_a_pattern_that_matches_none_raises():
+def test_muon_trains_the_selected_matrices_and_a_pattern_without_a_match_is_refused():
     net = Toy().net
     adam, muon = build_optimizers(OptimConfig(steps=1, muon=(r"^0\.",)), net)
     assert [id(p) for p in muon.param_groups[0]["params"]] == [id(net[0].weight)]

@@ -126,7 +126,7 @@ def test_the_command(recipe, capsys):
         (["wla0_libero", "--gpu", "0"], "--gpu: Input should be greater than 0"),
         (["wla0_libero", "--processes", "0"], "--processes: Input should be greater"),
         (["wla0_libero", "--processes", "3"], "8 micro-batches cannot be shared by 3 processes"),
-        (["wla0_libero", "loop.micro_batches=7"], "batch_size 256 is no multiple of micro_batches 7"),
+        (["wla0_libero", "loop.micro_batches=7"], "batch_size 256 is not a multiple of micro_batches 7"),
         (["wla0_libero", 'loop.optim.freeze=["nothing"]'], "optim.freeze: 'nothing' matches no parameter"),
         (
             ["wla0_libero", 'lora={"rank": 4, "alpha": 8, "target_modules": ["nothing"]}'],

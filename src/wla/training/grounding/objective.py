@@ -1,6 +1,7 @@
-"""The lesson that teaches a backbone to see: what lies in each patch, and questions about scenes answered in words.
+"""Grounding losses on rendered scenes: object classes and positions per patch, and visual question answering.
 
-A base learns nothing else. A policy may take the lesson along: with actions alone it soon forgets where things are.
+They are the only losses of backbone pretraining. Policy training may add them as an auxiliary objective: trained on
+actions alone, a backbone soon forgets where objects are.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from wla.types import IGNORE_INDEX
 
 
 class Grounding(nn.Module):
-    """Losses of a backbone on random scenes; the module holds the heads that only the lesson needs.
+    """Losses of a backbone on random scenes; the module holds the patch heads, which are not part of a policy.
 
-    state: the statistics that prompts are normalised with. The first three dimensions of the state are the tool's
-    place, so places and state share their location words.
+    state: statistics that normalise the state in prompts. The first three dimensions of the state are the tool's
+    position, so object positions and state share the location tokens.
     """
 
     def __init__(self, scenes: Scenes, prompter: Prompter, state: VectorStatistics, backbone: NanoBackbone) -> None:
@@ -39,8 +40,8 @@ class Grounding(nn.Module):
         self._state = ((scenes.state - center) / radius).astype(np.float32)
         self._objects = [
             [
-                NamedObject(thing.name, tuple((np.array(thing.position) - center[:3]) / radius[:3]), thing.label)
-                for thing in scene
+                NamedObject(each.name, tuple((np.array(each.position) - center[:3]) / radius[:3]), each.label)
+                for each in scene
             ]
             for scene in scenes.objects
         ]
@@ -53,61 +54,73 @@ class Grounding(nn.Module):
     def patch_loss(
         self, backbone: NanoBackbone, size: int, device: torch.device, rng: np.random.Generator
     ) -> StepLosses:
-        """Only what lies in each patch: the vision stem alone learns, at a fifth of the cost."""
-        chosen = self._sample_scenes(size, rng)
-        images = self._images(chosen, device)
+        """Patch loss on `size` random scenes: trains the vision stem alone, at a fifth of the cost of `vqa_loss`.
+
+        Terms: "patches" (the loss) and "position_error_m" (metres).
+        """
+        scenes = self._sample_scenes(size, rng)
+        images = self._images(scenes, device)
         features = {camera: backbone.stem(camera, image) for camera, image in images.items()}
-        patches, metres = self._mean_patch_loss(features, chosen, device)
-        return {"loss": patches, "patches": patches, "position_error_m": metres}, self._ids(chosen)
+        patch_loss, position_error = self._mean_patch_loss(features, scenes, device)
+        return {"loss": patch_loss, "patches": patch_loss, "position_error_m": position_error}, self._ids(scenes)
 
     def vqa_loss(self, backbone: Backbone, size: int, device: torch.device, rng: np.random.Generator) -> StepLosses:
-        """What lies in each patch, and the answers to questions."""
-        chosen = self._sample_scenes(size, rng)
-        rows = [self._question_sample(int(index), rng) for index in chosen]
-        tokens, mask = left_pad([row[0] for row in rows], self._prompter.pad)
-        labels, _ = left_pad([row[1] for row in rows], IGNORE_INDEX)
-        context = backbone.encode(tokens.to(device), mask.to(device), self._images(chosen, device))
-        patches, metres = self._mean_patch_loss(context.images, chosen, device)
-        learned = labels != IGNORE_INDEX
-        logits, answers = backbone.logits(context.last[learned.to(device)]), labels[learned].to(device)
-        language = next_token_loss(logits, answers)
-        terms = {"loss": language + patches, "patches": patches, "position_error_m": metres, "language": language}
-        return terms | self._vqa_metrics(logits.detach(), answers), self._ids(chosen)
+        """Patch loss and next-token loss of the answers to questions, on `size` random scenes.
+
+        Terms: those of `patch_loss`, "language", "location_bin_error" (bins) and "token_accuracy".
+        """
+        scenes = self._sample_scenes(size, rng)
+        samples = [self._question_sample(int(scene), rng) for scene in scenes]
+        tokens, mask = left_pad([tokens for tokens, _ in samples], self._prompter.pad)
+        labels, _ = left_pad([labels for _, labels in samples], IGNORE_INDEX)
+        context = backbone.encode(tokens.to(device), mask.to(device), self._images(scenes, device))
+        patch_loss, position_error = self._mean_patch_loss(context.images, scenes, device)
+        has_label = labels != IGNORE_INDEX
+        logits, answers = backbone.logits(context.last[has_label.to(device)]), labels[has_label].to(device)
+        language_loss = next_token_loss(logits, answers)
+        terms = {
+            "loss": language_loss + patch_loss,
+            "patches": patch_loss,
+            "position_error_m": position_error,
+            "language": language_loss,
+        }
+        return terms | self._vqa_metrics(logits.detach(), answers), self._ids(scenes)
 
     def _sample_scenes(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        return np.sort(rng.integers(len(self._scenes), size=size))  # neighbouring reads of the memory map
+        return np.sort(rng.integers(len(self._scenes), size=size))  # ascending, for sequential reads of the memory map
 
-    def _images(self, chosen: np.ndarray, device: torch.device) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(pixels[chosen]).to(device) for name, pixels in self._scenes.images.items()}
+    def _images(self, scenes: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(pixels[scenes]).to(device) for name, pixels in self._scenes.images.items()}
 
-    def _ids(self, chosen: np.ndarray) -> list[str]:
-        return [f"scene {index}" for index in chosen]
+    def _ids(self, scenes: np.ndarray) -> list[str]:
+        return [f"scene {index}" for index in scenes]
 
     def _mean_patch_loss(
-        self, features: dict[str, Tensor], chosen: np.ndarray, device: torch.device
+        self, features: dict[str, Tensor], scenes: np.ndarray, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Mean over the cameras."""
-        found = [
+        """Patch loss and position error in metres, each the mean over the cameras."""
+        per_camera = [
             self._heads[camera].loss(
                 features[camera],
-                torch.from_numpy(target.present[chosen]).to(device),
-                torch.from_numpy(target.positions[chosen]).to(device),
+                torch.from_numpy(target.present[scenes]).to(device),
+                torch.from_numpy(target.positions[scenes]).to(device),
             )
             for camera, target in self._targets.items()
         ]
-        loss, metres = (torch.stack(values).mean() for values in zip(*found, strict=True))
-        return loss, metres
+        loss, position_error = (torch.stack(values).mean() for values in zip(*per_camera, strict=True))
+        return loss, position_error
 
-    def _question_sample(self, index: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        things = self._objects[index]
-        here = {thing.name for thing in things}
-        others = [name for name in self._scenes.names if name not in here]
-        return question_sample(self._prompter, self._state[index], questions(things, rng, absent_names=others))
+    def _question_sample(self, scene: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        objects = self._objects[scene]
+        present_names = {each.name for each in objects}
+        absent_names = [name for name in self._scenes.names if name not in present_names]
+        return question_sample(self._prompter, self._state[scene], questions(objects, rng, absent_names=absent_names))
 
     def _vqa_metrics(self, logits: Tensor, answers: Tensor) -> dict[str, Tensor]:
-        """Mean distance of located places in bins, and the share of right words."""
+        """Mean error of predicted location tokens in bins, and the accuracy of all other answer tokens."""
         first, count = self._prompter.first_location, self._prompter.config.locations
-        guess = logits.argmax(-1)
-        places = (answers >= first) & (answers < first + count)
-        distance = (guess - answers)[places].abs().clamp(max=count).float().mean()
-        return {"location_bin_error": distance, "token_accuracy": (guess == answers)[~places].float().mean()}
+        predictions = logits.argmax(-1)
+        is_location = (answers >= first) & (answers < first + count)
+        bin_error = (predictions - answers)[is_location].abs().clamp(max=count).float().mean()
+        accuracy = (predictions == answers)[~is_location].float().mean()
+        return {"location_bin_error": bin_error, "token_accuracy": accuracy}
