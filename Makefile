@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 HEALTHY := $(VENV)/.healthy
 
-.PHONY: help demo test check fix clean
+.PHONY: help demo test mutants check fix clean
 
 help:
 	@echo "make demo    run the bundled policy in the embedded simulator"
 	@echo "make test    run the tests; PYTEST='-k name' selects, PYTEST='-m slow' runs the slow ones"
+	@echo "make mutants apply small faults to the core, one at a time: each has to fail a test (10 minutes)"
 	@echo "make check   lint, formatting and types"
 	@echo "make fix     mend lint and formatting"
 	@echo "make clean   forget the environment"
@@ -22,6 +23,9 @@ demo: $(HEALTHY)
 
 test: $(HEALTHY)
 	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST)
+
+mutants: $(HEALTHY)
+	$(BIN)/python tests/mutants/run.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

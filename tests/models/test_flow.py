@@ -32,6 +32,11 @@ def test_euler_is_exact_on_straight_paths(steps):
     torch.testing.assert_close(euler(lambda x, t: data - noise, noise, steps), data)
 
 
+def test_euler_evaluates_velocities_at_the_beginning_of_each_step():
+    end = euler(lambda x, t: t[:, None].expand_as(x), torch.zeros(2, 3), 4)
+    torch.testing.assert_close(end, torch.full((2, 3), (0 + 1 + 2 + 3) / 4 / 4))
+
+
 def test_action_times_are_denser_near_noise():
     times = sample_action_times(ActionTimeConfig(), 20_000, torch.Generator().manual_seed(0))
     # 0.999 (1 - Beta(1.5, 1)) has mean 0.999 * 0.4.

@@ -228,7 +228,7 @@ def test_with_the_candidate_its_reading_goes_on(tied, chosen):
     assert after == tied.advance_state(chunk.subtasks, tiny.observation(), remembering)
 
 
-@pytest.mark.parametrize(("margin", "chosen"), [(0, 3), (0.3, 3), (0.4, 0), (1, 0)])
+@pytest.mark.parametrize(("margin", "chosen"), [(0, 3), (0.3, 3), (0.375, 0), (0.4, 0), (1, 0)])
 def test_another_candidate_is_run_where_it_is_better_by_the_margin(tied, margin, chosen):
     scorer = Prefers(0.5, 0.1, 0.6, 0.875)
     chunk, _ = act(tied, scorer, num_candidates=4, selection_margin=margin)

@@ -92,6 +92,22 @@ def test_an_expert_without_action_conditioning_refuses_actions():
         expert.condition(torch.randn(1, 4, WIDTH), queries(1), action_condition=action_condition)
 
 
+def test_guidance_extrapolates_from_the_unconditional_velocity(monkeypatch):
+    torch.manual_seed(0)
+    config = model_config().world_expert
+    guided = WorldExpert(config.replace(guidance=3.0), WIDTH, PROMPT.queries).eval()
+    plain = WorldExpert(config, WIDTH, PROMPT.queries).eval()
+    image, states, noise = torch.randn(1, 4, WIDTH), queries(1), torch.randn(1, 4, 8, 8)
+    condition, unconditional = guided.condition(image, states), guided.condition(image + 1, states)
+
+    def extrapolated(x, s, _):
+        baseline = guided.velocity(x, s, unconditional)
+        return baseline + 3.0 * (guided.velocity(x, s, condition) - baseline)
+
+    monkeypatch.setattr(plain, "velocity", extrapolated)
+    torch.testing.assert_close(guided.sample(condition, noise, unconditional), plain.sample(condition, noise))
+
+
 def test_the_pixel_error_is_that_of_the_latent_after_one_step():
     torch.manual_seed(0)
     config = model_config().world_expert
