@@ -8,11 +8,11 @@ from wla.config import Config
 
 
 class LabelActionsConfig(Config):
-    """Which actions to infer."""
+    """Arguments of `label_actions`."""
 
     inverse: str
-    """Folder of a model of inverse dynamics."""
+    """Folder of an inverse-dynamics model."""
     dataset: Path
     """A LeRobot dataset of the same robot."""
     out: Path
-    """File for the actions (.parquet); a recipe takes it as a dataset's `inferred`."""
+    """File for the actions (.parquet): `pseudo_actions` of a dataset in a recipe."""

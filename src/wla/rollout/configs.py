@@ -16,7 +16,7 @@ MemoryInterventionKind = Literal["clear", "delete", "insert"]
 
 
 class BestOfNConfig(Config):
-    """How a policy weighs candidates before it acts (see `wla.policy.best_of_n`): by a value model or a goal image."""
+    """Selection among a policy's candidate chunks by a value model or a goal image (see `wla.policy.best_of_n`)."""
 
     value: str | None
     goal: str | None
@@ -29,12 +29,12 @@ class BestOfNConfig(Config):
 
 
 class CollectConfig(Config):
-    """What to collect."""
+    """Arguments of `collect`."""
 
     env: str = "tabletop"
     """Environment."""
     tasks: tuple[str, ...] = ()
-    """Tasks; none means all of the environment."""
+    """Tasks; all of the environment when left out."""
     setting: tuple[str, ...] = Field(default=("clean",), min_length=1)
     """One or more of the environment's settings."""
     embodiment: str = "gantry"
@@ -42,19 +42,19 @@ class CollectConfig(Config):
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
-    """A checkpoint that acts in turns with the expert; failures are kept too."""
+    """A checkpoint (folder, bundled name or hub id) that acts in turns with the expert; failures are kept too."""
     action_labels: Literal["expert", "executed"] = "expert"
-    """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
-    acted, to learn what follows from them."""
+    """With a policy: record the subtasks and actions that the expert would choose, to imitate them, or those that were
+    executed, to learn their outcome."""
     expert_fraction: float = Field(default=0.5, ge=0, le=1)
-    """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
+    """With a policy: fraction of the turns in which the expert acts; 0 leaves all turns to the policy."""
     random_fraction: float = Field(default=0.0, ge=0, le=1)
-    """With a policy: share of the turns that are neither's, the robot moves at random."""
+    """With a policy: fraction of the turns in which the robot moves at random."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"
-    """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
-    (10000-19999) and evaluation (100000 and up)."""
+    """Range of the seeds: training (0-9999), or for measurements validation (10000-19999) and evaluation (100000 and
+    up), which training refuses."""
     perturb: bool = True
     """Disturb the motion now and then, so that the expert shows how to recover."""
     actions: bool = True
@@ -66,13 +66,13 @@ class CollectConfig(Config):
 
 
 class RecordMemoryConfig(Config):
-    """On what to act."""
+    """Arguments of `record_memory`."""
 
     policy: str
-    """A checkpoint that says subtasks: folder, bundled name or hub id."""
+    """A checkpoint that predicts subtasks: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot."""
     out: Path
-    """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
+    """File for the policy's memory (.parquet): `memory_replay` of a dataset in a recipe."""
     device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""
