@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import pytest
 from full_disk import full_disk
 
 from wla.cli import main as cli
+from wla.cli.arguments import help_text
+from wla.cli.command import Command
+from wla.cli.data import DATA
+from wla.migrations import RENAMED_COMMANDS, RENAMED_OPTIONS
 
 
 def wla(*words):
@@ -33,6 +38,16 @@ def test_help_teaches_and_is_quick(capsys):
     text = capsys.readouterr().out
     assert all(f"\n  {name} " in text for name in cli.COMMANDS)
     assert "wla collect --tasks place" in text
+
+
+def test_old_names_lead_to_present_ones():
+    commands = {name: command for name, command in cli.COMMANDS.items() if isinstance(command, Command)}
+    commands |= {f"data {name}": command for name, command in DATA.commands.items()}
+    assert set(RENAMED_COMMANDS.values()) <= set(commands)
+    assert set(RENAMED_COMMANDS).isdisjoint(commands)
+    text = " ".join(help_text(command.arguments, command.positional, "wla") for command in commands.values())
+    options = set(re.findall(r"--[a-z][a-z-]*", text))
+    assert set(RENAMED_OPTIONS.values()) <= options
 
 
 def test_help_needs_neither_torch_nor_mujoco():
