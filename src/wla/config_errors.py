@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,8 +13,6 @@ from wla.migrations import RENAMED_FIELDS
 
 MAX_VALUE_CHARS = 80
 """Characters of a wrong value that a message shows."""
-CUTOFF = 0.6
-"""Similarity from which on a name is suggested."""
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -48,6 +46,14 @@ def joined(where: str, name: object) -> str:
     return f"{where}.{name}" if where else str(name)
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the name that was probably meant: a longer or shorter form of the mistyped one, or a similar one."""
+    known = list(known)
+    forms = [each for each in known if len(name) > 2 and (each.startswith(name) or name.startswith(each))]
+    near = difflib.get_close_matches(name, forms, n=1, cutoff=0) or difflib.get_close_matches(name, known, n=1)
+    return near[0] if near else None
+
+
 def unknown_field(owner: str, name: str, known: Iterable[str], where: str = "") -> str:
     """Returns the message about a field that does not exist: its present name, the nearest one, or all there are.
 
@@ -56,8 +62,8 @@ def unknown_field(owner: str, name: str, known: Iterable[str], where: str = "") 
     known = list(known)
     if RENAMED_FIELDS.get(name) in known:
         return f"{owner}: {joined(where, name)!r} is called {joined(where, RENAMED_FIELDS[name])!r} now"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=CUTOFF)
-    hint = f"did you mean {joined(where, near[0])!r}?" if near else f"fields are {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"did you mean {joined(where, near)!r}?" if near else f"fields are {', '.join(known)}"
     return f"{owner}: no field {joined(where, name)!r}; {hint}"
 
 
@@ -66,47 +72,51 @@ def first_error(owner: str, error: ValidationError, kind: type[BaseModel], where
 
     owner: what the message is about. kind: class that was validated; where: the path of its value.
     """
-    item = error.errors()[0]
+    errors = error.errors()
+    item = errors[0]
+    # A mistyped name of a required field is two errors; the name that was typed says more.
+    beside = [each for each in errors if each["type"] == "extra_forbidden" and each["loc"][:-1] == item["loc"][:-1]]
     if item["type"] == "json_invalid":
         return f"{owner}: damaged, {item['msg']}; restore the file"
+    if beside:
+        part, annotation = _resolve(kind, where, beside[0]["loc"][:-1])
+        fields = [name for each in parts(annotation)[:1] for name in each.model_fields]
+        return unknown_field(owner, str(beside[0]["loc"][-1]), fields, part)
     if item["type"] == "missing":
-        absent = [_path(each["loc"], where) for each in error.errors() if each["type"] == "missing"]
+        absent = [_resolve(kind, where, each["loc"])[0] for each in errors if each["type"] == "missing"]
         return f"{owner}: {', '.join(absent)}: required, and not given"
-    if item["type"] == "extra_forbidden":
-        fields = _fields(kind, item["loc"][:-1])
-        if fields:
-            return unknown_field(owner, str(item["loc"][-1]), fields, _path(item["loc"][:-1], where))
-    message = f"{owner}: {_path(item['loc'], where) or 'configuration'}: {item['msg'].removeprefix('Value error, ')}"
+    path, _ = _resolve(kind, where, item["loc"])
+    message = f"{owner}: {path or 'configuration'}: {item['msg'].removeprefix('Value error, ')}"
     if isinstance(item["input"], dict | BaseModel):  # fields that do not fit together: the message names them
         return message
     value = repr(item["input"])
     return f"{message} (got {value if len(value) <= MAX_VALUE_CHARS else value[:MAX_VALUE_CHARS] + ' ...'})"
 
 
-def _path(location: Sequence[str | int], where: str) -> str:
-    for part in location:
-        where = joined(where, part)
-    return where
+def tags(kind: type[BaseModel]) -> tuple[str, ...]:
+    """Returns the names of a member of a union: its `kind`, where it has one, and then its class."""
+    field = kind.model_fields.get("kind")
+    names = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+    return (*names, kind.__name__)
 
 
-def _fields(kind: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Returns the names of the fields at a location of an error; none where the location does not lead to a part."""
+def _resolve(kind: type[BaseModel], where: str, location: Sequence[str | int]) -> tuple[str, Any]:
+    """Returns the dotted path of an error's location and the type there.
+
+    kind: class that was validated, at the path `where`. A location names members of unions too; a path does not.
+    """
     annotation: Any = kind
     for part in location:
         kinds = parts(annotation)
+        member = next((each for each in kinds if len(kinds) > 1 and part in tags(each)), None)
+        if member is not None:
+            annotation = member
+            continue
+        where = joined(where, part)
         if isinstance(part, int):
             annotation = item_type(annotation, part)
-        elif len(kinds) > 1:  # the location names the member of a union before its field
-            annotation = next((each for each in kinds if part in tags(each)), Any)
         elif kinds and part in kinds[0].model_fields:
             annotation = kinds[0].model_fields[part].annotation
         else:
             annotation = item_type(annotation)
-    kinds = parts(annotation)
-    return list(kinds[0].model_fields) if len(kinds) == 1 else []
-
-
-def tags(kind: type[BaseModel]) -> tuple[str, ...]:
-    """Returns names of a member of a union: its `kind`, where it has one, and its class."""
-    field = kind.model_fields.get("kind")
-    return (*(get_args(field.annotation) if field is not None else ()), kind.__name__)
+    return where, annotation

@@ -1,7 +1,7 @@
 """Old names in stored files -> present names: the one table through which files of earlier versions are read.
 
-Files are migrated as they are read and never rewritten in place. Names of recipes and options are not aliased: a user
-who types an old one is told the present one (`RENAMED_FIELDS`).
+Files are migrated as they are read and never rewritten in place. Fields of recipes, options and commands have no
+aliases: an old one gets a message with the present name (`RENAMED_FIELDS`, `RENAMED_OPTIONS`, `RENAMED_COMMANDS`).
 """
 
 from __future__ import annotations
@@ -151,7 +151,12 @@ RENAMED_OPTIONS = {
 }
 """Old option of the command line -> present option, for messages about unknown options."""
 
-RENAMED_COMMANDS = {"compare": "eval-offline", "recall": "record-memory", "pack": "convert"}
+RENAMED_COMMANDS = {
+    "compare": "eval-offline",
+    "recall": "record-memory",
+    "pack": "convert",
+    "data infer-actions": "data label-actions",
+}
 """Old command -> present command, for messages about unknown commands."""
 
 
@@ -190,4 +195,6 @@ def _add_kind(node: Any, path: list[str], kinds: Mapping[str, str]) -> None:
     for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     if isinstance(node, dict) and "kind" not in node:
-        node |= {"kind": kind for field, kind in kinds.items() if field in node}
+        found = [kind for field, kind in kinds.items() if field in node]
+        if found:
+            node["kind"] = found[0]

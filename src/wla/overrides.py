@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_origin
 
@@ -147,14 +148,14 @@ def _parse(text: str, annotation: Any) -> Any:
     except json.JSONDecodeError:
         value, plain = text, True
     members = alternatives(annotation)
-    if value is None and NoneType in members:
-        return None
-    if str in members and not isinstance(value, str):
-        return text  # a folder called 2026, say
+    if (value is None and NoneType in members) or type(value) in members:
+        return value
     if any(get_origin(each) in (list, tuple) for each in members) and not isinstance(value, list):
         items = text.split(",") if plain else [text]
         return [_parse(item.strip(), item_type(annotation, index)) for index, item in enumerate(items)]
-    return value
+    takes_text = bool({str, Path} & set(members) or parts(annotation))
+    # A folder called 2026, say, is a number to JSON.
+    return text if takes_text and (value is None or isinstance(value, int | float)) else value
 
 
 def _build(value: Any, where: str) -> Any:

@@ -18,12 +18,9 @@ from wla.cli import main as cli
 from wla.policy.checkpoint import save_checkpoint
 
 
-def wla(*words: object) -> int | str | None:
-    """Exit code of the command line in this process; the parser exits by itself."""
-    try:
-        return cli.main([str(word) for word in words])
-    except SystemExit as stop:
-        return stop.code
+def wla(*words: object) -> int:
+    """Exit code of the command line in this process."""
+    return cli.main([str(word) for word in words])
 
 
 @pytest.fixture
@@ -126,7 +123,7 @@ def test_a_parity_folder_without_numbers_is_named(release, capsys):
 @pytest.mark.parametrize("name", ["import", "export", "parity"])
 def test_help_needs_no_torch(name):
     code = (
-        f"import sys; from wla.cli.main import main\ntry: main(['{name}', '--help'])\nexcept SystemExit: pass\n"
+        f"import sys; from wla.cli.main import main; main(['{name}', '--help'])\n"
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,12 +17,9 @@ from wla.cli.data import DATA
 from wla.data.published_statistics import read_published
 
 
-def wla(*words: object) -> int | str | None:
-    """Exit code of the command line in this process; the parser exits by itself."""
-    try:
-        return cli.main([str(word) for word in words])
-    except SystemExit as stop:
-        return stop.code
+def wla(*words: object) -> int:
+    """Exit code of the command line in this process."""
+    return cli.main([str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,16 @@ def test_present_files_stay_as_they_are(file):
     assert old.isdisjoint(path for path in new if "." not in path)
 
 
+def test_parts_without_a_kind_get_the_one_that_their_fields_show():
+    old = {
+        "recipe": {"init": {"backbone": "b", "codec": "c", "grounding": None}},
+        "prompt": {"queries": 8, "locations": 64},
+    }
+    new = migrate("config.json", old)
+    assert (new["recipe"]["init"]["kind"], new["prompt"]["kind"]) == ("backbone", "nano")
+    assert migrate("config.json", {"prompt": {"kind": "chat", "locations": 64}})["prompt"]["kind"] == "chat"
+
+
 def test_weights_under_old_names_are_loaded(tmp_path):
     config = tiny.model_config()
     actions = ChunkConditionConfig(action_dim=tiny.ACTION, state_dim=tiny.STATE, chunk=tiny.CHUNK)

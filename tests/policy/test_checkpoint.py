@@ -95,7 +95,7 @@ BAD = {
     ),
     "an unknown field": (
         lambda f: edit_json(f / "config.json", lambda t: t["model"].update(colour="red")),
-        "model.colour: Extra inputs are not permitted",
+        "no field 'model.colour'; fields are ",
     ),
     "statistics upside down": (
         lambda f: edit_json(f / "statistics.json", lambda t: t["state"].update(min=[2.0] * 3, max=[1.0] * 3)),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from tyro.conf import Positional
 
 from wla.cli.command import CliArgs, Command
 
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 class AnnotateArgs(CliArgs):
     """Write subtasks into a dataset that has none: by rules, with a vision-language model, or by hand.
 
-    One source: --rules (what gripper and tool do, and templates with the words), --endpoint (any OpenAI-compatible
-    server that sees images), or --csv (episode,first_frame,last_frame,text; frames from 0, the last one included). All
-    episodes are written or none. Without a source, --html-out and --csv-out show the labels that the dataset has.
+    One source: --rules (motion of gripper and tool, text templates), --endpoint (any OpenAI-compatible server that
+    accepts images), or --csv (episode,first_frame,last_frame,text; frames from 0, the last one included). All episodes
+    are written or none. Without a source, --html-out and --csv-out show the labels that the dataset has.
 
-    The round by hand: --html-out writes a page to look at and to correct; its button exports the CSV that --csv reads.
+    To correct by hand, --html-out writes an HTML page; its button exports the CSV that --csv reads.
     Labels go into the column subtask_text and into LeRobot's language columns.
 
     examples:
@@ -34,7 +33,7 @@ class AnnotateArgs(CliArgs):
       wla annotate datasets/place --html-out labels.html --csv-out labels.csv
     """
 
-    dataset: Positional[Path]
+    dataset: Path
     """Folder of a LeRobot v3.0 dataset."""
     rules: bool = False
     """Source: rules over state and actions."""
@@ -51,13 +50,13 @@ class AnnotateArgs(CliArgs):
     timeout: float = Field(default=120.0, gt=0)
     """With --endpoint: seconds that one answer may take."""
     csv: Path | None = None
-    """Source: a CSV file; what it does not list has no label."""
+    """Source: a CSV file; frames that it does not list get no label."""
     replace: bool = False
     """Replace the labels that the dataset has already."""
     dry_run: bool = False
     """Write nothing into the dataset; for --html-out, --csv-out."""
     compare: bool = False
-    """Print the share of frames on which the source agrees with the dataset's labels, and write nothing into it."""
+    """Print the fraction of frames on which the source agrees with the dataset's labels, and write nothing into it."""
     csv_out: Path | None = None
     """Write the segments as a CSV file."""
     html_out: Path | None = None
@@ -157,4 +156,4 @@ def _print_agreement(args: AnnotateArgs, dataset: LeRobotDataset, segments: list
         print(agreement)
 
 
-ANNOTATE = {"annotate": Command(AnnotateArgs, annotate)}
+ANNOTATE = {"annotate": Command(AnnotateArgs, annotate, positional=("dataset",))}

@@ -1,39 +1,60 @@
-"""`wla import`, `wla export`, `wla parity`: checkpoints in the published layout of WLA-0."""
+"""`wla convert`, `wla import`, `wla export`, `wla parity`: in half precision, and in WLA-0's layout."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
-from tyro.conf import Positional
 
 from wla.cli.command import CliArgs, Command
 
 
-class ImportArgs(CliArgs):
-    """Turn a published WLA-0 checkpoint into one of ours: weights, tokenizer, statistics, robot.
-
-    Every key is accounted for; what is missing, too many or of another shape is listed. Only safetensors are read.
-    Checkpoint, --vlm and --sana are folders or hub ids; --vlm and --sana may be left out when the checkpoint's own
-    config.json describes these models (sections qwen3_vl, sana, autoencoder_dc). OUT appears when all is done.
+class ConvertCheckpointArgs(CliArgs):
+    """Copy a checkpoint with its weights in half precision, for shipping. They still compute in full precision.
 
     examples:
-      wla import SJTU-DENG-Lab/wla_libero_all_image_action --vlm Alibaba-DAMO-Academy/RynnBrain-2B --sana SJTU-DENG-Lab/Sana_600M_512px_diffusers_64channels --statistics norm_stats.json --entry libero_all --out checkpoints/libero
-      wla import downloads/robotwin --vlm downloads/RynnBrain-2B --sana downloads/Sana --preset wla0_robotwin --out checkpoints/robotwin
-    """  # noqa: E501
+      wla convert outputs/nano_tabletop/checkpoint --out nano-tabletop
+      wla convert outputs/nano_base/checkpoint --out nano-base
+      wla convert outputs/nano_value/checkpoint --out nano-value
+    """
 
-    checkpoint: Positional[str]
+    checkpoint: Path
+    """Folder of the checkpoint of a policy, a backbone, a codec or a value model."""
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    """Precision of the stored weights; weights that are in bfloat16 already stay in bfloat16."""
+    out: Path
+    """Folder of the copy."""
+
+
+class ImportArgs(CliArgs):
+    """Import a published WLA-0 checkpoint: weights, tokenizer, statistics, robot.
+
+    Every key is accounted for; missing keys, unknown keys and keys of another shape are listed. Only safetensors are
+    read. Checkpoint, --vlm and --sana are folders or hub ids; --vlm and --sana may be left out when the checkpoint's
+    own config.json describes these models (sections qwen3_vl, sana, autoencoder_dc). OUT appears when everything is
+    written.
+
+    examples:
+      wla import SJTU-DENG-Lab/wla_libero_all_image_action --vlm Alibaba-DAMO-Academy/RynnBrain-2B \\
+          --sana SJTU-DENG-Lab/Sana_600M_512px_diffusers_64channels \\
+          --statistics norm_stats.json --entry libero_all --out checkpoints/libero
+      wla import downloads/robotwin --vlm downloads/RynnBrain-2B --sana downloads/Sana --preset wla0_robotwin \\
+          --out checkpoints/robotwin
+    """
+
+    checkpoint: str
     """The published checkpoint: folder or hub id."""
     vlm: str | None = None
     """Folder or hub id of the vision-language model: its config.json and tokenizer.json."""
     sana: str | None = None
     """Folder or hub id of the Sana model: its transformer/ and vae/."""
     preset: str | None = None
-    """Which published model it is: wla0_libero, wla0_robotwin, wla0_robotwin_videos, wla0_rmbench."""
+    """Name of the published model: wla0_libero, wla0_robotwin, wla0_robotwin_videos, wla0_rmbench."""
     statistics: Path | None = None
     """JSON file with minimum and maximum of states and actions; the one beside the weights when left out."""
     entry: str | None = None
-    """Which dataset's entry of that file."""
+    """Entry of a dataset in that file."""
     out: Path
     """Folder of the new checkpoint."""
 
@@ -45,26 +66,35 @@ class ExportArgs(CliArgs):
       wla export checkpoints/libero --out published/libero
     """
 
-    checkpoint: Positional[str]
+    checkpoint: str
     """The checkpoint: folder or hub id."""
     out: Path
     """Folder of the exported checkpoint."""
 
 
 class ParityArgs(CliArgs):
-    """Import a checkpoint and compare what it computes with given numbers; then export it and compare the bits.
+    """Import a checkpoint and compare its outputs with recorded ones; then export it and compare the bits.
 
-    FOLDER holds config.json, model.safetensors, inputs.safetensors and outputs.safetensors. Exits with 1 when an output
-    is off by more than the tolerance.
+    FOLDER holds config.json, model.safetensors, inputs.safetensors and outputs.safetensors. Exits with 1 when the error
+    of an output exceeds the tolerance.
 
     examples:
       wla parity tests/parity/official_tiny
     """
 
-    folder: Positional[Path]
+    folder: Path
     """Checkpoint with inputs and outputs."""
     tolerance: float = Field(default=1e-4, gt=0)
     """Largest absolute difference that passes."""
+
+
+def convert(args: ConvertCheckpointArgs) -> int:
+    from wla.policy.checkpoint import convert_checkpoint
+
+    convert_checkpoint(args.checkpoint, args.out, args.dtype)
+    size = sum(path.stat().st_size for path in args.out.iterdir())
+    print(f"{args.out}: {size / 1e6:.1f} MB")
+    return 0
 
 
 def import_(args: ImportArgs) -> int:
@@ -110,7 +140,8 @@ def parity(args: ParityArgs) -> int:
 
 
 CHECKPOINTS = {
-    "import": Command(ImportArgs, import_),
-    "export": Command(ExportArgs, export),
-    "parity": Command(ParityArgs, parity),
+    "convert": Command(ConvertCheckpointArgs, convert, positional=("checkpoint",)),
+    "import": Command(ImportArgs, import_, positional=("checkpoint",)),
+    "export": Command(ExportArgs, export, positional=("checkpoint",)),
+    "parity": Command(ParityArgs, parity, positional=("folder",)),
 }

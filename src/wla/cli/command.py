@@ -1,64 +1,86 @@
-"""What the modules of the command line share: arguments whose mistakes are one line, commands, groups."""
+"""Commands and groups of commands: what runs when a name is typed, and what helps when a name is mistyped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import tyro
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from wla.cli.arguments import given, help_text, parse
+from wla.config_errors import nearest
+from wla.migrations import RENAMED_COMMANDS
 
-class UsageError(Exception):
-    """A value that parses but cannot be meant, as one line."""
+HELP_FLAGS = ("-h", "--help")
 
 
 class CliArgs(BaseModel):
-    """Arguments whose mistakes become `UsageError`: of a ValueError the parser would print pydantic's whole text."""
+    """Options of a command that no configuration declares. The string below a field is its help."""
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            item = error.errors()[0]
-            option = "--" + ".".join(map(str, item["loc"])).replace("_", "-")
-            raise UsageError(f"{option}: {item['msg']} (got {item['input']!r})") from error
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Command(NamedTuple):
-    """A subcommand: its arguments, whose docstring is its help, and what runs them and returns the exit code."""
+    """A command.
+
+    arguments: class of its options, whose docstring is the help. run: receives them and returns the exit code.
+    positional: fields that are given by position. details: more help, for the values that were typed beside --help.
+    """
 
     arguments: type[BaseModel]
     run: Callable[[Any], int]
+    positional: tuple[str, ...] = ()
+    details: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
     def summary(self) -> str:
         return (self.arguments.__doc__ or "").partition("\n")[0]
 
-    def call(self, name: str, args: Sequence[str]) -> int:
-        return self.run(tyro.cli(self.arguments, prog=f"wla {name}", args=args))
+    def call(self, name: str, words: Sequence[str]) -> int:
+        """Runs the command or prints its help. Returns the exit code; ValueError for wrong options."""
+        prog = f"wla {name}"
+        rest = [word for word in words if word not in HELP_FLAGS]
+        if len(rest) == len(words):
+            return self.run(parse(self.arguments, self.positional, prog, words))
+        details = ""
+        if self.details is not None and rest:
+            details = "\n" + self.details(given(self.arguments, self.positional, prog, rest))
+        print(help_text(self.arguments, self.positional, prog) + details, end="")
+        return 0
 
 
 class Group(NamedTuple):
-    """Commands with a second word. text: its help, with a place for the list of {commands}."""
+    """Commands of two names, such as `data check`.
+
+    text: the help, with gaps for {summary} and {commands}.
+    """
 
     summary: str
     text: str
     commands: dict[str, Command]
 
-    def call(self, name: str, args: Sequence[str]) -> int:
-        if not args or args[0] in ("-h", "--help"):
+    def call(self, name: str, words: Sequence[str]) -> int:
+        if not words or words[0] in HELP_FLAGS:
             print(self.text.format(summary=self.summary, commands=format_commands(self.commands)), end="")
-            return 0 if args else 2
-        second, *rest = args
+            return 0 if words else 2
+        second, *rest = words
         if second not in self.commands:
-            raise ValueError(
-                f"no command '{name} {second}'; there are {', '.join(self.commands)} (see wla {name} --help)"
-            )
+            raise ValueError(unknown_command(second, self.commands, name))
         return self.commands[second].call(f"{name} {second}", rest)
 
 
-def format_commands(commands: dict[str, Command] | dict[str, Command | Group]) -> str:
-    """A line for each command."""
+def format_commands(commands: Mapping[str, Command | Group]) -> str:
+    """Returns a line for each command: its name and summary."""
     width = max(map(len, commands)) + 2
     return "\n".join(f"  {name:<{width}}{command.summary}" for name, command in commands.items())
+
+
+def unknown_command(name: str, known: Collection[str], group: str = "") -> str:
+    """Returns the message about a command that does not exist: its present name, the nearest one, or all there are."""
+    prefix = f"{group} " if group else ""
+    present = RENAMED_COMMANDS.get(prefix + name)
+    if present is not None:
+        return f"command '{prefix}{name}' is called '{present}' now (see wla {present} --help)"
+    near = nearest(name, known)
+    hint = f"did you mean '{prefix}{near}'?" if near else f"there are {', '.join(known)}"
+    return f"no command '{prefix}{name}'; {hint} (see wla {prefix}--help)"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
-from tyro.conf import Positional
 
 from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
@@ -27,9 +26,9 @@ examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
-  wla data from-videos clips --size 96 --out datasets/clips      plain videos, to learn the world from
+  wla data from-videos clips --size 96 --out datasets/clips      plain videos, for the world model
   wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
-                                                                 what the robot does in its own videos
+                                                                 pseudo-actions for the robot's own videos
 
 `wla data COMMAND --help` shows options and examples.
 """
@@ -38,10 +37,10 @@ examples:
 class ConvertArgs(CliArgs):
     """Write a dataset of another format as a new LeRobot v3.0 dataset.
 
-    SOURCE is recognised by what lies in it: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
+    SOURCE is recognised by its content: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
     are), or raw RoboTwin 2.0 or RMBench episodes (data/episode0.hdf5; needs pip install 'wla[robotwin]'). The seen
     phrasings of raw episodes go into OUT/instructions.json, subtasks of an annotation into the column subtask_text.
-    OUT appears when all is done: after Ctrl-C or an error nothing is left behind.
+    OUT appears when everything is written: after Ctrl-C or an error nothing is left behind.
 
     examples:
       wla data convert downloads/pusht_v21 --out datasets/pusht
@@ -49,7 +48,7 @@ class ConvertArgs(CliArgs):
       wla data convert data/beat_block_hammer/demo_clean --action endpose --out datasets/hammer_poses
     """
 
-    source: Positional[Path]
+    source: Path
     """Folder of a LeRobot v2.1 dataset, or of raw episodes."""
     out: Path
     """Folder of the new dataset."""
@@ -62,8 +61,8 @@ class ConvertArgs(CliArgs):
 class FromVideosArgs(CliArgs):
     """Write plain videos (of people, of any robot) as a LeRobot dataset without actions.
 
-    Every file is an episode and its name the instruction, 'pick_up_the_cup_03.mp4' says "pick up the cup"; or a CSV
-    file,caption[,start,end] lists clips, in seconds. Where the picture changes at once, an episode ends and another
+    Every file is an episode and its name the instruction: "pick up the cup" for 'pick_up_the_cup_03.mp4'; or a CSV
+    file,caption[,start,end] lists clips, in seconds. Where the image changes at once, an episode ends and a new one
     begins. A recipe takes the dataset with `DatasetConfig(path=..., actions=False)`.
 
     examples:
@@ -71,46 +70,43 @@ class FromVideosArgs(CliArgs):
       wla data from-videos clips --captions clips.csv --fps 10 --size 96 --out datasets/clips
     """
 
-    source: Positional[Path]
+    source: Path
     """Folder of videos, searched with its subfolders."""
     out: Path
     """Folder of the new dataset."""
     captions: Path | None = None
     """CSV file of clips and captions."""
     fps: float = Field(default=10.0, gt=0)
-    """Frames per second to keep: those of the robot that is to learn from them."""
+    """Frames per second to keep: best those of the robot that is to learn from them."""
     size: int = Field(default=256, ge=16)
-    """Pixels along each side; the picture is fitted in, the rest is black."""
+    """Pixels along each side; the image is fitted in, the rest is black."""
     cuts: bool = True
     """Look for cuts."""
 
 
-class LabelActionsArgs(CliArgs, LabelActionsConfig):
-    """Name the actions in a robot's videos, by inverse dynamics that were learned from its episodes with actions.
+class LabelActionsArgs(LabelActionsConfig):
+    """Label a robot's videos with pseudo-actions, by inverse dynamics learned from its episodes with actions.
 
-    A recipe then learns from the videos as from those: `DatasetConfig(path=..., actions=False, inferred=...)`.
-    Dimensions that the frames do not tell are left out. Of a dataset that has actions it also says how far off it is.
+    A recipe then learns from the videos too: `DatasetConfig(path=..., actions=False, pseudo_actions=...)`. Dimensions
+    that the frames do not determine are left out. For a dataset that has actions, the error is printed as well.
 
     examples:
       wla train nano_inverse
       wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
     """
 
-    inverse: Positional[str]
-    """Folder of a model of inverse dynamics."""
-
 
 class CheckArgs(CliArgs):
-    """Look through a whole dataset and list every problem: files, videos, times, numbers, words.
+    """Look through a whole dataset and list every problem: files, videos, times, numbers, texts.
 
-    Decodes all images. Exits with 1 when there are errors; warnings are things to look at.
+    Decodes all images. Exits with 1 when there are errors; warnings are worth a look.
 
     examples:
       wla data check datasets/place
       wla data check downloads/their_dataset --state observation.qpos
     """
 
-    dataset: Positional[Path]
+    dataset: Path
     """Folder of a LeRobot v3.0 dataset."""
     state: str = "observation.state"
     """Column of the state."""
@@ -121,7 +117,7 @@ class CheckArgs(CliArgs):
 class StatsArgs(CliArgs):
     """Print minimum, maximum, mean and standard deviation of each dimension of state and action.
 
-    With --out the ranges are written as JSON: an entry for each dataset, called like its folder, or a single one for
+    With --out the ranges are written as JSON: one entry per dataset, with the name of its folder, or a single one for
     all of them together (--name). Other entries that the file has already are kept.
 
     examples:
@@ -130,7 +126,7 @@ class StatsArgs(CliArgs):
       wla data stats datasets/place datasets/stack --name tabletop --out datasets/stats.json
     """
 
-    datasets: Positional[tuple[Path, ...]] = Field(min_length=1)
+    datasets: tuple[Path, ...] = Field(min_length=1)
     """Folders of LeRobot v3.0 datasets."""
     out: Path | None = None
     """JSON file to write the ranges into."""
@@ -240,10 +236,10 @@ DATA = Group(
     "Convert, check and measure datasets.",
     HELP,
     {
-        "convert": Command(ConvertArgs, convert),
-        "from-videos": Command(FromVideosArgs, from_videos),
-        "label-actions": Command(LabelActionsArgs, label_actions),
-        "check": Command(CheckArgs, check),
-        "stats": Command(StatsArgs, stats),
+        "convert": Command(ConvertArgs, convert, positional=("source",)),
+        "from-videos": Command(FromVideosArgs, from_videos, positional=("source",)),
+        "label-actions": Command(LabelActionsArgs, label_actions, positional=("inverse",)),
+        "check": Command(CheckArgs, check, positional=("dataset",)),
+        "stats": Command(StatsArgs, stats, positional=("datasets",)),
     },
 )

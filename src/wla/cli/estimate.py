@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
-from tyro.conf import Positional
 
 from wla.cli.command import CliArgs, Command
+from wla.cli.recipe_help import recipe_help
 from wla.presets.recipe import load_recipe
 
 
 class EstimateArgs(CliArgs):
-    """Say how many parameters a recipe has, how much memory it needs, whether that fits, and what to change if not.
+    """Estimate the parameters and the memory of a recipe, and what to change where they do not fit.
 
-    Nothing is downloaded and no data is read. Weights, gradients and moments are exact; activations are derived from
-    the architecture and were compared with PyTorch's on a CPU; no GPU measured the sum. GB are 10^9 bytes.
+    Nothing is downloaded and no data is read. Weights, gradients and optimizer state are exact; activations are
+    derived from the architecture and were compared with PyTorch's on a CPU; no GPU measured the sum. GB are 10^9 bytes.
 
     examples:
       wla estimate wla0_libero --gpu 80
@@ -23,27 +25,37 @@ class EstimateArgs(CliArgs):
       wla estimate wla0_libero loop.micro_batches=64 --processes 8 --gpu 80
     """
 
-    recipe: Positional[str]
+    recipe: str
     """The recipe of a policy, or a preset: wla0_libero, wla0_robotwin, wla0_robotwin_videos, wla0_rmbench."""
-    overrides: Positional[tuple[str, ...]] = ()
+    overrides: tuple[str, ...] = ()
     """Changes to the recipe, as dotted.path=value."""
     gpu: float = Field(default=24.0, gt=0)
     """Memory of one GPU, in GB."""
     processes: int = Field(default=1, ge=1)
-    """How many share the training, one GPU each."""
+    """Processes of the training, one GPU per process."""
 
 
 def estimate(args: EstimateArgs) -> int:
-    from wla.presets.wla0 import presets
-    from wla.training.memory_estimate.suggestions import preset_train_config, report
+    from wla.training.memory_estimate.suggestions import report
     from wla.training.objectives.policy import PolicyTrainConfig
 
-    published = args.recipe in presets()
-    config = preset_train_config(args.recipe) if published else load_recipe(args.recipe)
+    config = _load(args.recipe)
     if not isinstance(config, PolicyTrainConfig):
-        raise ValueError(f"{args.recipe} trains no policy ({type(config).__name__}); estimates are for policies")
+        raise ValueError(f"{args.recipe} does not train a policy ({type(config).__name__}); estimates are for policies")
     print(report(Path(args.recipe).stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
     return 0
 
 
-ESTIMATE = {"estimate": Command(EstimateArgs, estimate)}
+def _load(recipe: str) -> Any:
+    """Returns the configuration of a recipe or of a preset."""
+    from wla.presets.wla0 import presets
+    from wla.training.memory_estimate.suggestions import preset_train_config
+
+    return preset_train_config(recipe) if recipe in presets() else load_recipe(recipe)
+
+
+def _details(values: Mapping[str, Any]) -> str:
+    return recipe_help(values, load=_load, command="estimate")
+
+
+ESTIMATE = {"estimate": Command(EstimateArgs, estimate, positional=("recipe", "overrides"), details=_details)}

@@ -16,58 +16,61 @@ from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 
 
 class EvalConfig(Config):
-    """What to evaluate."""
+    """Arguments of `run_benchmark`."""
 
     policy: str
     """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
     env: str = DEFAULT_FAMILY
     """Environment: name of a family, mapping file of a gymnasium environment (see wla init), or gymnasium id."""
     tasks: tuple[str, ...] = ()
-    """Tasks or named groups of them; none means the environment's default ones."""
+    """Tasks or named groups of them; the environment's default ones when left out."""
     setting: tuple[str, ...] = ()
-    """One or more of the environment's settings; none means its first one."""
+    """One or more of the environment's settings; its first one when left out."""
     embodiment: str | None = None
-    """Robot; None means the environment's first one."""
+    """Robot; the environment's first one when left out."""
     episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting."""
     seed: int | None = None
-    """First seed; None is the start of the split's range."""
+    """First seed; the start of the split's range when left out."""
     split: Literal["evaluation", "validation"] = "evaluation"
-    """Which seeds are allowed: evaluation (100000 and up) or validation (10000-19999)."""
+    """Range of the seeds: evaluation (100000 and up) or validation (10000-19999)."""
     replan_steps: int | None = Field(default=None, ge=1)
-    """Actions of each chunk that are run before the policy acts again; None leaves it to the policy."""
+    """Actions of each chunk that are executed before the policy acts again; chosen by the policy when left out."""
     imagine: bool = False
-    """Ask the policy for its imagined subgoals in the episodes that are recorded."""
+    """Also imagine subgoal images, in the episodes that are recorded."""
     memory_intervention: MemoryInterventionKind | None = None
-    """Tamper with the policy's memory: emptied before every call, or one item deleted or invented once."""
+    """Intervene on the policy's memory: clear it before every call, or delete or insert one item once."""
     num_candidates: int = Field(default=1, ge=1)
-    """Chunks to choose from at each call by what they are imagined to lead to; several need --value or --goal."""
+    """Candidate chunks at each call, selected by their imagined outcomes; more than 1 needs --value or --goal."""
     imagination_horizon: int = Field(default=1, ge=1)
-    """How many chunks ahead candidates are imagined; with --memory-reset-candidates more than 1 did worse in memory tasks."""
+    """Chunks ahead that outcomes are imagined; with --memory-reset-candidates, more than 1 did worse in memory tasks."""
     memory_reset_candidates: bool = False
-    """Let half of the candidates forget what was done and said, so that they try again what the policy takes to be
-    done."""
+    """Clear the memory for half of the candidates, so that they retry a subtask that the policy believes finished."""
     selection_margin: float = Field(default=0.0, ge=0)
-    """By how much a score must exceed that of what the policy alone would do for another candidate to be run."""
+    """Margin by which a candidate's score must exceed that of the policy's own choice to be executed."""
     action_conditioning: bool = True
-    """Condition imagined outcomes on each candidate's actions, where the World Expert reads actions."""
+    """Condition imagined outcomes on each candidate's actions, where the World Expert is action-conditioned."""
     value: str | None = None
-    """The value model that scores what is imagined: a folder, bundled name or hub id."""
+    """Value model that scores imagined outcomes: folder, bundled name or hub id."""
     goal: str | None = None
-    """Image file of the goal, as the primary camera would see it: what is imagined is scored by agreement with it."""
+    """Image file of the goal, as the primary camera would see it; imagined outcomes are scored by agreement."""
     time_budget_ms: float | None = Field(default=None, gt=0)
-    """Milliseconds for a call with several candidates; when they are over, the best so far is run."""
+    """Milliseconds for a call with several candidates; after that, the best so far is executed."""
     device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""
     max_videos: int = Field(default=6, ge=0)
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
 
     @property
     def best_of_n(self) -> BestOfNConfig | None:
-        """ValueError for several candidates and nothing, or two things, to score them; for halves of an odd number."""
+        """Selection among candidates; None for a single one.
+
+        ValueError for several candidates without exactly one scorer, and for halves of an odd number.
+        """
         if self.memory_reset_candidates and self.num_candidates % 2:
             raise ValueError(
-                f"--memory-reset-candidates: half of the candidates forget, so --num-candidates is even, not {self.num_candidates}"
+                "--memory-reset-candidates: half of the candidates forget, so --num-candidates is even, "
+                f"not {self.num_candidates}"
             )
         if self.num_candidates == 1:
             return None
@@ -93,45 +96,45 @@ class EvalConfig(Config):
 
 
 class OpenLoopConfig(Config):
-    """What to compare."""
+    """Arguments of `evaluate_open_loop`."""
 
     policy: str
     """A checkpoint: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot that was not trained on."""
     frames: int = Field(default=1000, ge=1)
-    """How many frames to look at, evenly spread over the dataset."""
+    """Frames to evaluate, evenly spread over the dataset."""
     imagine: bool = True
-    """Also imagine the images."""
+    """Also imagine and compare images."""
     device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""
 
 
 class WorldEvalConfig(Config):
-    """What to imagine."""
+    """Arguments of `evaluate_world`."""
 
     policy: str
     """A checkpoint: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot that was not trained on."""
     frames: int = Field(default=200, ge=1)
-    """How many frames to imagine the future of, evenly spread over the dataset."""
+    """Frames whose future is imagined, evenly spread over the dataset."""
     samples: int = Field(default=4, ge=1)
-    """Images imagined of each, from different noise."""
+    """Images imagined per frame, from different noise."""
     flow_steps: tuple[int, ...] = ()
-    """Numbers of sampling steps to compare; none means the policy's own. The page shows the first."""
+    """Numbers of sampling steps to compare; the policy's own when left out. The HTML report shows the first."""
     num_report_frames: int = Field(default=24, ge=1)
-    """Frames on the page."""
+    """Frames in the HTML report."""
     device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""
 
 
 class ValueEvalConfig(Config):
-    """What to score."""
+    """Arguments of `evaluate_value`."""
 
     value: str
     """A value model: folder, bundled name or hub id."""
     datasets: tuple[str, ...]
-    """Rollouts that it was not trained on: folders of datasets whose episodes say whether they succeeded."""
+    """Rollouts that it was not trained on: folders of datasets that record the success of their episodes."""
     frames: int = Field(default=2000, ge=1)
-    """How many frames of each dataset, evenly spread."""
+    """Frames of each dataset, evenly spread."""

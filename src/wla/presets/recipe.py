@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import runpy
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from wla.config_errors import nearest
 
 
 def bundled_recipes() -> dict[str, Path]:
@@ -22,9 +23,9 @@ def find_recipe(name: str | Path) -> Path:
         return known[str(name)]
     if path.suffix == ".py" and path.is_file():
         return path
-    near = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"bundled recipes are {', '.join(known)}"
-    raise ValueError(f"no recipe {str(name)!r}: neither a bundled name nor a .py file with a function config(); {hint}")
+    near = nearest(path.stem, known)
+    hint = f"did you mean {near!r}?" if near else f"bundled recipes are {', '.join(known)}"
+    raise ValueError(f"no recipe {str(name)!r}: neither a bundled name nor a .py file; {hint}")
 
 
 def load_recipe(name: str | Path) -> Any:

@@ -1,7 +1,7 @@
-"""What imagining the future does for acting: the short tasks with and without, and with other frames to imagine.
+"""Effect of the world loss on acting: the short tasks with it, without it, and with other target frames.
 
 Command:  wla ablate ablate_world --workers 2 --out outputs/ablate_world
-Needs:    datasets/nano_tabletop (nano_tabletop)
+Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 
 from wla.models.experts.world_expert import ChunkConditionConfig
@@ -10,7 +10,7 @@ from wla.training.ablation import Ablation
 
 
 def config() -> Ablation:
-    reads = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
+    condition = ChunkConditionConfig(action_dim=5, state_dim=5, chunk=8).model_dump_json()
     before = nano_tabletop.config()
     # A quarter as long as the recipe itself, so that five variants take an hour.
     loop = before.loop.replace(optim=before.loop.optim.replace(steps=500))
@@ -22,7 +22,7 @@ def config() -> Ablation:
             "no world loss": ("weights.world=0",),
             "several target frames": ("subgoal_offsets=[2, 4, 6, 8]",),
             "a past frame": ("subgoal_offsets=[-8]",),
-            "told the actions": (f"model.world_expert.actions={reads}",),
+            "told the actions": (f"model.world_expert.actions={condition}",),
         },
         tasks=("place", "stack", "push", "press", "drawer", "place_two"),
         episodes=50,

@@ -1,4 +1,4 @@
-"""The base of `nano-tabletop`: a small embodied vision-language model that locates, counts and compares things.
+"""Backbone of `nano-tabletop`: a small embodied vision-language model that locates, counts and compares objects.
 
 Command:  wla train nano_base --out outputs/nano_base
 Needs:    datasets/nano_tabletop (see nano_tabletop)

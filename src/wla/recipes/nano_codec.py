@@ -1,4 +1,4 @@
-"""The image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 12 x 12 latents, frozen afterwards.
+"""Image codec of `nano-tabletop`: 96 x 96 pixels <-> 16 x 12 x 12 latents, frozen afterwards.
 
 Command:  wla train nano_codec --out outputs/nano_codec
 Needs:    datasets/nano_tabletop (see nano_tabletop)

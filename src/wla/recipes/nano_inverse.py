@@ -4,7 +4,7 @@ Commands:
     wla train nano_inverse --out outputs/nano_inverse
     wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/nano_video/gantry \
         --out outputs/gantry_actions.parquet
-Needs:    the datasets of nano_video
+Needs:    the datasets of nano_video (see there)
 
 Hardware: 2 CPU cores with bf16. Time: 16 minutes on one core. Score: docs/results/world.md.
 """

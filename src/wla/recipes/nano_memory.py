@@ -8,8 +8,8 @@ Commands, from nothing (datasets/nano_tabletop: see nano_tabletop):
     wla train nano_memory_base --out outputs/nano_memory_base
     wla train nano_memory --out outputs/nano_memory
 
-It goes on from `nano-tabletop`, with a prompt that tells what was finished and what was said last.
-nano_memory_corrected goes on from here, and tells how to train the same without words.
+Fine-tuned from `nano-tabletop`, with a prompt that holds the finished subtasks and the previous prediction.
+nano_memory_corrected adds corrections, and shows how to train the same without subtasks.
 
 Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
 Score: docs/results/memory.md.

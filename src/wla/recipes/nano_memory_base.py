@@ -1,4 +1,4 @@
-"""What `nano-memory` sees with: the backbone of `nano-tabletop`, taught the things of the memory tasks as well.
+"""Backbone of `nano-memory`: that of `nano-tabletop`, further pretrained on the objects of the memory tasks.
 
 Command:  wla train nano_memory_base --out outputs/nano_memory_base
 Needs:    datasets/nano_memory and datasets/nano_tabletop (see nano_memory)

@@ -1,16 +1,16 @@
-"""`nano-memory` with corrections: the policy acts, the expert says what it would do there, and the policy learns that.
+"""`nano-memory` with corrections (DAgger): the policy acts, the expert labels those states, the policy imitates it.
 
 Commands, after those of nano_memory, for each of the four tasks TASK:
     wla collect --policy outputs/nano_memory/checkpoint --tasks TASK --seed 5000 --episodes 200 --workers 2 \
         --out datasets/nano_memory_corrections/TASK
     wla train nano_memory_corrected --out outputs/nano_memory_corrected
 
-The same without words, to see what they are for:
+The same without subtasks, to measure their effect:
     wla train nano_memory_corrected --out outputs/nano_memory_wordless \
         weights.language=0 init.prompt.language=false init.prompt.memory=null
 
-It does not go on from that policy but from the base: a second start at a high learning rate costs what the first one
-learned (docs/results/memory.md).
+Training starts again from `nano-tabletop`, not from that policy: a second warm-up to a high learning rate destroys
+what the first training learned (docs/results/memory.md).
 
 Hardware: 2 CPU cores with bf16. Time: 7 + 100 minutes. Score: docs/results/memory.md.
 """

@@ -1,16 +1,17 @@
-"""The World Expert of `nano-memory`, further: told where actions lead, and taught by the images that latents decode to.
+"""World Expert of `nano-memory`, fine-tuned: conditioned on the motion of actions, with a loss on decoded images.
 
 Commands, with COLLECT for `wla collect --no-perturb --workers 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --episodes 100 --setting clean randomized --out datasets/nano_world/short
     COLLECT --episodes 150 MEMORY --out datasets/nano_world/memory
     wla train nano_memory_images --out outputs/nano_memory_images
-It goes on from nano_memory_world, whose episodes of experts serve as well, and also learns from the rollouts
-of nano_value (of the short ones by the policy alone, half were there). Without the first,
-policy=nano-memory goes on from the bundled World Expert.
+Fine-tuned from nano_memory_world, whose expert episodes can be used as well, and on the rollouts of nano_value (half of
+the short ones by the policy alone existed). Without nano_memory_world, policy=nano-memory starts from the bundled World
+Expert.
 
-In one step the tool was imagined half a pixel off. Where it will be follows from the state and the actions, and waves
-say so more finely than the numbers themselves. An error of the latent counts as much as it is seen in the image.
+With one sampling step, the tool was imagined half a pixel from its true position. The position follows from state and
+actions, and Fourier features encode it more finely than the numbers themselves. The pixel loss weights an error of the
+latent by its effect on the image.
 
 Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world.md.
 """

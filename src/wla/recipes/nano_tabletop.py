@@ -6,9 +6,9 @@ Commands, from nothing:
     wla train nano_base --out outputs/nano_base
     wla train nano_tabletop --out outputs/nano_tabletop
 
-Then nano_world lets the World Expert go on.
+Then nano_world fine-tunes the World Expert.
 
-Hardware: 2 CPU cores with bf16. Time: 6 + 11 + 23 + 45 minutes (codec and base can run side by side, a thread each).
+Hardware: 2 CPU cores with bf16. Time: 6 + 11 + 23 + 45 minutes (codec and base may run in parallel, one thread each).
 Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer run without `grounding` acted much
 worse (docs/results/learning_to_act.md).
 """

@@ -1,7 +1,7 @@
 """A value model for all ten tasks: how likely an episode still succeeds, learned from rollouts that succeed and fail.
 
-Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --workers 2` and MEMORY for
-`--tasks press_count cover_blocks battery_try rank_try`:
+Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --workers 2` and
+MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --expert-fraction 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
     COLLECT --expert-fraction 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory
     COLLECT --expert-fraction 0 --seed 8100 --episodes 120 MEMORY --out datasets/nano_rollouts/memory_more
@@ -11,8 +11,8 @@ Commands, with COLLECT for `wla collect --policy nano-memory --action-labels exe
         --out datasets/nano_rollouts/memory_shared
     wla train nano_value --out outputs/nano_value
 
-It reads what is being done and for how long: most failures are a policy that goes on saying what it takes to be almost
-done, and no frame shows that.
+The model reads the current subtask and its duration: in most failures the policy keeps predicting a subtask that it
+believes almost finished, and no frame shows that.
 
 Hardware: 2 CPU cores with bf16. Time: 30 + 10 minutes. Score: docs/results/world.md.
 """

@@ -1,4 +1,4 @@
-"""What videos without actions teach: two tasks that no actions show, learned from videos of the same or another robot.
+"""Learning from videos without actions: two tasks known only from videos of the same or of another robot.
 
 Commands:
     wla collect --tasks place stack push press drawer --setting clean randomized --episodes 400 --workers 2 \
@@ -7,10 +7,10 @@ Commands:
         --out datasets/nano_video/gantry
     wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --workers 2 --no-actions \
         --embodiment scara --out datasets/nano_video/scara
-    (the actions of nano_inverse, for the variant that infers them)
+    (pseudo-actions with nano_inverse, for the variant that uses them)
     wla ablate nano_video --workers 2 --out outputs/nano_video
 
-Five of the short tasks have actions; `place_two` has none, because in it a block goes on the plate.
+Five of the short tasks have actions; `place_two` has none, because it places a block on the plate.
 
 Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for training, on one core. Score: 0.0, 42.5,
 99.0 and 37.5 % (docs/results/world.md).
@@ -37,7 +37,7 @@ def config() -> Ablation:
             "and their actions inferred": (
                 _with_videos(seen, "gantry", pseudo_actions="outputs/gantry_actions.parquet"),
             ),
-            # Its looks alone would tell the tasks: some samples see nothing and have to read the instruction.
+            # The other robot's appearance would reveal the task: without images, a sample depends on the instruction.
             "and videos of another robot": (_with_videos(seen, "scara"), "image_dropout=0.25"),
         },
         tasks=VIDEO_TASKS,

@@ -1,4 +1,4 @@
-"""The World Expert of `nano-tabletop`, further: subgoal images get better, words and actions stay what they are.
+"""World Expert of `nano-tabletop`, fine-tuned: subgoal images get better, subtasks and actions stay the same.
 
 Command:  wla train nano_world --out outputs/nano_world
 Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see nano_tabletop)

@@ -1,10 +1,10 @@
 """WLA-0 on the four LIBERO suites.
 
-    wla train wla0_libero --print-config    shows every field
-    wla estimate wla0_libero --gpu 80          what fits where
+    wla train wla0_libero --help         shows every field
+    wla estimate wla0_libero --gpu 80    shows what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_libero
 
-Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
+Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/LIBERO_LeRobot, below datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    98.6 % (mean of the four suites), as published with these hyper-parameters. Not trained here.

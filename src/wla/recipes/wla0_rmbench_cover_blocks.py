@@ -1,10 +1,10 @@
-"""WLA-0 on `cover_blocks` of RMBench, with subtasks in words.
+"""WLA-0 on `cover_blocks` of RMBench, with predicted subtasks.
 
-    wla train wla0_rmbench_cover_blocks --print-config    shows every field
-    wla estimate wla0_rmbench_cover_blocks --gpu 80          what fits where
+    wla train wla0_rmbench_cover_blocks --help         shows every field
+    wla estimate wla0_rmbench_cover_blocks --gpu 80    shows what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_rmbench_cover_blocks
 
-Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
+Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RMBench-LeRobot, below datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    84 %, as published with these hyper-parameters. Not trained here.

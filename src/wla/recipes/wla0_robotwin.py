@@ -1,10 +1,10 @@
 """WLA-0 on the 50 tasks of RoboTwin 2.0, end-effector poses.
 
-    wla train wla0_robotwin --print-config    shows every field
-    wla estimate wla0_robotwin --gpu 80          what fits where
+    wla train wla0_robotwin --help         shows every field
+    wla estimate wla0_robotwin --gpu 80    shows what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_robotwin
 
-Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
+Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot and
           SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.

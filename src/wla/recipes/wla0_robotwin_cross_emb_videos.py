@@ -1,10 +1,10 @@
 """WLA-0 on 45 tasks of RoboTwin 2.0 with actions, and on videos of another robot in 5 others.
 
-    wla train wla0_robotwin_cross_emb_videos --print-config    shows every field
-    wla estimate wla0_robotwin_cross_emb_videos --gpu 80          what fits where
+    wla train wla0_robotwin_cross_emb_videos --help         shows every field
+    wla estimate wla0_robotwin_cross_emb_videos --gpu 80    shows what fits where
     torchrun --nproc-per-node 8 -m wla train wla0_robotwin_cross_emb_videos
 
-Needs:    the hub, or folders in place of `init.vlm` and `init.sana`;
+Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot-seen-tasks and
           RoboTwin-LeRobot-unseen-tasks-cross-emb,
           SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.

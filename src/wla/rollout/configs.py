@@ -18,7 +18,7 @@ MemoryInterventionKind = Literal["clear", "delete", "insert"]
 
 
 class BestOfNConfig(Config):
-    """How a policy weighs candidates before it acts (see `wla.policy.best_of_n`): by a value model or a goal image."""
+    """Selection among a policy's candidate chunks by a value model or a goal image (see `wla.policy.best_of_n`)."""
 
     value: str | None
     goal: str | None
@@ -31,32 +31,34 @@ class BestOfNConfig(Config):
 
 
 class CollectConfig(Config):
-    """What to collect."""
+    """Arguments of `collect`."""
 
     env: str = DEFAULT_FAMILY
     """Environment: name of a family, mapping file of a gymnasium environment (see wla init), or gymnasium id."""
     tasks: tuple[str, ...] = ()
-    """Tasks or named groups of them; none means the environment's default ones."""
+    """Tasks or named groups of them; the environment's default ones when left out."""
     setting: tuple[str, ...] = ()
-    """One or more of the environment's settings; none means its first one."""
+    """One or more of the environment's settings; its first one when left out."""
     embodiment: str | None = None
-    """Robot; None means the environment's first one."""
+    """Robot; the environment's first one when left out."""
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None
-    """A checkpoint that acts in turns with the expert, or alone: random, zero; failures are kept too."""
+    """A checkpoint (folder, bundled name or hub id) that acts in turns with the expert, or alone; random or zero alone.
+    Failures are kept too."""
     action_labels: ActionLabels | None = None
-    """With a policy: the words and actions that the expert would have answered with, to imitate, or those of whoever
-    acted, to learn what follows from them. None means the expert's, or the executed ones where a policy acts alone."""
+    """With a policy: record the subtasks and actions that the expert would choose (expert), to imitate them, or those
+    that were executed, to learn their outcome. Left out: the expert's, or the executed ones where a policy acts
+    alone."""
     expert_fraction: float = Field(default=0.5, ge=0, le=1)
-    """With a policy: share of the turns that are the expert's. 0 leaves the policy to itself."""
+    """With a policy: fraction of the turns in which the expert acts; 0 leaves all turns to the policy."""
     random_fraction: float = Field(default=0.0, ge=0, le=1)
-    """With a policy: share of the turns that are neither's, the robot moves at random."""
+    """With a policy: fraction of the turns in which the robot moves at random."""
     seed: int = 0
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"
-    """Which seeds are allowed: training (0-9999), or those to measure with, which training refuses: validation
-    (10000-19999) and evaluation (100000 and up)."""
+    """Range of the seeds: training (0-9999), or for measurements validation (10000-19999) and evaluation (100000 and
+    up), which training refuses."""
     perturb: bool = True
     """Disturb the motion now and then, so that the expert shows how to recover. A policy alone is never disturbed."""
     actions: bool = True
@@ -68,13 +70,13 @@ class CollectConfig(Config):
 
 
 class RecordMemoryConfig(Config):
-    """On what to act."""
+    """Arguments of `record_memory`."""
 
     policy: str
-    """A checkpoint that says subtasks: folder, bundled name or hub id."""
+    """A checkpoint that predicts subtasks: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot."""
     out: Path
-    """File for what it remembered (.parquet); a recipe takes it as a dataset's `recalled`."""
+    """File for the policy's memory (.parquet): `memory_replay` of a dataset in a recipe."""
     device: str | None = None
-    """Where the policy computes (cuda, cpu); None leaves it to the policy."""
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""

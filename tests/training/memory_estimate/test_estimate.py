@@ -122,7 +122,7 @@ def test_the_command(recipe, capsys):
     [
         (["nowhere.py"], "no recipe 'nowhere.py'"),
         (["wla1"], "no recipe 'wla1': neither a bundled name"),
-        ([str(RECIPES / "nano_codec.py")], "nano_codec.py trains no policy (CodecTrainConfig)"),
+        ([str(RECIPES / "nano_codec.py")], "nano_codec.py does not train a policy (CodecTrainConfig)"),
         (["wla0_libero", "--gpu", "0"], "--gpu: Input should be greater than 0"),
         (["wla0_libero", "--processes", "0"], "--processes: Input should be greater"),
         (["wla0_libero", "--processes", "3"], "8 micro-batches cannot be shared by 3 processes"),

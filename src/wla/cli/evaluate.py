@@ -1,0 +1,148 @@
+"""`wla eval`, `wla eval-offline`, `wla eval-world`, `wla eval-value`, `wla demo`: rates and errors."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import Field
+
+from wla.cli.command import CliArgs, Command
+from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
+
+
+class EvalArgs(EvalConfig):
+    """Run a policy in closed loop and write success rates with their uncertainty.
+
+    OUT gets results.jsonl (a line per episode, as they finish), summary.json and report.html. The same command again
+    resumes where it stopped. Crashes are errors: no rate counts them, they are listed separately, and the exit code
+    is 1.
+
+    examples:
+      wla eval expert --tasks place stack --episodes 50 --out outputs/expert
+      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
+      wla eval my_run/checkpoint --tasks place --replan-steps 4 --imagine --out outputs/imagined
+      wla eval nano-memory --num-candidates 2 --memory-reset-candidates --selection-margin 0.3 --value nano-value \\
+          --out outputs/best_of_2
+    """
+
+    out: Path
+    """Folder of the results."""
+    workers: int = Field(default=1, ge=1)
+    """Processes."""
+
+
+class EvalOfflineArgs(OpenLoopConfig):
+    """Compare a policy's subtasks, images and actions with recorded episodes that it was not trained on.
+
+    examples:
+      wla collect --split validation --seed 10000 --episodes 20 --no-perturb --out datasets/held_out
+      wla eval-offline nano-tabletop --dataset datasets/held_out
+    """
+
+
+class EvalWorldArgs(WorldEvalConfig):
+    """Measure the images that a policy imagines, on recorded episodes that it was not trained on.
+
+    PSNR, SSIM and a distance on the codec's features, on all pixels and on those that changed, beside two references:
+    the current frame (to beat) and the future frame encoded and decoded by the codec (the best possible). OUT gets
+    world.json and world.html: current frame, imagined frame, ground truth, difference.
+
+    examples:
+      wla eval-world nano-tabletop --dataset datasets/held_out --out outputs/world
+      wla eval-world nano-tabletop --dataset datasets/held_out --samples 8 --flow-steps 30 8 4 --out outputs/world_steps
+    """
+
+    out: Path
+    """Folder of the results."""
+
+
+class EvalValueArgs(ValueEvalConfig):
+    """Measure how far a value model's scores can be trusted, on rollouts that it was not trained on.
+
+    Calibration (value.png), rank correlation with the frames' true values, and how well it separates episodes that
+    succeed from those that fail. OUT gets value.json and value.png.
+
+    examples:
+      wla eval-value outputs/nano_value/checkpoint --datasets datasets/rollouts_held_out --out outputs/value
+    """
+
+    out: Path
+    """Folder of the results."""
+
+
+class DemoArgs(CliArgs):
+    """Run the bundled policy on each task of the simulator and write an HTML report.
+
+    examples:
+      wla demo
+      wla demo --policy outputs/nano_tabletop/checkpoint --episodes 5
+    """
+
+    policy: str = "nano-tabletop"
+    """A checkpoint: folder, bundled name or hub id."""
+    episodes: int = Field(default=2, ge=1)
+    """Episodes per task."""
+    workers: int = Field(default=2, ge=1)
+    """Processes."""
+
+
+def evaluate(args: EvalArgs) -> int:
+    from wla.evaluation.benchmark import run_benchmark
+    from wla.evaluation.report import write_report
+
+    try:
+        summary = run_benchmark(args, args.out, workers=args.workers)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
+    for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
+        print(f"{variant.task} {variant.setting} {variant.embodiment}: {rate}")
+        if subtask_metrics:
+            print(f"  words: {subtask_metrics}")
+    print(f"all: {summary.total}")
+    print(f"report: {write_report(args.out)}")
+    return 1 if summary.total.errors else 0
+
+
+def eval_offline(args: EvalOfflineArgs) -> int:
+    from wla.evaluation.open_loop import evaluate_open_loop
+
+    print(evaluate_open_loop(args).model_dump_json(indent=2))
+    return 0
+
+
+def eval_world(args: EvalWorldArgs) -> int:
+    from wla.evaluation.world_model import REPORT_FILE, evaluate_world, table
+
+    print(table(evaluate_world(args, args.out)))
+    print(f"images: {args.out / REPORT_FILE}")
+    return 0
+
+
+def eval_value(args: EvalValueArgs) -> int:
+    from wla.evaluation.value_model import PLOT, evaluate_value
+
+    print(evaluate_value(args, args.out).model_dump_json(indent=2))
+    print(f"calibration: {args.out / PLOT}")
+    return 0
+
+
+def demo(args: DemoArgs) -> int:
+    out = Path("outputs/demo")
+    if out.exists():
+        shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would resume
+    asked = EvalArgs(
+        policy=args.policy, episodes=args.episodes, workers=args.workers, imagine=True, max_videos=3, out=out
+    )
+    code = evaluate(asked)
+    print(f"Open {out / 'report.html'} in a browser: videos, predicted subtasks, imagined images.")
+    return code
+
+
+DEMO = {"demo": Command(DemoArgs, demo)}
+EVALUATE = {
+    "eval": Command(EvalArgs, evaluate, positional=("policy",)),
+    "eval-offline": Command(EvalOfflineArgs, eval_offline, positional=("policy",)),
+    "eval-world": Command(EvalWorldArgs, eval_world, positional=("policy",)),
+    "eval-value": Command(EvalValueArgs, eval_value, positional=("value",)),
+}

@@ -1,0 +1,94 @@
+"""`wla train`, `wla ablate`: training of a recipe, and of its variants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from wla.cli.command import CliArgs, Command
+from wla.cli.recipe_help import recipe_help
+from wla.presets.recipe import load_recipe
+
+
+class TrainArgs(CliArgs):
+    """Train what a recipe describes. Ctrl-C saves, and --resume continues from there bit for bit.
+
+    `wla train RECIPE --help` shows every field of the recipe: description, type and present value.
+
+    examples:
+      wla train nano_tabletop
+      wla train nano_tabletop --help
+      wla train nano_tabletop loop.batch_size=32 loop.optim.steps=200 --out outputs/short
+      wla train nano_tabletop datasets=datasets/mine datasets.0.cache_frames=false
+      wla train nano_tabletop --print-config
+      wla train nano_tabletop --resume
+      torchrun --nproc-per-node 2 -m wla train nano_tabletop loop.micro_batches=2
+    """
+
+    recipe: str
+    """Name of a bundled recipe, or a .py file with a function config() that returns what to train."""
+    overrides: tuple[str, ...] = ()
+    """Changes to the recipe, as dotted.path=value."""
+    out: Path | None = None
+    """Folder of the run; outputs/NAME_OF_THE_RECIPE when left out."""
+    resume: bool = False
+    """Resume the run in that folder."""
+    print_config: bool = False
+    """Print the configuration with the changes made as JSON, and train nothing."""
+
+
+class AblateArgs(CliArgs):
+    """Train and evaluate variants of a recipe alike, and write one table: rates, intervals, paired differences.
+
+    Equal data, steps, seeds and evaluation episodes. Ctrl-C saves; the same command resumes.
+
+    examples:
+      wla ablate ablate_world --out outputs/ablate_world
+      wla ablate ablate_world --help
+    """
+
+    recipe: str
+    """Name of a bundled recipe, or a .py file with a function config() that returns an Ablation."""
+    out: Path
+    """Folder of all runs and of the table."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of the evaluations."""
+
+
+def train(args: TrainArgs) -> int:
+    from wla import runtime
+    from wla.training.trainer import micro_batch_range, require_output_dir, train
+
+    config = load_recipe(args.recipe).override(args.overrides)
+    if args.print_config:
+        print(config.model_dump_json(indent=2))
+        return 0
+    out = args.out or Path("outputs") / Path(args.recipe).stem
+    with runtime.process_group():
+        runtime.on_rank_zero(lambda: require_output_dir(out, resume=args.resume))
+        micro_batch_range(config.loop)
+        task = runtime.rank_zero_first(config.build)
+        checkpoint = train(task, config.loop, out, resume=args.resume)
+        if runtime.rank() == 0:
+            print(f"checkpoint: {checkpoint}")
+    return 0
+
+
+def ablate(args: AblateArgs) -> int:
+    from wla.training.ablation import TABLE, Ablation, ablate, table
+
+    config = load_recipe(args.recipe)
+    if not isinstance(config, Ablation):
+        raise ValueError(
+            f"{args.recipe} is not an ablation ({type(config).__name__}); see the bundled recipe ablate_world"
+        )
+    print(table(ablate(config, args.out, workers=args.workers)), end="")
+    print(f"table: {args.out / TABLE}")
+    return 0
+
+
+TRAIN = {
+    "train": Command(TrainArgs, train, positional=("recipe", "overrides"), details=recipe_help),
+    "ablate": Command(AblateArgs, ablate, positional=("recipe",), details=recipe_help),
+}
