@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,11 @@ def _load(recipe: str) -> Any:
     return preset_train_config(recipe) if recipe in presets() else load_recipe(recipe)
 
 
-def _details(values: Mapping[str, Any]) -> str:
-    return recipe_help(values, load=_load, command="estimate")
-
-
-ESTIMATE = {"estimate": Command(EstimateArgs, estimate, positional=("recipe", "overrides"), details=_details)}
+ESTIMATE = {
+    "estimate": Command(
+        EstimateArgs,
+        estimate,
+        positional=("recipe", "overrides"),
+        details=partial(recipe_help, load=_load, command="estimate"),
+    )
+}

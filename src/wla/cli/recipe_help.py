@@ -28,13 +28,13 @@ EXAMPLES = {
     "datasets.0.weight": ("datasets.0.weight=0.5", "one field of the first dataset"),
     "lora.rank": ("lora.rank=8 lora.alpha=16 lora.target_modules=q_proj,v_proj", "a part that was null"),
     "init.kind": ("init.kind=checkpoint init.policy=nano-tabletop", "another kind of a part"),
-    "recipe.loop.optim.steps": ("recipe.loop.optim.steps=200", "a shorter training"),
+    "recipe.loop.optim.steps": ("recipe.loop.optim.steps=200 --out outputs/short", "shorter trainings"),
 }
 """Path of a field -> changes that show how to write such values, and a comment."""
 
 
 def recipe_help(values: Mapping[str, Any], *, load: Callable[[str], Any] = load_recipe, command: str = "train") -> str:
-    """Returns the fields of a recipe, its changes made, and examples of changes; nothing without a recipe.
+    """Returns the fields of a recipe with its changes made, and examples of changes; nothing without a recipe.
 
     Args:
         values: arguments that were typed: `recipe` and, where the command has them, `overrides`.

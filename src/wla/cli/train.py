@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -45,11 +46,14 @@ class AblateArgs(CliArgs):
 
     examples:
       wla ablate ablate_world --out outputs/ablate_world
+      wla ablate ablate_world recipe.loop.optim.steps=200 episodes=10 --out outputs/ablate_short
       wla ablate ablate_world --help
     """
 
     recipe: str
     """Name of a bundled recipe, or a .py file with a function config() that returns an Ablation."""
+    overrides: tuple[str, ...] = ()
+    """Changes to the ablation, as dotted.path=value."""
     out: Path
     """Folder of all runs and of the table."""
     workers: int = Field(default=1, ge=1)
@@ -83,6 +87,7 @@ def ablate(args: AblateArgs) -> int:
         raise ValueError(
             f"{args.recipe} is not an ablation ({type(config).__name__}); see the bundled recipe ablate_world"
         )
+    config = config.override(args.overrides)
     print(table(ablate(config, args.out, workers=args.workers)), end="")
     print(f"table: {args.out / TABLE}")
     return 0
@@ -90,5 +95,7 @@ def ablate(args: AblateArgs) -> int:
 
 TRAIN = {
     "train": Command(TrainArgs, train, positional=("recipe", "overrides"), details=recipe_help),
-    "ablate": Command(AblateArgs, ablate, positional=("recipe",), details=recipe_help),
+    "ablate": Command(
+        AblateArgs, ablate, positional=("recipe", "overrides"), details=partial(recipe_help, command="ablate")
+    ),
 }
