@@ -1,4 +1,4 @@
-"""What can be wrong with a release: how to make it so, and what an import then says."""
+"""Defective releases: functions that introduce the defect, and the error message of an import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from published_release import Release
 
 
 def set_json(path: str, **fields: Any) -> Any:
-    """Change fields of a JSON file of the release; None removes one."""
+    """Changes fields of a JSON file of the release; None removes one."""
 
     def change(tree: dict[str, Any]) -> None:
         tree.update({name: value for name, value in fields.items() if value is not None})
@@ -68,8 +68,8 @@ def statistics(**fields: Any) -> Any:
 
 
 def set_tokenizer(missing: str = "", *, first: int = 497, swapped: bool = False, more: int = 0) -> Any:
-    """The tokenizer with a word missing, all of them at other entries, images and videos swapped, or `more` words."""
-    names = ["<other>" if word == missing else word for word in tiny_qwen.SPECIAL_TOKENS]
+    """Replaces the tokenizer: a token missing, all of them with other ids, images and videos swapped, or more."""
+    names = ["<other>" if token == missing else token for token in tiny_qwen.SPECIAL_TOKENS]
     names += [f"<more_{index}>" for index in range(more)]
     if swapped:
         names[3], names[4] = names[4], names[3]
@@ -93,7 +93,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "no embedding": (
         weights(lambda w: w.pop("model.mllm_backbone.model.language_model.embed_tokens.weight")),
-        "has no model.mllm_backbone.model.language_model.embed_tokens.weight; is it one of WLA-0",
+        "has no model.mllm_backbone.model.language_model.embed_tokens.weight; give a WLA-0 checkpoint",
     ),
     "half floats": (
         weights(lambda w: w.update({name: value.half() for name, value in w.items()})),
@@ -104,24 +104,27 @@ BAD: dict[str, tuple[Any, str]] = {
     "pickle of the hub": (pickled("pytorch_model.bin"), r"pytorch_model.bin: pickled weights .*convert"),
     "no weights": (remove("checkpoint/model.safetensors"), "no model.safetensors here"),
     "no config": (remove("checkpoint/config.json"), r"checkpoint/config.json: file is missing"),
-    "Sana without codec": (remove("sana/vae"), r"sana: holds no image codec \(vae/config.json\); give the whole Sana"),
+    "Sana without codec": (remove("sana/vae"), r"sana: contains no image codec \(vae/config.json\); give the"),
     "Sana without transformer": (remove("sana/transformer"), r"transformer/config.json: file is missing"),
     "no codec weights": (
         weights(lambda w: [w.pop(name) for name in list(w) if name.startswith("vae.")]),
         r"sana/vae: no model.safetensors here; give the folder",
     ),
     "vlm without config": (remove("vlm/config.json"), r"vlm/config.json: file is missing"),
-    "no Qwen words": (
+    "no Qwen tokens": (
         set_tokenizer("<|vision_start|>"),
-        r"tokenizer.json: lacks the Qwen words <\|vision_start\|>; give",
+        r"tokenizer.json: lacks the Qwen tokens <\|vision_start\|>; give",
     ),
-    "words elsewhere": (set_tokenizer(first=490), r"tokenizer.json: <\|image_pad\|> is word 493, the model's is 500"),
-    "other word for images": (
+    "other token ids": (set_tokenizer(first=490), r"tokenizer.json: <\|image_pad\|> has id 493, the model's is 500"),
+    "other id for images": (
         set_tokenizer(swapped=True),
-        r"tokenizer.json: <\|image_pad\|> is word 501, the model's is 500",
+        r"tokenizer.json: <\|image_pad\|> has id 501, the model's is 500",
     ),
-    "too many words": (set_tokenizer(more=9), r"tokenizer.json: .*has 513 words, the model's begin marker is word 512"),
-    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
+    "too many tokens": (
+        set_tokenizer(more=9),
+        r"tokenizer.json: .*has 513 words, the model's begin marker is word 512",
+    ),
+    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or not a tokenizer"),
     "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
     "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),
     "no actions": (
@@ -135,19 +138,19 @@ BAD: dict[str, tuple[Any, str]] = {
     "damaged statistics": (write("checkpoint/norm_stats.json", "{"), "norm_stats.json: damaged JSON"),
     "statistics that are a list": (write("checkpoint/norm_stats.json", "[]"), "norm_stats.json: is a list"),
     "damaged JSON": (write("checkpoint/config.json", '{"a": '), r"checkpoint/config.json: damaged JSON"),
-    "JSON that is no text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
+    "JSON that is not text": (write("vlm/config.json", b"\xff\xfe"), r"vlm/config.json: damaged JSON"),
     "config that is a list": (
         write("checkpoint/config.json", "[]"),
         r"checkpoint/config.json: is a list, not a JSON object",
     ),
-    "section that is no object": (
+    "section that is not an object": (
         write("vlm/config.json", '{"text_config": 3, "vision_config": {}}'),
-        "of another kind",
+        "has the wrong type",
     ),
     "no queries": (set_json("checkpoint/config.json", num_metaqueries=None), r"'num_metaqueries' is missing"),
     "queries without a number": (
         set_json("checkpoint/config.json", num_metaqueries="x"),
-        "configuration: .*of another kind",
+        "configuration: .*has the wrong type",
     ),
     "no layers": (set_json("checkpoint/config.json", diffusion_model_cfg={}), r"'num_layers' is missing"),
     "a number that is text": (set_json("checkpoint/config.json", chunk_size="many"), r"chunk: .*integer"),
@@ -159,7 +162,7 @@ BAD: dict[str, tuple[Any, str]] = {
         set_json("checkpoint/config.json", diffusion_model_cfg={"num_layers": 4, "input_embedding_dim": 32}),
         "32 heads of 32 for a width of 32",
     ),
-    "sections that are none": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is no JSON obj"),
+    "section that is a list": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is not a JSON"),
     "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged or no safetensors file"),
     "no release": (write("checkpoint/config.json", "{}"), r"'diffusion_model_cfg' is missing"),
 }

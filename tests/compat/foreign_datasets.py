@@ -1,4 +1,4 @@
-"""Small datasets in the formats of others."""
+"""Small datasets in foreign formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUBTASKS = ("reach it", "lift it")
 
 
 def make_image(episode: int, frame: int, camera: int = 0, size: tuple[int, int] = (32, 48)) -> np.ndarray:
-    """A red block that moves and a blue one that tells the episode: red and blue are never the same."""
+    """Returns an image with a red block that encodes the frame and a blue one that encodes the episode."""
     image = np.full((*size, 3), (150, 120, 90), np.uint8)
     image[8 * camera : 8 * camera + 8, 4 * frame : 4 * frame + 8] = (220, 30, 30)
     image[20:28, 8 * episode : 8 * episode + 8] = (20, 60, 220)
@@ -36,7 +36,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_v21(root: Path) -> Path:
-    """LeRobot v2.1: two cameras, a column that we do not know, an episode with something more to say."""
+    """Writes a LeRobot v2.1 dataset with two cameras, an unknown column and an unknown field of episodes."""
     (root / "meta").mkdir(parents=True)
     rng = np.random.default_rng(0)
     episodes, stats, start = [], [], 0
@@ -104,7 +104,7 @@ def _info() -> dict[str, Any]:
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """As OpenCV encodes an RGB array: it takes red for blue."""
+    """Encodes an RGB array like OpenCV, which assumes BGR."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(buffer, format="jpeg", quality=95)
     return buffer.getvalue()
@@ -115,7 +115,7 @@ def joints(number: int, length: int) -> np.ndarray:
 
 
 def write_robotwin(root: Path) -> Path:
-    """Raw episodes 0, 1 and 2 of RMBench; the first two have the same first phrasing."""
+    """Writes raw episodes 0, 1 and 2 of RMBench; the first two have the same first phrasing."""
     import h5py
 
     (root / "data").mkdir(parents=True)

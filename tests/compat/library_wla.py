@@ -1,4 +1,4 @@
-"""A published checkpoint built of the libraries' own parts, and what it computes: none of our model code runs here.
+"""Published checkpoint built from the libraries' own modules, and its outputs, without any of our model code.
 
 Its modules are named as in the published layout, so that its state_dict has the published names.
 """
@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
     "repeated_diffusion_steps": 3,
     "diffusion_model_cfg": {"num_layers": 4, "attention_head_dim": 16, "num_attention_heads": 3, "norm_type": "norm"},
 }
-"""The `wla` part of config.json; begin and end marker are left out, as in the published files."""
+"""`wla` section of config.json, without begin and end marker, as in the published files."""
 SANA = {
     "in_channels": 10,
     "out_channels": 10,
@@ -223,7 +223,7 @@ class ActionExpert(nn.Module):
 
 
 class LibraryWLA(nn.Module):
-    """Weights of every kind are random, those that start at 0 and 1 too."""
+    """Model in which all weights are random, including those that are initialized to 0 or 1."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ class LibraryWLA(nn.Module):
         self.eval()
 
     def write(self, folder: Path, inputs: dict[str, Tensor]) -> Path:
-        """The folder that `wla parity` reads."""
+        """Writes the folder that `wla parity` reads."""
         folder.mkdir()
         weights = {name: value.clone() for name, value in self.state_dict().items() if "lm_head" not in name}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -287,7 +287,7 @@ class LibraryWLA(nn.Module):
         }
 
     def _read(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """Logits, loss, what comes out of each decoder layer, and the features of each sample's current image."""
+        """Returns logits, loss, output of each decoder layer, and features of each sample's current image."""
         vlm, layers = self.model.mllm_backbone, []
         hooks = [
             layer.register_forward_hook(lambda module, args, out: layers.append(out))
@@ -327,7 +327,7 @@ class LibraryWLA(nn.Module):
         return x
 
     def _world(self, x: Tensor, s: Tensor, captions: list[Tensor]) -> Tensor:
-        """The library's own forward pass, in which every block is handed the condition of its layer."""
+        """Runs the library's own forward pass, passing each block the condition of its layer."""
         sana = self.model.world_expert
         conditions = [sana.caption_norm(sana.caption_projection(caption)) for caption in captions]
         hooks = [
@@ -343,7 +343,7 @@ class LibraryWLA(nn.Module):
 
 
 def inputs(seed: int = 0) -> dict[str, Tensor]:
-    """Two samples of different length, three images of different sizes in each; the current one has 3 x 2 tokens."""
+    """Returns two samples of different length with 3 images of different sizes; the current one has 3 x 2 tokens."""
     torch.manual_seed(seed)
     rows, grids, current = [], [], []
     for length, order in ((11, (0, 1, 2)), (7, (2, 0, 1))):

@@ -1,4 +1,4 @@
-"""Which converter a source gets, and what is refused."""
+"""Selection of the converter by the format of the source."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ def test_robotwin_is_recognised_and_has_joints_at_30_hz(tmp_path):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("v3.0", "is v3.0 already; there is nothing to convert"),
-        ("v2.0", "is LeRobot v2.0; use LeRobot's own scripts to make it v2.1 first"),
-        ("v1.6", "is LeRobot v1.6; use"),
+        ("v3.0", "is LeRobot v3.0 already; there is nothing to convert"),
+        ("v2.0", "is LeRobot v2.0; convert it to v2.1 with LeRobot's own scripts first"),
+        ("v1.6", "is LeRobot v1.6; convert"),
     ],
 )
-def test_other_versions(version, message, tmp_path):
+def test_other_versions_are_refused(version, message, tmp_path):
     edit_json(write_v21(tmp_path / "old") / "meta/info.json", codebase_version=version)
     with pytest.raises(ValueError, match=message):
         convert(tmp_path / "old", tmp_path / "new")
 
 
-def test_v21_has_its_own_actions_and_rate(tmp_path):
+def test_action_and_fps_are_refused_for_v21(tmp_path):
     write_v21(tmp_path / "old")
-    with pytest.raises(ValueError, match="has its own actions and fps; leave both out"):
+    with pytest.raises(ValueError, match="has its own actions and fps; omit --action and --fps"):
         convert(tmp_path / "old", tmp_path / "new", fps=10.0)
-    with pytest.raises(ValueError, match="has its own actions and fps; leave both out"):
+    with pytest.raises(ValueError, match="has its own actions and fps; omit --action and --fps"):
         convert(tmp_path / "old", tmp_path / "new", action="joint")
 
 
 @pytest.mark.parametrize("folder", ["empty", "nowhere"])
-def test_anything_else(folder, tmp_path):
+def test_other_folders_are_refused(folder, tmp_path):
     (tmp_path / "empty/data").mkdir(parents=True)
     (tmp_path / "empty/data/episode_x.hdf5").touch()
     source = tmp_path / folder
-    with pytest.raises(ValueError, match=re.escape(f"{source}: nothing that can become LeRobot v3.0; give a")):
+    message = f"{source}: not a dataset that can be converted to LeRobot v3.0; give a"
+    with pytest.raises(ValueError, match=re.escape(message)):
         convert(source, tmp_path / "new")

@@ -1,4 +1,4 @@
-"""Releases in every usual form become policies that act; what does not fit is refused in one line."""
+"""Import of published policies in all usual forms, and errors for defective ones."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def observation(seed: int = 0) -> Observation:
 
 
 def refused(release: Release, out: Path, **options: Any) -> str:
-    """The one line with which an import is refused; nothing lies around afterwards."""
-    there = sorted(out.parent.iterdir())
+    """Returns the one-line error of an import, which leaves no files behind."""
+    before = sorted(out.parent.iterdir())
     with pytest.raises(ValueError, match=r".") as caught:
         import_policy(release.checkpoint, out, **{**release.folders(), **options})
-    assert sorted(out.parent.iterdir()) == there
+    assert sorted(out.parent.iterdir()) == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -57,18 +57,18 @@ def test_an_imported_release_acts(release, tmp_path):
     assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
     policy = wla.load_policy(tmp_path / "ours", imagination=True)
     assert policy.robot_spec.embodiment == "libero_panda"
-    chunk, state = policy.act(observation(), policy.reset("open the drawer"), imagine=True)
+    chunk, carry = policy.act(observation(), policy.reset("open the drawer"), imagine=True)
     assert chunk.actions.shape == (8, 7)
     assert chunk.subgoal.shape == (8, 8, 3)
     assert chunk.subtasks == ()
-    other, _ = policy.act(observation(1), state)
+    other, _ = policy.act(observation(1), carry)
     assert not np.array_equal(other.actions, chunk.actions)
-    lean = wla.load_policy(tmp_path / "ours")
-    again, _ = lean.act(observation(), lean.reset("open the drawer"))
-    np.testing.assert_array_equal(again.actions, chunk.actions)
+    without_imagination = wla.load_policy(tmp_path / "ours")
+    same, _ = without_imagination.act(observation(), without_imagination.reset("open the drawer"))
+    np.testing.assert_array_equal(same.actions, chunk.actions)
 
 
-def test_what_is_written_down(release, tmp_path):
+def test_the_checkpoint_contains_configuration_robot_and_statistics(release, tmp_path):
     out = tmp_path / "deep" / "ours"
     import_policy(release.checkpoint, out, **release.folders())
     config = CheckpointConfig.load(out / "config.json")
@@ -85,7 +85,7 @@ def test_what_is_written_down(release, tmp_path):
 
 
 def sectioned(release: Release) -> dict[str, Any]:
-    """All four models in the checkpoint's own config.json, and only the tokenizer beside it."""
+    """Moves all four configurations into the checkpoint's own config.json, with only the tokenizer beside it."""
     shutil.copy(published_release.OFFICIAL / "config.json", release.checkpoint / "config.json")
     shutil.copy(release.vlm / "tokenizer.json", release.checkpoint / "tokenizer.json")
     return {"vlm": None, "sana": None}
@@ -101,7 +101,7 @@ def no_scheduler(release: Release) -> dict[str, Any]:
     return {}
 
 
-def codec_apart(release: Release) -> dict[str, Any]:
+def separate_codec(release: Release) -> dict[str, Any]:
     weights = load_file(release.checkpoint / "model.safetensors")
     vae = {name.removeprefix("vae."): value for name, value in weights.items() if name.startswith("vae.")}
     save_file(vae, release.sana / "vae" / "diffusion_pytorch_model.safetensors")
@@ -130,7 +130,7 @@ def named(release: Release) -> dict[str, Any]:
 
 
 def prepared_tokenizer(release: Release) -> dict[str, Any]:
-    """As an export writes it: with markers and meta-queries already."""
+    """Replaces the tokenizer by one that contains markers and meta-queries already, like an export."""
     core = tiny_qwen.qwen_core()
     names = [f"<pad_token_{i}>" for i in range(8)]
     core.add_special_tokens([*names, "<begin_of_img>", "<end_of_img>", *(f"<img{i}>" for i in range(8))])
@@ -138,24 +138,24 @@ def prepared_tokenizer(release: Release) -> dict[str, Any]:
     return {}
 
 
-FORMS = (sectioned, old_rope, no_scheduler, codec_apart, tied_head, statistics_elsewhere, named, prepared_tokenizer)
+FORMS = (sectioned, old_rope, no_scheduler, separate_codec, tied_head, statistics_elsewhere, named, prepared_tokenizer)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 def test_every_form_of_a_release_becomes_the_same_policy(form, pristine, release, tmp_path):
-    import_policy(pristine.checkpoint, tmp_path / "wanted", **pristine.folders())
+    import_policy(pristine.checkpoint, tmp_path / "expected", **pristine.folders())
     assert import_policy(release.checkpoint, tmp_path / "ours", **{**release.folders(), **form(release)}) == []
-    wanted, ours = (load_file(tmp_path / name / "model.safetensors") for name in ("wanted", "ours"))
-    assert wanted.keys() == ours.keys()
-    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
-    policies = [wla.load_policy(tmp_path / name) for name in ("wanted", "ours")]
+    expected, ours = (load_file(tmp_path / name / "model.safetensors") for name in ("expected", "ours"))
+    assert expected.keys() == ours.keys()
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+    policies = [wla.load_policy(tmp_path / name) for name in ("expected", "ours")]
     chunks = [policy.act(observation(), policy.reset("open the drawer"))[0] for policy in policies]
     np.testing.assert_array_equal(chunks[0].actions, chunks[1].actions)
-    configs = [CheckpointConfig.load(tmp_path / name / "config.json").model.backbone for name in ("wanted", "ours")]
+    configs = [CheckpointConfig.load(tmp_path / name / "config.json").model.backbone for name in ("expected", "ours")]
     assert configs[0] == configs[1]
 
 
-def test_a_release_in_half_precision_stays_so(release, tmp_path):
+def test_a_release_in_half_precision_stays_in_half_precision(release, tmp_path):
     release.edit_weights(
         lambda weights: weights.update({name: value.bfloat16() for name, value in weights.items()})
     )  # fmt: skip
@@ -168,9 +168,9 @@ def test_a_release_in_half_precision_stays_so(release, tmp_path):
     assert np.isfinite(chunk.actions).all()
 
 
-def test_a_codec_in_full_precision_beside_half_the_rest(release, tmp_path):
-    """As the Sana folder has it, whose codec the checkpoint lacks."""
-    codec_apart(release)
+def test_a_codec_in_full_precision_with_a_model_in_half_precision(release, tmp_path):
+    """This is the usual precision of a Sana folder, for a checkpoint without a codec."""
+    separate_codec(release)
     release.edit_weights(
         lambda weights: weights.update({name: value.bfloat16() for name, value in weights.items()})
     )  # fmt: skip
@@ -180,18 +180,18 @@ def test_a_codec_in_full_precision_beside_half_the_rest(release, tmp_path):
     assert chunk.subgoal.shape == (8, 8, 3)
 
 
-def test_what_is_lacking_for_acting_is_told(release, tmp_path):
+def test_files_that_are_missing_for_acting_are_listed(release, tmp_path):
     (release.vlm / "tokenizer.json").unlink()
     (release.checkpoint / "norm_stats.json").unlink()
     release.edit(release.checkpoint / "config.json", lambda tree: tree.update(chunk_size=6))
-    lacks = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
-    assert [line.partition(":")[0] for line in lacks] == ["robot.json", "tokenizer.json", "statistics.json"]
+    missing = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    assert [line.partition(":")[0] for line in missing] == ["robot.json", "tokenizer.json", "statistics.json"]
     with pytest.raises(ValueError, match=r"statistics.json, robot.json, tokenizer.json missing"):
         wla.load_policy(tmp_path / "ours")
 
 
 def for_robot(release: Release, *, state: int, action: int, chunk: int, mode: str) -> None:
-    """Make the release one for another robot, with random weights where sizes change."""
+    """Changes the release to the dimensions of another robot, with random weights where sizes change."""
 
     def resize(tensors: dict[str, torch.Tensor]) -> None:
         expert = "model.action_expert."
@@ -218,7 +218,7 @@ ROBOTS = {
 
 
 @pytest.mark.parametrize("name", ROBOTS)
-def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_images(name, release, tmp_path):
+def test_a_published_model_is_recognized_by_its_dimensions_and_acts(name, release, tmp_path):
     state, action, chunk, mode = ROBOTS[name]
     for_robot(release, state=state, action=action, chunk=chunk, mode=mode)
     assert import_policy(release.checkpoint, tmp_path / "ours", **release.folders()) == []
@@ -233,15 +233,15 @@ def test_the_published_model_is_known_by_its_dimensions_and_acts_on_its_robots_i
         camera: rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         for camera, size in preset.robot.observation.cameras.items()
     }
-    seen = Observation(images=images, state=np.zeros(state, np.float32))
-    said, after = policy.act(seen, policy.reset("open the drawer"))
+    observed = Observation(images=images, state=np.zeros(state, np.float32))
+    first, carry = policy.act(observed, policy.reset("open the drawer"))
     for _ in range(config.prompt.history):
-        after = policy.observe(seen, after)
-    later, _ = policy.act(seen, after)
-    assert said.actions.shape == later.actions.shape == (chunk, action)
+        carry = policy.observe(observed, carry)
+    second, _ = policy.act(observed, carry)
+    assert first.actions.shape == second.actions.shape == (chunk, action)
 
 
-def test_a_model_for_an_unknown_robot_is_asked_as_it_was_trained(release, tmp_path):
+def test_a_model_for_an_unknown_robot_keeps_its_prompt(release, tmp_path):
     for_robot(release, state=5, action=4, chunk=8, mode="image_action_language")
     (line,) = import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
     assert line.startswith("robot.json: no published model has these dimensions")
@@ -249,14 +249,14 @@ def test_a_model_for_an_unknown_robot_is_asked_as_it_was_trained(release, tmp_pa
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_does_not_fit_is_refused_in_one_line_and_leaves_nothing(name, release, tmp_path):
+def test_a_defective_release_is_refused_and_leaves_nothing_behind(name, release, tmp_path):
     change, message = BAD[name]
     change(release)
     with pytest.raises(ValueError, match=message):
         raise ValueError(refused(release, tmp_path / "ours"))
 
 
-def test_weights_that_end_too_early_are_refused(release, tmp_path):
+def test_truncated_weights_are_refused(release, tmp_path):
     path = release.checkpoint / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     assert "damaged or no safetensors file" in refused(release, tmp_path / "ours")
@@ -273,12 +273,12 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_that_do_not_fit_are_named(name, release, tmp_path):
+def test_invalid_options_are_refused(name, release, tmp_path):
     options, message = OPTIONS[name]
     assert message in refused(release, tmp_path / "ours", **options)
 
 
-def test_a_folder_that_exists_is_left_alone(release, tmp_path):
+def test_an_existing_folder_is_unchanged(release, tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "mine").write_text("keep")
     assert "exists already" in refused(release, tmp_path / "ours")
@@ -299,12 +299,12 @@ def test_a_full_disk_leaves_nothing_behind(limit, release, tmp_path):
     ("section", "change", "line"),
     [
         ("sana", {"qk_norm": "rms_norm_across_heads"}, "sana.qk_norm is 'rms_norm_across_heads', WLA-0 has None"),
-        ("sana", {"cross_attention_dim": 48}, "sana is 32 wide, its cross-attention is not"),
+        ("sana", {"cross_attention_dim": 48}, "sana has width 32, its cross-attention another"),
         ("wla", {"action_condition_type": "raw_action"}, "wla.action_condition_type is 'raw_action'"),
         ("wla", {"add_pos_embed": False}, "wla.add_pos_embed is False, WLA-0 has True"),
     ],
 )
-def test_other_computations_are_refused_by_name(tmp_path, section, change, line):
+def test_unsupported_computations_are_refused(tmp_path, section, change, line):
     folder = tmp_path / "other"
     shutil.copytree(Path(__file__).parents[1] / "parity" / "official_tiny", folder)
     tree = json.loads((folder / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""LeRobot v2.1 to v3.0: nothing is lost, and every fault of the source is named."""
+"""LeRobot v2.1 to v3.0: lossless conversion, and errors for defective sources."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def old_column(source: Path, name: str) -> np.ndarray:
     return np.array([v for path in sorted(source.glob("data/*/*")) for v in pq.read_table(path)[name].to_pylist()])
 
 
-def test_the_reader_gets_what_was_in_the_source(pristine, tmp_path):
+def test_the_reader_returns_the_contents_of_the_source(pristine, tmp_path):
     assert convert_v21(pristine, tmp_path / "new") == 3
     dataset = LeRobotDataset(tmp_path / "new")
     np.testing.assert_array_equal(dataset.state, old_column(pristine, "observation.state"))
@@ -50,11 +50,11 @@ def test_the_reader_gets_what_was_in_the_source(pristine, tmp_path):
     for index, camera in enumerate(dataset.cameras):
         for episode in dataset.episodes:
             for frame in range(len(episode)):
-                seen = dataset.frames(camera)[episode.start + frame]
-                assert psnr(seen, make_image(episode.index, frame, index)) > 28
+                image = dataset.frames(camera)[episode.start + frame]
+                assert psnr(image, make_image(episode.index, frame, index)) > 28
 
 
-def test_columns_that_nobody_knows_and_facts_of_episodes_are_kept(pristine, tmp_path):
+def test_unknown_columns_and_fields_are_kept(pristine, tmp_path):
     convert_v21(pristine, tmp_path / "new")
     table = pq.read_table(tmp_path / "new/data/chunk-000/file-000.parquet")
     np.testing.assert_array_equal(table["effort"].to_numpy(), old_column(pristine, "effort"))
@@ -65,7 +65,7 @@ def test_columns_that_nobody_knows_and_facts_of_episodes_are_kept(pristine, tmp_
     assert not {"total_chunks", "total_videos"} & info.keys()
 
 
-def test_videos_are_the_same_files(pristine, tmp_path):
+def test_videos_are_copied_unchanged(pristine, tmp_path):
     convert_v21(pristine, tmp_path / "new")
     for number in range(3):
         for key in CAMERAS:
@@ -73,7 +73,7 @@ def test_videos_are_the_same_files(pristine, tmp_path):
             assert (tmp_path / f"new/videos/{key}/chunk-000/file-{number:03d}.mp4").read_bytes() == old.read_bytes()
 
 
-def test_statistics_are_carried_over_and_joined(pristine, tmp_path):
+def test_statistics_are_copied_and_joined(pristine, tmp_path):
     convert_v21(pristine, tmp_path / "new")
     old = [json.loads(line)["stats"] for line in (pristine / "meta/episodes_stats.jsonl").read_text().splitlines()]
     rows = read_episodes(tmp_path / "new", read_info(tmp_path / "new"), with_stats=True)
@@ -139,14 +139,15 @@ def edit_rows(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     pq.write_table(change(pq.read_table(root / ROWS)), root / ROWS)
 
 
-def episode_lines(root: Path, **facts: Callable[[int], object]) -> None:
+def episode_lines(root: Path, **fields: Callable[[int], object]) -> None:
     rows = [{"episode_index": i, "length": n, "tasks": ["x"]} for i, n in enumerate(LENGTHS)]
-    write_jsonl(root / "meta/episodes.jsonl", [row | {k: f(i) for k, f in facts.items()} for i, row in enumerate(rows)])
+    lines = [row | {name: value(i) for name, value in fields.items()} for i, row in enumerate(rows)]
+    write_jsonl(root / "meta/episodes.jsonl", lines)
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no episodes file": (lambda root: (root / "meta/episodes.jsonl").unlink(), "meta/episodes.jsonl: file is missing"),
-    "no episodes": (lambda root: (root / "meta/episodes.jsonl").write_text(""), "holds no episodes; there is nothing"),
+    "no episodes": (lambda root: (root / "meta/episodes.jsonl").write_text(""), "contains no episodes; there is"),
     "no stats": (lambda root: (root / "meta/episodes_stats.jsonl").unlink(), "episodes_stats.jsonl: file is missing"),
     "half a line": (
         lambda root: (root / "meta/tasks.jsonl").write_text('{"task_index": 0, "ta'),
@@ -176,49 +177,49 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: episode_lines(root, tasks=lambda number: []),
         "episodes.jsonl: episode 0 needs a length and tasks",
     ),
-    "facts of different types": (
-        lambda root: episode_lines(root, fact=lambda number: [number, "b"][number % 2]),
+    "fields of different types": (
+        lambda root: episode_lines(root, field=lambda number: [number, "b"][number % 2]),
         "the episodes in meta/.* have values of different types",
     ),
     "no data": (lambda root: (root / ROWS).unlink(), f"{ROWS}: file is missing"),
     "cut data": (lambda root: (root / ROWS).write_bytes(b"PAR1"), f"{ROWS}: damaged parquet"),
     "rows": (
         lambda root: edit_rows(root, lambda table: table.slice(1)),
-        f"{ROWS}: has 3 rows, meta/episodes.jsonl says 4",
+        f"{ROWS}: has 3 rows, but 4 in meta/episodes.jsonl",
     ),
     "columns": (
         lambda root: edit_rows(root, lambda table: table.drop_columns(["effort"])),
-        f"{ROWS}: its columns are not those of the other episodes",
+        f"{ROWS}: columns differ from those of the other episodes",
     ),
     "no video": (lambda root: (root / CLIP).unlink(), f"{CLIP}: video file is missing"),
     "damaged video": (lambda root: (root / CLIP).write_bytes(b"x" * 999), f"{CLIP}: damaged video"),
     "short video": (
         lambda root: shutil.copy(root / CLIP.replace("1.mp4", "0.mp4"), root / CLIP),
-        f"{CLIP}: holds 6 frames, episode 1 has 4",
+        f"{CLIP}: has 6 frames, episode 1 has 4",
     ),
     "foreign path": (
         lambda root: edit_json(root / "meta/info.json", data_path="data/{file}.parquet"),
-        "info.json has the path 'data/{file}.parquet', which is none of v2.1",
+        "info.json has the path 'data/{file}.parquet', which is not valid in v2.1",
     ),
     "no video path": (
         lambda root: edit_json(root / "meta/info.json", video_path=None),
-        "info.json has the video 'observation.images.top' and no video_path",
+        "info.json has the video 'observation.images.top' but no video_path",
     ),
     "no fps": (lambda root: edit_json(root / "meta/info.json", fps=0), "fps is 0; it must be positive"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_sources_leave_nothing_behind(name, source, tmp_path):
-    spoil, message = BAD[name]
-    spoil(source)
+def test_a_defective_source_is_refused_and_leaves_nothing_behind(name, source, tmp_path):
+    damage, message = BAD[name]
+    damage(source)
     with pytest.raises(ValueError, match=message) as caught:
         convert_v21(source, tmp_path / "new")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_what_exists_is_not_replaced(pristine, tmp_path):
+def test_an_existing_folder_is_not_replaced(pristine, tmp_path):
     (tmp_path / "new").mkdir()
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'new'}: exists already; give a new folder")):
         convert_v21(pristine, tmp_path / "new")

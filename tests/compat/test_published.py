@@ -1,4 +1,4 @@
-"""Our checkpoints and the published layout, there and back: names, bits, shards, precision."""
+"""Round trip between our checkpoints and the published layout: names, values, shards, precision."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from published_release import OFFICIAL, SECTIONS
 from safetensors.torch import load_file, save_file
 
 from wla import weights
-from wla.compat.import_policy import _preset, import_policy
+from wla.compat.import_policy import _find_preset, import_policy
 from wla.compat.parity import count_changed_tensors
 from wla.compat.published import export_model, import_model
-from wla.compat.published_config import require_exportable, sections_of
 from wla.compat.published_keys import published_names
+from wla.compat.published_sections import require_exportable, sections_of
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, load_model, save_checkpoint
 from wla.presets.wla0 import presets
@@ -46,7 +46,7 @@ def checkpoint(tmp_path) -> Path:
 
 
 def shard(folder: Path, size: int) -> None:
-    """Write the weights of a folder again in files of at most about `size` bytes."""
+    """Rewrites the weights of a folder as files of at most about `size` bytes."""
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     with pytest.MonkeyPatch.context() as patch:
@@ -54,11 +54,11 @@ def shard(folder: Path, size: int) -> None:
         save_weights(state, folder / "model.safetensors")
 
 
-def test_there_and_back_and_there_again(ours, tmp_path):
+def test_a_repeated_round_trip_changes_nothing(ours, tmp_path):
     export_model(ours, tmp_path / "published")
     assert count_changed_tensors(OFFICIAL, tmp_path / "published") == 0
-    again = imported(tmp_path / "published", tmp_path / "again")
-    assert again == CheckpointConfig.load(ours / "config.json")
+    config = imported(tmp_path / "published", tmp_path / "again")
+    assert config == CheckpointConfig.load(ours / "config.json")
     for name in ("model.safetensors", "passthrough_tensors.safetensors"):
         one, other = load_file(ours / name), load_file(tmp_path / "again" / name)
         assert one.keys() == other.keys()
@@ -68,7 +68,7 @@ def test_there_and_back_and_there_again(ours, tmp_path):
         assert (tmp_path / "published" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
 
 
-def test_the_exported_configuration_says_what_the_published_one_says(ours, tmp_path):
+def test_the_exported_configuration_equals_the_published_one(ours, tmp_path):
     export_model(ours, tmp_path / "published")
     written = json.loads((tmp_path / "published" / "config.json").read_text())
     for section, fields in SECTIONS.items():
@@ -80,7 +80,7 @@ def test_the_exported_configuration_says_what_the_published_one_says(ours, tmp_p
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_precision_of_the_weights_is_kept_bit_for_bit(dtype, checkpoint, tmp_path):
+def test_the_data_type_of_the_weights_is_kept(dtype, checkpoint, tmp_path):
     state = {key: value.to(dtype) for key, value in load_file(checkpoint / "model.safetensors").items()}
     save_file(state, checkpoint / "model.safetensors")
     config = imported(checkpoint, tmp_path / "ours")
@@ -91,7 +91,7 @@ def test_the_precision_of_the_weights_is_kept_bit_for_bit(dtype, checkpoint, tmp
     assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
-def test_tensors_of_mixed_precision_come_back_as_they_were(checkpoint, tmp_path):
+def test_tensors_of_mixed_precision_survive_a_round_trip(checkpoint, tmp_path):
     state = load_file(checkpoint / "model.safetensors")
     state = {key: value if "vae" in key or "norm" in key else value.bfloat16() for key, value in state.items()}
     save_file(state, checkpoint / "model.safetensors")
@@ -100,7 +100,7 @@ def test_tensors_of_mixed_precision_come_back_as_they_were(checkpoint, tmp_path)
     assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
-def test_shards_come_in_and_go_out(checkpoint, tmp_path, monkeypatch):
+def test_shards_are_imported_and_exported(checkpoint, tmp_path, monkeypatch):
     shard(checkpoint, 600_000)
     assert len(list(checkpoint.glob("model-0000?-of-*.safetensors"))) > 4
     monkeypatch.setattr(weights, "SHARD_SIZE", 900_000)
@@ -117,29 +117,29 @@ def test_shards_come_in_and_go_out(checkpoint, tmp_path, monkeypatch):
     assert count_changed_tensors(checkpoint, tmp_path / "published") == 0
 
 
-def test_without_imagination_shards_load_too(checkpoint, tmp_path, monkeypatch):
+def test_shards_load_without_imagination(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "SHARD_SIZE", 500_000)
     config = imported(checkpoint, tmp_path / "ours")
-    lean = load_model(config, tmp_path / "ours" / "model.safetensors", imagination=False)
-    assert lean.world_expert is None
-    wanted = load_file(OFFICIAL / "model.safetensors")["model.action_expert.model.norm_out.weight"]
-    assert torch.equal(lean.action_expert.final_norm.weight, wanted)
+    model = load_model(config, tmp_path / "ours" / "model.safetensors", imagination=False)
+    assert model.world_expert is None
+    expected = load_file(OFFICIAL / "model.safetensors")["model.action_expert.model.norm_out.weight"]
+    assert torch.equal(model.action_expert.final_norm.weight, expected)
 
 
 BAD_INDEX = {
-    "no JSON": ("{", "damaged index"),
+    "not JSON": ("{", "damaged index"),
     "a list": ("[]", "damaged index"),
     "no map": ("{}", "damaged index"),
     "an empty map": ('{"weight_map": {}}', "damaged index"),
     "a map of numbers": ('{"weight_map": {"a": 1, "b": "x"}}', "damaged index"),
     "a map that is a list": ('{"weight_map": []}', "damaged index"),
     "a shard that is absent": ('{"weight_map": {"a": "model-9.safetensors"}}', "model-9.safetensors: file is missing"),
-    "a shard elsewhere": ('{"weight_map": {"a": "../model.safetensors"}}', "damaged index"),
+    "a shard in another folder": ('{"weight_map": {"a": "../model.safetensors"}}', "damaged index"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_INDEX)
-def test_a_damaged_index_is_named(name, checkpoint):
+def test_a_damaged_index_is_an_error(name, checkpoint):
     text, message = BAD_INDEX[name]
     shard(checkpoint, 600_000)
     (checkpoint / "model.safetensors.index.json").write_text(text)
@@ -148,7 +148,7 @@ def test_a_damaged_index_is_named(name, checkpoint):
     assert "\n" not in str(caught.value)
 
 
-def test_a_shard_that_is_missing_is_named(checkpoint, tmp_path):
+def test_a_missing_shard_is_an_error(checkpoint, tmp_path):
     shard(checkpoint, 600_000)
     next(checkpoint.glob("model-00002-*")).unlink()
     with pytest.raises(ValueError, match=r"model-00002-of-.*safetensors: file is missing; copy or train it again"):
@@ -170,11 +170,11 @@ def test_a_policy_that_was_trained_here_is_exported_with_its_tokenizer_and_stati
     assert again.model.action_expert == config.action_expert
     assert again.model.codec == config.codec
     model = load_model(again, tmp_path / "again" / "model.safetensors")
-    wanted = load_file(tmp_path / "trained" / "model.safetensors")
-    assert all(torch.equal(value, wanted[key]) for key, value in model.state_dict().items())
+    expected = load_file(tmp_path / "trained" / "model.safetensors")
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
-def other(part: str, **fields: object) -> CheckpointConfig:
+def changed_config(part: str, **fields: object) -> CheckpointConfig:
     config = tiny_qwen.model_config()
     changed = getattr(config, part).replace(**fields)
     return CheckpointConfig(model=config.replace(**({part: changed})), prompt=tiny_qwen.prompt_config(language=False))
@@ -182,21 +182,21 @@ def other(part: str, **fields: object) -> CheckpointConfig:
 
 CONNECTOR = tiny_qwen.model_config().world_expert.connector
 UNPUBLISHED = {
-    "blocks the other way round": ("action_expert", {"first_cross": 1}),
-    "an expert that sees the present": ("world_expert", {"condition_on_current_frame": True}),
-    "a norm more": ("world_expert", {"connector": CONNECTOR.replace(final_norm=True)}),
+    "other order of blocks": ("action_expert", {"first_cross": 1}),
+    "condition on the current frame": ("world_expert", {"condition_on_current_frame": True}),
+    "an additional norm": ("world_expert", {"connector": CONNECTOR.replace(final_norm=True)}),
     "other heads": ("world_expert", {"connector": CONNECTOR.replace(head_width=32)}),
     "another MLP": ("world_expert", {"connector": CONNECTOR.replace(mlp=100)}),
-    "other rotations": ("world_expert", {"connector": CONNECTOR.replace(rope_theta=5.0)}),
-    "queries elsewhere": ("queries", {"end": 511}),
+    "other rotary base": ("world_expert", {"connector": CONNECTOR.replace(rope_theta=5.0)}),
+    "other query ids": ("queries", {"end": 511}),
 }
 
 
 @pytest.mark.parametrize("name", UNPUBLISHED)
 def test_a_model_that_the_layout_cannot_express_is_not_exported(name, tmp_path):
-    """Else the exported folder would be another model."""
+    """Otherwise the exported folder would be another model."""
     part, fields = UNPUBLISHED[name]
-    config = other(part, **fields)
+    config = changed_config(part, **fields)
     (tmp_path / "trained").mkdir()
     config.save(tmp_path / "trained" / "config.json")
     save_weights(WLA(config.model).state_dict(), tmp_path / "trained" / "model.safetensors")
@@ -213,7 +213,7 @@ def test_a_nano_policy_is_not_exported(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["nano"]
 
 
-def test_an_existing_folder_is_left_alone(ours, tmp_path):
+def test_an_existing_folder_is_unchanged(ours, tmp_path):
     (tmp_path / "published").mkdir()
     with pytest.raises(ValueError, match="exists already"):
         export_model(ours, tmp_path / "published")
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_no_export_behind(limit, ours, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_between_shards_leaves_no_export_behind(ours, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_after_the_first_shard_leaves_no_export_behind(ours, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "SHARD_SIZE", 300_000)
     with full_disk(298_000), pytest.raises(ValueError, match=r"cannot write"):
         export_model(ours, tmp_path / "published")
@@ -250,7 +250,7 @@ def test_a_disk_that_fills_between_shards_leaves_no_export_behind(ours, tmp_path
 
 
 @pytest.mark.parametrize("name", presets())
-def test_every_published_model_has_the_published_layout(name):
+def test_every_preset_can_be_exported(name):
     config = presets()[name].model
     with init_empty_weights():
         own = weights.shapes(WLA(config).state_dict())
@@ -264,7 +264,7 @@ def test_every_published_model_has_the_published_layout(name):
 LM_HEAD = "model.mllm_backbone.lm_head.weight"
 
 
-def test_a_tied_output_embedding_comes_back_too(tmp_path):
+def test_a_tied_output_embedding_survives_a_round_trip(tmp_path):
     shutil.copytree(OFFICIAL, tmp_path / "release")
     stored = load_file(OFFICIAL / "model.safetensors")
     embedding = stored["model.mllm_backbone.model.language_model.embed_tokens.weight"]
@@ -274,7 +274,7 @@ def test_a_tied_output_embedding_comes_back_too(tmp_path):
     assert count_changed_tensors(tmp_path / "release", tmp_path / "published") == 0
 
 
-def test_the_way_of_asking_survives_the_way_there_and_back(tmp_path):
+def test_the_prompt_survives_a_round_trip(tmp_path):
     folder = tmp_path / "release"
     shutil.copytree(OFFICIAL, folder)
     tree = json.loads((folder / "config.json").read_text())
@@ -288,9 +288,9 @@ def test_the_way_of_asking_survives_the_way_there_and_back(tmp_path):
     assert again == ours
 
 
-def test_what_fits_two_published_models_has_to_be_said():
+def test_dimensions_of_two_presets_require_a_name():
     sizes = {"max_state_dim": 14, "max_action_dim": 14, "chunk_size": 32}
-    with pytest.raises(ValueError, match="say --preset wla0_robotwin_videos or wla0_rmbench"):
-        _preset(sizes, None, None)
-    assert _preset(sizes, True, None).prompt.language
-    assert not _preset(sizes, False, None).prompt.language
+    with pytest.raises(ValueError, match="give --preset wla0_robotwin_videos or wla0_rmbench"):
+        _find_preset(sizes, None, None)
+    assert _find_preset(sizes, True, None).prompt.language
+    assert not _find_preset(sizes, False, None).prompt.language

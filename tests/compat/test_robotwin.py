@@ -1,4 +1,4 @@
-"""Raw RoboTwin and RMBench episodes: numbers, colours and words arrive, and every fault is named."""
+"""Conversion of raw RoboTwin and RMBench episodes, and errors for defective ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def converted(pristine, tmp_path_factory) -> Path:
     return out
 
 
-def test_the_action_is_the_next_state_and_the_last_frame_repeats(converted):
+def test_the_action_is_the_next_state_and_the_last_one_is_repeated(converted):
     dataset = LeRobotDataset(converted)
     assert dataset.fps == 30
     for episode in dataset.episodes:
@@ -56,18 +56,18 @@ def test_the_action_is_the_next_state_and_the_last_frame_repeats(converted):
     )
 
 
-def test_images_keep_their_colours_and_places(converted):
+def test_images_keep_their_colours_and_order(converted):
     dataset = LeRobotDataset(converted)
     assert list(dataset.cameras) == ["cam_high", "cam_left_wrist", "cam_right_wrist"]
     for index, camera in enumerate(dataset.cameras):
         for episode in dataset.episodes:
             for frame in range(len(episode)):
-                seen = dataset.frames(camera)[episode.start + frame]
-                assert psnr(seen, make_image(episode.index, frame, index)) > 25
-                assert psnr(seen[..., ::-1], make_image(episode.index, frame, index)) < 20
+                image = dataset.frames(camera)[episode.start + frame]
+                assert psnr(image, make_image(episode.index, frame, index)) > 25
+                assert psnr(image[..., ::-1], make_image(episode.index, frame, index)) < 20
 
 
-def test_poses_are_position_turn_and_gripper_of_both_arms(pristine, tmp_path):
+def test_poses_are_position_rotation_and_gripper_of_both_arms(pristine, tmp_path):
     convert_robotwin(pristine, tmp_path / "new", space="endpose", fps=12.5)
     dataset = LeRobotDataset(tmp_path / "new")
     assert dataset.fps == 12.5
@@ -79,20 +79,20 @@ def test_poses_are_position_turn_and_gripper_of_both_arms(pristine, tmp_path):
     assert dataset.info.features["action"].names[6:9] == ["left_qz", "left_gripper", "right_x"]
 
 
-def test_subtasks_last_as_long_as_the_annotation_says(converted):
+def test_subtasks_have_the_annotated_durations(converted):
     dataset = LeRobotDataset(converted)
     for episode in dataset.episodes:
-        told = [dataset.subtask_texts[i] for i in dataset.subtasks[episode.start : episode.end]]
-        assert told == [SUBTASKS[0]] * 2 + [SUBTASKS[1]] * (len(episode) - 2)
+        subtasks = [dataset.subtask_texts[i] for i in dataset.subtasks[episode.start : episode.end]]
+        assert subtasks == [SUBTASKS[0]] * 2 + [SUBTASKS[1]] * (len(episode) - 2)
 
 
-def test_durations_may_count_the_steps_between_frames(source, tmp_path):
+def test_durations_may_count_steps_between_frames(source, tmp_path):
     edit_json(source / "language_annotation.json", episode_1=[["a", 1], ["b", LENGTHS[1] - 2]])
     convert_robotwin(source, tmp_path / "new", space="joint", fps=30.0)
     dataset = LeRobotDataset(tmp_path / "new")
     episode = dataset.episodes[1]
-    told = [dataset.subtask_texts[i] for i in dataset.subtasks[episode.start : episode.end]]
-    assert told == ["a", "b", "b", "b"]
+    subtasks = [dataset.subtask_texts[i] for i in dataset.subtasks[episode.start : episode.end]]
+    assert subtasks == ["a", "b", "b", "b"]
 
 
 def test_without_an_annotation_there_are_no_subtasks(source, tmp_path):
@@ -101,14 +101,14 @@ def test_without_an_annotation_there_are_no_subtasks(source, tmp_path):
     assert LeRobotDataset(tmp_path / "new").subtasks is None
 
 
-def test_the_seen_phrasings_of_a_task_are_kept_beside_it(converted):
+def test_the_seen_phrasings_are_written_as_paraphrases(converted):
     dataset = LeRobotDataset(converted)
     assert dataset.instructions == ("Put the cup on the plate.", "Open the drawer.")
     assert [episode.instruction for episode in dataset.episodes] == [dataset.instructions[i] for i in (0, 0, 1)]
     cup = "Put the cup on the plate."
-    phrasings = read_paraphrases(converted / "instructions.json", dataset.instructions)
-    assert phrasings[cup] == (cup, f"{cup} Now 0.", f"{cup} Now 1.")
-    assert phrasings["Open the drawer."][1:] == ("Open the drawer. Now 2.",)
+    paraphrases = read_paraphrases(converted / "instructions.json", dataset.instructions)
+    assert paraphrases[cup] == (cup, f"{cup} Now 0.", f"{cup} Now 1.")
+    assert paraphrases["Open the drawer."][1:] == ("Open the drawer. Now 2.",)
 
 
 def test_statistics_are_written(converted):
@@ -119,7 +119,7 @@ def test_statistics_are_written(converted):
     np.testing.assert_allclose(rows[1]["stats/observation.state/max"], joints(1, LENGTHS[1]).max(0), rtol=1e-6)
 
 
-def test_numbers_may_have_gaps_and_are_not_sorted_as_text(source, tmp_path):
+def test_episodes_are_sorted_by_number_and_may_have_gaps(source, tmp_path):
     for old, new in ((1, 10), (0, 4)):
         (source / f"data/episode{old}.hdf5").rename(source / f"data/episode{new}.hdf5")
         (source / f"instructions/episode{old}.json").rename(source / f"instructions/episode{new}.json")
@@ -138,7 +138,7 @@ def test_many_frames_become_several_shards(pristine, tmp_path, monkeypatch):
 
 
 def put(root: Path, name: str, values: object) -> None:
-    """Replace a dataset of episode 1; None removes it."""
+    """Replaces an HDF5 dataset of episode 1; None removes it."""
     with h5py.File(root / "data/episode1.hdf5", "r+") as file:
         del file[name]
         if values is not None:
@@ -172,13 +172,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "odd joints": (
         lambda root: put(root, "joint_action/vector", np.zeros((4, 7))),
-        "episode1.hdf5: joint_action/vector has 7 numbers, two equal arms are needed",
+        "episode1.hdf5: joint_action/vector has 7 dimensions; an even number, for two arms, is required",
     ),
     "other robot": (
         lambda root: put(root, "joint_action/vector", np.zeros((4, 16))),
         "episode1.hdf5: has other dimensions, cameras or image sizes than the first episode",
     ),
-    "not finite": (lambda root: put(root, "joint_action/vector", nan_vector()), "has numbers that are not finite"),
+    "not finite": (lambda root: put(root, "joint_action/vector", nan_vector()), "has values that are not finite"),
     "one frame": (
         lambda root: (
             put(root, "joint_action/vector", np.zeros((1, 14))),
@@ -191,7 +191,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "episode1.hdf5: camera 'cam_high' has 3 images for 4 frames",
     ),
     "damaged image": (
-        lambda root: images(root, [*shots(2), b"no picture", shots(1)[0]]),
+        lambda root: images(root, [*shots(2), b"not an image", shots(1)[0]]),
         "episode1.hdf5: camera 'cam_high', frame 2: damaged image",
     ),
     "cut image": (
@@ -202,7 +202,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: images(root, [*shots(3), *shots(1, (16, 48))]),
         r"episode1.hdf5: camera 'cam_high' has images of \[\(16, 48\), \(32, 48\)\] pixels",
     ),
-    "odd size": (lambda root: images(root, shots(4, (31, 48))), "H.264 needs one even size"),
+    "odd size": (lambda root: images(root, shots(4, (31, 48))), "H.264 requires one even size"),
     "other size": (lambda root: images(root, shots(4, (30, 48))), "image sizes than the first episode"),
     "no camera": (remove_cameras, "episode1.hdf5: has none of the cameras head_camera, "),
     "no instructions": (
@@ -253,9 +253,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_episodes_leave_nothing_behind(name, source, tmp_path):
-    spoil, message = BAD[name]
-    spoil(source)
+def test_a_defective_episode_is_refused_and_leaves_nothing_behind(name, source, tmp_path):
+    damage, message = BAD[name]
+    damage(source)
     with pytest.raises(ValueError, match=message) as caught:
         convert_robotwin(source, tmp_path / "new", space="joint", fps=30.0)
     assert "\n" not in str(caught.value)
@@ -266,23 +266,23 @@ def test_bad_episodes_leave_nothing_behind(name, source, tmp_path):
     ("values", "message"),
     [
         (None, "episode1.hdf5: /endpose/right_endpose is missing; record it, or choose the other --action"),
-        (np.zeros((4, 6)), r"the poses do not fit together \(.*right_endpose \(4, 6\)"),
-        (np.zeros((3, 7)), r"the poses do not fit together \(.*right_endpose \(3, 7\)"),
+        (np.zeros((4, 6)), r"inconsistent poses \(.*right_endpose \(4, 6\)"),
+        (np.zeros((3, 7)), r"inconsistent poses \(.*right_endpose \(3, 7\)"),
     ],
 )
-def test_bad_poses(values, message, source, tmp_path):
+def test_defective_poses_are_refused(values, message, source, tmp_path):
     put(source, "endpose/right_endpose", values)
     with pytest.raises(ValueError, match=message):
         convert_robotwin(source, tmp_path / "new", space="endpose", fps=30.0)
 
 
-def test_without_h5py_one_line_says_how_to_get_it(pristine, tmp_path, monkeypatch):
+def test_without_h5py_the_error_contains_the_install_command(pristine, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ValueError, match=r"reading HDF5 needs h5py; run pip install 'wla\[robotwin\]'"):
         convert_robotwin(pristine, tmp_path / "new", space="joint", fps=30.0)
 
 
-def test_a_folder_without_episodes(tmp_path):
+def test_a_folder_without_episodes_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no data/episode<number>.hdf5; give the folder that contains `data`"):
         convert_robotwin(tmp_path, tmp_path / "new", space="joint", fps=30.0)
 

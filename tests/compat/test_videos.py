@@ -14,19 +14,19 @@ from wla.data.video import codec
 
 
 def clip(path: Path, levels: list[int], rate: int = 30, size: tuple[int, int] = (32, 48)) -> None:
-    """A video whose frames are of one level each."""
+    """Writes a video with frames of one uniform level each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(codec.encode([np.full((*size, 3), level, np.uint8) for level in levels], Fraction(rate)))
 
 
 def levels(root: Path) -> list[list[int]]:
-    """Of the middle of each frame, episode by episode."""
+    """Returns for each episode the levels at the centre of its frames."""
     dataset = LeRobotDataset(root)
     middle = dataset.frames(CAMERA)[:, 16, 16, 0]
     return [middle[episode.start : episode.end].tolist() for episode in dataset.episodes]
 
 
-def test_names_are_captions_and_frames_are_taken_at_the_wanted_rate(tmp_path):
+def test_names_become_captions_and_frames_are_resampled(tmp_path):
     clip(tmp_path / "in" / "pick_up_the_cup_01.mp4", list(range(100, 130)))
     clip(tmp_path / "in" / "more" / "Open-Drawer.mp4", [200] * 30)
     count, left_out = convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32)
@@ -35,25 +35,25 @@ def test_names_are_captions_and_frames_are_taken_at_the_wanted_rate(tmp_path):
     assert [episode.instruction for episode in dataset.episodes] == ["open drawer", "pick up the cup"]
     assert (dataset.fps, dataset.actions, dataset.cameras) == (10, None, {CAMERA: (32, 32)})
     np.testing.assert_allclose(levels(tmp_path / "out")[1], range(100, 130, 3), atol=2)
-    assert dataset.frames(CAMERA)[0, 0].max() < 20  # the picture is wider than high: black above and below
+    assert dataset.frames(CAMERA)[0, 0].max() < 20  # the image is wider than high: black above and below
     assert count_errors(check(tmp_path / "out")) == 0
 
 
-def test_slow_videos_show_frames_again(tmp_path):
+def test_frames_of_slow_videos_are_repeated(tmp_path):
     clip(tmp_path / "in" / "go.mp4", [50, 100, 150], rate=5)
     convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32)
     np.testing.assert_allclose(levels(tmp_path / "out"), [[50, 50, 100, 100, 150, 150]], atol=2)
 
 
-def test_cuts_end_episodes(tmp_path):
+def test_videos_are_split_at_cuts(tmp_path):
     clip(tmp_path / "in" / "go.mp4", [10] * 5 + [200] * 4 + [90], rate=10)
     count, left_out = convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32)
-    assert [len(found) for found in levels(tmp_path / "out")] == [5, 4]
+    assert [len(episode) for episode in levels(tmp_path / "out")] == [5, 4]
     assert (count, left_out) == (2, ["go.mp4: 1 frames of 'go' are too few"])
     assert convert_videos(tmp_path / "in", tmp_path / "whole", fps=10.0, side=32, cuts=False) == (1, [])
 
 
-def test_a_csv_lists_clips(tmp_path):
+def test_clips_are_read_from_a_csv(tmp_path):
     clip(tmp_path / "in" / "a.mp4", list(range(100, 120)), rate=10)
     table = tmp_path / "clips.csv"
     table.write_text("file,caption,start,end\na.mp4,erste Hälfte,,1.0\na.mp4,second half,1.0,\n", encoding="utf-8")
@@ -69,11 +69,11 @@ def test_a_csv_lists_clips(tmp_path):
         ("file,caption\n", "lists no clips"),
         ("file,caption\na.mp4,\n", "line 2: needs a file and a caption"),
         ("file,caption\nb.mp4,go\n", "b.mp4 is missing"),
-        ("file,caption,start,end\na.mp4,go,2,1\n", "the end must come after the start"),
-        ("file,caption,start,end\na.mp4,go,soon,\n", "start and end are seconds"),
+        ("file,caption,start,end\na.mp4,go,2,1\n", "the end must be after the start"),
+        ("file,caption,start,end\na.mp4,go,soon,\n", "start and end must be seconds"),
     ],
 )
-def test_bad_lists_are_refused_and_leave_nothing(tmp_path, rows, match):
+def test_an_invalid_csv_is_refused_and_leaves_nothing_behind(tmp_path, rows, match):
     clip(tmp_path / "in" / "a.mp4", [1, 2, 3])
     table = tmp_path / "clips.csv"
     table.write_text(rows, encoding="utf-8")
@@ -82,14 +82,14 @@ def test_bad_lists_are_refused_and_leave_nothing(tmp_path, rows, match):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_become_a_dataset_is_said_in_words(tmp_path):
+def test_invalid_sources_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no videos here"):
         convert_videos(tmp_path / "empty", tmp_path / "out", fps=10.0, side=32)
     clip(tmp_path / "numbers" / "0001.mp4", [1, 2])
-    with pytest.raises(ValueError, match=r"0001.mp4 says nothing; rename it, or give --captions"):
+    with pytest.raises(ValueError, match=r"no caption in the name of 0001.mp4; rename it, or give --captions"):
         convert_videos(tmp_path / "numbers", tmp_path / "out", fps=10.0, side=32)
-    with pytest.raises(ValueError, match="needs an even number"):
+    with pytest.raises(ValueError, match="requires an even number"):
         convert_videos(tmp_path / "numbers", tmp_path / "out", fps=10.0, side=33)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "go.mp4").write_bytes(b"no video")
@@ -102,7 +102,7 @@ def test_what_cannot_become_a_dataset_is_said_in_words(tmp_path):
         convert_videos(tmp_path / "good", tmp_path / "out", fps=30.0, side=32)
 
 
-def test_captions_of_names():
+def test_captions_from_names():
     assert caption_from_name("pick_up-the_cup_03") == "pick up the cup"
     assert caption_from_name("Drei Würfel.stapeln") == "drei würfel stapeln"
     assert caption_from_name("0001") == ""

@@ -1,1 +1,1 @@
-"""Formats of others, checkpoints and datasets: read here and written as our own; only the command line knows of it."""
+"""Conversion of foreign checkpoint and dataset formats into our own, and back where a format is published."""

@@ -1,4 +1,4 @@
-"""Everything that acting needs, from what is published: weights, tokenizer, statistics, and the robot they are for."""
+"""Import of a published policy: weights, tokenizer, statistics and robot spec."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from wla.compat.published import PUBLISHED_STATISTICS, import_model
+from wla.compat.published import import_model
 from wla.compat.published_config import WLA, read_sections
+from wla.compat.published_files import PUBLISHED_STATISTICS
 from wla.data.prompts.chat import (
     END,
     IMAGE,
@@ -28,7 +29,7 @@ from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig
 from wla.presets.wla0 import Preset, presets
 
 GENERIC_CAMERAS = {"history image": 256, "image": 256}
-"""Images of a model that is for no robot we know."""
+"""Images of a model for an unknown robot: name -> side, pixels."""
 
 
 def import_policy(
@@ -41,81 +42,100 @@ def import_policy(
     statistics: Path | None = None,
     entry: str | None = None,
 ) -> list[str]:
-    """Write our checkpoint into the new folder `out`; what it still lacks for acting, one line each.
+    """Converts a published policy into one of our checkpoints.
 
-    preset: the published model that this one is (None: the one with its dimensions). statistics: a JSON file in the
-    published form (None: the one beside the weights), entry: the dataset in it. ValueError in one line, with nothing
-    left behind, when something does not fit.
+    Args:
+        checkpoint: published checkpoint.
+        out: new folder.
+        vlm: folder of the Qwen3-VL model, for what the checkpoint does not contain.
+        sana: folder of the Sana model, for what the checkpoint does not contain.
+        preset: name of the published model; None for the one with the same dimensions.
+        statistics: JSON file in the published format; None for the one beside the weights.
+        entry: dataset in the statistics file; None for the only one.
+
+    Returns:
+        Files that are still missing for acting, with the reason, one line each.
+
+    Raises:
+        ValueError: the parts do not fit together, a file is damaged, or `out` exists; nothing is left behind.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; import into a new folder, or remove it first")
     published = read_sections(checkpoint, vlm, sana)[WLA]
     mode = published.get("training_mode")
     predicts_subtasks = "language" in str(mode or "")
-    chosen = _preset(published, predicts_subtasks if mode else None, preset)
-    lacks = []
+    found = _find_preset(published, predicts_subtasks if mode else None, preset)
+    missing = []
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
-        atomic_dir(out) as fresh,
+        atomic_dir(out) as target,
     ):
-        cameras = chosen.model.backbone.cameras if chosen else GENERIC_CAMERAS
         config = import_model(
             checkpoint,
-            fresh,
+            target,
             vlm=vlm,
             sana=sana,
-            cameras=cameras,
-            primary=chosen.robot.observation.primary_camera if chosen else "image",
-            prompt=chosen.prompt if chosen else ChatPromptConfig(language=predicts_subtasks),
+            cameras=found.model.backbone.cameras if found else GENERIC_CAMERAS,
+            primary=found.robot.observation.primary_camera if found else "image",
+            prompt=found.prompt if found else ChatPromptConfig(language=predicts_subtasks),
         )
-        if chosen:
-            require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
-            chosen.robot.save(fresh / ROBOT)
+        if found:
+            require_dimensions(config.model, found.robot, model=str(checkpoint), robot=f"preset {preset}")
+            found.robot.save(target / ROBOT)
         else:
-            lacks.append(f"{ROBOT}: no published model has these dimensions; write it for your robot")
-        lacks += _tokenizer(config, checkpoint, vlm, fresh)
-        lacks += _statistics(config, checkpoint, statistics, entry, fresh)
-    return lacks
+            missing.append(f"{ROBOT}: no published model has these dimensions; write it for your robot")
+        missing += _import_tokenizer(config, checkpoint, vlm, target)
+        missing += _import_statistics(config, checkpoint, statistics, entry, target)
+    return missing
 
 
-def _preset(published: dict[str, Any], predicts_subtasks: bool | None, name: str | None) -> Preset | None:
-    """speaks: None when the configuration does not say. ValueError when two published models fit."""
+def _find_preset(published: dict[str, Any], predicts_subtasks: bool | None, name: str | None) -> Preset | None:
+    """Returns the published model with this name or these dimensions; None when no model has them.
+
+    Args:
+        published: `wla` section of the configuration.
+        predicts_subtasks: whether the model predicts subtasks; None for a configuration without this field.
+        name: of the preset; None to search by dimensions.
+
+    Raises:
+        ValueError: the name is unknown, or several published models have these dimensions.
+    """
     known = presets()
     if name is not None:
         if name not in known:
             raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
         return known[name]
-    asked = tuple(published.get(key) for key in ("max_state_dim", "max_action_dim", "chunk_size"))
-    fitting = [
+    dimensions = tuple(published.get(key) for key in ("max_state_dim", "max_action_dim", "chunk_size"))
+    matching = [
         name
         for name, preset in known.items()
-        if asked == tuple(getattr(preset.model.action_expert, key) for key in ("state_dim", "action_dim", "chunk"))
+        if dimensions == tuple(getattr(preset.model.action_expert, key) for key in ("state_dim", "action_dim", "chunk"))
         and predicts_subtasks in (None, preset.prompt.language)
     ]
-    if len(fitting) > 1:
-        raise ValueError(f"the configuration fits several published models: say --preset {' or '.join(fitting)}")
-    return known[fitting[0]] if fitting else None
+    if len(matching) > 1:
+        raise ValueError(f"the configuration fits several published models; give --preset {' or '.join(matching)}")
+    return known[matching[0]] if matching else None
 
 
-def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:
-    found = [folder / TOKENIZER for folder in (checkpoint, vlm) if folder and (folder / TOKENIZER).is_file()]
-    if not found:
+def _import_tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out: Path) -> list[str]:
+    paths = [folder / TOKENIZER for folder in (checkpoint, vlm) if folder and (folder / TOKENIZER).is_file()]
+    if not paths:
         return [f"{TOKENIZER}: neither the checkpoint nor --vlm has one; give the folder of the Qwen3-VL model"]
-    path = found[0]
+    path = paths[0]
     try:
         core = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy it again") from error
-    missing = [word for word in QWEN_SPECIAL_TOKENS if core.token_to_id(word) is None]
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"{path}: damaged or not a tokenizer ({error}); copy it again") from error
+    missing = [token for token in QWEN_SPECIAL_TOKENS if core.token_to_id(token) is None]
     if missing:
-        raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
+        raise ValueError(f"{path}: lacks the Qwen tokens {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
     backbone = config.model.backbone
     assert isinstance(backbone, QwenBackboneConfig)
-    wanted = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
-    for word, index in wanted.items():
-        if core.token_to_id(word) != index:
+    expected = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
+    for token, index in expected.items():
+        if core.token_to_id(token) != index:
             raise ValueError(
-                f"{path}: {word} is word {core.token_to_id(word)}, the model's is {index}; give the tokenizer that "
+                f"{path}: {token} has id {core.token_to_id(token)}, the model's is {index}; give the tokenizer that "
                 "belongs to the model"
             )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
@@ -127,15 +147,16 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
     return []
 
 
-def _statistics(
+def _import_statistics(
     config: CheckpointConfig, checkpoint: Path, path: Path | None, entry: str | None, out: Path
 ) -> list[str]:
-    beside = [checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()]
-    if path is None and not beside:
+    if path is None:
+        path = next((checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()), None)
+    if path is None:
         return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
-    expert, chosen = config.model.action_expert, path or beside[0]
-    statistics = read_published(chosen, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
+    expert = config.model.action_expert
+    statistics = read_published(path, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
     if statistics.action is None:
-        raise ValueError(f"{chosen}: the entry has no actions; give statistics of a dataset that has some")
+        raise ValueError(f"{path}: the entry has no actions; give statistics of a dataset with actions")
     statistics.save(out / STATISTICS)
     return []

@@ -1,9 +1,9 @@
-"""LeRobot v2.1 -> v3.0. The frames stay what they are: every column is kept, and no video is encoded again.
+"""LeRobot v2.1 -> v3.0, without loss: every column is copied, and no video is encoded again.
 
-In v2.1 each episode is a parquet file and an mp4 per camera, and the episodes, tasks and statistics are lines of JSON.
-Each mp4 is copied as a file of its own, which v3.0 allows: joining videos of unknown encoders is not safe, because
-those of one camera may differ in the headers that a joined file has once. Format reference: huggingface/lerobot,
-`src/lerobot/datasets`, codebase version v2.1.
+In v2.1 each episode has one parquet file and one mp4 for each camera; episodes, tasks and statistics are JSON lines.
+Each mp4 is copied as a separate file, which v3.0 allows: concatenating videos of unknown encoders is not safe, because
+their headers may differ and a file has only one. Format reference: huggingface/lerobot, `src/lerobot/datasets`,
+codebase version v2.1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ _STANDARD = ("min", "max", "mean", "std", "count")
 
 
 def convert_v21(source: Path, out: Path) -> int:
-    """Write the dataset as v3.0 and return its number of episodes. ValueError names what is missing or inconsistent."""
+    """Writes the dataset as v3.0 and returns its number of episodes.
+
+    Raises:
+        ValueError: a file of the source is missing, damaged or inconsistent, or `out` exists or cannot be written.
+    """
     old = _Source(source)
     with new_dataset(out) as root, progress_bar() as progress:
         task = progress.add_task("converting", total=len(old.episodes))
@@ -57,9 +61,14 @@ def convert_v21(source: Path, out: Path) -> int:
 
 
 class _Source:
-    """The descriptions of a v2.1 folder, checked to fit together.
+    """Metadata of a v2.1 folder, checked for consistency.
 
-    episodes: {episode_index, length, tasks, ...}, in order. stats: of each episode, by feature.
+    Attributes:
+        root: dataset.
+        info: contents of info.json.
+        episodes: {episode_index, length, tasks, ...}, in order.
+        tasks: instructions in the order of their task_index.
+        stats: one for each episode, by feature.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,7 +78,7 @@ class _Source:
         lines = root / "meta/episodes.jsonl"
         self.episodes = _read_indexed_jsonl(lines, "episode_index")
         if not self.episodes:
-            raise ValueError(f"{lines}: holds no episodes; there is nothing to convert")
+            raise ValueError(f"{lines}: contains no episodes; there is nothing to convert")
         self.tasks = [
             str(line.get("task", "")) for line in _read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")
         ]
@@ -83,22 +92,24 @@ class _Source:
             if not isinstance(episode.get("length"), int) or not episode.get("tasks"):
                 raise ValueError(f"{lines}: episode {number} needs a length and tasks; restore it")
             if stats.keys() != self.stats[0].keys():
-                odd = sorted(stats.keys() ^ self.stats[0].keys())[0]
-                raise ValueError(f"{path}: episode {number} and episode 0 differ in {odd!r}; restore it")
+                feature = sorted(stats.keys() ^ self.stats[0].keys())[0]
+                raise ValueError(f"{path}: episode {number} and episode 0 differ in {feature!r}; restore it")
             incomplete = [key for key, value in stats.items() if not set(_STANDARD) <= set(value)]
             if incomplete:
                 raise ValueError(f"{path}: episode {number}, {incomplete[0]!r} lacks one of {_STANDARD}; restore it")
 
     def file(self, template: str, episode: int, **names: str) -> Path:
-        place = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
+        numbers = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
         try:
-            return self.root / template.format(**place, **names)
+            return self.root / template.format(**numbers, **names)
         except (KeyError, IndexError) as error:
-            raise ValueError(f"{self.root}: info.json has the path {template!r}, which is none of {V21}") from error
+            raise ValueError(
+                f"{self.root}: info.json has the path {template!r}, which is not valid in {V21}; restore it"
+            ) from error
 
 
 class _DataFiles:
-    """The parquet files of frames: one row group per episode, a new file when one has reached its size."""
+    """Parquet files of frames, with one row group for each episode, each up to a maximum size."""
 
     def __init__(self, root: Path, megabytes: int) -> None:
         self._root = root
@@ -109,13 +120,21 @@ class _DataFiles:
         self._schema: pa.Schema | None = None
 
     def add(self, table: pa.Table, path: Path) -> dict[str, int]:
-        """Append an episode and return the numbers of the file that it went into; `path` is where it came from."""
+        """Appends an episode.
+
+        Args:
+            table: frames of the episode.
+            path: their source, for error messages.
+
+        Returns:
+            Numbers of chunk and file that contain the episode.
+        """
         schema = self._schema = self._schema or table.schema
         try:
             table = table.select(schema.names).cast(schema)
         except (pa.ArrowException, KeyError) as error:
             line = str(error).splitlines()[0]
-            raise ValueError(f"{path}: its columns are not those of the other episodes ({line}); restore it") from error
+            raise ValueError(f"{path}: columns differ from those of the other episodes ({line}); restore it") from error
         if self._writer is None or self._size + table.nbytes > self._limit:
             self.close()
             self._number += 1
@@ -133,25 +152,25 @@ class _DataFiles:
 
 
 def _convert_episode(old: _Source, episode: dict[str, Any], root: Path, data: _DataFiles) -> dict[str, Any]:
-    """Copy the frames and videos of an episode; returns its row of `meta/episodes`, but for its place among them."""
+    """Copies the frames and videos of an episode and returns its row of `meta/episodes`, without its frame range."""
     number, length = episode["episode_index"], episode["length"]
     path = old.file(old.info.data_path, number)
     table = read_table(path)
     if len(table) != length:
-        raise ValueError(f"{path}: has {len(table)} rows, meta/episodes.jsonl says {length}; restore it")
+        raise ValueError(f"{path}: has {len(table)} rows, but {length} in meta/episodes.jsonl; restore it")
     row = dict(episode)
     row |= {f"data/{name}": value for name, value in data.add(table, path).items()}
     for key in old.info.video_keys:
         if old.info.video_path is None:
-            raise ValueError(f"{old.root}: info.json has the video {key!r} and no video_path; restore it")
+            raise ValueError(f"{old.root}: info.json has the video {key!r} but no video_path; restore it")
         clip = old.file(old.info.video_path, number, video_key=key)
         if (frames := codec.probe(clip).frames) != length:
-            raise ValueError(f"{clip}: holds {frames} frames, episode {number} has {length}; restore it")
-        place = file_numbers(number)
-        target = root / VIDEO_PATH.format(video_key=key, **place)
+            raise ValueError(f"{clip}: has {frames} frames, episode {number} has {length}; restore it")
+        numbers = file_numbers(number)
+        target = root / VIDEO_PATH.format(video_key=key, **numbers)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(clip, target)
-        row |= {f"videos/{key}/{name}": value for name, value in place.items()}
+        row |= {f"videos/{key}/{name}": value for name, value in numbers.items()}
         row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": length / old.info.fps}
     return row | {f"stats/{key}/{name}": v for key, part in old.stats[number].items() for name, v in part.items()}
 
@@ -187,12 +206,12 @@ def _new_info(info: DatasetInfo, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _standard(stats: dict[str, Any]) -> dict[str, Any]:
-    """What is joined over the episodes; quantiles cannot be, and stay with their episode."""
+    """Returns the statistics that can be joined over episodes; quantiles cannot, and stay with their episode."""
     return {name: stats[name] for name in _STANDARD}
 
 
 def _read_indexed_jsonl(path: Path, index: str) -> list[dict[str, Any]]:
-    """The lines of a JSONL file in the order of `index`, which must count from 0 without gaps."""
+    """Reads a JSONL file, sorted by the field `index`, which must count from 0 without gaps."""
     if not path.is_file():
         raise ValueError(f"{path}: file is missing; restore it")
     lines = []

@@ -1,4 +1,4 @@
-"""What the converters share: writing a LeRobot v3.0 folder whole or not at all, and its descriptive files."""
+"""Atomic writing of a LeRobot v3.0 folder, and its metadata files, for all converters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from wla.files import atomic_dir
 
 @contextmanager
 def new_dataset(out: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when the block ends well, and vanishes when it does not.
+    """Context manager of a temporary folder that is renamed to `out` on success and removed after an error.
 
-    ValueError when `out` exists, or when it cannot be written.
+    Raises:
+        ValueError: `out` exists, or it cannot be written.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; give a new folder")
     try:
-        with atomic_dir(out) as fresh:
-            yield fresh
+        with atomic_dir(out) as target:
+            yield target
     except (OSError, FFmpegError, pa.ArrowException) as error:
         line = " ".join(str(error).split())
         raise ValueError(
@@ -37,7 +38,14 @@ def new_dataset(out: Path) -> Iterator[Path]:
 def write_metadata(
     root: Path, info: Mapping[str, Any], tasks: Sequence[str], stats: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """`meta/info.json`, `meta/tasks.parquet` and `meta/stats.json`. tasks: in the order of their task_index."""
+    """Writes `meta/info.json`, `meta/tasks.parquet` and `meta/stats.json`.
+
+    Args:
+        root: dataset.
+        info: contents of info.json.
+        tasks: instructions in the order of their task_index.
+        stats: feature -> name of the statistic -> value.
+    """
     (root / "meta").mkdir(exist_ok=True)
     pq.write_table(tasks_table(list(tasks)), root / TASKS)
     (root / STATS).write_text(json.dumps(stats, indent=4), encoding="utf-8")

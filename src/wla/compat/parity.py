@@ -1,4 +1,4 @@
-"""Compare what an imported checkpoint computes with numbers that the published code gave on it."""
+"""Numerical comparison of an imported checkpoint with recorded outputs of the published code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ INPUTS, OUTPUTS = "inputs.safetensors", "outputs.safetensors"
 
 @dataclass(frozen=True)
 class Difference:
-    """largest: the largest absolute difference between our output and the given one; `within_tolerance` when within tolerance."""
+    """Comparison of one output.
+
+    Attributes:
+        name: of the output.
+        max_abs_error: largest absolute difference between our output and the recorded one.
+        within_tolerance: whether the error is not above the tolerance; False for an error that is NaN.
+    """
 
     name: str
     max_abs_error: float
@@ -34,10 +40,13 @@ class Difference:
 
 
 def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
-    """Import the checkpoint in `folder` as a user would, run it, and compare every output; then export it again.
+    """Imports the checkpoint in `folder`, computes and compares every output, and exports it again.
 
-    ValueError when an input or output is missing, unknown or of another shape. The last entry, `export`, counts the
-    tensors that exporting did not give back bit for bit.
+    Returns:
+        One entry for each output, and a last one, `export`, with the number of tensors that the export changed.
+
+    Raises:
+        ValueError: an input or output is missing, unknown or of another shape.
     """
     inputs, outputs = read_tensors(folder / INPUTS), read_tensors(folder / OUTPUTS)
     _require(folder / OUTPUTS, outputs, set(Outputs.NAMES))
@@ -46,21 +55,21 @@ def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
         ours = Path(scratch) / "ours"
         ours.mkdir()
         config = import_model(folder, ours, cameras={"image": 32}, primary="image")
-        exact = config.replace(dtype="float32")
+        float32_config = config.replace(dtype="float32")
         try:
-            computed = Outputs(load_model(exact, ours / WEIGHTS), inputs)
-            found = {name: getattr(computed, name) for name in Outputs.NAMES}
+            outputs_of_model = Outputs(load_model(float32_config, ours / WEIGHTS), inputs)
+            computed = {name: getattr(outputs_of_model, name) for name in Outputs.NAMES}
         except (RuntimeError, IndexError, StopIteration) as error:
             line = str(error).partition("\n")[0]
             raise ValueError(f"{folder / INPUTS}: does not fit the model ({line}); restore it") from error
-        rows = [_difference(name, found[name], outputs[name], tolerance) for name in Outputs.NAMES]
+        differences = [_difference(name, computed[name], outputs[name], tolerance) for name in Outputs.NAMES]
         export_model(ours, Path(scratch) / "published")
         changed = count_changed_tensors(folder, Path(scratch) / "published")
-    return [*rows, Difference("export", float(changed), changed == 0)]
+    return [*differences, Difference("export", float(changed), changed == 0)]
 
 
 def count_changed_tensors(one: Path, other: Path) -> int:
-    """How many tensors of two checkpoints are not the same bit for bit, absent ones included."""
+    """Returns the number of tensors that differ between two checkpoints in any bit, or are in only one of them."""
     with WeightFiles(find_weights(one)) as a, WeightFiles(find_weights(other)) as b:
         shared = a.shapes.keys() & b.shapes.keys()
         return len(a.shapes.keys() ^ b.shapes.keys()) + sum(
@@ -69,7 +78,7 @@ def count_changed_tensors(one: Path, other: Path) -> int:
 
 
 class Outputs:
-    """Everything that is compared, computed through the ordinary model from the given inputs, noises and times."""
+    """All compared outputs, computed by our model from recorded inputs, noise samples and flow times."""
 
     NAMES = (
         "query_states",
@@ -121,9 +130,9 @@ class Outputs:
 
     @cached_property
     def language_loss(self) -> Tensor:
-        # The published labels stand at the token itself, ours at the one before it.
-        after = torch.nn.functional.pad(self._in["labels"][:, 1:], (0, 1), value=IGNORE_INDEX)
-        return next_token_loss(self.logits.flatten(0, 1), after.flatten())
+        # The published labels are aligned with the token itself, ours with the position that predicts it.
+        shifted = torch.nn.functional.pad(self._in["labels"][:, 1:], (0, 1), value=IGNORE_INDEX)
+        return next_token_loss(self.logits.flatten(0, 1), shifted.flatten())
 
     @property
     def action_chunk(self) -> Tensor:
@@ -156,19 +165,19 @@ class Outputs:
 
     @cached_property
     def _current(self) -> Tensor:
-        """Features of each sample's current image, (B, P, D)."""
+        """Patch features of each sample's current image, (B, P, D)."""
         backbone = self._model.backbone
         assert isinstance(backbone, QwenBackbone)
         sizes = self._in["image_grid_thw"].prod(1) // backbone.config.vision.spatial_merge_size**2
         images = iter(self._features.split(sizes.tolist()))
-        chosen = []
+        current = []
         for row, index in zip(self._tokens, self._in["current_image_index"].tolist(), strict=True):
-            left, own = int((row == backbone.config.image_token).sum()), []
-            while left > 0:
-                own.append(next(images))
-                left -= len(own[-1])
-            chosen.append(own[min(index, len(own) - 1)])
-        return torch.stack(chosen)
+            remaining, sample_images = int((row == backbone.config.image_token).sum()), []
+            while remaining > 0:
+                sample_images.append(next(images))
+                remaining -= len(sample_images[-1])
+            current.append(sample_images[min(index, len(sample_images) - 1)])
+        return torch.stack(current)
 
     @property
     def world_condition(self) -> Tensor:
@@ -189,16 +198,18 @@ class Outputs:
         return Losses(self.action_loss, self.world_loss, self.language_loss).total(LossWeights())
 
 
-def _difference(name: str, ours: Tensor, given: Tensor, tolerance: float) -> Difference:
-    ours = ours.detach().reshape(given.shape) if ours.numel() == given.numel() == 1 else ours.detach()
-    if ours.shape != given.shape:
-        raise ValueError(f"{OUTPUTS}: {name} has shape {tuple(given.shape)}, the model gives {tuple(ours.shape)}")
-    largest = float((ours.double() - given.double()).abs().max())
-    return Difference(name, largest, largest <= tolerance)  # a difference that is not a number is not right
+def _difference(name: str, ours: Tensor, recorded: Tensor, tolerance: float) -> Difference:
+    ours = ours.detach().reshape(recorded.shape) if ours.numel() == recorded.numel() == 1 else ours.detach()
+    if ours.shape != recorded.shape:
+        raise ValueError(
+            f"{OUTPUTS}: {name} has shape {tuple(recorded.shape)}, the model's is {tuple(ours.shape)}; restore the file"
+        )
+    error = float((ours.double() - recorded.double()).abs().max())
+    return Difference(name, error, error <= tolerance)
 
 
-def _require(path: Path, stored: dict[str, Tensor], wanted: set[str]) -> None:
-    missing, unknown = sorted(wanted - stored.keys()), sorted(stored.keys() - wanted)
+def _require(path: Path, stored: dict[str, Tensor], expected: set[str]) -> None:
+    missing, unknown = sorted(expected - stored.keys()), sorted(stored.keys() - expected)
     if missing or unknown:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        raise ValueError(f"{path}: {' and '.join(parts)}; every input and output must be there to compare")
+        raise ValueError(f"{path}: {' and '.join(parts)}; restore the file")

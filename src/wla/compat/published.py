@@ -1,37 +1,23 @@
-"""Checkpoints in the published layout of WLA-0 <-> our own folders. Only names change; no tensor is computed with."""
+"""Checkpoints in the published layout of WLA-0 <-> our own folders. Only names change, never the values of a tensor."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor
 
 from wla.compat.published_config import WLA as WLA_SECTION
-from wla.compat.published_config import Sections, model_config, read_sections, require_exportable, sections_of
+from wla.compat.published_config import model_config, read_sections
+from wla.compat.published_files import write_files
 from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_shapes, published_names
-from wla.data.normalize import Statistics
+from wla.compat.published_sections import prompt_settings, require_exportable, sections_of
 from wla.data.prompts.chat import ChatPromptConfig
-from wla.data.published_statistics import write_published
 from wla.files import atomic_dir, disk_errors, read_json
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import (
-    CONFIG,
-    PASSTHROUGH_TENSORS,
-    ROBOT,
-    STATISTICS,
-    TOKENIZER,
-    CheckpointConfig,
-    read_passthrough,
-)
-from wla.specs import RobotSpec
-from wla.types import ImageKey
+from wla.policy.checkpoint import CONFIG, PASSTHROUGH_TENSORS, CheckpointConfig, read_passthrough
 from wla.weights import (
     WEIGHTS,
     RenamedTensors,
@@ -44,9 +30,8 @@ from wla.weights import (
     shapes,
 )
 
-PUBLISHED_STATISTICS = ("norm_stats.json", "dataset_statistics.json", "statistics.json")
-"""Names under which statistics lie beside published weights."""
 PRECISIONS = {"F32": "float32", "BF16": "bfloat16"}
+"""Supported data types in safetensors files -> their names in torch."""
 
 
 def import_model(
@@ -59,13 +44,22 @@ def import_model(
     primary: str,
     prompt: ChatPromptConfig | None = None,
 ) -> CheckpointConfig:
-    """Write config.json and the weights of a published checkpoint into the existing folder `out`.
+    """Writes configuration and weights of a published checkpoint in our own layout.
 
-    ValueError lists every key that is missing, too many or of another shape, and names unsupported files.
+    Args:
+        checkpoint: published checkpoint.
+        out: existing folder.
+        vlm: folder of the Qwen3-VL model, for a checkpoint without its configuration.
+        sana: folder of the Sana model, for a checkpoint without its configuration or its image codec.
+        cameras: side of each image of the prompt, pixels.
+        primary: camera whose current image conditions the World Expert.
+        prompt: None for the default.
+
+    Raises:
+        ValueError: weights are missing, unknown or of another shape, or a file is not supported.
     """
     sections = read_sections(checkpoint, vlm, sana)
-    with ExitStack() as opened:
-        files = opened.enter_context(WeightFiles(find_weights(checkpoint)))
+    with WeightFiles(find_weights(checkpoint)) as files:
         stored = dict(files.shapes)
         tied = stored.pop(LM_HEAD, None) is not None
         if tied:
@@ -73,15 +67,12 @@ def import_model(
         model = model_config(sections, stored, cameras=cameras, primary=primary)
         own = _shapes(model)
         names = published_names(own)
-        wanted = {name: own[ours] for name, ours in names.items()}
-        carried = passthrough_shapes(model.action_expert.width)
-        codec = {name: ours for name, ours in names.items() if name.startswith(CODEC)}
-        apart: dict[str, Tensor] = {}
-        if sana is not None and not any(name.startswith(CODEC) for name in stored):
-            apart = {f"{CODEC}{key}": value for key, value in read_tensors(find_weights(sana / "vae")).items()}
-        wrong = mismatch(stored | shapes(apart), {**wanted, **carried}, max_items=None)
-        if wrong:
-            raise ValueError(f"{checkpoint}: does not fit its configuration: {wrong}")
+        passthrough = passthrough_shapes(model.action_expert.width)
+        codec = _separate_codec(stored, sana)
+        expected = {name: own[ours] for name, ours in names.items()}
+        problem = mismatch(stored | shapes(codec), {**expected, **passthrough}, max_items=None)
+        if problem:
+            raise ValueError(f"{checkpoint}: does not fit its configuration: {problem}")
         _require_precision(files)
         config = CheckpointConfig.model_validate(
             {
@@ -91,24 +82,29 @@ def import_model(
             }
         )
         config.save(out / CONFIG)
-        ours_to_stored = {ours: name for name, ours in names.items() if name not in apart}
-        extra = {codec[name]: value for name, value in apart.items()}
-        save_lazily(RenamedTensors(files, ours_to_stored, extra), out / WEIGHTS)
-        kept = [*carried, LM_HEAD] if tied else list(carried)
-        save_lazily(RenamedTensors(files, {name: name for name in kept}, {}), out / PASSTHROUGH_TENSORS)
+        stored_names = {ours: name for name, ours in names.items() if name not in codec}
+        codec_tensors = {names[name]: value for name, value in codec.items()}
+        save_lazily(RenamedTensors(files, stored_names, codec_tensors), out / WEIGHTS)
+        unused = [*passthrough, LM_HEAD] if tied else list(passthrough)
+        save_lazily(RenamedTensors(files, {name: name for name in unused}, {}), out / PASSTHROUGH_TENSORS)
     return config
 
 
 def export_model(folder: Path, out: Path) -> None:
-    """Write weights and config.json of one of our checkpoints in the published layout into the new folder `out`.
+    """Writes one of our checkpoints in the published layout, with its tokenizer and statistics if there are any.
 
-    What an import carried along comes back; a policy that was trained here has zeros for it, which nothing reads.
-    Tokenizer and statistics, where there are any, go along under their published names. ValueError when the model has
-    no published layout or `out` exists.
+    Tensors that no computation uses are those of the import, or zeros for a policy that was trained here.
+
+    Args:
+        folder: checkpoint.
+        out: new folder.
+
+    Raises:
+        ValueError: the model has no published layout, its weights do not fit its configuration, or `out` exists.
     """
     missing = [name for name in (CONFIG, WEIGHTS) if not exists(folder / name)]
     if missing or "qwen3_vl" in read_json(folder / CONFIG):
-        raise ValueError(f"{folder}: none of our checkpoints; pass a folder that `wla import` or training made")
+        raise ValueError(f"{folder}: not one of our checkpoints; pass a folder that `wla import` or training created")
     config = CheckpointConfig.load(folder / CONFIG)
     sections = sections_of(config.model)
     sections[WLA_SECTION] |= prompt_settings(config)
@@ -119,51 +115,38 @@ def export_model(folder: Path, out: Path) -> None:
     require_exportable(config.model, sections, {name: own[ours] for name, ours in names.items()})
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
-        atomic_dir(out) as fresh,
+        atomic_dir(out) as target,
         WeightFiles(folder / WEIGHTS) as files,
     ):
-        wrong = mismatch(files.shapes, own, max_items=None)
-        if wrong:
-            raise ValueError(f"{folder}: does not fit its {CONFIG}: {wrong}")
+        problem = mismatch(files.shapes, own, max_items=None)
+        if problem:
+            raise ValueError(f"{folder}: does not fit its {CONFIG}: {problem}")
         _require_precision(files)
-        save_lazily(RenamedTensors(files, names, _passthrough_tensors(folder, config)), fresh / WEIGHTS)
-        write_sections(sections, fresh / "config.json")
-        if (folder / TOKENIZER).is_file():
-            shutil.copy(folder / TOKENIZER, fresh / TOKENIZER)
-        if (folder / STATISTICS).is_file():
-            name = RobotSpec.load(folder / ROBOT).embodiment if (folder / ROBOT).is_file() else "policy"
-            write_published(fresh / PUBLISHED_STATISTICS[0], {name: Statistics.load(folder / STATISTICS)})
+        save_lazily(RenamedTensors(files, names, _passthrough_tensors(folder, config)), target / WEIGHTS)
+        write_files(folder, sections, target)
 
 
-def write_sections(sections: Sections, path: Path) -> None:
-    path.write_text(json.dumps(sections, indent=2) + "\n", encoding="utf-8")
+def _separate_codec(stored: Mapping[str, tuple[int, ...]], sana: Path | None) -> dict[str, Tensor]:
+    """Returns the image codec of the Sana folder by published names; empty if the checkpoint contains a codec."""
+    if sana is None or any(name.startswith(CODEC) for name in stored):
+        return {}
+    return {f"{CODEC}{key}": value for key, value in read_tensors(find_weights(sana / "vae")).items()}
 
 
 def _passthrough_tensors(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
     if stored := read_passthrough(folder):
         return stored
-    wanted = passthrough_shapes(config.model.action_expert.width)
-    return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in wanted.items()}
-
-
-def prompt_settings(config: CheckpointConfig) -> dict[str, Any]:
-    """What the published configuration says of the prompt, so that an import asks in the same way."""
-    assert isinstance(config.prompt, ChatPromptConfig)
-    times = {ImageKey.parse(name).time for name in config.model.backbone.cameras}
-    return {
-        "training_mode": "image_action_language" if config.prompt.language else "image_action",
-        "use_history_obs": "history" in times,
-        "history_obs_step": config.prompt.history,
-        "use_begin_frame_context": "first" in times,
-    }
+    expected = passthrough_shapes(config.model.action_expert.width)
+    return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in expected.items()}
 
 
 def _require_precision(files: WeightFiles) -> None:
-    """ValueError for weights that are not stored as numbers that can be computed with as they are."""
+    """Raises ValueError for weights that are stored in an unsupported data type."""
     for key in files.shapes:
         if files.dtype(key) not in PRECISIONS:
             raise ValueError(
-                f"{files.path}: {key} is stored as {files.dtype(key)}; only {' and '.join(PRECISIONS)} are WLA-0's"
+                f"{files.path}: {key} is stored as {files.dtype(key)}; only {' and '.join(PRECISIONS)} are supported, "
+                "convert the file first"
             )
 
 

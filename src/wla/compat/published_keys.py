@@ -1,4 +1,4 @@
-"""Names of weights in the published layout of WLA-0, and ours for the same tensors."""
+"""Names of weights in the published layout of WLA-0, and our names of the same tensors."""
 
 from __future__ import annotations
 
@@ -57,26 +57,26 @@ TIME_FEATURES = 256
 
 
 def published_name(ours: str) -> str:
-    """The published name of one of our weights. ValueError for a weight that the layout has no place for."""
+    """Returns the published name of one of our weights. ValueError for a weight outside of the published layout."""
     for pattern, prefix in _RULES:
         if match := re.match(pattern, ours):
             rest = ours[match.end() :]
             if prefix not in _NESTED_NAMES:
                 return prefix + rest
-            number, _, inside = rest.partition(".")
-            for mine, theirs in _NESTED_NAMES[prefix].items():
-                if inside.startswith(mine):
-                    return f"{prefix}{number}.{theirs}{inside[len(mine) :]}"
+            layer, _, inner = rest.partition(".")
+            for our_prefix, their_prefix in _NESTED_NAMES[prefix].items():
+                if inner.startswith(our_prefix):
+                    return f"{prefix}{layer}.{their_prefix}{inner[len(our_prefix) :]}"
     raise ValueError(f"{ours}: the published layout has no such weight; only WLA-0 models can be exported")
 
 
 def published_names(ours: Iterable[str]) -> dict[str, str]:
-    """Published name -> ours."""
+    """Returns a mapping of published names to our names."""
     return {published_name(key): key for key in ours}
 
 
 def passthrough_shapes(width: int) -> Mapping[str, tuple[int, ...]]:
-    """Weights of the published Action Expert that no computation reads; kept so that exporting gives them back."""
+    """Returns names and shapes of published weights that no computation uses; an export writes them unchanged."""
     return {
         f"{_TIME}.linear_1.weight": (width, TIME_FEATURES),
         f"{_TIME}.linear_1.bias": (width,),

@@ -1,4 +1,4 @@
-"""Reading raw RoboTwin 2.0 and RMBench episodes (HDF5), one at a time.
+"""Reader of raw RoboTwin 2.0 and RMBench episodes (HDF5), one at a time.
 
     data/episode<i>.hdf5            /joint_action/vector (T, 14): left arm, left gripper, right arm, right gripper
                                     /endpose/{left,right}_endpose (T, 7), {left,right}_gripper (T,)
@@ -6,7 +6,7 @@
     instructions/episode<i>.json    {"seen": [...], "unseen": [...]}
     language_annotation.json        RMBench: {"episode_<i>": [[subtask, frames], ...]}
 
-Facts from RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/pkl2hdf5.py) and readers of their data.
+Sources: RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/pkl2hdf5.py) and readers of their data.
 """
 
 from __future__ import annotations
@@ -32,16 +32,22 @@ CAMERAS = {
     "right_camera": "cam_right_wrist",
     "front_camera": "cam_front",
 }
-"""Their camera -> its name in the published LeRobot datasets, the primary one first; files may lack some."""
+"""RoboTwin's camera -> its name in the published LeRobot datasets, the primary one first; some may be absent."""
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 _FILE = re.compile(r"episode(\d+)\.hdf5")
 
 
 @dataclass(frozen=True)
 class RawEpisode:
-    """T frames. vectors: the measured joints or poses. cameras: our name -> T images as they are stored.
+    """One episode of T frames.
 
-    seen: phrasings of the instruction. subtasks: of each frame, '' where none is told.
+    Attributes:
+        number: in the file name.
+        path: HDF5 file.
+        vectors: measured joint positions or end-effector poses, (T, D).
+        cameras: our name of the camera -> T encoded images.
+        instructions: RoboTwin's "seen" phrasings of the instruction.
+        subtasks: text for each frame, '' without an annotation.
     """
 
     number: int
@@ -52,7 +58,7 @@ class RawEpisode:
     subtasks: tuple[str, ...]
 
     def images(self, camera: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """Decoded RGB images in order. ValueError names the frame that is damaged."""
+        """Yields decoded RGB images in order. ValueError for a damaged one."""
         for frame, data in enumerate(self.cameras[camera]):
             try:
                 pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -60,15 +66,23 @@ class RawEpisode:
                 raise ValueError(
                     f"{self.path}: camera {camera!r}, frame {frame}: damaged image ({error}); restore the file"
                 ) from error
-            # RGB arrays were encoded by OpenCV, which takes them for BGR: in the JPEG red and blue are swapped.
+            # RGB arrays were encoded by OpenCV, which assumes BGR: in the JPEG, red and blue are swapped.
             yield np.ascontiguousarray(pixels[..., ::-1])
 
 
 class RawDataset:
-    """The episodes of a folder in the order of their numbers, which may have gaps."""
+    """Episodes of a folder, sorted by their numbers, which may have gaps."""
 
     def __init__(self, root: Path, space: ActionSpace) -> None:
-        """ValueError when h5py is absent, or when the folder holds no episodes."""
+        """Finds the episodes of a folder.
+
+        Args:
+            root: folder that contains `data`.
+            space: of states and actions.
+
+        Raises:
+            ValueError: h5py is not installed, or the folder contains no episodes.
+        """
         try:
             import h5py  # noqa: F401
         except ModuleNotFoundError as error:
@@ -82,7 +96,7 @@ class RawDataset:
         self._annotation = read_json(path) if path.exists() else None
 
     def read(self, number: int) -> RawEpisode:
-        """ValueError names the episode and what is absent, damaged or does not fit together."""
+        """Reads one episode. ValueError when a part of it is absent, damaged or inconsistent."""
         path = self.root / f"data/episode{number}.hdf5"
         with _open(path) as file:
             vectors = _joints(file, path) if self.space == "joint" else _poses(file, path)
@@ -97,12 +111,12 @@ class RawDataset:
         if not cameras:
             raise ValueError(f"{path}: has none of the cameras {', '.join(CAMERAS)}; record with RGB images")
         if length < 2 or not np.isfinite(vectors).all():
-            fault = "has fewer than 2 frames" if length < 2 else "has numbers that are not finite"
-            raise ValueError(f"{path}: {fault}; remove the episode")
+            problem = "has fewer than 2 frames" if length < 2 else "has values that are not finite"
+            raise ValueError(f"{path}: {problem}; remove the episode")
         return RawEpisode(number, path, vectors, cameras, self._instructions(number), self._subtasks(number, length))
 
     def names(self, width: int) -> list[str]:
-        """Of the dimensions of state and action."""
+        """Returns the names of `width` state and action dimensions."""
         if self.space == "endpose":
             return [f"{side}_{name}" for side in ("left", "right") for name in (*_POSE, "gripper")]
         joints = [f"joint_{i}" for i in range(1, width // 2)]
@@ -123,7 +137,7 @@ class RawDataset:
         if not isinstance(spans, list) or not all(_is_span(span) for span in spans):
             raise ValueError(f"{path}: episode_{number} needs a list of [subtask, frames]; add it or remove the file")
         texts = [text.strip() for text, frames in spans for _ in range(frames)]
-        # Some tools counted frames, others the steps between them: then the last frame belongs to the last subtask.
+        # Some tools count frames, others the steps between them; then the last frame belongs to the last subtask.
         if len(texts) == length - 1:
             texts.append(texts[-1])
         if len(texts) != length:
@@ -134,7 +148,7 @@ class RawDataset:
 
 
 def episode_numbers(root: Path) -> list[int]:
-    """The numbers of the raw episodes in a folder; empty when it holds none."""
+    """Returns the numbers of the raw episodes in a folder."""
     matches = (_FILE.fullmatch(path.name) for path in (root / "data").glob("episode*.hdf5"))
     return [int(match[1]) for match in matches if match]
 
@@ -154,7 +168,9 @@ def _open(path: Path) -> Iterator[Any]:
 def _joints(file: Any, path: Path) -> Float32[np.ndarray, "T D"]:
     (vectors,) = _columns(file, path, ["joint_action/vector"])
     if vectors.shape[1] % 2:
-        raise ValueError(f"{path}: joint_action/vector has {vectors.shape[1]} numbers, two equal arms are needed")
+        raise ValueError(
+            f"{path}: joint_action/vector has {vectors.shape[1]} dimensions; an even number, for two arms, is required"
+        )
     return vectors
 
 
@@ -164,15 +180,15 @@ def _poses(file: Any, path: Path) -> Float32[np.ndarray, "T 16"]:
     widths = [part.shape[1] for part in parts]
     if widths != [7, 1, 7, 1] or len({len(part) for part in parts}) != 1:
         shapes = ", ".join(f"{name} {part.shape}" for name, part in zip(names, parts, strict=True))
-        raise ValueError(f"{path}: the poses do not fit together ({shapes}), 7 and 1 numbers are needed; restore it")
+        raise ValueError(f"{path}: inconsistent poses ({shapes}), 7 and 1 dimensions are required; restore it")
     return np.concatenate(parts, axis=1)
 
 
 def _columns(file: Any, path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Datasets as float32 matrices; one number per frame becomes a column."""
-    absent = [name for name in names if name not in file]
-    if absent:
-        raise ValueError(f"{path}: /{absent[0]} is missing; record it, or choose the other --action")
+    """Returns datasets as float32 matrices; one-dimensional ones become a column."""
+    missing = [name for name in names if name not in file]
+    if missing:
+        raise ValueError(f"{path}: /{missing[0]} is missing; record it, or choose the other --action")
     arrays = [np.asarray(file[name][()], np.float32) for name in names]
     return [array.reshape(len(array), -1) for array in arrays]
 

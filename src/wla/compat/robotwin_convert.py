@@ -1,7 +1,7 @@
 """Raw RoboTwin 2.0 and RMBench episodes -> LeRobot v3.0.
 
-The state of frame t is what was measured there, its action what was measured at t + 1: the arms follow their targets
-within a step. The last frame repeats its own.
+The state of frame t is the measurement at t, its action the measurement at t + 1, because the arms reach their targets
+within one step. The action of the last frame is its own measurement.
 """
 
 from __future__ import annotations
@@ -39,9 +39,19 @@ SHARD_FRAMES = 5000
 
 
 def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float) -> int:
-    """Write the episodes as a new dataset and return their number; the seen phrasings go into OUT/instructions.json.
+    """Converts raw episodes. RoboTwin's "seen" phrasings are written to OUT/instructions.json.
 
-    ValueError names the episode and what is wrong with it.
+    Args:
+        source: folder that contains `data`.
+        out: folder of the new dataset.
+        space: of states and actions.
+        fps: frames per second.
+
+    Returns:
+        Number of episodes.
+
+    Raises:
+        ValueError: an episode is incomplete, damaged or of another robot, or `out` exists or cannot be written.
     """
     raw = RawDataset(source, space)
     rate = frame_rate(fps)
@@ -58,8 +68,8 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
         for number in raw.numbers:
             episode = raw.read(number)
             data, sizes = _encode(episode, rate, pool)
-            found = _features(raw.names(episode.vectors.shape[1]), sizes, rate)
-            if found != (features := features or found):
+            episode_features = _features(raw.names(episode.vectors.shape[1]), sizes, rate)
+            if episode_features != (features := features or episode_features):
                 raise ValueError(
                     f"{episode.path}: has other dimensions, cameras or image sizes than the first episode; "
                     "convert each robot into a dataset of its own"
@@ -73,7 +83,7 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
         if pending:
             write_shard(root, pending, state, rate)
         write_metadata(root, _info(features, state, rate), state.tasks, state.stats)
-        texts = {text: list(seen) for text, seen in phrasings.items()}
+        texts = {instruction: list(paraphrases) for instruction, paraphrases in phrasings.items()}
         (root / INSTRUCTIONS).write_text(json.dumps(texts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return state.episodes
 
@@ -81,32 +91,32 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
 def _encode(
     episode: RawEpisode, rate: Fraction, pool: ThreadPoolExecutor
 ) -> tuple[EpisodeData, dict[str, tuple[int, int]]]:
-    """The episode with its cameras as videos, side by side in threads, and the (height, width) of each camera."""
+    """Encodes the cameras of an episode as videos, in parallel threads, and returns their (height, width) too."""
 
-    def camera(name: str) -> tuple[bytes, FeatureStats, tuple[int, int]]:
+    def encode_camera(name: str) -> tuple[bytes, FeatureStats, tuple[int, int]]:
         frames = list(episode.images(name))
         sizes = {frame.shape[:2] for frame in frames}
         height, width = frames[0].shape[:2]
         if len(sizes) != 1 or height % 2 or width % 2:
             raise ValueError(
-                f"{episode.path}: camera {name!r} has images of {sorted(sizes)} pixels; H.264 needs one even size"
+                f"{episode.path}: camera {name!r} has images of {sorted(sizes)} pixels; H.264 requires one even size"
             )
         return codec.encode(frames, rate), image_stats(frames), (height, width)
 
-    done = dict(zip(episode.cameras, pool.map(camera, episode.cameras), strict=True))
-    following = np.minimum(np.arange(len(episode.vectors)) + 1, len(episode.vectors) - 1)
+    encoded = dict(zip(episode.cameras, pool.map(encode_camera, episode.cameras), strict=True))
+    next_frames = np.minimum(np.arange(len(episode.vectors)) + 1, len(episode.vectors) - 1)
     data = EpisodeData(
         instruction=episode.instructions[0],
         state=episode.vectors,
-        actions=episode.vectors[following],
+        actions=episode.vectors[next_frames],
         subtasks=episode.subtasks,
-        videos={IMAGE_PREFIX + name: clip for name, (clip, _, _) in done.items()},
-        image_stats={IMAGE_PREFIX + name: stats for name, (_, stats, _) in done.items()},
+        videos={IMAGE_PREFIX + name: clip for name, (clip, _, _) in encoded.items()},
+        image_stats={IMAGE_PREFIX + name: stats for name, (_, stats, _) in encoded.items()},
         seed=None,
         success=None,
         action_executed=None,
     )
-    return data, {name: size for name, (_, _, size) in done.items()}
+    return data, {name: size for name, (_, _, size) in encoded.items()}
 
 
 def _features(names: list[str], sizes: dict[str, tuple[int, int]], rate: Fraction) -> dict[str, Feature]:

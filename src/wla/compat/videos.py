@@ -1,6 +1,6 @@
-"""A folder of plain videos -> a LeRobot dataset without actions, to learn the world from.
+"""Folder of videos -> LeRobot dataset without actions, for training of world models.
 
-Each clip becomes an episode: a whole file, or what a CSV lists of it, cut where the picture changes at once.
+Each clip, a whole file or the part of it that a CSV lists, becomes one episode, or several if it contains cuts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,21 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 CAMERA = "front"
 HEADER = ("file", "caption", "start", "end")
 CUT_THRESHOLD = 60.0
-"""Levels by which consecutive frames differ on average at a cut."""
+"""Smallest mean absolute difference between consecutive frames that is a cut, in levels of 0 .. 255."""
 MIN_CLIP_FRAMES = 2
-"""Frames of an episode at least."""
+"""Smallest number of frames of an episode."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Part of a file, in seconds (end None: to its end), and what happens in it."""
+    """Part of a video file.
+
+    Attributes:
+        file: video.
+        caption: text that becomes the instruction.
+        start: seconds.
+        end: seconds; None for the end of the file.
+    """
 
     file: Path
     caption: str
@@ -43,22 +50,33 @@ class Clip:
 def convert_videos(
     source: Path, out: Path, *, fps: float, side: int, captions: Path | None = None, cuts: bool = True
 ) -> tuple[int, list[str]]:
-    """Write the videos below `source` as the new dataset `out`, as squares of `side` pixels at `fps` frames per second.
+    """Converts videos into a dataset.
 
-    captions: a CSV file,caption[,start,end] (seconds); without it every file is a clip and its name the caption. cuts:
-    whether to look for cuts. Returns the number of episodes, and what was left out and why. ValueError when there is
-    nothing to write, a file is damaged, or `out` exists; nothing is left behind then.
+    Args:
+        source: folder that is searched recursively.
+        out: folder of the new dataset.
+        fps: frames per second of the dataset.
+        side: of the square images, pixels.
+        captions: CSV with the columns file,caption[,start,end] (seconds); None to use every file as a clip, with its
+            name as caption.
+        cuts: whether to split clips at cuts.
+
+    Returns:
+        Number of episodes, and the reasons for parts that were left out, one line each.
+
+    Raises:
+        ValueError: there is nothing to write, a file is damaged, or `out` exists; nothing is left behind.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; give a new folder")
     if side % 2:
-        raise ValueError(f"side is {side}; H.264 video needs an even number of pixels")
+        raise ValueError(f"side is {side}; H.264 video requires an even number of pixels")
     clips = _clips_from_csv(captions, source) if captions is not None else _clips_from_names(source)
     spec, left_out, count = video_robot_spec(fps, side), list[str](), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
-        atomic_dir(out) as fresh,
-        DatasetWriter(fresh, spec, with_actions=False) as writer,
+        atomic_dir(out) as target,
+        DatasetWriter(target, spec, with_actions=False) as writer,
         progress_bar() as progress,
     ):
         for clip in progress.track(clips, description="reading videos"):
@@ -71,13 +89,15 @@ def convert_videos(
                 writer.end_episode(clip.caption, keep=True)
                 count += 1
         if not count:
-            raise ValueError(f"{source}: no clip has {MIN_CLIP_FRAMES} frames at {fps:g} fps; nothing is written")
+            raise ValueError(
+                f"{source}: no clip has {MIN_CLIP_FRAMES} frames at {fps:g} fps; nothing was written, give longer clips"
+            )
     return count, left_out
 
 
 def video_robot_spec(fps: float, side: int) -> RobotSpec:
-    """Nobody's: one camera, no state to speak of, and actions that are never recorded."""
-    nothing = ActionSpec(
+    """Returns the spec of a dataset without a robot: one camera, a placeholder state, and no recorded actions."""
+    action = ActionSpec(
         names=("none",),
         units=("1",),
         kinds=("absolute",),
@@ -87,39 +107,39 @@ def video_robot_spec(fps: float, side: int) -> RobotSpec:
         gripper="none",
         rate_hz=fps,
     )
-    seen = ObservationSpec(
+    observation = ObservationSpec(
         cameras={CAMERA: (side, side)}, state_names=("none",), state_units=("1",), state_frame="world"
     )
-    return RobotSpec(embodiment="video", action=nothing, observation=seen)
+    return RobotSpec(embodiment="video", action=action, observation=observation)
 
 
 def split_scenes(
     frames: Iterator[UInt8[np.ndarray, "S S 3"]], *, cuts: bool
 ) -> Iterator[list[UInt8[np.ndarray, "S S 3"]]]:
-    """The frames between cuts."""
-    together: list[UInt8[np.ndarray, "S S 3"]] = []
+    """Splits a video into scenes at its cuts; without `cuts`, yields all frames as one scene."""
+    scene: list[UInt8[np.ndarray, "S S 3"]] = []
     for frame in frames:
-        if cuts and together and np.abs(frame.astype(int) - together[-1]).mean() > CUT_THRESHOLD:
-            yield together
-            together = []
-        together.append(frame)
-    if together:
-        yield together
+        if cuts and scene and np.abs(frame.astype(int) - scene[-1]).mean() > CUT_THRESHOLD:
+            yield scene
+            scene = []
+        scene.append(frame)
+    if scene:
+        yield scene
 
 
 def caption_from_name(name: str) -> str:
-    """The words of a file's name: pick_up-the_cup_03 says 'pick up the cup'."""
+    """Returns the caption in a file's name: 'pick up the cup' for pick_up-the_cup_03."""
     return " ".join(word for word in re.split(r"[^\w]+|_+", name) if word and not word.isdigit()).lower()
 
 
 def _clips_from_names(source: Path) -> list[Clip]:
     files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"{source}: no videos here ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{source}: no videos here ({', '.join(SUFFIXES)}); correct the path")
     clips = [Clip(file, caption_from_name(file.stem)) for file in files]
-    silent = [clip.file.name for clip in clips if not clip.caption]
-    if silent:
-        raise ValueError(f"{source}: the name of {silent[0]} says nothing; rename it, or give --captions FILE.csv")
+    unnamed = [clip.file.name for clip in clips if not clip.caption]
+    if unnamed:
+        raise ValueError(f"{source}: no caption in the name of {unnamed[0]}; rename it, or give --captions FILE.csv")
     return clips
 
 
@@ -128,40 +148,40 @@ def _clips_from_csv(path: Path, source: Path) -> list[Clip]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({error}); its header is {','.join(HEADER)}") from error
+        raise ValueError(f"{path}: cannot be read as CSV ({error}); the header must be {','.join(HEADER)}") from error
     if not rows:
-        raise ValueError(f"{path}: lists no clips; its header is {','.join(HEADER)}")
+        raise ValueError(f"{path}: lists no clips; the header must be {','.join(HEADER)}")
     return [_clip(row, f"{path} line {number}", source) for number, row in enumerate(rows, start=2)]
 
 
 def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
     name, caption = (row.get("file") or "").strip(), (row.get("caption") or "").strip()
     if not name or not caption:
-        raise ValueError(f"{where}: needs a file and a caption; the header is {','.join(HEADER)}")
+        raise ValueError(f"{where}: needs a file and a caption; the header must be {','.join(HEADER)}")
     file = source / name
     if not file.is_file():
-        raise ValueError(f"{where}: {file} is missing")
+        raise ValueError(f"{where}: {file} is missing; correct the path")
     try:
         start = float(row.get("start") or 0.0)
         end = float(row["end"]) if row.get("end") else None
     except ValueError as error:
-        raise ValueError(f"{where}: start and end are seconds ({error})") from error
+        raise ValueError(f"{where}: start and end must be seconds ({error}); correct them") from error
     if start < 0 or (end is not None and end <= start):
-        raise ValueError(f"{where}: spans {start:g} to {end} seconds; the end must come after the start")
+        raise ValueError(f"{where}: spans {start:g} to {end} seconds; the end must be after the start")
     return Clip(file, caption, start, end)
 
 
 def _resample(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-    """The frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
+    """Yields the frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
     rate = codec.probe(clip.file).rate
     if rate <= 0:
-        raise ValueError(f"{clip.file}: does not say how many frames per second it has; convert it to mp4 first")
-    due = 0
+        raise ValueError(f"{clip.file}: has no frame rate; convert it to mp4 first")
+    output_index = 0
     for index, frame in enumerate(codec.decode(clip.file)):
-        at = float(index / rate) - clip.start
-        if clip.end is not None and at >= clip.end - clip.start:
+        time = float(index / rate) - clip.start
+        if clip.end is not None and time >= clip.end - clip.start:
             return
-        # A frame shows what was there until the next one came; slow videos show some frames twice.
-        while at >= 0 and due / fps < at + float(1 / rate) - 1e-6 and due / fps >= at - 1e-6:
+        # A frame is valid until the time of the next one; frames of slow videos are repeated.
+        while time >= 0 and output_index / fps < time + float(1 / rate) - 1e-6 and output_index / fps >= time - 1e-6:
             yield resize_with_pad(frame[None], side, side).numpy()[0]
-            due += 1
+            output_index += 1
