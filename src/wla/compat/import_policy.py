@@ -24,7 +24,10 @@ from wla.data.prompts.tokenizer import save_tokenizer
 from wla.data.published_statistics import read_published
 from wla.files import atomic_dir, disk_errors
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
+from wla.models.model import require_config
+from wla.models.wla import WLAConfig
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.checkpoint_files import ROBOT, STATISTICS, TOKENIZER
 from wla.presets.wla0 import Preset, presets
 
 GENERIC_CAMERAS = {"history image": 256, "image": 256}
@@ -69,7 +72,7 @@ def import_policy(
             prompt=chosen.prompt if chosen else ChatPromptConfig(language=predicts_subtasks),
         )
         if chosen:
-            require_dimensions(config.model, chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
+            config.model.interface.require_robot(chosen.robot, model=str(checkpoint), robot=f"preset {preset}")
             chosen.robot.save(fresh / ROBOT)
         else:
             lacks.append(f"{ROBOT}: no published model has these dimensions; write it for your robot")
@@ -109,7 +112,8 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
     missing = [word for word in QWEN_SPECIAL_TOKENS if core.token_to_id(word) is None]
     if missing:
         raise ValueError(f"{path}: lacks the Qwen words {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
-    backbone = config.model.backbone
+    model = require_config(config.model, WLAConfig, str(checkpoint))
+    backbone = model.backbone
     assert isinstance(backbone, QwenBackboneConfig)
     wanted = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
     for word, index in wanted.items():
@@ -120,7 +124,7 @@ def _tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | None, out
             )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
     try:
-        add_queries(tokenizer, first=config.model.queries.begin, queries=config.model.queries.count)
+        add_queries(tokenizer, first=model.queries.begin, queries=model.queries.count)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     save_tokenizer(tokenizer, out / TOKENIZER)
@@ -133,8 +137,8 @@ def _statistics(
     beside = [checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()]
     if path is None and not beside:
         return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
-    expert, chosen = config.model.action_expert, path or beside[0]
-    statistics = read_published(chosen, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
+    sizes, chosen = config.model.interface, path or beside[0]
+    statistics = read_published(chosen, entry, state_dim=sizes.state_dim, action_dim=sizes.action_dim)
     if statistics.action is None:
         raise ValueError(f"{chosen}: the entry has no actions; give statistics of a dataset that has some")
     statistics.save(out / STATISTICS)

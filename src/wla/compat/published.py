@@ -20,14 +20,15 @@ from wla.data.normalize import Statistics
 from wla.data.prompts.chat import ChatPromptConfig
 from wla.data.published_statistics import write_published
 from wla.files import atomic_dir, disk_errors, read_json
+from wla.models.model import require_config
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import (
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.checkpoint_files import (
     CONFIG,
     PASSTHROUGH_TENSORS,
     ROBOT,
     STATISTICS,
     TOKENIZER,
-    CheckpointConfig,
     read_passthrough,
 )
 from wla.specs import RobotSpec
@@ -110,13 +111,14 @@ def export_model(folder: Path, out: Path) -> None:
     if missing or "qwen3_vl" in read_json(folder / CONFIG):
         raise ValueError(f"{folder}: none of our checkpoints; pass a folder that `wla import` or training made")
     config = CheckpointConfig.load(folder / CONFIG)
-    sections = sections_of(config.model)
+    model = require_config(config.model, WLAConfig, str(folder))
+    sections = sections_of(model)
     sections[WLA_SECTION] |= prompt_settings(config)
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
-    own = _shapes(config.model)
+    own = _shapes(model)
     names = published_names(own)
-    require_exportable(config.model, sections, {name: own[ours] for name, ours in names.items()})
+    require_exportable(model, sections, {name: own[ours] for name, ours in names.items()})
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
         atomic_dir(out) as fresh,
@@ -142,14 +144,15 @@ def write_sections(sections: Sections, path: Path) -> None:
 def _passthrough_tensors(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
     if stored := read_passthrough(folder):
         return stored
-    wanted = passthrough_shapes(config.model.action_expert.width)
+    width = require_config(config.model, WLAConfig, str(folder)).action_expert.width
+    wanted = passthrough_shapes(width)
     return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in wanted.items()}
 
 
 def prompt_settings(config: CheckpointConfig) -> dict[str, Any]:
     """What the published configuration says of the prompt, so that an import asks in the same way."""
     assert isinstance(config.prompt, ChatPromptConfig)
-    images = config.model.backbone.cameras
+    images = config.model.interface.images
     return {
         "training_mode": "image_action_language" if config.prompt.language else "image_action",
         "use_history_obs": any(name.startswith(HISTORY) for name in images),

@@ -20,8 +20,8 @@ from wla.data.memory import MemoryAugmentation, prune_memory
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.paraphrases import read_paraphrases
-from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.nano import Prompter, left_pad
+from wla.data.prompts.kinds import AnyPrompter
+from wla.data.prompts.nano import left_pad
 from wla.data.pseudo_actions import load_pseudo_actions
 from wla.data.transforms import resize
 from wla.data.video.random_access import RandomAccessFrames
@@ -85,13 +85,13 @@ class WindowSampler:
 
     datasets: Sequence[LeRobotDataset]
     configs: Sequence[DatasetConfig]
-    prompter: Prompter | ChatPrompter
+    prompter: AnyPrompter
     state_normalizer: MinMaxNormalizer
     action_normalizer: MinMaxNormalizer
     action_dim: int
     images: dict[str, int]
     primary: str
-    subgoal_size: int
+    subgoal_size: int | None
     chunk: int
     memory_augmentation: MemoryAugmentation
     instruction_dropout: float = 0.0
@@ -135,6 +135,7 @@ class WindowSampler:
             if count
         ]
         rows = [row for part in parts for row in part.rows]
+        subgoals = [part.subgoal for part in parts if part.subgoal is not None]
         tokens, mask = left_pad([row[0] for row in rows], self.prompter.pad)
         labels, _ = left_pad([row[1] for row in rows], IGNORE_INDEX)
         return Batch(
@@ -145,7 +146,7 @@ class WindowSampler:
             state=torch.cat([part.state for part in parts]),
             actions=torch.cat([part.actions for part in parts]),
             action_mask=torch.cat([part.action_mask for part in parts]),
-            subgoal=torch.cat([part.subgoal for part in parts if part.subgoal is not None]) if images else None,
+            subgoal=torch.cat(subgoals) if subgoals else None,
             subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
             ids=[name for part in parts for name in part.ids],
         )
@@ -183,7 +184,9 @@ class WindowSampler:
                 )
             ],
             images=looks,
-            subgoal=resize(source.frames[self.primary][places.subgoal], self.subgoal_size) if images else None,
+            subgoal=resize(source.frames[self.primary][places.subgoal], self.subgoal_size)
+            if images and self.subgoal_size is not None
+            else None,
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),

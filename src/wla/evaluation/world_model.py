@@ -25,6 +25,9 @@ from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.image_metrics import ImageMetrics, compare_images
 from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, jpeg, template
+from wla.models.image_codec import ImageCodec
+from wla.models.model import require_model
+from wla.models.wla import WLA
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.rollout.memory_replay import recorded_observation, recorded_state
 
@@ -100,8 +103,8 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     if dataset.robot_spec is None:
         raise ValueError(f"{config.dataset}: does not say which robot it is of (meta/wla_robot.json is missing)")
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
-    steps = config.flow_steps or (policy.model.config.world_expert.flow_steps,)
-    frames = _frames(dataset, policy.model.config.action_expert.chunk, config.frames)
+    steps = config.flow_steps or (policy.require_imagination().flow_steps,)
+    frames = _frames(dataset, policy.chunk_size, config.frames)
     shown = set(
         frames[np.unique(np.linspace(0, len(frames) - 1, config.num_report_frames).round().astype(int))].tolist()
     )
@@ -171,8 +174,8 @@ def _frames(dataset: LeRobotDataset, chunk: int, count: int) -> np.ndarray:
 def _imagine_batches(
     policy: WLAPolicy, dataset: LeRobotDataset, frames: np.ndarray, steps: Sequence[int], samples: int
 ) -> Iterator[ImaginedBatch]:
-    primary, chunk = policy.robot_spec.observation.primary_camera, policy.model.config.action_expert.chunk
-    side = policy.model.config.target_side
+    primary, chunk = policy.robot_spec.observation.primary_camera, policy.chunk_size
+    side = policy.require_imagination().size
     for start in track(range(0, len(frames), BATCH), description="imagining"):
         chosen = frames[start : start + BATCH]
         observations = [recorded_observation(dataset, int(frame)) for frame in chosen]
@@ -199,11 +202,16 @@ def _imagine_batches(
 
 
 def _predictions(policy: WLAPolicy, seen: ImaginedBatch) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
-    codec = policy.model.codec
-    assert codec is not None
+    codec = _codec(policy)
     yield from seen.imagined.items()
     yield "the present", seen.current[:, None]
     yield "what came, through the codec", codec.decode(codec.encode(seen.ground_truth.to(policy.device))).cpu()[:, None]
+
+
+def _codec(policy: WLAPolicy) -> ImageCodec:
+    codec = require_model(policy.model, WLA, f"policy {policy.name}").codec
+    assert codec is not None, "loaded with imagination"
+    return codec
 
 
 def _changed_mask(current: UInt8[Tensor, "B S S 3"], ground_truth: UInt8[Tensor, "B S S 3"]) -> Tensor:
@@ -214,8 +222,7 @@ def _mean_and_best(
     images: UInt8[Tensor, "B K S S 3"], ground_truth: UInt8[Tensor, "B S S 3"], where: Tensor, policy: WLAPolicy
 ) -> tuple[ImageMetrics, ImageMetrics]:
     """The mean over the samples of each frame, and each measure's best."""
-    codec, count, device = policy.model.codec, images.shape[1], policy.device
-    assert codec is not None
+    codec, count, device = _codec(policy), images.shape[1], policy.device
     truth, mask = (x.repeat_interleave(count, 0).to(device) for x in (ground_truth, where))
     found = compare_images(images.flatten(0, 1).to(device), truth, mask, codec)
     psnr, ssim, distance = (value.view(-1, count).cpu() for value in found)

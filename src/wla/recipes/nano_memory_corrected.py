@@ -7,7 +7,7 @@ Commands, after those of nano_memory, for each of the four tasks TASK:
 
 The same without words, to see what they are for:
     wla train nano_memory_corrected --out outputs/nano_memory_wordless \
-        weights.language=0 init.prompt.language=false init.prompt.memory=null
+        model.loss_weights.language=0 init.prompt.language=false init.prompt.memory=null
 
 It does not go on from that policy but from the base: a second start at a high learning rate costs what the first one
 learned (docs/results/memory.md).
