@@ -53,7 +53,7 @@ def main() -> None:
 def measure(policy: WLAPolicy, tasks: Sequence[str], seeds: Iterable[int]) -> dict[str, list[bool]]:
     """For each pair of directions, whether the images follow the candidates in one state of each task and seed."""
     spec = policy.robot_spec
-    chunk = policy.model.config.action_expert.chunk
+    chunk = policy.chunk_size
     low, high = np.array(spec.action.low), np.array(spec.action.high)
     follows: dict[str, list[bool]] = {name: [] for name in PAIRS}
     for task in tasks:

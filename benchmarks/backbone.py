@@ -19,7 +19,7 @@ from wla.envs.registry import make_env
 from wla.envs.seeds import seed_range
 from wla.models.backbones.nano import NanoBackbone
 from wla.training.grounding.questions import NamedObject, question_sample, questions
-from wla.training.objectives.backbone import load_backbone
+from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.types import IGNORE_INDEX
 
 

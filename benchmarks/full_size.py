@@ -27,7 +27,7 @@ from wla import runtime
 from wla.batch import Batch, left_pad
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
-from wla.models.losses import LossWeights
+from wla.models.losses import weighted_sum
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from wla.policy.wla_policy import load_policy
@@ -107,7 +107,8 @@ def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
         optimizer.zero_grad(set_to_none=True)
         dtype = runtime.autocast_dtype(device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = model(batch, torch.Generator().manual_seed(0)).total(LossWeights())
+            losses = model.compute_loss(batch, torch.Generator().manual_seed(0))
+            loss = weighted_sum(losses, model.config.loss_weights)
         loss.backward()
         optimizer.step()
         assert loss.isfinite()

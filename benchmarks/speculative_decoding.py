@@ -3,9 +3,9 @@
 Command:  python benchmarks/speculative_decoding.py [POLICY] [--threads 2] [--calls 60] [--task cover_blocks]
 Appends a line to benchmarks/speculative_decoding.jsonl.
 
-The same calls are timed four ways in turn: with the draft that holds (the words that will be said), with one whose last
-token is wrong, without a draft, and as the published system does it (decoding, then the whole prompt with the words
-once more). The Action Expert is not part of it. Also counted: how often the words of the last call were a draft that
+The same calls are timed four ways in turn: with a draft that holds (the text to be generated), with one whose last
+token is wrong, without a draft, and as the published system does it (decoding, then the whole prompt with the text
+once more). The Action Expert is not part of it. Also counted: how often the text of the last call was a draft that
 held.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from machine import store
 
 import wla
 from wla.envs.registry import make_env
-from wla.policy.speculative_decoding import TextDecoder
+from wla.models.model import ModelInputs, PolicyModel
+from wla.policy.model_inputs import InputBuilder
 from wla.types import Observation
 
 MODES = ("draft holds", "draft fails", "no draft", "twice")
@@ -36,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     policy = wla.load_policy(arguments.policy)
-    reader = policy.text_decoder
+    builder = InputBuilder(policy._checkpoint, policy.device)
     env = make_env("tabletop", task=arguments.task)
     seed = 10_000
     raw, info = env.reset(seed=seed)
@@ -44,11 +46,11 @@ def main() -> None:
     times: dict[str, list[float]] = {mode: [] for mode in MODES}
     held, asked, tokens = 0, 0, []
     for call in range(arguments.calls + 3):
-        prompts, images, _ = policy.inputs([Observation(**raw)], [state])
-        said = reader.generate(prompts, images, [[]]).text_tokens
+        inputs = replace(builder.build([Observation(**raw)], [state]), texts=[[]])
+        said = policy.model.generate(inputs).text_tokens
         for mode in MODES:
             began = time.perf_counter()
-            run_mode(reader, mode, prompts, images, said)
+            run_mode(policy.model, mode, inputs, said)
             if call >= 3:  # the first calls allocate
                 times[mode].append(1000 * (time.perf_counter() - began))
         tokens.append(len(said[0]))
@@ -84,13 +86,14 @@ def main() -> None:
     )
 
 
-def run_mode(reader: TextDecoder, mode: str, prompts: list, images: dict, draft: list[list[int]]) -> None:
+def run_mode(model: PolicyModel, mode: str, inputs: ModelInputs, draft: list[list[int]]) -> None:
     """One call; "draft fails" at its last token, where the most has to be kept and the least is wrong."""
     wrong = [[*text[:-1], text[-1] - 1] if text else [1] for text in draft]
     if mode == "twice":
-        reader.encode_given(prompts, images, reader.generate(prompts, images, [[]]).text_tokens)
+        model.encode(replace(inputs, texts=model.generate(inputs).text_tokens))
     else:
-        reader.generate(prompts, images, {"draft holds": draft, "draft fails": wrong, "no draft": [[]]}[mode])
+        texts = {"draft holds": draft, "draft fails": wrong, "no draft": [[]]}[mode]
+        model.generate(replace(inputs, texts=texts))
 
 
 if __name__ == "__main__":

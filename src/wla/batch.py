@@ -32,7 +32,9 @@ class Batch:
     ids: list[str] = field(default_factory=list)
 
 
-def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+def left_pad(
+    rows: Sequence[Sequence[int]], value: int, device: torch.device | None = None
+) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
     """Rows of different lengths as one tensor, padded on the left with `value`, and True where it is not padding."""
     longest = max(map(len, rows))
     tokens = torch.full((len(rows), longest), value)
@@ -40,4 +42,4 @@ def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "
     for index, row in enumerate(rows):
         tokens[index, longest - len(row) :] = torch.tensor(row)
         mask[index, longest - len(row) :] = True
-    return tokens, mask
+    return tokens.to(device=device), mask.to(device=device)

@@ -86,6 +86,9 @@ KINDS: dict[str, dict[str, dict[str, str]]] = {
 }
 """File name -> path of a part that had no `kind` -> a field that only one kind has -> this kind."""
 
+DEFAULTS: dict[str, dict[str, Any]] = {"config.json": {"model.kind": "wla", "recipe.model.kind": "wla"}}
+"""File name -> path -> value of a field that earlier versions did not write: the only kind that there was."""
+
 WEIGHT_PREFIXES = {
     "world_expert.doing.read.": "world_expert.action_conditioner.mlp.",
     "eyes.": "keypoint_encoders.",
@@ -167,6 +170,8 @@ def migrate(name: str, tree: dict[str, Any]) -> dict[str, Any]:
         _rename(tree, old.split("."), new.split(".")[-1], values)
     for path, kinds in KINDS.get(name, {}).items():
         _add_kind(tree, path.split("."), kinds)
+    for path, default in DEFAULTS.get(name, {}).items():
+        _fill_in(tree, path.split("."), default)
     return tree
 
 
@@ -176,6 +181,14 @@ def migrate_weight(key: str) -> str:
         if key.startswith(old):
             return new + key.removeprefix(old)
     return key
+
+
+def _fill_in(node: Any, path: list[str], value: Any) -> None:
+    head, *rest = path
+    if isinstance(node, dict) and rest:
+        _fill_in(node.get(head), rest, value)
+    elif isinstance(node, dict):
+        node.setdefault(head, value)
 
 
 def _rename(node: Any, path: list[str], new: str, values: Mapping[Any, Any]) -> None:

@@ -24,7 +24,7 @@ from wla.envs.registry import make_env
 from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.value_checkpoint import load_value
 from wla.policy.wla_policy import WLAPolicy
-from wla.training.objectives.backbone import load_backbone
+from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.types import FrameContext, Observation, PolicyState
 
 HERE = Path(__file__).parent

@@ -16,6 +16,7 @@ from tiny import (
 )
 
 from wla.batch import Batch, left_pad
+from wla.models.model import ModelInputs
 from wla.models.wla import WLA, WLAConfig
 from wla.types import IGNORE_INDEX
 
@@ -60,9 +61,9 @@ def gradients(model: WLA, part: str) -> float:
 
 def test_a_mixed_batch_gives_three_losses_that_the_generator_reproduces(model):
     batch = make_batch(model, actions=[True, False, True], subtasks=[False, True, True], subgoal=[True, True, False])
-    losses = [model(batch, torch.Generator().manual_seed(7)) for _ in range(2)]
+    losses = [model.compute_loss(batch, torch.Generator().manual_seed(7)) for _ in range(2)]
     for name in ("action", "world", "language"):
-        first, second = (float(getattr(loss, name).detach()) for loss in losses)
+        first, second = (float(loss[name].detach()) for loss in losses)
         assert first > 0
         assert first == second
 
@@ -70,17 +71,17 @@ def test_a_mixed_batch_gives_three_losses_that_the_generator_reproduces(model):
 @pytest.mark.parametrize(("missing", "part"), [("actions", "action_expert"), ("subgoal", "world_expert")])
 def test_missing_labels_give_no_loss_and_no_gradient(model, missing, part):
     has = {"actions": [True, True], "subtasks": [True, True], "subgoal": [True, True]} | {missing: [False, False]}
-    losses = model(make_batch(model, **has))
+    losses = model.compute_loss(make_batch(model, **has))
     name = {"actions": "action", "subgoal": "world", "subtasks": "language"}[missing]
-    assert float(getattr(losses, name)) == 0
-    (losses.action + losses.world + losses.language).backward()
+    assert float(losses[name]) == 0
+    sum(losses.values()).backward()
     assert gradients(model, part) == 0
     assert gradients(model, "backbone") > 0
 
 
 def test_a_full_batch_gives_gradients_to_every_part_except_the_codec(model):
-    losses = model(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2))
-    (losses.action + losses.world + losses.language).backward()
+    losses = model.compute_loss(make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2))
+    sum(losses.values()).backward()
     without_gradient = {
         name for name, p in model.named_parameters() if p.grad is None and not name.startswith("codec.")
     }
@@ -92,15 +93,15 @@ def test_masked_action_entries_do_not_count(model):
     batch = make_batch(model, actions=[True, True], subtasks=[True, True], subgoal=[False, False])
     batch.action_mask = batch.action_mask.clone()
     batch.action_mask[:, 2:] = False
-    want = model(batch, torch.Generator().manual_seed(1)).action
+    want = model.compute_loss(batch, torch.Generator().manual_seed(1))["action"]
     batch.actions = batch.actions.clone()
     batch.actions[:, 2:] = 0.5
-    changed = model(batch, torch.Generator().manual_seed(1)).action
+    changed = model.compute_loss(batch, torch.Generator().manual_seed(1))["action"]
     # What stands in a masked entry reaches the loss only through attention between the noisy actions.
     assert want.isfinite()
     assert changed.isfinite()
     batch.action_mask = torch.zeros_like(batch.action_mask)
-    assert float(model(batch).action) == 0
+    assert float(model.compute_loss(batch)["action"]) == 0
 
 
 def test_decoding_and_queries_on_one_cache_equal_one_full_forward_pass(model):
@@ -108,15 +109,10 @@ def test_decoding_and_queries_on_one_cache_equal_one_full_forward_pass(model):
     prompts = prompter(model)
     batch = make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2)
     rows = [prompts.prompt(text, torch.zeros(STATE).numpy()) for text in INSTRUCTIONS]
-    tokens, mask = left_pad(rows, prompts.pad)
+    inputs = ModelInputs(batch.images, torch.zeros(2, STATE), rows, [[], []], prompts)
     with torch.no_grad():
-        context = model.prefill(tokens, mask, batch.images)
-        first = torch.cat(model.next_tokens(context, [[], []], [0, 0]))
-        context, texts = model.decode_text(context, first, [[], []], prompts.stop, 6)
-        _, ending = prompts.suffix_after(texts[0])
-        ends = torch.tensor([ending] * 2)
-        nothing = torch.zeros(2, dtype=torch.long)
-        queries = model.encode_queries(context, ends, torch.ones_like(ends, dtype=torch.bool), nothing)
+        encoding = model.generate(inputs)
+        texts, queries = encoding.text_tokens, encoding.query_hidden
         for index, row in enumerate(rows):
             whole = torch.tensor([[*row, *texts[index], *prompts.suffix()]])
             images = {name: image[index : index + 1] for name, image in batch.images.items()}
@@ -127,20 +123,40 @@ def test_decoding_and_queries_on_one_cache_equal_one_full_forward_pass(model):
             assert greedy.tolist() == texts[index]
 
 
+def test_targets_are_counted_without_a_forward_pass(model):
+    batch = make_batch(model, actions=[True, False, True], subtasks=[False, True, True], subgoal=[True, True, False])
+    counts = model.loss_counts(batch)
+    assert (counts["action"], counts["world"]) == (2 * CHUNK * ACTION, 2)
+    assert counts["language"] == int((batch.labels != IGNORE_INDEX).sum())
+
+
+def test_flow_steps_of_a_call_decide_the_actions_and_a_prefix_is_refused(model):
+    words = prompter(model.eval())
+    batch = make_batch(model, actions=[True], subtasks=[True], subgoal=[True])
+    rows = [words.prompt(INSTRUCTIONS[0], torch.zeros(STATE).numpy())]
+    noise = torch.randn(1, CHUNK, ACTION, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        encoding = model.encode(ModelInputs(batch.images, torch.zeros(1, STATE), rows, [[]], words))
+        default, same, one = (model.sample_actions(encoding, noise=noise, num_steps=steps) for steps in (None, 3, 1))
+    assert torch.equal(default, same)
+    assert not torch.allclose(default, one)
+    with pytest.raises(ValueError, match="do not continue a given prefix of actions"):
+        model.sample_actions(encoding, noise=noise, prefix=torch.zeros(1, 2, ACTION))
+
+
 def test_without_imagination_the_world_expert_is_not_built():
     model = WLA(model_config(), imagination=False)
     assert not [name for name in model.state_dict() if name.startswith(("world_expert", "codec"))]
-    losses = model(make_batch(model, actions=[True], subtasks=[True], subgoal=[True]))
-    assert float(losses.world) == 0
+    losses = model.compute_loss(make_batch(model, actions=[True], subtasks=[True], subgoal=[True]))
+    assert float(losses["world"]) == 0
 
 
 @pytest.mark.parametrize(("condition_dropout", "learns"), [(0.0, True), (1.0, False)])
 def test_dropped_action_conditions_give_no_gradient(condition_dropout, learns):
     torch.manual_seed(0)
     model = WLA(action_conditioned_config(condition_dropout))
-    model(
-        make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2), torch.Generator().manual_seed(0)
-    ).world.backward()
+    batch = make_batch(model, actions=[True] * 2, subtasks=[True] * 2, subgoal=[True] * 2)
+    model.compute_loss(batch, torch.Generator().manual_seed(0))["world"].backward()
     assert bool(model.world_expert.action_conditioner.mlp[0].weight.grad.any()) is learns
 
 

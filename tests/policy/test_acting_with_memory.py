@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from wla.data.memory import MemoryConfig
+from wla.models.model import ModelInputs
 from wla.policy.checkpoint import Checkpoint
 from wla.policy.wla_policy import WLAPolicy
 from wla.types import MemoryItem
@@ -32,22 +33,23 @@ def build(cameras: dict[str, int] | None = None, **prompt: object) -> WLAPolicy:
 
 
 class Saying:
-    """A reader that lets the model see its prompt and then says what the test wants."""
+    """A model that reads its prompt and then generates the subtasks that the test wants."""
 
     def __init__(self, policy: WLAPolicy, windows: list[tuple[str, ...]]) -> None:
-        self.text_decoder, self.prompter, self.windows = policy.text_decoder, policy._prompter, list(windows)
+        self.model, self.prompter, self.windows = policy.model, policy._prompter, list(windows)
         self.prompts: list[str] = []
         self.drafts: list[list[int]] = []
 
-    def generate(self, prompts, images, drafts):
-        self.prompts.append(self.prompter.tokenizer.decode(prompts[0]))
-        self.drafts += drafts
-        return self.text_decoder.encode_given(prompts, images, [self.prompter.answer(self.windows.pop(0))])
+    def generate(self, inputs: ModelInputs):
+        self.prompts.append(self.prompter.tokenizer.decode(inputs.prompts[0]))
+        self.drafts += inputs.texts
+        return self.model.encode(replace(inputs, texts=[self.prompter.answer(self.windows.pop(0))]))
 
 
 def acted(policy: WLAPolicy, windows: list[tuple[str, ...]], *, watched: int = 1, state=None):
-    """The state after acting once for each window, with so many steps watched after each, and the reader."""
-    policy.text_decoder = saying = Saying(policy, windows)
+    """The state after acting once for each window, with `watched` observed steps after each, and the model."""
+    saying = Saying(policy, windows)
+    policy.model.generate = saying.generate
     state = state or policy.reset("press the button")
     for _ in windows:
         _, state = policy.act(tiny.observation(), state)
@@ -114,7 +116,7 @@ def test_items_without_words_and_long_instructions_are_refused():
     policy = build(instruction_tokens=10)
     with pytest.raises(ValueError, match="an item of the memory is empty"):
         policy.reset("press the button", memory=["reach", " "])
-    with pytest.raises(ValueError, match=r"instruction has \d+ tokens, this policy reads 10: say it shorter"):
+    with pytest.raises(ValueError, match=r"instruction has \d+ tokens, this policy reads 10: make it shorter"):
         policy.reset("press the button and then press the button again and again")
 
 

@@ -9,7 +9,8 @@ import torch
 from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 
-from wla.policy.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint, sha256
+from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.checkpoint_files import convert_checkpoint, sha256
 
 
 @pytest.fixture

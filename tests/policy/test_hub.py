@@ -13,7 +13,8 @@ import torch
 
 import wla
 from wla.cli.main import main
-from wla.policy.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint
+from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.checkpoint_files import convert_checkpoint
 from wla.policy.model_card import MARKER
 from wla.policy.wla_policy import WLAPolicy
 
@@ -197,8 +198,8 @@ def test_the_card_tells_what_the_checkpoint_holds(folder):
     assert f"| all | {sum(p.numel() for p in model.parameters()):,} |" in body
     for line in ("| front | 32 x 32, primary | 32 x 32 |", "| width | m |", "| dx | m/step | delta | -0.1 | 0.1 |"):
         assert line in body
-    assert "after saying in words" in body
-    assert "no rate is claimed here" in body
+    assert "after generating the subtasks" in body
+    assert "none is claimed here" in body
 
 
 def test_the_snippet_of_the_card_runs(folder, tmp_path, capsys):

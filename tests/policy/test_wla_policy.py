@@ -11,6 +11,7 @@ import torch
 
 import wla
 from wla.batch import left_pad
+from wla.models.model import ModelInputs
 from wla.models.wla import WLA
 from wla.policy.checkpoint import save_checkpoint
 from wla.types import MemoryItem, Observation
@@ -93,6 +94,15 @@ def test_the_image_is_of_the_chunk_that_is_run_where_actions_are_read():
     of_chunk = policy.predict_images(encoding, actions=chunk.actions[None, None])[0, 0]
     np.testing.assert_array_equal(chunk.subgoal, of_chunk)
     assert not np.array_equal(policy.predict_images(encoding)[0, 0], of_chunk)
+
+
+def test_flow_steps_and_a_prefix_are_options_of_acting(policy):
+    state = policy.reset("press the button", seed=3)
+    default, same, one = (policy.act(tiny.observation(), state, flow_steps=steps)[0].actions for steps in (None, 3, 1))
+    np.testing.assert_array_equal(default, same)
+    assert not np.allclose(default, one)
+    with pytest.raises(ValueError, match="do not continue a given prefix of actions"):
+        policy.act(tiny.observation(), state, prefix=np.zeros((2, tiny.ACTION), np.float32))
 
 
 def change(**fields: object) -> Observation:
@@ -231,7 +241,7 @@ def test_past_and_first_frames_change_what_is_done(qwen, kind):
 
 
 def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequence(qwen, kind):
-    """The policy reads prompt, words and queries one after the other; training reads `sample` at once."""
+    """Acting reads prompt, text and queries one after the other; training reads `sample` at once."""
     model, chat = qwen.model, tiny_qwen.checkpoint(**kind).prompter
     sides = model.config.backbone.cameras
     seen = {
@@ -241,19 +251,16 @@ def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequ
     values, texts = np.zeros(tiny_qwen.STATE, np.float32), (["reach the block", "lift it."], [])
     asked = [{"memory": ["wait"], "has_history": True}, {"memory": [], "has_history": False}]
     rows = [chat.sample("go", values, text, **more)[0] for text, more in zip(texts, asked, strict=True)]
+    said: list[list[int]] = [[], []]
+    if chat.predicts_subtasks:  # the second episode has no text
+        said[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
+    drops = [chat.suffix_after(text)[0] for text in said]
+    assert drops == ([1, 1] if chat.predicts_subtasks else [0, 0])
+    prompts = [chat.prompt("go", values, **more) for more in asked]
     with torch.no_grad():
-        context = model.prefill(*left_pad(rows, chat.pad), seen)
-        wanted = model.query_hidden(context, left_pad(rows, chat.pad)[0])
-        context = model.prefill(*left_pad([chat.prompt("go", values, **more) for more in asked], chat.pad), seen)
-        said: list[list[int]] = [[], []]
-        if chat.predicts_subtasks:
-            said[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
-            for token in said[0]:  # the second episode says nothing
-                step, mask = torch.tensor([[token], [token]]), torch.tensor([[True], [False]])
-                context = model.backbone.extend(context, step, mask)
-        drops, endings = zip(*(chat.suffix_after(text) for text in said), strict=True)
-        assert drops == ((1, 1) if chat.predicts_subtasks else (0, 0))
-        got = model.encode_queries(context, *left_pad(endings, chat.pad), torch.tensor(drops))
+        tokens, mask = left_pad(rows, chat.pad)
+        wanted = model.query_hidden(model.backbone.encode(tokens, mask, seen), tokens)
+        got = model.encode(ModelInputs(seen, torch.zeros(2, tiny_qwen.STATE), prompts, said, chat)).query_hidden
     for mine, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate import init_empty_weights
 
+from wla.models.losses import LossWeights
 from wla.models.wla import WLA
 from wla.presets.recipe import load_recipe
 from wla.training.objectives.policy import PolicyTrainConfig
@@ -46,7 +47,7 @@ def test_hyper_parameters_are_the_published_ones(path):
     )
     assert (optim.learning_rate, optim.final_learning_rate, optim.warmup) == (5e-5, 5e-6, 1000)
     assert (optim.weight_decay, optim.clip, optim.betas, optim.muon) == (1e-8, 1.0, (0.9, 0.95), ())
-    assert (recipe.weights.action, recipe.weights.world, recipe.weights.language) == (1.0, 0.1, 0.005)
+    assert recipe.model.loss_weights == LossWeights(action=1.0, world=0.1, language=0.005)
     assert (expert.noise_samples_per_chunk, expert.flow_steps, recipe.instruction_dropout) == (16, 32, 0.05)
     assert (recipe.model.world_expert.flow_steps, recipe.model.world_expert.guidance) == (30, 3.0)
     assert set(recipe.model.backbone.cameras.values()) == {256}

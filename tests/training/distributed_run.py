@@ -18,10 +18,10 @@ from wla import runtime
 from wla.batch import Batch
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.models.losses import LossWeights
+from wla.models.losses import LossWeights, weighted_sum
 from wla.policy.checkpoint import save_checkpoint
 from wla.training.objectives.dummy_targets import all_losses
-from wla.training.objectives.policy import window_sampler
+from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig
 from wla.training.optim import OptimConfig
 from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import LoopConfig, StepLosses, train
@@ -43,7 +43,8 @@ class TinyPolicy:
         self.checkpoint = tiny.checkpoint()
         datasets = [LeRobotDataset(data / name) for name in ("robot", "video")]
         sources = [DatasetConfig(path=str(data), weight=1.0)] * 2
-        self.sampler = window_sampler(self.checkpoint, datasets, sources, instruction_dropout=0.1)
+        config = PolicyDataConfig(datasets=(), instruction_dropout=0.1)
+        self.sampler = PolicyData(sources, datasets).windows(self.checkpoint, config)
         self.has_actions: list[bool] = []
         self._interrupted_by = interrupted_by
 
@@ -60,7 +61,7 @@ class TinyPolicy:
         if step == STOP - 1 and runtime.rank() == self._interrupted_by:
             os.kill(os.getpid(), signal.SIGINT)
         losses = all_losses(self.checkpoint.model, batch, generator, num_micro_batches=2)
-        return {"loss": losses.total(LossWeights(language=0.1)), "world": losses.world}, batch.ids
+        return {"loss": weighted_sum(losses, LossWeights(language=0.1)), "world": losses["world"]}, batch.ids
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         config = self.checkpoint.config.replace(trained_steps=step)

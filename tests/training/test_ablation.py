@@ -96,7 +96,7 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     assert isinstance(recipe.init, FromBackbone)
     config = Ablation(
         recipe=recipe,
-        variants={"full": (), "no world": ("weights.world=0",), "past": ("subgoal_offsets=[-2]",)},
+        variants={"full": (), "no world": ("model.loss_weights.world=0",), "past": ("subgoal_offsets=[-2]",)},
         tasks=("press",),
         episodes=1,
     )
@@ -126,5 +126,7 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
 
 
 def test_a_variant_with_an_unknown_field_is_refused_before_training(root):
-    with pytest.raises(ValueError, match=r"no field 'weights.worlds'"):
-        Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ("weights.worlds=0",)}, tasks=("press",))
+    with pytest.raises(ValueError, match=r"no field 'model.loss_weights.worlds'"):
+        Ablation(
+            recipe=policy_training(root, 2), variants={"a": (), "b": ("model.loss_weights.worlds=0",)}, tasks=("press",)
+        )

@@ -22,10 +22,11 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.lora import LoraConfig
-from wla.training.objectives.backbone import BackboneTrainConfig, load_backbone
+from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.codec import CodecTrainConfig, load_codec
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig
 from wla.training.objectives.policy import PolicyObjective, PolicyTrainConfig
+from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
@@ -265,7 +266,7 @@ def test_the_policy_is_initialized_from_its_backbone_and_codec(folder):
 
 def test_missing_checkpoints_are_named(folder, tmp_path):
     recipe = policy_training(folder, 1)
-    with pytest.raises(ValueError, match="no base here; train one first"):
+    with pytest.raises(ValueError, match="no pretrained backbone here; train one first"):
         recipe.override([f"init.backbone={tmp_path}"]).build()
     with pytest.raises(ValueError, match="no codec here; train one first"):
         recipe.override([f"init.codec={tmp_path}"]).build()

@@ -16,10 +16,11 @@ from wla.data.memory import MemoryConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.rollout.memory_replay import recorded_observation
 from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.backbone import BackboneTrainConfig, load_backbone
+from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.codec import CodecTrainConfig
 from wla.training.objectives.initialization import FromCheckpoint, GroundingConfig
 from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.trainer import train
 from wla.types import Observation
 
@@ -109,7 +110,7 @@ def test_the_fine_tuned_policy_acts_and_is_conditioned_on_memory(root, tmp_path)
 
 def test_fine_tuning_without_language(root, tmp_path):
     recipe = fine_tuning(root).override(
-        ["weights.language=0", "init.prompt.language=false", "init.prompt.memory=null", "loop.optim.steps=1"]
+        ["model.loss_weights.language=0", "init.prompt.language=false", "init.prompt.memory=null", "loop.optim.steps=1"]
     )
     checkpoint = train(recipe.build(), recipe.loop, tmp_path / "run")
     policy = wla.load_policy(checkpoint)

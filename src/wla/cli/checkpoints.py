@@ -89,7 +89,7 @@ class ParityArgs(CliArgs):
 
 
 def convert(args: ConvertCheckpointArgs) -> int:
-    from wla.policy.checkpoint import convert_checkpoint
+    from wla.policy.checkpoint_files import convert_checkpoint
 
     convert_checkpoint(args.checkpoint, args.out, args.dtype)
     size = sum(path.stat().st_size for path in args.out.iterdir())

@@ -25,7 +25,10 @@ from wla.data.prompts.tokenizer import save_tokenizer
 from wla.data.published_statistics import read_published
 from wla.files import atomic_dir, disk_errors
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER, CheckpointConfig, require_dimensions
+from wla.models.model import require_config
+from wla.models.wla import WLAConfig
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.checkpoint_files import ROBOT, STATISTICS, TOKENIZER
 from wla.presets.wla0 import Preset, presets
 
 GENERIC_CAMERAS = {"history image": 256, "image": 256}
@@ -80,7 +83,7 @@ def import_policy(
             prompt=found.prompt if found else ChatPromptConfig(language=predicts_subtasks),
         )
         if found:
-            require_dimensions(config.model, found.robot, model=str(checkpoint), robot=f"preset {preset}")
+            config.model.interface.require_robot(found.robot, model=str(checkpoint), robot=f"preset {preset}")
             found.robot.save(target / ROBOT)
         else:
             missing.append(f"{ROBOT}: no published model has these dimensions; write it for your robot")
@@ -129,7 +132,8 @@ def _import_tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | No
     missing = [token for token in QWEN_SPECIAL_TOKENS if core.token_to_id(token) is None]
     if missing:
         raise ValueError(f"{path}: lacks the Qwen tokens {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
-    backbone = config.model.backbone
+    model = require_config(config.model, WLAConfig, str(checkpoint))
+    backbone = model.backbone
     assert isinstance(backbone, QwenBackboneConfig)
     expected = {IMAGE: backbone.image_token, VISION_START: backbone.vision_start, VISION_END: backbone.vision_end}
     for token, index in expected.items():
@@ -140,7 +144,7 @@ def _import_tokenizer(config: CheckpointConfig, checkpoint: Path, vlm: Path | No
             )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)
     try:
-        add_queries(tokenizer, first=config.model.queries.begin, queries=config.model.queries.count)
+        add_queries(tokenizer, first=model.queries.begin, queries=model.queries.count)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     save_tokenizer(tokenizer, out / TOKENIZER)
@@ -154,8 +158,8 @@ def _import_statistics(
         path = next((checkpoint / name for name in PUBLISHED_STATISTICS if (checkpoint / name).is_file()), None)
     if path is None:
         return [f"{STATISTICS}: none beside the weights; give the published JSON with --statistics"]
-    expert = config.model.action_expert
-    statistics = read_published(path, entry, state_dim=expert.state_dim, action_dim=expert.action_dim)
+    sizes = config.model.interface
+    statistics = read_published(path, entry, state_dim=sizes.state_dim, action_dim=sizes.action_dim)
     if statistics.action is None:
         raise ValueError(f"{path}: the entry has no actions; give statistics of a dataset with actions")
     statistics.save(out / STATISTICS)

@@ -14,7 +14,8 @@ from wla.compat.published import export_model, import_model
 from wla.models.backbones.qwen3_vl import QwenBackbone
 from wla.models.experts.world_expert import WorldExpert
 from wla.models.flow import interpolate_to_noise
-from wla.models.losses import Losses, LossWeights, next_token_loss
+from wla.models.losses import LossWeights, next_token_loss, weighted_sum
+from wla.models.model import require_model
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_model
 from wla.types import IGNORE_INDEX
@@ -57,7 +58,8 @@ def compare(folder: Path, *, tolerance: float = TOLERANCE) -> list[Difference]:
         config = import_model(folder, ours, cameras={"image": 32}, primary="image")
         float32_config = config.replace(dtype="float32")
         try:
-            outputs_of_model = Outputs(load_model(float32_config, ours / WEIGHTS), inputs)
+            model = require_model(load_model(float32_config, ours / WEIGHTS), WLA, str(folder))
+            outputs_of_model = Outputs(model, inputs)
             computed = {name: getattr(outputs_of_model, name) for name in Outputs.NAMES}
         except (RuntimeError, IndexError, StopIteration) as error:
             line = str(error).partition("\n")[0]
@@ -136,7 +138,7 @@ class Outputs:
 
     @property
     def action_chunk(self) -> Tensor:
-        return self._model.sample_actions(self._queries, self._in["states"], self._in["action_noise_sample"])
+        return self._model.action_expert.sample(self._queries, self._in["states"], self._in["action_noise_sample"])
 
     @cached_property
     def action_loss(self) -> Tensor:
@@ -195,7 +197,8 @@ class Outputs:
 
     @property
     def total_loss(self) -> Tensor:
-        return Losses(self.action_loss, self.world_loss, self.language_loss).total(LossWeights())
+        losses = {"action": self.action_loss, "world": self.world_loss, "language": self.language_loss}
+        return weighted_sum(losses, LossWeights())
 
 
 def _difference(name: str, ours: Tensor, recorded: Tensor, tolerance: float) -> Difference:

@@ -16,8 +16,10 @@ from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_sha
 from wla.compat.published_sections import prompt_settings, require_exportable, sections_of
 from wla.data.prompts.chat import ChatPromptConfig
 from wla.files import atomic_dir, disk_errors, read_json
+from wla.models.model import require_config
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import CONFIG, PASSTHROUGH_TENSORS, CheckpointConfig, read_passthrough
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.checkpoint_files import CONFIG, PASSTHROUGH_TENSORS, read_passthrough
 from wla.weights import (
     WEIGHTS,
     RenamedTensors,
@@ -106,13 +108,14 @@ def export_model(folder: Path, out: Path) -> None:
     if missing or "qwen3_vl" in read_json(folder / CONFIG):
         raise ValueError(f"{folder}: not one of our checkpoints; pass a folder that `wla import` or training created")
     config = CheckpointConfig.load(folder / CONFIG)
-    sections = sections_of(config.model)
+    model = require_config(config.model, WLAConfig, str(folder))
+    sections = sections_of(model)
     sections[WLA_SECTION] |= prompt_settings(config)
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
-    own = _shapes(config.model)
+    own = _shapes(model)
     names = published_names(own)
-    require_exportable(config.model, sections, {name: own[ours] for name, ours in names.items()})
+    require_exportable(model, sections, {name: own[ours] for name, ours in names.items()})
     with (
         disk_errors(out, "nothing was left behind; free disk space or choose another --out"),
         atomic_dir(out) as target,
@@ -136,7 +139,8 @@ def _separate_codec(stored: Mapping[str, tuple[int, ...]], sana: Path | None) ->
 def _passthrough_tensors(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
     if stored := read_passthrough(folder):
         return stored
-    expected = passthrough_shapes(config.model.action_expert.width)
+    width = require_config(config.model, WLAConfig, str(folder)).action_expert.width
+    expected = passthrough_shapes(width)
     return {name: torch.zeros(shape, dtype=getattr(torch, config.dtype)) for name, shape in expected.items()}
 
 

@@ -45,7 +45,7 @@ def sections_of(config: WLAConfig) -> Sections:
 def prompt_settings(config: CheckpointConfig) -> dict[str, Any]:
     """Returns the prompt's fields of the `wla` section, so that an import restores the same prompt."""
     assert isinstance(config.prompt, ChatPromptConfig)
-    times = {ImageKey.parse(name).time for name in config.model.backbone.cameras}
+    times = {ImageKey.parse(name).time for name in config.model.interface.images}
     return {
         "training_mode": "image_action_language" if config.prompt.language else "image_action",
         "use_history_obs": "history" in times,

@@ -19,8 +19,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryAugmentation
 from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompt_samples import PromptSampler
-from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.nano import Prompter
+from wla.data.prompts.kinds import AnyPrompter
 from wla.data.window_source import WindowSource
 from wla.types import IGNORE_INDEX, ImageKey
 
@@ -41,13 +40,13 @@ class WindowSampler:
 
     datasets: Sequence[LeRobotDataset]
     configs: Sequence[DatasetConfig]
-    prompter: Prompter | ChatPrompter
+    prompter: AnyPrompter
     state_normalizer: MinMaxNormalizer
     action_normalizer: MinMaxNormalizer
     action_dim: int
     images: dict[str, int]
     primary: str
-    subgoal_size: int
+    subgoal_size: int | None
     chunk: int
     memory_augmentation: MemoryAugmentation
     instruction_dropout: float = 0.0
@@ -128,7 +127,9 @@ class WindowSampler:
                 )
             ],
             images=views,
-            subgoal=source.images(self.primary, windows.subgoal, self.subgoal_size) if images else None,
+            subgoal=None
+            if self.subgoal_size is None or not images
+            else source.images(self.primary, windows.subgoal, self.subgoal_size),
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wla.data.memory import MemoryAugmentation, prune_memory
-from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.nano import Prompter
+from wla.data.prompts.kinds import AnyPrompter
 from wla.data.window_source import WindowSource
 
 
@@ -18,7 +17,7 @@ from wla.data.window_source import WindowSource
 class PromptSampler:
     """Builds the tokens and labels of a window; `wla.data.loader.WindowSampler` describes the fields."""
 
-    prompter: Prompter | ChatPrompter
+    prompter: AnyPrompter
     memory_augmentation: MemoryAugmentation
     instruction_dropout: float
     chunk: int

@@ -56,7 +56,7 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
         )
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
     primary = policy.robot_spec.observation.primary_camera
-    chunk = policy.model.config.action_expert.chunk
+    chunk = policy.chunk_size
     frames = np.unique(np.linspace(0, len(dataset) - 1, config.frames).astype(int))
     exact_matches = 0
     imagined_psnrs: list[float] = []

@@ -24,6 +24,9 @@ from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.image_metrics import ImageMetrics, compare_images
 from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, jpeg, template
+from wla.models.image_codec import ImageCodec
+from wla.models.model import require_model
+from wla.models.wla import WLA
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.progress import track
 from wla.rollout.memory_replay import recorded_observation, recorded_state
@@ -110,8 +113,8 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     if dataset.robot_spec is None:
         raise ValueError(f"{config.dataset}: has no meta/wla_robot.json; use a dataset that `wla collect` made")
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
-    steps = config.flow_steps or (policy.model.config.world_expert.flow_steps,)
-    frames = _frames(dataset, policy.model.config.action_expert.chunk, config.frames)
+    steps = config.flow_steps or (policy.require_imagination().flow_steps,)
+    frames = _frames(dataset, policy.chunk_size, config.frames)
     report_frames = set(_evenly_spread(frames, config.num_report_frames).tolist())
     scores = _Scores()
     sheets: list[FrameImages] = []
@@ -200,8 +203,8 @@ def _evenly_spread(frames: Int64[np.ndarray, " M"], count: int) -> Int64[np.ndar
 def _imagine_batches(
     policy: WLAPolicy, dataset: LeRobotDataset, frames: np.ndarray, steps: Sequence[int], samples: int
 ) -> Iterator[ImaginedBatch]:
-    primary, chunk = policy.robot_spec.observation.primary_camera, policy.model.config.action_expert.chunk
-    side = policy.model.config.target_side
+    primary, chunk = policy.robot_spec.observation.primary_camera, policy.chunk_size
+    side = policy.require_imagination().size
     for start in track(range(0, len(frames), BATCH_SIZE), description="imagining"):
         batch = frames[start : start + BATCH_SIZE]
         observations = [recorded_observation(dataset, int(frame)) for frame in batch]
@@ -228,11 +231,16 @@ def _imagine_batches(
 
 
 def _predictions(policy: WLAPolicy, batch: ImaginedBatch) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
-    codec = policy.model.codec
-    assert codec is not None
+    codec = _codec(policy)
     yield from batch.imagined.items()
     yield COPY_BASELINE, batch.current[:, None]
     yield RECONSTRUCTION, codec.decode(codec.encode(batch.ground_truth.to(policy.device))).cpu()[:, None]
+
+
+def _codec(policy: WLAPolicy) -> ImageCodec:
+    codec = require_model(policy.model, WLA, f"policy {policy.name}").codec
+    assert codec is not None, "loaded with imagination"
+    return codec
 
 
 def _changed_mask(current: UInt8[Tensor, "B S S 3"], ground_truth: UInt8[Tensor, "B S S 3"]) -> Bool[Tensor, "B S S"]:
@@ -246,8 +254,7 @@ def _mean_and_best(
     policy: WLAPolicy,
 ) -> tuple[ImageMetrics, ImageMetrics]:
     """Mean over each frame's K samples, and the best sample by each metric."""
-    codec, count, device = policy.model.codec, images.shape[1], policy.device
-    assert codec is not None
+    codec, count, device = _codec(policy), images.shape[1], policy.device
     repeated_truth, repeated_mask = (x.repeat_interleave(count, 0).to(device) for x in (ground_truth, mask))
     metrics = compare_images(images.flatten(0, 1).to(device), repeated_truth, repeated_mask, codec)
     psnr, ssim, distance = (value.view(-1, count).cpu() for value in metrics)

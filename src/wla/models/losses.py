@@ -1,9 +1,8 @@
-"""The three losses and how they add up: L = L_act + alpha L_wm + beta L_lang, each over the samples that have it."""
+"""Loss terms and their weighted sum; for WLA-0 L = L_act + alpha L_wm + beta L_lang, each over its own targets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -13,27 +12,17 @@ from wla.types import IGNORE_INDEX
 
 
 class LossWeights(Config):
-    """WLA-0: world 0.1, language 0.005. Text that is learned from scratch needs more weight."""
+    """Weights of a WLA's loss terms; defaults of WLA-0. Text that is learned from scratch needs more weight."""
 
     action: float = 1.0
     world: float = 0.1
     language: float = 0.005
 
 
-@dataclass
-class Losses:
-    """One training step's losses; a term is zero (and without gradient) when no sample of the batch has it."""
-
-    action: Float[Tensor, ""]
-    world: Float[Tensor, ""]
-    language: Float[Tensor, ""]
-
-    def scaled(self, factors: Mapping[str, float]) -> Losses:
-        """Each term times its factor, by name."""
-        return Losses(**{name: getattr(self, name) * factor for name, factor in factors.items()})
-
-    def total(self, weights: LossWeights) -> Float[Tensor, ""]:
-        return weights.action * self.action + weights.world * self.world + weights.language * self.language
+def weighted_sum(losses: Mapping[str, Float[Tensor, ""]], weights: Config) -> Float[Tensor, ""]:
+    """Sum of the loss terms, each times the field of `weights` with its name."""
+    first, *others = (weight * losses[name] for name, weight in weights)
+    return sum(others, first)
 
 
 def masked_mean(values: Float[Tensor, "*N"], mask: Bool[Tensor, "*N"]) -> Float[Tensor, ""]:

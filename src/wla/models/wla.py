@@ -1,53 +1,53 @@
 """The world-language-action model: one backbone reads, meta-queries gather the dynamics, two experts read the queries.
 
-Training goes through `forward` (three losses); acting through `prefill` -> `next_tokens` and `decode_text` ->
-`encode_queries` -> `sample_actions` and, when an image is wanted, `imagine`.
+It is the built-in kind of `wla.models.model.PolicyModel`: three losses, generated text and predicted images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field, model_validator
-from torch import Tensor, nn
+from jaxtyping import Float, Int64, UInt8
+from pydantic import model_validator
+from torch import Tensor
 
-from wla.batch import Batch
-from wla.config import Config
-from wla.models.backbones.base import Backbone, Context
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
+from wla.batch import Batch, left_pad
+from wla.models.backbones.base import Backbone, Context, MetaQueryConfig
+from wla.models.backbones.kinds import BackboneConfig
 from wla.models.experts.action_conditioning import ActionCondition
 from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
 from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
-from wla.models.losses import Losses, next_token_loss
+from wla.models.losses import LossWeights, next_token_loss
+from wla.models.model import (
+    Imagination,
+    ModelEncoding,
+    ModelInputs,
+    ModelInterface,
+    PolicyModel,
+    PolicyModelConfig,
+    Target,
+)
+from wla.models.speculative_decoding import decode, truncate_cache
 from wla.types import IGNORE_INDEX
 
 
-class MetaQueryConfig(Config):
-    """Meta-queries are ordinary vocabulary entries: begin marker, end marker, then `count` queries in a row."""
-
-    begin: int = Field(ge=0)
-    end: int = Field(ge=0)
-    first: int = Field(ge=0)
-    count: int = Field(ge=1)
-
-
-class WLAConfig(Config):
+class WLAConfig(PolicyModelConfig):
     """The whole model. Each expert reads the states of as many last backbone layers as it has blocks."""
 
-    backbone: NanoBackboneConfig | QwenBackboneConfig
+    kind: Literal["wla"] = "wla"
+    backbone: BackboneConfig
     queries: MetaQueryConfig
     action_expert: ActionExpertConfig
     world_expert: WorldExpertConfig
     codec: ImageCodecConfig
     max_world_samples: int | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
+    loss_weights: LossWeights = LossWeights()
 
     @model_validator(mode="after")
     def _same_actions(self) -> Self:
@@ -68,9 +68,47 @@ class WLAConfig(Config):
         """Pixels along each side of the image that the World Expert imagines."""
         return self.world_expert.latent_size * self.codec.downsampling
 
+    @property
+    def interface(self) -> ModelInterface:
+        return ModelInterface(
+            images=self.backbone.cameras,
+            primary=self.backbone.primary,
+            state_dim=self.action_expert.state_dim,
+            action_dim=self.action_expert.action_dim,
+            chunk=self.action_expert.chunk,
+            image_tokens=self.backbone.image_tokens,
+            subgoal_size=self.target_side,
+        )
 
-class WLA(nn.Module):
+    def build(self, *, imagination: bool = True) -> WLA:
+        return WLA(self, imagination=imagination)
+
+    def with_frozen_parts(self, other: PolicyModelConfig) -> WLAConfig:
+        """The codec is frozen: the latents keep the units of the other model's."""
+        return self.replace(codec=other.codec) if isinstance(other, WLAConfig) else self
+
+
+@dataclass(frozen=True)
+class WLAEncoding(ModelEncoding):
+    """query_hidden: states of the meta-queries in the layers that the experts read. image: backbone features of the
+    primary camera."""
+
+    query_hidden: list[Float[Tensor, "B Q D"]]
+    image: Float[Tensor, "B P D"]
+
+
+class WLA(PolicyModel[WLAEncoding]):
     """`imagination=False` builds the model without World Expert and codec, which acting does not need."""
+
+    config: WLAConfig
+    loss_targets: ClassVar[Mapping[str, Target]] = {"action": "actions", "world": "subgoal", "language": "text"}
+    parts: ClassVar[Mapping[str, str]] = {
+        "backbone": "backbone.",
+        "Action Expert": "action_expert.",
+        "World Expert": "world_expert.",
+        "image codec": "codec.",
+    }
+    imagination_parts: ClassVar[tuple[str, ...]] = ("world_expert.", "codec.")
 
     def __init__(self, config: WLAConfig, *, imagination: bool = True) -> None:
         super().__init__()
@@ -83,15 +121,19 @@ class WLA(nn.Module):
             self.world_expert = WorldExpert(config.world_expert, self.backbone.width, config.queries.count)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
 
+    @property
+    def adapted_module(self) -> Backbone:
+        return self.backbone
+
     def enable_activation_checkpointing(self) -> None:
-        """From now on the backward pass computes what happens inside each block again instead of keeping it."""
+        """From now on the backward pass recomputes the inside of each block instead of keeping it."""
         self.backbone.enable_activation_checkpointing()
         self.action_expert.activation_checkpointing = True
         if self.world_expert is not None:
             self.world_expert.activation_checkpointing = True
 
-    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
-        """The three losses of a batch. Noise and times come from `generator`, so a step can be repeated exactly."""
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Float[Tensor, ""]]:
+        """The terms `action`, `world` and `language` of a batch."""
         context = self.backbone.encode(batch.tokens, batch.attention_mask, batch.images)
         zero = context.last.new_zeros((), dtype=torch.float32)
         labelled = batch.labels != IGNORE_INDEX
@@ -99,7 +141,7 @@ class WLA(nn.Module):
         if labelled.any():
             language = next_token_loss(self.backbone.logits(context.last[labelled]), batch.labels[labelled])
         if not (batch.action_mask.any() or batch.subgoal_mask.any()):
-            return Losses(zero, zero, language)
+            return {"action": zero, "world": zero, "language": language}
         query_hidden = self.query_hidden(context, batch.tokens)
         action = zero
         if batch.action_mask.any():
@@ -108,117 +150,102 @@ class WLA(nn.Module):
             action = self.action_expert.loss(
                 states, batch.state[has], batch.actions[has], batch.action_mask[has], generator
             )
-        return Losses(action, self._world_loss(batch, context, query_hidden, generator), language)
+        world = self._world_loss(batch, context, query_hidden, generator)
+        return {"action": action, "world": world, "language": language}
 
-    def prefill(
-        self,
-        tokens: Int64[Tensor, "B T"],
-        attention_mask: Bool[Tensor, "B T"],
-        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
-    ) -> Context:
-        """The prompt, up to where the subtask text begins."""
-        return self.backbone.encode(tokens, attention_mask, images, keep_cache=True)
+    def encode(self, inputs: ModelInputs) -> WLAEncoding:
+        """Reads prompts and given texts, then the meta-queries."""
+        rows = [[*prompt, *text] for prompt, text in zip(inputs.prompts, inputs.texts, strict=True)]
+        tokens, mask = left_pad(rows, inputs.layout.pad, inputs.proprio.device)
+        context = self.backbone.encode(tokens, mask, inputs.images, keep_cache=True)
+        return self._read_queries(inputs, inputs.texts, context)
 
-    def next_tokens(
-        self, context: Context, drafts: Sequence[Sequence[int]], tails: Sequence[int]
-    ) -> list[Int64[Tensor, " _"]]:
-        """What the model says itself at each place of a draft that was read with the prompt, and what after it.
-
-        drafts: of each sample, in front of its last `tails` tokens that were read; an empty one is the prompt's end.
-        """
-        length = context.last.shape[1]
-        places = [
-            torch.arange(length - tail - len(draft) - 1, length - tail)
-            for draft, tail in zip(drafts, tails, strict=True)
-        ]
-        states = torch.cat([context.last[row, place] for row, place in enumerate(places)])
-        return list(self.backbone.logits(states).argmax(-1).split([len(place) for place in places]))
-
-    def decode_text(
-        self, context: Context, tokens: Int64[Tensor, " B"], generated: Sequence[Sequence[int]], stop: int, limit: int
-    ) -> tuple[Context, list[list[int]]]:
-        """Greedy decoding from the same cache until every sample said `stop` or `limit` tokens.
-
-        said: what each has said so far; tokens: what it says next.
-        """
-        texts = [list(text) for text in generated]
-        while True:
-            running = torch.tensor(
-                [token != stop and len(text) < limit for token, text in zip(tokens.tolist(), texts, strict=True)],
-                device=tokens.device,
-            )
-            if not running.any():
-                return context, texts
-            for text, token, runs in zip(texts, tokens.tolist(), running.tolist(), strict=True):
-                if runs:
-                    text.append(token)
-            context = self.backbone.extend(context, tokens[:, None], running[:, None])
-            ended = torch.full_like(tokens, stop)
-            tokens = torch.where(running, self.backbone.logits(context.last[:, -1]).argmax(-1), ended)
-
-    def encode_queries(
-        self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], drop: Int64[Tensor, " B"]
-    ) -> list[Float[Tensor, "B Q D"]]:
-        """Query states of the layers that the experts read; tokens end with the meta-queries.
-
-        drop: how many of the last tokens read are to be forgotten first.
-        """
-        return self.query_hidden(self.backbone.extend(truncate_cache(context, drop), tokens, mask), tokens)
+    def generate(self, inputs: ModelInputs) -> WLAEncoding:
+        """Greedy texts and the meta-queries after them; one pass when the drafts hold (see `speculative_decoding`)."""
+        texts, context, read = decode(self.backbone, inputs)
+        if read is None:
+            return self._read_queries(inputs, texts, context)
+        return WLAEncoding(inputs, texts, self.query_hidden(context, read), context.images[self.backbone.primary])
 
     def sample_actions(
         self,
-        query_hidden: list[Float[Tensor, "B Q D"]],
-        state: Float[Tensor, "B S"],
+        encoding: WLAEncoding,
+        *,
         noise: Float[Tensor, "R n A"],
+        num_steps: int | None = None,
+        prefix: Float[Tensor, "B p A"] | None = None,
     ) -> Float[Tensor, "R n A"]:
-        """Normalised action chunks, one or several for each sample: row r is of sample r mod B."""
-        return self.action_expert.sample(query_hidden, state, noise)
+        """Normalised action chunks by flow matching, in `num_steps` Euler steps. ValueError for a prefix."""
+        if prefix is not None:
+            raise ValueError("models of kind 'wla' do not continue a given prefix of actions; leave prefix out")
+        return self.action_expert.sample(encoding.query_hidden, encoding.inputs.proprio, noise, num_steps)
 
-    def imagine(
+    @property
+    def imagination(self) -> Imagination | None:
+        if self.world_expert is None:
+            return None
+        world = self.config.world_expert
+        return Imagination(
+            size=self.config.target_side,
+            noise_shape=(world.latent_channels, world.latent_size, world.latent_size),
+            flow_steps=world.flow_steps,
+            action_conditioned=world.actions is not None,
+            guided=world.guidance != 1.0,
+        )
+
+    def predict_images(
         self,
-        context: Context,
-        query_hidden: list[Float[Tensor, "B Q D"]],
-        image: UInt8[Tensor, "B H W 3"],
+        encoding: WLAEncoding,
+        *,
         noise: Float[Tensor, "B K C h w"],
-        unconditional: tuple[Context, list[Float[Tensor, "B Q D"]]] | None = None,
         num_steps: int | None = None,
         actions: Float[Tensor, "B K n A"] | None = None,
-        state: Float[Tensor, "B S"] | None = None,
+        unconditional: WLAEncoding | None = None,
     ) -> UInt8[Tensor, "B K _ _ 3"]:
-        """What the primary camera, which shows `image` now, may show after the chunk: one image for each noise.
-
-        empty: the same read with an empty instruction, for a World Expert with guidance. steps: see
-        `WorldExpert.sample`. actions: normalised candidates, for an expert that reads them, and the normalised state
-        that they start from.
-        """
+        """Images that the primary camera may show after the chunk, one for each noise. num_steps: see
+        `WorldExpert.sample`."""
         assert self.world_expert is not None, "built without imagination"
         assert self.codec is not None
-        current_latent = self._current_latent(image)
+        current_latent = self._current_latent(encoding.inputs.images[self.backbone.primary])
         count, action_condition = noise.shape[1], None
         if actions is not None:
-            assert state is not None, "actions start from a state"
-            action_condition = ActionCondition(actions.flatten(0, 1), state.repeat_interleave(count, 0))
-        condition = self._world_condition(context, query_hidden, current_latent, count, action_condition)
+            proprio = encoding.inputs.proprio.repeat_interleave(count, 0)
+            action_condition = ActionCondition(actions.flatten(0, 1), proprio)
+        condition = self._world_condition(encoding, current_latent, count, action_condition)
         without = (
             None
             if unconditional is None
-            else self._world_condition(*unconditional, current_latent, count, action_condition)
+            else self._world_condition(unconditional, current_latent, count, action_condition)
         )
         latent = self.world_expert.sample(condition, noise.flatten(0, 1), without, num_steps)
         images = self.codec.decode(latent[:, : self.config.codec.latent_channels])
         return images.unflatten(0, (-1, count))
 
+    def query_hidden(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
+        """States of the meta-queries among the tokens of the last pass, in the layers that an expert reads."""
+        first, count = self.config.queries.first, self.config.queries.count
+        is_query = (tokens >= first) & (tokens < first + count)
+        read = max(self.config.action_expert.layers, self.config.world_expert.layers)
+        return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
+
+    def _read_queries(self, inputs: ModelInputs, texts: Sequence[Sequence[int]], context: Context) -> WLAEncoding:
+        """Reads the layout's suffix, which ends with the meta-queries, after the texts."""
+        drops, endings = zip(*(inputs.layout.suffix_after(text) for text in texts), strict=True)
+        device = inputs.proprio.device
+        tokens, mask = left_pad(endings, inputs.layout.pad, device)
+        context = self.backbone.extend(truncate_cache(context, torch.tensor(drops, device=device)), tokens, mask)
+        return WLAEncoding(inputs, texts, self.query_hidden(context, tokens), context.images[self.backbone.primary])
+
     def _world_condition(
         self,
-        context: Context,
-        query_hidden: list[Float[Tensor, "B Q D"]],
+        encoding: WLAEncoding,
         current_latent: Float[Tensor, "B C h w"] | None,
         count: int,
         action_condition: ActionCondition | None,
     ) -> WorldCondition:
-        """For each sample `count` rows, which are the same where nothing is told of what will be done."""
+        """`count` rows for each sample, equal ones where they are not conditioned on actions."""
         assert self.world_expert is not None
-        image = context.images[self.backbone.primary]
+        image, query_hidden = encoding.image, encoding.query_hidden
         if action_condition is None:
             return self.world_expert.condition(image, query_hidden, current_latent).repeated(count)
         image, *query_hidden = (states.repeat_interleave(count, 0) for states in (image, *query_hidden))
@@ -258,17 +285,3 @@ class WLA(nn.Module):
         if self.config.world_expert.pixel_loss_weight:
             pixel_error = partial(self.codec.pixel_error, later)
         return self.world_expert.loss(condition, self.codec.encode(later), generator, pixel_error)
-
-    def query_hidden(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
-        """The states of the queries among the tokens that were read last, for the layers that an expert reads."""
-        first, count = self.config.queries.first, self.config.queries.count
-        is_query = (tokens >= first) & (tokens < first + count)
-        read = max(self.config.action_expert.layers, self.config.world_expert.layers)
-        return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
-
-
-def truncate_cache(context: Context, drop: Int64[Tensor, " B"]) -> Context:
-    """The context as if so many of the last tokens had never been read."""
-    kept = context.attention_mask
-    last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2
-    return replace(context, attention_mask=kept & (last > drop[:, None]))

@@ -98,7 +98,7 @@ class BestOfNPolicy:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """ValueError for a policy that was loaded without imagination."""
-        if policy.model.world_expert is None:
+        if policy.imagination is None:
             raise ValueError("weighing candidates needs imagination; use load_policy(..., imagination=True)")
         self._policy, self._scorer, self._config, self._clock = policy, scorer, config, clock
         self.robot_spec = policy.robot_spec
@@ -157,7 +157,7 @@ class BestOfNPolicy:
         for depth in range(2, config.imagination_horizon + 1):
             if self._out_of_time(deadline):
                 break
-            then = state.env_step + (depth - 1) * self._policy.model.config.action_expert.chunk
+            then = state.env_step + (depth - 1) * self._policy.chunk_size
             later = [
                 replace(one, num_calls=one.num_calls + depth - 2, env_step=then)
                 for one in after
@@ -207,7 +207,7 @@ class BestOfNPolicy:
 
         before: the states whose words may go on, of a policy that has not forgotten them.
         """
-        chunk = self._policy.model.config.action_expert.chunk
+        chunk = self._policy.chunk_size
         found = []
         for row, state in enumerate(original_states):
             doing = self._policy.subtasks(encoding, row)[-1:]

@@ -1,14 +1,11 @@
-"""A checkpoint is one folder that holds all that acting needs: configuration, weights, statistics, robot, tokenizer."""
+"""A checkpoint: one folder with everything that acting needs (configuration, weights, statistics, robot, tokenizer)."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import init_empty_weights
@@ -18,54 +15,40 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.normalize import MinMaxNormalizer, Statistics
-from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
-from wla.data.prompts.nano import PromptConfig, Prompter
+from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
-from wla.migrations import FILES
-from wla.models.wla import WLA, WLAConfig
-from wla.policy.model_card import README, ModelFacts, count_parameters, keep_or_write
-from wla.specs import RobotSpec
-from wla.types import ImageKey
-from wla.weights import (
-    COPY_WHOLE_FOLDER,
-    WEIGHTS,
-    HalfPrecisionTensors,
-    WeightFiles,
-    exists,
-    load_weights,
-    pickled,
-    read_tensors,
-    save_lazily,
-    save_weights,
-    weight_files,
+from wla.models.model import AnyModelConfig, PolicyModel
+from wla.policy.checkpoint_files import (
+    CONFIG,
+    PASSTHROUGH_TENSORS,
+    README,
+    ROBOT,
+    STATISTICS,
+    TOKENIZER,
+    foreign_files,
+    read_passthrough,
+    require_files,
 )
-
-PASSTHROUGH_TENSORS = "passthrough_tensors.safetensors"
-"""Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
-CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
-IMAGINATION_PREFIXES = ("world_expert.", "codec.")
-"""Prefixes of the weights that only imagining needs."""
-HalfPrecision = Literal["float16", "bfloat16"]
-INDEX = ".safetensors.index.json"
-"""How the name of the list of shards ends."""
-SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
-"""Names of shards, as a regular expression."""
+from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
+from wla.specs import RobotSpec
+from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
 
 
 class CheckpointConfig(Config):
-    """What config.json holds."""
+    """Content of config.json."""
 
-    model: WLAConfig
-    prompt: PromptConfig | ChatPromptConfig = Field(discriminator="kind")
+    model: AnyModelConfig
+    prompt: AnyPromptConfig | None = None
+    """None for a model without text; its checkpoint has no tokenizer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = 0
     replan_steps: int | None = None
-    """How many actions of a chunk to run before acting again; None runs all."""
+    """Number of actions of a chunk to run before acting again; None runs all."""
     action_noise: float = Field(default=1.0, ge=0.0)
-    """Standard deviation of the noise that acting starts from. 1 draws from what was learned; 0 gives the same chunk
-    each time, from the middle of it."""
+    """Standard deviation of the noise that acting starts from. 1 samples from the learned distribution; 0 gives the
+    same chunk each time, from the middle of it."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +56,17 @@ class Checkpoint:
     """A model with everything that belongs to it."""
 
     config: CheckpointConfig
-    model: WLA
+    model: PolicyModel[Any]
     statistics: Statistics
     robot_spec: RobotSpec
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast | None = None
     passthrough_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """See `PASSTHROUGH_TENSORS`."""
 
     @property
-    def prompter(self) -> Prompter | ChatPrompter:
-        return self.config.prompt.build(self.tokenizer, self.model.backbone.image_tokens)
+    def prompter(self) -> AnyPrompter:
+        """ValueError when the tokenizer does not fit the prompt."""
+        return build_prompter(self.config.prompt, self.tokenizer, self.config.model.interface.image_tokens)
 
     @property
     def state_normalizer(self) -> MinMaxNormalizer:
@@ -96,9 +80,9 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write all files beside `folder`, then put them in its place at once: a crash leaves the old or the new one.
+    """Write all files beside `folder`, then swap the folders at once: a crash leaves the old or the new one.
 
-    weights: instead of the model's own, which may be spread over processes, not averaged yet, or hold adapters. A
+    weights: instead of the model's own, which may be sharded over processes, not averaged yet, or hold adapters. A
     README.md that somebody wrote for the old one stays; see `keep_or_write`.
     """
     weights = checkpoint.model.state_dict() if weights is None else weights
@@ -107,7 +91,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         checkpoint.config.save(fresh / CONFIG)
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
-        save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
+        if checkpoint.tokenizer is not None:
+            save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
         dtype = getattr(torch, checkpoint.config.dtype)
         cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
         save_weights(cast, fresh / WEIGHTS)
@@ -115,60 +100,46 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
             save_weights(checkpoint.passthrough_tensors, fresh / PASSTHROUGH_TENSORS)
 
 
-def foreign_files(folder: Path) -> list[str]:
-    """Names in a folder that are no part of a checkpoint, and that saving one there would remove.
-
-    ValueError when there is a file in the folder's place.
-    """
-    if folder.is_file():
-        raise ValueError(f"{folder}: is a file; save to a new folder")
-    own = {
-        CONFIG,
-        STATISTICS,
-        ROBOT,
-        TOKENIZER,
-        README,
-        PASSTHROUGH_TENSORS,
-        WEIGHTS,
-        WEIGHTS.removesuffix(".safetensors") + INDEX,
-    }
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
+def save_pretrained(checkpoint: Checkpoint, folder: Path) -> None:
+    """`save_checkpoint` into a folder that a user named. ValueError when it holds anything but a checkpoint, and when
+    it cannot be written."""
+    foreign = foreign_files(folder)
+    if foreign:
+        raise ValueError(f"{folder}: holds {foreign[0]}, which saving would remove; save to a new folder")
+    with disk_errors(folder, "free disk space or choose another folder"):
+        save_checkpoint(checkpoint, folder)
 
 
 def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
+    config = checkpoint.config
     return ModelFacts(
-        model=checkpoint.config.model,
+        kind=config.model.kind,
+        interface=config.model.interface,
         robot=checkpoint.robot_spec,
-        parameters=count_parameters(weights),
+        parameters=count_parameters(weights, checkpoint.model.parts),
         predicts_subtasks=checkpoint.prompter.predicts_subtasks,
-        dtype=checkpoint.config.dtype,
-        trained_steps=checkpoint.config.trained_steps,
-        replan_steps=checkpoint.config.replan_steps,
-        action_noise=checkpoint.config.action_noise,
+        dtype=config.dtype,
+        trained_steps=config.trained_steps,
+        replan_steps=config.replan_steps,
+        action_noise=config.action_noise,
     )
 
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
-    """ValueError says which file or key does not fit. Without imagination its weights are not read."""
-    missing = [name for name in (CONFIG, STATISTICS, ROBOT, TOKENIZER) if not (folder / name).is_file()]
-    missing += [] if exists(folder / WEIGHTS) else [WEIGHTS]
-    if missing == [WEIGHTS]:
-        for path in pickled(folder):
-            weight_files(path)  # says why such weights are not read, and how to convert them
-    if missing:
-        raise ValueError(
-            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
-            "`wla import` made of a published one"
-        )
+    """ValueError names the file or key that does not fit. Without imagination its weights are not read."""
+    require_files(folder, CONFIG, STATISTICS, ROBOT, WEIGHTS)
     config = CheckpointConfig.load(folder / CONFIG)
+    if config.prompt is not None:
+        require_files(folder, TOKENIZER)
     robot_spec = RobotSpec.load(folder / ROBOT)
-    require_dimensions(config.model, robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
-    model = load_model(config, folder / WEIGHTS, imagination=imagination)
-    statistics = Statistics.load(folder / STATISTICS)
-    passthrough_tensors = read_passthrough(folder)
+    config.model.interface.require_robot(robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
     checkpoint = Checkpoint(
-        config, model, statistics, robot_spec, load_tokenizer(folder / TOKENIZER), passthrough_tensors
+        config,
+        load_model(config, folder / WEIGHTS, imagination=imagination),
+        Statistics.load(folder / STATISTICS),
+        robot_spec,
+        None if config.prompt is None else load_tokenizer(folder / TOKENIZER),
+        read_passthrough(folder),
     )
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_normalizer
@@ -181,69 +152,10 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     return checkpoint
 
 
-def read_passthrough(folder: Path) -> dict[str, Tensor]:
-    """Returns the tensors of `PASSTHROUGH_TENSORS` in a checkpoint's folder, none where there is no such file."""
-    paths = (folder / name for name in (PASSTHROUGH_TENSORS, FILES[PASSTHROUGH_TENSORS]))
-    return next((read_tensors(path) for path in paths if exists(path)), {})
-
-
-def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> WLA:
+def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> PolicyModel[Any]:
     """The model alone, computing in the precision of the configuration; its weights are held once."""
     with init_empty_weights():
-        model = WLA(config.model, imagination=imagination)
-    load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=() if imagination else IMAGINATION_PREFIXES)
+        model = config.model.build(imagination=imagination)
+    skip = () if imagination else model.imagination_parts
+    load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=skip)
     return model.eval()
-
-
-def require_dimensions(config: WLAConfig, spec: RobotSpec, *, model: str, robot: str) -> None:
-    """ValueError when the model is not built for the robot's state, actions and cameras; `model`, `robot` name both."""
-    expert, seen = config.action_expert, spec.observation.cameras
-    for what, ours, theirs in (
-        ("state", expert.state_dim, spec.observation.state_dim),
-        ("action", expert.action_dim, spec.action.dim),
-    ):
-        if ours != theirs:
-            raise ValueError(
-                f"{model} is for {ours} {what} dimensions and {robot} has {theirs}; use those of one robot"
-            )
-    absent = [key.camera for key in map(ImageKey.parse, config.backbone.cameras) if key.camera not in seen]
-    if absent:
-        raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
-
-
-def convert_checkpoint(folder: Path, out: Path, dtype: HalfPrecision = "float16") -> None:
-    """Writes a copy of a checkpoint whose weights are stored in half precision; they are loaded in full precision.
-
-    Weights in bfloat16 stay as they are. Sharded weights get new shards, or fit into one file now. ValueError when
-    there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
-    """
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    indices = [path for path in files if path.name.endswith(INDEX)]
-    sharded = [path.with_name(path.name.removesuffix(INDEX) + ".safetensors") for path in indices]
-    shards = {shard for path in sharded for shard in weight_files(path)}
-    weights = {path for path in files if path.suffix == ".safetensors"} - shards | set(sharded)
-    if not weights:
-        raise ValueError(f"{folder}: no weights to convert; pass the folder `checkpoint` that training wrote")
-    if out.exists():
-        raise ValueError(f"{out}: exists already; convert into a new folder, or remove it first")
-    with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
-        for path in sorted(weights):
-            with WeightFiles(path) as tensors:
-                save_lazily(HalfPrecisionTensors(tensors, getattr(torch, dtype)), fresh / path.name)
-        for path in files:
-            if path not in weights | shards | set(indices):
-                shutil.copy(path, fresh / path.name)
-
-
-def sha256(folder: Path) -> str:
-    """Fingerprint of a checkpoint: of all files that decide what it does."""
-    digest = hashlib.sha256()
-    for path in [
-        folder / CONFIG,
-        *weight_files(folder / WEIGHTS),
-        *(folder / n for n in (STATISTICS, ROBOT, TOKENIZER)),
-    ]:
-        with path.open("rb") as file:
-            while block := file.read(2**24):
-                digest.update(block)
-    return digest.hexdigest()

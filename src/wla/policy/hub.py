@@ -1,4 +1,4 @@
-"""Where a policy's files are: bundled with the package, in a folder, or on the hub."""
+"""Lookup of checkpoints by name: bundled with the package, in a folder, or on the hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+from wla.policy.checkpoint import Checkpoint, load_checkpoint
+
 
 def bundled() -> dict[str, Path]:
     """Names of the policies, bases and value models that come with the package, and their folders."""
@@ -17,7 +19,7 @@ def bundled() -> dict[str, Path]:
 
 
 def resolve(name: str | Path, what: str = "policy") -> Path:
-    """The folder of a checkpoint, or of `what` else has a hub id. ValueError says what was looked for."""
+    """Returns the folder of a checkpoint or another artefact; `what` names it in the ValueError if there is none."""
     known = bundled()
     if str(name) in known:
         return known[str(name)]
@@ -34,3 +36,8 @@ def resolve(name: str | Path, what: str = "policy") -> Path:
         raise ValueError(
             f"no folder {str(name)!r}, and the hub did not give it ({type(error).__name__}); check name and network"
         ) from error
+
+
+def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoint:
+    """Returns the checkpoint of a policy by bundled name, folder or hub id. ValueError as for its two steps."""
+    return load_checkpoint(resolve(name), imagination=imagination)

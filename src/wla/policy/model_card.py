@@ -1,4 +1,4 @@
-"""The README.md of a checkpoint: what the hub shows of it, made of nothing but what the checkpoint itself holds."""
+"""The README.md of a checkpoint: shown by the hub, made only of the contents of the checkpoint itself."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wla.models.wla import WLAConfig
+from wla.models.model import ModelInterface
 from wla.specs import RobotSpec
 from wla.types import ImageKey
 
-README = "README.md"
 MARKER = "<!-- Written by wla when this checkpoint was saved. Remove this line, and your own text survives saving. -->"
-PARTS = {
-    "backbone": ("backbone.",),
-    "Action Expert": ("action_expert.",),
-    "World Expert": ("world_expert.",),
-    "image codec": ("codec.",),
-}
-"""Part of the model -> prefixes of its weights."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a card tells. parameters: part -> number of its weights; speaks: whether it says subtasks before acting."""
+    """Contents of a card. parameters: part -> number of its weights."""
 
-    model: WLAConfig
+    kind: str
+    interface: ModelInterface
     robot: RobotSpec
     parameters: Mapping[str, int]
     predicts_subtasks: bool
@@ -37,13 +30,22 @@ class ModelFacts:
     replan_steps: int | None
     action_noise: float
 
+    @property
+    def predicts_images(self) -> bool:
+        return self.interface.subgoal_size is not None
 
-def count_parameters(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Numbers in the weights of each part."""
-    return {
-        part: sum(value.numel() for name, value in weights.items() if name.startswith(prefixes))
-        for part, prefixes in PARTS.items()
+    @property
+    def reads_text(self) -> bool:
+        return bool(self.interface.image_tokens)
+
+
+def count_parameters(weights: Mapping[str, Tensor], parts: Mapping[str, str]) -> dict[str, int]:
+    """Numbers in the weights of each part (name -> prefix), and in all of them."""
+    counts = {
+        part: sum(value.numel() for name, value in weights.items() if name.startswith(prefix))
+        for part, prefix in parts.items()
     }
+    return counts | {"all": sum(value.numel() for value in weights.values())}
 
 
 def keep_or_write(old: Path, new: Path, facts: ModelFacts) -> None:
@@ -54,59 +56,25 @@ def keep_or_write(old: Path, new: Path, facts: ModelFacts) -> None:
 
 def model_card(facts: ModelFacts) -> str:
     """Markdown with the hub's front matter. There is no license in it: a checkpoint does not know its own."""
-    robot, expert = facts.robot, facts.model.action_expert
-    total = sum(facts.parameters.values())
+    name = "World-language-action" if facts.kind == "wla" else f"Robot ({facts.kind})"
     return "\n".join(
         [
-            _front_matter(robot),
+            _front_matter(facts.robot),
             MARKER,
             "",
-            f"# World-language-action policy for `{robot.embodiment}`",
+            f"# {name} policy for `{facts.robot.embodiment}`",
             "",
-            "It looks at camera images, the robot's state and an instruction in words, and answers with "
-            f"{expert.chunk} actions at once, "
-            + ("after saying in words what they are for." if facts.predicts_subtasks else "without words.")
-            + " When asked, it also imagines what the primary camera will show after them.",
+            _summary(facts),
             "",
             *_use(facts),
             "",
             "## Robot",
             "",
-            f"`{robot.embodiment}`; `robot.json` has every detail. Any other robot is refused.",
-            "",
-            _table(
-                ("camera", "pixels (height x width)", "the model reads"),
-                (
-                    (name, f"{size[0]} x {size[1]}{', primary' if index == 0 else ''}", _image_sizes(facts.model, name))
-                    for index, (name, size) in enumerate(robot.observation.cameras.items())
-                ),
-            ),
-            "",
-            f"State, {robot.observation.state_dim} numbers, positions in the {robot.observation.state_frame} frame:",
-            "",
-            _table(("name", "unit"), zip(robot.observation.state_names, robot.observation.state_units, strict=True)),
-            "",
-            f"Action, {robot.action.dim} numbers at {robot.action.rate_hz:g} Hz, in the {robot.action.frame} frame; "
-            f"gripper {robot.action.gripper}:",
-            "",
-            _table(
-                ("name", "unit", "kind", "low", "high"),
-                zip(
-                    robot.action.names,
-                    robot.action.units,
-                    robot.action.kinds,
-                    (f"{low:g}" for low in robot.action.low),
-                    (f"{high:g}" for high in robot.action.high),
-                    strict=True,
-                ),
-            ),
+            *_robot(facts),
             "",
             "## Model",
             "",
-            _table(
-                ("part", "parameters"),
-                [*((part, f"{count:,}") for part, count in facts.parameters.items()), ("all", f"{total:,}")],
-            ),
+            _table(("part", "parameters"), ((part, f"{count:,}") for part, count in facts.parameters.items())),
             "",
             f"It computes in {facts.dtype}. Trained steps: "
             + (f"{facts.trained_steps:,}." if facts.trained_steps else "none on record (new, or imported)."),
@@ -117,6 +85,51 @@ def model_card(facts: ModelFacts) -> str:
             "",
         ]
     )
+
+
+def _summary(facts: ModelFacts) -> str:
+    reads = "camera images, the robot's state and an instruction" if facts.reads_text else "camera images and the state"
+    text = ", after generating the subtasks that they are for" if facts.predicts_subtasks else ""
+    images = " On request it also predicts the image of the primary camera after them." if facts.predicts_images else ""
+    return f"It reads {reads}, and predicts {facts.interface.chunk} actions at once{text}.{images}"
+
+
+def _robot(facts: ModelFacts) -> list[str]:
+    robot, observation, action = facts.robot, facts.robot.observation, facts.robot.action
+    return [
+        f"`{robot.embodiment}`; `robot.json` has every detail. Any other robot is refused.",
+        "",
+        _table(
+            ("camera", "pixels (height x width)", "the model reads"),
+            (
+                (
+                    name,
+                    f"{size[0]} x {size[1]}{', primary' if index == 0 else ''}",
+                    _image_sizes(facts.interface, name),
+                )
+                for index, (name, size) in enumerate(observation.cameras.items())
+            ),
+        ),
+        "",
+        f"State, {observation.state_dim} numbers, positions in the {observation.state_frame} frame:",
+        "",
+        _table(("name", "unit"), zip(observation.state_names, observation.state_units, strict=True)),
+        "",
+        f"Action, {action.dim} numbers at {action.rate_hz:g} Hz, in the {action.frame} frame; "
+        f"gripper {action.gripper}:",
+        "",
+        _table(
+            ("name", "unit", "kind", "low", "high"),
+            zip(
+                action.names,
+                action.units,
+                action.kinds,
+                (f"{low:g}" for low in action.low),
+                (f"{high:g}" for high in action.high),
+                strict=True,
+            ),
+        ),
+    ]
 
 
 def _front_matter(robot: RobotSpec) -> str:
@@ -132,6 +145,9 @@ def _use(facts: ModelFacts) -> list[str]:
         f"{json.dumps(name, ensure_ascii=False)}: np.zeros(({height}, {width}, 3), np.uint8)"
         for name, (height, width) in observation.cameras.items()
     )
+    imagine = (
+        "`wla.load_policy(..., imagination=True)` and `policy.act(..., imagine=True)` give `chunk.subgoal`, the image."
+    )
     return [
         "```python",
         "import numpy as np",
@@ -143,39 +159,39 @@ def _use(facts: ModelFacts) -> list[str]:
         f"images = {{{images}}}  # RGB, upright",
         f"observation = Observation(images, state=np.zeros({observation.state_dim}, np.float32))",
         "chunk, state = policy.act(observation, state)",
-        f"print(chunk.subtasks, chunk.actions)  # ({facts.model.action_expert.chunk}, {facts.robot.action.dim})",
+        f"print(chunk.subtasks, chunk.actions)  # ({facts.interface.chunk}, {facts.robot.action.dim})",
         "```",
         "",
-        "Between two acts, call `state = policy.watch(observation, state)` at every step: some policies look back.",
-        "`wla.load_policy(..., imagination=True)` and `policy.act(..., imagine=True)` give `chunk.subgoal`, the image.",
+        "Between two acts, call `state = policy.observe(observation, state)` each step: some policies read the past.",
+        *([imagine] if facts.predicts_images else []),
         "",
         "```sh",
-        "wla eval-offline USER/NAME --dataset DATASET      # its words, images and actions against recorded episodes",
+        "wla eval-offline USER/NAME --dataset DATASET      # text, images and actions against recorded episodes",
         "wla eval USER/NAME --out outputs/eval        # closed loop, where the simulator has this robot",
         "```",
     ]
 
 
-def _image_sizes(model: WLAConfig, camera: str) -> str:
-    """At which sides (pixels) the model reads a camera's image, and those of earlier times."""
-    images = {name: side for name, side in model.backbone.cameras.items() if ImageKey.parse(name).camera == camera}
+def _image_sizes(interface: ModelInterface, camera: str) -> str:
+    """Sides (pixels) at which the model reads a camera's image, and its images of earlier times."""
+    images = {name: side for name, side in interface.images.items() if ImageKey.parse(name).camera == camera}
     return ", ".join(f"{name.removesuffix(camera)}{side} x {side}" for name, side in images.items()) or "not at all"
 
 
 def _limits(facts: ModelFacts) -> list[str]:
-    robot, expert = facts.robot, facts.model.action_expert
-    run = expert.chunk if facts.replan_steps is None else facts.replan_steps
+    chunk, size = facts.interface.chunk, facts.interface.subgoal_size
+    run = chunk if facts.replan_steps is None else facts.replan_steps
     return [
-        f"It runs {run} of its {expert.chunk} actions, {run / robot.action.rate_hz:.2g} s, before it looks again.",
+        f"It runs {run} of its {chunk} actions, {run / facts.robot.action.rate_hz:.2g} s, before it looks again.",
         f"Its actions start from noise of {facts.action_noise:.2g} standard deviations"
         + ("." if facts.action_noise else ", so the same observation gives the same actions."),
-        "Actions are cut off at the limits above; states beyond those of the training data (`statistics.json`) are "
-        "passed on as they are, and what the policy then does is untested.",
-        "Before acting it says the subtasks that its actions cover; they are no explanation beyond that."
+        "Actions are clipped to the limits above; states beyond those of the training data (`statistics.json`) are "
+        "passed on as they are, and the policy's actions for them are untested.",
+        "Before acting it generates the subtasks that its actions cover; they are no explanation beyond that."
         if facts.predicts_subtasks
-        else "It says nothing before acting: `chunk.subtasks` is empty.",
-        f"It imagines {facts.model.target_side} x {facts.model.target_side} pixels of the primary camera only.",
-        "How often it succeeds is not part of a checkpoint: no rate is claimed here. Measure it before you trust it.",
+        else "It generates no text: `chunk.subtasks` is empty.",
+        f"It predicts {size} x {size} pixels of the primary camera only." if size else "It predicts no images.",
+        "Its success rate is not part of a checkpoint: none is claimed here. Measure it before you trust it.",
         "A license is not part of a checkpoint either: whoever publishes it has to add one.",
     ]
 

@@ -1,4 +1,4 @@
-"""Acting with a trained model: observation -> prompt -> text -> query states -> action chunk (-> imagined image)."""
+"""The policy around any trained model: observation -> inputs -> encoding -> action chunk (-> predicted image)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
-from wla.data.memory import MemoryConfig, prune_memory, update_memory
-from wla.data.normalize import MinMaxNormalizer
-from wla.data.transforms import resize
-from wla.files import disk_errors
-from wla.policy.checkpoint import Checkpoint, foreign_files, load_checkpoint, save_checkpoint, sha256
+from wla.models.model import Imagination, ModelEncoding
+from wla.policy.checkpoint import Checkpoint, load_checkpoint, save_pretrained
+from wla.policy.checkpoint_files import sha256
 from wla.policy.hub import resolve
-from wla.policy.observation_history import append_frame, images_of
-from wla.policy.speculative_decoding import DecodeResult, TextDecoder
-from wla.specs import RobotSpec
+from wla.policy.model_inputs import InputBuilder
+from wla.policy.observation_history import append_frame
+from wla.policy.subtask_memory import SubtaskMemory
 from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState
 
 MAX_CPU_PARAMETERS = 10**8
@@ -33,20 +31,11 @@ def load_policy(name: str | Path, *, imagination: bool = False, device: str | No
     return WLAPolicy.from_pretrained(name, imagination=imagination, device=device)
 
 
-class Inputs(NamedTuple):
-    """Tokens of the prompts, images at the sides that the backbone sees, states in [-1, 1]; a row for each episode."""
-
-    prompts: list[list[int]]
-    images: dict[str, UInt8[Tensor, "B H W 3"]]
-    proprio: Float32[np.ndarray, "B S"]
-
-
 class Encoding(NamedTuple):
-    """What the backbone made of some observations: one read serves any number of chunks and images."""
+    """Observations as the model encoded them, once for any number of chunks and images; a row per episode."""
 
     states: Sequence[PolicyState]
-    inputs: Inputs
-    decoded: DecodeResult
+    model: ModelEncoding
 
 
 class WLAPolicy:
@@ -56,40 +45,54 @@ class WLAPolicy:
         self.name = name
         self.checkpoint_sha256 = checkpoint_sha256
         self._checkpoint = checkpoint
-        self.robot_spec: RobotSpec = checkpoint.robot_spec
+        self.robot_spec = checkpoint.robot_spec
         small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < MAX_CPU_PARAMETERS
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
         self.replan_steps = checkpoint.config.replan_steps
         self.action_noise = checkpoint.config.action_noise
-        self._prompter = checkpoint.prompter
-        self.text_decoder = TextDecoder(self.model, self._prompter, self.device)
-        # A policy that is told nothing of the past still shows what it finished.
-        self._budget = self._prompter.memory or MemoryConfig()
-        self._state_normalizer: MinMaxNormalizer = checkpoint.state_normalizer
-        self._action_normalizer: MinMaxNormalizer = checkpoint.action_normalizer
+        self._interface = checkpoint.config.model.interface
+        self._inputs = InputBuilder(checkpoint, self.device)
+        self._prompter = self._inputs.prompter
+        self._memory = SubtaskMemory(self._prompter)
+        self._action_normalizer = checkpoint.action_normalizer
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
         """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
 
-        With imagination=False World Expert and codec are neither built nor read; `act(..., imagine=True)` then raises.
-        device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU for small
-        ones.
+        With imagination=False the parts that only predict images are neither built nor read; `act(..., imagine=True)`
+        then raises. device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU
+        for small ones.
         """
         folder = resolve(name)
         checkpoint = load_checkpoint(folder, imagination=imagination)
         return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
 
     @property
+    def chunk_size(self) -> int:
+        """Number of actions in a chunk."""
+        return self._interface.chunk
+
+    @property
+    def primary(self) -> str:
+        """The camera whose future it predicts."""
+        return self._interface.primary
+
+    @property
     def predicts_subtasks(self) -> bool:
-        """Whether it says subtasks before it acts."""
+        """Whether it generates subtasks before it acts."""
         return self._prompter.predicts_subtasks
 
     @property
+    def imagination(self) -> Imagination | None:
+        """Properties of its image prediction; None where its model predicts none, or was loaded without."""
+        return self.model.imagination
+
+    @property
     def action_conditioned(self) -> bool:
-        """Whether its World Expert imagines what given actions lead to."""
-        return self.model.config.world_expert.actions is not None
+        """Whether it predicts the images that given actions lead to."""
+        return self.imagination is not None and self.imagination.action_conditioned
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` and the hub take; an older one in that folder is replaced.
@@ -97,62 +100,64 @@ class WLAPolicy:
         ValueError when the policy was loaded without imagination, when the folder holds anything but a checkpoint, and
         when it cannot be written.
         """
-        folder = Path(folder)
-        if self.model.world_expert is None:
+        if self._interface.subgoal_size is not None and self.imagination is None:
             raise ValueError(
                 f"{folder}: this policy was loaded without imagination, half of it would be missing; load it with "
                 "from_pretrained(..., imagination=True) and save that"
             )
-        foreign = foreign_files(folder)
-        if foreign:
-            raise ValueError(f"{folder}: holds {foreign[0]}, which saving would remove; save to a new folder")
-        with disk_errors(folder, "free disk space or choose another folder"):
-            save_checkpoint(self._checkpoint, folder)
+        save_pretrained(self._checkpoint, Path(folder))
 
     def reset(self, instruction: str, *, seed: int = 0, memory: Sequence[str | MemoryItem] = ()) -> PolicyState:
-        """The state at the start of an episode. memory: what was done before it, oldest first.
+        """The state at the start of an episode. memory: subtasks finished before it, oldest first.
 
         ValueError for an instruction that is empty or longer than the prompt has room for, and for a memory over its
         budget.
         """
-        if not instruction.strip():
-            raise ValueError("the instruction is empty; say in words what the robot should do")
-        length, room = self._prompter.instruction_length(instruction), self._prompter.config.instruction_tokens
-        if length > room:
-            raise ValueError(f"the instruction has {length} tokens, this policy reads {room}: say it shorter")
-        items = [MemoryItem(item, 0, 0) if isinstance(item, str) else item for item in memory]
-        state = PolicyState(instruction=instruction, seed=seed, memory=tuple(items))
-        self._require_memory_fits(state)
-        return state
+        self._inputs.require_instruction(instruction)
+        items = tuple(MemoryItem(item, 0, 0) if isinstance(item, str) else item for item in memory)
+        self._memory.require_fits(items)
+        return PolicyState(instruction=instruction, seed=seed, memory=items)
 
     def with_memory(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState:
-        """The state as if this had been finished, oldest first, and the window had been said last.
+        """The state with this memory, oldest first, and `window` as the subtasks that were predicted last.
 
-        What is over the memory's budget is left out, as in acting.
+        Items over the memory's budget are left out, as in acting.
         """
-        items = prune_memory(
-            [MemoryItem(text, 0, 0) for text in memory], self._budget, lambda i: i.text, self._prompter.length
-        )
-        return replace(state, memory=items, subtasks=tuple(window))
+        return self._memory.replaced(state, memory, window)
 
     def act(
-        self, observation: Observation, state: PolicyState, *, imagine: bool = False
+        self,
+        observation: Observation,
+        state: PolicyState,
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "p A"] | None = None,
     ) -> tuple[ActionChunk, PolicyState]:
-        """The next chunk; with imagine=True also the image that the primary camera should show after it.
+        """The next chunk and the state for the next call.
 
-        A policy that imagines what given actions lead to is told this chunk's.
+        imagine: also predict the image of the primary camera after the chunk (after these actions, where the policy is
+        action-conditioned). flow_steps: integration steps of the actions; None for the model's own. prefix: actions in
+        environment units that are being executed already. ValueError for a prefix that the model cannot continue.
         """
-        return self.act_batch([observation], [state], imagine=imagine)[0]
+        prefixes = None if prefix is None else prefix[None]
+        return self.act_batch([observation], [state], imagine=imagine, flow_steps=flow_steps, prefix=prefixes)[0]
 
     @torch.inference_mode()
     def act_batch(
-        self, observations: Sequence[Observation], states: Sequence[PolicyState], *, imagine: bool = False
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[PolicyState],
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
     ) -> list[tuple[ActionChunk, PolicyState]]:
-        """As `act`, for several episodes at once (one pass through the model)."""
+        """`act` for several episodes at once, in one pass through the model."""
         if imagine:
-            self._require_imagination()
+            self.require_imagination()
         encoding = self.encode(observations, states)
-        actions = self.sample_actions(encoding)
+        actions = self.sample_actions(encoding, flow_steps=flow_steps, prefix=prefix)
         subgoals = (
             self.predict_images(encoding, actions=actions if self.action_conditioned else None) if imagine else None
         )
@@ -166,30 +171,38 @@ class WLAPolicy:
 
     @torch.inference_mode()
     def encode(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Encoding:
-        """Words, if it speaks, and query states. ValueError as for `inputs`."""
-        inputs = self.inputs(observations, states)
-        if self._prompter.predicts_subtasks:
-            drafts = [self._prompter.answer(state.subtasks) if state.subtasks else [] for state in states]
-            return Encoding(states, inputs, self.text_decoder.generate(inputs.prompts, inputs.images, drafts))
-        return Encoding(
-            states, inputs, self.text_decoder.encode_given(inputs.prompts, inputs.images, [[] for _ in states])
-        )
+        """One pass of the model over the observations, after generated subtasks where it generates any.
+
+        ValueError names an observation of another robot, and a memory over its budget.
+        """
+        for state in states:
+            self._memory.require_fits(state.memory)
+        inputs = self._inputs.build(observations, states)
+        return Encoding(states, (self.model.generate if self.predicts_subtasks else self.model.encode)(inputs))
 
     @torch.inference_mode()
-    def sample_actions(self, encoding: Encoding, count: int = 1) -> Float32[np.ndarray, "B count n A"]:
-        """Chunks of actions in environment units, each from its own noise, all from one read.
+    def sample_actions(
+        self,
+        encoding: Encoding,
+        count: int = 1,
+        *,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
+    ) -> Float32[np.ndarray, "B count n A"]:
+        """Chunks of actions in environment units, each from its own noise. flow_steps, prefix: see `act`.
 
-        The first is the one that acting alone runs: its noise is as wide as `action_noise` says. The others' is as
-        wide, or 1 where acting alone draws none.
+        The first is the one that acting alone runs: its noise has the standard deviation `action_noise`. The noise of
+        the others has the same, or 1 where that is 0.
         """
-        expert = self.model.config.action_expert
-        noise = _noise(encoding.states, count, (expert.chunk, expert.action_dim)).to(self.device)
+        noise = _noise(encoding.states, count, (self._interface.chunk, self._interface.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
-        proprio = torch.from_numpy(encoding.inputs.proprio).to(self.device)
-        rows = self.model.sample_actions(encoding.decoded.query_hidden, proprio, noise.transpose(0, 1).flatten(0, 1))
+        begun = None if prefix is None else torch.from_numpy(self._action_normalizer.normalize(prefix)).to(self.device)
+        rows = self.model.sample_actions(
+            encoding.model, noise=noise.transpose(0, 1).flatten(0, 1), num_steps=flow_steps, prefix=begun
+        )
         sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
-        return self._in_limits(self._action_normalizer.denormalize(sampled.float().cpu().numpy()))
+        return self._clipped(self._action_normalizer.denormalize(sampled.float().cpu().numpy()))
 
     @torch.inference_mode()
     def predict_images(
@@ -204,146 +217,72 @@ class WLAPolicy:
     ) -> UInt8[np.ndarray, "B samples H W 3"]:
         """Images that the primary camera may show after a chunk, each from its own noise or all from the same.
 
-        after: how many images of this thought there are already: these go on with the noises that follow. actions:
-        chunks in environment units, one for each image, for a policy that imagines what given actions lead to; None for
-        what it plans, of which no chunk was sampled yet. steps: of sampling; None for the policy's own. ValueError for
-        actions that the World Expert does not read, and without imagination.
+        flow_steps: of sampling; None for the policy's own. actions: chunks in environment units, one per image, for an
+        action-conditioned policy; None for its plan, of which no chunk was sampled yet. noise_offset: number of images
+        of this encoding so far; these continue with the noises after them. ValueError for actions that the model does
+        not read, and without imagination.
         """
-        self._require_imagination()
-        states, (_, images, proprio), read = encoding
-        world = self.model.config.world_expert
-        candidates = state = None
+        imagination, states = self.require_imagination(), encoding.states
+        candidates = None
         if actions is not None:
-            if not self.action_conditioned:
+            if not imagination.action_conditioned:
                 raise ValueError(
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
             candidates = torch.from_numpy(self._action_normalizer.normalize(actions)).to(self.device)
-            state = torch.from_numpy(proprio).to(self.device)
-        empty = None
-        if world.guidance != 1.0:
-            nothing = self._prompts([""] * len(states), proprio, states)
-            _, without, queries_without = self.text_decoder.encode_given(nothing, images, read.text_tokens)
-            empty = (without, queries_without)
-        shape = (world.latent_channels, world.latent_size, world.latent_size)
-        noises = _noise(states, 1 if shared_noise else noise_offset + samples, shape)[
-            :, 0 if shared_noise else noise_offset :
-        ]
-        noise = noises.to(self.device).expand(-1, samples, -1, -1, -1)
-        present = images[self.model.backbone.primary]
-        imagined = self.model.imagine(
-            read.context, read.query_hidden, present, noise, empty, flow_steps, candidates, state
+        unconditional = None
+        if imagination.guided:
+            inputs = encoding.model.inputs
+            prompts = self._inputs.without_instruction(inputs, states)
+            unconditional = self.model.encode(replace(inputs, prompts=prompts, texts=encoding.model.text_tokens))
+        offset, count = (0, 1) if shared_noise else (noise_offset, samples)
+        noise = _noise(states, offset + count, imagination.noise_shape)[:, offset:].to(self.device)
+        images = self.model.predict_images(
+            encoding.model,
+            noise=noise.expand(-1, samples, *imagination.noise_shape),
+            num_steps=flow_steps,
+            actions=candidates,
+            unconditional=unconditional,
         )
-        return imagined.cpu().numpy()
+        return images.cpu().numpy()
 
     def chunk(self, encoding: Encoding, index: int, actions: Float32[np.ndarray, "n A"]) -> ActionChunk:
-        """What the policy answers in the episode of that index, with these actions."""
+        """The answer of the episode at that index, with these actions."""
         return ActionChunk(actions=actions, subtasks=self.subtasks(encoding, index), replan_steps=self.replan_steps)
 
     def subtasks(self, encoding: Encoding, index: int) -> tuple[str, ...]:
-        """What the policy says in the episode of that index."""
-        return self._prompter.subtasks(encoding.decoded.text_tokens[index])
-
-    def inputs(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> Inputs:
-        """What the model reads before it says or does anything.
-
-        ValueError names what does not fit: an observation of another robot, a memory over its budget.
-        """
-        for observation, state in zip(observations, states, strict=True):
-            self._check(observation)
-            self._require_memory_fits(state)
-        proprio = self._state_normalizer.normalize(np.stack([observation.state for observation in observations]))
-        images = {
-            name: resize(np.stack(images_of(name, observations, states, self._prompter.history)), side).to(self.device)
-            for name, side in self.model.config.backbone.cameras.items()
-        }
-        return Inputs(self._prompts([state.instruction for state in states], proprio, states), images, proprio)
+        """The predicted subtasks of the episode at that index."""
+        return self._prompter.subtasks(encoding.model.text_tokens[index])
 
     def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
-        """Remember what the primary camera shows at a step without acting, as far as the model looks back."""
+        """The state after a step without acting; it keeps the primary camera's image if the model reads past ones."""
         state = replace(state, env_step=state.env_step + 1)
-        if all(ImageKey.parse(name).time == "current" for name in self.model.backbone.image_tokens):
+        if all(ImageKey.parse(name).time == "current" for name in self._interface.images):
             return state
-        return append_frame(state, observation.images[self.model.backbone.primary], self._prompter.history)
+        return append_frame(state, observation.images[self._interface.primary], self._prompter.history)
 
     def advance_state(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
-        """The state after a call that said this window: what the window shows to be finished is in memory."""
-        now, state = state.env_step, self.observe(observation, state)
-        memory, subtask_start = update_memory(state.memory, state.subtasks, state.subtask_start, subtasks, now)
-        if memory != state.memory:
-            memory = prune_memory(memory, self._budget, lambda item: item.text, self._prompter.length)
-        return replace(
-            state, num_calls=state.num_calls + 1, memory=memory, subtasks=subtasks, subtask_start=subtask_start
-        )
+        """The state after a call that predicted these subtasks: those that they show to be finished are in memory."""
+        return self._memory.advance(self.observe(observation, state), subtasks, state.env_step)
 
-    def _require_imagination(self) -> None:
-        if self.model.world_expert is None:
+    def require_imagination(self) -> Imagination:
+        """Properties of its image prediction. ValueError when it predicts no images, or was loaded without."""
+        if self._interface.subgoal_size is None:
+            raise ValueError(f"policy {self.name}: its model predicts no images; act without imagine")
+        if self.imagination is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")
+        return self.imagination
 
-    def _prompts(
-        self, instructions: Sequence[str], proprio: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
-    ) -> list[list[int]]:
-        return [
-            self._prompter.prompt(
-                instruction,
-                values,
-                memory=[item.text for item in state.memory],
-                current_subtasks=state.subtasks,
-                has_history=len(state.frame_history) >= self._prompter.history,
-            )
-            for instruction, values, state in zip(instructions, proprio, states, strict=True)
-        ]
-
-    def _in_limits(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
+    def _clipped(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
 
-    def _require_memory_fits(self, state: PolicyState) -> None:
-        """ValueError for a memory, edited from outside, that is over its budget or holds an item without words."""
-        length = sum(self._prompter.length(item.text) for item in state.memory)
-        if length > self._budget.tokens:
-            raise ValueError(
-                f"the memory has {length} tokens in {len(state.memory)} items, this policy reads "
-                f"{self._budget.tokens}: leave out or shorten some"
-            )
-        if not all(item.text.strip() for item in state.memory):
-            raise ValueError("an item of the memory is empty; leave it out")
-
-    def _check(self, observation: Observation) -> None:
-        """ValueError naming the first thing that does not fit the robot that this policy was trained for."""
-        spec = self.robot_spec.observation
-        for camera, (height, width) in spec.cameras.items():
-            if camera not in observation.images:
-                raise ValueError(
-                    f"observation: camera {camera!r} is missing, there are {sorted(observation.images)}; "
-                    f"this policy needs {list(spec.cameras)}"
-                )
-            image = observation.images[camera]
-            if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (height, width, 3):
-                raise ValueError(
-                    f"observation: image {camera!r} is {_described(image)}; "
-                    f"this policy needs uint8 ({height}, {width}, 3), RGB"
-                )
-        values = observation.state
-        if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape != (spec.state_dim,):
-            raise ValueError(
-                f"observation: state is {_described(values)}; this policy needs float32 ({spec.state_dim},): "
-                f"{', '.join(spec.state_names)}"
-            )
-        if not np.isfinite(values).all():
-            wrong = [n for n, v in zip(spec.state_names, values, strict=True) if not np.isfinite(v)]
-            raise ValueError(f"observation: state is not finite in {', '.join(wrong)}; check the robot's sensors")
-
-
-def _described(value: object) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-
 
 def _noise(states: Sequence[PolicyState], count: int, shape: tuple[int, ...]) -> Float32[Tensor, "B count ..."]:
-    """Sampling noises that each episode's seed and step decide, whatever else is in the batch.
+    """Sampling noise that follows from each episode's seed and step, whatever else is in the batch.
 
-    Drawn one by one, so that the first are the same however many there are: PyTorch fills a tensor's end in another way
-    than what comes before it.
+    Drawn one by one, so that the first are the same for any count: PyTorch fills a tensor's end in another way than the
+    part before it.
     """
     rows = []
     for state in states:

@@ -11,8 +11,7 @@ from wla.models.experts.connector import ConnectorConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.image_codec import ImageCodecConfig
 from wla.models.wla import MetaQueryConfig, WLAConfig
-from wla.robots.aloha import aloha_robot
-from wla.robots.libero import libero_robot
+from wla.robots import aloha, libero
 from wla.specs import RobotSpec
 from wla.types import ImageKey
 
@@ -94,9 +93,13 @@ class Preset(NamedTuple):
 
 def presets() -> dict[str, Preset]:
     """Every published model by the name of its recipe; the four RMBench tasks share one."""
-    libero, poses, joints = libero_robot(), aloha_robot(end_effector=True), aloha_robot(end_effector=False)
+    arm, poses, joints = (
+        libero.libero_robot(),
+        aloha.aloha_robot(end_effector=True),
+        aloha.aloha_robot(end_effector=False),
+    )
     return {
-        "wla0_libero": Preset(libero, plain_prompt(), wla0_model(libero, chunk=8)),
+        "wla0_libero": Preset(arm, plain_prompt(), wla0_model(arm, chunk=8)),
         "wla0_robotwin": Preset(poses, plain_prompt(), wla0_model(poses, chunk=32)),
         "wla0_robotwin_videos": Preset(joints, plain_prompt(), wla0_model(joints, chunk=32)),
         "wla0_rmbench": Preset(joints, language_prompt(), wla0_model(joints, chunk=32, first_frame=True)),

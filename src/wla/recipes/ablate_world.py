@@ -19,7 +19,7 @@ def config() -> Ablation:
         recipe=before.replace(init=init, action_noise=0.0, loop=loop),
         variants={
             "full": (),
-            "no world loss": ("weights.world=0",),
+            "no world loss": ("model.loss_weights.world=0",),
             "several target frames": ("subgoal_offsets=[2, 4, 6, 8]",),
             "a past frame": ("subgoal_offsets=[-8]",),
             "told the actions": (f"model.world_expert.actions={condition}",),

@@ -27,7 +27,7 @@ from wla.training.trainer import LoopConfig
 
 def config() -> PolicyTrainConfig:
     return PolicyTrainConfig(
-        model=nano_tabletop_finetune(),
+        model=nano_tabletop_finetune().replace(loss_weights=LossWeights(language=0.3)),
         init=FromCheckpoint(
             policy="nano-tabletop",
             prompt=PROMPT.replace(memory=MemoryConfig(tokens=72)),
@@ -41,7 +41,6 @@ def config() -> PolicyTrainConfig:
         memory_augmentation=MemoryAugmentation(
             staleness=(3, 5), memory_dropout=0.03, item_dropout=0.03, item_duplication=0.03
         ),
-        weights=LossWeights(action=1.0, world=0.1, language=0.3),
         replan_steps=4,
         action_noise=0.5,
         loop=LoopConfig(

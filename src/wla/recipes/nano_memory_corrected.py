@@ -7,7 +7,7 @@ Commands, after those of nano_memory, for each of the four tasks TASK:
 
 The same without subtasks, to measure their effect:
     wla train nano_memory_corrected --out outputs/nano_memory_wordless \
-        weights.language=0 init.prompt.language=false init.prompt.memory=null
+        model.loss_weights.language=0 init.prompt.language=false init.prompt.memory=null
 
 Training starts again from `nano-tabletop`, not from that policy: a second warm-up to a high learning rate destroys
 what the first training learned (docs/results/memory.md).

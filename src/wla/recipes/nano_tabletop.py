@@ -24,14 +24,13 @@ from wla.training.trainer import LoopConfig
 
 def config() -> PolicyTrainConfig:
     return PolicyTrainConfig(
-        model=nano_model(state_dim=5, action_dim=5, chunk=8),
+        model=nano_model(state_dim=5, action_dim=5, chunk=8).replace(loss_weights=LossWeights(language=0.1)),
         init=FromBackbone(
             backbone="outputs/nano_base/checkpoint",
             codec="outputs/nano_codec/checkpoint",
             grounding=GroundingConfig(samples=8, weight=0.1),
         ),
         datasets=(DatasetConfig(path="datasets/nano_tabletop"),),
-        weights=LossWeights(action=1.0, world=0.1, language=0.1),
         replan_steps=4,
         loop=LoopConfig(
             optim=OptimConfig(

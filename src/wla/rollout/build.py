@@ -105,7 +105,10 @@ def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None 
     ValueError also when a policy that has no world model is asked to imagine.
     """
     if policy not in SCRIPTED:
-        return _load_once(policy, imagine, device).checkpoint_sha256
+        acting = _load_once(policy, imagine, device)
+        if imagine:
+            acting.require_imagination()
+        return acting.checkpoint_sha256
     if imagine:
         raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
     return None
@@ -145,8 +148,8 @@ def _policy(name: str, family: str, env: Env, imagine: bool, device: str | None)
 def _best_of_n(acting: Any, best_of_n: BestOfNConfig) -> Policy:
     from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 
-    sees = acting.model.backbone.primary
-    scorer = _scorer_once(best_of_n.value, best_of_n.goal, sees, acting.model.config.target_side)
+    size = acting.require_imagination().size
+    scorer = _scorer_once(best_of_n.value, best_of_n.goal, acting.primary, size)
     config = BestOfNPolicyConfig(
         num_candidates=best_of_n.num_candidates,
         imagination_horizon=best_of_n.imagination_horizon,

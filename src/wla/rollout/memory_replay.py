@@ -46,7 +46,7 @@ def record_memory(config: RecordMemoryConfig) -> MemoryReplay:
 
 def _episodes(policy: WLAPolicy, dataset: LeRobotDataset, episodes: Sequence[Episode]) -> list[tuple[int, PolicyState]]:
     """The frames at which the policy acts, in order, with its state before each call."""
-    replan_steps = policy.replan_steps or policy.model.config.action_expert.chunk
+    replan_steps = policy.replan_steps or policy.chunk_size
     states = [policy.reset(episode.instruction) for episode in episodes]
     told: list[tuple[int, PolicyState]] = []
     for step in range(max(map(len, episodes))):
@@ -72,7 +72,7 @@ def recorded_state(policy: WLAPolicy, dataset: LeRobotDataset, frame: int) -> Po
     acting. Its seed is the frame. Without subtasks in the dataset nothing was said."""
     episode = dataset.episode_of(frame)
     state = policy.reset(episode.instruction, seed=frame)
-    chunk = policy.model.config.action_expert.chunk
+    chunk = policy.chunk_size
     spoke = frame - (policy.replan_steps or chunk)
     if spoke < episode.start or dataset.subtasks is None:
         return state

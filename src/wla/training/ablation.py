@@ -15,7 +15,8 @@ from wla.config import Config
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
 from wla.files import atomic_write_text, disk_errors
-from wla.policy.checkpoint import CONFIG, CheckpointConfig
+from wla.policy.checkpoint import CheckpointConfig
+from wla.policy.checkpoint_files import CONFIG
 from wla.rollout.results import WILSON_Z, EpisodeResult, read_results, success_rate
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.trainer import STATE, train

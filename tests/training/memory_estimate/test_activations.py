@@ -17,7 +17,9 @@ from wla.models.experts.connector import ConnectorConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
 from wla.training.memory_estimate.activations import Kernels
-from wla.training.memory_estimate.estimate import LABELLED, Sizes, Workload, saved_activations, training_memory
+from wla.training.memory_estimate.estimate import training_memory
+from wla.training.memory_estimate.saved_activations import SavedActivations
+from wla.training.memory_estimate.workload import LABELLED, Sizes, Workload
 from wla.training.optim import freeze
 
 IMAGE, VISION_START, VISION_END = 500, 501, 502
@@ -124,8 +126,8 @@ def measured(model: WLA, inputs: Batch) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        losses = model(inputs, torch.Generator().manual_seed(0))
-    assert torch.isfinite(losses.action)
+        losses = model.compute_loss(inputs, torch.Generator().manual_seed(0))
+    assert torch.isfinite(losses["action"])
     own = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
     return sum(storage.nbytes() for address, storage in held.items() if address not in own)
 
@@ -162,7 +164,7 @@ def test_the_formulas_are_near_what_is_kept(name, change, fused, monkeypatch):
     if fused:
         fuse(monkeypatch)
     asked = work(CONFIGS[name](), **CHANGES[change])
-    parts, _ = saved_activations(asked, Sizes(asked), Kernels(autocast=False, fused=fused))
+    parts = SavedActivations(asked, Sizes(asked), Kernels(autocast=False, fused=fused)).parts
     assert sum(parts.values()) == pytest.approx(measured(prepared(asked), batch(asked.model)), rel=0.25)
 
 
@@ -181,5 +183,5 @@ def test_they_are_near_under_autocast(name, change, monkeypatch):
 def test_twice_the_samples_keep_twice_as_much():
     once = work(qwen_config())
     twice = replace(once, samples=2 * SAMPLES)
-    kept = [sum(saved_activations(asked, Sizes(asked), Kernels())[0].values()) for asked in (once, twice)]
+    kept = [sum(SavedActivations(asked, Sizes(asked), Kernels()).parts.values()) for asked in (once, twice)]
     assert kept[1] == 2 * kept[0]

@@ -4,7 +4,7 @@ import pytest
 
 from wla.envs.tabletop.tasks import SHORT_TASKS
 from wla.presets.nano import PROMPT, nano_backbone
-from wla.training.objectives.backbone import load_backbone
+from wla.training.objectives.pretrained_backbone import load_backbone
 
 
 def test_the_bundled_base_fits_the_recipe_of_the_policy():
@@ -17,5 +17,5 @@ def test_the_bundled_base_fits_the_recipe_of_the_policy():
 
 
 def test_a_name_that_is_no_base_says_how_to_get_one():
-    with pytest.raises(ValueError, match="nano-bass: no base here; train one first"):
+    with pytest.raises(ValueError, match="nano-bass: no pretrained backbone here; train one first"):
         load_backbone("nano-bass")

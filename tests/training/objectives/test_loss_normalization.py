@@ -8,7 +8,6 @@ from test_initialization import recipe, root  # noqa: F401  (the fixture)
 from tiny import write_dataset
 
 from wla.data.dataset_config import DatasetConfig
-from wla.training.objectives.loss_normalization import loss_counts
 from wla.training.sampling import numpy_rng, sample_batch
 from wla.training.trainer import micro_batch_seed
 
@@ -33,7 +32,7 @@ def generators(task, step: int) -> list[torch.Generator]:
 
 def test_a_batch_without_images_is_the_same_but_for_them(task):
     whole, rest = (
-        task.sampler.sample_batch(6, numpy_rng(torch.Generator().manual_seed(1)), images=images)
+        task.policy_loss.sampler.sample_batch(6, numpy_rng(torch.Generator().manual_seed(1)), images=images)
         for images in (True, False)
     )
     assert (rest.images, rest.subgoal) == ({}, None)
@@ -46,9 +45,9 @@ def test_a_step_is_the_mean_over_all_its_samples(task):
     for step in range(3):
         shares, counts, values = [], [], []
         for number, generator in enumerate(generators(task, step)):
-            batch = sample_batch(task.sampler, 2, generator)
-            counts.append(loss_counts(batch))
-            shares.append(task._loss_normalizer(step, batch))
+            batch = sample_batch(task.policy_loss.sampler, 2, generator)
+            counts.append(task.model.loss_counts(batch))
+            shares.append(task.policy_loss.normalizer(step, batch))
             values.append({name: 1.0 + number + len(name) for name in counts[-1]})
         assert len({tuple(count.values()) for count in counts}) > 1
         for name in ("action", "world", "language"):
@@ -61,12 +60,12 @@ def test_a_step_is_the_mean_over_all_its_samples(task):
 def test_the_losses_of_a_task_are_weighed(task):
     with torch.no_grad():
         for generator, again in zip(generators(task, 0), generators(task, 0), strict=True):
-            batch = sample_batch(task.sampler, 2, again)
+            batch = sample_batch(task.policy_loss.sampler, 2, again)
             terms, ids = micro_batch_losses(task, 0, 2, generator)
             assert ids == batch.ids
-            share = task._loss_normalizer(0, batch)
+            share = task.policy_loss.normalizer(0, batch)
             if share["action"]:
-                plain = task.model(batch, again).action
+                plain = task.model.compute_loss(batch, again)["action"]
                 assert float(terms["action"]) == pytest.approx(share["action"] * float(plain), rel=1e-5)
             else:
                 assert float(terms["action"]) == 0
@@ -74,5 +73,5 @@ def test_the_losses_of_a_task_are_weighed(task):
 
 def test_a_single_micro_batch_counts_as_it_is(root):  # noqa: F811
     task = recipe(root).build()
-    batch = task.sampler.sample_batch(4, np.random.default_rng(0))
-    assert set(task._loss_normalizer(0, batch).values()) == {1.0}
+    batch = task.policy_loss.sampler.sample_batch(4, np.random.default_rng(0))
+    assert set(task.policy_loss.normalizer(0, batch).values()) == {1.0}

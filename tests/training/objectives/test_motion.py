@@ -9,7 +9,7 @@ import torch
 from wla.data.normalize import MinMaxNormalizer, Statistics, VectorStatistics
 from wla.envs.registry import make_env, make_expert
 from wla.models.experts.action_conditioning import displacement
-from wla.training.objectives.world_model import motion_config
+from wla.training.objectives.motion import motion_config
 from wla.types import Observation
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -15,7 +16,7 @@ from transformers import DynamicCache, Qwen3Config, Qwen3Model
 
 from wla.config import Config
 from wla.models import attention
-from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
 
 _SUB_BATCH_SIZE = 16
 """Rows per forward pass of the layers, for a batch without a cache."""
@@ -33,8 +34,32 @@ class NanoBackboneConfig(Config):
     mlp: int = 512
     stem_channels: tuple[int, ...] = (24, 48, 96)
 
+    text_layers: ClassVar[str] = "text.layers"
+    """Name of the module list of text layers."""
+    vision_module: ClassVar[str] = "stem"
+    """Name of the module that reads images."""
+    library_module: ClassVar[str | None] = None
+    """Name of the module with a published library's weights: none, nano is trained from random weights."""
+
     def build(self) -> NanoBackbone:
         return NanoBackbone(self)
+
+    @property
+    def primary(self) -> str:
+        """The image whose future the World Expert predicts: the first."""
+        return next(iter(self.cameras))
+
+    @property
+    def image_tokens(self) -> dict[str, int]:
+        """Image -> number of its placeholder tokens."""
+        stride = 2 ** (len(self.stem_channels) + 1)
+        return {camera: (side // stride) ** 2 for camera, side in self.cameras.items()}
+
+    @property
+    def text_sizes(self) -> TextSizes:
+        """Sizes of the text layers."""
+        head_width = self.width // self.heads
+        return TextSizes(self.width, self.mlp, self.layers, self.heads, self.heads, head_width, self.vocabulary)
 
 
 class ResidualConv(nn.Module):
@@ -86,9 +111,9 @@ class NanoBackbone(Backbone):
         self.config = config
         self.width = config.width
         self.num_layers = config.layers
-        self.primary = next(iter(config.cameras))
+        self.primary = config.primary
         self.stem = ConvStem(config)
-        self.image_tokens = {camera: (side // self.stem.stride) ** 2 for camera, side in config.cameras.items()}
+        self.image_tokens = config.image_tokens
         self.text = Qwen3Model(
             Qwen3Config(
                 vocab_size=config.vocabulary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -11,7 +12,7 @@ from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLModel
 
 from wla.config import Config
 from wla.models import attention
-from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
 from wla.types import ImageKey
 
 
@@ -63,8 +64,35 @@ class QwenBackboneConfig(Config):
     cameras: dict[str, int]
     primary: str
 
+    text_layers: ClassVar[str] = "model.language_model.layers"
+    """Name of the module list of text layers."""
+    vision_module: ClassVar[str] = "model.visual"
+    """Name of the module that reads images."""
+    library_module: ClassVar[str | None] = "model"
+    """Name of the module with the published library's weights."""
+
     def build(self) -> QwenBackbone:
         return QwenBackbone(self)
+
+    @property
+    def image_tokens(self) -> dict[str, int]:
+        """Image -> number of its placeholder tokens."""
+        pixels = self.vision.patch_size * self.vision.spatial_merge_size
+        return {name: (side // pixels) ** 2 for name, side in self.cameras.items()}
+
+    @property
+    def text_sizes(self) -> TextSizes:
+        """Sizes of the text layers."""
+        text = self.text
+        return TextSizes(
+            text.hidden_size,
+            text.intermediate_size,
+            text.num_hidden_layers,
+            text.num_attention_heads,
+            text.num_key_value_heads,
+            text.head_dim,
+            text.vocab_size,
+        )
 
 
 class QwenBackbone(Backbone):
@@ -77,8 +105,7 @@ class QwenBackbone(Backbone):
         self.num_layers = config.text.num_hidden_layers
         self.primary = config.primary
         vision = config.vision
-        self._pixels_per_token = vision.patch_size * vision.spatial_merge_size
-        self.image_tokens = {name: (side // self._pixels_per_token) ** 2 for name, side in config.cameras.items()}
+        self.image_tokens = config.image_tokens
         text = config.text.model_dump(exclude={"rope_theta", "mrope_section"}, mode="json")
         rope = {
             "rope_type": "default",

@@ -211,11 +211,15 @@ class ActionExpert(nn.Module):
         query_hidden: list[Float[Tensor, "B Q C"]],
         state: Float[Tensor, "B S"],
         noise: Float[Tensor, "R n A"],
+        num_steps: int | None = None,
     ) -> Float[Tensor, "R n A"]:
-        """Sampled actions (R, n, A) in normalised units, from given noise. Rows belong to samples as in `loss_at`."""
+        """Sampled actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
+
+        Rows belong to samples as in `loss_at`.
+        """
         repeats = len(noise) // len(state)
         condition, state = self._repeated_condition(query_hidden, repeats), _repeat(state, repeats)
-        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, self.config.flow_steps)
+        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, num_steps or self.config.flow_steps)
 
     def _repeated_condition(self, query_hidden: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
         """The condition, repeated for several noise samples per sample of the batch."""

@@ -10,9 +10,11 @@ tests/training/memory_estimate/test_activations.py holds the formulas to what Py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
 
+from wla.models.backbones.base import TextSizes
 from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenVisionConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 
@@ -50,38 +52,6 @@ def norm(width: int) -> int:
     return FLOAT32_BYTES * (2 * width + 1)
 
 
-@dataclass(frozen=True)
-class TextSizes:
-    """Sizes of causal text layers."""
-
-    width: int
-    mlp: int
-    layers: int
-    heads: int
-    groups: int
-    """Heads of keys and values."""
-    head_width: int
-    vocabulary: int
-
-
-def text_sizes(config: NanoBackboneConfig | QwenBackboneConfig) -> TextSizes:
-    if isinstance(config, NanoBackboneConfig):
-        head_width = config.width // config.heads
-        return TextSizes(
-            config.width, config.mlp, config.layers, config.heads, config.heads, head_width, config.vocabulary
-        )
-    text = config.text
-    return TextSizes(
-        text.hidden_size,
-        text.intermediate_size,
-        text.num_hidden_layers,
-        text.num_attention_heads,
-        text.num_key_value_heads,
-        text.head_dim,
-        text.vocab_size,
-    )
-
-
 def text_layer(sizes: TextSizes, tokens: int, kernels: Kernels) -> int:
     """Norm, projections read by 3, norms over heads, attention over all heads, norm, projections read by 2, gated MLP.
 
@@ -100,27 +70,29 @@ def language(sizes: TextSizes, labelled: int, kernels: Kernels) -> int:
     return labelled * (norm(sizes.width) + kernels.linear_inputs(sizes.width) + FLOAT32_BYTES * sizes.vocabulary)
 
 
-def vision_block(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
-    """Norm, one projection to 3 V that stays whole, rotated queries and keys, answer, its copy, norm, MLP of 2 M."""
-    width, mlp = vision.hidden_size, vision.intermediate_size
-    norms = 2 * (FLOAT32_BYTES * width + kernels.linear_inputs(width))
-    return patches * (norms + kernels.matmul_bytes * (7 * width + 2 * mlp) + FLOAT32_BYTES * vision.num_heads)
+@dataclass(frozen=True)
+class VisionSizes:
+    """Bytes of one sample in the vision module. io: outside of its blocks, kept whenever anything in it is trained.
+
+    block: one of `blocks` blocks, which reads `block_input` bytes.
+    """
+
+    io: int
+    blocks: int = 0
+    block: int = 0
+    block_input: int = 0
 
 
-def vision_io(vision: QwenVisionConfig, patches: int, kernels: Kernels) -> int:
-    """Pixels of the patches, and the mergers after the last block and after each deepstack block."""
-    pixels = kernels.matmul_bytes * vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    merger = (
-        FLOAT32_BYTES * vision.hidden_size
-        + kernels.linear_inputs(vision.hidden_size)
-        + 2 * kernels.matmul_bytes * vision.hidden_size
-    )
-    return patches * (pixels + merger * (1 + len(vision.deepstack_visual_indexes)))
+@singledispatch
+def vision(config: object, kernels: Kernels) -> VisionSizes:
+    """The vision module of a kind of backbone."""
+    raise TypeError(f"no formula for the vision module of a {type(config).__name__}")
 
 
-def stem(config: NanoBackboneConfig, kernels: Kernels) -> int:
-    """Convolutional stem: the first level keeps its output before and after silu, later ones also those of a residual
-    block, and each convolution what it read."""
+@vision.register(NanoBackboneConfig)
+def _convolutional_stem(config: NanoBackboneConfig, kernels: Kernels) -> VisionSizes:
+    """The first level keeps its output before and after silu, later ones also those of a residual block, and each
+    convolution its input. Nothing of it is recomputed."""
     total = 0
     for side in config.cameras.values():
         channels = (3, *config.stem_channels, config.width)
@@ -130,7 +102,22 @@ def stem(config: NanoBackboneConfig, kernels: Kernels) -> int:
             kept = 2 if level == 1 else 4 if last else 5
             total += kept * kernels.matmul_bytes * channels[level] * (side // 2**level) ** 2
         total += FLOAT32_BYTES * config.width * (side // 2 ** (len(channels) - 1)) ** 2
-    return total
+    return VisionSizes(total)
+
+
+@vision.register(QwenBackboneConfig)
+def _vision_transformer(config: QwenBackboneConfig, kernels: Kernels) -> VisionSizes:
+    """A block: norm, one projection to 3 V that stays whole, rotated queries and keys, answer, its copy, norm, MLP of
+    2 M. Outside: pixels of the patches, and the mergers after the last block and after each deepstack block."""
+    sizes = config.vision
+    width, mlp = sizes.hidden_size, sizes.intermediate_size
+    patches = sum(config.image_tokens.values()) * sizes.spatial_merge_size**2
+    norms = 2 * (FLOAT32_BYTES * width + kernels.linear_inputs(width))
+    block = patches * (norms + kernels.matmul_bytes * (7 * width + 2 * mlp) + FLOAT32_BYTES * sizes.num_heads)
+    pixels = kernels.matmul_bytes * sizes.in_channels * sizes.temporal_patch_size * sizes.patch_size**2
+    merger = FLOAT32_BYTES * width + kernels.linear_inputs(width) + 2 * kernels.matmul_bytes * width
+    io = patches * (pixels + merger * (1 + len(sizes.deepstack_visual_indexes)))
+    return VisionSizes(io, sizes.depth, block, kernels.matmul_bytes * patches * width)
 
 
 def connector_layer(world: WorldExpertConfig, width: int, tokens: int, kernels: Kernels) -> int:
@@ -186,7 +173,7 @@ def world_io(world: WorldExpertConfig, kernels: Kernels) -> int:
 def action_block(
     expert: ActionExpertConfig, width: int, queries: int, kernels: Kernels, *, cross_attention: bool
 ) -> int:
-    """A block of the Action Expert for one sample, that is, for `noise_samples_per_chunk` noises of n + 1 tokens, E wide.
+    """A block of the Action Expert for one sample: `noise_samples_per_chunk` noises of n + 1 tokens, E wide.
 
     Two norms, attention, an MLP of 8 E. A block that attends to Q query states (of the backbone, D wide) repeats their
     keys and values for each noise.

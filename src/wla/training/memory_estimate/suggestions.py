@@ -7,19 +7,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import NamedTuple
 
-from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.model import require_config
+from wla.models.wla import WLAConfig
 from wla.presets.wla0 import presets
 from wla.training.memory_estimate.activations import Kernels
-from wla.training.memory_estimate.estimate import (
-    RESERVE,
-    Memory,
-    Sizes,
-    Workload,
-    inference_memory,
-    saved_activations,
-    training_memory,
-    workload,
-)
+from wla.training.memory_estimate.estimate import RESERVE, Memory, inference_memory, training_memory
+from wla.training.memory_estimate.saved_activations import SavedActivations
+from wla.training.memory_estimate.workload import Sizes, Workload, workload
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.wla0 import published_train_config
 
@@ -136,19 +130,19 @@ def _activation_checkpointing(config: PolicyTrainConfig) -> list[str]:
 
 def _reduced_training(config: PolicyTrainConfig) -> list[str]:
     """Overrides that train less than the recipe says."""
-    nano = isinstance(config.model.backbone, NanoBackboneConfig)
-    text = "text.layers" if nano else "language_model.layers"
+    model = require_config(config.model, WLAConfig, "the estimate")
+    text = model.backbone.text_layers.removeprefix("model.")
     found = []
     # Freezing would leave nothing to patterns that name matrices for Muon.
     if config.lora is None and not config.loop.optim.muon:
         found.append("lora=" + json.dumps({"rank": 16, "alpha": 32, "target_modules": [text]}))
-        vision = "backbone[.]stem" if nano else "backbone[.]model[.]visual"
-        # The words stay trained: the meta-queries are among them.
+        vision = f"backbone.{model.backbone.vision_module}".replace(".", "[.]")
+        # The embeddings stay trained: the meta-queries are among them.
         for pattern in (f"{text.replace('.', '[.]')}|{vision}", vision, "world_expert[.]"):
             if pattern not in config.loop.optim.freeze:
                 found.append("loop.optim.freeze=" + json.dumps([*config.loop.optim.freeze, pattern]))
     samples = config.loop.batch_size // config.loop.micro_batches
-    if samples > 1 and config.model.max_world_samples != 1:
+    if samples > 1 and model.max_world_samples != 1:
         found.append("model.max_world_samples=1")
     if config.loop.ema is not None:
         found.append("loop.ema=null")
@@ -221,7 +215,7 @@ def _training_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes, mem
         if value:
             rows.append((MEMORY_LABELS[field.name], value))
         if field.name == "activations":
-            parts, _ = saved_activations(work, sizes, Kernels())
+            parts = SavedActivations(work, sizes, Kernels()).parts
             rows += [(f"  {part}", kept) for part, kept in parts.items() if kept]
     return [head, *_rows([*rows, ("CUDA and gaps (allowance)", RESERVE), ("all", memory.total)])]
 

@@ -1,4 +1,4 @@
-"""Training the image codec: reconstruction of scenes and of dataset frames. Afterwards it stays frozen."""
+"""Training the image codec: reconstruction of scenes and of dataset frames. It stays frozen in every other training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wla.files import atomic_dir
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.training.datasets import open_datasets
 from wla.training.trainer import LoopConfig, StepLosses
-from wla.weights import load_weights, save_weights
+from wla.weights import save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
@@ -77,12 +77,3 @@ class CodecObjective:
     def _frame(self, index: int) -> np.ndarray:
         source = int(np.searchsorted(self._ends, index, side="right"))
         return self._frames[source][index - (int(self._ends[source - 1]) if source else 0)]
-
-
-def load_codec(folder: Path) -> ImageCodec:
-    """A trained codec. ValueError when the folder holds none."""
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
-    codec = ImageCodec(ImageCodecConfig.load(folder / CONFIG))
-    load_weights(codec, folder / WEIGHTS)
-    return codec

@@ -1,46 +1,46 @@
-"""Every loss term in every micro-batch: processes that share a model's weights must go the same way through it.
+"""Every loss term in every micro-batch: processes that share a model's weights must run the same parts of it.
 
-A model leaves out the parts that no sample of a batch teaches. FSDP gathers the weights of a part when it is run, and
+A model leaves out the parts that no sample of a batch trains. FSDP gathers the weights of a part when it is run, and
 all processes must take part: if one left out the World Expert and another did not, both would wait forever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from wla.batch import Batch
-from wla.models.losses import Losses
-from wla.models.wla import WLA
-from wla.types import IGNORE_INDEX
+from wla.models.model import PolicyModel, Target, target_mask
 
 
-def all_losses(model: WLA, batch: Batch, generator: torch.Generator, *, num_micro_batches: int) -> Losses:
-    """The model's losses; a term that no sample of the batch has is computed on a stand-in, and counts zero times.
+def all_losses(
+    model: PolicyModel[Any], batch: Batch, generator: torch.Generator, *, num_micro_batches: int
+) -> dict[str, Float[Tensor, ""]]:
+    """The model's loss terms; a term without a target in the batch is computed on a dummy target and counts zero times.
 
-    num_micro_batches: how many micro-batches the step has. A single one belongs to a single process, which needs no stand-ins.
+    num_micro_batches: of the step. A single one belongs to a single process, which needs no dummies.
     """
     if num_micro_batches == 1:
-        return model(batch, generator)
-    complete, absent = with_dummy_targets(batch)
-    losses = model(complete, generator)
-    return replace(losses, **{name: 0 * getattr(losses, name) for name in absent})
+        return model.compute_loss(batch, generator)
+    absent = [term for term, count in model.loss_counts(batch).items() if count == 0]
+    losses = model.compute_loss(with_dummy_targets(batch, [model.loss_targets[term] for term in absent]), generator)
+    return {term: 0 * loss if term in absent else loss for term, loss in losses.items()}
 
 
-def with_dummy_targets(batch: Batch) -> tuple[Batch, list[str]]:
-    """The batch, its first sample standing in for each kind of target that no sample has; and the terms concerned."""
+def with_dummy_targets(batch: Batch, targets: Sequence[Target]) -> Batch:
+    """The batch with its first sample as a dummy for each of these kinds of target."""
     changes: dict[str, Any] = {}
-    absent = []
-    for term, name in (("action", "action_mask"), ("world", "subgoal_mask")):
-        mask = getattr(batch, name)
-        if not mask.any():
-            changes[name] = mask.clone()
-            changes[name][0] = True
-            absent.append(term)
-    if (batch.labels == IGNORE_INDEX).all():
-        changes["labels"] = batch.labels.clone()
-        changes["labels"][0, -1] = batch.tokens[0, -1]
-        absent.append("language")
-    return replace(batch, **changes), absent
+    for target in targets:
+        if target == "text":
+            changes["labels"] = batch.labels.clone()
+            changes["labels"][0, -1] = batch.tokens[0, -1]
+        else:
+            mask = target_mask(batch, target).clone()
+            mask[0] = True
+            changes[{"actions": "action_mask", "subgoal": "subgoal_mask"}[target]] = mask
+    return replace(batch, **changes)

@@ -1,10 +1,12 @@
-"""What a micro-batch counts for: a step's loss terms are means over all its samples that have them, not means of means.
+"""Weight of a micro-batch's loss terms: a step's terms are means over all its targets, not means of means.
 
-A term of a micro-batch is the mean over those of its samples that have it. Where datasets without actions or words are
-mixed in, or chunks end with their episodes, micro-batches have more or less of each.
+A term of a micro-batch is the mean over its own targets. Where datasets without actions or subtasks are mixed in, or
+chunks end with their episodes, micro-batches have more or fewer of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -12,26 +14,28 @@ from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.training.sampling import numpy_rng
 from wla.training.trainer import LoopConfig, micro_batch_seed
-from wla.types import IGNORE_INDEX
 
 
 class LossNormalizer:
-    """Called with each micro-batch of a step; the step's other ones are drawn again without their images to count them.
+    """Called with each micro-batch of a step; the step's others are sampled again, without images, to count them.
 
-    Every process counts all of them, so they need not tell each other.
+    Every process counts all of them, so nothing has to be communicated. loss_counts: see `PolicyModel`.
     """
 
-    def __init__(self, sampler: WindowSampler, loop: LoopConfig) -> None:
-        self._sampler, self._loop = sampler, loop
+    def __init__(
+        self, sampler: WindowSampler, loop: LoopConfig, loss_counts: Callable[[Batch], Mapping[str, int]]
+    ) -> None:
+        self._sampler, self._loop, self._loss_counts = sampler, loop, loss_counts
         self._step, self._means = -1, dict[str, float]()
 
     def __call__(self, step: int, batch: Batch) -> dict[str, float]:
-        """Term -> how many targets of it the batch has, over the mean of the step's micro-batches."""
+        """Loss term -> targets of the batch over the mean number of targets in the step's micro-batches."""
+        counts = self._loss_counts(batch)
         if self._loop.micro_batches == 1:
-            return dict.fromkeys(loss_counts(batch), 1.0)
+            return dict.fromkeys(counts, 1.0)
         if step != self._step:
             self._step, self._means = step, self._count(step)
-        return {name: count / (self._means[name] or 1.0) for name, count in loss_counts(batch).items()}
+        return {name: count / (self._means[name] or 1.0) for name, count in counts.items()}
 
     def _count(self, step: int) -> dict[str, float]:
         number = self._loop.micro_batches
@@ -39,14 +43,5 @@ class LossNormalizer:
         for index in range(number):
             generator = torch.Generator().manual_seed(micro_batch_seed(self._loop, step, index))
             size = self._loop.batch_size // number
-            found.append(loss_counts(self._sampler.sample_batch(size, numpy_rng(generator), images=False)))
+            found.append(self._loss_counts(self._sampler.sample_batch(size, numpy_rng(generator), images=False)))
         return {name: sum(counts[name] for counts in found) / number for name in found[0]}
-
-
-def loss_counts(batch: Batch) -> dict[str, float]:
-    """How many numbers, images and words of a batch are learned."""
-    return {
-        "action": float(batch.action_mask.sum()),
-        "world": float(batch.subgoal_mask.sum()),
-        "language": float((batch.labels != IGNORE_INDEX).sum()),
-    }

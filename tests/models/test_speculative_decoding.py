@@ -11,8 +11,9 @@ import tiny_qwen
 import torch
 from torch.nn.functional import layer_norm
 
-from wla.policy import speculative_decoding
-from wla.policy.speculative_decoding import DecodeResult, TextDecoder
+from wla.models import speculative_decoding
+from wla.models.model import ModelInputs
+from wla.models.wla import WLAEncoding
 
 ROWS, ROUNDS, LIMIT = 64, 16, 6
 
@@ -33,7 +34,6 @@ class Case:
         head[:3] *= 2
         self.prompter.stop = 100
         self.model.backbone.logits = lambda states: nowhere_else(layer_norm(states, states.shape[-1:]) @ head.T)
-        self.text_decoder = TextDecoder(self.model, self.prompter, torch.device("cpu"))
         self.state = module.STATE
 
     def draw(self, rows: int, seed: int):
@@ -48,8 +48,9 @@ class Case:
         return prompts, images
 
     @torch.inference_mode()
-    def generate(self, prompts, images, drafts: Sequence[Sequence[int]]) -> DecodeResult:
-        return self.text_decoder.generate(prompts, images, drafts)
+    def generate(self, prompts, images, drafts: Sequence[Sequence[int]]) -> WLAEncoding:
+        proprio = torch.zeros(len(prompts), self.state)
+        return self.model.generate(ModelInputs(images, proprio, prompts, drafts, self.prompter))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,8 @@
+"""The kinds of backbones; a configuration is told apart by its fields."""
+
+from __future__ import annotations
+
+from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.backbones.qwen3_vl import QwenBackboneConfig
+
+BackboneConfig = NanoBackboneConfig | QwenBackboneConfig

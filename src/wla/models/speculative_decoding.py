@@ -1,0 +1,109 @@
+"""Greedy text decoding with a verified draft: one pass when the model repeats the text of its last call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from wla.batch import left_pad
+from wla.models.backbones.base import Backbone, Context
+from wla.models.model import ModelInputs
+
+MAX_TEXT_TOKENS = 48
+Rows = Sequence[Sequence[int]]
+
+
+class Decoded(NamedTuple):
+    """Generated text tokens of each sample, and the context up to them.
+
+    read: the tokens of the last pass when they end with the layout's suffix already, None when it is still to be read.
+    """
+
+    text_tokens: list[list[int]]
+    context: Context
+    read: Int64[Tensor, "B T"] | None
+
+
+def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
+    """Greedy texts after the prompts. `inputs.texts` are drafts: they change the number of passes, never the texts.
+
+    A draft is read with the prompt and, where the layout allows it, with the suffix. The model predicts the next token
+    at each of its positions: when all agree, one pass was enough. Otherwise the draft is cut at the first difference
+    and decoding continues from the same cache.
+    """
+    layout, device = inputs.layout, inputs.proprio.device
+    drafts = [list(takewhile(lambda token: token != layout.stop, draft))[:MAX_TEXT_TOKENS] for draft in inputs.texts]
+    drops, endings = zip(*(layout.suffix_after(draft) for draft in drafts), strict=True)
+    at_once = any(drafts) and not any(drops)
+    tails = [list(ending) if at_once else [] for ending in endings]
+    rows = [[*prompt, *draft, *tail] for prompt, draft, tail in zip(inputs.prompts, drafts, tails, strict=True)]
+    tokens, mask = left_pad(rows, layout.pad, device)
+    context = backbone.encode(tokens, mask, inputs.images, keep_cache=True)
+    nexts = next_tokens(backbone, context, drafts, [len(tail) for tail in tails])
+    agreed = [_accepted_prefix(draft, own.tolist()) for draft, own in zip(drafts, nexts, strict=True)]
+    first = torch.stack([own[count] for own, count in zip(nexts, agreed, strict=True)])
+    over = [
+        count == len(draft) and (token == layout.stop or count == MAX_TEXT_TOKENS)
+        for draft, count, token in zip(drafts, agreed, first.tolist(), strict=True)
+    ]
+    if at_once and all(over):
+        return Decoded([list(draft) for draft in drafts], context, tokens)
+    wrong = [len(draft) - count + len(tail) for draft, count, tail in zip(drafts, agreed, tails, strict=True)]
+    context = truncate_cache(context, torch.tensor(wrong, device=device))
+    begun = [draft[:count] for draft, count in zip(drafts, agreed, strict=True)]
+    context, texts = decode_text(backbone, context, first, begun, layout.stop, MAX_TEXT_TOKENS)
+    return Decoded(texts, context, None)
+
+
+def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Sequence[int]) -> list[Int64[Tensor, " _"]]:
+    """The model's own next token at each position of a draft that was read with the prompt, and after the draft.
+
+    drafts: of each sample, in front of its last `tails` tokens that were read; an empty one is the prompt's end.
+    """
+    length = context.last.shape[1]
+    positions = [
+        torch.arange(length - tail - len(draft) - 1, length - tail) for draft, tail in zip(drafts, tails, strict=True)
+    ]
+    states = torch.cat([context.last[row, position] for row, position in enumerate(positions)])
+    return list(backbone.logits(states).argmax(-1).split([len(position) for position in positions]))
+
+
+def decode_text(
+    backbone: Backbone, context: Context, tokens: Int64[Tensor, " B"], generated: Rows, stop: int, limit: int
+) -> tuple[Context, list[list[int]]]:
+    """Greedy decoding from one cache until each sample has predicted `stop` or has `limit` tokens.
+
+    generated: the text of each sample so far; tokens: its next token.
+    """
+    texts = [list(text) for text in generated]
+    while True:
+        running = torch.tensor(
+            [token != stop and len(text) < limit for token, text in zip(tokens.tolist(), texts, strict=True)],
+            device=tokens.device,
+        )
+        if not running.any():
+            return context, texts
+        for text, token, runs in zip(texts, tokens.tolist(), running.tolist(), strict=True):
+            if runs:
+                text.append(token)
+        context = backbone.extend(context, tokens[:, None], running[:, None])
+        ended = torch.full_like(tokens, stop)
+        tokens = torch.where(running, backbone.logits(context.last[:, -1]).argmax(-1), ended)
+
+
+def truncate_cache(context: Context, drop: Int64[Tensor, " B"]) -> Context:
+    """The context without the last `drop` tokens of each sample."""
+    kept = context.attention_mask
+    last = kept.flip(1).long().cumsum(1).flip(1)  # the last token that counts is 1, the one before it 2
+    return replace(context, attention_mask=kept & (last > drop[:, None]))
+
+
+def _accepted_prefix(draft: Sequence[int], own: Sequence[int]) -> int:
+    """Number of tokens, from the beginning of the draft, that the model predicts itself."""
+    return next((index for index, token in enumerate(draft) if own[index] != token), len(draft))

@@ -1,0 +1,115 @@
+"""The files of a checkpoint's folder: their names, their fingerprint, and copies in half precision."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from wla.files import atomic_dir, disk_errors
+from wla.migrations import FILES
+from wla.weights import (
+    WEIGHTS,
+    HalfPrecisionTensors,
+    WeightFiles,
+    exists,
+    pickled,
+    read_tensors,
+    save_lazily,
+    weight_files,
+)
+
+CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
+README = "README.md"
+PASSTHROUGH_TENSORS = "passthrough_tensors.safetensors"
+"""Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
+INDEX = ".safetensors.index.json"
+"""Ending of the name of a list of shards."""
+SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
+"""Names of shards, as a regular expression."""
+HalfPrecision = Literal["float16", "bfloat16"]
+
+
+def require_files(folder: Path, *names: str) -> None:
+    """ValueError when one of the files is missing from a checkpoint's folder; `WEIGHTS` may be in shards."""
+    missing = [name for name in names if not (exists if name == WEIGHTS else Path.is_file)(folder / name)]
+    if missing == [WEIGHTS]:
+        for path in pickled(folder):
+            weight_files(path)  # says why such weights are not read, and how to convert them
+    if missing:
+        raise ValueError(
+            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
+            "`wla import` made of a published one"
+        )
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Names in a folder that do not belong to a checkpoint, and that saving one there would remove.
+
+    ValueError when it is a file.
+    """
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; save to a new folder")
+    own = {
+        CONFIG,
+        STATISTICS,
+        ROBOT,
+        TOKENIZER,
+        README,
+        PASSTHROUGH_TENSORS,
+        WEIGHTS,
+        WEIGHTS.removesuffix(".safetensors") + INDEX,
+    }
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
+
+
+def read_passthrough(folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of `PASSTHROUGH_TENSORS` in a checkpoint's folder, none where there is no such file."""
+    paths = (folder / name for name in (PASSTHROUGH_TENSORS, FILES[PASSTHROUGH_TENSORS]))
+    return next((read_tensors(path) for path in paths if exists(path)), {})
+
+
+def convert_checkpoint(folder: Path, out: Path, dtype: HalfPrecision = "float16") -> None:
+    """Writes a copy of a checkpoint whose weights are stored in half precision; they are loaded in full precision.
+
+    Weights in bfloat16 stay as they are. Sharded weights get new shards, or fit into one file now. ValueError when
+    there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    indices = [path for path in files if path.name.endswith(INDEX)]
+    sharded = [path.with_name(path.name.removesuffix(INDEX) + ".safetensors") for path in indices]
+    shards = {shard for path in sharded for shard in weight_files(path)}
+    weights = {path for path in files if path.suffix == ".safetensors"} - shards | set(sharded)
+    if not weights:
+        raise ValueError(f"{folder}: no weights to convert; pass the folder `checkpoint` that training wrote")
+    if out.exists():
+        raise ValueError(f"{out}: exists already; convert into a new folder, or remove it first")
+    with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
+        for path in sorted(weights):
+            with WeightFiles(path) as tensors:
+                save_lazily(HalfPrecisionTensors(tensors, getattr(torch, dtype)), fresh / path.name)
+        for path in files:
+            if path not in weights | shards | set(indices):
+                shutil.copy(path, fresh / path.name)
+
+
+def sha256(folder: Path) -> str:
+    """Fingerprint of a checkpoint, of all files that change its answers."""
+    digest = hashlib.sha256()
+    for path in [
+        folder / CONFIG,
+        *weight_files(folder / WEIGHTS),
+        *(folder / name for name in (STATISTICS, ROBOT, TOKENIZER)),
+    ]:
+        if path.name == TOKENIZER and not path.is_file():
+            continue  # a model without text has none
+        with path.open("rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""From observations to the inputs of a model: checked, resized, normalised, with the prompt of each episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from wla.data.transforms import resize
+from wla.models.model import ModelInputs
+from wla.policy.checkpoint import Checkpoint
+from wla.policy.observation_history import images_of
+from wla.specs import ObservationSpec
+from wla.types import Observation, PolicyState
+
+
+class InputBuilder:
+    """Builds the inputs of one checkpoint's model. prompter: the checkpoint's."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.prompter = checkpoint.prompter
+        self._prompt_config = checkpoint.config.prompt
+        self._spec = checkpoint.robot_spec.observation
+        self._images = checkpoint.config.model.interface.images
+        self._state_normalizer = checkpoint.state_normalizer
+        self._device = device
+
+    def require_instruction(self, instruction: str) -> None:
+        """ValueError for an instruction that is empty or longer than the prompt has room for."""
+        if self._prompt_config is None:
+            return
+        if not instruction.strip():
+            raise ValueError("the instruction is empty; describe what the robot should do")
+        length, room = self.prompter.instruction_length(instruction), self._prompt_config.instruction_tokens
+        if length > room:
+            raise ValueError(f"the instruction has {length} tokens, this policy reads {room}: make it shorter")
+
+    def build(self, observations: Sequence[Observation], states: Sequence[PolicyState]) -> ModelInputs:
+        """Inputs of the episodes; the drafts are the subtasks that each predicted last.
+
+        ValueError names the first part of an observation that does not fit the robot.
+        """
+        for observation in observations:
+            require_observation(observation, self._spec)
+        proprio = self._state_normalizer.normalize(np.stack([observation.state for observation in observations]))
+        return ModelInputs(
+            images={
+                name: resize(np.stack(images_of(name, observations, states, self.prompter.history)), side).to(
+                    self._device
+                )
+                for name, side in self._images.items()
+            },
+            proprio=torch.from_numpy(proprio).to(self._device),
+            prompts=self._prompts([state.instruction for state in states], proprio, states),
+            texts=[
+                self.prompter.answer(state.subtasks) if state.subtasks and self.prompter.predicts_subtasks else []
+                for state in states
+            ],
+            layout=self.prompter,
+        )
+
+    def without_instruction(self, inputs: ModelInputs, states: Sequence[PolicyState]) -> list[list[int]]:
+        """The prompts of the same inputs with an empty instruction, for classifier-free guidance."""
+        return self._prompts([""] * len(states), inputs.proprio.cpu().numpy(), states)
+
+    def _prompts(
+        self, instructions: Sequence[str], proprio: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
+    ) -> list[list[int]]:
+        return [
+            self.prompter.prompt(
+                instruction,
+                values,
+                memory=[item.text for item in state.memory],
+                current_subtasks=state.subtasks,
+                has_history=len(state.frame_history) >= self.prompter.history,
+            )
+            for instruction, values, state in zip(instructions, proprio, states, strict=True)
+        ]
+
+
+def require_observation(observation: Observation, spec: ObservationSpec) -> None:
+    """ValueError names the first part of the observation that does not fit the robot's specification."""
+    for camera, (height, width) in spec.cameras.items():
+        if camera not in observation.images:
+            raise ValueError(
+                f"observation: camera {camera!r} is missing, there are {sorted(observation.images)}; "
+                f"this policy needs {list(spec.cameras)}"
+            )
+        image = observation.images[camera]
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (height, width, 3):
+            raise ValueError(
+                f"observation: image {camera!r} is {_described(image)}; "
+                f"this policy needs uint8 ({height}, {width}, 3), RGB"
+            )
+    values = observation.state
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape != (spec.state_dim,):
+        raise ValueError(
+            f"observation: state is {_described(values)}; this policy needs float32 ({spec.state_dim},): "
+            f"{', '.join(spec.state_names)}"
+        )
+    if not np.isfinite(values).all():
+        wrong = [name for name, value in zip(spec.state_names, values, strict=True) if not np.isfinite(value)]
+        raise ValueError(f"observation: state is not finite in {', '.join(wrong)}; check the robot's sensors")
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

@@ -1,0 +1,52 @@
+"""The grounding objective of backbone pretraining as an auxiliary loss of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wla.config import Config
+from wla.models.backbones.base import Backbone
+from wla.training.grounding.objective import Grounding
+from wla.training.sampling import numpy_rng
+from wla.weights import strip_prefix
+
+METRICS = ("position_error_m", "location_bin_error", "token_accuracy")
+
+
+class GroundingConfig(Config):
+    """Amount of the auxiliary objective in a policy's training."""
+
+    samples: int = 8
+    """Scenes in each step, drawn from those of the backbone's recipe."""
+    weight: float = 0.1
+    """Weight of its loss, beside the policy's."""
+
+
+@dataclass(frozen=True)
+class AuxiliaryGrounding:
+    """backbone: the policy's. module: the objective with its heads, as far as pretraining brought them."""
+
+    backbone: Backbone
+    module: Grounding
+    config: GroundingConfig
+
+    def compute(
+        self, num_micro_batches: int, device: torch.device, generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Returns the weighted loss of one micro-batch, and the metrics to log."""
+        scenes = self.config.samples // num_micro_batches
+        losses, _ = self.module.vqa_loss(self.backbone, scenes, device, numpy_rng(generator))
+        return self.config.weight * losses["loss"], {name: losses[name] for name in METRICS}
+
+    def joined(self, policy: nn.Module) -> nn.Module:
+        """One module to train: the policy, and the heads beside it."""
+        return nn.ModuleDict({"policy": policy, "grounding": self.module})
+
+    def policy_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The policy's weights among those of `joined`."""
+        return strip_prefix("policy.", weights)

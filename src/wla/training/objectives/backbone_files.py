@@ -1,0 +1,35 @@
+"""The files of a pretrained backbone's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from wla.config import Config
+from wla.data.normalize import Statistics
+from wla.data.prompts.tokenizer import save_tokenizer
+from wla.files import atomic_dir
+from wla.weights import save_weights, strip_prefix
+
+CONFIG, WEIGHTS, TOKENIZER, STATISTICS = "base.json", "base.safetensors", "tokenizer.json", "statistics.json"
+GROUNDING = "grounding.safetensors"
+"""The heads of the grounding objective, for trainings that continue it."""
+
+
+def save_backbone(
+    folder: Path,
+    config: Config,
+    statistics: Statistics,
+    tokenizer: PreTrainedTokenizerFast,
+    weights: Mapping[str, Tensor],
+) -> None:
+    """config: its recipe. weights: with the prefixes `backbone.` and `grounding.`."""
+    with atomic_dir(folder) as fresh:
+        config.save(fresh / CONFIG)
+        statistics.save(fresh / STATISTICS)
+        save_tokenizer(tokenizer, fresh / TOKENIZER)
+        save_weights(strip_prefix("backbone.", weights), fresh / WEIGHTS)
+        save_weights(strip_prefix("grounding.", weights), fresh / GROUNDING)

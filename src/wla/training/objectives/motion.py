@@ -1,0 +1,56 @@
+"""Action conditioning of a World Expert: the chunk that it reads, and the motion that the actions cause."""
+
+from __future__ import annotations
+
+from wla.data.normalize import Statistics
+from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
+from wla.models.model import ModelInterface
+from wla.specs import RobotSpec
+
+
+def chunk_condition(
+    interface: ModelInterface, condition_dropout: float, motion: MotionConfig | None
+) -> ChunkConditionConfig:
+    """The condition on chunks of the model's actions, left out for a fraction `condition_dropout` of the samples."""
+    return ChunkConditionConfig(
+        action_dim=interface.action_dim,
+        state_dim=interface.state_dim,
+        chunk=interface.chunk,
+        condition_dropout=condition_dropout,
+        motion=motion,
+    )
+
+
+def require_same_motion(known: MotionConfig | None, num_frequencies: int, policy: str) -> None:
+    """ValueError when an expert that is fine-tuned was conditioned on motion in another number of frequencies."""
+    if known is not None and known.num_frequencies != num_frequencies:
+        raise ValueError(
+            f"num_frequencies {num_frequencies}: policy {policy} was trained with {known.num_frequencies}; leave "
+            "num_frequencies out, or set heads to start from a new World Expert"
+        )
+
+
+def motion_config(robot: RobotSpec, statistics: Statistics, num_frequencies: int) -> MotionConfig:
+    """The actions that add to a part of the state: those named d and its name. ValueError when the robot has none."""
+    assert statistics.action is not None
+    names, before = robot.observation.state_names, statistics.state
+    pairs = [
+        (names.index(name[1:]), dim)
+        for dim, (name, kind) in enumerate(zip(robot.action.names, robot.action.kinds, strict=True))
+        if kind == "delta" and name.startswith("d") and name[1:] in names
+    ]
+    if not pairs or robot.action.frame != robot.observation.state_frame:
+        raise ValueError(
+            f"num_frequencies: no action of {robot.embodiment} adds to its state ({', '.join(robot.action.names)} and "
+            f"{', '.join(names)}, in the same frame); leave num_frequencies away"
+        )
+    action = statistics.action
+    # A part of the state that never changed in the statistics is 0 wherever it is, so nothing moves it.
+    units = [2 / span if (span := before.max[s] - before.min[s]) > 0 else 0.0 for s, _ in pairs]
+    return MotionConfig(
+        state=tuple(s for s, _ in pairs),
+        action=tuple(a for _, a in pairs),
+        gain=tuple((action.max[a] - action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        offset=tuple((action.max[a] + action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        num_frequencies=num_frequencies,
+    )

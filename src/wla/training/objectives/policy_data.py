@@ -1,0 +1,129 @@
+"""The data that a policy is trained on: a mixture of datasets of one robot, its statistics, and its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from wla.config import Config
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.memory import MemoryAugmentation
+from wla.data.normalize import Statistics, VectorStatistics, compute_statistics
+from wla.data.published_statistics import read_published
+from wla.policy.checkpoint import Checkpoint
+from wla.specs import RobotSpec
+from wla.training.datasets import open_sources
+
+
+class StatisticsConfig(Config):
+    """A JSON file of statistics in the published form, and the dataset in it (None: its only one)."""
+
+    path: str
+    entry: str | None = None
+
+    def read(self, robot: RobotSpec) -> Statistics:
+        """ValueError when they are absent, damaged, or of another robot."""
+        dims = {"state_dim": robot.observation.state_dim, "action_dim": robot.action.dim}
+        return read_published(Path(self.path), self.entry, **dims)
+
+
+class MixtureConfig(Config):
+    """Datasets of one robot, and how their prompts are config."""
+
+    datasets: tuple[DatasetConfig, ...]
+    instruction_dropout: float = 0.05
+    """Fraction of the samples whose instruction is emptied, for classifier-free guidance."""
+
+
+class PolicyDataConfig(MixtureConfig):
+    """The data of a policy's recipe."""
+
+    statistics: StatisticsConfig | None = None
+    """Ranges of states and actions, in the published form (None: those of the initialisation, or else those of the
+    datasets)."""
+    memory_augmentation: MemoryAugmentation = MemoryAugmentation()
+    """Errors of the memory in the prompts, as they will occur in acting."""
+    image_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the samples that see no images and train the text alone. Where videos of another robot show other
+    tasks than the actions do, their appearance gives the task away and nothing has to be read; without images, only the
+    instruction does."""
+    subgoal_offsets: tuple[int, ...] = ()
+    """Control steps from now to the frame that the World Expert learns to predict, one of them drawn for each sample;
+    negative ones are past. Empty: the chunk's length, and acting predicts no other."""
+
+
+@dataclass(frozen=True)
+class PolicyData:
+    """Opened datasets, each with its configuration."""
+
+    sources: Sequence[DatasetConfig]
+    datasets: Sequence[LeRobotDataset]
+
+    @classmethod
+    def open(cls, config: MixtureConfig) -> PolicyData:
+        """ValueError as for `open_sources`."""
+        return cls(*open_sources(config.datasets))
+
+    @property
+    def with_actions(self) -> list[LeRobotDataset]:
+        """The datasets whose actions are learned."""
+        return [dataset for dataset, source in zip(self.datasets, self.sources, strict=True) if source.actions]
+
+    @property
+    def texts(self) -> list[str]:
+        """Every instruction and subtask."""
+        return [text for dataset in self.datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
+
+    def statistics(
+        self,
+        config: StatisticsConfig | None,
+        robot: RobotSpec,
+        state: VectorStatistics | None,
+        action: VectorStatistics | None,
+    ) -> Statistics:
+        """Ranges from a file, or else the given ones, or else those of the datasets. ValueError without actions."""
+        if config is not None:
+            statistics = config.read(robot)
+        else:
+            found = compute_statistics(self.with_actions)
+            statistics = Statistics(state=state or found.state, action=action or found.action)
+        if statistics.action is None:
+            raise ValueError("none of the datasets has actions; a policy needs at least one that does")
+        return statistics
+
+    def windows(self, checkpoint: Checkpoint, config: PolicyDataConfig, *, with_subgoal: bool = False) -> WindowSampler:
+        """Windows to train the checkpoint's model on, in the units of its statistics; see `WindowSampler`."""
+        interface = checkpoint.config.model.interface
+        return WindowSampler(
+            datasets=self.datasets,
+            configs=self.sources,
+            prompter=checkpoint.prompter,
+            state_normalizer=checkpoint.state_normalizer,
+            action_normalizer=checkpoint.action_normalizer,
+            action_dim=checkpoint.robot_spec.action.dim,
+            images=dict(interface.images),
+            primary=interface.primary,
+            subgoal_size=interface.subgoal_size,
+            chunk=interface.chunk,
+            memory_augmentation=config.memory_augmentation,
+            instruction_dropout=config.instruction_dropout,
+            image_dropout=config.image_dropout,
+            with_subgoal=with_subgoal,
+            subgoal_offsets=config.subgoal_offsets,
+        )
+
+
+def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
+    """The robot of all these datasets. ValueError when they differ or one names none."""
+    first = datasets[0]
+    for dataset in datasets:
+        if dataset.robot_spec is None:
+            raise ValueError(f"{dataset.root}: does not say which robot it is of (meta/wla_robot.json is missing)")
+        assert first.robot_spec is not None
+        first.robot_spec.require_equal(dataset.robot_spec, ours=str(first.root), theirs=str(dataset.root))
+    assert first.robot_spec is not None
+    return first.robot_spec

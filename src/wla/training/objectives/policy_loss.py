@@ -1,0 +1,48 @@
+"""The loss of a policy in training: the model's terms, normalised over the step and weighted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wla.batch import Batch
+from wla.data.loader import WindowSampler
+from wla.models.losses import weighted_sum
+from wla.models.model import PolicyModel
+from wla.training.objectives.dummy_targets import all_losses
+from wla.training.objectives.loss_normalization import LossNormalizer
+from wla.training.sampling import sample_batch, to_device
+from wla.training.trainer import LoopConfig
+
+
+class PolicyLoss:
+    """Computes the loss of micro-batches that `sampler` gives, for any model."""
+
+    def __init__(self, model: PolicyModel[Any], sampler: WindowSampler, loop: LoopConfig) -> None:
+        assert type(model.config.loss_weights).model_fields.keys() == model.loss_targets.keys(), (
+            "a weight for each term"
+        )
+        self.sampler = sampler
+        self._model, self._micro_batches = model, loop.micro_batches
+        self.normalizer = LossNormalizer(sampler, loop, model.loss_counts)
+
+    def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
+        """A micro-batch, which follows from the generator alone."""
+        return sample_batch(self.sampler, samples, generator)
+
+    def __call__(
+        self, step: int, batch: Batch, device: torch.device, generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Returns the weighted sum and its terms. batch: on the host."""
+        factors = self.normalizer(step, batch)
+        losses = self.terms(batch, device, generator)
+        terms = {name: losses[name] * factor for name, factor in factors.items()}
+        return weighted_sum(terms, self._model.config.loss_weights), terms
+
+    def terms(self, batch: Batch, device: torch.device, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+        """The micro-batch's own means."""
+        batch = to_device(batch, device)
+        return all_losses(self._model, batch, generator, num_micro_batches=self._micro_batches)

@@ -1,0 +1,27 @@
+"""A trained image codec, loaded to initialise a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wla.models.image_codec import ImageCodec, ImageCodecConfig
+from wla.models.model import require_model
+from wla.models.wla import WLA
+from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
+from wla.policy.hub import bundled, fetch_checkpoint
+from wla.training.objectives.codec import CONFIG, WEIGHTS
+from wla.weights import load_weights
+
+
+def load_codec(name: str) -> ImageCodec:
+    """A trained codec: a codec's folder, or a policy (folder or bundled name) whose codec it is. ValueError without."""
+    folder = bundled().get(name, Path(name))
+    if (folder / POLICY_CONFIG).is_file():
+        codec = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {name}").codec
+        assert codec is not None, "loaded with imagination"
+        return codec
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
+    codec = ImageCodec(ImageCodecConfig.load(folder / CONFIG))
+    load_weights(codec, folder / WEIGHTS)
+    return codec
