@@ -68,6 +68,7 @@ class Recipe(Config):
     init: Annotated[FromFolder | FromHub, Field(discriminator="kind")] = FromFolder(folder="f")
     fallback: FromFolder | FromHub | None = None
     memory_dropout: float = 0.0
+    blocks: Literal["Res", "Vit"] | tuple[Literal["Res", "Vit"], ...] = "Res"
     out: Path = Path("out")
     loop: Loop = Loop()
 
@@ -107,6 +108,8 @@ def test_datasets_are_given_by_path_by_index_or_as_json(assignment: str, dataset
         ("staleness=3,5", "staleness", (3, 5)),
         ("staleness.1=9", "staleness", (1, 9)),
         ("out=2026", "out", Path("2026")),
+        ("blocks=Vit", "blocks", "Vit"),  # one value where one is allowed
+        ("blocks=Vit,Res", "blocks", ("Vit", "Res")),
     ],
 )
 def test_lists_may_be_written_with_commas(assignment: str, field: str, value: object) -> None:

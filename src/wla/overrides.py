@@ -147,13 +147,15 @@ def _parse(text: str, annotation: Any) -> Any:
         value, plain = json.loads(text), False
     except json.JSONDecodeError:
         value, plain = text, True
-    members = alternatives(annotation)
+    members = set(alternatives(annotation))
     if (value is None and NoneType in members) or type(value) in members:
         return value
-    if any(get_origin(each) in (list, tuple) for each in members) and not isinstance(value, list):
+    lists = {each for each in members if get_origin(each) in (list, tuple)}
+    only_lists = bool(lists) and members <= {*lists, NoneType}
+    if not isinstance(value, list) and (only_lists or (lists and plain and "," in text)):
         items = text.split(",") if plain else [text]
         return [_parse(item.strip(), item_type(annotation, index)) for index, item in enumerate(items)]
-    takes_text = bool({str, Path} & set(members) or parts(annotation))
+    takes_text = bool({str, Path} & members or parts(annotation))
     # A folder called 2026, say, is a number to JSON.
     return text if takes_text and (value is None or isinstance(value, int | float)) else value
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from wla.cli.types import type_name
+from wla.cli.type_names import type_name
 from wla.config_errors import alternatives, item_type, nearest
 from wla.migrations import RENAMED_OPTIONS
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from wla.cli.arguments import MAX_WIDTH
-from wla.cli.types import field_type
+from wla.cli.type_names import field_type
 from wla.config_errors import joined, parts, tags
 from wla.presets.recipe import load_recipe
 
