@@ -128,7 +128,6 @@ class ConvertCheckpointArgs(CliArgs):
     examples:
       wla convert outputs/nano_tabletop/checkpoint --out nano-tabletop
       wla convert outputs/nano_base/checkpoint --out nano-base
-      wla convert outputs/nano_value/checkpoint --out nano-value
     """
 
     checkpoint: Positional[Path]
@@ -147,8 +146,7 @@ class CollectArgs(CliArgs, CollectConfig):
     episodes, and the same command again goes on where it stopped.
 
     examples:
-      wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
-      wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
+      wla collect --tasks place stack --setting clean randomized --episodes 400 --workers 2 --out datasets/short
       wla collect --tasks place --policy outputs/nano_tabletop/checkpoint --out datasets/corrections
       wla collect --tasks push_back --embodiment scara --no-actions --no-perturb --out datasets/video
     """
