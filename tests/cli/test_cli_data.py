@@ -65,7 +65,7 @@ def test_help_needs_neither_torch_nor_pyarrow():
             "no command 'data mend'; there are convert, from-videos, label-actions, check, stats (see wla data --help)",
         ),
         (["data", "convert", "nowhere", "--out", "OUT"], "nowhere: not a dataset that can be converted"),
-        (["data", "convert", "DATA", "--out", "OUT"], "place: is v3.0 already"),
+        (["data", "convert", "DATA", "--out", "OUT"], "place: is LeRobot v3.0 already"),
         (["data", "convert", "DATA", "--out", "OUT", "--fps", "0"], "--fps: Input should be greater than 0"),
         (["data", "check", "nowhere"], "nowhere/meta/info.json: is missing: not a LeRobot dataset folder"),
         (["data", "stats", "nowhere"], "nowhere/meta/info.json: is missing: not a LeRobot dataset folder"),

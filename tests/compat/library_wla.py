@@ -215,8 +215,8 @@ class ActionExpert(nn.Module):
         coder = self.action_encoder
         actions = coder.layer3(silu(coder.layer2(torch.cat([coder.layer1(x), time], -1))))
         actions = actions + self.position_embedding(torch.arange(CHUNK))
-        told = self.state_encoder.layer2(self.state_encoder.layer1(state).relu())[:, None]
-        tokens = torch.cat([told, actions], 1)
+        encoded_state = self.state_encoder.layer2(self.state_encoder.layer1(state).relu())[:, None]
+        tokens = torch.cat([encoded_state, actions], 1)
         for index, (block, states) in enumerate(zip(self.model.transformer_blocks, queries, strict=True)):
             tokens = block(tokens, None if index % 2 else states)
         return self.action_decoder.layer2(self.action_decoder.layer1(self.model.norm_out(tokens)).relu())[:, 1:]
