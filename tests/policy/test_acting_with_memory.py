@@ -26,7 +26,7 @@ def build(cameras: dict[str, int] | None = None, **prompt: object) -> WLAPolicy:
         torch.manual_seed(0)
         config = checkpoint.config.replace(model=model)
         checkpoint = replace(checkpoint, config=config, model=type(checkpoint.model)(model).eval())
-    chosen = tiny.PROMPT.replace(memory=MemoryConfig(tokens=BUDGET), **prompt)
+    chosen = tiny.PROMPT.replace(**{"memory": MemoryConfig(tokens=BUDGET), **prompt})
     checkpoint = replace(checkpoint, config=checkpoint.config.replace(prompt=chosen))
     assert isinstance(checkpoint, Checkpoint)
     return WLAPolicy(checkpoint, name="tiny", checkpoint_sha256="")

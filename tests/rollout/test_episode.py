@@ -28,6 +28,16 @@ def test_running_into_the_step_limit_is_a_failure():
     assert (result.outcome, result.error, result.steps) == ("failure", None, 8)
 
 
+@pytest.mark.parametrize(("terminated", "success", "outcome"), [(True, False, "failure"), (False, True, "success")])
+def test_the_outcome_is_the_environment_s_success_however_the_episode_ends(terminated, success, outcome):
+    class Ending(LineEnv):
+        def step(self, action):
+            observation, *_ = super().step(action)
+            return observation, 0.0, terminated, not terminated, {"success": success}
+
+    assert run(0, env=Ending()).outcome == outcome
+
+
 def test_execute_runs_only_the_start_of_each_chunk():
     recording = Recording(spec())
     result = run(0, replan_steps=1, recorders=[recording])
@@ -51,8 +61,8 @@ def test_a_crash_of_reset_keeps_the_first_line_only():
     assert recording.last is None
 
 
-@pytest.mark.parametrize(("asked", "calls"), [(None, 2), (1, 4)])
-def test_a_chunk_may_say_how_much_of_it_to_run(asked, calls):
+@pytest.mark.parametrize(("asked", "offsets"), [(None, [0, 1, 0, 1]), (1, [0, 0, 0, 0])])
+def test_a_chunk_may_say_how_much_of_it_to_run(asked, offsets):
     class Careful(Walker):
         def act(self, observation, state):
             chunk, state = super().act(observation, state)
@@ -60,7 +70,7 @@ def test_a_chunk_may_say_how_much_of_it_to_run(asked, calls):
 
     recording = Recording(spec())
     run(0, policy=Careful(), replan_steps=asked, recorders=[recording])
-    assert [step.offset for step in recording.steps].count(0) == calls
+    assert [step.offset for step in recording.steps] == offsets
 
 
 def test_a_chunk_that_wants_nothing_run_is_an_error():
