@@ -122,9 +122,9 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "too many tokens": (
         set_tokenizer(more=9),
-        r"tokenizer.json: .*has 513 words, the model's begin marker is word 512",
+        r"tokenizer.json: .*has 513 tokens, the model's begin marker is token 512",
     ),
-    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or not a tokenizer"),
+    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
     "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
     "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),
     "no actions": (
@@ -133,7 +133,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "several entries": (
         write("checkpoint/norm_stats.json", json.dumps({"a": {}, "b": {}})),
-        r"norm_stats.json: has 2 entries, a, b; say which",
+        r"norm_stats.json: has 2 entries, a, b; name the one",
     ),
     "damaged statistics": (write("checkpoint/norm_stats.json", "{"), "norm_stats.json: damaged JSON"),
     "statistics that are a list": (write("checkpoint/norm_stats.json", "[]"), "norm_stats.json: is a list"),

@@ -1,4 +1,4 @@
-"""A dataset that tests may spoil: written once, copied for each of them."""
+"""A dataset that tests may damage: written once, copied for each test."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ SUBTASKS = ("reach", "grasp", "move")
 
 
 def image(seed: int, frame: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:
-    """A floor with two blocks; no frame of a dataset has the same picture as another one."""
+    """A floor with two blocks; all frames of a dataset differ."""
     height, width = size
-    picture = np.full((height, width, 3), (150, 120, 90), np.uint8)
+    pixels = np.full((height, width, 3), (150, 120, 90), np.uint8)
     x, y = (4 + 2 * frame) % (width - 8), (6 * seed) % (height - 8)
-    picture[y : y + 8, x : x + 8] = (200, 40, 40)
-    picture[20:28, 30:38] = (40, 60 + 10 * seed % 150, 200)
-    return picture
+    pixels[y : y + 8, x : x + 8] = (200, 40, 40)
+    pixels[20:28, 30:38] = (40, 60 + 10 * seed % 150, 200)
+    return pixels
 
 
 def episode_arrays(seed: int, length: int, spec: RobotSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def add_episode(writer: DatasetWriter, seed: int, length: int = 10, *, keep: boo
 def write_dataset(
     root: Path, seeds: tuple[int, ...] = (0, 1, 2), *, with_actions: bool = True, shard_frames: int = 20
 ) -> Path:
-    """Episodes of ten frames; two of them make a shard."""
+    """Episodes of ten frames; two make a shard."""
     with DatasetWriter(root, robot(), with_actions=with_actions, shard_frames=shard_frames) as writer:
         for seed in seeds:
             add_episode(writer, seed)

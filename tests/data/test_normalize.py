@@ -1,4 +1,4 @@
-"""Scaling to [-1, 1] and exactly back."""
+"""Scaling to [-1, 1] and its exact inverse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def values(rows: int = 500) -> np.ndarray:
     return (rng.normal(size=(rows, 4)) * scales + np.array([5, 0, -1000, 0.3])).astype(np.float32)
 
 
-def test_range_and_inverse():
+def test_values_are_scaled_to_the_range_and_back():
     rows = values()
     normalizer = MinMaxNormalizer(VectorStatistics.of([rows]), dim=4, name="state")
     scaled = normalizer.normalize(rows)
@@ -29,7 +29,7 @@ def test_range_and_inverse():
     assert (error <= 1e-7 * (radius + np.abs(rows))).all()  # float32 rounding
 
 
-def test_constant_dimension():
+def test_a_constant_dimension_maps_to_zero_and_back_to_its_constant():
     rows = values()
     normalizer = MinMaxNormalizer(VectorStatistics.of([rows]), dim=4, name="state")
     assert (normalizer.normalize(rows)[:, 3] == 0).all()
@@ -41,13 +41,13 @@ def test_values_outside_the_statistics_are_not_clipped():
     assert normalizer.normalize(np.array([4.0], np.float32)).tolist() == [3.0]
 
 
-def test_leading_dimensions():
+def test_leading_dimensions_are_kept():
     normalizer = MinMaxNormalizer(VectorStatistics.of([values()]), dim=4, name="action")
     chunk = values(12).reshape(3, 4, 4)
     np.testing.assert_array_equal(normalizer.normalize(chunk)[1], normalizer.normalize(chunk[1]))
 
 
-def test_wrong_dimensions_name_both():
+def test_different_dimensions_are_refused_with_both_numbers():
     statistics = VectorStatistics.of([values()])
     with pytest.raises(ValueError, match="action has 7 dimensions and its statistics 4"):
         MinMaxNormalizer(statistics, dim=7, name="action")
@@ -60,17 +60,17 @@ def test_wrong_dimensions_name_both():
     [
         ({"min": (0.0, 2.0)}, "dimension 1: min 2.0 is above max 1.0"),
         ({"min": (0.0, float("nan"))}, "dimension 1: min nan is above max 1.0"),
-        ({"max": (float("inf"), 1.0)}, "dimension 0: min 0.0 and max inf are no range"),
+        ({"max": (float("inf"), 1.0)}, "dimension 0: min 0.0 and max inf do not span a finite range"),
         ({"std": (1.0,)}, "different lengths"),
     ],
 )
-def test_impossible_statistics(change, message):
+def test_impossible_statistics_are_refused(change, message):
     good = {"min": (0.0, 0.0), "max": (1.0, 1.0), "mean": (0.5, 0.5), "std": (0.1, 0.1), "count": 3}
     with pytest.raises(ValidationError, match=message):
         VectorStatistics(**good | change)
 
 
-def test_statistics_of_datasets(tmp_path):
+def test_statistics_cover_all_frames_of_all_datasets(tmp_path):
     datasets = [LeRobotDataset(write_dataset(tmp_path / name, seeds)) for name, seeds in (("a", (0, 1)), ("b", (2,)))]
     videos = LeRobotDataset(write_dataset(tmp_path / "c", (3,), with_actions=False))
     statistics = compute_statistics([*datasets, videos])
@@ -84,6 +84,6 @@ def test_statistics_of_datasets(tmp_path):
     assert Statistics.load(tmp_path / "statistics.json") == statistics
 
 
-def test_statistics_of_different_robots():
+def test_statistics_over_different_robots_are_refused():
     with pytest.raises(ValueError, match=r"vectors of different dimensions \[3, 4\]"):
         VectorStatistics.of([values(), np.zeros((2, 3), np.float32)])

@@ -1,4 +1,4 @@
-"""Statistics in the form in which they are published."""
+"""The JSON format of published statistics."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_a_single_entry_needs_no_name(tmp_path):
     assert Statistics.load(tmp_path / "statistics.json") == statistics
 
 
-def test_mean_and_std_are_taken_and_quantiles_left(tmp_path):
+def test_mean_and_std_are_read_and_quantiles_ignored(tmp_path):
     state = STATE | {"mean": [0, 0, 2], "std": [1, 1, 0], "q01": [0, 0, 0]}
     statistics = read_published(write(tmp_path / "s.json", {"a": {"observation.state": state}}))
     assert statistics.state.std == (1, 1, 0)
     assert statistics.action is None
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_entries_are_read_and_the_others_kept(tmp_path):
     path = tmp_path / "new" / "s.json"
     both = Statistics(state=VectorStatistics(min=(0.0,), max=(1.0,)), action=VectorStatistics(min=(-2.0,), max=(2.5,)))
     free = Statistics(state=VectorStatistics(min=(3.0,), max=(4.0,)))
@@ -57,12 +57,12 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("tree", "name", "message"),
     [
-        ({"a": entry(), "b": entry()}, None, "has 2 entries, a, b; say which one to use"),
-        ({}, None, "has 0 entries, none; say which"),
+        ({"a": entry(), "b": entry()}, None, "has 2 entries, a, b; name the one to use"),
+        ({}, None, "has 0 entries, none; name the one"),
         ({"a": entry(), "b": entry()}, "c", "no entry 'c'; the file has a, b"),
         ({"a": {"action": ACTION}}, "a", "entry 'a' has no 'observation.state'"),
         ({"a": 3}, "a", "entry 'a' has no 'observation.state'"),
-        ({"a": entry(action=3)}, "a", "entry 'a', 'action' is no object with min and max"),
+        ({"a": entry(action=3)}, "a", "entry 'a', 'action' is not an object with min and max"),
         ({"a": entry(action={"min": [0, 5], "max": [1, 4]})}, "a", "'action': dimension 1: min 5.0 is above max 4.0"),
         ({"a": entry(action={"min": [0], "max": [1, 4]})}, "a", "'action': min, max, mean and std have different len"),
         ({"a": entry(action={"min": [0, "x"], "max": [1, 4]})}, "a", "'action': min 1 Input should be a valid number"),
@@ -71,7 +71,7 @@ def test_what_is_written_is_read(tmp_path):
         ([1], "a", "is a list, not a JSON object"),
     ],
 )
-def test_bad_files(tree, name, message, tmp_path):
+def test_a_bad_file_is_refused(tree, name, message, tmp_path):
     write(tmp_path / "s.json", tree)
     with pytest.raises(ValueError, match=message) as caught:
         read_published(tmp_path / "s.json", name, state_dim=3, action_dim=2)
@@ -79,7 +79,7 @@ def test_bad_files(tree, name, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_no_file_and_no_json(tmp_path):
+def test_an_absent_file_and_broken_json_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no statistics file here; `wla data stats"):
         read_published(tmp_path / "s.json")
     (tmp_path / "s.json").write_text("{")
@@ -87,7 +87,7 @@ def test_no_file_and_no_json(tmp_path):
         read_published(tmp_path / "s.json")
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path):
+def test_a_full_disk_keeps_the_old_file(tmp_path):
     path = write(tmp_path / "s.json", {"a": entry()})
     before = path.read_text()
     many = {str(i): Statistics(state=VectorStatistics(min=(0.0,), max=(1.0,))) for i in range(100)}

@@ -1,4 +1,4 @@
-"""Images of any shape in the frame that a model sees."""
+"""Resizing and augmentation of images."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def box(images: torch.Tensor) -> tuple[int, int, int, int]:
         ((320, 240), (256, 256), (0, 256, 32, 224)),  # tall
         ((480, 640), (64, 64), (8, 56, 0, 64)),  # reduced
         ((40, 40), (20, 60), (0, 20, 20, 40)),
-        ((30, 40), (32, 41), (0, 31, 0, 41)),  # odd rest: the lower border gets it
-        ((1, 500), (16, 16), (7, 8, 0, 16)),  # a side that would vanish
+        ((30, 40), (32, 41), (0, 31, 0, 41)),  # odd margins: the lower one is larger
+        ((1, 500), (16, 16), (7, 8, 0, 16)),  # a side that would round to 0
         ((500, 1), (16, 16), (0, 16, 7, 8)),
         ((1, 1), (5, 9), (0, 5, 2, 7)),
         ((7, 9), (1, 1), (0, 1, 0, 1)),
     ],
 )
-def test_the_image_is_centred_whole_and_the_rest_black(size, target, inside):
+def test_the_image_is_centred_and_complete_on_black(size, target, inside):
     fitted = resize_with_pad(white(*size, count=2), *target)
     assert fitted.shape == (2, *target, 3)
     assert fitted.dtype == torch.uint8
@@ -44,13 +44,13 @@ def test_the_image_is_centred_whole_and_the_rest_black(size, target, inside):
     assert box(fitted) == inside
 
 
-def test_equal_sizes_change_nothing():
+def test_images_of_the_target_size_are_unchanged():
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
     np.testing.assert_array_equal(resize_with_pad(images, 24, 32).numpy(), images)
     np.testing.assert_array_equal(resize_with_pad(images[:, ::-1], 24, 32).numpy(), images[:, ::-1])  # a view
 
 
-def test_content_stays_where_it_is():
+def test_content_keeps_its_position_and_colour():
     images = np.zeros((1, 20, 40, 3), np.uint8)
     images[:, :, 20:] = (10, 200, 90)
     fitted = resize_with_pad(images, 20, 20).numpy()[0]
@@ -60,7 +60,7 @@ def test_content_stays_where_it_is():
     assert not fitted[15:].any()
 
 
-def test_reducing_averages_instead_of_skipping():
+def test_downscaling_averages_instead_of_skipping():
     stripes = np.zeros((1, 64, 64, 3), np.uint8)
     stripes[:, :, ::2] = 255
     middle = resize_with_pad(stripes, 8, 8)[0, 2:6, 2:6].float()
@@ -72,24 +72,24 @@ def test_an_empty_target_is_refused():
         resize_with_pad(white(2, 2), 0, 4)
 
 
-def test_jitter_shifts_each_image_and_changes_its_light_within_bounds():
+def test_jitter_shifts_each_image_and_scales_its_brightness_within_bounds():
     images = torch.full((400, 12, 12, 3), 100, dtype=torch.uint8)
     images[:, 6, 6] = 200
-    found = jitter(images, np.random.default_rng(0), max_shift=2, brightness=0.2)
-    assert found.shape == images.shape
-    places = {divmod(int(image[..., 0].argmax()), 12) for image in found}
-    assert places == {(y, x) for y in range(4, 9) for x in range(4, 9)}
-    ground = found[:, 0, 0, 0].float()
-    assert 80 <= ground.min() < 83
-    assert 117 < ground.max() <= 120
+    jittered = jitter(images, np.random.default_rng(0), max_shift=2, brightness=0.2)
+    assert jittered.shape == images.shape
+    positions = {divmod(int(image[..., 0].argmax()), 12) for image in jittered}
+    assert positions == {(y, x) for y in range(4, 9) for x in range(4, 9)}
+    background = jittered[:, 0, 0, 0].float()
+    assert 80 <= background.min() < 83
+    assert 117 < background.max() <= 120
     torch.testing.assert_close(jitter(images, np.random.default_rng(0), max_shift=0, brightness=0.0), images)
 
 
-def test_what_is_pasted_stands_still():
+def test_distractors_are_static_over_the_frames_of_a_sample():
     images = torch.zeros(40, 3, 16, 16, 3, dtype=torch.uint8)
     images[:, :, 0] = torch.arange(3, dtype=torch.uint8)[:, None, None]  # the frames differ
     pasted = paste_distractors(images, np.random.default_rng(0), patches=3, max_size=0.5)
-    assert not images[:, :, 1:].any()  # those given stay as they are
+    assert not images[:, :, 1:].any()  # the input is not changed
     changed = (pasted != images).any(-1)
     assert torch.equal(changed[:, 1, 1:], changed[:, 2, 1:])
     sizes = changed[:, 0].flatten(1).sum(1)

@@ -1,1 +1,1 @@
-"""Datasets to training batches: reading, windows, transforms, normalisation."""
+"""Datasets to training batches: reading, windows, prompts, transforms, normalisation."""

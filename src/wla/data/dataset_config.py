@@ -21,7 +21,7 @@ class DatasetConfig(Config):
     weight: float | None = None
     """Weight in the mixture, relative to the others; without weights datasets count by their number of frames."""
     instructions: str | None = None
-    """JSON file {"<task text>": ["paraphrase", ...]}: each sample gets a random paraphrase of its task's instruction."""
+    """JSON file {"<task text>": ["paraphrase", ...]}: each sample gets a random one of its task."""
     columns: Columns = Columns()
     """Columns that hold state, action and cameras, where another program recorded the dataset."""
     robot: RobotSpec | None = None

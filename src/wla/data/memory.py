@@ -1,6 +1,7 @@
-"""The textual memory of an episode: which finished subtasks are kept, in training and in acting.
+"""The textual memory of an episode: the finished subtasks that stay in the prompt, in training and in acting.
 
-A policy tells its next prompt what it finished (the memory) and what it said last (the window that is running).
+The next prompt of a policy holds its finished subtasks (the memory) and the subtasks it predicted last (the current
+window).
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ Item = TypeVar("Item")
 
 
 class MemoryAugmentation(Config):
-    """What acting does to a memory that recordings do not show; training draws it for each sample.
+    """Errors that a memory has in acting and not in recordings, drawn for each training sample.
 
-    lag: least and most control steps since the policy spoke last. forgotten: share of the samples that are told
-    nothing. windowless: share whose prompt lacks the window that was said last, so that the words are not a copy of it.
-    dropped, repeated: share whose memory lacks an item, or has one again where it does not belong. own: share,
-    of a dataset on which a policy has acted (`wla record-memory`), that is told what it remembered.
+    staleness: minimum and maximum of the control steps since the policy's last prediction. memory_dropout: fraction of
+    the samples without memory. previous_subtask_dropout: fraction whose prompt lacks the subtasks predicted last, so
+    that the model cannot copy them. item_dropout, item_duplication: fraction whose memory lacks an item, or has one a
+    second time at a random position. policy_memory_fraction: fraction, in datasets on which a policy acted
+    (`wla record-memory`), with the memory of that policy.
     """
 
     staleness: tuple[int, int] = (1, 8)
@@ -38,57 +40,59 @@ class MemoryAugmentation(Config):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not 1 <= self.staleness[0] <= self.staleness[1]:
-            raise ValueError(f"lag {self.staleness}: least and most control steps, at least 1")
+            raise ValueError(
+                f"{self.staleness} must be the minimum and maximum in control steps, in this order and at least 1"
+            )
         return self
 
     def corrupt(self, memory: Sequence[str], rng: np.random.Generator) -> list[str]:
-        """A memory as acting might have left it."""
-        spoiled = list(memory)
+        """A memory with the errors that acting could have made."""
+        corrupted = list(memory)
         drop, repeat = rng.random(2) < (self.item_dropout, self.item_duplication)
-        if drop and spoiled:
-            del spoiled[int(rng.integers(len(spoiled)))]
-        if repeat and spoiled:
-            again = spoiled[int(rng.integers(len(spoiled)))]
-            spoiled.insert(int(rng.integers(len(spoiled) + 1)), again)
-        return spoiled
+        if drop and corrupted:
+            del corrupted[int(rng.integers(len(corrupted)))]
+        if repeat and corrupted:
+            again = corrupted[int(rng.integers(len(corrupted)))]
+            corrupted.insert(int(rng.integers(len(corrupted) + 1)), again)
+        return corrupted
 
 
 class MemoryConfig(Config):
-    """How much of the past a prompt tells.
+    """Limits of the memory in a prompt.
 
-    An item that is said again stands once, at its last place. When the rest is over the budget, the oldest are dropped.
+    A repeated item is kept once, at its last position. While the items exceed the budget, the oldest is dropped.
     """
 
     tokens: int = Field(default=96, ge=1)
-    """Budget of the items' texts."""
+    """Maximum number of tokens of all items."""
     merge_counters: bool = True
-    """Items that differ in numbers only ("press 1 of 3", "press 2 of 3") count as the same one, said again."""
+    """Items that differ only in numbers ("press 1 of 3", "press 2 of 3") count as repetitions."""
 
 
 def prune_memory(
     items: Sequence[Item], config: MemoryConfig, text: Callable[[Item], str], length: Callable[[str], int]
 ) -> tuple[Item, ...]:
-    """The items that stay in memory, oldest first. length: tokens of a text."""
-    found: list[Item] = []
-    kinds: set[str] = set()
-    room = config.tokens
+    """The items that stay in memory, oldest first. text: of an item. length: number of tokens of a text."""
+    kept: list[Item] = []
+    seen: set[str] = set()
+    budget = config.tokens
     for item in reversed(items):
-        kind = _NUMBER.sub("#", text(item)) if config.merge_counters else text(item)
-        if kind in kinds:
+        key = _NUMBER.sub("#", text(item)) if config.merge_counters else text(item)
+        if key in seen:
             continue
-        room -= length(text(item))
-        if room < 0:
+        budget -= length(text(item))
+        if budget < 0:
             break
-        kinds.add(kind)
-        found.append(item)
-    return tuple(reversed(found))
+        seen.add(key)
+        kept.append(item)
+    return tuple(reversed(kept))
 
 
 def num_completed(before: Sequence[str], now: Sequence[str]) -> int:
-    """How many of the subtasks of the window `before` are over when the window `now` is said.
+    """Number of the subtasks `before`, predicted last, that are finished when the subtasks `now` are predicted.
 
-    Those before the one that is running now. When that one was not foreseen, only the one that was running is over: the
-    others had not begun. A policy that says nothing finishes nothing.
+    These are the ones before the current subtask, `now[0]`. If it was not predicted before, only the first one is
+    finished: the others had not begun. Without a prediction nothing is finished.
     """
     if not before or not now:
         return 0
@@ -98,14 +102,15 @@ def num_completed(before: Sequence[str], now: Sequence[str]) -> int:
 def update_memory(
     memory: Sequence[MemoryItem], before: Sequence[str], subtask_start: int, now: Sequence[str], step: int
 ) -> tuple[tuple[MemoryItem, ...], int]:
-    """The memory once the window `now` is said at control step `step`, and the step at which its first subtask began.
+    """The memory after the subtasks `now` are predicted at control step `step`, and the step at which the first of them
+    began.
 
-    before: the window that was said last, whose first subtask began at step `began`. Where several subtasks ended
-    between two calls, they share the time.
+    before: the subtasks predicted last, the first of which began at `subtask_start`. The time between two calls is
+    divided equally among the subtasks that finished in it.
     """
-    over = num_completed(before, now)
-    if not over:
+    completed = num_completed(before, now)
+    if not completed:
         return tuple(memory), subtask_start if before else step
-    times = np.linspace(subtask_start, step, over + 1).round().astype(int).tolist()
-    new = [MemoryItem(text, times[i], times[i + 1]) for i, text in enumerate(before[:over])]
+    times = np.linspace(subtask_start, step, completed + 1).round().astype(int).tolist()
+    new = [MemoryItem(text, times[i], times[i + 1]) for i, text in enumerate(before[:completed])]
     return (*memory, *new), step

@@ -1,6 +1,6 @@
-"""What a policy remembered while it acted on recorded frames: memories with its own errors, to train on.
+"""The memory of a policy that acted on recorded frames, with its errors, as training data.
 
-One parquet file beside a dataset, a row for each frame at which the policy would have acted.
+One parquet file beside a dataset, with a row for each frame at which the policy would have acted.
 """
 
 from __future__ import annotations
@@ -22,34 +22,39 @@ SCHEMA = pa.schema([("index", pa.int64()), ("memory", pa.list_(pa.string())), ("
 
 @dataclass(frozen=True)
 class MemoryReplay:
-    """frames: (N,), ascending indices in the dataset; memories, windows: what was in memory and said last at each."""
+    """Memories of N frames of a dataset.
+
+    frames: ascending indices in the dataset. memories: finished subtasks in memory at each. subtasks: those predicted
+    last.
+    """
 
     frames: Int64[np.ndarray, " N"]
     memories: Sequence[tuple[str, ...]]
     subtasks: Sequence[tuple[str, ...]]
 
     def at_or_before(self, frames: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
-        """The places, in this list, of the last frame at or before each; the first frame of an episode is one."""
+        """For each frame the row of the last one that is not after it, which is of the same episode: the first frame of
+        each has a row."""
         return np.searchsorted(self.frames, frames, side="right") - 1
 
     def save(self, path: Path) -> None:
         columns = [self.frames, list(map(list, self.memories)), list(map(list, self.subtasks))]
         table = pa.table(columns, schema=SCHEMA)
-        with atomic_file(path) as fresh:
-            pq.write_table(table, fresh)
+        with atomic_file(path) as target:
+            pq.write_table(table, target)
 
     @classmethod
     def load(cls, path: Path, starts: Int64[np.ndarray, " E"]) -> MemoryReplay:
-        """starts: first frame of each episode of the dataset. ValueError when the file is absent, damaged or of
-        another dataset."""
+        """starts: first frame of each episode of the dataset. ValueError when the file is absent, damaged or of a
+        different dataset."""
         try:
             table = pq.read_table(path)
             names = [COLUMNS.get(name, name) for name in table.column_names]
             table = table.rename_columns(names).select(SCHEMA.names).cast(SCHEMA)
         except (OSError, KeyError, pa.ArrowInvalid) as error:
-            raise ValueError(f"{path}: no recalled memories ({error}); `wla record-memory` writes them") from error
+            raise ValueError(f"{path}: no recorded memory ({error}); `wla record-memory` writes it") from error
         frames = table["index"].to_numpy()
         if not np.isin(starts, frames).all() or (np.diff(frames) <= 0).any():
-            raise ValueError(f"{path}: recalled on another dataset; run `wla record-memory` on this one")
+            raise ValueError(f"{path}: recorded on a different dataset; run `wla record-memory` on this one")
         memories, subtasks = (list(map(tuple, table[name].to_pylist())) for name in ("memory", "subtasks"))
         return cls(frames, memories, subtasks)

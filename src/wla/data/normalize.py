@@ -15,9 +15,9 @@ from wla.data.lerobot.reader import LeRobotDataset
 
 
 class VectorStatistics(Config):
-    """Per dimension over `count` frames, in the units of the robot's spec.
+    """Statistics per dimension over `count` frames, in the units of the robot's spec.
 
-    Published statistics have min and max alone, which is all that scaling needs: the rest is None then.
+    Published statistics have only min and max, which is all that scaling needs: the other fields are then None.
     """
 
     min: tuple[float, ...]
@@ -34,7 +34,7 @@ class VectorStatistics(Config):
             if not low <= high:
                 raise ValueError(f"dimension {i}: min {low} is above max {high}")
             if not math.isfinite(high - low):
-                raise ValueError(f"dimension {i}: min {low} and max {high} are no range")
+                raise ValueError(f"dimension {i}: min {low} and max {high} do not span a finite range")
         return self
 
     @property
@@ -50,12 +50,12 @@ class VectorStatistics(Config):
         rows = np.concatenate(arrays)
         # float64, or the mean of a million frames loses digits.
         mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
-        low, high, middle, spread = (tuple(map(float, v)) for v in (rows.min(0), rows.max(0), mean, std))
-        return cls(min=low, max=high, mean=middle, std=spread, count=len(rows))
+        low, high, center, deviation = (tuple(map(float, v)) for v in (rows.min(0), rows.max(0), mean, std))
+        return cls(min=low, max=high, mean=center, std=deviation, count=len(rows))
 
 
 class Statistics(Config):
-    """What a checkpoint remembers about the numbers it was trained on. action is None for action-free data."""
+    """Statistics of the states and actions that a checkpoint was trained on. action is None for action-free data."""
 
     state: VectorStatistics
     action: VectorStatistics | None = None
@@ -73,12 +73,12 @@ def compute_statistics(datasets: Sequence[LeRobotDataset]) -> Statistics:
 class MinMaxNormalizer:
     """Maps [min, max] of every dimension to [-1, 1] and back.
 
-    Values outside the statistics are not clipped: they map outside [-1, 1]. A dimension that never changed
-    (min = max) maps to 0, and back to its constant whatever is given.
+    Values outside the statistics are not clipped: they map outside [-1, 1]. A constant dimension
+    (min = max) maps to 0, and any value maps back to the constant.
     """
 
     def __init__(self, statistics: VectorStatistics, *, dim: int, name: str) -> None:
-        """ValueError when the statistics do not have the `dim` dimensions of what is called `name` in messages."""
+        """name: of the vector, in messages. ValueError when the statistics do not have `dim` dimensions."""
         if statistics.dim != dim:
             raise ValueError(
                 f"{name} has {dim} dimensions and its statistics {statistics.dim}; compute them from data of this robot"
@@ -94,11 +94,11 @@ class MinMaxNormalizer:
         return len(self._center)
 
     def normalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
-        """From the robot's units to [-1, 1]. ValueError on another dimension."""
+        """From the robot's units to [-1, 1]. ValueError for a different dimension."""
         return ((self._checked(values) - self._center) * self._inverse).astype(np.float32)
 
     def denormalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
-        """From [-1, 1] to the robot's units. ValueError on another dimension."""
+        """From [-1, 1] to the robot's units. ValueError for a different dimension."""
         return (self._checked(values) * self._radius + self._center).astype(np.float32)
 
     def _checked(self, values: np.ndarray) -> np.ndarray:

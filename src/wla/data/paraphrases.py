@@ -1,4 +1,4 @@
-"""Several phrasings of each task, from a JSON file: {"<task text>": ["phrasing", ...]}."""
+"""Paraphrases of instructions, from a JSON file: {"<task text>": ["paraphrase", ...]}."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from wla.files import read_json
 
 INSTRUCTIONS = "instructions.json"
-"""Where `wla data convert` puts the phrasings that a source has, below the dataset's folder."""
+"""File in a dataset's folder into which `wla data convert` writes the paraphrases of a source."""
 
 
 def read_paraphrases(path: Path, tasks: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The phrasings of these tasks. ValueError when the file is damaged, or has none for one of them."""
-    tree = read_json(path, missing="no such file of instructions; correct the path or leave `instructions` out")
+    """Paraphrases by task. ValueError when the file is damaged, or has none for one of the tasks."""
+    tree = read_json(path, missing="no such file of paraphrases; correct the path or leave `instructions` out")
     paraphrases = {}
     for task in tasks:
         if task not in tree:
-            raise ValueError(f"{path}: no phrasings for the task {task!r}; add them")
+            raise ValueError(f"{path}: no paraphrases for the task {task!r}; add them")
         texts = tree[task]
-        good = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
-        if not texts or not good:
-            raise ValueError(f"{path}: the task {task!r} needs a list of at least one phrasing, none of them empty")
+        valid = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
+        if not texts or not valid:
+            raise ValueError(f"{path}: the task {task!r} needs a list of at least one paraphrase, none of them empty")
         paraphrases[task] = tuple(texts)
     return paraphrases

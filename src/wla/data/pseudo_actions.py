@@ -1,4 +1,4 @@
-"""Actions that inverse dynamics found in a video: one parquet file beside a dataset, a row for each of its frames."""
+"""Pseudo-actions, labelled by inverse dynamics: one parquet file beside a dataset, a row for each of its frames."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ SCHEMA = pa.schema([("action", pa.list_(pa.float32()))])
 
 
 def save_pseudo_actions(actions: Float32[np.ndarray, "N A"], path: Path) -> None:
-    """In the robot's units, nan where they are not known."""
-    with atomic_file(path) as fresh:
-        pq.write_table(pa.table([list(actions)], schema=SCHEMA), fresh)
+    """actions: in the robot's units, nan where they are unknown."""
+    with atomic_file(path) as target:
+        pq.write_table(pa.table([list(actions)], schema=SCHEMA), target)
 
 
 def load_pseudo_actions(path: Path, frames: int, dim: int) -> Float32[np.ndarray, "N A"]:
-    """frames, dim: how many there must be.
+    """The actions of a dataset with this number of frames and of action dimensions.
 
-    ValueError when the file is absent, damaged, or of another dataset or robot."""
+    ValueError when the file is absent, damaged, or of a different dataset or robot.
+    """
     try:
         rows = pq.read_table(path, schema=SCHEMA)["action"].to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: no inferred actions ({error}); `wla data label-actions` writes them") from error
+        raise ValueError(f"{path}: no pseudo-actions ({error}); `wla data label-actions` writes them") from error
     if len(rows) != frames:
         raise ValueError(
             f"{path}: {len(rows)} actions for {frames} frames; run `wla data label-actions` on this dataset"
         )
     wrong = {len(row) for row in rows} - {dim}
     if wrong:
-        raise ValueError(f"{path}: actions of {min(wrong)} numbers, the robot's have {dim}; inferred for another robot")
+        raise ValueError(
+            f"{path}: actions have {min(wrong)} dimensions, the robot's have {dim}; run "
+            "`wla data label-actions` for this robot"
+        )
     return np.array(rows, np.float32)

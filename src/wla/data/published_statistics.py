@@ -1,4 +1,4 @@
-"""The JSON in which WLA-0's statistics are published: min and max per dimension, one entry for each dataset.
+"""The JSON format of WLA-0's published statistics: min and max per dimension, one entry for each dataset.
 
 {"<dataset>": {"action": {"min": [...], "max": [...]}, "observation.state": {"min": [...], "max": [...]}}}
 """
@@ -22,12 +22,12 @@ def read_published(
 ) -> Statistics:
     """The statistics of the dataset `name`; without a name the file must have a single entry.
 
-    ValueError in one line when the file is damaged, has no such entry, or an entry with other dimensions than state_dim
-    and action_dim (None: any).
+    ValueError when the file is damaged, has no such entry, or its dimensions differ from state_dim and action_dim
+    (None: any).
     """
     entries = _read(path)
     if name is None and len(entries) != 1:
-        raise ValueError(f"{path}: has {len(entries)} entries, {_listed(entries)}; say which one to use")
+        raise ValueError(f"{path}: has {len(entries)} entries, {_listed(entries)}; name the one to use")
     chosen = next(iter(entries)) if name is None else name
     if chosen not in entries:
         raise ValueError(f"{path}: no entry {chosen!r}; the file has {_listed(entries)}")
@@ -41,7 +41,7 @@ def read_published(
 
 
 def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
-    """Write these entries; others that the file has already are kept. ValueError when it is something else."""
+    """Writes these entries and keeps the others of the file. ValueError when it is not a file of statistics."""
     tree = _read(path) if path.exists() else {}
     for name, statistics in entries.items():
         vectors = {ACTION: statistics.action, STATE: statistics.state}
@@ -56,8 +56,8 @@ def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    way = f"no statistics file here; `wla data stats DATASET --out {path}` writes one"
-    return read_json(path, missing=way)
+    missing = f"no statistics file here; `wla data stats DATASET --out {path}` writes one"
+    return read_json(path, missing=missing)
 
 
 def _listed(entries: Mapping[str, Any]) -> str:
@@ -66,8 +66,8 @@ def _listed(entries: Mapping[str, Any]) -> str:
 
 def _vector(tree: Any, where: str, dim: int | None) -> VectorStatistics:
     if not isinstance(tree, dict):
-        raise ValueError(f"{where} is no object with min and max; restore the file")
-    # Some files hold quantiles too, of which nothing here makes use.
+        raise ValueError(f"{where} is not an object with min and max; restore the file")
+    # Some files also hold quantiles, which are not used here.
     known = {key: value for key, value in tree.items() if key in VectorStatistics.model_fields}
     try:
         vector = VectorStatistics.model_validate(known)

@@ -1,4 +1,4 @@
-"""The frames of rollouts with what became of them."""
+"""Frames of rollouts with the targets of the value model: success and steps to go."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from wla.types import FrameContext
 
 
 class ValueTargetFrames:
-    """The frames of a camera. success bool (N,); left int64 (N,): steps until the end."""
+    """Frames of a camera. success: bool (N,), of the episode. steps_to_go: int64 (N,), until the episode ends."""
 
     def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
-        """ValueError when an episode does not say whether it succeeded."""
+        """ValueError when the outcome of an episode is unknown."""
         unknown = [episode.index for episode in dataset.episodes if episode.success is None]
         if unknown:
             raise ValueError(
-                f"{dataset.root}: episode {unknown[0]} does not say whether it succeeded; collect with a version that "
-                "writes it down (`wla collect`)"
+                f"{dataset.root}: the outcome of episode {unknown[0]} is unknown; `wla collect` records outcomes, "
+                "collect the episodes again"
             )
         self.dataset = dataset
         self.images = dataset.frames(camera)
@@ -26,12 +26,12 @@ class ValueTargetFrames:
         self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
         self.steps_to_go = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)
         self._episode_step = np.concatenate([np.arange(length) for length in lengths]).astype(np.int64)
-        unsaid = np.full(len(self.steps_to_go), -1)
-        self._subtasks = unsaid if dataset.subtasks is None else dataset.subtasks
+        unlabelled = np.full(len(self.steps_to_go), -1)
+        self._subtasks = unlabelled if dataset.subtasks is None else dataset.subtasks
         self._subtask_step = _subtask_step(self._subtasks, self._episode_step)
 
     def frame_contexts(self, rows: Int64[np.ndarray, " B"]) -> list[FrameContext]:
-        """What was known at each of these frames."""
+        """Instruction, subtask and times of each of these frames."""
         texts = self.dataset.subtask_texts
         return [
             FrameContext(
@@ -47,8 +47,8 @@ class ValueTargetFrames:
         return len(self.success)
 
 
-def _subtask_step(subtasks: Int64[np.ndarray, " N"], elapsed: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
-    """Frames since the subtask of each began, or its episode where no frame before says another."""
-    places = np.arange(len(subtasks))
-    changes = (elapsed == 0) | (np.diff(subtasks, prepend=subtasks[:1]) != 0)
-    return places - np.maximum.accumulate(np.where(changes, places, 0))
+def _subtask_step(subtasks: Int64[np.ndarray, " N"], episode_step: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
+    """Frames since the subtask of each frame began."""
+    frames = np.arange(len(subtasks))
+    begins = (episode_step == 0) | (np.diff(subtasks, prepend=subtasks[:1]) != 0)
+    return frames - np.maximum.accumulate(np.where(begins, frames, 0))

@@ -1,4 +1,4 @@
-"""Which frames belong to a training sample: index arithmetic only, no data.
+"""Frame indices of training samples: index arithmetic only, no data.
 
 Letters: t the current frame, h history distance, n chunk length, B any number of samples at once.
 """
@@ -13,10 +13,9 @@ from jaxtyping import Bool, Int64
 
 @dataclass(frozen=True)
 class Window:
-    """Frame indices of samples; every index lies inside its episode, masks are True where it is not a stand-in.
+    """Frame indices of samples, clamped to the episode; masks are True where an index is not clamped.
 
-    history: t - h, or the episode's first frame before that exists. chunk: t .. t + n - 1, the last frame repeated past
-    the end. subgoal: t + n or another target, or the episode's frame that is nearest to it.
+    history: t - h. chunk: t .. t + n - 1. subgoal: t + n, or t plus another offset.
     """
 
     history: Int64[np.ndarray, " B"]
@@ -37,8 +36,8 @@ def window(
 ) -> Window:
     """The windows of the frames t = `index`, each in its episode start <= t < end.
 
-    target: how many frames from t the subgoal is, before it if negative; None for the chunk's length.
-    chunk is n >= 1 and history is h >= 0, in frames. ValueError when they are not, or when t is outside its episode.
+    chunk: n >= 1, in frames. history: h >= 0, in frames. subgoal_offset: frames from t to the subgoal, negative before
+    t; None for n. ValueError when n or h is too small, or when t is outside its episode.
     """
     if chunk < 1 or history < 0:
         raise ValueError(f"chunk must be at least 1 and history at least 0 frames, they are {chunk} and {history}")
@@ -46,24 +45,24 @@ def window(
     outside = np.flatnonzero((t < start) | (t >= end))
     if outside.size:
         i = outside[0]
-        raise ValueError(f"frame {t[i]} is outside of its episode, {start[i]} <= frame < {end[i]}")
-    wanted = t + (chunk if subgoal_offset is None else subgoal_offset)
+        raise ValueError(f"frame {t[i]} is outside its episode, {start[i]} <= frame < {end[i]}")
+    subgoal = t + (chunk if subgoal_offset is None else subgoal_offset)
     steps = t[:, None] + np.arange(chunk)
     return Window(
         history=np.maximum(t - history, start),
         history_mask=t - history >= start,
         chunk=np.minimum(steps, end[:, None] - 1),
         chunk_mask=steps < end[:, None],
-        subgoal=np.clip(wanted, start, end - 1),
-        subgoal_mask=(start <= wanted) & (wanted < end),
+        subgoal=np.clip(subgoal, start, end - 1),
+        subgoal_mask=(start <= subgoal) & (subgoal < end),
     )
 
 
 def subtask_window(subtasks: Int64[np.ndarray, " N"], first: int, last: int) -> tuple[int, ...]:
-    """Consecutive distinct subtasks whose time spans meet the frames first .. last, both ends included.
+    """Consecutive distinct subtasks of the frames first .. last, both ends included.
 
-    The textual intention of a chunk of n actions from frame t is that of the frames t .. t + n, as far as its episode
-    goes. Frames without a subtask (-1) are skipped.
+    The textual intention of a chunk of n actions from frame t is that of the frames t .. t + n, cut at the end of the
+    episode. Frames without a subtask (-1) are skipped.
     """
     span = subtasks[first : last + 1]
     span = span[span >= 0]

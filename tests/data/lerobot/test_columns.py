@@ -1,4 +1,4 @@
-"""Datasets whose columns have other names, and robots that the user names."""
+"""Datasets whose columns have other names, and robots that the user gives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def foreign(root: Path) -> Path:
     return root
 
 
-def test_columns_and_cameras_by_other_names(foreign, pristine):
+def test_columns_and_cameras_are_read_under_other_names(foreign, pristine):
     dataset, original = LeRobotDataset(foreign, columns=COLUMNS), LeRobotDataset(pristine)
     np.testing.assert_array_equal(dataset.state, original.state)
     np.testing.assert_array_equal(dataset.actions, original.actions)
@@ -60,12 +60,12 @@ def test_a_renamed_camera_is_decoded_once(foreign):
     assert list((foreign / ".cache").iterdir()) == [cache]
 
 
-def test_the_given_robot_is_checked_and_taken(foreign):
+def test_the_given_robot_is_the_dataset_s_robot(foreign):
     assert LeRobotDataset(foreign, columns=COLUMNS).robot_spec is None
     assert LeRobotDataset(foreign, columns=COLUMNS, robot=robot()).robot_spec == robot()
 
 
-def test_a_given_robot_must_be_the_dataset_s_own(root):
+def test_a_given_robot_must_equal_the_dataset_s_own(root):
     assert LeRobotDataset(root, robot=robot()).robot_spec == robot()
     with pytest.raises(ValueError, match=r"d and the given robot are for different robots: embodiment is 'toy' in"):
         LeRobotDataset(root, robot=robot("other"))
@@ -74,12 +74,12 @@ def test_a_given_robot_must_be_the_dataset_s_own(root):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (robot(state_dim=2), r"'qpos' has shape \(3,\) and the given robot 'toy' says \(2,\); give the robot of this"),
-        (robot(action_dim=1), r"'target' has shape \(2,\) and the given robot 'toy' says \(1,\)"),
-        (robot(size=(32, 32)), r"'observation.images.cam_high' has shape \(32, 48, 3\) and the given robot 'toy' says"),
+        (robot(state_dim=2), r"'qpos' has shape \(3,\) and the given robot 'toy' has \(2,\); give the robot of this"),
+        (robot(action_dim=1), r"'target' has shape \(2,\) and the given robot 'toy' has \(1,\)"),
+        (robot(size=(32, 32)), r"'observation.images.cam_high' has shape \(32, 48, 3\) and the given robot 'toy' has"),
         (
             robot().replace(action=robot().action.replace(rate_hz=30.0)),
-            "fps is 10 and the given robot 'toy' says 30 Hz",
+            "fps is 10 and the given robot 'toy' has 30 Hz",
         ),
         (
             robot().replace(observation=robot().observation.replace(cameras={"top": (32, 48)})),
@@ -87,7 +87,7 @@ def test_a_given_robot_must_be_the_dataset_s_own(root):
         ),
     ],
 )
-def test_a_dataset_of_another_robot(other, message, foreign):
+def test_a_dataset_of_a_different_robot_is_refused(other, message, foreign):
     with pytest.raises(ValueError, match=message) as caught:
         LeRobotDataset(foreign, columns=COLUMNS, robot=other)
     assert "\n" not in str(caught.value)
@@ -96,18 +96,18 @@ def test_a_dataset_of_another_robot(other, message, foreign):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (Columns(), r"feature 'observation.state' is missing; the dataset has \[.*\]; say which column it is"),
-        (Columns(state="q"), r"feature 'q' is missing; the dataset has .*; say which column it is"),
+        (Columns(), r"feature 'observation.state' is missing; the dataset has \[.*\]; name the column that holds it"),
+        (Columns(state="q"), r"feature 'q' is missing; the dataset has .*; name the column that holds it"),
         (Columns(state="qpos", action="a"), r"feature 'a' is missing; the dataset has"),
         (
             Columns(state="qpos", cameras={"front": "cam_low"}),
-            r"camera 'front' is said to be 'cam_low'; the dataset has \['wrist', 'cam_high'\]",
+            r"no feature 'cam_low' for camera 'front'; the dataset has \['wrist', 'cam_high'\]",
         ),
-        (Columns(state="qpos", cameras={"front": "qpos"}), "camera 'front' is said to be 'qpos'"),
+        (Columns(state="qpos", cameras={"front": "qpos"}), "no feature 'qpos' for camera 'front'"),
         (Columns(state="qpos", cameras={"wrist": "cam_high"}), "has a camera 'wrist' already; rename that one too"),
     ],
 )
-def test_columns_that_are_not_there(columns, message, foreign):
+def test_absent_columns_are_refused(columns, message, foreign):
     with pytest.raises(ValueError, match=message):
         LeRobotDataset(foreign, columns=columns)
 
@@ -124,7 +124,7 @@ def test_images_with_channels_first_are_compared_by_size(foreign):
     assert LeRobotDataset(foreign, columns=COLUMNS, robot=robot()).cameras["front"] == (32, 48)
 
 
-def test_a_state_of_another_width_in_the_data(foreign):
+def test_a_state_with_different_dimensions_in_the_data_is_refused(foreign):
     path = next(foreign.glob("data/*/*.parquet"))
     assert pq.read_schema(path).field("qpos").type.list_size == 3
     edit_info(foreign, lambda info: info["features"]["qpos"].update(shape=[4]))

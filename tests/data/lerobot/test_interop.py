@@ -1,4 +1,4 @@
-"""LeRobot reads what we write, and we what it writes. Runs where `lerobot` is installed; it is no dependency."""
+"""LeRobot reads our datasets, and we read its datasets. Runs where `lerobot` is installed; it is not a dependency."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_lerobot_reads_our_dataset(tmp_path):
         np.testing.assert_array_equal(frame["action"], ours.actions[index])
         assert frame["task"] == ours.episode_of(index).instruction
         assert frame["subtask_text"] == ours.subtask_texts[ours.subtasks[index]]
-        picture = (frame["observation.images.front"].numpy().transpose(1, 2, 0) * 255).round().astype(int)
-        assert np.abs(picture - ours.frames("front")[index]).max() <= 2  # two ways from YUV to RGB
+        pixels = (frame["observation.images.front"].numpy().transpose(1, 2, 0) * 255).round().astype(int)
+        assert np.abs(pixels - ours.frames("front")[index]).max() <= 2  # two ways from YUV to RGB
 
 
 @pytest.mark.parametrize("use_videos", [True, False])

@@ -1,4 +1,4 @@
-"""The reader: datasets of other programs, and one clear line for everything that can be wrong with a folder."""
+"""The reader: datasets of other programs, and a one-line error for every problem of a folder."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_episode_of_and_frame_id(root):
             dataset.episode_of(index)
 
 
-def test_unknown_camera(root):
+def test_an_unknown_camera_is_refused(root):
     with pytest.raises(ValueError, match=r"no camera 'top'; the dataset has \['front', 'wrist'\]"):
         LeRobotDataset(root).frames("top")
 
 
-def test_dataset_of_another_program(root):
+def test_a_dataset_of_another_program_is_read(root):
     """No robot file, no subtasks, tasks as older pandas wrote them, plain lists, a camera outside the usual prefix."""
     (root / "meta/wla_robot.json").unlink()
     (root / "videos/observation.images.wrist").rename(root / "videos/observation.image")
@@ -93,7 +93,7 @@ def test_dataset_of_another_program(root):
     assert dataset.frames("observation.image").shape == (30, 32, 48, 3)
 
 
-def test_single_images_instead_of_video(root):
+def test_single_images_are_read_instead_of_video(root):
     (root / "meta/wla_robot.json").unlink()
     number = 0
     for path in sorted(root.glob("data/*/*.parquet")):
@@ -139,7 +139,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: edit_info(root, lambda info: info.update(codebase_version="v1.6")),
         "meta/info.json: dataset format v1.6 cannot be read, only v3.x; convert it with LeRobot's own scripts",
     ),
-    "info of another kind": (lambda root: (root / "meta/info.json").write_text("[]"), "is a list, not a JSON object"),
+    "info of a different type": (
+        lambda root: (root / "meta/info.json").write_text("[]"),
+        "is a list, not a JSON object",
+    ),
     "broken info": (lambda root: cut(root / "meta/info.json"), "meta/info.json: damaged JSON"),
     "info without fps": (lambda root: edit_info(root, lambda info: info.pop("fps")), "meta/info.json: fps: Field req"),
     "no fps": (lambda root: edit_info(root, lambda info: info.update(fps=0)), "fps is 0; it must be positive"),
@@ -149,7 +152,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "fps and robot": (
         lambda root: edit_info(root, lambda info: info.update(fps=20)),
-        r"meta/info.json: fps is 20 and meta/wla_robot.json says 10 Hz",
+        r"meta/info.json: fps is 20 and meta/wla_robot.json has 10 Hz",
     ),
     "fps and timestamps": (
         lambda root: edit_table(root / DATA, set_cell("timestamp", 11, 0.0)),
@@ -157,11 +160,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "fps and video": (
         lambda root: write_other_video(root, rate=Fraction(30)),
-        rf"{VIDEO}: has 30 frames/s, meta/info.json says 10",
+        rf"{VIDEO}: has 30 frames/s, meta/info.json has 10",
     ),
     "state shape and robot": (
         lambda root: edit_info(root, feature("observation.state", shape=[4])),
-        r"'observation.state' has shape \(4,\) and meta/wla_robot.json says \(3,\)",
+        r"'observation.state' has shape \(4,\) and meta/wla_robot.json has \(3,\)",
     ),
     "action shape and data": (
         lambda root: ((root / "meta/wla_robot.json").unlink(), edit_info(root, feature("action", shape=[3]))),
@@ -199,7 +202,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: edit_table(root / DATA, lambda table: table.slice(0, 19)),
         f"{DATA}: has 19 rows, meta/episodes counts 20",
     ),
-    "episode borders": (
+    "episode boundaries": (
         lambda root: edit_table(root / EPISODES, set_cell("dataset_from_index", 1, 11)),
         "meta/episodes: episode 1 spans frames 11..20, length 10, after 10 frames",
     ),
@@ -224,9 +227,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "short video": (lambda root: write_other_video(root, frames=19), f"{VIDEO}: holds 19 frames, the episodes 20"),
     "video size": (
         lambda root: write_other_video(root, size=(32, 32)),
-        f"{VIDEO}: is 32x32, meta/info.json says",
+        f"{VIDEO}: is 32x32, meta/info.json has",
     ),
-    "video borders": (
+    "video boundaries": (
         lambda root: edit_table(root / EPISODES, set_cell("videos/observation.images.front/from_timestamp", 1, 1.3)),
         f"{VIDEO}: episode 1 starts at frame 13 of the video, it must be 10",
     ),
@@ -234,15 +237,15 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_dataset(root, name):
-    spoil, message = BAD[name]
-    spoil(root)
+def test_a_damaged_or_inconsistent_dataset_is_refused(root, name):
+    damage, message = BAD[name]
+    damage(root)
     with pytest.raises(ValueError, match=message) as caught:
         LeRobotDataset(root)
     assert "\n" not in str(caught.value)
 
 
-def test_empty_dataset_says_so(tmp_path):
+def test_an_empty_dataset_is_refused(tmp_path):
     DatasetWriter(tmp_path / "d", robot()).close()
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'd'}: the dataset has no episodes yet")):
         LeRobotDataset(tmp_path / "d")

@@ -1,4 +1,4 @@
-"""New labels for all frames or for none, in our own column and in LeRobot's."""
+"""Relabelling replaces the subtasks of all frames or of none, in our own column and in LeRobot's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
 
-def test_labels_with_gaps_come_back(root):
+def test_labels_with_gaps_are_read_as_written(root):
     before = LeRobotDataset(root)
     relabel(before, TEXTS)
     after = LeRobotDataset(root)
@@ -53,30 +53,30 @@ def test_labels_with_gaps_come_back(root):
     np.testing.assert_array_equal(after.frames("front")[7], before.frames("front")[7])
 
 
-def test_the_language_columns_alone_say_the_same(root):
+def test_the_language_columns_alone_hold_the_same_subtasks(root):
     relabel(LeRobotDataset(root), TEXTS)
     without_own_column(root)
     assert texts(root) == TEXTS
 
 
-def test_our_own_column_wins_where_it_says_anything(root):
+def test_our_own_column_has_priority_unless_it_is_blank(root):
     relabel(LeRobotDataset(root), TEXTS)
-    words = ["", "mine"]
+    subtasks = ["", "mine"]
 
     def other(table: pa.Table) -> pa.Table:
-        new = pa.array([words[frame % 2] for frame in range(len(table))])
+        new = pa.array([subtasks[frame % 2] for frame in range(len(table))])
         return table.set_column(table.column_names.index("subtask_text"), "subtask_text", new)
 
     for path in root.glob("data/*/*.parquet"):
         edit_table(path, other)
-    assert texts(root) == words * 15
-    words[1] = " "  # blank everywhere: nothing is said
+    assert texts(root) == subtasks * 15
+    subtasks[1] = " "  # blank in all frames
     for path in root.glob("data/*/*.parquet"):
         edit_table(path, other)
     assert texts(root) == TEXTS
 
 
-def test_what_else_the_language_columns_say_is_kept(root):
+def test_other_rows_of_the_language_columns_are_kept(root):
     plan = {"role": "assistant", "content": "a plan", "style": "plan", "timestamp": 0.3, "camera": None}
     old = plan | {"content": "old", "style": "subtask"}
 
@@ -91,8 +91,8 @@ def test_what_else_the_language_columns_say_is_kept(root):
     edit_info(root, lambda info: info["features"].update({PERSISTENT: feature, "language_events": feature}))
     relabel(LeRobotDataset(root), TEXTS)
     table = pq.read_table(min(root.glob("data/*/*.parquet")))
-    said = [(row["style"], row["content"]) for row in table[PERSISTENT][0].as_py()]
-    assert said == [("subtask", "Würfel greifen"), ("plan", "a plan"), ("subtask", ""), ("subtask", "抓住方块")]
+    rows = [(row["style"], row["content"]) for row in table[PERSISTENT][0].as_py()]
+    assert rows == [("subtask", "Würfel greifen"), ("plan", "a plan"), ("subtask", ""), ("subtask", "抓住方块")]
     assert table["language_events"][4].as_py()[0]["content"] == "wait"
 
 
@@ -143,7 +143,7 @@ def test_an_interrupt_at_a_rename_leaves_old_or_new_labels(root, monkeypatch, nu
     assert texts(root) == TEXTS
 
 
-def test_killed_between_the_renames_the_old_labels_come_back(root, monkeypatch):
+def test_a_kill_between_the_renames_keeps_the_old_labels(root, monkeypatch):
     before = texts(root)
     replace, killed = os.replace, []
 
@@ -164,13 +164,13 @@ def test_killed_between_the_renames_the_old_labels_come_back(root, monkeypatch):
     assert texts(root) == before
 
 
-def test_an_annotated_dataset_is_not_continued_by_recording(root):
+def test_no_episodes_are_recorded_into_an_annotated_dataset(root):
     relabel(LeRobotDataset(root), TEXTS)
     with pytest.raises(ValueError, match="has been annotated; write the new episodes into a new folder"):
         DatasetWriter(root, robot())
 
 
-def test_labels_are_written_again(root):
+def test_labels_can_be_replaced_again(root):
     relabel(LeRobotDataset(root), TEXTS)
     relabel(LeRobotDataset(root), TEXTS[::-1])
     assert texts(root) == TEXTS[::-1]
@@ -178,6 +178,6 @@ def test_labels_are_written_again(root):
     assert texts(root) == TEXTS[::-1]
 
 
-def test_a_dataset_without_any_label_reads_as_one(root):
+def test_a_dataset_with_only_empty_labels_has_no_subtasks(root):
     relabel(LeRobotDataset(root), [""] * 30)
     assert LeRobotDataset(root).subtasks is None

@@ -248,9 +248,9 @@ def test_actions_and_no_actions_do_not_mix(tmp_path):
 
 def test_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="exists and is no dataset"):
+    with pytest.raises(ValueError, match="exists and is not a dataset"):
         DatasetWriter(tmp_path, robot())
-    with pytest.raises(ValueError, match="exists and is no dataset"):
+    with pytest.raises(ValueError, match="exists and is not a dataset"):
         DatasetWriter(tmp_path / "thesis.txt", robot())
 
 

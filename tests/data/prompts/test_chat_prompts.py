@@ -1,4 +1,4 @@
-"""The published token sequences, against a chat template that is written and applied without our own code."""
+"""The published token sequences, against a chat template that is written and applied without code of the package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from wla.types import IGNORE_INDEX
 
 STATE = np.zeros(3, np.float32)
 PLAIN = {"image": 2, "wrist": 3}
-PAST = {"history image": 2, **PLAIN}
-BEGUN = {"first image": 4, **PAST}
+WITH_HISTORY = {"history image": 2, **PLAIN}
+WITH_FIRST = {"first image": 4, **WITH_HISTORY}
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
@@ -28,9 +28,9 @@ TAIL = "\n<begin_of_img><img0><img1><img2><img3>"
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    whole = tiny_qwen.tokenizer()
-    whole.chat_template = TEMPLATE
-    return whole
+    qwen = tiny_qwen.tokenizer()
+    qwen.chat_template = TEMPLATE
+    return qwen
 
 
 def prompter(tokenizer, images, **fields) -> ChatPrompter:
@@ -38,15 +38,15 @@ def prompter(tokenizer, images, **fields) -> ChatPrompter:
 
 
 def rendered(tokenizer, content: list, counts: list[int], *, answer: str = TAIL, system: str | None = "") -> list[int]:
-    """Tokens of a user turn of texts and images (counts: tokens of each) and what follows the assistant's name."""
+    """Tokens of a user turn of texts and images (counts: tokens per image), and of the assistant's answer."""
     parts = [{"type": "image"} if part is None else {"type": "text", "text": part} for part in content]
     turns = [] if system is None else [{"role": "system", "content": system}]
     text = tokenizer.apply_chat_template(
         [*turns, {"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
     )
     head, *rest = text.split("<|image_pad|>")
-    whole = head + "".join("<|image_pad|>" * count + piece for count, piece in zip(counts, rest, strict=True))
-    return tokenizer.encode(whole + answer, add_special_tokens=False)
+    prompt = head + "".join("<|image_pad|>" * count + part for count, part in zip(counts, rest, strict=True))
+    return tokenizer.encode(prompt + answer, add_special_tokens=False)
 
 
 @pytest.mark.parametrize("system", ["", "You are a robot.", None])
@@ -59,42 +59,44 @@ def test_plain(tokenizer, system):
 
 
 @pytest.mark.parametrize("past", [True, False])
-def test_plain_with_an_image_of_the_past_has_it_from_the_first_step_on(tokenizer, past):
-    tokens, _ = prompter(tokenizer, PAST).sample("open the drawer", STATE, ["go"], has_history=past)
+def test_plain_mode_shows_the_image_of_the_past_from_the_first_step_on(tokenizer, past):
+    tokens, _ = prompter(tokenizer, WITH_HISTORY).sample("open the drawer", STATE, ["go"], has_history=past)
     assert tokens == rendered(tokenizer, [None, None, None, "open the drawer"], [2, 2, 3])
 
 
-def test_language_with_an_image_of_the_past_tells_the_previous_subtasks_after_it(tokenizer):
-    tokens, _ = prompter(tokenizer, PAST, language=True).sample("go", STATE, ["reach", "lift."], memory=["wait"])
+def test_language_mode_lists_the_previous_subtasks_after_the_image_of_the_past(tokenizer):
+    tokens, _ = prompter(tokenizer, WITH_HISTORY, language=True).sample(
+        "go", STATE, ["reach", "lift."], memory=["wait"]
+    )
     content = ["Instruction: go", None, "Previous subtask: wait.", None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [2, 2, 3], answer="reach. lift." + TAIL)
 
 
-def test_language_with_the_first_frame_tells_the_previous_subtasks_before_the_image_of_the_past(tokenizer):
-    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample(
+def test_with_the_first_frame_the_previous_subtasks_are_before_the_image_of_the_past(tokenizer):
+    tokens, _ = prompter(tokenizer, WITH_FIRST, language=True).sample(
         "go", STATE, ["reach"], memory=["wait", "wait.", "look!", "wait"]
     )
     content = ["Instruction: go", None, "Previous subtask: wait. look! wait.", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [4, 2, 2, 3], answer="reach." + TAIL)
 
 
-def test_when_an_episode_begins_its_first_frame_stands_alone(tokenizer):
-    tokens, _ = prompter(tokenizer, BEGUN, language=True).sample(
+def test_at_the_start_of_an_episode_the_image_of_the_past_is_left_out_beside_the_first_frame(tokenizer):
+    tokens, _ = prompter(tokenizer, WITH_FIRST, language=True).sample(
         "go", STATE, ["reach"], memory=["wait"], has_history=False
     )
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [4, 2, 3], answer="reach." + TAIL)
 
 
-def test_without_a_first_frame_the_image_of_the_past_stays_and_nothing_is_told_yet(tokenizer):
-    tokens, _ = prompter(tokenizer, PAST, language=True).sample(
+def test_at_the_start_of_an_episode_without_first_frame_there_are_no_previous_subtasks(tokenizer):
+    tokens, _ = prompter(tokenizer, WITH_HISTORY, language=True).sample(
         "go", STATE, ["reach"], memory=["wait"], has_history=False
     )
     content = ["Instruction: go", None, None, None, "Current subtask:"]
     assert tokens == rendered(tokenizer, content, [2, 2, 3], answer="reach." + TAIL)
 
 
-SAID = {
+SUBTASKS = {
     "with a full stop": ["open the drawer."],
     "without": ["open the drawer"],
     "two": ["pick up the red block", "open the drawer."],
@@ -113,62 +115,61 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", SAID)
-@pytest.mark.parametrize("images", [PLAIN, BEGUN], ids=["plain", "first frame"])
-def test_what_is_read_in_acting_equals_what_is_read_in_training(tokenizer, name, images):
+@pytest.mark.parametrize("name", SUBTASKS)
+@pytest.mark.parametrize("images", [PLAIN, WITH_FIRST], ids=["plain", "first frame"])
+def test_tokens_in_acting_equal_those_in_training(tokenizer, name, images):
     chat = prompter(tokenizer, images, language=True)
-    tokens, labels = chat.sample("go", STATE, SAID[name])
+    tokens, labels = chat.sample("go", STATE, SUBTASKS[name])
     before = chat.prompt("go", STATE)
-    asked = [(position, label) for position, label in enumerate(labels) if label != IGNORE_INDEX]
-    said = [label for _, label in asked[:-1]]
-    drop, rest = chat.suffix_after(said)
-    read = [*before, *said]
-    assert read[: len(read) - drop] + rest == tokens
+    generated = [label for label in labels if label != IGNORE_INDEX][:-1]
+    drop, rest = chat.suffix_after(generated)
+    cached = [*before, *generated]
+    assert cached[: len(cached) - drop] + rest == tokens
 
 
-@pytest.mark.parametrize("name", [name for name, texts in SAID.items() if any(map(str.strip, texts))])
+@pytest.mark.parametrize("name", [name for name, texts in SUBTASKS.items() if any(map(str.strip, texts))])
 def test_labels_are_the_next_tokens_and_then_the_end_of_the_turn(tokenizer, name):
     chat = prompter(tokenizer, PLAIN, language=True)
-    tokens, labels = chat.sample("go", STATE, SAID[name])
+    tokens, labels = chat.sample("go", STATE, SUBTASKS[name])
     start = len(chat.prompt("go", STATE))
-    asked = [position for position, label in enumerate(labels) if label != IGNORE_INDEX]
-    assert asked == list(range(start - 1, asked[-1] + 1))
-    assert [labels[position] for position in asked[:-1]] == tokens[start : asked[-1] + 1]
-    assert labels[asked[-1]] == tokenizer.convert_tokens_to_ids("<|im_end|>")
-    words = tokenizer.decode([labels[position] for position in asked[:-1]]).strip()
-    assert words == unicodedata.normalize("NFC", join_sentences(SAID[name]))
+    learned = [position for position, label in enumerate(labels) if label != IGNORE_INDEX]
+    assert learned == list(range(start - 1, learned[-1] + 1))
+    assert [labels[position] for position in learned[:-1]] == tokens[start : learned[-1] + 1]
+    assert labels[learned[-1]] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    text = tokenizer.decode([labels[position] for position in learned[:-1]]).strip()
+    assert text == unicodedata.normalize("NFC", join_sentences(SUBTASKS[name]))
 
 
 def test_a_full_stop_and_the_newline_are_one_token(tokenizer):
-    """Else the tests above would prove less than they say."""
+    """Otherwise the tests above would not cover merges across the end of the answer."""
     chat = prompter(tokenizer, PLAIN, language=True)
     merged = tokenizer.convert_tokens_to_ids(".Ċ")
     tokens, labels = chat.sample("go", STATE, ["reach"])
     assert merged in tokens[-6:]
     assert merged in labels
     reach = tokenizer.encode("reach.", add_special_tokens=False)
-    drop, rest = chat.suffix_after(reach)  # a model may say the full stop alone
+    drop, rest = chat.suffix_after(reach)  # a model may generate the full stop alone
     assert (drop, rest) == (1, [merged, *chat.queries])
     assert chat.suffix_after(reach[:-1])[0] == 0
 
 
-def test_the_end_of_the_answer_merges_when_nothing_was_said(tokenizer):
+def test_the_newlines_around_an_empty_answer_are_one_token(tokenizer):
     chat = prompter(tokenizer, PLAIN, language=True)
     both = tokenizer.convert_tokens_to_ids("ĊĊ")
     assert chat.suffix_after([]) == (1, [both, *chat.queries])
     assert chat.sample("go", STATE, None)[0] == [*chat.prompt("go", STATE)[:-1], both, *chat.queries]
 
 
-def test_plain_mode_reads_the_queries_after_its_prompt(tokenizer):
-    chat = prompter(tokenizer, PAST)
+def test_in_plain_mode_the_queries_follow_the_prompt(tokenizer):
+    chat = prompter(tokenizer, WITH_HISTORY)
     assert [*chat.prompt("go", STATE), *chat.suffix_after([])[1]] == chat.sample("go", STATE, ["reach"])[0]
     assert chat.suffix_after([])[0] == 0
 
 
-def test_sentences_come_back_as_subtasks(tokenizer):
+def test_sentences_are_split_into_subtasks(tokenizer):
     chat = prompter(tokenizer, PLAIN, language=True)
-    said = tokenizer.encode("reach the block. lift it!  放下。 go", add_special_tokens=False)
-    assert chat.subtasks(said) == ("reach the block.", "lift it!", "放下。", "go")
+    generated = tokenizer.encode("reach the block. lift it!  放下。 go", add_special_tokens=False)
+    assert chat.subtasks(generated) == ("reach the block.", "lift it!", "放下。", "go")
     assert chat.subtasks([]) == ()
 
 
@@ -181,13 +182,13 @@ def test_a_long_instruction_is_cut_to_its_first_tokens(tokenizer):
     assert len(chat.prompt(text, STATE)) == len(chat.prompt("", STATE)) + 10
 
 
-def test_direct_repetitions_are_said_once():
+def test_consecutive_repetitions_are_joined_once():
     assert join_sentences(["a", "a.", " a ", "", "b!", "a"]) == "a. b! a."
     assert join_sentences([]) == ""
 
 
 @pytest.mark.parametrize(
-    ("instruction", "said", "before"),
+    ("instruction", "subtask", "previous"),
     [
         ("go <|im_end|>", "reach", "wait"),
         ("go", "<|image_pad|> reach", "wait"),
@@ -196,16 +197,16 @@ def test_direct_repetitions_are_said_once():
         ("<|im_<|im_end|>end|>", "reach", "wait"),
     ],
 )
-def test_words_of_the_chat_in_a_text_do_not_become_turns_or_images(tokenizer, instruction, said, before):
-    chat = prompter(tokenizer, PAST, language=True)
-    tokens, _ = chat.sample(instruction, STATE, [said], memory=[before])
+def test_special_tokens_in_a_text_do_not_become_turns_or_images(tokenizer, instruction, subtask, previous):
+    chat = prompter(tokenizer, WITH_HISTORY, language=True)
+    tokens, _ = chat.sample(instruction, STATE, [subtask], memory=[previous])
     plain, _ = chat.sample("go", STATE, ["reach"], memory=["wait"])
-    for word in ("<|im_start|>", "<|im_end|>", "<|image_pad|>", "<img0>"):
-        token = tokenizer.convert_tokens_to_ids(word)
+    for name in ("<|im_start|>", "<|im_end|>", "<|image_pad|>", "<img0>"):
+        token = tokenizer.convert_tokens_to_ids(name)
         assert tokens.count(token) == plain.count(token)
 
 
-def test_a_tokenizer_without_the_words_is_refused(tokenizer):
+def test_a_tokenizer_without_the_special_tokens_is_refused(tokenizer):
     bare = PreTrainedTokenizerFast(tokenizer_object=tiny_qwen.qwen_core())
     with pytest.raises(ValueError, match=r"lacks <begin_of_img>, <end_of_img>, <img0> and 3 more; .*wla import"):
         prompter(bare, PLAIN)
@@ -213,13 +214,13 @@ def test_a_tokenizer_without_the_words_is_refused(tokenizer):
         prompter(tokenizer, PLAIN, queries=5)
 
 
-def test_queries_are_added_once_and_at_the_right_place():
+def test_queries_are_added_once_and_at_the_indices_of_the_model():
     bare = PreTrainedTokenizerFast(tokenizer_object=tiny_qwen.qwen_core())
     assert len(bare) == 504
-    with pytest.raises(ValueError, match="has 504 words, the model's begin marker is word 500"):
+    with pytest.raises(ValueError, match="has 504 tokens, the model's begin marker is token 500"):
         add_queries(bare, first=500, queries=2)
     add_queries(bare, first=512, queries=2)
     add_queries(bare, first=512, queries=2)
     assert bare.convert_tokens_to_ids(["<begin_of_img>", "<end_of_img>", "<img0>", "<img1>"]) == [512, 513, 514, 515]
-    with pytest.raises(ValueError, match="<begin_of_img> is word 512, the model's is 600"):
+    with pytest.raises(ValueError, match="<begin_of_img> is token 512, the model's is 600"):
         add_queries(bare, first=600, queries=2)

@@ -25,21 +25,21 @@ def test_a_sample_is_prompt_answer_and_queries(prompter):
     assert tokens[len(prompt) :] == [*answer, *prompter.suffix()]
     assert tokens.count(prompter.image) == sum(IMAGE_TOKENS.values())
     assert tokens[-3:] == [prompter.first_query + i for i in range(3)]
-    # Each label is what should follow: the answer from the prompt's last token on, then the end of the turn.
+    # Each label is the next token: the answer from the last token of the prompt, then the end of the turn.
     learned = [label for label in labels if label != IGNORE_INDEX]
     assert learned == [*answer, prompter.stop]
     assert labels[len(prompt) - 1] == answer[0]
     assert labels[len(prompt) + len(answer) - 1] == prompter.stop
 
 
-def test_without_subtasks_nothing_is_learned(prompter):
+def test_without_subtasks_no_token_is_learned(prompter):
     tokens, labels = prompter.sample("press the button", np.zeros(3, np.float32), None)
     assert set(labels) == {IGNORE_INDEX}
     assert len(tokens) == len(labels)
 
 
 @pytest.mark.parametrize("subtasks", [(), tiny.SUBTASKS[:1], tiny.SUBTASKS])
-def test_decoding_an_answer_gives_the_subtasks_back(prompter, subtasks):
+def test_subtasks_are_the_inverse_of_an_answer(prompter, subtasks):
     assert prompter.subtasks(prompter.answer(subtasks)) == tuple(subtasks)
 
 
@@ -48,42 +48,42 @@ def test_any_text_encodes(prompter):
     assert prompter.tokenizer.decode(tokens).strip() == "öffne die Schublade 引き出し"
 
 
-def test_places_fall_into_bins_with_borders(prompter):
+def test_coordinates_are_binned_and_clamped(prompter):
     bins = [
         token - prompter.first_location for token in prompter.location_tokens(np.array([-5, -1, -0.01, 0, 0.999, 1, 9]))
     ]
     assert bins == [0, 0, 3, 4, 7, 7, 7]
 
 
-def test_left_padding():
+def test_rows_are_padded_on_the_left():
     tokens, mask = left_pad([[1, 2, 3], [4]], 0)
     assert tokens.tolist() == [[1, 2, 3], [0, 0, 4]]
     assert mask.tolist() == [[True] * 3, [False, False, True]]
 
 
 def test_questions_are_answered_from_the_scene():
-    things = [
+    objects = [
         NamedObject("red block", (-0.5, 0.0, 0.0)),
         NamedObject("bowl", (0.5, 0.0, 0.0)),
         NamedObject("blue block", (0.0, 0.0, 0.0)),
     ]
     for seed in range(30):
-        asked = questions(things, np.random.default_rng(seed), absent_names=["button"])
-        answers = {question.text: question.answer for question in asked}
+        scene_questions = questions(objects, np.random.default_rng(seed), absent_names=["button"])
+        answers = {question.text: question.answer for question in scene_questions}
         assert answers["where is the bowl"] == (0.5, 0, 0)
         assert answers["how many blocks"] == "two"
         for text, answer in answers.items():
             if " left of " in text:
                 first, second = text.removeprefix("is the ").split(" left of the ")
-                places = {thing.name: thing.position[0] for thing in things}
-                assert answer == ("yes" if places[first] < places[second] else "no")
+                positions = {item.name: item.position[0] for item in objects}
+                assert answer == ("yes" if positions[first] < positions[second] else "no")
             if text.startswith("is there"):
                 assert answer == ("no" if "button" in text else "yes")
 
 
-def test_what_things_show_is_asked():
-    things = [NamedObject("first card", (0.0, 0.0, 0.0), "3"), NamedObject("bowl", (0.5, 0.0, 0.0))]
-    asked = {q.text: q.answer for q in questions(things, np.random.default_rng(0), absent_names=[])}
+def test_labels_of_objects_are_asked_for():
+    objects = [NamedObject("first card", (0.0, 0.0, 0.0), "3"), NamedObject("bowl", (0.5, 0.0, 0.0))]
+    asked = {q.text: q.answer for q in questions(objects, np.random.default_rng(0), absent_names=[])}
     assert asked["what does the first card show"] == "3"
     assert "what does the bowl show" not in asked
 

@@ -1,4 +1,4 @@
-"""The check of a whole dataset: every kind of problem, each with the episode it is in, and all at once."""
+"""Validation of a whole dataset: every kind of problem with its episode, and all at once."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from wla.data.validation.dataset import check
 from wla.data.validation.issues import Issue, count_errors, issues_table
 
 
-def told(issues: list[Issue]) -> list[str]:
-    return [f"{f.severity} {f.episode}: {f.message} -> {f.fix}" for f in issues]
+def lines_of(issues: list[Issue]) -> list[str]:
+    return [f"{issue.severity} {issue.episode}: {issue.message} -> {issue.fix}" for issue in issues]
 
 
-def test_a_sound_dataset_has_no_findings(pristine, tmp_path):
+def test_a_valid_dataset_has_no_issues(pristine, tmp_path):
     root = Path(shutil.copytree(pristine, tmp_path / "d"))
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert check(root) == []
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_a_dataset_without_actions_or_subtasks_is_sound(tmp_path):
+def test_a_dataset_without_actions_or_subtasks_is_valid(tmp_path):
     root = write_dataset(tmp_path / "d", with_actions=False)
     for path in root.glob("data/*/*.parquet"):
         edit_table(path, lambda table: set_column(table, "subtask_text", [""] * len(table)))
@@ -59,7 +59,7 @@ def info(change: Callable[[dict], object]) -> Callable[[Path], object]:
     return lambda root: edit_info(root, change)
 
 
-def still(name: str, dimension: int) -> Callable[[Path], object]:
+def constant(name: str, dimension: int) -> Callable[[Path], object]:
     def change(table: pa.Table) -> pa.Table:
         cells = np.array(table[name].to_pylist())
         cells[:, dimension] = 0.5
@@ -92,16 +92,16 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "clip longer": (lambda root: other_video(root, frames=21), ["error None: .*mp4: holds 21 frames, its episodes 20"]),
     "clip too small": (
         lambda root: other_video(root, size=(32, 32)),
-        ["error None: .*mp4: is 32x32 at frame 0, meta/info.json says 32x48 -> correct meta/info.json"],
+        ["error None: .*mp4: is 32x32 at frame 0, meta/info.json has 32x48 -> correct meta/info.json"],
     ),
     "clip rate": (
         lambda root: other_video(root, rate=Fraction(30)),
-        ["error None: .*mp4: has 30 frames/s, meta/info.json says 10 -> correct meta/info.json"],
+        ["error None: .*mp4: has 30 frames/s, meta/info.json has 10 -> correct meta/info.json"],
     ),
     "clip missing": (lambda root: (root / VIDEO).unlink(), [f"error None: {VIDEO}: video file is missing -> restore"]),
     "clip damaged": (lambda root: cut(root / VIDEO), ["error None: .*mp4: damaged video"]),
     "frames damaged": (damaged_frames, [r"error [01]: .*mp4: damaged video at frame \d+ .* -> restore it"]),
-    "clip place": (
+    "clip position": (
         episodes(set_cell("videos/observation.images.front/from_timestamp", 1, 1.3)),
         ["error 1: .*mp4: starts at frame 13 of the video, it must be 10 -> correct from_timestamp"],
     ),
@@ -116,7 +116,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "frame missing": (
         data(remove_row(12)),
         [
-            "error 1: .*parquet: has 9 frames of the episode, meta/episodes says 10",
+            "error 1: .*parquet: has 9 frames of the episode, meta/episodes has 10",
             "error 1: frame 2: frame_index is 3, it must be 2 .fps 10.; index, timestamp also -> restore the missing",
         ],
     ),
@@ -124,7 +124,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         data(set_cell("episode_index", 19, 7)),
         [
             "error None: .*parquet: 1 rows from row 19 on are of other episodes -> restore the file",
-            "error 1: .*parquet: has 9 frames of the episode, meta/episodes says 10",
+            "error 1: .*parquet: has 9 frames of the episode, meta/episodes has 10",
         ],
     ),
     "frames mixed": (
@@ -152,12 +152,12 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         [r"error 1: 'observation.state' does not have 3 numbers in every frame"],
     ),
     "constant": (
-        still("observation.state", 1),
-        ["warning None: 'observation.state': dimension y is always 0.5 -> see whether it should move"],
+        constant("observation.state", 1),
+        ["warning None: 'observation.state': dimension y is always 0.5 -> check whether it should change"],
     ),
-    "leap": (
+    "jump": (
         data(set_cell("action", 14, [90.0, 0.0])),
-        [r"warning 1: 'action': dimension dx leaps by [89]\d.* at frame 4, 95 % of its changes are below 1"],
+        [r"warning 1: 'action': dimension dx jumps by [89]\d.* at frame 4, 95 % of its changes are below 1"],
     ),
     "no subtask": (
         data(lambda table: set_column(table, "subtask_text", ["", None, " ", *table["subtask_text"].to_pylist()[3:]])),
@@ -187,11 +187,11 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ],
     ),
     "episodes damaged": (lambda root: cut(root / EPISODES), ["error None: .*parquet: damaged parquet"]),
-    "episode place": (
+    "episode position": (
         episodes(set_cell("dataset_from_index", 1, 11)),
         [
             "error 1: starts at frame 11 of the dataset, the episodes before it end at 10",
-            "error 1: spans frames 11..20 and is said to have 10",
+            "error 1: spans frames 11..20 and its length is 10",
         ],
     ),
     "depth": (
@@ -202,7 +202,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         info(feature("action", shape=[3])),
         ["error 0: 'action' does not have 3 numbers in every frame"],
     ),
-    "only the reader knows": (
+    "only the reader finds it": (
         lambda root: (root / "meta/wla_robot.json").write_text("{}"),
         ["error None: .*wla_robot.json: "],
     ),
@@ -210,15 +210,15 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_problems_are_found_and_named(name, root):
-    spoil, expected = BAD[name]
-    spoil(root)
-    lines = told(check(root))
+def test_problems_are_reported_with_their_episode(name, root):
+    damage, expected = BAD[name]
+    damage(root)
+    lines = lines_of(check(root))
     for pattern in expected:
         assert any(re.match(pattern, line) for line in lines), f"{pattern} is not among {lines}"
 
 
-def test_all_problems_come_at_once(root):
+def test_all_problems_are_reported_at_once(root):
     for name in ("clip shorter", "not finite", "no subtask", "unknown task"):
         BAD[name][0](root)
     other = root / "videos/observation.images.wrist/chunk-000/file-001.mp4"
@@ -226,10 +226,10 @@ def test_all_problems_come_at_once(root):
     issues = check(root)
     assert [f.severity for f in issues].count("warning") == 1
     assert count_errors(issues) == 4
-    assert {f.episode for f in issues} == {0, 1, 2}  # the missing clip holds episode 2 alone
+    assert {f.episode for f in issues} == {0, 1, 2}  # the missing clip holds only episode 2
 
 
-def test_short_episodes(tmp_path):
+def test_a_short_episode_is_a_warning(tmp_path):
     root = write_dataset(tmp_path / "d", (0,))
     edit_table(root / DATA, lambda table: table.slice(0, 1))
     for name, value in (("length", 1), ("dataset_to_index", 1)):
@@ -239,17 +239,17 @@ def test_short_episodes(tmp_path):
         path = root / VIDEO.replace("front", key)
         other_video(root, frames=1)
         shutil.copy(root / VIDEO, path) if key != "front" else None
-    lines = told(check(root))
-    assert "warning 0: has 1 frames, too few for an action and what comes of it -> remove the episode" in lines
+    lines = lines_of(check(root))
+    assert "warning 0: has 1 frames, too few for an action and its result -> remove the episode" in lines
     assert not any(line.startswith("error") for line in lines)
 
 
-def test_no_episodes(root):
+def test_a_dataset_without_episodes_is_an_error(root):
     edit_info(root, lambda tree: tree.update(total_episodes=0))
-    assert told(check(root))[0] == "error None: the dataset has no episodes -> collect some first"
+    assert lines_of(check(root))[0] == "error None: the dataset has no episodes -> collect some first"
 
 
-def test_a_gripper_that_opens_in_every_episode_does_not_leap(tmp_path):
+def test_a_gripper_that_opens_in_every_episode_does_not_count_as_a_jump(tmp_path):
     root = write_dataset(tmp_path / "d", (0, 1, 2))
 
     def change(table: pa.Table) -> pa.Table:
@@ -275,14 +275,14 @@ def test_single_images_are_decoded(root):
             number += 1
         edit_table(path, lambda table, cells=cells: table.append_column("observation.images.front", pa.array(cells)))
     edit_info(root, feature("observation.images.front", dtype="image"))
-    lines = told(check(root))
+    lines = lines_of(check(root))
     assert [line.split(":")[0] for line in lines] == ["error None", "error 2"]
-    assert "is 16x16 at frame 4, meta/info.json says 32x48" in lines[0]
+    assert "is 16x16 at frame 4, meta/info.json has 32x48" in lines[0]
     assert "cannot identify image file" in lines[1]
     edit_table(root / DATA, set_cell("observation.images.front", 12, None))
-    assert any("'observation.images.front' has a row without an image" in line for line in told(check(root)))
+    assert any("'observation.images.front' has a row without an image" in line for line in lines_of(check(root)))
     edit_table(root / DATA, drop_column("observation.images.front"))
-    assert any("column 'observation.images.front' is missing" in line for line in told(check(root)))
+    assert any("column 'observation.images.front' is missing" in line for line in lines_of(check(root)))
 
 
 def test_other_columns_may_be_state_and_action(root):
@@ -291,12 +291,12 @@ def test_other_columns_may_be_state_and_action(root):
     edit_info(root, lambda tree: tree["features"].update(qpos=tree["features"].pop("observation.state")))
     (root / "meta/wla_robot.json").unlink()
     assert check(root, Columns(state="qpos")) == []
-    (line,) = told(check(root))
+    (line,) = lines_of(check(root))
     assert line.startswith("error None:")
-    assert line.endswith("-> say which column it is")
+    assert line.endswith("-> name the column that holds it")
 
 
-def test_what_is_no_dataset_is_one_error(root, tmp_path):
+def test_a_folder_that_is_not_a_dataset_is_one_error(root, tmp_path):
     with pytest.raises(ValueError, match="not a LeRobot dataset folder"):
         check(tmp_path / "nowhere")
     edit_info(root, lambda tree: tree.update(codebase_version="v2.1"))
@@ -321,10 +321,10 @@ def test_the_table_shows_errors_first_and_brackets_as_they_are():
     assert "mend it" in rows[1]
 
 
-def test_a_wrong_count_of_frames_is_told(pristine, tmp_path):
+def test_a_wrong_count_of_frames_is_reported(pristine, tmp_path):
     root = Path(shutil.copytree(pristine, tmp_path / "d"))
     edit_info(root, lambda tree: tree.update(total_frames=99))
-    (line,) = told(check(root))
+    (line,) = lines_of(check(root))
     assert re.fullmatch(
         r"error None: meta/episodes describes \d+ frames, meta/info.json counts 99 -> correct total_frames in .*", line
     )

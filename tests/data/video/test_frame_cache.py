@@ -1,4 +1,4 @@
-"""Frames are decoded once, again when the videos change, and never half."""
+"""The cache of decoded frames: written once, again when the videos change, and never in part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "decode", decode)
 
 
-def test_second_use_reads_the_file(root, monkeypatch):
+def test_the_second_use_reads_the_cache(root, monkeypatch):
     first = LeRobotDataset(root).frames("front")
     forbid_decoding(monkeypatch)
     second = LeRobotDataset(root).frames("front")
@@ -91,7 +91,7 @@ def test_wrong_number_of_frames(root, monkeypatch, count, found):
 def test_wrong_frame_size(root, monkeypatch):
     dataset = LeRobotDataset(root)
     monkeypatch.setattr(codec, "decode", lambda path: iter([image(0, 0, (32, 32))]))
-    with pytest.raises(ValueError, match=r"frame 0 is \(32, 32, 3\), meta/info.json says \(32, 48, 3\)"):
+    with pytest.raises(ValueError, match=r"frame 0 is \(32, 32, 3\), meta/info.json has \(32, 48, 3\)"):
         dataset.frames("front")
 
 

@@ -1,4 +1,4 @@
-"""Encoding, joining and decoding keep every frame in its place."""
+"""Encoding, joining and decoding keep every frame and its time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wla.data.video import codec
 
 
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(25, 2), Fraction(30), Fraction(30000, 1001)])
-def test_joined_episodes_are_all_there(tmp_path, rate):
+def test_joined_episodes_keep_all_frames_and_times(tmp_path, rate):
     episodes = [[image(seed, i) for i in range(length)] for seed, length in enumerate((1, 7, 12))]
     codec.join([codec.encode(frames, rate) for frames in episodes], tmp_path / "v.mp4", rate)
-    facts = codec.probe(tmp_path / "v.mp4")
-    assert (facts.frames, facts.height, facts.width) == (20, 32, 48)
-    assert float(facts.rate) == pytest.approx(float(rate), rel=1e-3)
+    header = codec.probe(tmp_path / "v.mp4")
+    assert (header.frames, header.height, header.width) == (20, 32, 48)
+    assert float(header.rate) == pytest.approx(float(rate), rel=1e-3)
     frames = np.stack(list(codec.decode(tmp_path / "v.mp4")))
     for ours, theirs in zip(frames, [frame for part in episodes for frame in part], strict=True):
         assert psnr(ours, theirs) > 35
@@ -33,7 +33,7 @@ def test_every_second_frame_is_a_key_frame(tmp_path):
         assert [frame.key_frame for frame in container.decode(video=0)] == [True, False] * 4
 
 
-def test_no_video(tmp_path):
+def test_an_absent_or_damaged_video_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"v.mp4: video file is missing"):
         codec.probe(tmp_path / "v.mp4")
     (tmp_path / "v.mp4").write_bytes(b"\0" * 1000)

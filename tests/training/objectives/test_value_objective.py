@@ -43,7 +43,7 @@ def test_episodes_that_do_not_say_whether_they_succeeded_are_refused(tmp_path):
         seen = tiny.observation()
         writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32))
         writer.end_episode("wait", keep=True)
-    with pytest.raises(ValueError, match="episode 0 does not say whether it succeeded"):
+    with pytest.raises(ValueError, match="the outcome of episode 0 is unknown"):
         ValueTargetFrames(LeRobotDataset(tmp_path / "data"), "front")
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a dataset are what, and whether they are those of a robot."""
+"""Columns of a dataset that hold state, action and cameras, and their comparison with a robot."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wla.specs import RobotSpec
 class Columns(Config):
     """Columns of a dataset that another program recorded; the defaults are LeRobot's own names.
 
-    cameras: our name of a camera -> the feature that holds it, in full or without `observation.images.`. Cameras that
-    are not listed keep their names. camera_order: or else our names for the first cameras, in the order in which the
-    dataset lists them, the primary one first: so the published datasets are read.
+    cameras: our name of a camera -> its feature, in full or without `observation.images.`. Cameras that are not listed
+    keep their names. camera_order: alternatively, our names of the first cameras in the order in which the dataset
+    lists them, the primary one first, as for the published datasets.
     """
 
     state: str = STATE
@@ -28,7 +28,7 @@ class Columns(Config):
     camera_order: tuple[str, ...] = ()
 
     def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
-        """Camera -> feature. ValueError when a feature is no camera, or when two cameras would have one name."""
+        """Camera -> feature. ValueError when a feature is not a camera, or when two cameras would have one name."""
         known = info.cameras
         if len(self.camera_order) > len(known):
             raise ValueError(f"{root / INFO}: has {len(known)} cameras, {list(known)}, not {len(self.camera_order)}")
@@ -37,23 +37,23 @@ class Columns(Config):
             key = known.get(feature, feature)
             if key not in known.values():
                 raise ValueError(
-                    f"{root / INFO}: camera {camera!r} is said to be {feature!r}; the dataset has {list(known)}"
+                    f"{root / INFO}: no feature {feature!r} for camera {camera!r}; the dataset has {list(known)}"
                 )
             renamed[camera] = key
         features = {name: key for name, key in known.items() if key not in renamed.values()}
-        double = sorted(features.keys() & renamed.keys())
-        if double:
-            raise ValueError(f"{root / INFO}: the dataset has a camera {double[0]!r} already; rename that one too")
+        duplicates = sorted(features.keys() & renamed.keys())
+        if duplicates:
+            raise ValueError(f"{root / INFO}: the dataset has a camera {duplicates[0]!r} already; rename that one too")
         return renamed | features
 
     def require_present(self, root: Path, info: DatasetInfo) -> None:
         """ValueError when a column that reading needs is absent; without actions a dataset is action-free."""
         for name in (self.state, *INDEX_COLUMNS, *([] if self.action == ACTION else [self.action])):
             if name not in info.features:
-                asked = name in (self.state, self.action)
-                way = "; say which column it is" if asked else "; restore it"
+                configurable = name in (self.state, self.action)
+                remedy = "; name the column that holds it" if configurable else "; restore it"
                 raise ValueError(
-                    f"{root / INFO}: feature {name!r} is missing; the dataset has {list(info.features)}{way}"
+                    f"{root / INFO}: feature {name!r} is missing; the dataset has {list(info.features)}{remedy}"
                 )
 
 
@@ -68,12 +68,15 @@ def matrix(table: pa.Table, key: str, width: int) -> Float32[np.ndarray, "N D"] 
 
 
 def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSpec, *, given: bool) -> None:
-    """ValueError when the columns are not those of the robot; `given`: the user says so, not the dataset's own file."""
+    """ValueError when the columns are not those of the robot.
+
+    given: whether the user gave the robot; else it comes from the dataset's own file.
+    """
     path = root / INFO
-    says = f"the given robot {spec.embodiment!r}" if given else ROBOT
-    way_out = "give the robot of this dataset" if given else "correct one"
+    owner = f"the given robot {spec.embodiment!r}" if given else ROBOT
+    remedy = "give the robot of this dataset" if given else "correct one"
     if frame_rate(spec.action.rate_hz) != frame_rate(float(info.fps)):
-        raise ValueError(f"{path}: fps is {info.fps:g} and {says} says {spec.action.rate_hz:g} Hz; {way_out}")
+        raise ValueError(f"{path}: fps is {info.fps:g} and {owner} has {spec.action.rate_hz:g} Hz; {remedy}")
     vectors: dict[str, tuple[int, ...]] = {columns.state: (spec.observation.state_dim,)}
     if columns.action in info.features:
         vectors[columns.action] = (spec.action.dim,)
@@ -81,9 +84,9 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
     cameras = columns.camera_features(root, info)
     for camera, size in spec.observation.cameras.items():
         if camera not in cameras:
-            raise ValueError(f"{path}: camera {camera!r} is missing, {says} has it; {way_out}")
+            raise ValueError(f"{path}: camera {camera!r} is missing, {owner} has it; {remedy}")
         vectors[cameras[camera]] = (*size, 3)
         found[cameras[camera]] = (*info.image_size(cameras[camera]), 3)
     for key, shape in vectors.items():
         if found[key] != shape:
-            raise ValueError(f"{path}: {key!r} has shape {found[key]} and {says} says {shape}; {way_out}")
+            raise ValueError(f"{path}: {key!r} has shape {found[key]} and {owner} has {shape}; {remedy}")

@@ -1,7 +1,8 @@
 """The LeRobot v3.0 folder format: names, paths and the tables that describe a dataset.
 
-A dataset is a row of shards. Shard k is one parquet file of frames, one mp4 per camera and one parquet file of episode
-descriptions, all numbered k; `meta/info.json` counts what is finished and is the last file that a new shard replaces.
+A dataset is a sequence of shards. Shard k is one parquet file of frames, one mp4 per camera and one parquet file of
+episode descriptions, all numbered k; `meta/info.json` counts the published shards and is the last file that a new shard
+replaces.
 Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version v3.0.
 """
 
@@ -61,7 +62,7 @@ class Feature(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """`meta/info.json`. Other programs may add keys; they are kept as they are."""
+    """Content of `meta/info.json`. Keys that other programs added are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -103,23 +104,23 @@ class DatasetInfo(BaseModel):
 
 
 def read_info(root: Path) -> DatasetInfo:
-    """Read and check `meta/info.json`. ValueError when `root` is no LeRobot v3 dataset."""
-    recover(root / "data")  # new labels may have been killed while they were put in place
+    """Reads and checks `meta/info.json`. ValueError when `root` is not a LeRobot v3 dataset."""
+    recover(root / "data")  # a relabelling may have been killed between its two renames
     tree = read_info_tree(root)
     version = str(tree.get("codebase_version"))
     if not version.startswith("v3."):
-        way = f"`wla data convert {root} --out NEW_FOLDER`" if version == "v2.1" else "LeRobot's own scripts"
-        raise ValueError(f"{root / INFO}: dataset format {version} cannot be read, only v3.x; convert it with {way}")
+        tool = f"`wla data convert {root} --out NEW_FOLDER`" if version == "v2.1" else "LeRobot's own scripts"
+        raise ValueError(f"{root / INFO}: dataset format {version} cannot be read, only v3.x; convert it with {tool}")
     return parse_info(root, tree)
 
 
 def read_info_tree(root: Path) -> dict[str, Any]:
-    """The JSON of `meta/info.json` of any version. ValueError when `root` is no LeRobot dataset."""
+    """The JSON of `meta/info.json` of any version. ValueError when `root` is not a LeRobot dataset."""
     return read_json(root / INFO, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`")
 
 
 def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
-    """Check the fields of `meta/info.json`. ValueError names the first one that does not fit."""
+    """Checks the fields of `meta/info.json`. ValueError names the first invalid one."""
     path = root / INFO
     try:
         info = DatasetInfo.model_validate(tree)
@@ -128,12 +129,12 @@ def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: {where}: {first['msg']}; restore the file or collect the dataset again") from error
     if info.fps <= 0:
-        raise ValueError(f"{path}: fps is {info.fps}; it must be positive")
+        raise ValueError(f"{path}: fps is {info.fps}; it must be positive, correct the file")
     return info
 
 
 def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
-    """The columns that a dataset of this robot has."""
+    """Columns of a dataset of this robot."""
     fps = frame_rate(spec.action.rate_hz)
     features = {
         STATE: Feature(dtype="float32", shape=(spec.observation.state_dim,), names=list(spec.observation.state_names))
@@ -149,7 +150,7 @@ def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
 
 
 def video_feature(height: int, width: int, fps: Fraction) -> Feature:
-    """A camera whose videos `wla.data.video.codec.encode` makes."""
+    """Feature of a camera whose videos `wla.data.video.codec.encode` makes."""
     video = {
         "video.height": height,
         "video.width": width,
@@ -165,7 +166,7 @@ def video_feature(height: int, width: int, fps: Fraction) -> Feature:
 
 
 def frame_rate(fps: float) -> Fraction:
-    """The rate as the fraction that a video file needs, e.g. 12.5 -> 25/2."""
+    """The rate as a fraction, as video files store it, e.g. 12.5 -> 25/2."""
     return Fraction(fps).limit_denominator(1001)
 
 
@@ -179,7 +180,7 @@ def file_numbers(number: int) -> dict[str, int]:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a parquet file. ValueError when it is absent, damaged or lacks one of `columns`."""
+    """Reads a parquet file. ValueError when it is absent, damaged or lacks one of `columns`."""
     with _open_parquet(path) as file:
         absent = [name for name in columns or [] if name not in file.schema_arrow.names]
         if absent:
@@ -215,16 +216,16 @@ def _open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) -> list[dict[str, Any]]:
-    """The rows of `meta/episodes` of all finished episodes, in order. Rows after those that `info` counts are ignored:
-    they belong to a shard that was interrupted while it was being published."""
+    """The rows of `meta/episodes` of all published episodes, in order. Rows after those that `info` counts are ignored:
+    they belong to a shard whose publication was interrupted."""
     rows: list[dict[str, Any]] = []
     needed = episode_columns(info)
     for path in episode_files(root):
         if len(rows) >= info.total_episodes:
             break
         names = read_schema(path).names
-        wanted = {"seed", "success", "action_executed", *COLUMNS}
-        chosen = needed + [name for name in names if name in wanted or (with_stats and name.startswith("stats/"))]
+        optional = {"seed", "success", "action_executed", *COLUMNS}
+        chosen = needed + [name for name in names if name in optional or (with_stats and name.startswith("stats/"))]
         rows += [
             {COLUMNS.get(name, name): value for name, value in row.items()}
             for row in read_table(path, chosen).to_pylist()
@@ -243,7 +244,7 @@ def episode_files(root: Path) -> list[Path]:
 
 
 def episode_columns(info: DatasetInfo) -> list[str]:
-    """The columns of `meta/episodes` that reading needs."""
+    """Columns of `meta/episodes` that the reader requires."""
     columns = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "tasks"]
     columns += ["data/chunk_index", "data/file_index"]
     return columns + [

@@ -1,8 +1,8 @@
-"""What frames are said to be about: our own column `subtask_text`, and LeRobot's language columns.
+"""Language of frames: our own column `subtask_text`, and LeRobot's language columns.
 
-LeRobot's `language_persistent` repeats, in every frame of an episode, the list of all that holds for a while: rows
-with role, content, style, timestamp (seconds in the episode), camera and tool calls. A row of style `subtask` holds
-until the next one begins. `language_events` holds what happens at a single frame; no subtask is there.
+LeRobot's `language_persistent` repeats, in every frame of an episode, all texts that are valid for several frames: rows
+with role, content, style, timestamp (seconds in the episode), camera and tool calls. A row of style `subtask` is valid
+until the next one begins. `language_events` holds texts of single frames, none of which is a subtask.
 Format reference: huggingface/lerobot, `src/lerobot/datasets/language.py`.
 """
 
@@ -34,7 +34,7 @@ EVENTS_TYPE = pa.list_(pa.struct(_COMMON | _LAST))
 
 
 def index_texts(texts: Sequence[str | None]) -> tuple[Int64[np.ndarray, " N"] | None, tuple[str, ...]]:
-    """Of each frame the index of its text, -1 where it has none (null, empty or blank), and the distinct texts, sorted.
+    """Per frame the index of its text, -1 where it has none (null, empty or blank), and the distinct texts, sorted.
 
     (None, ()) when no frame has one.
     """
@@ -49,8 +49,8 @@ def index_texts(texts: Sequence[str | None]) -> tuple[Int64[np.ndarray, " N"] | 
 def subtask_texts(
     table: pa.Table, info: DatasetInfo, files: dict[Path, list[tuple[int, int]]], fps: float
 ) -> Sequence[str | None]:
-    """The text of every frame of a dataset. Our own `subtask_text` wins as soon as it says anything; else the rows of
-    style `subtask` in `language_persistent` count.
+    """The subtask of every frame of a dataset: our own `subtask_text` if it has a text in any frame, else the rows of
+    style `subtask` in `language_persistent`.
 
     table: the frames, in order. files: the data files, with (first row in the file, frames) of each episode in order.
     ValueError names a file that cannot be read.
@@ -77,9 +77,9 @@ def subtask_per_frame(rows: Sequence[LanguageRow], length: int, fps: float) -> l
 
 
 def subtask_rows(texts: Sequence[str], timestamps: Sequence[float]) -> list[LanguageRow]:
-    """The rows that say `texts` ('' for none), one per frame of an episode.
+    """Language rows of the subtasks `texts` ('' for none), one per frame of an episode.
 
-    Frames without a text that follow others get a row with empty content: without it the last subtask would go on.
+    Frames without a subtask after others get a row with empty content: otherwise the last subtask would continue.
     """
     rows: list[LanguageRow] = []
     for text, frames in groupby(range(len(texts)), key=lambda frame: texts[frame]):

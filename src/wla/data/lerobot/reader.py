@@ -1,4 +1,4 @@
-"""Read LeRobot v3.0 datasets: our own (`DatasetWriter`) and those of other programs."""
+"""Reader of LeRobot v3.0 datasets: those of `DatasetWriter` and those of other programs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ from wla.specs import RobotSpec
 
 @dataclass(frozen=True)
 class Episode:
-    """Frames start <= i < end of a dataset. seed is the environment's reset seed when it was recorded; success says
-    whether it reached its goal, None where that is not known; followed, for each frame, whether its action was the one
-    that was executed (None: all were)."""
+    """Frames start <= i < end of a dataset.
+
+    seed: reset seed of the environment. success: None where it is unknown. action_executed: per frame, whether the
+    recorded action was the executed one (None: all were).
+    """
 
     index: int
     start: int
@@ -54,11 +56,11 @@ class Episode:
 class LeRobotDataset:
     """A dataset of N frames; everything but the images is read into memory and checked on construction.
 
-    robot_spec is None for datasets that other programs recorded, unless `robot` says which it is: LeRobot does not
-    store units and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks;
-    without `action` they are action-free. `columns` says which of theirs are state, action and cameras.
+    robot_spec is None for datasets that other programs recorded, unless `robot` is given: LeRobot does not store units
+    and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks; without `action` they
+    are action-free. `columns` names their columns of state, action and cameras.
 
-    Subtasks come from our own column `subtask_text` where it says anything in any frame, and else from LeRobot's
+    Subtasks come from our own column `subtask_text` if it has a text in any frame, else from LeRobot's
     `language_persistent`; the two are never mixed.
 
     Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
@@ -68,8 +70,8 @@ class LeRobotDataset:
     """
 
     def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
-        """ValueError names the file or frame, and what to do, when something is absent, damaged or inconsistent, or
-        when the dataset is of another robot than the given one."""
+        """ValueError names the file or frame and the remedy when something is absent, damaged or inconsistent, or when
+        the dataset is of a different robot than the given one."""
         self.root = Path(root)
         self.info = read_info(self.root)
         self.columns = columns or Columns()
@@ -114,7 +116,7 @@ class LeRobotDataset:
         )
 
     def frame_id(self, index: int) -> str:
-        """A name for messages, e.g. 'data/place episode 12 frame 3'."""
+        """Name of a frame in messages, e.g. 'data/place episode 12 frame 3'."""
         episode = self.episode_of(index)
         return f"{self.root} episode {episode.index} frame {index - episode.start}"
 
@@ -126,7 +128,7 @@ class LeRobotDataset:
         if camera not in self.cameras:
             raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
         key = self._camera_features[camera]
-        name = key.removeprefix(IMAGE_PREFIX)  # the same cache whatever the camera is called here
+        name = key.removeprefix(IMAGE_PREFIX)  # the same cache under any name of the camera
         shape = (len(self), *self.cameras[camera], 3)
         if key in self.info.video_keys:
             # Imported here, so that a process that decodes no video does not load the decoder.
@@ -136,14 +138,14 @@ class LeRobotDataset:
         return cached_frames(self.root, name, self.data_segments(), shape, partial(read_images, key=key))
 
     def random_access_frames(self, camera: str) -> RandomAccessFrames:
-        """All frames of a camera that is a video, read from its files when they are asked for, without a cache."""
+        """All frames of a camera that is a video, decoded from its files when they are indexed, without a cache."""
         key = self._camera_features.get(camera)
         if key not in self.info.video_keys:
             raise ValueError(f"{self.root}: no video of a camera {camera!r}; the dataset has {list(self.cameras)}")
         return RandomAccessFrames(self._video_segments(key), frame_rate(self.fps), (*self.cameras[camera], 3))
 
     def _video_segments(self, key: str) -> list[FileSegment]:
-        """Where the frames of each episode lie in the video files."""
+        """The segment of a video file that holds the frames of each episode."""
         segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
             first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
@@ -153,7 +155,7 @@ class LeRobotDataset:
         return segments
 
     def data_segments(self) -> list[FileSegment]:
-        """Where the rows of each episode lie in the data files."""
+        """The segment of a data file that holds the rows of each episode."""
         counts: dict[Path, int] = {}
         segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
@@ -165,8 +167,8 @@ class LeRobotDataset:
     def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
         template = self.info.data_path if folder == "data" else self.info.video_path
         assert template is not None
-        place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
-        return self.root / template.format(**place, **names)
+        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        return self.root / template.format(**numbers, **names)
 
     def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
         own = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
@@ -182,51 +184,54 @@ class LeRobotDataset:
 
         for key in self.info.video_keys:
             counts: dict[Path, int] = {}
-            for episode, piece in zip(self.episodes, self._video_segments(key), strict=True):
-                if piece.first != counts.get(piece.path, 0):
+            for episode, segment in zip(self.episodes, self._video_segments(key), strict=True):
+                if segment.first != counts.get(segment.path, 0):
                     raise ValueError(
-                        f"{piece.path}: episode {episode.index} starts at frame {piece.first} of the video, it must be "
-                        f"{counts.get(piece.path, 0)}; correct from_timestamp in meta/episodes"
+                        f"{segment.path}: episode {episode.index} starts at frame {segment.first} of the video, it "
+                        f"must be {counts.get(segment.path, 0)}; correct from_timestamp in meta/episodes"
                     )
-                counts[piece.path] = piece.first + piece.length
+                counts[segment.path] = segment.first + segment.length
             height, width = self.info.image_size(key)
             for path, count in counts.items():
-                facts = codec.probe(path)
-                if facts.frames != count:
+                header = codec.probe(path)
+                if header.frames != count:
                     raise ValueError(
-                        f"{path}: holds {facts.frames} frames, the episodes {count}; restore it or collect again"
+                        f"{path}: holds {header.frames} frames, the episodes {count}; restore it or collect the "
+                        "dataset again"
                     )
-                if (facts.height, facts.width) != (height, width):
+                if (header.height, header.width) != (height, width):
                     raise ValueError(
-                        f"{path}: is {facts.height}x{facts.width}, {INFO} says {height}x{width}; correct {INFO}"
+                        f"{path}: is {header.height}x{header.width}, {INFO} has {height}x{width}; correct {INFO}"
                     )
-                if abs(facts.rate - frame_rate(self.fps)) > 0.01:
-                    raise ValueError(f"{path}: has {facts.rate} frames/s, {INFO} says {self.fps:g}; correct {INFO}")
+                if abs(header.rate - frame_rate(self.fps)) > 0.01:
+                    raise ValueError(f"{path}: has {header.rate} frames/s, {INFO} has {self.fps:g}; correct {INFO}")
 
     def _read_frames(self) -> pa.Table:
-        """The columns of all frames, checked to follow each other as the episodes say."""
+        """The columns of all frames. ValueError when a file does not have the rows that meta/episodes counts."""
         optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
         columns = [self.columns.state, *optional, *INDEX_COLUMNS]
-        counts = {piece.path: piece.first + piece.length for piece in self.data_segments()}
+        counts = {segment.path: segment.first + segment.length for segment in self.data_segments()}
         tables = []
         for path, count in counts.items():
             table = read_table(path, columns)
             if len(table) != count:
-                raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore it")
+                raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore the file")
             tables.append(table)
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
     def _texts(self, table: pa.Table) -> Sequence[str | None]:
         files: dict[Path, list[tuple[int, int]]] = {}
-        for piece in self.data_segments():
-            files.setdefault(piece.path, []).append((piece.first, piece.length))
+        for segment in self.data_segments():
+            files.setdefault(segment.path, []).append((segment.first, segment.length))
         return subtask_texts(table, self.info, files, self.fps)
 
     def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
         shape = self.info.features[key].shape
         numbers = matrix(table, key, shape[0]) if len(shape) == 1 else None
         if numbers is None:
-            raise ValueError(f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} says")
+            raise ValueError(
+                f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} states; restore the file"
+            )
         bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
             raise ValueError(
@@ -241,16 +246,16 @@ class LeRobotDataset:
             "index": (np.arange(len(self)), 0),
             "frame_index": (within, 0),
             "episode_index": (np.repeat([episode.index for episode in self.episodes], lengths), 0),
-            # Half a frame: float32 seconds are that exact for hours, and a wrong rate is found at the second frame.
+            # Half a frame: float32 seconds are that precise for hours, and a wrong rate is found at the second frame.
             "timestamp": (within / self.fps, 0.5 / self.fps),
         }
-        for name, (wanted, tolerance) in expected.items():
+        for name, (correct, tolerance) in expected.items():
             values = table[name].to_numpy()
-            wrong = np.flatnonzero(~(np.abs(values - wanted) <= tolerance))
+            wrong = np.flatnonzero(~(np.abs(values - correct) <= tolerance))
             if wrong.size:
                 first = int(wrong[0])
                 raise ValueError(
-                    f"{self.frame_id(first)}: {name} is {values[first]}, it must be {wanted[first]:g} (fps "
+                    f"{self.frame_id(first)}: {name} is {values[first]}, it must be {correct[first]:g} (fps "
                     f"{self.fps:g}); restore the data files or correct {INFO}"
                 )
         wrong = np.flatnonzero((self.task_index < 0) | (self.task_index >= len(self.instructions)))
@@ -276,9 +281,9 @@ def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]
         action_executed = row.get("action_executed")
         if action_executed is not None and len(action_executed) != end - start:
             raise ValueError(
-                f"{root}/meta/episodes: episode {number} has {end - start} frames and says of {len(action_executed)} whether "
-                "their actions were executed; restore the file"
+                f"{root}/meta/episodes: episode {number} has {end - start} frames and {len(action_executed)} values of "
+                "action_executed; restore the file"
             )
-        seen = None if action_executed is None else tuple(action_executed)
-        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), seen))
+        executed = None if action_executed is None else tuple(action_executed)
+        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), executed))
     return tuple(episodes)

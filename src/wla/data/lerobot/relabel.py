@@ -1,9 +1,9 @@
-"""Give the frames of a dataset other subtasks: all of them or none.
+"""Replaces the subtasks of a dataset: those of all frames or of none.
 
-New data files are written beside the old ones, flushed to disk, and take their place as a whole folder;
-`meta/info.json` follows. An error, Ctrl-C or a full disk leaves the old labels. So does a kill between the two renames
-of the folder: the next reader puts it back (`read_info`). A kill right before `meta/info.json` is replaced leaves
-columns that it does not list, which are not read; labelling again mends that.
+New data files are written beside the old ones, flushed to disk, and replace them as a whole folder; `meta/info.json`
+follows. An error, Ctrl-C or a full disk leaves the old labels. So does a kill between the two renames of the folder:
+the next reader restores it (`read_info`). A kill right before `meta/info.json` is replaced leaves columns that it does
+not list, which are not read; labelling again repairs that.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from wla.files import atomic_dir
 
 
 def relabel(dataset: LeRobotDataset, texts: Sequence[str]) -> None:
-    """Write the subtask of every frame ('' for none) into `subtask_text` and into LeRobot's language columns.
+    """Writes the subtask of every frame ('' for none) into `subtask_text` and into LeRobot's language columns.
 
-    What else the language columns say is kept. `dataset` keeps the labels that it read; open it again. ValueError when
-    the folder cannot be written; nothing was changed then.
+    Other rows of the language columns are kept. `dataset` keeps the labels that it has read; open it again. ValueError
+    when the folder cannot be written; nothing has changed then.
     """
     assert len(texts) == len(dataset)
     root, data = dataset.root, dataset.root / "data"
@@ -47,8 +47,8 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str]) -> None:
             f"{root / INFO}: data_path is {dataset.info.data_path!r}, labels can be written below data/ only"
         )
     files: dict[Path, list[FileSegment]] = {}
-    for piece in dataset.data_segments():
-        files.setdefault(piece.path, []).append(piece)
+    for segment in dataset.data_segments():
+        files.setdefault(segment.path, []).append(segment)
     staged = root / INFO.replace("info", ".info.labels")
     with _write_errors(root), ExitStack() as held:
         held.callback(staged.unlink, missing_ok=True)
@@ -86,23 +86,23 @@ def _with_features(info: DatasetInfo) -> DatasetInfo:
 
 
 def _write_file(source: Path, target: Path, segments: Sequence[FileSegment], texts: Sequence[str]) -> None:
-    """One data file with its labels, in the row groups that it had: images may make a whole file large."""
+    """Writes one data file with its labels, by row group: a file with images may not fit into memory."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    own = pa.array([texts[frame] for piece in segments for frame in range(piece.start, piece.start + piece.length)])
-    owner = pa.array(np.repeat(np.arange(len(segments)), [piece.length for piece in segments]))
+    labels = pa.array([texts[frame] for part in segments for frame in range(part.start, part.start + part.length)])
+    owner = pa.array(np.repeat(np.arange(len(segments)), [segment.length for segment in segments]))
     with pq.ParquetFile(source) as file, ExitStack() as opened:
-        said = _persistent(file, segments, texts)
+        persistent = _persistent(file, segments, texts)
         writer: pq.ParquetWriter | None = None
         row = 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             columns = {name: table[name] for name in table.column_names} | {
-                SUBTASK: own.slice(row, len(table)),
-                PERSISTENT: said.take(owner.slice(row, len(table))),
+                SUBTASK: labels.slice(row, len(table)),
+                PERSISTENT: persistent.take(owner.slice(row, len(table))),
             }
             if EVENTS not in columns:
                 columns[EVENTS] = pa.array([[]] * len(table), EVENTS_TYPE)
-            table = pa.table(columns)  # without the old schema's notes, which do not know the new columns
+            table = pa.table(columns)  # without the metadata of the old schema, which does not know the new columns
             if writer is None:
                 writer = opened.enter_context(pq.ParquetWriter(target, table.schema))
             writer.write_table(table)
@@ -110,24 +110,24 @@ def _write_file(source: Path, target: Path, segments: Sequence[FileSegment], tex
 
 
 def _persistent(file: pq.ParquetFile, segments: Sequence[FileSegment], texts: Sequence[str]) -> pa.Array:
-    """The new `language_persistent` of each episode of a file: what was there, with these subtasks."""
+    """The new `language_persistent` of each episode of a file: its other rows, and those of these subtasks."""
     seconds = file.read(["timestamp"])["timestamp"].to_pylist()
-    there: list[list[LanguageRow]] = [[] for _ in segments]
+    others: list[list[LanguageRow]] = [[] for _ in segments]
     kind = PERSISTENT_TYPE
     if PERSISTENT in file.schema_arrow.names:
         column = file.read([PERSISTENT])[PERSISTENT]
-        there = [[row for row in column[p.first].as_py() or [] if row["style"] != SUBTASK_STYLE] for p in segments]
-        kind = _storage(column.type) if any(there) else kind
+        others = [[row for row in column[p.first].as_py() or [] if row["style"] != SUBTASK_STYLE] for p in segments]
+        kind = _storage(column.type) if any(others) else kind
     lists = []
-    for piece, kept in zip(segments, there, strict=True):
-        words = texts[piece.start : piece.start + piece.length]
-        rows = kept + subtask_rows(words, seconds[piece.first : piece.first + piece.length])
+    for segment, kept in zip(segments, others, strict=True):
+        subtasks = texts[segment.start : segment.start + segment.length]
+        rows = kept + subtask_rows(subtasks, seconds[segment.first : segment.first + segment.length])
         lists.append(sorted(rows, key=lambda row: row["timestamp"]))
     return pa.array(lists, kind)
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
-    """The type without extensions (LeRobot's tool calls are JSON), which lists and structs cannot be built of."""
+    """The type without extension types (LeRobot's tool calls are JSON), which lists and structs cannot contain."""
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
     if pa.types.is_list(kind):

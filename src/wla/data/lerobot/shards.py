@@ -1,7 +1,7 @@
-"""Publishing shards: the only code that changes a dataset folder.
+"""Publication of shards: the only code that adds to a dataset folder.
 
 New files are written into a staging folder, flushed to disk and then renamed into place, `meta/info.json` last. Readers
-believe `info.json`: a crash, Ctrl-C or full disk at any moment leaves a valid dataset with all shards published before.
+rely on `info.json`: a crash, Ctrl-C or full disk at any moment leaves a valid dataset with all shards published before.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ShardStore:
     """A dataset folder of one robot, created when absent, to which shards are appended. One process at a time."""
 
     def __init__(self, root: Path, spec: RobotSpec, *, with_actions: bool) -> None:
-        """ValueError when `root` holds something else, or data of another robot or with other columns."""
+        """ValueError when `root` holds something else, or data of a different robot or with different columns."""
         self.root = root
         self.rate = frame_rate(spec.action.rate_hz)
         self._progress = Progress()
@@ -63,7 +63,7 @@ class ShardStore:
         return self._progress.episodes
 
     def publish(self, episodes: Sequence[EpisodeData]) -> None:
-        """Append a shard of these episodes, or nothing. ValueError: the disk is full or another process wrote here."""
+        """Appends a shard of these episodes, or nothing. ValueError: the disk is full or another process wrote here."""
         if read_info(self.root).total_episodes != self.total_episodes:
             raise ValueError(f"{self.root}: another process wrote into this dataset; collect into separate folders")
         progress = self._progress.copy()
@@ -76,7 +76,7 @@ class ShardStore:
                 (stage / INFO).write_text(_info_json(self._info, progress), encoding="utf-8")
                 _move_files(stage, self.root, last=INFO)
             finally:
-                # An interrupt may come right after the last rename: what is on disk decides.
+                # After an interrupt right after the last rename the shard is published: what is on disk decides.
                 if read_info(self.root).total_episodes == progress.episodes:
                     self._progress = progress
                 shutil.rmtree(stage)
@@ -85,7 +85,7 @@ class ShardStore:
         if self.root.exists() and (
             not self.root.is_dir() or any(not entry.name.startswith(".") for entry in self.root.iterdir())
         ):
-            raise ValueError(f"{self.root}: exists and is no dataset; give a new folder")
+            raise ValueError(f"{self.root}: exists and is not a dataset; give a new folder")
         self._info = DatasetInfo(
             robot_type=spec.embodiment,
             fps=rate_to_number(self.rate),
@@ -130,7 +130,7 @@ class ShardStore:
         except (OSError, FFmpegError, pa.ArrowException) as error:
             raise ValueError(
                 f"{self.root}: cannot write ({error}); the dataset keeps its {self.total_episodes} published episodes, "
-                "free disk space and run again to go on"
+                "free disk space and run again to continue"
             ) from error
 
 
@@ -155,7 +155,7 @@ def _info_json(info: DatasetInfo, progress: Progress) -> str:
 
 
 def _move_files(source: Path, target: Path, *, last: str) -> None:
-    """Flush all files below `source` to disk and rename them to the same place below `target`, `last` at the end."""
+    """Flushes all files below `source` to disk and moves them to the same path below `target`, `last` at the end."""
     files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
     files.sort(key=lambda path: str(path) == last)
     for path in files:

@@ -1,4 +1,4 @@
-"""Statistics that LeRobot keeps per episode and, joined, in `meta/stats.json`."""
+"""Statistics that LeRobot stores per episode and, over all episodes, in `meta/stats.json`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _SAMPLED_FRAMES = 16
 
 
 def vector_stats(values: Num[np.ndarray, "N D"]) -> FeatureStats:
-    """Per dimension, over the frames of one episode."""
+    """Statistics per dimension over the frames of one episode."""
     return _stats(values.astype(np.float64), axis=0, shape=(values.shape[1],), count=len(values))
 
 
 def image_stats(frames: Sequence[UInt8[np.ndarray, "H W 3"]]) -> FeatureStats:
-    """Per channel with shape (3, 1, 1), in [0, 1], over at most 16 frames spread evenly."""
+    """Statistics per channel, shape (3, 1, 1), in [0, 1], over at most 16 evenly spaced frames."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, _SAMPLED_FRAMES).round().astype(int))
     pixels = np.stack([frames[i] for i in chosen]).astype(np.float32) / 255
     return _stats(pixels, axis=(0, 1, 2), shape=(3, 1, 1), count=len(chosen))
 
 
 def join_stats(episodes: Sequence[Mapping[str, FeatureStats]]) -> dict[str, FeatureStats]:
-    """The statistics of all frames together, from those of the episodes."""
+    """Statistics over all frames, from those of the episodes."""
     return {key: _join([stats[key] for stats in episodes]) for key in episodes[0]}
 
 
@@ -48,7 +48,7 @@ def _join(parts: Sequence[FeatureStats]) -> FeatureStats:
     lows, highs, means, stds = (np.array([part[name] for part in parts]) for name in ("min", "max", "mean", "std"))
     weights = (counts / counts.sum()).reshape(-1, *[1] * (means.ndim - 1))
     mean = (weights * means).sum(0)
-    # Law of total variance: spread inside the episodes plus spread of their means.
+    # Law of total variance: mean of the variances within episodes plus variance of their means.
     variance = (weights * (stds**2 + (means - mean) ** 2)).sum(0)
     return {
         "min": lows.min(0).tolist(),

@@ -1,1 +1,1 @@
-"""Prompts: token sequences of the nano and the chat (Qwen3-VL) layout, and the tokenizer."""
+"""Prompts: token sequences in the nano and the chat (Qwen3-VL) layout, and the nano tokenizer."""

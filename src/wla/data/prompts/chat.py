@@ -1,12 +1,12 @@
 """Token sequences of the published WLA-0: Qwen's chat template, images in the text, meta-queries after the answer.
 
 system turn (optional) - user turn - assistant turn, which holds the subtasks in language mode - newline, begin marker,
-meta-queries. Plain mode's user turn: images, then the instruction. Language mode's: `Instruction: ...`, images,
-`Current subtask:`; an image of the past goes with `Previous subtask: ...`. The end marker and the turn's end, which
-nothing can read any more, are left out.
+meta-queries. User turn in plain mode: images, then the instruction. In language mode: `Instruction: ...`, images,
+`Current subtask:`; an image of the past comes with `Previous subtask: ...`. The end marker and the end of the turn are
+left out, since no token attends to them.
 
-The whole text is tokenised at once, as in training of the published checkpoints: a newline may join the full stop
-before it to one token.
+The whole text is tokenised at once, as when the published checkpoints were trained: a newline and the full stop before
+it may be one token.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ def query_name(index: int) -> str:
 
 
 class ChatPromptConfig(Config):
-    """queries: number of meta-queries. language: whether subtasks are said before the queries.
+    """queries: number of meta-queries. language: whether the model generates subtasks before the queries.
 
-    history: how many steps before now the images of the past were taken. system: text of the system turn (None: there
-    is no such turn).
+    history: control steps between now and the images of the past. system: text of the system turn (None: no such turn).
     """
 
     kind: Literal["chat"] = "chat"
@@ -49,9 +48,9 @@ class ChatPromptConfig(Config):
     history: int = 8
     system: str | None = ""
     instruction_tokens: int = 256
-    """In training, longer instructions are cut; acting refuses them."""
+    """Maximum length of an instruction; longer ones are cut in training and an error in acting."""
     memory: MemoryConfig = MemoryConfig(tokens=1024, merge_counters=False)
-    """How much of what was finished is told in language mode. The published system sets no limit."""
+    """Limits of the previous subtasks in language mode. The published system has none."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> ChatPrompter:
         return ChatPrompter(self, tokenizer, image_tokens)
@@ -63,15 +62,15 @@ class ChatPrompter:
     def __init__(
         self, config: ChatPromptConfig, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]
     ) -> None:
-        """ValueError when the tokenizer lacks a word that the prompts need."""
+        """ValueError when the tokenizer lacks a token of the prompts."""
         self.config = config
         self.tokenizer = tokenizer
         self.image_tokens = dict(image_tokens)
         self._past = {name for name in image_tokens if ImageKey.parse(name).time == "history"}
         self._with_first_frame = any(ImageKey.parse(name).time == "first" for name in image_tokens)
-        words = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
+        tokens = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
         known = tokenizer.get_vocab()
-        missing = [word for word in words if word not in known]
+        missing = [token for token in tokens if token not in known]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise ValueError(
@@ -89,12 +88,12 @@ class ChatPrompter:
 
     @property
     def history(self) -> int:
-        """Steps between now and the images of the past."""
+        """Control steps between now and the images of the past."""
         return self.config.history
 
     @property
     def predicts_subtasks(self) -> bool:
-        """Whether the model is asked for subtasks."""
+        """Whether the model generates subtasks."""
         return self.config.language
 
     def prompt(
@@ -106,13 +105,11 @@ class ChatPrompter:
         current_subtasks: Sequence[str] = (),
         has_history: bool = True,
     ) -> list[int]:
-        """Everything before the subtask text or, in plain mode, before the queries. The state is not told in words.
+        """All tokens before the subtask text or, in plain mode, before the queries. They do not contain the state.
 
-        memory: the subtasks that are finished. running: the window that was said last; its first one is told after them
-        as the last of the previous subtasks, the others had not begun.
-
-        past: whether the images of the past exist; when an episode begins they do
-        not yet. Then they are left out where its first frame is in front, and repeat it elsewhere.
+        memory: the finished subtasks. current_subtasks: those predicted last, of which the first is the last of the
+        previous subtasks; the others had not begun. has_history: whether the images of the past exist, which they do
+        not when an episode begins. They are then left out if the prompt shows the first frame, else they repeat it.
         """
         text = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
         return self._encode(text if self.config.language else text + "\n")
@@ -127,22 +124,23 @@ class ChatPrompter:
         current_subtasks: Sequence[str] = (),
         has_history: bool = True,
     ) -> tuple[list[int], list[int]]:
-        """A training sequence and its labels (what should follow each position); no labels without subtasks."""
+        """A training sequence and its labels, the token that should follow each position; IGNORE_INDEX everywhere
+        without subtasks."""
         if not self.config.language:
             tokens = [*self.prompt(instruction, state, has_history=has_history), *self.queries]
             return tokens, [IGNORE_INDEX] * len(tokens)
         before = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
-        said = self._strip_special_tokens(join_sentences(subtasks or ()))
-        tokens = [*self._encode(f"{before}{said}\n"), *self.queries]
+        answer = self._strip_special_tokens(join_sentences(subtasks or ()))
+        tokens = [*self._encode(f"{before}{answer}\n"), *self.queries]
         labels = [IGNORE_INDEX] * len(tokens)
-        if said:
-            start, end = len(self._encode(before)), len(self._encode(before + said))
+        if answer:
+            start, end = len(self._encode(before)), len(self._encode(before + answer))
             labels[start - 1 : end - 1] = tokens[start:end]
             labels[end - 1] = self.stop
         return tokens, labels
 
     def answer(self, subtasks: Sequence[str]) -> list[int]:
-        """The tokens in which the model would say these subtasks."""
+        """Tokens of these subtasks, as the model would generate them."""
         text = self._strip_special_tokens(join_sentences(subtasks))
         return self._encode(ANSWER + text)[len(self._answer) :]
 
@@ -154,32 +152,33 @@ class ChatPrompter:
 
     @property
     def memory(self) -> MemoryConfig | None:
-        """How much of the past is told."""
+        """Limits of the previous subtasks in the prompt; None in plain mode, whose prompts have none."""
         return self.config.memory if self.config.language else None
 
     def length(self, text: str) -> int:
-        """Tokens that an item of the memory takes."""
+        """Number of tokens of an item of the memory."""
         return len(self._encode(f" {join_sentences([text])}"))
 
     def instruction_length(self, instruction: str) -> int:
         return len(self._encode(self._strip_special_tokens(instruction)))
 
     def suffix_after(self, subtask_tokens: Sequence[int]) -> tuple[int, list[int]]:
-        """How many of the last tokens read to drop, and what to read then, to end the sequence as `sample` does.
+        """Number of cached tokens to drop from the end, and the tokens to append, so that the sequence ends as in
+        `sample`.
 
-        said: the subtask tokens that were decoded, none in plain mode.
+        subtask_tokens: the generated ones, none in plain mode.
         """
         if not self.config.language:
             return 0, self.queries
-        read = [*self._answer, *subtask_tokens]
-        wanted = self._encode(f"{ANSWER}{self._decode(subtask_tokens)}\n")
+        cached = [*self._answer, *subtask_tokens]
+        target = self._encode(f"{ANSWER}{self._decode(subtask_tokens)}\n")
         same = 0
-        while same < min(len(read), len(wanted)) and read[same] == wanted[same]:
+        while same < min(len(cached), len(target)) and cached[same] == target[same]:
             same += 1
-        return len(read) - same, [*wanted[same:], *self.queries]
+        return len(cached) - same, [*target[same:], *self.queries]
 
     def subtasks(self, tokens: Sequence[int]) -> tuple[str, ...]:
-        """The subtasks that decoded tokens say."""
+        """Subtasks of generated tokens."""
         text = self._decode(tokens)
         return tuple(part for part in _SENTENCE_END.split(text) if part)
 
@@ -196,13 +195,13 @@ class ChatPrompter:
 
     def _language(self, instruction: str, previous: Sequence[str], has_history: bool) -> str:
         images = self._images(has_history)
-        told = self._strip_special_tokens(join_sentences(previous)) if has_history else ""
+        previous_text = self._strip_special_tokens(join_sentences(previous)) if has_history else ""
         parts = []
         for name, image in images.items():
-            if name in self._past and told:
-                # With an episode's first frame in front, the words stand before the image, else after it.
-                words = f"Previous subtask: {told}"
-                parts.append(words + image if self._with_first_frame else image + words)
+            if name in self._past and previous_text:
+                # The text stands before the image if the first frame of the episode is in the prompt, else after it.
+                text = f"Previous subtask: {previous_text}"
+                parts.append(text + image if self._with_first_frame else image + text)
             else:
                 parts.append(image)
         return f"Instruction: {instruction}{''.join(parts)}Current subtask:"
@@ -222,12 +221,12 @@ class ChatPrompter:
         return self._strip_special_tokens(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
     def _strip_special_tokens(self, text: str) -> str:
-        """A text without the chat's own words, with which it could end turns or ask for images."""
+        """A text without the special tokens of the chat, which could end turns or insert images."""
         return self._special.sub(" ", text)
 
 
 def join_sentences(subtasks: Sequence[str]) -> str:
-    """Subtasks as sentences, each with its full stop, direct repetitions once."""
+    """Subtasks as sentences with full stops, consecutive repetitions once."""
     sentences: list[str] = []
     for text in subtasks:
         sentence = text.strip()
@@ -239,27 +238,27 @@ def join_sentences(subtasks: Sequence[str]) -> str:
 
 
 def add_queries(tokenizer: PreTrainedTokenizerFast, *, first: int, queries: int) -> None:
-    """Give a Qwen tokenizer the markers and meta-queries, from vocabulary entry `first` on.
+    """Adds the markers and meta-queries to a Qwen tokenizer, from vocabulary entry `first` on.
 
-    The entries between its own and these, which the model's embedding has rows for, get names too. ValueError when the
-    tokenizer lacks Qwen's special words or already has more entries.
+    The unused entries before them, for which the model's embedding has rows, get names too. ValueError when the
+    tokenizer lacks Qwen's special tokens or already has more entries.
     """
     known = tokenizer.get_vocab()
-    missing = [word for word in QWEN_SPECIAL_TOKENS if word not in known]
+    missing = [token for token in QWEN_SPECIAL_TOKENS if token not in known]
     if missing:
         raise ValueError(f"tokenizer: lacks {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
     names = [BEGIN_QUERIES, END_QUERIES, *map(query_name, range(queries))]
     if BEGIN_QUERIES not in known:
         if len(tokenizer) > first:
             raise ValueError(
-                f"tokenizer: has {len(tokenizer)} words, the model's begin marker is word {first}; give the tokenizer "
-                "that belongs to the model"
+                f"tokenizer: has {len(tokenizer)} tokens, the model's begin marker is token {first}; give "
+                "the tokenizer that belongs to the model"
             )
         tokenizer.add_tokens([f"<pad_token_{i}>" for i in range(first - len(tokenizer))], special_tokens=True)
         tokenizer.add_tokens(names, special_tokens=True)
     found = tokenizer.convert_tokens_to_ids(names)
     if found != list(range(first, first + len(names))):
         raise ValueError(
-            f"tokenizer: {BEGIN_QUERIES} is word {found[0]}, the model's is {first}; give the tokenizer that belongs "
+            f"tokenizer: {BEGIN_QUERIES} is token {found[0]}, the model's is {first}; give the tokenizer that belongs "
             "to the model"
         )

@@ -1,8 +1,9 @@
-"""Token sequences: what the backbone reads, in training and in acting.
+"""Token sequences of the nano models, in training and in acting.
 
-user turn: instruction, image placeholders (one run per camera), the state as location words, with memory also what was
-finished and what was said last - assistant turn: the subtask text - newline, begin marker, meta-queries. The end marker
-and the turn's end, which nothing can read any more, are left out. `wla.data.prompts.chat` holds the published ones.
+user turn: instruction, image placeholders (consecutive per camera), the state as location tokens, with memory also the
+finished subtasks and those predicted last - assistant turn: the subtask text - newline, begin marker, meta-queries.
+The end marker and the end of the turn are left out, since no token attends to them. `wla.data.prompts.chat` holds the
+published layout.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ class PromptConfig(Config):
     queries: int = 8
     locations: int = 64
     language: bool = True
-    """Whether subtasks are said before the queries."""
+    """Whether the model generates subtasks before the queries."""
     memory: MemoryConfig | None = None
-    """How much of what was finished is told; None: neither that nor what was said last."""
+    """Limits of the memory in the prompt; None: neither finished subtasks nor those predicted last are in it."""
     history: int = Field(default=0, ge=0)
-    """How many steps before now the images of the past were taken, for models that see any."""
+    """Control steps between now and the images of the past, for models that have any."""
     instruction_tokens: int = 128
-    """Longer instructions are refused."""
+    """Maximum length of an instruction; longer ones are an error."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> Prompter:
         return Prompter(self, tokenizer, image_tokens)
 
 
 class Prompter:
-    """Builds token sequences for one tokenizer and one set of cameras; encoded texts are remembered."""
+    """Builds token sequences for one tokenizer and one set of cameras; caches the tokens of texts."""
 
     def __init__(
         self, config: PromptConfig, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]
@@ -79,12 +80,12 @@ class Prompter:
 
     @property
     def history(self) -> int:
-        """Steps between now and the images of the past."""
+        """Control steps between now and the images of the past."""
         return self.config.history
 
     @property
     def predicts_subtasks(self) -> bool:
-        """Whether the model is asked for subtasks."""
+        """Whether the model generates subtasks."""
         return self.config.language
 
     def previous_frames(self, frame: int, start: int) -> None:
@@ -93,7 +94,7 @@ class Prompter:
 
     @property
     def memory(self) -> MemoryConfig | None:
-        """How much of the past is told."""
+        """Limits of the memory in the prompt; None: the prompt has no memory."""
         return self.config.memory
 
     def prompt(
@@ -105,9 +106,10 @@ class Prompter:
         current_subtasks: Sequence[str] = (),
         has_history: bool = True,
     ) -> list[int]:
-        """Everything before the subtask text or, without language, before the queries. state is normalised to [-1, 1].
+        """All tokens before the subtask text or, without language, before the queries.
 
-        memory: the subtasks that are finished; running: the window that was said last.
+        state: normalised to [-1, 1]. memory: the finished subtasks. current_subtasks: those predicted last.
+        has_history: not used in this layout.
         """
         tokens = [self.start, *self.text(instruction), *self.images, *self.location_tokens(state)]
         if self.config.memory is not None:
@@ -120,36 +122,37 @@ class Prompter:
         return [*tokens, self.stop, self.start]
 
     def length(self, text: str) -> int:
-        """Tokens that an item of the memory takes."""
+        """Number of tokens of an item of the memory."""
         return len(self.text(text)) + 1
 
     def instruction_length(self, instruction: str) -> int:
         return len(self.encode(instruction))
 
     def _listed(self, texts: Sequence[str]) -> list[int]:
-        """As `answer` would write them, with the separator after each."""
+        """Tokens of texts as in `answer`, but with the separator after each."""
         return [token for text in texts for token in (*self.text(text), self._separator)]
 
     def location_tokens(self, values: Float[np.ndarray, " k"]) -> list[int]:
-        """Location words of values in [-1, 1]; values outside fall into the border bins."""
+        """Location tokens of values in [-1, 1]; values outside are in the first or last bin."""
         bins = np.floor((np.asarray(values) + 1) * 0.5 * self.config.locations).astype(int)
         return (np.clip(bins, 0, self.config.locations - 1) + self.first_location).tolist()
 
     def answer(self, subtasks: Sequence[str]) -> list[int]:
+        """Tokens of these subtasks, as the model would generate them."""
         return self.text(SEPARATOR.join(subtasks))
 
     def subtasks(self, tokens: Sequence[int]) -> tuple[str, ...]:
-        """The inverse of `answer` for decoded tokens."""
+        """Subtasks of generated tokens, the inverse of `answer`."""
         text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         return tuple(part.strip() for part in text.split(SEPARATOR.strip()) if part.strip())
 
     def suffix(self) -> list[int]:
-        """What follows the subtask text."""
+        """Tokens after the subtask text."""
         queries = range(self.first_query, self.first_query + self.config.queries)
         return [*self.newline, self.begin_queries, *queries]
 
     def suffix_after(self, subtask_tokens: Sequence[int]) -> tuple[int, list[int]]:
-        """How many of the last tokens read to drop (none), and what to read after the subtask text that was said."""
+        """Number of cached tokens to drop from the end (none), and the tokens after the generated subtask text."""
         return 0, self.suffix()
 
     def sample(
@@ -162,18 +165,19 @@ class Prompter:
         current_subtasks: Sequence[str] = (),
         has_history: bool = True,
     ) -> tuple[list[int], list[int]]:
-        """A training sequence and its labels (what should follow each position); no labels without subtasks."""
+        """A training sequence and its labels, the token that should follow each position; IGNORE_INDEX everywhere
+        without subtasks."""
         prompt = self.prompt(instruction, state, memory=memory, current_subtasks=current_subtasks)
-        told = subtasks is not None and self.config.language
-        answer = self.answer(subtasks) if subtasks is not None and told else []
+        learned = subtasks if self.config.language else None
+        answer = [] if learned is None else self.answer(learned)
         suffix = self.suffix()
         labels = [IGNORE_INDEX] * (len(prompt) + len(answer) + len(suffix))
-        if told:
+        if learned is not None:
             labels[len(prompt) - 1 : len(prompt) + len(answer)] = [*answer, self.stop]
         return [*prompt, *answer, *suffix], labels
 
     def text(self, text: str) -> list[int]:
-        """Tokens of a text that is likely to come again."""
+        """Tokens of a text, cached, since most texts repeat."""
         if text not in self._token_cache:
             self._token_cache[text] = self.encode(text)
         return self._token_cache[text]
@@ -181,5 +185,7 @@ class Prompter:
     def _id(self, name: str) -> int:
         index = self.tokenizer.convert_tokens_to_ids(name)
         if index is None:
-            raise ValueError(f"tokenizer: the word {name} is missing from its vocabulary")
+            raise ValueError(
+                f"tokenizer: the token {name} is missing from its vocabulary; use the tokenizer of this model"
+            )
         return index

@@ -1,6 +1,6 @@
-"""The nano tokenizer: byte-level BPE with the chat markers of Qwen, location words and meta-queries.
+"""The nano tokenizer: byte-level BPE with the chat markers of Qwen, location tokens and meta-queries.
 
-A user's full-size tokenizer comes as a folder; this one is trained in milliseconds on the words of the tasks.
+A user's full-size tokenizer comes as a folder; this one is trained in milliseconds on the instructions and subtasks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def query_name(index: int) -> str:
 
 
 def location_name(index: int) -> str:
-    """A word that stands for one of the bins into which a normalised coordinate is sorted."""
+    """Token of one of the bins of a normalised coordinate."""
     return f"<|loc_{index}|>"
 
 
 def special_tokens(queries: int, locations: int) -> list[str]:
     """The first entries of the vocabulary, in order."""
-    words = [PAD, START, END, IMAGE, *map(location_name, range(locations)), BEGIN_QUERIES, END_QUERIES]
-    return [*words, *map(query_name, range(queries))]
+    tokens = [PAD, START, END, IMAGE, *map(location_name, range(locations)), BEGIN_QUERIES, END_QUERIES]
+    return [*tokens, *map(query_name, range(queries))]
 
 
 def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size: int = 768) -> PreTrainedTokenizerFast:
@@ -49,12 +49,12 @@ def train_tokenizer(texts: Iterable[str], *, queries: int, locations: int, size:
 
 
 def extend_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
-    """The tokenizer with more merges, which make single tokens of the words in `texts`, up to `size` entries.
+    """The tokenizer with more merges, learned from `texts`, and up to `size` entries.
 
-    Tokens that it has keep their numbers. Pairs are merged as in training from nothing: the most frequent first.
+    Existing tokens keep their indices. As in training from scratch, the most frequent pair is merged first.
     """
-    whole = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]
+    tree = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary, merges = tree["model"]["vocab"], tree["model"]["merges"]
     split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     words = Counter(word for text in texts for word, _ in split(text))
     parts = {word: [token.value for token in tokenizer.backend_tokenizer.model.tokenize(word)] for word in words}
@@ -69,7 +69,7 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *
         merges.append(list(pair))
         vocabulary.setdefault("".join(pair), len(vocabulary))
         parts = {word: _merge(tokens, pair) for word, tokens in parts.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(whole)), pad_token=PAD, eos_token=END)
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(tree)), pad_token=PAD, eos_token=END)
 
 
 def _merge(tokens: Sequence[str], pair: tuple[str, str]) -> list[str]:
@@ -92,6 +92,6 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         raise ValueError(f"{path}: no tokenizer here; a checkpoint holds config, weights, statistics and tokenizer")
     try:
         core = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library raises no narrower class
         raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy or train it again") from error
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)

@@ -1,1 +1,1 @@
-"""Dataset validation: every problem of a dataset, before training meets the first."""
+"""Dataset validation: reports all problems of a dataset before training fails on the first."""

@@ -1,4 +1,4 @@
-"""Look through a whole dataset before training and name every problem, not only the first one."""
+"""Validation of a whole dataset before training: reports every problem, not only the first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wla.data.validation.videos import check_images
 def check(root: Path, columns: Columns | None = None) -> list[Issue]:
     """All problems of a LeRobot v3.0 dataset. Decodes every image, with a progress bar; nothing is written.
 
-    ValueError only when `root` is no such dataset.
+    ValueError only when `root` is not such a dataset.
     """
     columns = columns or Columns()
     info = read_info(root)
@@ -28,10 +28,10 @@ def check(root: Path, columns: Columns | None = None) -> list[Issue]:
     issues += check_frames(root, info, rows, columns, tasks=None if tasks is None else len(tasks))
     issues += check_images(root, info, rows)
     if not count_errors(issues):
-        # The reader has the last word: what it refuses is not sound.
+        # The reader may reject more than the checks above.
         try:
             LeRobotDataset(root, columns=columns)
         except ValueError as error:
             issues.append(Issue.of(error))
-    # Everything is about this folder; without its name the lines are short enough for a table.
-    return [replace(finding, message=finding.message.replace(f"{root}{os.sep}", "")) for finding in issues]
+    # All messages are about this folder; without its name they are short enough for a table.
+    return [replace(issue, message=issue.message.replace(f"{root}{os.sep}", "")) for issue in issues]

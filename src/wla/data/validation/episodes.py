@@ -18,11 +18,11 @@ from wla.data.lerobot.format import (
 from wla.data.validation.issues import Issue
 
 EpisodeRow = dict[str, Any]
-"""What `meta/episodes` says of an episode."""
+"""One row of `meta/episodes`."""
 
 
 def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Issue]]:
-    """The rows of all episodes whose files can be read, and what is wrong with them."""
+    """The rows of all episodes whose files can be read, and their issues."""
     rows: list[EpisodeRow] = []
     issues: list[Issue] = []
     for path in episode_files(root):
@@ -30,38 +30,38 @@ def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Iss
             rows += read_table(path, episode_columns(info)).to_pylist()
         except ValueError as error:
             issues.append(Issue.of(error))
-    # Rows beyond those that `info` counts are of a shard that was interrupted while it was published.
+    # Rows beyond those that `info` counts are of a shard whose publication was interrupted.
     rows = [row for row in rows if row["episode_index"] < info.total_episodes]
     if len(rows) != info.total_episodes:
-        found = f"meta/episodes describes {len(rows)} episodes, {INFO} counts {info.total_episodes}"
-        issues.append(Issue("error", None, found, "restore the missing file"))
+        message = f"meta/episodes describes {len(rows)} episodes, {INFO} counts {info.total_episodes}"
+        issues.append(Issue("error", None, message, "restore the missing file"))
     elif not rows:
         issues.append(Issue("error", None, "the dataset has no episodes", "collect some first"))
     frames = sum(row["length"] for row in rows)
     if len(rows) == info.total_episodes and frames != info.total_frames:
-        found = f"meta/episodes describes {frames} frames, {INFO} counts {info.total_frames}"
-        issues.append(Issue("error", None, found, f"correct total_frames in {INFO}"))
+        message = f"meta/episodes describes {frames} frames, {INFO} counts {info.total_frames}"
+        issues.append(Issue("error", None, message, f"correct total_frames in {INFO}"))
     return rows, issues + _sequence(rows)
 
 
 def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
-    """Whether episodes and their frames follow each other without gaps."""
+    """Issues of the order of episodes and frames, which must follow each other without gaps."""
     issues = []
     number, end = 0, 0
     for row in rows:
         episode, start, length = row["episode_index"], row["dataset_from_index"], row["length"]
         if episode != number:
-            what = f"episode {episode} follows episode {number - 1} in meta/episodes"
-            issues.append(Issue("error", episode, what, "restore the missing file"))
+            message = f"episode {episode} follows episode {number - 1} in meta/episodes"
+            issues.append(Issue("error", episode, message, "restore the missing file"))
         elif start != end:
-            what = f"starts at frame {start} of the dataset, the episodes before it end at {end}"
-            issues.append(Issue("error", episode, what, "restore meta/episodes"))
+            message = f"starts at frame {start} of the dataset, the episodes before it end at {end}"
+            issues.append(Issue("error", episode, message, "restore meta/episodes"))
         if row["dataset_to_index"] - start != length:
-            what = f"spans frames {start}..{row['dataset_to_index']} and is said to have {length}"
-            issues.append(Issue("error", episode, what, "restore meta/episodes"))
+            message = f"spans frames {start}..{row['dataset_to_index']} and its length is {length}"
+            issues.append(Issue("error", episode, message, "restore meta/episodes"))
         if length < 2:
-            what = f"has {length} frames, too few for an action and what comes of it"
-            issues.append(Issue("error" if length < 1 else "warning", episode, what, "remove the episode"))
+            message = f"has {length} frames, too few for an action and its result"
+            issues.append(Issue("error" if length < 1 else "warning", episode, message, "remove the episode"))
         if not row["tasks"]:
             issues.append(Issue("error", episode, "has no task in meta/episodes", "give it one"))
         elif not all(str(task).strip() for task in row["tasks"]):
@@ -73,17 +73,17 @@ def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
 def files_of(
     root: Path, info: DatasetInfo, rows: list[EpisodeRow], video_key: str | None = None
 ) -> dict[Path, list[EpisodeRow]]:
-    """The files of a video, or of the frames, with the episodes that lie in each."""
+    """The files of a camera's videos, or of the frames, with the episodes that are in each."""
     folder, template = (f"videos/{video_key}", info.video_path) if video_key else ("data", info.data_path)
     files: dict[Path, list[EpisodeRow]] = {}
     for row in rows:
-        place = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
-        files.setdefault(root / str(template).format(**place, video_key=video_key), []).append(row)
+        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        files.setdefault(root / str(template).format(**numbers, video_key=video_key), []).append(row)
     return files
 
 
 def check_tasks(root: Path, rows: list[EpisodeRow]) -> tuple[list[str] | None, list[Issue]]:
-    """The instructions in the order of their task_index (None when they cannot be read), and what is wrong there."""
+    """The instructions in the order of their task_index (None when they cannot be read), and their issues."""
     try:
         tasks = read_tasks(root)
     except ValueError as error:
@@ -96,6 +96,6 @@ def check_tasks(root: Path, rows: list[EpisodeRow]) -> tuple[list[str] | None, l
     for row in rows:
         absent = [task for task in row["tasks"] or [] if task not in tasks]
         if absent:
-            what = f"its task {absent[0]!r} is not in {TASKS}"
-            issues.append(Issue("error", row["episode_index"], what, "restore it"))
+            message = f"its task {absent[0]!r} is not in {TASKS}"
+            issues.append(Issue("error", row["episode_index"], message, "restore it"))
     return tasks, issues

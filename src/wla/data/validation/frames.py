@@ -18,7 +18,7 @@ from wla.progress import progress_bar
 def check_frames(
     root: Path, info: DatasetInfo, rows: list[EpisodeRow], columns: Columns, *, tasks: int | None
 ) -> list[Issue]:
-    """tasks: how many there are, None when that is not known."""
+    """Issues of all data files. tasks: number of tasks, None if it is unknown."""
     check = _FrameCheck(root, info, columns, tasks)
     files = files_of(root, info, rows)
     with progress_bar() as progress:
@@ -28,7 +28,7 @@ def check_frames(
 
 
 class _FrameCheck:
-    """Goes through the data files and remembers what only the whole dataset shows."""
+    """Checks the data files one by one and collects what only the whole dataset shows."""
 
     def __init__(self, root: Path, info: DatasetInfo, columns: Columns, tasks: int | None) -> None:
         self.info = info
@@ -39,7 +39,7 @@ class _FrameCheck:
             for key, feature in info.features.items()
             if feature.dtype.startswith(("float", "int")) and len(feature.shape) == 1 and key not in INDEX_COLUMNS
         }
-        # Of state and action: of each episode its numbers.
+        # State and action: the numbers of each episode.
         self.ranges: dict[str, dict[int, np.ndarray]] = {
             key: {} for key in (columns.state, columns.action) if key in self.vectors
         }
@@ -50,46 +50,46 @@ class _FrameCheck:
                 self._error(None, f"{root / INFO}: feature {name!r} is missing", "restore it")
 
     def file(self, path: Path, rows: list[EpisodeRow]) -> None:
-        """One data file with the episodes that lie in it."""
-        wanted = [*INDEX_COLUMNS, *self.vectors, *([SUBTASK] if SUBTASK in self.info.features else [])]
+        """Checks one data file with the episodes that are in it."""
+        expected = [*INDEX_COLUMNS, *self.vectors, *([SUBTASK] if SUBTASK in self.info.features else [])]
         try:
             names = read_schema(path).names
-            table = read_table(path, [name for name in wanted if name in names])
+            table = read_table(path, [name for name in expected if name in names])
         except ValueError as error:
             episodes = [row["episode_index"] for row in rows]
             self.issues.append(Issue.of(error, episodes[0] if len(episodes) == 1 else None))
             return
-        for name in wanted:
+        for name in expected:
             if name not in names and name in self.info.features:
                 self._error(None, f"{path}: column {name!r} is missing", "restore the file")
         if "episode_index" not in names:
             return
         owner = table["episode_index"].to_numpy()
         numbers = [row["episode_index"] for row in rows]
-        strangers = np.flatnonzero(~np.isin(owner, numbers))
-        if strangers.size:
-            what = f"{path}: {strangers.size} rows from row {strangers[0]} on are of other episodes"
-            self._error(None, what, "restore the file")
+        foreign = np.flatnonzero(~np.isin(owner, numbers))
+        if foreign.size:
+            message = f"{path}: {foreign.size} rows from row {foreign[0]} on are of other episodes"
+            self._error(None, message, "restore the file")
         for row in rows:
-            places = np.flatnonzero(owner == row["episode_index"])
-            if len(places) != row["length"]:
-                what = f"{path}: has {len(places)} frames of the episode, meta/episodes says {row['length']}"
-                self._error(row["episode_index"], what, "restore the file or remove the episode")
-            if not len(places):
+            indices = np.flatnonzero(owner == row["episode_index"])
+            if len(indices) != row["length"]:
+                message = f"{path}: has {len(indices)} frames of the episode, meta/episodes has {row['length']}"
+                self._error(row["episode_index"], message, "restore the file or remove the episode")
+            if not len(indices):
                 continue
-            if places[-1] - places[0] + 1 != len(places):
+            if indices[-1] - indices[0] + 1 != len(indices):
                 self._error(row["episode_index"], f"{path}: its rows do not follow each other", "restore the file")
                 continue
-            self._episode(table.slice(places[0], len(places)), row)
+            self._episode(table.slice(indices[0], len(indices)), row)
 
     def finish(self) -> list[Issue]:
-        """What was found, with what the whole dataset shows."""
+        """All issues, including those of the dataset as a whole."""
         gaps = {episode: count for episode, count in self.without_subtask.items() if count[0]}
-        # A dataset without any subtask has none to miss.
+        # A dataset without any subtask needs none.
         if any(empty < length for empty, length in self.without_subtask.values()):
             for episode, (empty, length) in gaps.items():
-                what = f"{empty} of {length} frames have no {SUBTASK}"
-                self._warn(episode, what, "annotate them; they teach no language")
+                message = f"{empty} of {length} frames have no {SUBTASK}"
+                self._warn(episode, message, "annotate them; no language is learned from them")
         for key, episodes in self.ranges.items():
             names = self.info.features[key].names
             self.issues += check_range(key, names, episodes, jumps=key == self.action)
@@ -105,7 +105,7 @@ class _FrameCheck:
             self.without_subtask[row["episode_index"]] = (sum(not (t or "").strip() for t in texts), len(texts))
 
     def _indices(self, table: pa.Table, row: EpisodeRow) -> None:
-        """Whether the frames are counted on, and come at the right times."""
+        """Issues of indices, timestamps and tasks."""
         fps, steps = float(self.info.fps), np.arange(len(table))
         expected = {
             "frame_index": (steps, 0.0),
@@ -113,41 +113,41 @@ class _FrameCheck:
             "timestamp": (steps / fps, 0.5 / fps),
         }
         wrong: dict[str, int] = {}
-        for name, (wanted, tolerance) in expected.items():
+        for name, (values, tolerance) in expected.items():
             if name in table.column_names:
-                off = np.flatnonzero(~(np.abs(table[name].to_numpy() - wanted) <= tolerance))
-                if off.size:
-                    wrong[name] = int(off[0])
+                bad = np.flatnonzero(~(np.abs(table[name].to_numpy() - values) <= tolerance))
+                if bad.size:
+                    wrong[name] = int(bad[0])
         if wrong:
             name, frame = min(wrong.items(), key=lambda item: item[1])
-            value, right = table[name][frame].as_py(), expected[name][0][frame]
-            what = f"frame {frame}: {name} is {value}, it must be {right:g} (fps {fps:g})"
+            value, correct = table[name][frame].as_py(), expected[name][0][frame]
+            message = f"frame {frame}: {name} is {value}, it must be {correct:g} (fps {fps:g})"
             others = [other for other in wrong if other != name]
-            what += f"; {', '.join(others)} also" if others else ""
-            self._error(row["episode_index"], what, "restore the missing frames or remove the episode")
+            message += f"; {', '.join(others)} also" if others else ""
+            self._error(row["episode_index"], message, "restore the missing frames or remove the episode")
         if self.tasks is not None and "task_index" in table.column_names:
             task = table["task_index"].to_numpy()
-            off = np.flatnonzero(~((task >= 0) & (task < self.tasks)))
-            if off.size:
-                what = f"{off.size} frames from frame {off[0]} on have a task_index that is not in {TASKS}"
-                self._error(row["episode_index"], what, "restore it")
+            bad = np.flatnonzero(~((task >= 0) & (task < self.tasks)))
+            if bad.size:
+                message = f"{bad.size} frames from frame {bad[0]} on have a task_index that is not in {TASKS}"
+                self._error(row["episode_index"], message, "restore it")
 
     def _numbers(self, key: str, table: pa.Table, episode: int) -> None:
         width = self.vectors[key]
         numbers = matrix(table, key, width)
         if numbers is None:
-            what = f"{key!r} does not have {width} numbers in every frame, as {INFO} says"
-            self._error(episode, what, "restore the file or remove the episode")
+            message = f"{key!r} does not have {width} numbers in every frame, as {INFO} states"
+            self._error(episode, message, "restore the file or remove the episode")
             return
         bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
-            what = f"{key!r} is not finite in {bad.size} frames, the first is frame {bad[0]}"
-            self._error(episode, what, "remove the episode")
+            message = f"{key!r} is not finite in {bad.size} frames, the first is frame {bad[0]}"
+            self._error(episode, message, "remove the episode")
         elif key in self.ranges:
             self.ranges[key][episode] = numbers
 
-    def _error(self, episode: int | None, what: str, todo: str) -> None:
-        self.issues.append(Issue("error", episode, what, todo))
+    def _error(self, episode: int | None, message: str, fix: str) -> None:
+        self.issues.append(Issue("error", episode, message, fix))
 
-    def _warn(self, episode: int | None, what: str, todo: str) -> None:
-        self.issues.append(Issue("warning", episode, what, todo))
+    def _warn(self, episode: int | None, message: str, fix: str) -> None:
+        self.issues.append(Issue("warning", episode, message, fix))

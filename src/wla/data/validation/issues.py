@@ -1,4 +1,4 @@
-"""What a check of a dataset finds, and how it is shown."""
+"""Problems that dataset validation finds, and their table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Issue:
-    """A problem. error: training would stop or learn something wrong; warning: look whether it is meant.
+    """A problem of a dataset.
 
-    episode is None when it concerns several or none. todo: what to do about it.
+    severity: an error would stop training or corrupt it; a warning may be intended. episode: None when the problem
+    concerns several or none.
     """
 
     severity: Literal["error", "warning"]
@@ -24,22 +25,22 @@ class Issue:
 
     @classmethod
     def of(cls, error: ValueError, episode: int | None = None) -> Issue:
-        """What a reader complained of; its messages end with what to do."""
-        what, separator, todo = str(error).rpartition("; ")
-        return cls("error", episode, what, todo) if separator else cls("error", episode, str(error), "restore it")
+        """The error of a reader, whose message ends with the fix."""
+        message, separator, fix = str(error).rpartition("; ")
+        return cls("error", episode, message, fix) if separator else cls("error", episode, str(error), "restore it")
 
 
 def count_errors(issues: Iterable[Issue]) -> int:
-    return sum(finding.severity == "error" for finding in issues)
+    return sum(issue.severity == "error" for issue in issues)
 
 
 def issues_table(issues: Iterable[Issue]) -> Table:
-    """Errors first, each with the episode."""
-    table = Table("severity", "episode", "what", "what to do")
-    ordered = sorted(issues, key=lambda f: (f.severity, -1 if f.episode is None else f.episode))
-    for finding in ordered:
-        colour = "red" if finding.severity == "error" else "yellow"
-        episode = "" if finding.episode is None else str(finding.episode)
-        # Text, because brackets in a message are no markup.
-        table.add_row(Text(finding.severity, colour), episode, Text(finding.message), Text(finding.fix))
+    """A table of the issues, errors first."""
+    table = Table("severity", "episode", "problem", "fix")
+    ordered = sorted(issues, key=lambda issue: (issue.severity, -1 if issue.episode is None else issue.episode))
+    for issue in ordered:
+        colour = "red" if issue.severity == "error" else "yellow"
+        episode = "" if issue.episode is None else str(issue.episode)
+        # Text, because brackets in a message are not markup.
+        table.add_row(Text(issue.severity, colour), episode, Text(issue.message), Text(issue.fix))
     return table

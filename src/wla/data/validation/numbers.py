@@ -1,4 +1,4 @@
-"""What the numbers of a whole dataset give away: dimensions that never change, values that leap."""
+"""Checks of the numbers over a whole dataset: constant dimensions, jumps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jaxtyping import Float32
 from wla.data.validation.issues import Issue
 
 JUMP_FACTOR, JUMP_FRACTION = 20.0, 0.25
-"""A leap is a change over one frame of more than 20 times what 95 % of the changes stay below, and of more than a
-quarter of the dimension's range. Measurement noise is small beside the range, quick motions beside each other."""
+"""A jump is a change over one frame that exceeds 20 times the 95 % quantile of the changes, and a quarter of the
+dimension's range. The second limit excludes measurement noise, the first one fast motions."""
 COMMON_FRACTION = 0.1
-"""A dimension that leaps in more than a tenth of the episodes works like that: a gripper that is open or closed."""
+"""A dimension that jumps in more than this fraction of the episodes is discrete, such as an open or closed gripper."""
 
 
 def dimension_names(names: Any, width: int) -> list[str]:
-    """Names of dimensions, in whichever form a dataset has them: list, list in a list, {"motors": [...]}, or none."""
+    """Names of dimensions, from any form that datasets use: list, list in a list, {"motors": [...]}, or none."""
     if isinstance(names, Mapping):
         names = [name for part in names.values() for name in (part if isinstance(part, list) else [part])]
     if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
@@ -29,14 +29,14 @@ def dimension_names(names: Any, width: int) -> list[str]:
 def check_range(
     key: str, names: Any, episodes: Mapping[int, Float32[np.ndarray, "_ D"]], *, jumps: bool
 ) -> list[Issue]:
-    """Constant dimensions of a column and, if asked for, leaps. episodes: finite numbers of each."""
+    """Warnings about constant dimensions of a column and, with `jumps`, about jumps. episodes: their finite numbers."""
     if not episodes:
         return []
     values = list(episodes.values())
     low, high = np.min([part.min(0) for part in values], axis=0), np.max([part.max(0) for part in values], axis=0)
     named = dimension_names(names, len(low))
     issues = [
-        Issue("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "see whether it should move")
+        Issue("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "check whether it should change")
         for i in np.flatnonzero(low == high)
     ]
     return issues + (_jumps(key, named, episodes, high - low) if jumps else [])
@@ -48,20 +48,20 @@ def _jumps(
     steps = {number: np.abs(np.diff(part, axis=0)) for number, part in episodes.items() if len(part) > 1}
     if not steps:
         return []
-    usual = np.quantile(np.concatenate(list(steps.values())), 0.95, axis=0, method="lower")
-    limit = np.where(usual > 0, np.maximum(JUMP_FACTOR * usual, JUMP_FRACTION * span), np.inf)
-    found: dict[int, list[tuple[int, int]]] = {}
+    typical = np.quantile(np.concatenate(list(steps.values())), 0.95, axis=0, method="lower")
+    limit = np.where(typical > 0, np.maximum(JUMP_FACTOR * typical, JUMP_FRACTION * span), np.inf)
+    jumps: dict[int, list[tuple[int, int]]] = {}  # dimension -> (episode, frame)
     for number, part in steps.items():
         for frame, dimension in np.argwhere(part > limit):
-            found.setdefault(int(dimension), []).append((number, int(frame) + 1))
+            jumps.setdefault(int(dimension), []).append((number, int(frame) + 1))
     issues = []
-    for dimension, places in sorted(found.items()):
-        first = {number: frame for number, frame in reversed(places)}
+    for dimension, frames in sorted(jumps.items()):
+        first = {number: frame for number, frame in reversed(frames)}
         if len(first) > max(1, COMMON_FRACTION * len(episodes)):
             continue
         for number, frame in sorted(first.items()):
             change = steps[number][frame - 1, dimension]
-            what = f"{key!r}: dimension {names[dimension]} leaps by {change:g} at frame {frame}"
-            what += f", 95 % of its changes are below {usual[dimension]:g}"
-            issues.append(Issue("warning", number, what, "look at the episode, remove it if it is damaged"))
+            message = f"{key!r}: dimension {names[dimension]} jumps by {change:g} at frame {frame}"
+            message += f", 95 % of its changes are below {typical[dimension]:g}"
+            issues.append(Issue("warning", number, message, "inspect the episode, remove it if it is damaged"))
     return issues

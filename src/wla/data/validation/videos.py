@@ -34,7 +34,7 @@ class _Job:
 
 
 def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[Issue]:
-    """Videos and single images: files, sizes, rates, numbers of frames, and whether each can be decoded."""
+    """Issues of videos and single images: files, sizes, rates, numbers of frames, frames that cannot be decoded."""
     issues: list[Issue] = []
     jobs: list[_Job] = []
     for key in info.cameras.values():
@@ -54,23 +54,23 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[
 def _video_job(
     path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, shape: tuple[int, int, int]
 ) -> tuple[_Job | None, list[Issue]]:
-    """What the header shows, and the job to decode the file; None when it cannot be opened."""
+    """The job to decode the file, None when it cannot be opened, and the issues of its header."""
     issues = []
     starts, frames = [], 0
     for row in rows:
         first = round(row[f"videos/{key}/from_timestamp"] * info.fps)
         if first != frames:
-            what = f"{path}: starts at frame {first} of the video, it must be {frames}"
-            issues.append(Issue("error", row["episode_index"], what, "correct from_timestamp in meta/episodes"))
+            message = f"{path}: starts at frame {first} of the video, it must be {frames}"
+            issues.append(Issue("error", row["episode_index"], message, "correct from_timestamp in meta/episodes"))
         starts.append((frames, row["episode_index"]))
         frames += row["length"]
     try:
-        facts = codec.probe(path)
+        header = codec.probe(path)
     except ValueError as error:
         return None, [*issues, Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
-    if abs(facts.rate - frame_rate(float(info.fps))) > 0.01:
-        what = f"{path}: has {float(facts.rate):g} frames/s, {INFO} says {info.fps:g}"
-        issues.append(Issue("error", None, what, f"correct {INFO}"))
+    if abs(header.rate - frame_rate(float(info.fps))) > 0.01:
+        message = f"{path}: has {float(header.rate):g} frames/s, {INFO} has {info.fps:g}"
+        issues.append(Issue("error", None, message, f"correct {INFO}"))
     return _Job(path, codec.decode, shape, frames, starts), issues
 
 
@@ -80,7 +80,7 @@ def _data_job(
     try:
         names = read_schema(path).names
     except ValueError:
-        return None, []  # told by the check of the frames
+        return None, []  # reported by the check of the frames
     if key not in names:
         return None, [Issue("error", None, f"{path}: column {key!r} is missing", "restore the file")]
     ends = np.cumsum([0, *(row["length"] for row in rows)]).tolist()
@@ -103,26 +103,26 @@ def _decode_all(jobs: list[_Job]) -> list[Issue]:
 
 
 def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Issue]:
-    """Decode a file from its first frame to its last."""
+    """Decodes a file from its first frame to its last; returns the issues of its frames."""
     issues: list[Issue] = []
-    count, sizes_told = 0, False
+    count, size_reported = 0, False
     try:
         for image in job.decode(job.path):
             if stop.is_set():
                 return issues
-            if image.shape != job.shape and not sizes_told:
-                sizes_told = True
-                size, wanted = "x".join(map(str, image.shape[:2])), "x".join(map(str, job.shape[:2]))
-                what = f"{job.path}: is {size} at frame {count}, {INFO} says {wanted}"
-                issues.append(Issue("error", _only_episode(job), what, f"correct {INFO} or restore the file"))
+            if image.shape != job.shape and not size_reported:
+                size_reported = True
+                size, expected = "x".join(map(str, image.shape[:2])), "x".join(map(str, job.shape[:2]))
+                message = f"{job.path}: is {size} at frame {count}, {INFO} has {expected}"
+                issues.append(Issue("error", _only_episode(job), message, f"correct {INFO} or restore the file"))
             count += 1
             advance()
     except ValueError as error:
         return [*issues, Issue.of(error, job.episode_at(count))]
     if count != job.frames:
         episode = job.episode_at(count) if count < job.frames else _only_episode(job)
-        what = f"{job.path}: holds {count} frames, its episodes {job.frames}"
-        issues.append(Issue("error", episode, what, "restore it or remove the episode"))
+        message = f"{job.path}: holds {count} frames, its episodes {job.frames}"
+        issues.append(Issue("error", episode, message, "restore it or remove the episode"))
     return issues
 
 

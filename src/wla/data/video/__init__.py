@@ -1,1 +1,1 @@
-"""Video encoding, decoding, random access and frame caches."""
+"""Encoding and decoding of videos, random access to their frames, caches of decoded frames."""

@@ -1,9 +1,9 @@
-"""H.264 in mp4: encode an episode, join episodes to one file, count and decode frames.
+"""H.264 in mp4: encodes an episode, joins episodes into one file, counts and decodes frames.
 
 Encoder settings, measured on 96 px frames of coloured blocks on one core: `veryfast` encodes 4500 frames/s at 0.9 kB,
 `ultrafast` is faster with larger files, `medium` slower without smaller ones. Every second frame is a key frame (fast
-random access for readers that seek); no B frames: decoding order is display order. Quality is limited by the colours,
-which have half the resolution: averaging them (AREA) gives 37.4 dB, PyAV's default 36.1. One converter per video is
+random access for readers that seek); no B frames: decoding order is display order. Quality is limited by the chroma
+planes at half resolution: averaging (AREA) gives 37.4 dB, PyAV's default 36.1. One converter per video is
 two to three times faster than PyAV's `to_ndarray(format=...)`.
 """
 
@@ -24,13 +24,13 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 MAX_GAP = 48
-"""Frames beyond which seeking is cheaper than decoding what lies between."""
+"""Number of frames above which seeking is cheaper than decoding the frames in between."""
 _OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the header of a video says."""
+    """Header of a video; rate in frames per second."""
 
     frames: int
     height: int
@@ -45,7 +45,7 @@ def encode(frames: Sequence[UInt8[np.ndarray, "H W 3"]], rate: Fraction) -> byte
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # One thread per encoder: parallel collection uses processes, and x264's threads cost more than they give here.
+        # One thread per encoder: parallel collection uses processes, and x264's threads cost more than they gain here.
         stream.codec_context.thread_count = 1
         converter = VideoReformatter()
         for frame in frames:
@@ -57,7 +57,7 @@ def encode(frames: Sequence[UInt8[np.ndarray, "H W 3"]], rate: Fraction) -> byte
 
 
 def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
-    """Write mp4s that `encode` made with the same size and rate one after the other, without encoding again."""
+    """Concatenates mp4s that `encode` made with the same size and rate, without encoding them again."""
     count = 0
     with av.open(str(path), "w", format="mp4") as output:
         stream = None
@@ -75,13 +75,13 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read a video's header. ValueError when the file is absent or damaged."""
+    """Reads a video's header. ValueError when the file is absent or damaged."""
     if not path.is_file():
         raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError(f"{path}: holds no video stream")
+                raise ValueError(f"{path}: holds no video stream; restore it or collect the dataset again")
             stream = container.streams.video[0]
             return VideoInfo(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
     except (FFmpegError, OSError) as error:
@@ -95,7 +95,7 @@ def decode(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            # Without this FFmpeg paints over damage and goes on.
+            # By default FFmpeg conceals damaged blocks and continues.
             stream.codec_context.options = {"err_detect": "explode"}
             converter = VideoReformatter()
             for frame in container.decode(stream):

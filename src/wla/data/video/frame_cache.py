@@ -21,9 +21,9 @@ _FOLDER = ".cache"
 
 @dataclass(frozen=True)
 class FileSegment:
-    """`length` frames of a file, from its frame `first` on, that become the frames from `start` on of a dataset.
+    """`length` frames of a file, from its frame `first`, that are the frames of a dataset from `start`.
 
-    The pieces of one file cover it from the first frame to the last, without gaps.
+    The segments of one file cover it from the first frame to the last, without gaps.
     """
 
     path: Path
@@ -39,7 +39,7 @@ Decoder = Callable[[Path], Iterator[UInt8[np.ndarray, "H W 3"]]]
 def cached_frames(
     root: Path, camera: str, segments: Sequence[FileSegment], shape: tuple[int, int, int, int], decode: Decoder
 ) -> UInt8[np.ndarray, "N H W 3"]:
-    """The frames of all pieces as one read-only memory map of `shape`, decoded when the files changed since last time.
+    """The frames of all segments as one read-only memory map of `shape`, decoded again if the files have changed.
 
     ValueError when a file is damaged or has the wrong number of frames, or the cache cannot be written.
     """
@@ -54,14 +54,16 @@ def cached_frames(
             ) from error
         for other in folder.glob(f"{camera}-*.npy"):
             if other != target:
-                other.unlink()  # decoded from videos that have changed
+                other.unlink()  # decoded from videos that have changed since
     return np.load(target, mmap_mode="r")
 
 
 def _key(root: Path, segments: Sequence[FileSegment], shape: tuple[int, ...]) -> str:
-    files = {piece.path: piece.path.stat() for piece in segments}
+    files = {segment.path: segment.path.stat() for segment in segments}
     lines = [f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}" for path, stat in files.items()]
-    lines += [f"{piece.path.relative_to(root)} {piece.first} {piece.start} {piece.length}" for piece in segments]
+    lines += [
+        f"{segment.path.relative_to(root)} {segment.first} {segment.start} {segment.length}" for segment in segments
+    ]
     return hashlib.sha256("\n".join([str(shape), *lines]).encode()).hexdigest()[:16]
 
 
@@ -69,14 +71,14 @@ def _build(
     folder: Path, target: Path, segments: Sequence[FileSegment], shape: tuple[int, int, int, int], decode: Decoder
 ) -> None:
     folder.mkdir(exist_ok=True)
-    # A memory map on a disk that fills up kills the process instead of raising, so look first.
+    # Writing to a memory map on a full disk kills the process instead of raising, so the space is checked first.
     needed, free = int(np.prod(shape)), shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
     partial = target.with_suffix(f".{os.getpid()}.partial")
     files: dict[Path, list[FileSegment]] = {}
-    for piece in segments:
-        files.setdefault(piece.path, []).append(piece)
+    for segment in segments:
+        files.setdefault(segment.path, []).append(segment)
     stop = Event()
     try:
         frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
@@ -95,15 +97,15 @@ def _build(
 
 
 def _decode_file(path: Path, segments: Sequence[FileSegment], frames: np.ndarray, decode: Decoder, stop: Event) -> int:
-    """Decode one file into `frames`; returns the number of frames taken."""
-    ordered = sorted(segments, key=lambda piece: piece.first)
-    target = np.concatenate([np.arange(piece.start, piece.start + piece.length) for piece in ordered])
+    """Decodes one file into `frames`; returns the number of its frames."""
+    ordered = sorted(segments, key=lambda segment: segment.first)
+    target = np.concatenate([np.arange(segment.start, segment.start + segment.length) for segment in ordered])
     count = 0
     for count, frame in enumerate(decode(path), start=1):
         if stop.is_set():
             return count
         if frame.shape != frames.shape[1:]:
-            raise ValueError(f"{path}: frame {count - 1} is {frame.shape}, meta/info.json says {frames.shape[1:]}")
+            raise ValueError(f"{path}: frame {count - 1} is {frame.shape}, meta/info.json has {frames.shape[1:]}")
         if count <= len(target):
             frames[target[count - 1]] = frame
     if count != len(target):
