@@ -101,7 +101,7 @@ def gl_finding() -> Finding:
 
 def render_once() -> str:
     """Render one small frame with MuJoCo; returns the renderer's name. Raises whatever the renderer raises."""
-    from wla.runtime import prepare_gl
+    from wla.gl import prepare_gl
 
     backend = prepare_gl() or "MuJoCo's own choice"
     import mujoco

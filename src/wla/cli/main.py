@@ -51,7 +51,7 @@ class EvalArgs(CliArgs, EvalConfig):
 
     examples:
       wla eval expert --tasks place stack --episodes 50 --out outputs/expert
-      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
+      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --num-envs 8 --out outputs/my_run
       wla eval my_run/checkpoint --tasks place --replan-steps 4 --imagine --out outputs/imagined
       wla eval nano-memory --num-candidates 2 --memory-reset-candidates --selection-margin 0.3 --value nano-value --out outputs/weighed
     """
@@ -60,8 +60,6 @@ class EvalArgs(CliArgs, EvalConfig):
     """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
     out: Path
     """Folder of the results."""
-    workers: int = Field(default=1, ge=1)
-    """Processes."""
 
 
 class EvalOfflineArgs(CliArgs, OpenLoopConfig):
@@ -146,7 +144,7 @@ class CollectArgs(CliArgs, CollectConfig):
     episodes, and the same command again goes on where it stopped.
 
     examples:
-      wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
+      wla collect --tasks place stack --episodes 400 --num-envs 8 --out datasets/tabletop
       wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
       wla collect --tasks place --policy outputs/nano_tabletop/checkpoint --out datasets/corrections
       wla collect --tasks push_back --embodiment scara --no-actions --no-perturb --out datasets/video
@@ -154,8 +152,6 @@ class CollectArgs(CliArgs, CollectConfig):
 
     out: Path
     """Folder of the dataset."""
-    workers: int = Field(default=1, ge=1)
-    """Processes."""
 
 
 class TrainArgs(BaseModel):
@@ -194,8 +190,8 @@ class AblateArgs(CliArgs):
     """Name of a bundled recipe, or a .py file with a function config() that returns an Ablation."""
     out: Path
     """Folder of all runs and of the table."""
-    workers: int = Field(default=1, ge=1)
-    """Processes of the evaluations."""
+    num_envs: int = Field(default=1, ge=1)
+    """Environments of the evaluations that run at once, each in a process of its own."""
 
 
 class DemoArgs(CliArgs):
@@ -210,8 +206,8 @@ class DemoArgs(CliArgs):
     """A checkpoint: folder, bundled name or hub id."""
     episodes: int = Field(default=2, ge=1)
     """Episodes per task."""
-    workers: int = Field(default=2, ge=1)
-    """Processes."""
+    num_envs: int = Field(default=8, ge=1)
+    """Environments that run at once, each in a process of its own."""
 
 
 class DoctorArgs(BaseModel):
@@ -231,7 +227,7 @@ def evaluate(args: EvalArgs) -> int:
     from wla.evaluation.report import write_report
 
     try:
-        summary = run_benchmark(args, args.out, workers=args.workers)
+        summary = run_benchmark(args, args.out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
     for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
@@ -280,7 +276,7 @@ def demo(args: DemoArgs) -> int:
     if out.exists():
         shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would go on
     asked = EvalArgs(
-        policy=args.policy, episodes=args.episodes, workers=args.workers, imagine=True, max_videos=3, out=out
+        policy=args.policy, episodes=args.episodes, num_envs=args.num_envs, imagine=True, max_videos=3, out=out
     )
     code = evaluate(asked)
     print(f"Open {out / 'report.html'} in a browser: videos, what the policy said, what it imagined.")
@@ -291,7 +287,7 @@ def collect(args: CollectArgs) -> int:
     from wla.rollout.collect import collect
 
     try:
-        counts = collect(args, args.out, workers=args.workers)
+        counts = collect(args, args.out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
     print(
@@ -333,7 +329,7 @@ def ablate(args: AblateArgs) -> int:
     config = load_recipe(args.recipe)
     if not isinstance(config, Ablation):
         raise ValueError(f"{args.recipe} is no ablation ({type(config).__name__}); see the bundled recipe ablate_world")
-    print(table(ablate(config, args.out, workers=args.workers)), end="")
+    print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")
     print(f"table: {args.out / TABLE}")
     return 0
 

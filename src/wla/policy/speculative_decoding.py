@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ class TextDecoder:
 
         The draft is read with the prompt and, where the sequence allows it, with the queries. The model says at each of
         its places what would come next: when all of it agrees, one pass was all. Else the draft is cut at the first
-        difference and decoding goes on from the same cache.
+        difference and decoding goes on from the same cache, for the rows of the batch that need it.
         """
         stop = self._prompter.stop
         drafts = [list(takewhile(lambda token: token != stop, draft))[:MAX_TEXT_TOKENS] for draft in drafts]
@@ -58,10 +59,16 @@ class TextDecoder:
         if at_once and all(over):
             return DecodeResult([list(draft) for draft in drafts], context, self._model.query_hidden(context, tokens))
         wrong = [len(draft) - count + len(tail) for draft, count, tail in zip(drafts, agreed, tails, strict=True)]
-        context = truncate_cache(context, torch.tensor(wrong, device=self._device))
         begun = [draft[:count] for draft, count in zip(drafts, agreed, strict=True)]
-        context, text_tokens = self._model.decode_text(context, first, begun, stop, MAX_TEXT_TOKENS)
-        return self._encode_queries(text_tokens, context)
+        going = [row for row, done in enumerate(over) if not (at_once and done)]
+        if len(going) == len(over):
+            context = truncate_cache(context, torch.tensor(wrong, device=self._device))
+            context, text_tokens = self._model.decode_text(context, first, begun, stop, MAX_TEXT_TOKENS)
+            return self._encode_queries(text_tokens, context)
+        accepted = DecodeResult([list(draft) for draft in drafts], context, self._model.query_hidden(context, tokens))
+        rest = truncate_cache(select_rows(context, going), torch.tensor([wrong[row] for row in going]).to(self._device))
+        rest, texts = self._model.decode_text(rest, first[going], [begun[row] for row in going], stop, MAX_TEXT_TOKENS)
+        return _merged(accepted, going, self._encode_queries(texts, rest))
 
     def encode_given(
         self, prompts: Rows, images: Mapping[str, UInt8[Tensor, "B H W 3"]], text_tokens: Rows
@@ -79,6 +86,31 @@ class TextDecoder:
     def _padded(self, rows: Rows) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
         tokens, mask = left_pad(rows, self._prompter.pad)
         return tokens.to(self._device), mask.to(self._device)
+
+
+def select_rows(context: Context, rows: Sequence[int]) -> Context:
+    """Some rows of a context, to be extended on their own. The cache is theirs from now on."""
+    assert context.cache is not None, "read with keep_cache=True before extending"
+    index = torch.tensor(rows, device=context.last.device)
+    context.cache.batch_select_indices(index)
+    return Context(
+        layers=[states[index] for states in context.layers],
+        images={name: features[index] for name, features in context.images.items()},
+        attention_mask=context.attention_mask[index],
+        cache=context.cache,
+        shift=context.shift[index] if isinstance(context.shift, Tensor) else context.shift,
+    )
+
+
+def _merged(accepted: DecodeResult, rows: Sequence[int], decoded: DecodeResult) -> DecodeResult:
+    """The result of a batch of which these rows were decoded further. Its context is not to be extended."""
+    texts = list(accepted.text_tokens)
+    for row, text in zip(rows, decoded.text_tokens, strict=True):
+        texts[row] = text
+    query_hidden = []
+    for ours, theirs in zip(accepted.query_hidden, decoded.query_hidden, strict=True):
+        query_hidden.append(ours.index_copy(0, torch.tensor(rows, device=ours.device), theirs))
+    return DecodeResult(texts, replace(accepted.context, cache=None), query_hidden)
 
 
 def _accepted_prefix(draft: Sequence[int], own: Sequence[int]) -> int:

@@ -136,19 +136,33 @@ class WLAPolicy:
         return replace(state, memory=items, subtasks=tuple(window))
 
     def act(
-        self, observation: Observation, state: PolicyState, *, imagine: bool = False
+        self,
+        observation: Observation,
+        state: PolicyState,
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "p A"] | None = None,
     ) -> tuple[ActionChunk, PolicyState]:
         """The next chunk; with imagine=True also the image that the primary camera should show after it.
 
         A policy that imagines what given actions lead to is told this chunk's.
         """
-        return self.act_batch([observation], [state], imagine=imagine)[0]
+        prefixes = None if prefix is None else prefix[None]
+        return self.act_batch([observation], [state], imagine=imagine, flow_steps=flow_steps, prefix=prefixes)[0]
 
     @torch.inference_mode()
     def act_batch(
-        self, observations: Sequence[Observation], states: Sequence[PolicyState], *, imagine: bool = False
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[PolicyState],
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
     ) -> list[tuple[ActionChunk, PolicyState]]:
         """As `act`, for several episodes at once (one pass through the model)."""
+        assert (flow_steps, prefix) == (None, None), "not supported by the model"
         if imagine:
             self._require_imagination()
         encoding = self.encode(observations, states)

@@ -1,4 +1,4 @@
-"""A progress bar that also says how the episodes ended."""
+"""A progress bar with the outcomes of the episodes."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class VariantResult(Config):
     difference_interval: tuple[float, float] | None
 
 
-def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResult]:
+def ablate(config: Ablation, out: Path, *, num_envs: int = 1) -> list[VariantResult]:
     """Train and evaluate what `out` does not hold yet, and write the table, which grows with each variant.
 
     Stopped, the same call goes on.
@@ -77,9 +77,13 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResu
             folder = out / name.replace(" ", "_") / f"seed_{seed}"
             checkpoint = _train_variant(config.recipe.override([*overrides, f"loop.seed={seed}"]), folder / "run")
             asked = EvalConfig(
-                policy=str(checkpoint), tasks=config.tasks, setting=config.setting, episodes=config.episodes
+                policy=str(checkpoint),
+                tasks=config.tasks,
+                setting=config.setting,
+                episodes=config.episodes,
+                num_envs=num_envs,
             )
-            run_benchmark(asked, folder / "eval", workers=workers)
+            run_benchmark(asked, folder / "eval")
             results[name].append(read_results(folder / "eval" / "results.jsonl"))
             lines = compare_variants({each: runs for each, runs in results.items() if runs})
             with disk_errors(out, "free disk space; the same command writes the table"):
