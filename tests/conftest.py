@@ -12,7 +12,7 @@ install_import_hook("wla", "shape_check.check")
 
 import torch  # noqa: E402
 
-from wla.runtime import prepare_gl  # noqa: E402
+from wla.gl import prepare_gl  # noqa: E402
 
 prepare_gl()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -9,7 +9,7 @@ from toy_robot import robot
 
 from wla.rollout.results import TaskVariant
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Candidates, Observation, PolicyState
+from wla.types import ActionChunk, BasePolicy, Candidates, Observation, Policy, PolicyState
 
 LIMIT = 8
 
@@ -41,7 +41,7 @@ class LineEnv:
         self.x += float(np.clip(action[0], -0.25, 0.25))
         self.steps += 1
         success = self.x >= 1
-        return self._observe(), 0.0, success, self.steps >= LIMIT, {"success": success}
+        return self._observe(), float(success), success, self.steps >= LIMIT, {"success": success}
 
     def close(self) -> None:
         self.closed = True
@@ -51,7 +51,7 @@ class LineEnv:
         return {"images": {"front": image, "wrist": image}, "state": np.array([self.x], np.float32)}
 
 
-class Walker:
+class Walker(BasePolicy[PolicyState]):
     """Chunks of three steps of 0.25 m; stands still in odd seeds, so that these fail.
 
     What it imagines it chose from two, the second of which would set off again.
@@ -59,8 +59,7 @@ class Walker:
 
     def __init__(self, *, robot_spec: RobotSpec | None = None, sha: str | None = None) -> None:
         self.robot_spec = robot_spec or spec()
-        if sha:
-            self.checkpoint_sha256 = sha
+        self.checkpoint_sha256 = sha
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed)
@@ -89,14 +88,8 @@ class Interrupted(Walker):
         return super().reset(instruction, seed=seed)
 
 
-def build(variant: TaskVariant) -> tuple[LineEnv, Walker]:
-    return LineEnv(), Walker()
-
-
-def build_and_die(variant: TaskVariant) -> tuple[LineEnv, Walker]:
-    import os
-
-    os._exit(3)
+def build(variant: TaskVariant, shared: Policy | None = None) -> tuple[LineEnv, Policy]:
+    return LineEnv(), shared or Walker()
 
 
 TASK_VARIANT = TaskVariant("line", "walk", "clean", "walker")

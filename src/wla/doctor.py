@@ -105,7 +105,7 @@ def gl_finding() -> Finding:
 
 def render_once() -> str:
     """Renders a small frame with MuJoCo; returns the renderer's name. Errors of the renderer pass through."""
-    from wla.runtime import prepare_gl
+    from wla.gl import prepare_gl
 
     backend = prepare_gl() or "MuJoCo's own choice"
     import mujoco

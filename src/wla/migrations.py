@@ -151,6 +151,7 @@ RENAMED_OPTIONS = {
     "--no-kicks": "--no-perturb",
     "--shown": "--num-report-frames",
     "--page": "--html-out",
+    "--workers": "--num-envs",
 }
 """Old option of the command line -> present option, for messages about unknown options."""
 

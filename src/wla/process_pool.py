@@ -49,13 +49,17 @@ def worker_pool(
 
 
 def _initialize_process(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if initializer is not None:
         initializer(*initargs)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process with its parent: a killed parent sends no signal, and its children would wait forever."""
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -64,10 +68,16 @@ def _end_with_parent() -> None:
 
 def submit(pool: ProcessPoolExecutor, function: Callable[[Argument], Result], argument: Argument) -> Future[Result]:
     """Runs the function in one of the processes, which leave Ctrl-C to this one."""
-    # Submitting may start a process, which inherits the blocked signal: Ctrl-C reaches every process of a terminal, but
-    # this one alone decides what happens then.
+    with interrupts_blocked():  # submitting may start a process
+        return pool.submit(function, argument)
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Processes that are started inside leave Ctrl-C to this one: it reaches every process of a terminal, but this one
+    alone decides what happens then."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(function, argument)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,4 +1,4 @@
-"""Settings of the process: renderer, seed, device, precision, process group, and when Ctrl-C may stop it."""
+"""Settings of the process: seed, device, precision, process group, and when Ctrl-C may stop it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# In order of preference: EGL also finds a GPU. OSMesa renders on the CPU, equally fast for small images without one.
-GL_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 PROCESS_GROUP_TIMEOUT = timedelta(hours=2)
 """Time that processes wait for each other: the first one may have to decode a whole dataset before they train."""
 _SHUTDOWN_DELAY = 0.5
@@ -28,37 +26,6 @@ abort the process when Python has ended by then. They cannot be joined, because 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt settings (malloc.h)."""
 Result = TypeVar("Result")
-
-
-def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
-    """Choose MuJoCo's off-screen renderer, so that users need no environment variable.
-
-    MuJoCo reads ``MUJOCO_GL`` when it is imported: call this before the first ``import mujoco`` of the process. A
-    ``MUJOCO_GL`` that is already set is respected. Otherwise EGL is chosen when its library loads, or else OSMesa; both
-    render without a display. Systems other than Linux have their own renderer and are left unchanged.
-
-    Args:
-        load: opens a shared library by name; OSError when it cannot.
-
-    Returns:
-        The value of ``MUJOCO_GL`` now in force ("" = MuJoCo's own choice).
-
-    Raises:
-        OSError: neither library loads.
-        RuntimeError: mujoco was imported before its renderer could be chosen.
-    """
-    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
-    if not chosen and sys.platform == "linux":
-        if "mujoco" in sys.modules:
-            raise RuntimeError(
-                "mujoco was imported before wla could choose its renderer: import wla.envs first, or set MUJOCO_GL=egl"
-            )
-        chosen = _select_gl_backend(load)
-        os.environ["MUJOCO_GL"] = chosen
-    if chosen == "osmesa":
-        # PyOpenGL picks its own platform, and MuJoCo refuses to start when the two differ.
-        os.environ.setdefault("PYOPENGL_PLATFORM", "osmesa")
-    return chosen
 
 
 def seed_everything(seed: int) -> None:
@@ -204,15 +171,3 @@ def defer_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in zip(deferred, previous, strict=True):
             signal.signal(number, handler)
-
-
-def _select_gl_backend(load: Callable[[str], object]) -> str:
-    for backend, library in GL_LIBRARIES.items():
-        try:
-            load(library)
-        except OSError:
-            continue
-        return backend
-    raise OSError(
-        f"MuJoCo needs {' or '.join(GL_LIBRARIES.values())} to render and neither loads: run `wla doctor --fix`"
-    )

@@ -7,9 +7,9 @@ assumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -49,7 +49,7 @@ class ImageKey:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a robot sees and feels at one control step.
+    """Camera images and robot state at one control step.
 
     images: camera name -> uint8 (H, W, 3), RGB, upright. state: float32 (S,), in the units of the robot's spec.
     """
@@ -60,10 +60,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class FrameContext:
-    """What is known of a moment of an episode besides its image.
+    """What is known of a frame of an episode besides its image.
 
-    doing: the subtask in words, '' where none is said. elapsed, since: control steps since the episode and since that
-    subtask began.
+    subtask: '' where there is none. episode_step, subtask_step: control steps since the episode and since that subtask
+    began.
     """
 
     instruction: str
@@ -74,11 +74,11 @@ class FrameContext:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a policy weighed before it answered: K chunks, by what they were imagined to lead to.
+    """The K chunks that a policy chose from, and their predicted outcomes.
 
-    chosen: index of the one that it answered. scores: float32 (K,), higher is better. images: uint8 (K, H, W, 3), the
-    last that was imagined of each. horizon: how many chunks ahead the scores look. doing: the subtask at
-    each one's end, '' where none is said. afresh: whether it is one of a policy that was told nothing of what it did.
+    selected: index of the chunk that it returned. scores: float32 (K,), higher is better. images: uint8 (K, H, W, 3),
+    the last predicted image of each. horizon: how many chunks ahead the scores look. subtasks: the subtask at the end
+    of each chunk, '' where there is none. memory_reset: whether the chunk was sampled with an empty memory.
     """
 
     selected: int
@@ -91,12 +91,12 @@ class Candidates:
 
 @dataclass(frozen=True)
 class ActionChunk:
-    """What a policy answers: the next n actions and what they are for.
+    """The answer of a policy: the next n actions and their purpose.
 
-    actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers, in words
-    (empty when the policy says none). subgoal: uint8 (H, W, 3), the imagined primary image after the chunk, when asked.
-    execute: how many of the actions to run before acting again, as the policy advises (None: all). candidates: what it
-    was chosen from, by a policy that weighs several.
+    actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers (empty when
+    the policy predicts none). subgoal: uint8 (H, W, 3), the predicted primary image after the chunk, when asked for.
+    replan_steps: how many of the actions to execute before acting again, as the policy advises (None: all).
+    candidates: the chunks that it was chosen from, by a policy that compares several.
     """
 
     actions: Float32[np.ndarray, "n A"]
@@ -108,7 +108,7 @@ class ActionChunk:
 
 @dataclass(frozen=True)
 class MemoryItem:
-    """A finished subtask in words, and the control steps of the episode at which it began and ended."""
+    """A finished subtask, and the control steps of the episode at which it began and ended."""
 
     text: str
     start_step: int
@@ -119,11 +119,11 @@ class MemoryItem:
 class PolicyState:
     """Everything a policy carries from one call to the next; explicit, so that one policy serves many episodes.
 
-    seed and step (how often it acted) together decide the sampling noise: the same state and observation give the same
-    chunk. time: control steps that it saw. memory: finished subtasks, oldest first; it may be edited, the next call
-    reads it. subtasks: the window that was said last, whose first subtask began at control step `began`. first, frames:
-    what the primary camera showed when the episode began and in the last steps before now, oldest first, for policies
-    that look back.
+    seed and num_calls (how often it acted) together decide the sampling noise: the same state and observation give the
+    same chunk. env_step: control steps that it saw. memory: finished subtasks, oldest first; it may be edited, the next
+    call reads it. subtasks: the window that was predicted last, whose first subtask began at control step
+    `subtask_start`. first_frame, frame_history: primary images of the first step of the episode and of the last steps
+    before the current one, oldest first, for policies that read earlier images.
     """
 
     instruction: str
@@ -141,33 +141,96 @@ State = TypeVar("State")
 
 
 class Policy(Protocol[State]):
-    """Anything that acts: a trained model, a scripted expert, a random baseline."""
+    """Anything that acts: a trained model, a scripted expert, a random baseline, one of these behind a wrapper.
+
+    `BasePolicy` has what most of them share. The options of `act` may be left out by a caller; a wrapper passes those
+    that it does not know on.
+    """
+
+    @property
+    def robot_spec(self) -> RobotSpec:
+        """The robot that it was made for."""
+        ...
+
+    @property
+    def checkpoint_sha256(self) -> str | None:
+        """Identity of the checkpoint; None for policies without one."""
+        ...
 
     def reset(self, instruction: str, *, seed: int = 0) -> State:
         """The state at the start of an episode."""
         ...
 
-    def act(self, observation: Observation, state: State) -> tuple[ActionChunk, State]:
-        """The next chunk (n >= 1) and the state to pass to the next call."""
+    def act(
+        self,
+        observation: Observation,
+        state: State,
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "p A"] | None = None,
+    ) -> tuple[ActionChunk, State]:
+        """The next chunk (n >= 1) and the state to pass to the next call.
+
+        imagine: also the subgoal image. flow_steps: of sampling; None for the policy's own. prefix: actions, in
+        environment units, with which the chunk has to begin.
+        """
         ...
 
-
-@runtime_checkable
-class ObservingPolicy(Protocol[State]):
-    """A policy that also wants to see the steps at which it does not act."""
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[State],
+        *,
+        imagine: bool = False,
+        flow_steps: int | None = None,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
+    ) -> list[tuple[ActionChunk, State]]:
+        """The answers of `act` for several episodes, a row each."""
+        ...
 
     def observe(self, observation: Observation, state: State) -> State:
-        """Called after every step of a chunk but the last one."""
+        """The state after a step without acting: called after every step of a chunk but the last one."""
         ...
+
+
+class BasePolicy(Generic[State]):
+    """A policy without a checkpoint that ignores the steps at which it does not act, and acts row by row in a batch."""
+
+    robot_spec: RobotSpec
+    checkpoint_sha256: str | None = None
+
+    def reset(self, instruction: str, *, seed: int = 0) -> State:
+        raise NotImplementedError
+
+    def act(self, observation: Observation, state: State, **options: Any) -> tuple[ActionChunk, State]:
+        raise NotImplementedError
+
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[State],
+        *,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
+        **options: Any,
+    ) -> list[tuple[ActionChunk, State]]:
+        rows = [options] * len(states) if prefix is None else [{**options, "prefix": own} for own in prefix]
+        return [
+            self.act(observation, state, **row)
+            for observation, state, row in zip(observations, states, rows, strict=True)
+        ]
+
+    def observe(self, observation: Observation, state: State) -> State:
+        return state
 
 
 @runtime_checkable
 class Env(Protocol):
-    """A gymnasium environment that says which robot it is.
+    """A gymnasium environment that states its robot.
 
     Observations are dicts ``{"images": {camera: uint8 (H, W, 3)}, "state": float32 (S,)}``, so that
     ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool)
-    there; both may put ``subtask`` (str), what an expert would be doing now, so that a policy's words can be judged.
+    there; both may put ``subtask`` (str), the subtask of an expert at that moment, to compare a policy's subtasks with.
     ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
     step limit.
     """
@@ -182,13 +245,32 @@ class Env(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class StepResult:
+    """What the environment returned for one action.
+
+    expert: the chunk of an expert at the observation before the action, where the environment gives it.
+    """
+
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool
+    expert: ActionChunk | None = None
+
+
 class Recorder(Protocol):
     """Listens to the episode loop: a dataset writer, a video maker, a report."""
 
     def start(self, seed: int, instruction: str) -> None: ...
 
-    def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
-        """Before `action` (A,) is executed; `chunk` is the chunk in force and `offset` the action's place in it."""
+    def step(
+        self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int, result: StepResult | None
+    ) -> None:
+        """After `action` (A,) was executed at `observation`; None for the result where that crashed.
+
+        chunk: the chunk in force. offset: index of the action in it.
+        """
         ...
 
     def end(self, observation: Observation, outcome: Outcome) -> None:

@@ -80,7 +80,7 @@ def test_every_command_has_examples_in_its_help(name, capsys):
             ["eval", "expert", "--out", "OUT", "--episodes", "0"],
             "--episodes: Input should be greater",
         ),
-        (["eval", "expert", "--out", "OUT", "--workers", "0"], "--workers: Input should be greater"),
+        (["eval", "expert", "--out", "OUT", "--num-envs", "0"], "--num-envs: Input should be greater"),
         (["eval", "expert", "--out", "OUT", "--replan-steps", "-1"], "--replan-steps: Input should be greater"),
         (["eval", "expert", "--out", "OUT", "--seed", "3"], "seed 3 is not for evaluation"),
         (["eval", "expert", "--out", "OUT", "--tasks", "fly"], "'fly'"),
@@ -186,7 +186,7 @@ def test_errors_make_the_exit_code_1(monkeypatch, tmp_path, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
     out = tmp_path / "data"
-    command = [sys.executable, "-m", "wla", "collect", "--tasks", "place", "--workers", "2", "--out", str(out)]
+    command = [sys.executable, "-m", "wla", "collect", "--tasks", "place", "--num-envs", "2", "--out", str(out)]
     process = subprocess.Popen(
         [*command, "--episodes", "2000"],
         stdout=subprocess.PIPE,
@@ -197,7 +197,7 @@ def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
     lines = out / "collect.jsonl"
     while not lines.exists() and process.poll() is None:
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the environments too
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"wla: interrupted: finished episodes are in {out}; the same command goes on" in error

@@ -5,10 +5,10 @@ import pytest
 from fakes import build
 from test_benchmark import go
 
-from wla.evaluation.benchmark import Identity
 from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import make_curves, make_spans, write_report
-from wla.rollout.workers import Worker
+from wla.evaluation.summary import Identity
+from wla.rollout.runner import EpisodeRunner
 
 MARKUP = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, replan_steps=None)
 
@@ -16,7 +16,7 @@ MARKUP = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, re
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
-    go(out, range(9), worker=Worker(build, MARKUP.policy, imagine=True), identity=MARKUP, max_videos=6)
+    go(out, range(9), runner=EpisodeRunner(build, MARKUP.policy, imagine=True), identity=MARKUP, max_videos=6)
     return out
 
 

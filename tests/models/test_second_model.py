@@ -74,7 +74,7 @@ def recipe(config: BehaviourCloningConfig, data: Path, *, steps: int, **changes:
 
 def test_it_trains_saves_loads_acts_and_is_evaluated(plugin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    collect(CollectConfig(tasks=("place",), episodes=2, perturb=False), Path("data"), workers=1)
+    collect(CollectConfig(tasks=("place",), episodes=2, perturb=False), Path("data"))
     spec = wla.load_policy("nano-tabletop").robot_spec
     config = recipe(model(spec), Path("data"), steps=30, replan_steps=4)
     folder = train(config.build(), config.loop, Path("run"))
@@ -102,7 +102,7 @@ def test_it_trains_saves_loads_acts_and_is_evaluated(plugin, tmp_path, monkeypat
     assert wla.load_policy(tmp_path / "copy").checkpoint_sha256 == policy.checkpoint_sha256
 
     asked = EvalConfig(policy=str(folder), tasks=("place",), setting=("clean",), episodes=1, max_videos=0)
-    run_benchmark(asked, Path("eval"), workers=1)
+    run_benchmark(asked, Path("eval"))
     (result,) = read_results(Path("eval/results.jsonl"))
     assert result.outcome in ("success", "failure")
     assert result.checkpoint_sha256 == policy.checkpoint_sha256

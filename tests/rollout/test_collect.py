@@ -7,10 +7,11 @@ from fakes import TASK_VARIANT, Interrupted, build, spec
 from full_disk import full_disk
 
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.rollout.collect import collect, record
+from wla.rollout.collect import collect
 from wla.rollout.configs import CollectConfig
+from wla.rollout.dataset_recording import record
 from wla.rollout.results import read_results
-from wla.rollout.workers import Worker
+from wla.rollout.runner import EpisodeRunner
 
 SHORT = {"tasks": ("place",), "episodes": 1, "perturb": False}
 
@@ -20,15 +21,17 @@ def collected(out, config):
     return LeRobotDataset(out)
 
 
-def go(out, seeds, *, make=build, workers=1, actions=True):
-    return record([TASK_VARIANT], seeds, Worker(make, "expert"), spec(), out, workers=workers, actions=actions)
+def go(out, seeds, *, make=build, num_envs=1, actions=True):
+    return record([TASK_VARIANT], seeds, EpisodeRunner(make, "expert"), spec(), out, num_envs=num_envs, actions=actions)
 
 
 def test_failures_are_kept_where_they_are_wanted(tmp_path):
     out = tmp_path / "data"
     keep = ("success", "failure")
     for seeds in (range(4), range(9)):
-        counts = record([TASK_VARIANT], seeds, Worker(build, "walker"), spec(), out, workers=1, actions=True, keep=keep)
+        counts = record(
+            [TASK_VARIANT], seeds, EpisodeRunner(build, "walker"), spec(), out, num_envs=1, actions=True, keep=keep
+        )
     assert counts == {"success": 4, "failure": 3, "error": 2}
     assert stored_seeds(out) == list(range(7))
 
@@ -36,7 +39,15 @@ def test_failures_are_kept_where_they_are_wanted(tmp_path):
 def test_episodes_of_another_policy_are_not_mixed_in(tmp_path):
     go(tmp_path / "data", range(2))
     with pytest.raises(ValueError, match=r"holds episodes of expert; collect those of walker into a new folder"):
-        record([TASK_VARIANT], range(4), Worker(build, "walker"), spec(), tmp_path / "data", workers=1, actions=True)
+        record(
+            [TASK_VARIANT],
+            range(4),
+            EpisodeRunner(build, "walker"),
+            spec(),
+            tmp_path / "data",
+            num_envs=1,
+            actions=True,
+        )
 
 
 def stored_seeds(out):
@@ -53,7 +64,7 @@ def test_successes_are_kept_and_the_rest_is_counted(tmp_path):
 def test_ctrl_c_keeps_finished_episodes_and_the_same_call_goes_on(tmp_path):
     out = tmp_path / "data"
     with pytest.raises(KeyboardInterrupt):
-        go(out, range(10), make=lambda case: (build(case)[0], Interrupted(at=5)))
+        go(out, range(10), make=lambda variant, shared: (build(variant)[0], Interrupted(at=5)))
     assert stored_seeds(out) == [0, 2, 4]
     go(out, range(10))
     assert stored_seeds(out) == [0, 2, 4, 6, 9]

@@ -5,15 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny
+from fakes import TASK_VARIANT
 
-from wla.rollout.dagger import RANDOM_SEGMENT_STEPS, SEGMENT_STEPS, ExpertRelabelRecorder, MixturePolicy
+from wla.rollout.dagger import (
+    RANDOM_SEGMENT_STEPS,
+    SEGMENT_STEPS,
+    ExpertLabels,
+    ExpertRelabelRecorder,
+    MixturePolicy,
+)
+from wla.rollout.episode import run_episode
 from wla.rollout.recording import Recording
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.types import ActionChunk, BasePolicy, Observation, PolicyState
 
 WORDS = ("reach", "grasp", "move", "release")
 
 
-class Counter:
+class Counter(BasePolicy[PolicyState]):
     """An expert whose world advances with every control step: each of its subtasks takes seven of them."""
 
     def __init__(self) -> None:
@@ -26,7 +34,7 @@ class Counter:
         return ActionChunk(np.full((1, 2), 0.5, np.float32), (WORDS[self.env_step // 7 % 4],)), state
 
 
-class Learner:
+class Learner(BasePolicy[PolicyState]):
     """Chunks of four; notes when it acts and what it is told to have done."""
 
     robot_spec = tiny.robot_spec()
@@ -51,22 +59,37 @@ class Learner:
         return replace(state, env_step=state.env_step + 1)
 
 
+class Ticking:
+    """An environment that lasts some steps, each of which the expert's clock counts."""
+
+    robot_spec = tiny.robot_spec()
+
+    def __init__(self, expert: Counter, steps: int) -> None:
+        self._expert, self._steps = expert, steps
+
+    def reset(self, *, seed=None, options=None):
+        return vars(tiny.observation()), {"instruction": "go"}
+
+    def step(self, action):
+        self._expert.env_step += 1
+        return vars(tiny.observation()), 0.0, False, self._expert.env_step >= self._steps, {"success": False}
+
+    def close(self) -> None: ...
+
+
 def run(share: float, steps: int = 200, seed: int = 0, random_fraction: float = 0.0) -> tuple[Learner, Recording]:
     learner, expert = Learner(), Counter()
-    shared = MixturePolicy(learner, expert, share, random_fraction=random_fraction)
+    mixture = MixturePolicy(learner, expert, share, random_fraction=random_fraction)
     recording = Recording(tiny.robot_spec())
-    recorder = ExpertRelabelRecorder(recording, expert)
-    recorder.start(seed, "go")
-    state = shared.reset("go", seed=seed)
-    while expert.env_step < steps:
-        chunk, state = shared.act(tiny.observation(), state)
-        for offset, action in enumerate(chunk.actions):
-            recorder.step(tiny.observation(), action, chunk, offset)
-            expert.env_step += 1
-            if offset + 1 < len(chunk.actions):
-                state = shared.observe(tiny.observation(), state)
-    recorder.end(tiny.observation(), "failure")
-    assert state.policy_state.env_step == expert.env_step
+    result = run_episode(
+        ExpertLabels(Ticking(expert, steps), expert),
+        mixture,
+        seed,
+        variant=TASK_VARIANT,
+        policy_name="mixture",
+        recorders=[ExpertRelabelRecorder(recording)],
+    )
+    assert (result.outcome, result.error, result.checkpoint_sha256) == ("failure", None, "abc")
     return learner, recording
 
 

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from fakes import TASK_VARIANT, LineEnv, Walker, spec
 
-from wla.rollout.episode import rollout
+from wla.rollout.episode import run_episode
 from wla.rollout.recording import Recording
 from wla.types import ActionChunk
 
 
 def run(seed, *, env=None, policy=None, **options):
-    return rollout(env or LineEnv(), policy or Walker(), seed, variant=TASK_VARIANT, policy_name="walker", **options)
+    return run_episode(
+        env or LineEnv(), policy or Walker(), seed, variant=TASK_VARIANT, policy_name="walker", **options
+    )
 
 
 def test_a_success_is_described_in_full():

@@ -7,13 +7,15 @@ import pytest
 import tiny
 
 from wla.rollout.memory_interventions import MemoryIntervention
-from wla.types import ActionChunk, MemoryItem, Observation, PolicyState
+from wla.types import ActionChunk, BasePolicy, MemoryItem, Observation, PolicyState
 
 ITEMS = tuple(MemoryItem(text, 0, 1) for text in ("a", "b", "c"))
 
 
-class Listener:
+class Listener(BasePolicy[PolicyState]):
     """Notes what it is told and finishes one item at each call."""
+
+    robot_spec = tiny.robot_spec()
 
     def __init__(self) -> None:
         self.told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []

@@ -51,7 +51,7 @@ def test_it_is_what_the_policy_is_told_when_it_acts_on_the_recording(dataset, tm
 
 def test_a_policy_that_says_nothing_has_nothing_to_recall(dataset, tmp_path):
     save(tmp_path / "p", language=False)
-    with pytest.raises(ValueError, match="says nothing"):
+    with pytest.raises(ValueError, match="predicts no subtasks"):
         record_memory(RecordMemoryConfig(policy=str(tmp_path / "p"), dataset=dataset, out=tmp_path / "own.parquet"))
 
 

@@ -102,7 +102,7 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     )
     evaluations = []
 
-    def benchmark(config, out, *, workers):
+    def benchmark(config, out):
         """A fake, because the simulator's images are larger than the tiny model's."""
         evaluations.append((config.policy, config.seeds))
         out.mkdir(parents=True, exist_ok=True)

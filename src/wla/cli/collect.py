@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
 from wla.cli.command import Command
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
@@ -18,7 +16,7 @@ class CollectArgs(CollectConfig):
     episodes, and the same command again resumes where it stopped.
 
     examples:
-      wla collect --tasks place stack --episodes 400 --workers 2 --out datasets/tabletop
+      wla collect --tasks place stack --episodes 400 --num-envs 8 --out datasets/tabletop
       wla collect --tasks place --setting clean randomized --seed 400 --out datasets/more
       wla collect --tasks place --policy outputs/nano_tabletop/checkpoint --out datasets/corrections
       wla collect --tasks push_back --embodiment scara --no-actions --no-perturb --out datasets/video
@@ -26,8 +24,6 @@ class CollectArgs(CollectConfig):
 
     out: Path
     """Folder of the dataset."""
-    workers: int = Field(default=1, ge=1)
-    """Processes."""
 
 
 class RecordMemoryArgs(RecordMemoryConfig):
@@ -42,7 +38,7 @@ def collect(args: CollectArgs) -> int:
     from wla.rollout.collect import collect
 
     try:
-        counts = collect(args, args.out, workers=args.workers)
+        counts = collect(args, args.out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
     print(

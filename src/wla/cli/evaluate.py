@@ -20,7 +20,7 @@ class EvalArgs(EvalConfig):
 
     examples:
       wla eval expert --tasks place stack --episodes 50 --out outputs/expert
-      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --workers 2 --out outputs/my_run
+      wla eval my_run/checkpoint --setting clean randomized --seed 200000 --num-envs 8 --out outputs/my_run
       wla eval my_run/checkpoint --tasks place --replan-steps 4 --imagine --out outputs/imagined
       wla eval nano-memory --num-candidates 2 --memory-reset-candidates --selection-margin 0.3 --value nano-value \\
           --out outputs/best_of_2
@@ -28,8 +28,6 @@ class EvalArgs(EvalConfig):
 
     out: Path
     """Folder of the results."""
-    workers: int = Field(default=1, ge=1)
-    """Processes."""
 
 
 class EvalOfflineArgs(OpenLoopConfig):
@@ -83,8 +81,8 @@ class DemoArgs(CliArgs):
     """A checkpoint: folder, bundled name or hub id."""
     episodes: int = Field(default=2, ge=1)
     """Episodes per task."""
-    workers: int = Field(default=2, ge=1)
-    """Processes."""
+    num_envs: int = Field(default=8, ge=1)
+    """Environments that run at once, each in a process of its own."""
 
 
 def evaluate(args: EvalArgs) -> int:
@@ -92,7 +90,7 @@ def evaluate(args: EvalArgs) -> int:
     from wla.evaluation.report import write_report
 
     try:
-        summary = run_benchmark(args, args.out, workers=args.workers)
+        summary = run_benchmark(args, args.out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
     for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
@@ -132,7 +130,7 @@ def demo(args: DemoArgs) -> int:
     if out.exists():
         shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would resume
     asked = EvalArgs(
-        policy=args.policy, episodes=args.episodes, workers=args.workers, imagine=True, max_videos=3, out=out
+        policy=args.policy, episodes=args.episodes, num_envs=args.num_envs, imagine=True, max_videos=3, out=out
     )
     code = evaluate(asked)
     print(f"Open {out / 'report.html'} in a browser: videos, predicted subtasks, imagined images.")

@@ -56,8 +56,8 @@ class AblateArgs(CliArgs):
     """Changes to the ablation, as dotted.path=value."""
     out: Path
     """Folder of all runs and of the table."""
-    workers: int = Field(default=1, ge=1)
-    """Processes of the evaluations."""
+    num_envs: int = Field(default=1, ge=1)
+    """Environments of the evaluations that run at once, each in a process of its own."""
 
 
 def train(args: TrainArgs) -> int:
@@ -88,7 +88,7 @@ def ablate(args: AblateArgs) -> int:
             f"{args.recipe} is not an ablation ({type(config).__name__}); see the bundled recipe ablate_world"
         )
     config = config.override(args.overrides)
-    print(table(ablate(config, args.out, workers=args.workers)), end="")
+    print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")
     print(f"table: {args.out / TABLE}")
     return 0
 

@@ -60,6 +60,10 @@ class EvalConfig(Config):
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
     max_videos: int = Field(default=6, ge=0)
     """Recorded episodes per task and setting: up to a third successes, the rest failures and errors."""
+    num_envs: int = Field(default=1, ge=1)
+    """Environments that run at once, each in a process of its own, around one policy; 1 runs in this process."""
+    env_timeout_s: float = Field(default=120.0, gt=0)
+    """With several environments: seconds for a step or reset, after which it is killed and its episode an error."""
 
     @property
     def best_of_n(self) -> BestOfNConfig | None:

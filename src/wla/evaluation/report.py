@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wla.evaluation.benchmark import RULE, load_summary
 from wla.evaluation.episode_files import EpisodeRecord, ScoredCandidate, Subgoal, read_episodes
+from wla.evaluation.summary import RULE, load_summary
 from wla.files import atomic_write_text, disk_errors
 from wla.html import data_url, template
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results

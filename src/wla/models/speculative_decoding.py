@@ -20,14 +20,17 @@ Rows = Sequence[Sequence[int]]
 
 
 class Decoded(NamedTuple):
-    """Generated text tokens of each sample, and the context up to them.
+    """Generated text tokens of each sample.
 
-    read: the tokens of the last pass when they end with the layout's suffix already, None when it is still to be read.
+    context, read: after the first pass, and its tokens, which end with the layout's suffix for all samples but those in
+    `rows`. rest: the context of these up to their texts; the suffix is still to be read. None when there are none.
     """
 
     text_tokens: list[list[int]]
     context: Context
-    read: Int64[Tensor, "B T"] | None
+    read: Int64[Tensor, "B T"]
+    rows: list[int]
+    rest: Context | None
 
 
 def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
@@ -35,15 +38,15 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
 
     A draft is read with the prompt and, where the layout allows it, with the suffix. The model predicts the next token
     at each of its positions: when all agree, one pass was enough. Otherwise the draft is cut at the first difference
-    and decoding continues from the same cache.
+    and decoding continues from the same cache, for the samples that need it.
     """
     layout, device = inputs.layout, inputs.proprio.device
     drafts = [list(takewhile(lambda token: token != layout.stop, draft))[:MAX_TEXT_TOKENS] for draft in inputs.texts]
     drops, endings = zip(*(layout.suffix_after(draft) for draft in drafts), strict=True)
     at_once = any(drafts) and not any(drops)
     tails = [list(ending) if at_once else [] for ending in endings]
-    rows = [[*prompt, *draft, *tail] for prompt, draft, tail in zip(inputs.prompts, drafts, tails, strict=True)]
-    tokens, mask = left_pad(rows, layout.pad, device)
+    prompts = [[*prompt, *draft, *tail] for prompt, draft, tail in zip(inputs.prompts, drafts, tails, strict=True)]
+    tokens, mask = left_pad(prompts, layout.pad, device)
     context = backbone.encode(tokens, mask, inputs.images, keep_cache=True)
     nexts = next_tokens(backbone, context, drafts, [len(tail) for tail in tails])
     agreed = [_accepted_prefix(draft, own.tolist()) for draft, own in zip(drafts, nexts, strict=True)]
@@ -52,13 +55,18 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
         count == len(draft) and (token == layout.stop or count == MAX_TEXT_TOKENS)
         for draft, count, token in zip(drafts, agreed, first.tolist(), strict=True)
     ]
-    if at_once and all(over):
-        return Decoded([list(draft) for draft in drafts], context, tokens)
-    wrong = [len(draft) - count + len(tail) for draft, count, tail in zip(drafts, agreed, tails, strict=True)]
-    context = truncate_cache(context, torch.tensor(wrong, device=device))
-    begun = [draft[:count] for draft, count in zip(drafts, agreed, strict=True)]
-    context, texts = decode_text(backbone, context, first, begun, layout.stop, MAX_TEXT_TOKENS)
-    return Decoded(texts, context, None)
+    texts = [list(draft) for draft in drafts]
+    rows = [row for row, done in enumerate(over) if not (at_once and done)]
+    if not rows:
+        return Decoded(texts, context, tokens, rows, None)
+    wrong = [len(drafts[row]) - agreed[row] + len(tails[row]) for row in rows]
+    rest = context if len(rows) == len(texts) else select_rows(context, rows)
+    rest = truncate_cache(rest, torch.tensor(wrong, device=device))
+    begun = [drafts[row][: agreed[row]] for row in rows]
+    rest, decoded = decode_text(backbone, rest, first[rows], begun, layout.stop, MAX_TEXT_TOKENS)
+    for row, text in zip(rows, decoded, strict=True):
+        texts[row] = text
+    return Decoded(texts, context, tokens, rows, rest)
 
 
 def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Sequence[int]) -> list[Int64[Tensor, " _"]]:
@@ -95,6 +103,20 @@ def decode_text(
         context = backbone.extend(context, tokens[:, None], running[:, None])
         ended = torch.full_like(tokens, stop)
         tokens = torch.where(running, backbone.logits(context.last[:, -1]).argmax(-1), ended)
+
+
+def select_rows(context: Context, rows: Sequence[int]) -> Context:
+    """Some samples of a context, to be extended on their own. The cache is theirs from now on."""
+    assert context.cache is not None, "read with keep_cache=True before extending"
+    index = torch.tensor(rows, device=context.last.device)
+    context.cache.batch_select_indices(index)
+    return Context(
+        layers=[states[index] for states in context.layers],
+        images={name: features[index] for name, features in context.images.items()},
+        attention_mask=context.attention_mask[index],
+        cache=context.cache,
+        shift=context.shift[index] if isinstance(context.shift, Tensor) else context.shift,
+    )
 
 
 def truncate_cache(context: Context, drop: Int64[Tensor, " B"]) -> Context:

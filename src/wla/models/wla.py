@@ -158,14 +158,21 @@ class WLA(PolicyModel[WLAEncoding]):
         rows = [[*prompt, *text] for prompt, text in zip(inputs.prompts, inputs.texts, strict=True)]
         tokens, mask = left_pad(rows, inputs.layout.pad, inputs.proprio.device)
         context = self.backbone.encode(tokens, mask, inputs.images, keep_cache=True)
-        return self._read_queries(inputs, inputs.texts, context)
+        states = self._read_queries(inputs, inputs.texts, context)
+        return WLAEncoding(inputs, inputs.texts, states, context.images[self.backbone.primary])
 
     def generate(self, inputs: ModelInputs) -> WLAEncoding:
         """Greedy texts and the meta-queries after them; one pass when the drafts hold (see `speculative_decoding`)."""
-        texts, context, read = decode(self.backbone, inputs)
-        if read is None:
-            return self._read_queries(inputs, texts, context)
-        return WLAEncoding(inputs, texts, self.query_hidden(context, read), context.images[self.backbone.primary])
+        texts, context, read, rows, rest = decode(self.backbone, inputs)
+        present = context.images[self.backbone.primary]
+        states = [] if len(rows) == len(texts) else self.query_hidden(context, read)
+        if rest is not None:
+            later = self._read_queries(inputs, [texts[row] for row in rows], rest)
+            index = torch.tensor(rows, device=present.device)
+            states = (
+                [old.index_copy(0, index, new) for old, new in zip(states, later, strict=True)] if states else later
+            )
+        return WLAEncoding(inputs, texts, states, present)
 
     def sample_actions(
         self,
@@ -228,13 +235,15 @@ class WLA(PolicyModel[WLAEncoding]):
         read = max(self.config.action_expert.layers, self.config.world_expert.layers)
         return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
 
-    def _read_queries(self, inputs: ModelInputs, texts: Sequence[Sequence[int]], context: Context) -> WLAEncoding:
-        """Reads the layout's suffix, which ends with the meta-queries, after the texts."""
+    def _read_queries(
+        self, inputs: ModelInputs, texts: Sequence[Sequence[int]], context: Context
+    ) -> list[Float[Tensor, "B Q D"]]:
+        """States of the meta-queries, with which the layout's suffix ends, after the texts."""
         drops, endings = zip(*(inputs.layout.suffix_after(text) for text in texts), strict=True)
         device = inputs.proprio.device
         tokens, mask = left_pad(endings, inputs.layout.pad, device)
         context = self.backbone.extend(truncate_cache(context, torch.tensor(drops, device=device)), tokens, mask)
-        return WLAEncoding(inputs, texts, self.query_hidden(context, tokens), context.images[self.backbone.primary])
+        return self.query_hidden(context, tokens)
 
     def _world_condition(
         self,

@@ -1,16 +1,17 @@
-"""Policies that look at nothing: the floor that a learned policy has to beat."""
+"""Policies that ignore the observation: the baselines that a learned policy has to beat."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from wla.specs import ActionSpec, RobotSpec
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.types import ActionChunk, BasePolicy, Observation, PolicyState
 
 
-class RandomPolicy:
+class RandomPolicy(BasePolicy[PolicyState]):
     """Uniform actions between the robot's limits, one per call. The same episode seed gives the same actions."""
 
     def __init__(self, robot_spec: RobotSpec) -> None:
@@ -19,14 +20,14 @@ class RandomPolicy:
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed)
 
-    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+    def act(self, observation: Observation, state: PolicyState, **options: Any) -> tuple[ActionChunk, PolicyState]:
         """Actions of shape (1, A)."""
         action = self.robot_spec.action
         noise = np.random.default_rng((state.seed, state.num_calls)).uniform(action.low, action.high)
         return ActionChunk(noise[None].astype(np.float32)), replace(state, num_calls=state.num_calls + 1)
 
 
-class ZeroPolicy:
+class ZeroPolicy(BasePolicy[PolicyState]):
     """Stands still with an open gripper: delta dimensions get zero; see `rest_action` for the absolute ones."""
 
     def __init__(self, robot_spec: RobotSpec) -> None:
@@ -36,7 +37,7 @@ class ZeroPolicy:
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed)
 
-    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+    def act(self, observation: Observation, state: PolicyState, **options: Any) -> tuple[ActionChunk, PolicyState]:
         """Actions of shape (1, A)."""
         return ActionChunk(self._rest[None].copy()), replace(state, num_calls=state.num_calls + 1)
 

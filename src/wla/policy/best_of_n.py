@@ -1,4 +1,4 @@
-"""Test-time scaling: sample several chunks, imagine what each leads to, run the one that scores best."""
+"""Best-of-n: sample several chunks, predict the outcome of each, execute the one with the best score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -17,19 +17,20 @@ from pydantic import Field, model_validator
 from wla.config import Config
 from wla.data.transforms import resize_with_pad
 from wla.policy.wla_policy import Encoding, WLAPolicy
+from wla.policy.wrapper import PolicyWrapper
 from wla.types import ActionChunk, Candidates, FrameContext, Observation, PolicyState
 
 BATCH_SIZE = 4
-"""Candidates that are imagined and scored at once; between these the budget is looked at."""
+"""Candidates that are predicted and scored at once; the time budget is checked between batches."""
 
 
 class Scorer(Protocol):
-    """Says how good images are for what is to be done: a `wla.policy.value_checkpoint.Value`, or a `GoalImageScorer`."""
+    """Scores images for an instruction: a `wla.policy.value_checkpoint.Value`, or a `GoalImageScorer`."""
 
     def score(
         self, frame_contexts: Sequence[FrameContext], images: UInt8[np.ndarray, "B H W 3"]
     ) -> Float32[np.ndarray, " B"]:
-        """Higher is better. moments: what is known of each image."""
+        """Higher is better. frame_contexts: what is known of each image besides its pixels."""
         ...
 
 
@@ -58,23 +59,23 @@ class GoalImageScorer:
 
 
 class BestOfNPolicyConfig(Config):
-    """How much to think before acting."""
+    """Number of candidates, and how they are compared."""
 
     num_candidates: int = Field(default=4, ge=1)
-    """Chunks to choose from; the first is the one that the policy alone would run."""
+    """Chunks to choose from; the first is the one that the policy alone would execute."""
     imagination_horizon: int = Field(default=1, ge=1)
-    """How many chunks ahead to look: beyond the first, the policy goes on from what it imagined."""
+    """How many chunks ahead to predict: beyond the first, the policy acts on its predicted image."""
     memory_reset: bool = False
-    """Half of the candidates are those of a policy that is told nothing of what it did and said: one that takes a
-    subtask to be done never tries it again."""
+    """Half of the candidates are sampled with an empty memory: a policy that takes a subtask to be finished never tries
+    it again."""
     selection_margin: float = Field(default=0.0, ge=0)
-    """By how much a score must exceed the first candidate's for another one to be run: scores are guesses."""
+    """By how much a score must exceed the first candidate's for another one to be executed: scores are estimates."""
     action_conditioning: bool = True
     """Condition the World Expert on each candidate's actions, where it reads actions. Without, each candidate's outcome
-    is imagined from noise of its own, and nothing ties the image to the candidate."""
+    is predicted from its own noise, and nothing ties the image to the candidate."""
     time_budget_ms: float | None = Field(default=None, gt=0)
-    """Time for a call, looked at between groups of candidates; when it is over, the best so far is run. Over before any
-    candidate was imagined, it leaves the chunk that the policy alone would run, and a warning."""
+    """Time for a call, checked between batches of candidates; when it is over, the best so far is executed. Over before
+    any outcome was predicted, it leaves the chunk that the policy alone would execute, and a warning."""
 
     @model_validator(mode="after")
     def _check_even(self) -> Self:
@@ -83,12 +84,14 @@ class BestOfNPolicyConfig(Config):
         return self
 
 
-class BestOfNPolicy:
-    """A `wla.types.Policy` that weighs what another one proposes.
+class BestOfNPolicy(PolicyWrapper[PolicyState]):
+    """A policy that chooses among several chunks of another one by their predicted outcomes.
 
-    A World Expert that reads actions is told each candidate's. One that does not (the published kind) imagines each
-    candidate's outcome from another noise, and nothing ties the image to the candidate.
+    The outcome of each candidate is predicted from its actions, by a World Expert that reads actions. One that does not
+    (the published kind) predicts each from another noise, and nothing ties the image to the candidate.
     """
+
+    policy: WLAPolicy
 
     def __init__(
         self,
@@ -100,85 +103,99 @@ class BestOfNPolicy:
         """ValueError for a policy that was loaded without imagination."""
         if policy.imagination is None:
             raise ValueError("weighing candidates needs imagination; use load_policy(..., imagination=True)")
-        self._policy, self._scorer, self._config, self._clock = policy, scorer, config, clock
-        self.robot_spec = policy.robot_spec
-        self.checkpoint_sha256 = policy.checkpoint_sha256
+        super().__init__(policy)
+        self._scorer, self._config, self._clock = scorer, config, clock
         self._action_conditioned = policy.action_conditioned and config.action_conditioning
-
-    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
-        return self._policy.reset(instruction, seed=seed)
-
-    def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
-        return self._policy.observe(observation, state)
 
     def act(
         self,
         observation: Observation,
         state: PolicyState,
         *,
-        imagine: bool = False,
         num_candidates: int | None = None,
         imagination_horizon: int | None = None,
+        **options: Any,
     ) -> tuple[ActionChunk, PolicyState]:
-        """The best of several chunks, with what it was imagined to lead to (asked for or not, if time allows).
+        """The best of several chunks, with its predicted outcome (asked for or not, if time allows).
 
-        candidates, horizon: in place of those of the configuration, and checked as these are.
+        num_candidates, imagination_horizon: in place of those of the configuration, and validated as these are.
+        ValueError for flow_steps and prefix, which candidates do not support.
         """
+        _require_supported(options)
         instead = {"num_candidates": num_candidates, "imagination_horizon": imagination_horizon}
         given = {name: number for name, number in instead.items() if number is not None}
         config = BestOfNPolicyConfig(**{**self._config.model_dump(), **given}) if given else self._config
         deadline = None if config.time_budget_ms is None else self._clock() + config.time_budget_ms / 1000
         states = self._memory_variants(state)
-        encoding = self._policy.encode([observation] * len(states), states)
-        actions = self._policy.sample_actions(encoding, config.num_candidates // len(states))
+        encoding = self.policy.encode([observation] * len(states), states)
+        actions = self.policy.sample_actions(encoding, config.num_candidates // len(states))
+        texts = [self.policy.subtasks(encoding, row) for row in range(len(states))]
+        after = [
+            self.policy.advance_state(said, observation, reading) for said, reading in zip(texts, states, strict=True)
+        ]
         if self._out_of_time(deadline):
             warnings.warn(
-                f"time_budget_ms {config.time_budget_ms:g} is over before a candidate is imagined: the policy acts as it would "
-                "alone; allow more time",
+                f"time_budget_ms {config.time_budget_ms:g} is over before a candidate is imagined: the policy acts as "
+                "it would alone; allow more time",
                 stacklevel=2,
             )
-            chunk = self._policy.chunk(encoding, 0, actions[0, 0])
-            return chunk, self._policy.advance_state(chunk.subtasks, observation, state)
+            return self.policy.chunk(encoding, 0, actions[0, 0]), after[0]
         images = self._imagine(encoding, actions, deadline)
         num_per_variant = images.shape[1]
-        further = images.reshape(-1, *images.shape[2:])
-        frame_contexts = self._frame_contexts(encoding, [state] * len(states), num_per_variant)
-        weighed = Candidates(
-            *self._best(frame_contexts, further),
-            images=further,
-            horizon=1,
-            subtasks=tuple(moment.subtask for moment in frame_contexts),
-            memory_reset=tuple(row > 0 for row in range(len(states)) for _ in range(num_per_variant)),
-        )
-        words = [self._policy.subtasks(encoding, row) for row in range(len(states))]
-        after = [
-            self._policy.advance_state(said, observation, reading) for said, reading in zip(words, states, strict=True)
-        ]
+        candidates = self._score(encoding, [state] * len(states), images)
         for depth in range(2, config.imagination_horizon + 1):
             if self._out_of_time(deadline):
                 break
-            then = state.env_step + (depth - 1) * self._policy.chunk_size
-            later = [
-                replace(one, num_calls=one.num_calls + depth - 2, env_step=then)
-                for one in after
-                for _ in range(num_per_variant)
-            ]
-            lasting = [self._policy.advance_state(said, observation, state) for said in words]
-            original_states = [replace(one, env_step=then) for one in lasting for _ in range(num_per_variant)]
-            further, frame_contexts = self._imagine_next(observation, later, original_states, further)
+            deeper = self._look_ahead(observation, state, after, candidates, depth)
             if self._out_of_time(deadline):
                 break  # a depth that was not finished in time is dropped
-            chosen, scores = self._best(frame_contexts, further)
-            weighed = replace(weighed, selected=chosen, scores=scores, images=further, horizon=depth)
-        row, column = divmod(weighed.selected, num_per_variant)
-        chunk = self._policy.chunk(encoding, row, actions[row, column])
-        return replace(chunk, subgoal=images[row, column], candidates=weighed), after[row]
+            candidates = deeper
+        row, column = divmod(candidates.selected, num_per_variant)
+        chunk = self.policy.chunk(encoding, row, actions[row, column])
+        return replace(chunk, subgoal=images[row, column], candidates=candidates), after[row]
+
+    def _score(
+        self, encoding: Encoding, original_states: Sequence[PolicyState], images: UInt8[np.ndarray, "R N H W 3"]
+    ) -> Candidates:
+        """The candidates of each encoded row, scored by the images after one chunk."""
+        num_per_variant = images.shape[1]
+        outcomes = images.reshape(-1, *images.shape[2:])
+        frame_contexts = self._frame_contexts(encoding, original_states, num_per_variant)
+        return Candidates(
+            *self._best(frame_contexts, outcomes),
+            images=outcomes,
+            horizon=1,
+            subtasks=tuple(context.subtask for context in frame_contexts),
+            memory_reset=tuple(row > 0 for row in range(len(images)) for _ in range(num_per_variant)),
+        )
+
+    def _look_ahead(
+        self,
+        observation: Observation,
+        state: PolicyState,
+        after: Sequence[PolicyState],
+        candidates: Candidates,
+        depth: int,
+    ) -> Candidates:
+        """The candidates scored `depth` chunks ahead. state: before the call. after: of each memory variant, after it."""
+        num_per_variant = len(candidates.images) // len(after)
+        then = state.env_step + (depth - 1) * self.policy.chunk_size
+        later = [
+            replace(one, num_calls=one.num_calls + depth - 2, env_step=then)
+            for one in after
+            for _ in range(num_per_variant)
+        ]
+        lasting = [self.policy.advance_state(variant.subtasks, observation, state) for variant in after]
+        original_states = [replace(one, env_step=then) for one in lasting for _ in range(num_per_variant)]
+        images, frame_contexts = self._imagine_next(observation, later, original_states, candidates.images)
+        selected, scores = self._best(frame_contexts, images)
+        return replace(candidates, selected=selected, scores=scores, images=images, horizon=depth)
 
     def _memory_variants(self, state: PolicyState) -> list[PolicyState]:
         """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
         if not self._config.memory_reset or not (state.memory or state.subtasks):
             return [state]
-        return [state, self._policy.with_memory(state, memory=(), window=())]
+        return [state, self.policy.with_memory(state, memory=(), window=())]
 
     def _imagine(
         self, encoding: Encoding, actions: Float32[np.ndarray, "R K n A"], deadline: float | None
@@ -194,9 +211,9 @@ class BestOfNPolicy:
                 break
             group = actions[:, start : start + together]
             if self._action_conditioned:
-                found = self._policy.predict_images(encoding, samples=group.shape[1], actions=group, shared_noise=True)
+                found = self.policy.predict_images(encoding, samples=group.shape[1], actions=group, shared_noise=True)
             else:
-                found = self._policy.predict_images(encoding, samples=group.shape[1], noise_offset=start)
+                found = self.policy.predict_images(encoding, samples=group.shape[1], noise_offset=start)
             images.append(found)
         return np.concatenate(images, axis=1)
 
@@ -207,10 +224,10 @@ class BestOfNPolicy:
 
         before: the states whose words may go on, of a policy that has not forgotten them.
         """
-        chunk = self._policy.chunk_size
+        chunk = self.policy.chunk_size
         found = []
         for row, state in enumerate(original_states):
-            doing = self._policy.subtasks(encoding, row)[-1:]
+            doing = self.policy.subtasks(encoding, row)[-1:]
             # What is not running yet begins somewhere in the chunk.
             since = state.env_step - state.subtask_start + chunk if doing == state.subtasks[:1] else chunk // 2
             moment = FrameContext(state.instruction, "".join(doing), state.env_step + chunk, since)
@@ -237,14 +254,20 @@ class BestOfNPolicy:
         Only the primary camera is imagined: the other cameras and the robot's state stay what they are. before: the
         states whose words may go on, as for `_frame_contexts`.
         """
-        primary = self._policy.robot_spec.observation.primary_camera
-        seen = resize_with_pad(images, *self._policy.robot_spec.observation.cameras[primary]).numpy()
+        primary = self.policy.robot_spec.observation.primary_camera
+        seen = resize_with_pad(images, *self.policy.robot_spec.observation.cameras[primary]).numpy()
         later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
-        encoding = self._policy.encode(later, states)
-        actions = self._policy.sample_actions(encoding) if self._action_conditioned else None
-        return self._policy.predict_images(encoding, actions=actions)[:, 0], self._frame_contexts(
+        encoding = self.policy.encode(later, states)
+        actions = self.policy.sample_actions(encoding) if self._action_conditioned else None
+        return self.policy.predict_images(encoding, actions=actions)[:, 0], self._frame_contexts(
             encoding, original_states, 1
         )
 
     def _out_of_time(self, deadline: float | None) -> bool:
         return deadline is not None and self._clock() >= deadline
+
+
+def _require_supported(options: dict[str, Any]) -> None:
+    for name in ("flow_steps", "prefix"):
+        if options.get(name) is not None:
+            raise ValueError(f"a policy that chooses among candidates takes no {name}; leave it out")

@@ -1,6 +1,6 @@
 """Effect of the world loss on acting: the short tasks with it, without it, and with other target frames.
 
-Command:  wla ablate ablate_world --workers 2 --out outputs/ablate_world
+Command:  wla ablate ablate_world --num-envs 2 --out outputs/ablate_world
 Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 

@@ -1,10 +1,10 @@
 """`nano-memory`: one policy for the four memory tasks and the six short ones, on the gantry.
 
 Commands, from nothing (datasets/nano_tabletop: see nano_tabletop):
-    wla collect --tasks press_count --episodes 600 --workers 2 --out datasets/nano_memory/press_count
-    wla collect --tasks cover_blocks --episodes 500 --workers 2 --out datasets/nano_memory/cover_blocks
-    wla collect --tasks battery_try --episodes 500 --workers 2 --out datasets/nano_memory/battery_try
-    wla collect --tasks rank_try --episodes 400 --workers 2 --out datasets/nano_memory/rank_try
+    wla collect --tasks press_count --episodes 600 --num-envs 2 --out datasets/nano_memory/press_count
+    wla collect --tasks cover_blocks --episodes 500 --num-envs 2 --out datasets/nano_memory/cover_blocks
+    wla collect --tasks battery_try --episodes 500 --num-envs 2 --out datasets/nano_memory/battery_try
+    wla collect --tasks rank_try --episodes 400 --num-envs 2 --out datasets/nano_memory/rank_try
     wla train nano_memory_base --out outputs/nano_memory_base
     wla train nano_memory --out outputs/nano_memory
 

@@ -1,7 +1,7 @@
 """`nano-memory` with corrections (DAgger): the policy acts, the expert labels those states, the policy imitates it.
 
 Commands, after those of nano_memory, for each of the four tasks TASK:
-    wla collect --policy outputs/nano_memory/checkpoint --tasks TASK --seed 5000 --episodes 200 --workers 2 \
+    wla collect --policy outputs/nano_memory/checkpoint --tasks TASK --seed 5000 --episodes 200 --num-envs 2 \
         --out datasets/nano_memory_corrections/TASK
     wla train nano_memory_corrected --out outputs/nano_memory_corrected
 

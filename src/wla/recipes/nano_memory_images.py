@@ -1,6 +1,6 @@
 """World Expert of `nano-memory`, fine-tuned: conditioned on the motion of actions, with a loss on decoded images.
 
-Commands, with COLLECT for `wla collect --no-perturb --workers 2` and MEMORY for
+Commands, with COLLECT for `wla collect --no-perturb --num-envs 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --episodes 100 --setting clean randomized --out datasets/nano_world/short
     COLLECT --episodes 150 MEMORY --out datasets/nano_world/memory

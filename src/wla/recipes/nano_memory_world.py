@@ -1,6 +1,6 @@
 """World Expert of `nano-memory`, wider, from scratch, conditioned on actions: images that follow a candidate chunk.
 
-Commands, with COLLECT for `wla collect --no-perturb --workers 4`, RANDOM for
+Commands, with COLLECT for `wla collect --no-perturb --num-envs 4`, RANDOM for
 `--policy nano-memory --action-labels executed --expert-fraction 0.3 --random-fraction 0.4` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT RANDOM --episodes 120 --setting clean randomized --out datasets/nano_world/short_astray

@@ -1,7 +1,7 @@
 """`nano-tabletop`: one policy for the six short tasks on the gantry, both settings.
 
 Commands, from nothing:
-    wla collect --setting clean randomized --episodes 400 --workers 2 --out datasets/nano_tabletop
+    wla collect --setting clean randomized --episodes 400 --num-envs 2 --out datasets/nano_tabletop
     wla train nano_codec --out outputs/nano_codec
     wla train nano_base --out outputs/nano_base
     wla train nano_tabletop --out outputs/nano_tabletop

@@ -1,6 +1,6 @@
 """A value model for all ten tasks: how likely an episode still succeeds, learned from rollouts that succeed and fail.
 
-Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --workers 2` and
+Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --num-envs 2` and
 MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
     COLLECT --expert-fraction 0 --seed 8000 --episodes 200 --setting clean randomized --out datasets/nano_rollouts/short
     COLLECT --expert-fraction 0 --seed 8000 --episodes 80 MEMORY --out datasets/nano_rollouts/memory

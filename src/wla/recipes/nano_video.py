@@ -1,14 +1,14 @@
 """Learning from videos without actions: two tasks known only from videos of the same or of another robot.
 
 Commands:
-    wla collect --tasks place stack push press drawer --setting clean randomized --episodes 400 --workers 2 \
+    wla collect --tasks place stack push press drawer --setting clean randomized --episodes 400 --num-envs 2 \
         --out datasets/nano_seen
-    wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --workers 2 --no-actions \
+    wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --num-envs 2 --no-actions \
         --out datasets/nano_video/gantry
-    wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --workers 2 --no-actions \
+    wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --num-envs 2 --no-actions \
         --embodiment scara --out datasets/nano_video/scara
     (pseudo-actions with nano_inverse, for the variant that uses them)
-    wla ablate nano_video --workers 2 --out outputs/nano_video
+    wla ablate nano_video --num-envs 2 --out outputs/nano_video
 
 Five of the short tasks have actions; `place_two` has none, because it places a block on the plate.
 

@@ -1,23 +1,24 @@
-"""From the words of a command line to an environment and the policy that acts in it."""
+"""From the names on a command line to an environment and the policy that acts in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import load_family, make_env, make_expert
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
 from wla.rollout.configs import ActionLabels, BestOfNConfig, CollectConfig, MemoryInterventionKind
-from wla.rollout.dagger import MixturePolicy
-from wla.rollout.episode import require_same_robot
+from wla.rollout.dagger import ExpertLabels, MemoryPolicy, MixturePolicy
 from wla.rollout.memory_interventions import MemoryIntervention
 from wla.rollout.results import TaskVariant
 from wla.specs import RobotSpec
 from wla.types import Env, Policy
+
+if TYPE_CHECKING:
+    from wla.policy.wla_policy import WLAPolicy
 
 SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
@@ -25,24 +26,20 @@ SCRIPTED = ("expert", "random", "zero")
 
 def build(
     variant: TaskVariant,
+    shared: Policy | None,
     *,
     policy: str,
-    imagine: bool = False,
-    device: str | None = None,
     memory_intervention: MemoryInterventionKind | None = None,
-    best_of_n: BestOfNConfig | None = None,
 ) -> tuple[Env, Policy]:
-    """The environment of the case and the named policy for it. ValueError when they are for different robots."""
+    """The environment of the variant and the named policy for it; `shared` is that of `load_shared`."""
     env = _env(variant)
-    acting = _policy(policy, variant.env, env, imagine or best_of_n is not None, device)
-    require_same_robot(env, acting, policy)
-    if best_of_n is not None:
-        acting = _best_of_n(acting, best_of_n)
+    acting = _policy(policy, variant.env, env, shared)
     return env, acting if memory_intervention is None else MemoryIntervention(acting, memory_intervention)
 
 
 def build_expert(
     variant: TaskVariant,
+    shared: Policy | None,
     *,
     perturb: bool,
     policy: str | None = None,
@@ -50,22 +47,22 @@ def build_expert(
     random_fraction: float = 0.0,
     relabels: bool = True,
 ) -> tuple[Env, Policy]:
-    """The environment of the case and its expert, in turns with a policy if one is named.
+    """The environment of the variant and its expert, in turns with the named policy (`shared`) if there is one.
 
-    share, astray, corrects: see `MixturePolicy`. With kicks, actions are disturbed now and then. A policy that acts
-    alone (see `acts_alone`) is neither disturbed nor labelled. ValueError when the policy is for another robot.
+    perturb: disturb actions now and then. expert_fraction, random_fraction, relabels: see `MixturePolicy`. A policy
+    that acts alone (see `acts_alone`) is neither disturbed nor labelled.
     """
-    env = _env(variant)
-    if policy is not None and acts_alone(variant, env, policy):
-        acting = _policy(policy, variant.env, env, imagine=False, device=None)
-        require_same_robot(env, acting, policy)
-        return env, acting
-    expert: Policy = make_expert(variant.env, env)
-    if policy is not None:
-        checkpoint = _load_once(policy, imagine=False, device=None)
-        require_same_robot(env, checkpoint, policy)
-        expert = MixturePolicy(checkpoint, expert, expert_fraction, random_fraction=random_fraction, relabels=relabels)
-    return PerturbedActions(env) if perturb else env, expert
+    inner = _env(variant)
+    if policy is not None and acts_alone(variant, inner, policy):
+        return inner, _policy(policy, variant.env, inner, shared)
+    expert: Policy = make_expert(variant.env, inner)
+    # gymnasium types a wrapper's step more loosely than the environment's.
+    env = cast(Env, PerturbedActions(inner)) if perturb else inner
+    if shared is None:
+        return env, expert
+    assert isinstance(shared, MemoryPolicy), "checkpoints have a memory that can be replaced"
+    mixture = MixturePolicy(shared, expert, expert_fraction, random_fraction=random_fraction, relabels=relabels)
+    return ExpertLabels(env, expert) if relabels else env, mixture
 
 
 def acts_alone(variant: TaskVariant, env: Env, policy: str) -> bool:
@@ -74,7 +71,7 @@ def acts_alone(variant: TaskVariant, env: Env, policy: str) -> bool:
 
 
 def action_labels(config: CollectConfig, variant: TaskVariant) -> ActionLabels:
-    """Whose actions are recorded. ValueError when that, or anything else that is asked for, needs a missing expert."""
+    """The actor whose actions are recorded. ValueError when the configuration needs an expert that is missing."""
     with closing(_env(variant)) as env:
         if config.policy is None:
             make_expert(variant.env, env)  # complains where there is none
@@ -89,7 +86,7 @@ def action_labels(config: CollectConfig, variant: TaskVariant) -> ActionLabels:
 
 
 def require_expert(variant: TaskVariant) -> None:
-    """ValueError where the environment of the case has no expert."""
+    """ValueError where the environment of the variant has no expert."""
     with closing(_env(variant)) as env:
         make_expert(variant.env, env)
 
@@ -99,19 +96,26 @@ def robot_of(variant: TaskVariant) -> RobotSpec:
         return env.robot_spec
 
 
-def checkpoint_sha256(policy: str, *, imagine: bool = False, device: str | None = None) -> str | None:
-    """The checkpoint's identity, None for policies that have none. ValueError for a checkpoint that does not load.
+def load_shared(
+    policy: str, *, imagine: bool = False, device: str | None = None, best_of_n: BestOfNConfig | None = None
+) -> Policy | None:
+    """The named checkpoint, loaded once for all environments; None for scripted policies, which each has of its own.
 
-    ValueError also when a policy that has no world model is asked to imagine.
+    ValueError for a checkpoint that cannot be loaded, and for images or candidates of a scripted policy.
     """
-    if policy not in SCRIPTED:
-        acting = _load_once(policy, imagine, device)
+    if policy in SCRIPTED:
+        if best_of_n is not None:
+            raise ValueError(f"policy {policy} has no candidates to choose from; --num-candidates is for checkpoints")
         if imagine:
-            acting.require_imagination()
-        return acting.checkpoint_sha256
+            raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
+        return None
+    # Imported here, because the scripted policies need none of the model libraries, which take seconds.
+    from wla.policy.wla_policy import load_policy
+
+    loaded = load_policy(policy, imagination=imagine or best_of_n is not None, device=device)
     if imagine:
-        raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
-    return None
+        loaded.require_imagination()
+    return loaded if best_of_n is None else _best_of_n(loaded, best_of_n)
 
 
 def make_variants(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str | None) -> list[TaskVariant]:
@@ -133,7 +137,7 @@ def _env(variant: TaskVariant) -> Env:
     return make_env(variant.env, task=variant.task, setting=variant.setting, embodiment=variant.embodiment)
 
 
-def _policy(name: str, family: str, env: Env, imagine: bool, device: str | None) -> Policy:
+def _policy(name: str, family: str, env: Env, shared: Policy | None) -> Policy:
     match name:
         case "expert":
             return make_expert(family, env)
@@ -142,14 +146,21 @@ def _policy(name: str, family: str, env: Env, imagine: bool, device: str | None)
         case "zero":
             return ZeroPolicy(env.robot_spec)
         case _:
-            return _load_once(name, imagine, device)
+            assert shared is not None, "a checkpoint is loaded before environments are built"
+            return shared
 
 
-def _best_of_n(acting: Any, best_of_n: BestOfNConfig) -> Policy:
-    from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
+def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig) -> Policy:
+    from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig, GoalImageScorer, Scorer
+    from wla.policy.value_checkpoint import load_value
 
-    size = acting.require_imagination().size
-    scorer = _scorer_once(best_of_n.value, best_of_n.goal, acting.primary, size)
+    size = policy.require_imagination().size
+    scorer: Scorer
+    if best_of_n.goal is not None:
+        scorer = GoalImageScorer.from_file(Path(best_of_n.goal), size)
+    else:
+        assert best_of_n.value is not None, "the configuration names one thing that scores"
+        scorer = load_value(best_of_n.value, camera=policy.primary)
     config = BestOfNPolicyConfig(
         num_candidates=best_of_n.num_candidates,
         imagination_horizon=best_of_n.imagination_horizon,
@@ -158,24 +169,4 @@ def _best_of_n(acting: Any, best_of_n: BestOfNConfig) -> Policy:
         action_conditioning=best_of_n.action_conditioning,
         time_budget_ms=best_of_n.time_budget_ms,
     )
-    return BestOfNPolicy(acting, scorer, config)
-
-
-@lru_cache(maxsize=1)
-def _scorer_once(value: str | None, goal: str | None, camera: str, side: int) -> Any:
-    """The value model for what is imagined of the camera, or the goal image in a file at the size of that."""
-    from wla.policy.best_of_n import GoalImageScorer
-    from wla.policy.value_checkpoint import load_value
-
-    if goal is not None:
-        return GoalImageScorer.from_file(Path(goal), side)
-    assert value is not None
-    return load_value(value, camera=camera)
-
-
-@lru_cache(maxsize=1)
-def _load_once(name: str, imagine: bool, device: str | None) -> Any:
-    # Imported here, because the scripted policies need none of the model libraries, which take seconds.
-    from wla.policy.wla_policy import load_policy
-
-    return load_policy(name, imagination=imagine, device=device)
+    return BestOfNPolicy(policy, scorer, config)

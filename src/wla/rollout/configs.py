@@ -63,6 +63,10 @@ class CollectConfig(Config):
     """Disturb the motion now and then, so that the expert shows how to recover. A policy alone is never disturbed."""
     actions: bool = True
     """Record actions; without them the dataset is video only."""
+    num_envs: int = Field(default=1, ge=1)
+    """Environments that run at once, each in a process of its own, around one policy; 1 runs in this process."""
+    env_timeout_s: float = Field(default=120.0, gt=0)
+    """With several environments: seconds for a step or reset, after which it is killed and its episode an error."""
 
     @property
     def seeds(self) -> range:

@@ -1,4 +1,4 @@
-"""The only episode loop: collecting, evaluating and demonstrating all run episodes through `rollout`."""
+"""The only episode loop: collecting, evaluating and demonstrating all run episodes through `run_episode`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,119 +14,182 @@ from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.rollout.subtask_metrics import SubtaskMetrics
 from wla.rollout.versions import versions
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Env, MemoryItem, Observation, ObservingPolicy, Outcome, Policy, PolicyState, Recorder
+from wla.types import ActionChunk, Env, MemoryItem, Observation, Outcome, Policy, PolicyState, Recorder, StepResult
 
 
-def rollout(
+def run_episode(
     env: Env,
     policy: Policy,
     seed: int,
     *,
     variant: TaskVariant,
     policy_name: str,
+    policy_seed: int | None = None,
     recorders: Sequence[Recorder] = (),
     replan_steps: int | None = None,
 ) -> EpisodeResult:
     """Run one episode from ``env.reset(seed=seed)`` until the environment ends it.
 
-    execute: how many actions of each chunk are run before the policy acts again; None leaves it to the chunk. case and
-    policy_name only label the result.
+    policy_seed: seed of the policy's noise; None for that of the environment. replan_steps: how many actions of each
+    chunk are executed before the policy acts again; None leaves it to the chunk. variant and policy_name only label
+    the result.
 
     An exception inside the environment or the policy, or an action that does not fit the robot, makes the outcome
     "error": that is no failed episode. Exceptions of recorders (a full disk) and KeyboardInterrupt pass through.
     ValueError before the first step when the policy was made for another robot.
     """
     if replan_steps is not None and replan_steps < 1:
-        raise ValueError(f"execute is how many actions of each chunk are run: at least 1, not {replan_steps}")
-    require_same_robot(env, policy, policy_name)
-
-    observation: Observation | None = None
-    instruction, steps, subtasks = "", 0, list[tuple[int, str]]()
-    outcome: Outcome | None = None
-    error: str | None = None
-    subtask_metrics = SubtaskMetrics()
-    try:
-        with _crashes():
-            raw, info = env.reset(seed=seed)
-            observation, instruction = Observation(**raw), info["instruction"]
-            subtask_metrics.add_label(info.get("subtask"))
-        for recorder in recorders:
-            recorder.start(seed, instruction)
-        with _crashes():
-            state = policy.reset(instruction, seed=seed)
-        while outcome is None:
-            with _crashes():
-                chunk, state = policy.act(observation, state)
-                _require_usable(chunk, env.robot_spec)
-            said = ", then ".join(chunk.subtasks)
-            if said and (not subtasks or subtasks[-1][1] != said):
-                subtasks.append((steps, said))
-            subtask_metrics.add_prediction(
-                steps, chunk.subtasks, len(chunk.actions) if len(chunk.actions) > 1 else 0, _memory(state)
-            )
-            actions = chunk.actions[: replan_steps or chunk.replan_steps]
-            for offset, action in enumerate(actions):
-                for recorder in recorders:
-                    recorder.step(observation, action, chunk, offset)
-                with _crashes():
-                    raw, _, terminated, truncated, info = env.step(action)
-                    observation, success = Observation(**raw), bool(info["success"])
-                    subtask_metrics.add_label(info.get("subtask"))
-                steps += 1
-                if terminated or truncated:
-                    outcome = "success" if success else "failure"
-                    break
-                if isinstance(policy, ObservingPolicy) and offset + 1 < len(actions):
-                    with _crashes():
-                        state = policy.observe(observation, state)
-    except _Crash as crash:
-        outcome, error = "error", str(crash)
-    if observation is not None:
-        for recorder in recorders:
-            recorder.end(observation, outcome)
-
+        raise ValueError(f"replan_steps is how many actions of each chunk are executed: at least 1, not {replan_steps}")
+    policy.robot_spec.require_equal(env.robot_spec, ours=f"policy {policy_name}", theirs="the environment")
+    episode = _Episode(env, policy, recorders, replan_steps)
+    outcome, error = episode.run(seed, seed if policy_seed is None else policy_seed)
     return EpisodeResult(
         env=variant.env,
         task=variant.task,
         setting=variant.setting,
         embodiment=variant.embodiment,
-        instruction=instruction,
+        instruction=episode.instruction,
         seed=seed,
         outcome=outcome,
         error=error,
-        steps=steps,
+        steps=episode.steps,
         policy=policy_name,
-        checkpoint_sha256=getattr(policy, "checkpoint_sha256", None),
-        subtasks=tuple(subtasks),
-        memory=tuple(subtask_metrics.memory),
-        subtask_metrics=subtask_metrics.score(),
+        checkpoint_sha256=policy.checkpoint_sha256,
+        subtasks=tuple(episode.subtasks),
+        memory=tuple(episode.metrics.memory),
+        subtask_metrics=episode.metrics.score(),
         versions=versions(),
     )
 
 
-def _memory(state: object) -> Sequence[MemoryItem]:
-    return state.memory if isinstance(state, PolicyState) else ()
+class _Episode:
+    """An episode in progress."""
+
+    def __init__(self, env: Env, policy: Policy, recorders: Sequence[Recorder], replan_steps: int | None) -> None:
+        self._env, self._policy, self._recorders, self._replan_steps = env, policy, recorders, replan_steps
+        self._observation: Observation | None = None
+        self.instruction, self.steps = "", 0
+        self.subtasks: list[tuple[int, str]] = []
+        self.metrics = SubtaskMetrics()
+
+    def run(self, seed: int, policy_seed: int) -> tuple[Outcome, str | None]:
+        """The outcome, and one line about the error if it is one."""
+        outcome: Outcome | None = None
+        error = None
+        try:
+            state = self._reset(seed, policy_seed)
+            while outcome is None:
+                with episode_errors():
+                    chunk, state = self._policy.act(self._require_observation(), state)
+                    _require_usable(chunk, self._env.robot_spec)
+                self._note_subtasks(chunk, state)
+                outcome, state = self._execute(chunk, state)
+        except EpisodeError as crash:
+            outcome, error = "error", str(crash)
+        if self._observation is not None:
+            for recorder in self._recorders:
+                recorder.end(self._observation, outcome)
+        return outcome, error
+
+    def _reset(self, seed: int, policy_seed: int) -> Any:
+        with episode_errors():
+            raw, info = self._env.reset(seed=seed)
+            self._observation, self.instruction = Observation(**raw), info["instruction"]
+            self.metrics.add_label(info.get("subtask"))
+        for recorder in self._recorders:
+            recorder.start(seed, self.instruction)
+        with episode_errors():
+            return self._policy.reset(self.instruction, seed=policy_seed)
+
+    def _execute(self, chunk: ActionChunk, state: Any) -> tuple[Outcome | None, Any]:
+        """The outcome if the episode ends within the chunk, and the policy's state after it."""
+        actions = chunk.actions[: self._replan_steps or chunk.replan_steps]
+        for offset, action in enumerate(actions):
+            before = self._require_observation()
+            try:
+                with episode_errors():
+                    result = self._step(action)
+            except EpisodeError:
+                self._record(before, action, chunk, offset, None)
+                raise
+            self._record(before, action, chunk, offset, result)
+            self.steps += 1
+            if result.terminated or result.truncated:
+                return ("success" if result.success else "failure"), state
+            if offset + 1 < len(actions):
+                with episode_errors():
+                    state = self._policy.observe(self._require_observation(), state)
+        return None, state
+
+    def _step(self, action: np.ndarray) -> StepResult:
+        raw, reward, terminated, truncated, info = self._env.step(action)
+        self._observation, success = Observation(**raw), bool(info["success"])
+        self.metrics.add_label(info.get("subtask"))
+        expert = None
+        if "expert_action" in info:
+            expert = ActionChunk(info["expert_action"][None], (info["expert_subtask"],))
+        return StepResult(float(reward), bool(terminated), bool(truncated), success, expert)
+
+    def _record(
+        self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int, result: StepResult | None
+    ) -> None:
+        for recorder in self._recorders:
+            recorder.step(observation, action, chunk, offset, result)
+
+    def _note_subtasks(self, chunk: ActionChunk, state: Any) -> None:
+        text = ", then ".join(chunk.subtasks)
+        if text and (not self.subtasks or self.subtasks[-1][1] != text):
+            self.subtasks.append((self.steps, text))
+        horizon = len(chunk.actions) if len(chunk.actions) > 1 else 0
+        self.metrics.add_prediction(self.steps, chunk.subtasks, horizon, _memory(state))
+
+    def _require_observation(self) -> Observation:
+        assert self._observation is not None, "the environment has been reset"
+        return self._observation
 
 
-def require_same_robot(env: Env, policy: Policy, policy_name: str) -> None:
-    """ValueError when the policy says which robot it was made for and the environment has another one."""
-    spec: RobotSpec | None = getattr(policy, "robot_spec", None)
-    if spec is not None:
-        spec.require_equal(env.robot_spec, ours=f"policy {policy_name}", theirs="the environment")
+def failed_episode(
+    variant: TaskVariant, seed: int, error: str, *, policy_name: str, checkpoint_sha256: str | None
+) -> EpisodeResult:
+    """The result of an episode whose process ended without one: an error, never a failure. Its steps are lost."""
+    return EpisodeResult(
+        env=variant.env,
+        task=variant.task,
+        setting=variant.setting,
+        embodiment=variant.embodiment,
+        instruction="",
+        seed=seed,
+        outcome="error",
+        error=error,
+        steps=0,
+        policy=policy_name,
+        checkpoint_sha256=checkpoint_sha256,
+        subtasks=(),
+        memory=(),
+        subtask_metrics=None,
+        versions=versions(),
+    )
 
 
-class _Crash(Exception):
-    """An exception of the environment or the policy, as one line that says what and where."""
+class EpisodeError(Exception):
+    """An exception of the environment or the policy, as one line with its kind, message, file and line."""
 
 
 @contextmanager
-def _crashes() -> Iterator[None]:
+def episode_errors() -> Iterator[None]:
+    """Turns whatever is raised inside into an `EpisodeError`."""
     try:
         yield
+    except EpisodeError:
+        raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         message = str(error).strip().partition("\n")[0]
-        raise _Crash(f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})") from error
+        raise EpisodeError(f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})") from error
+
+
+def _memory(state: object) -> Sequence[MemoryItem]:
+    return state.memory if isinstance(state, PolicyState) else ()
 
 
 def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
@@ -133,6 +197,6 @@ def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
     if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
         raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
     if chunk.replan_steps is not None and chunk.replan_steps < 1:
-        raise ValueError(f"the policy wants {chunk.replan_steps} actions of its chunk to be run; at least 1 is needed")
+        raise ValueError(f"the policy asks for {chunk.replan_steps} actions of its chunk; at least 1 is needed")
     if not np.isfinite(chunk.actions).all():
         raise ValueError("the policy's actions are not all finite")

@@ -1,4 +1,4 @@
-"""Policies whose memory is tampered with between calls, to see what they use it for."""
+"""Policies whose memory is changed between calls, to measure how they depend on it."""
 
 from __future__ import annotations
 
@@ -8,43 +8,39 @@ from typing import Any
 
 import numpy as np
 
+from wla.policy.wrapper import PolicyWrapper
 from wla.rollout.configs import MemoryInterventionKind
-from wla.types import ActionChunk, MemoryItem, Observation, PolicyState
+from wla.types import ActionChunk, MemoryItem, Observation, Policy, PolicyState
 
 MIN_ITEMS = 2
-"""How many items are in memory when one is deleted or invented, once in an episode."""
+"""How many items are in memory when one is deleted or inserted, once in an episode."""
 
 
 @dataclass(frozen=True)
 class MemoryInterventionState(PolicyState):
-    """done: the memory has been tampered with, and is left alone from now on."""
+    """applied: the memory has been changed and is not changed again in this episode."""
 
     applied: bool = False
 
 
-class MemoryIntervention:
-    """A policy that is told another memory than its own.
+class MemoryIntervention(PolicyWrapper[MemoryInterventionState]):
+    """A policy that acts with another memory than its own.
 
-    emptied: nothing at any call, neither what was finished nor what was said last. deleted: one item, drawn by the
-    episode's seed, is gone as soon as there are two. invented: at that moment what is running counts as finished.
+    clear: an empty memory and window at every call. delete: one item, drawn by the episode's seed, is removed as soon
+    as there are two. insert: at that moment the running subtask counts as finished.
     """
 
-    def __init__(self, policy: Any, fault: MemoryInterventionKind) -> None:
-        self._policy = policy
-        self._intervene = _INTERVENTIONS[fault]
-        self.robot_spec = getattr(policy, "robot_spec", None)
-        self.checkpoint_sha256 = getattr(policy, "checkpoint_sha256", None)
+    def __init__(self, policy: Policy[PolicyState], kind: MemoryInterventionKind) -> None:
+        super().__init__(policy)
+        self._intervene = _INTERVENTIONS[kind]
 
     def reset(self, instruction: str, *, seed: int = 0) -> MemoryInterventionState:
-        return MemoryInterventionState(**vars(self._policy.reset(instruction, seed=seed)))
+        return MemoryInterventionState(**vars(self.policy.reset(instruction, seed=seed)))
 
     def act(
-        self, observation: Observation, state: MemoryInterventionState, **more: Any
+        self, observation: Observation, state: MemoryInterventionState, **options: Any
     ) -> tuple[ActionChunk, MemoryInterventionState]:
-        return self._policy.act(observation, state if state.applied else self._intervene(state), **more)
-
-    def observe(self, observation: Observation, state: MemoryInterventionState) -> MemoryInterventionState:
-        return self._policy.observe(observation, state)
+        return self.policy.act(observation, state if state.applied else self._intervene(state), **options)
 
 
 def _clear(state: MemoryInterventionState) -> MemoryInterventionState:

@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wla.specs import RobotSpec
-from wla.types import ActionChunk, Observation, Outcome, Recorder
+from wla.types import ActionChunk, Observation, Outcome, Recorder, StepResult
 
 
 @dataclass(frozen=True)
 class Step:
-    """One executed action (A,), the observation before it, the chunk in force and the action's place in the chunk."""
+    """One executed action (A,), the observation before it, the chunk in force, the index of the action in the chunk,
+    and what the environment returned (None: it crashed)."""
 
     observation: Observation
     action: np.ndarray
     chunk: ActionChunk
     offset: int
+    result: StepResult | None
 
 
 @dataclass
 class Recording:
-    """A `Recorder` that keeps one episode. Pickles, so that worker processes can hand episodes over.
+    """A `Recorder` that keeps one episode. Pickles, so that environment processes can return episodes.
 
     steps has one entry per executed action (in an episode that crashed, also the action that crashed); last is the
     observation after them.
@@ -39,17 +41,19 @@ class Recording:
         self.seed, self.instruction = seed, instruction
         self.steps, self.last, self.outcome = [], None, None
 
-    def step(self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int) -> None:
-        self.steps.append(Step(observation, action, chunk, offset))
+    def step(
+        self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int, result: StepResult | None
+    ) -> None:
+        self.steps.append(Step(observation, action, chunk, offset, result))
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
         self.last, self.outcome = observation, outcome
 
     def replay(self, recorder: Recorder) -> None:
-        """Tell a finished episode to another recorder."""
+        """Pass a finished episode to another recorder."""
         if self.last is None or self.outcome is None:
             raise ValueError("only a finished episode can be replayed")
         recorder.start(self.seed, self.instruction)
         for step in self.steps:
-            recorder.step(step.observation, step.action, step.chunk, step.offset)
+            recorder.step(step.observation, step.action, step.chunk, step.offset, step.result)
         recorder.end(self.last, self.outcome)

@@ -1,4 +1,4 @@
-"""One line per episode: what was run, how it ended and with which versions; and the rates over many of them."""
+"""One line per episode: its variant, outcome and versions; and the rates over many of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WILSON_Z = 1.959964
 
 @dataclass(frozen=True)
 class TaskVariant:
-    """What an environment is built from: one task in one setting on one robot."""
+    """One task in one setting on one robot: everything that an environment is built from."""
 
     env: str
     task: str
@@ -28,12 +28,13 @@ class TaskVariant:
 
 @dataclass(frozen=True)
 class SubtaskScore:
-    """The words of one episode.
+    """The subtasks of one episode, compared with an expert's.
 
-    windows: calls in which the policy spoke; exact: those whose window was that of the episode as it went on; again:
-    those that repeated the call before, so that a draft of it holds. borders: changes of the true subtask that the
-    policy's running one followed; boundary_error_steps: the sum of their distances in control steps; missed: changes that it never
-    followed. memory_correct: whether what was in memory at the last call is what had been done.
+    windows: calls that predicted subtasks. exact: those whose window was that of the rest of the episode. repeats:
+    those equal to the call before, so that its text is accepted as a draft. transitions: changes of the true subtask
+    that the policy's running one followed. boundary_error_steps: sum of their distances in control steps.
+    missed_transitions: changes that it never followed. memory_correct: whether the memory at the last call held exactly
+    the finished subtasks.
     """
 
     windows: int
@@ -49,10 +50,10 @@ class SubtaskScore:
 class EpisodeResult:
     """One episode, one line of ``results.jsonl``.
 
-    error: one line saying what crashed and where, only when outcome is "error". steps: actions that were executed.
-    checkpoint_sha256: None for experts and baselines. subtasks: (step, words) pairs, one whenever the policy's words
-    change. memory: (step, text) of every item that entered the policy's memory. words: None when nothing was said or
-    there is nothing to compare with. fingerprint: versions of the libraries and the renderer.
+    error: one line with the kind, message and location of a crash, only when outcome is "error". steps: actions that
+    were executed. checkpoint_sha256: None for experts and baselines. subtasks: (step, text) pairs, one at each change
+    of the policy's subtasks. memory: (step, text) of every item that entered the policy's memory. subtask_metrics: None
+    without predicted subtasks, or without true ones to compare them with. versions: of the libraries and the renderer.
     """
 
     env: str

@@ -1,7 +1,8 @@
-"""How a policy's words compare with what the environment's expert would have said at the same moments.
+"""A policy's subtasks compared with those of the environment's expert at the same steps.
 
-The expert's words follow from the scene. On a policy's way they may leave out a short phase that the policy is in (it
-grasps from a place that the expert would still call out of reach), so for phases of a few steps scores are too low.
+The expert's subtasks follow from the scene. In a policy's episode they may leave out a short phase that the policy is
+in (it grasps from a position that the expert would still call out of reach), so scores are too low for phases of a few
+steps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _UNLIMITED = MemoryConfig(tokens=10**9)
 
 @dataclass(frozen=True)
 class SubtaskRates:
-    """Over many episodes: shares with the numbers that they are of, Wilson's 95 % intervals, mean distance in steps."""
+    """Over many episodes: fractions with their counts, Wilson's 95 % intervals, mean distance in steps."""
 
     episodes: int
     windows: int
@@ -33,17 +34,18 @@ class SubtaskRates:
 
     def __str__(self) -> str:
         low, high = self.exact_interval
-        off = "" if self.boundary_error is None else f", borders {self.boundary_error:.1f} steps off"
+        off = "" if self.boundary_error is None else f", boundaries {self.boundary_error:.1f} steps off"
         return (
             f"{100 * self.exact:.1f} % of {self.windows} windows exact ({100 * low:.1f} .. {100 * high:.1f}){off}, "
             f"memory right in {100 * self.memory_accuracy:.1f} % of {self.episodes} episodes, "
-            f"{100 * self.repeat_rate:.1f} % of calls said the same again"
+            f"{100 * self.repeat_rate:.1f} % of calls repeated the one before"
         )
 
 
 @dataclass
 class SubtaskMetrics:
-    """Listens to an episode. truth: what is being done at each observation, in the expert's words."""
+    """Collects an episode's subtasks. labels: the expert's subtask at each observation. windows: step, predicted
+    subtasks and horizon of each call."""
 
     labels: list[str] = field(default_factory=list)
     windows: list[tuple[int, tuple[str, ...], int]] = field(default_factory=list)
@@ -51,32 +53,32 @@ class SubtaskMetrics:
     _last_memory: tuple[MemoryItem, ...] = ()
 
     def add_label(self, subtask: str | None) -> None:
-        """An observation; None where the environment does not say."""
+        """The expert's subtask at an observation; None where the environment provides none."""
         if subtask is not None:
             self.labels.append(subtask)
 
     def add_prediction(self, step: int, window: tuple[str, ...], horizon: int, memory: Sequence[MemoryItem]) -> None:
-        """A call at control step `step` whose words are about the steps up to `horizon` later."""
+        """A call at control step `step` whose subtasks cover the steps up to `horizon` later."""
         self.windows.append((step, window, horizon))
         self.memory += [(step, item.text) for item in memory if item not in self._last_memory]
         self._last_memory = tuple(memory)
 
     def score(self) -> SubtaskScore | None:
-        """None when nothing was said, or nobody knows what would have been right."""
-        said = [(step, window, horizon) for step, window, horizon in self.windows if window and step < len(self.labels)]
-        if not said:
+        """None without predicted subtasks, or without labels."""
+        predicted = [call for call in self.windows if call[1] and call[0] < len(self.labels)]
+        if not predicted:
             return None
         exact = sum(
-            window == collapse_repeats(self.labels[step : step + horizon + 1]) for step, window, horizon in said
+            window == collapse_repeats(self.labels[step : step + horizon + 1]) for step, window, horizon in predicted
         )
-        repeats = sum(before[1] == now[1] for before, now in pairwise(said))
-        begun = [(said[0][0], said[0][1][0])]
-        begun += [(now[0], now[1][0]) for before, now in pairwise(said) if before[1][0] != now[1][0]]
+        repeats = sum(before[1] == now[1] for before, now in pairwise(predicted))
+        begun = [(predicted[0][0], predicted[0][1][0])]
+        begun += [(now[0], now[1][0]) for before, now in pairwise(predicted) if before[1][0] != now[1][0]]
         changes = [(step, text) for step, text in enumerate(self.labels) if step and text != self.labels[step - 1]]
         off = [min((abs(at - step) for at, what in begun if what == text), default=None) for step, text in changes]
         found = [steps for steps in off if steps is not None]
         return SubtaskScore(
-            windows=len(said),
+            windows=len(predicted),
             exact=exact,
             repeats=repeats,
             transitions=len(found),
@@ -97,7 +99,7 @@ def collapse_repeats(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def subtask_rates(results: Iterable[EpisodeResult]) -> SubtaskRates | None:
-    """None when no episode has words to compare."""
+    """None when no episode has subtasks to compare."""
     scores = [result.subtask_metrics for result in results if result.subtask_metrics is not None]
     if not scores:
         return None

@@ -1,4 +1,4 @@
-"""Which software produced a number: scores move with simulator and renderer versions."""
+"""Versions of the software behind a number: scores change with simulator and renderer."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class VariantResult(Config):
     difference_interval: tuple[float, float] | None
 
 
-def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResult]:
+def ablate(config: Ablation, out: Path, *, num_envs: int = 1) -> list[VariantResult]:
     """Trains and evaluates all variants, and writes `ablation.md` and `ablation.json` into `out` after each.
 
     The same call resumes an interrupted ablation. ValueError when `out` holds a different one.
@@ -82,9 +82,13 @@ def ablate(config: Ablation, out: Path, *, workers: int = 1) -> list[VariantResu
             folder = out / name.replace(" ", "_") / f"seed_{seed}"
             checkpoint = _train_variant(config.recipe.override([*overrides, f"loop.seed={seed}"]), folder / "run")
             evaluation = EvalConfig(
-                policy=str(checkpoint), tasks=config.tasks, setting=config.setting, episodes=config.episodes
+                policy=str(checkpoint),
+                tasks=config.tasks,
+                setting=config.setting,
+                episodes=config.episodes,
+                num_envs=num_envs,
             )
-            run_benchmark(evaluation, folder / "eval", workers=workers)
+            run_benchmark(evaluation, folder / "eval")
             results[name].append(read_results(folder / "eval" / "results.jsonl"))
             rows = compare_variants({variant: runs for variant, runs in results.items() if runs})
             with disk_errors(out, "free disk space; the same command writes the table"):

@@ -41,6 +41,9 @@ FILES_PER_CHUNK = 1000
 STATE = "observation.state"
 ACTION = "action"
 SUBTASK = "subtask_text"
+REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
+"""LeRobot's names of what an environment returned for a frame's action."""
+RESULT_COLUMNS = {REWARD: "float32", DONE: "bool", SUCCESS: "bool"}
 IMAGE_PREFIX = "observation.images."
 INDEX_COLUMNS = {
     "timestamp": "float32",
@@ -133,7 +136,7 @@ def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
     return info
 
 
-def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
+def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> dict[str, Feature]:
     """Columns of a dataset of this robot."""
     fps = frame_rate(spec.action.rate_hz)
     features = {
@@ -144,7 +147,7 @@ def features_for(spec: RobotSpec, *, with_actions: bool) -> dict[str, Feature]:
     for camera, (height, width) in spec.observation.cameras.items():
         features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
-    for name, dtype in INDEX_COLUMNS.items():
+    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **INDEX_COLUMNS}.items():
         features[name] = Feature(dtype=dtype, shape=(1,))
     return features
 

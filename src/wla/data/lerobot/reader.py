@@ -17,6 +17,7 @@ from wla.data.lerobot.format import (
     IMAGE_PREFIX,
     INDEX_COLUMNS,
     INFO,
+    REWARD,
     ROBOT,
     SUBTASK,
     file_numbers,
@@ -63,7 +64,8 @@ class LeRobotDataset:
     Subtasks come from our own column `subtask_text` if it has a text in any frame, else from LeRobot's
     `language_persistent`; the two are never mixed.
 
-    Attributes: state float32 (N, S). actions float32 (N, A), or None. subtask_texts: the distinct subtasks. subtasks
+    Attributes: state float32 (N, S). actions float32 (N, A), or None. rewards float32 (N,), or None: the reward of each
+    frame's action. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
     into instructions. cameras: name -> (height, width);
     cameras outside `observation.images.` keep the full name of their feature.
@@ -91,6 +93,9 @@ class LeRobotDataset:
         self.state: Float32[np.ndarray, "N S"] = self._matrix(table, self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
             self._matrix(table, self.columns.action) if self.columns.action in self.info.features else None
+        )
+        self.rewards: Float32[np.ndarray, " N"] | None = (
+            table[REWARD].to_numpy().astype(np.float32) if REWARD in table.column_names else None
         )
         self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
         self._check_frames(table)
@@ -209,6 +214,8 @@ class LeRobotDataset:
     def _read_frames(self) -> pa.Table:
         """The columns of all frames. ValueError when a file does not have the rows that meta/episodes counts."""
         optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
+        if REWARD in self.info.features and self.info.features[REWARD].shape == (1,):
+            optional.append(REWARD)
         columns = [self.columns.state, *optional, *INDEX_COLUMNS]
         counts = {segment.path: segment.first + segment.length for segment in self.data_segments()}
         tables = []

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wla.data.lerobot.writer import DatasetWriter
-from wla.types import ActionChunk, Observation, Outcome
+from wla.types import ActionChunk, Observation, Outcome, StepResult
 
 
 class DatasetRecorder:
@@ -16,7 +16,8 @@ class DatasetRecorder:
 
     Episodes whose outcome is not in `keep` are dropped. The observation after the last action has no action and is not
     recorded. A frame's subtask is the first one of the chunk in force, and its action the chunk's; whether that was the
-    one that was executed is written down too. The writer is closed by whoever opened it.
+    executed one is stored too, and what the environment returned if the writer keeps rewards. The writer is closed by
+    its owner.
     """
 
     def __init__(self, writer: DatasetWriter, *, keep: Sequence[Outcome] = ("success",)) -> None:
@@ -31,13 +32,21 @@ class DatasetRecorder:
         self._action_executed = []
 
     def step(
-        self, observation: Observation, action: Float32[np.ndarray, " A"], chunk: ActionChunk, offset: int
+        self,
+        observation: Observation,
+        action: Float32[np.ndarray, " A"],
+        chunk: ActionChunk,
+        offset: int,
+        result: StepResult | None,
     ) -> None:
+        if result is None:
+            return  # the step crashed: no frame follows from it
         subtask = chunk.subtasks[0] if chunk.subtasks else ""
         advised = chunk.actions[offset]
         self._action_executed.append(np.array_equal(action, advised))
         recorded = advised if self._writer.with_actions else None
-        self._writer.add_frame(observation.images, observation.state, recorded, subtask)
+        returned = result if self._writer.with_rewards else None
+        self._writer.add_frame(observation.images, observation.state, recorded, subtask, returned)
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
         action_executed = None if all(self._action_executed) else self._action_executed

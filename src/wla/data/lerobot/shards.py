@@ -22,6 +22,7 @@ from av.error import FFmpegError
 from wla.data.lerobot.format import (
     ACTION,
     INFO,
+    REWARD,
     ROBOT,
     STATS,
     TASKS,
@@ -46,15 +47,15 @@ _STAGING = ".staging-"
 class ShardStore:
     """A dataset folder of one robot, created when absent, to which shards are appended. One process at a time."""
 
-    def __init__(self, root: Path, spec: RobotSpec, *, with_actions: bool) -> None:
+    def __init__(self, root: Path, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
         """ValueError when `root` holds something else, or data of a different robot or with different columns."""
         self.root = root
         self.rate = frame_rate(spec.action.rate_hz)
         self._progress = Progress()
         if (root / INFO).exists():
-            self._open(spec, with_actions=with_actions)
+            self._open(spec, with_actions=with_actions, with_rewards=with_rewards)
         else:
-            self._create(spec, with_actions=with_actions)
+            self._create(spec, with_actions=with_actions, with_rewards=with_rewards)
         for leftover in root.glob(f"{_STAGING}*"):
             shutil.rmtree(leftover)
 
@@ -81,7 +82,7 @@ class ShardStore:
                     self._progress = progress
                 shutil.rmtree(stage)
 
-    def _create(self, spec: RobotSpec, *, with_actions: bool) -> None:
+    def _create(self, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
         if self.root.exists() and (
             not self.root.is_dir() or any(not entry.name.startswith(".") for entry in self.root.iterdir())
         ):
@@ -89,7 +90,7 @@ class ShardStore:
         self._info = DatasetInfo(
             robot_type=spec.embodiment,
             fps=rate_to_number(self.rate),
-            features=features_for(spec, with_actions=with_actions),
+            features=features_for(spec, with_actions=with_actions, with_rewards=with_rewards),
         )
         with disk_errors(self.root, "free disk space or choose another folder"):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -102,13 +103,16 @@ class ShardStore:
             finally:
                 shutil.rmtree(stage)
 
-    def _open(self, spec: RobotSpec, *, with_actions: bool) -> None:
+    def _open(self, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
         self._info = read_info(self.root)
         if not (self.root / ROBOT).exists():
             raise ValueError(f"{self.root}: dataset of another program, {ROBOT} is missing; write into a new folder")
         RobotSpec.load(self.root / ROBOT).require_equal(spec, ours=str(self.root), theirs="the new episodes")
         if (ACTION in self._info.features) != with_actions:
             has, new = ("no actions", "have them") if with_actions else ("actions", "have none")
+            raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
+        if (REWARD in self._info.features) != with_rewards:
+            has, new = ("no rewards", "have them") if with_rewards else ("rewards", "have none")
             raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
         if PERSISTENT in self._info.features:
             raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")

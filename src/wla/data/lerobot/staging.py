@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 from wla.data.lerobot.format import (
     ACTION,
@@ -30,7 +30,8 @@ from wla.data.video import codec
 
 @dataclass(frozen=True)
 class EpisodeData:
-    """One finished episode of T frames. videos (mp4) and image_stats are keyed by video feature."""
+    """One finished episode of T frames. videos (mp4) and image_stats are keyed by video feature, results (T,) by the
+    columns of `RESULT_COLUMNS`; without rewards there are none."""
 
     instruction: str
     state: Float32[np.ndarray, "T S"]
@@ -41,6 +42,7 @@ class EpisodeData:
     seed: int | None
     success: bool | None
     action_executed: Sequence[bool] | None
+    results: dict[str, Shaped[np.ndarray, " T"]] = field(default_factory=dict)
 
 
 @dataclass
@@ -115,7 +117,8 @@ def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict
     stats = {STATE: vector_stats(episode.state)}
     if episode.actions is not None:
         stats[ACTION] = vector_stats(episode.actions)
-    return stats | episode.image_stats | {name: vector_stats(values[:, None]) for name, values in indices.items()}
+    columns = episode.results | indices
+    return stats | episode.image_stats | {name: vector_stats(values[:, None]) for name, values in columns.items()}
 
 
 def _frames_table(episode: EpisodeData, indices: dict[str, np.ndarray]) -> pa.Table:
@@ -123,7 +126,7 @@ def _frames_table(episode: EpisodeData, indices: dict[str, np.ndarray]) -> pa.Ta
     if episode.actions is not None:
         columns[ACTION] = _vectors(episode.actions)
     columns[SUBTASK] = pa.array(episode.subtasks, pa.string())
-    return pa.table(columns | {name: pa.array(values) for name, values in indices.items()})
+    return pa.table(columns | {name: pa.array(values) for name, values in (episode.results | indices).items()})
 
 
 def _vectors(values: Float32[np.ndarray, "T D"]) -> pa.Array:

@@ -9,15 +9,16 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
 from wla import runtime
-from wla.data.lerobot.format import IMAGE_PREFIX
+from wla.data.lerobot.format import DONE, IMAGE_PREFIX, RESULT_COLUMNS, REWARD, SUCCESS
 from wla.data.lerobot.shards import ShardStore
 from wla.data.lerobot.staging import EpisodeData
 from wla.data.lerobot.stats import image_stats
 from wla.data.video import codec
 from wla.specs import RobotSpec
+from wla.types import StepResult
 
 
 @dataclass
@@ -28,6 +29,7 @@ class _Frames:
     state: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     subtasks: list[str] = field(default_factory=list)
+    results: list[StepResult] = field(default_factory=list)
 
 
 class DatasetWriter:
@@ -39,15 +41,23 @@ class DatasetWriter:
     """
 
     def __init__(
-        self, root: Path | str, robot_spec: RobotSpec, *, with_actions: bool = True, shard_frames: int = 5000
+        self,
+        root: Path | str,
+        robot_spec: RobotSpec,
+        *,
+        with_actions: bool = True,
+        with_rewards: bool = False,
+        shard_frames: int = 5000,
     ) -> None:
-        """ValueError when `root` holds something else, another robot's data, or when a camera has an odd size."""
+        """with_rewards: every frame comes with what the environment returned for its action.
+
+        ValueError when `root` holds something else, another robot's data, or when a camera has an odd size."""
         for camera, (height, width) in robot_spec.observation.cameras.items():
             if height % 2 or width % 2:
                 raise ValueError(f"camera {camera!r} is {height}x{width}; H.264 video needs an even height and width")
         self.robot_spec = robot_spec
-        self.with_actions = with_actions
-        self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions)
+        self.with_actions, self.with_rewards = with_actions, with_rewards
+        self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, with_rewards=with_rewards)
         self._shard_frames = shard_frames
         self._pending: list[EpisodeData] = []
         self._frames = self._empty_frames()
@@ -67,10 +77,13 @@ class DatasetWriter:
         state: Float32[np.ndarray, " S"],
         action: Float32[np.ndarray, " A"] | None,
         subtask: str = "",
+        result: StepResult | None = None,
     ) -> None:
-        """One control step: what was seen and felt, the action then taken, and the subtask ('' when unknown).
+        """One control step: images and state, the action taken then, the subtask ('' when unknown), and what the
+        environment returned for the action.
 
-        action must be None exactly when the dataset is action-free. ValueError on a wrong shape, dtype or value.
+        action must be None exactly when the dataset is action-free, result exactly when it has no rewards. ValueError
+        on a wrong shape, dtype or value.
         """
         spec, where = self.robot_spec, f"episode {self.total_episodes}, frame {len(self._frames.state)}"
         if images.keys() != spec.observation.cameras.keys():
@@ -84,12 +97,17 @@ class DatasetWriter:
         if (action is not None) != self.with_actions:
             has = "has actions, but the frame has none" if self.with_actions else "is action-free, but an action came"
             raise ValueError(f"{where}: the dataset {has}; see with_actions")
+        if (result is not None) != self.with_rewards:
+            has = "rewards, but the frame has none" if self.with_rewards else "no rewards, but one came"
+            raise ValueError(f"{where}: the dataset has {has}; see with_rewards")
         self._frames.state.append(_vector(state, spec.observation.state_dim, f"{where}: state"))
         if action is not None:
             self._frames.actions.append(_vector(action, spec.action.dim, f"{where}: action"))
         for camera, image in images.items():
             self._frames.images[camera].append(image.copy())  # renderers reuse their buffers
         self._frames.subtasks.append(subtask)
+        if result is not None:
+            self._frames.results.append(result)
 
     def end_episode(
         self,
@@ -102,7 +120,7 @@ class DatasetWriter:
     ) -> None:
         """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
 
-        success: whether it reached its goal, where that is known. followed: for each frame whether its action was
+        success: whether it reached its goal, where that is known. action_executed: for each frame whether its action was
         executed (None: all were).
         """
         frames, self._frames = self._frames, self._empty_frames()
@@ -115,6 +133,7 @@ class DatasetWriter:
             state=np.stack(frames.state),
             actions=np.stack(frames.actions) if self.with_actions else None,
             subtasks=frames.subtasks,
+            results=_result_columns(frames.results),
             videos={
                 IMAGE_PREFIX + camera: codec.encode(images, self._store.rate)
                 for camera, images in frames.images.items()
@@ -155,6 +174,17 @@ class DatasetWriter:
             self._store.publish(self._pending)
         finally:
             del self._pending[: self._store.total_episodes - before]
+
+
+def _result_columns(results: Sequence[StepResult]) -> dict[str, Shaped[np.ndarray, " T"]]:
+    if not results:
+        return {}
+    columns = {
+        REWARD: [result.reward for result in results],
+        DONE: [result.terminated or result.truncated for result in results],
+        SUCCESS: [result.success for result in results],
+    }
+    return {name: np.array(columns[name], dtype) for name, dtype in RESULT_COLUMNS.items()}
 
 
 def _vector(values: np.ndarray, dim: int, name: str) -> Float32[np.ndarray, " D"]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from wla.envs.tabletop.env import TabletopEnv
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.types import ActionChunk, BasePolicy, Observation, PolicyState
 
 
-class Expert:
+class Expert(BasePolicy[PolicyState]):
     """Policy that solves the current episode from the simulator's state instead of images.
 
     Chunks have one action and its subtask. The action depends only on the current scene and on the progress that the
@@ -17,11 +18,12 @@ class Expert:
 
     def __init__(self, env: TabletopEnv) -> None:
         self._env = env
+        self.robot_spec = env.robot_spec
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed=seed)
 
-    def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
+    def act(self, observation: Observation, state: PolicyState, **options: Any) -> tuple[ActionChunk, PolicyState]:
         world = self._env.world
         expert_action = self._env.task.expert_action(world)
         action = world.arm.action(world, expert_action)

@@ -1,0 +1,79 @@
+"""The rates of a folder of episodes, and what has to be the same for episodes to share one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wla.config import Config
+from wla.files import atomic_write_text
+from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
+from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results, success_rate
+from wla.rollout.subtask_metrics import SubtaskRates, subtask_rates
+
+RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
+
+
+class Identity(Config):
+    """What has to be the same for episodes to share one folder (``run.json``)."""
+
+    policy: str
+    checkpoint_sha256: str | None
+    replan_steps: int | None
+    memory_intervention: MemoryInterventionKind | None = None
+    best_of_n: BestOfNConfig | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All episodes of a folder, per case and together."""
+
+    policy: str
+    checkpoint_sha256: str | None
+    variants: tuple[tuple[TaskVariant, Rate], ...]
+    total: Rate
+    subtask_metrics: tuple[SubtaskRates | None, ...]
+    """Of each case."""
+
+    def save(self, path: Path) -> None:
+        tree = {
+            "policy": self.policy,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "rule": RULE,
+            "cases": [
+                asdict(variant)
+                | asdict(rate)
+                | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
+                for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
+            ],
+            "all": asdict(self.total),
+        }
+        atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
+
+
+def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
+    variants = dict.fromkeys(result.variant for result in results)
+    rates = tuple((variant, success_rate(r for r in results if r.variant == variant)) for variant in variants)
+    subtask_metrics = tuple(subtask_rates(r for r in results if r.variant == variant) for variant in variants)
+    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), subtask_metrics)
+
+
+def load_summary(out: Path) -> Summary:
+    """The summary of a folder's results as they are now. FileNotFoundError when the folder holds none."""
+    if not (out / "run.json").exists():
+        raise FileNotFoundError(f"{out} holds no evaluation: run.json is missing")
+    return summarise(read_results(out / "results.jsonl"), Identity.load(out / "run.json"))
+
+
+def describe(identity: Identity) -> str:
+    sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
+    fault = f", memory {identity.memory_intervention}" if identity.memory_intervention else ""
+    best_of_n = identity.best_of_n
+    weighs = ""
+    if best_of_n is not None:
+        scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
+        kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
+        weighs = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+    return f"policy {identity.policy}{sha}, execute {identity.replan_steps or 'unset'}{fault}{weighs}"

@@ -1,0 +1,88 @@
+"""Episodes into a LeRobot dataset, resumable.
+
+Beside the dataset's own files the folder holds ``collect.jsonl``, one line per episode that was tried.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from wla import runtime
+from wla.data.lerobot.recorder import DatasetRecorder
+from wla.data.lerobot.writer import DatasetWriter
+from wla.files import disk_errors
+from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
+from wla.rollout.progress import EpisodeProgress
+from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
+from wla.rollout.runner import EpisodeRunner, Job
+from wla.specs import RobotSpec
+from wla.types import Outcome
+
+
+def record(
+    variants: Sequence[TaskVariant],
+    seeds: Sequence[int],
+    runner: EpisodeRunner,
+    robot_spec: RobotSpec,
+    out: Path,
+    *,
+    num_envs: int = 1,
+    env_timeout_s: float = ENV_TIMEOUT_S,
+    actions: bool = True,
+    keep: Sequence[Outcome] = ("success",),
+) -> Counter[str]:
+    """Run every seed of every variant that is not in `out` yet; episodes whose outcome is in `keep` become data."""
+    with DatasetWriter(out, robot_spec, with_actions=actions, with_rewards=True) as writer:
+        results = _completed(out / "collect.jsonl", writer.total_episodes, keep)
+        others = {result.policy for result in results} - {runner.policy_name}
+        if others:
+            raise ValueError(
+                f"{out} holds episodes of {others.pop()}; collect those of {runner.policy_name} into a new folder"
+            )
+        finished = {(result.variant, result.seed) for result in results}
+        missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]
+        jobs = (Job(variant, seed, record=True) for variant, seed in missing)
+        total = len(variants) * len(seeds)
+        recorder = DatasetRecorder(writer, keep=keep)
+        episodes = run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s)
+        with EpisodeProgress(total, total - len(missing)) as progress, closing(episodes):
+            for result, recording in episodes:
+                # The line comes first: one without its episode is run again, but a folder with an
+                # episode that is not listed could not be continued.
+                with runtime.defer_signals() as interrupted:
+                    with disk_errors(
+                        out, "finished episodes are kept: free disk space, then the same command continues"
+                    ):
+                        append_result(out / "collect.jsonl", result)
+                    if result.outcome in keep and recording is not None:
+                        recording.replay(recorder)
+                if interrupted():
+                    raise KeyboardInterrupt
+                results.append(result)
+                progress.show(result)
+    return Counter(result.outcome for result in results)
+
+
+def _completed(path: Path, episodes: int, keep: Sequence[Outcome]) -> list[EpisodeResult]:
+    """The lines of earlier runs that count: a kill can lose the last episodes between their line and their shard.
+
+    Drops the lines after the dataset's last episode, and crashed episodes: they run again.
+    """
+    results = read_results(path)
+    kept: list[EpisodeResult] = []
+    found = 0
+    for result in results:
+        if result.outcome in keep:
+            if found == episodes:
+                break
+            found += 1
+        if result.outcome != "error":
+            kept.append(result)
+    if found < episodes:
+        raise ValueError(f"{path} lists {found} of the dataset's {episodes} episodes; collect into a new folder")
+    if len(kept) < len(results):
+        write_results(path, kept)
+    return kept

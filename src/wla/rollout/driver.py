@@ -1,0 +1,36 @@
+"""Episodes of many jobs, in this process or in environment processes around one policy, in the order of the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from wla.rollout.engines.processes import run_in_processes
+from wla.rollout.runner import Episode, EpisodeRunner, Job
+
+ENV_TIMEOUT_S = 120.0
+"""Seconds after which a step or reset of an environment in another process counts as hanging."""
+
+
+def run_jobs(
+    jobs: Iterable[Job], runner: EpisodeRunner, num_envs: int = 1, *, env_timeout_s: float = ENV_TIMEOUT_S
+) -> Generator[Episode]:
+    """Run the jobs: in this process when num_envs is 1, else in that many environment processes with one policy here.
+
+    Yields episodes in the order of the jobs. jobs is read lazily, a few ahead of the episodes that were yielded.
+    Closing the iterator or KeyboardInterrupt drops the episodes in progress. In this process nothing can end an
+    environment that hangs; in another one, a step or reset of more than env_timeout_s seconds, or a crash of the
+    process, makes its episode an error, and a new process takes over. ValueError for num_envs below 1.
+
+    The same command gives the same results. With num_envs above 1 a policy acts in batches, and a row of a batch may
+    differ from acting alone by rounding (for the bundled policies below 1e-6 in an action), which a long episode can
+    amplify.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+    if num_envs > 1:
+        yield from run_in_processes(jobs, runner, num_envs, env_timeout_s)
+        return
+    try:
+        yield from map(runner.run, jobs)
+    finally:
+        runner.close()

@@ -1,0 +1,1 @@
+"""Where several environments run at once."""
