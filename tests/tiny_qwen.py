@@ -45,7 +45,8 @@ SPLIT = (
 
 
 def qwen_core(special_tokens: list[str] = SPECIAL_TOKENS, *, first: int = 497) -> Tokenizer:
-    """Byte-level BPE as Qwen's, in which a full stop and a newline are one token; `special_tokens` begin at entry `first`."""
+    """Byte-level BPE as Qwen's, in which a full stop and a newline are one token. first: id of the first special
+    token."""
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(

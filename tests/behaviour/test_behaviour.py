@@ -1,7 +1,7 @@
 """What the bundled models answer and what short trainings cost stays what was recorded (see record.py).
 
-`expected.npz` was recorded on one machine, where runs agree bit for bit. Others round differently, so numbers agree to a
-tolerance here, and texts exactly.
+`expected.npz` was recorded on one machine, where runs agree bit for bit. Others round differently, so numbers agree to
+a tolerance here, and texts exactly.
 """
 
 from __future__ import annotations

@@ -110,9 +110,10 @@ def test_items_of_lists_are_renamed():
 def test_results_of_earlier_evaluations_are_read(tmp_path):
     line = {
         "env": "tabletop", "task": "place", "setting": "clean", "embodiment": "gantry", "instruction": "go", "seed": 1,
-        "outcome": "success", "error": None, "steps": 3, "policy": "p", "checkpoint_sha256": None, "subtasks": [[0, "a"]],
-        "memory": [], "fingerprint": {"python": "3"},
-        "words": {"windows": 2, "exact": 1, "again": 1, "borders": 0, "steps_off": 0, "missed": 1, "memory_right": True},
+        "outcome": "success", "error": None, "steps": 3, "policy": "p", "checkpoint_sha256": None,
+        "subtasks": [[0, "a"]], "memory": [], "fingerprint": {"python": "3"},
+        "words": {"windows": 2, "exact": 1, "again": 1, "borders": 0, "steps_off": 0, "missed": 1,
+                  "memory_right": True},
     }  # fmt: skip
     (tmp_path / "results.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     (result,) = read_results(tmp_path / "results.jsonl")

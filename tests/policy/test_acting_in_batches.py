@@ -16,7 +16,7 @@ TASKS = ("place", "stack", "push", "press_count", "cover_blocks", "rank_try")
 
 
 def scenes() -> list[tuple[str, list[Observation]]]:
-    """The instruction and two consecutive observations of an episode of each task, with prompts of different lengths."""
+    """The instruction and two consecutive observations of an episode of each task, prompts of all lengths."""
     found = []
     for number, task in enumerate(TASKS):
         env = make_env("tabletop", task=task, setting="clean", embodiment="gantry")

@@ -43,7 +43,7 @@ class EvalConfig(Config):
     num_candidates: int = Field(default=1, ge=1)
     """Candidate chunks at each call, selected by their imagined outcomes; more than 1 needs --value or --goal."""
     imagination_horizon: int = Field(default=1, ge=1)
-    """Chunks ahead that outcomes are imagined; with --memory-reset-candidates, more than 1 did worse in memory tasks."""
+    """Chunks ahead that outcomes are imagined; with --memory-reset-candidates, 1 was best in memory tasks."""
     memory_reset_candidates: bool = False
     """Clear the memory for half of the candidates, so that they retry a subtask that the policy believes finished."""
     selection_margin: float = Field(default=0.0, ge=0)

@@ -35,9 +35,10 @@ Target = Literal["actions", "subgoal", "text"]
 class ModelInterface:
     """Sizes of what a model reads and answers: data, prompts and robots have to fit them.
 
-    images: string form of a `wla.types.ImageKey` -> side in pixels, in the order in which the model reads them. primary: the camera whose later image is a target. chunk: number of actions. image_tokens:
-    image -> number of its placeholder tokens in a prompt; empty for a model without text. subgoal_size: side in pixels
-    of the image that it learns to predict, None for a model that predicts no images.
+    images: string form of a `wla.types.ImageKey` -> side in pixels, in the order in which the model reads them.
+    primary: the camera whose later image is a target. chunk: number of actions. image_tokens: image -> number of its
+    placeholder tokens in a prompt; empty for a model without text. subgoal_size: side in pixels of the image that it
+    learns to predict, None for a model that predicts no images.
     """
 
     images: Mapping[str, int]

@@ -177,7 +177,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         candidates: Candidates,
         depth: int,
     ) -> Candidates:
-        """The candidates scored `depth` chunks ahead. state: before the call. after: of each memory variant, after it."""
+        """The candidates scored `depth` chunks ahead. state: before the call. after: that of each memory variant."""
         num_per_variant = len(candidates.images) // len(after)
         then = state.env_step + (depth - 1) * self.policy.chunk_size
         later = [

@@ -120,8 +120,8 @@ class DatasetWriter:
     ) -> None:
         """Finish the running episode, or drop it (keep False). ValueError when there is nothing to keep.
 
-        success: whether it reached its goal, where that is known. action_executed: for each frame whether its action was
-        executed (None: all were).
+        success: whether it reached its goal, where that is known. action_executed: for each frame whether its action
+        was executed (None: all were).
         """
         frames, self._frames = self._frames, self._empty_frames()
         if not keep:

@@ -213,7 +213,7 @@ class ActionExpert(nn.Module):
         noise: Float[Tensor, "R n A"],
         num_steps: int | None = None,
     ) -> Float[Tensor, "R n A"]:
-        """Sampled actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
+        """Actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
 
         Rows belong to samples as in `loss_at`.
         """
