@@ -1,8 +1,8 @@
-"""What weighing candidates costs, stage by stage and as a whole, batch 1, language on.
+"""Cost of best-of-n selection, stage by stage and as a whole, batch 1, language on.
 
 Command:  python benchmarks/best_of_n.py POLICY VALUE [--candidates 8] [--threads 2] [--calls 60]
 Appends a line to benchmarks/best_of_n.jsonl. At each call the Action Expert samples one chunk and all of them, one
-image and all are imagined, and the policy acts alone, weighed, and with half of the candidates begun afresh, one after
+image and all are imagined, and the policy acts alone, best of n, and with a memory reset in half of them, one after
 the other.
 """
 
@@ -36,8 +36,8 @@ def main() -> None:
     count = arguments.candidates
     policy = wla.load_policy(arguments.policy, imagination=True)
     value = load_value(arguments.value)
-    weighed = BestOfNPolicy(policy, value, BestOfNPolicyConfig(num_candidates=count))
-    half_afresh = BestOfNPolicy(
+    best_of_n = BestOfNPolicy(policy, value, BestOfNPolicyConfig(num_candidates=count))
+    half_reset = BestOfNPolicy(
         policy, value, BestOfNPolicyConfig(num_candidates=count, memory_reset=True, selection_margin=0.3)
     )
     tied = policy.action_conditioned
@@ -59,19 +59,19 @@ def main() -> None:
         timed("actions, one", lambda encoding=encoding: policy.sample_actions(encoding))
         chunks = timed("actions, all", lambda encoding=encoding: policy.sample_actions(encoding, count))
         for name, some in (("one", chunks[:, :1]), ("all", chunks)):
-            told = some if tied else None
+            condition = some if tied else None
             images = timed(
                 f"images, {name}",
-                lambda encoding=encoding, some=some, told=told: policy.predict_images(
-                    encoding, samples=some.shape[1], actions=told, shared_noise=tied
+                lambda encoding=encoding, some=some, condition=condition: policy.predict_images(
+                    encoding, samples=some.shape[1], actions=condition, shared_noise=tied
                 ),
             )
         timed(
             "scores",
             lambda images=images, state=state: value.score([FrameContext(state.instruction)] * count, images[0]),
         )
-        timed("act, weighed", lambda seen=seen, state=state: weighed.act(seen, state))
-        timed("act, half afresh", lambda seen=seen, state=state: half_afresh.act(seen, state))
+        timed("act, best of n", lambda seen=seen, state=state: best_of_n.act(seen, state))
+        timed("act, half reset", lambda seen=seen, state=state: half_reset.act(seen, state))
         chunk, state = timed("act, alone", lambda seen=seen, state=state: policy.act(seen, state))
         raw, _, terminated, truncated, _ = env.step(chunk.actions[0])
         if terminated or truncated:
@@ -90,7 +90,7 @@ def main() -> None:
             "calls": arguments.calls,
             **{f"{name} ms": round(value, 1) for name, value in median.items()},
             "actions_all_vs_one": round(median["actions, all"] / median["actions, one"], 2),
-            "act_best_of_n_vs_single": round(median["act, weighed"] / median["act, alone"], 2),
+            "act_best_of_n_vs_single": round(median["act, best of n"] / median["act, alone"], 2),
         },
     )
 

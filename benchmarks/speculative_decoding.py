@@ -47,13 +47,13 @@ def main() -> None:
     held, asked, tokens = 0, 0, []
     for call in range(arguments.calls + 3):
         inputs = replace(builder.build([Observation(**raw)], [state]), texts=[[]])
-        said = policy.model.generate(inputs).text_tokens
+        text = policy.model.generate(inputs).text_tokens
         for mode in MODES:
             began = time.perf_counter()
-            run_mode(policy.model, mode, inputs, said)
+            run_mode(policy.model, mode, inputs, text)
             if call >= 3:  # the first calls allocate
                 times[mode].append(1000 * (time.perf_counter() - began))
-        tokens.append(len(said[0]))
+        tokens.append(len(text[0]))
         chunk, after = policy.act(Observation(**raw), state)
         asked += bool(state.subtasks)
         held += bool(state.subtasks) and chunk.subtasks == state.subtasks

@@ -71,8 +71,8 @@ class Walker(BasePolicy[PolicyState]):
         if not imagine:
             return chunk, state
         images = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (99, 33)])
-        weighed = Candidates(0, np.float32([0.75, 0.5]), images, 1, (words[0], "set off"), (False, True))
-        return replace(chunk, subgoal=images[0], candidates=weighed), state
+        candidates = Candidates(0, np.float32([0.75, 0.5]), images, 1, (words[0], "set off"), (False, True))
+        return replace(chunk, subgoal=images[0], candidates=candidates), state
 
 
 class Interrupted(Walker):

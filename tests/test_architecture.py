@@ -17,8 +17,8 @@ ALL_FILES = sorted(file for folder in ("src", "tests", "benchmarks") for file in
 FOLDERS = ("src", "tests", "benchmarks")
 
 BASE = (
-    *("types", "specs", "batch", "config", "config_errors", "overrides", "files", "weights", "runtime", "progress"),
-    *("process_pool", "html", "migrations"),
+    *("types", "specs", "batch", "config", "config_errors", "overrides", "files", "weights", "runtime", "gl"),
+    *("progress", "process_pool", "html", "migrations"),
 )
 
 # A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.

@@ -37,7 +37,7 @@ def test_egl_is_preferred(fresh: pytest.MonkeyPatch) -> None:
     assert os.environ["MUJOCO_GL"] == "egl"
 
 
-def test_osmesa_is_taken_without_egl_and_told_to_pyopengl(fresh: pytest.MonkeyPatch) -> None:
+def test_osmesa_is_chosen_without_egl_and_set_for_pyopengl(fresh: pytest.MonkeyPatch) -> None:
     assert gl.prepare_gl(only("libOSMesa.so.8")) == "osmesa"
     assert os.environ["PYOPENGL_PLATFORM"] == "osmesa"
 

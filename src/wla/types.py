@@ -18,9 +18,6 @@ from wla.specs import RobotSpec
 
 Outcome = Literal["success", "failure", "error"]
 
-IGNORE_INDEX = -100
-"""Label of a token that no text is learned from."""
-
 ImageTime = Literal["current", "history", "first"]
 
 

@@ -97,7 +97,7 @@ def test_a_csv_with_a_mistake_changes_nothing(root, tmp_path, capsys):
     assert files(root) == before
 
 
-def test_an_older_dataset_is_told_how_to_become_a_new_one(root, capsys):
+def test_an_older_dataset_gets_the_command_that_converts_it(root, capsys):
     info = json.loads((root / "meta/info.json").read_text("utf-8"))
     (root / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.1"}), encoding="utf-8")
     assert wla("annotate", root, "--rules") == 2

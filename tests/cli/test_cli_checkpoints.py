@@ -67,9 +67,9 @@ def test_what_an_import_lacks_is_printed(release, tmp_path, capsys):
 )
 def test_mistakes_are_one_line_and_leave_nothing(words, message, release, tmp_path, capsys):
     assert wla("import", *folders(release), *words, "--out", tmp_path / "ours") == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert len(told.strip().splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
@@ -110,9 +110,9 @@ def test_parity_prints_a_line_for_each_output_and_exits_with_1_when_one_is_off(t
 @pytest.mark.parametrize("words", [["--tolerance", "0"], ["--tolerance", "-1"], ["--tolerance", "nan"]])
 def test_a_tolerance_must_be_positive(words, capsys):
     assert wla("parity", OFFICIAL, *words) == 2
-    told = capsys.readouterr().err
-    assert "tolerance" in told
-    assert len(told.strip().splitlines()) == 1
+    error = capsys.readouterr().err
+    assert "tolerance" in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def test_a_parity_folder_without_numbers_is_named(release, capsys):

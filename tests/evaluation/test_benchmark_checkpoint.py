@@ -79,7 +79,7 @@ def value(tmp_path_factory):
     return save_value(tmp_path_factory.mktemp("value") / "value", "front")
 
 
-def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
+def test_candidates_are_scored_and_shown(checkpoint, value, tmp_path):
     config = EvalConfig(
         policy=checkpoint,
         tasks=("place",),
@@ -92,11 +92,11 @@ def test_candidates_are_weighed_and_shown(checkpoint, value, tmp_path):
     )
     summary = run_benchmark(config, tmp_path)
     assert (summary.total.n, summary.total.errors) == (1, 0)
-    weighed = read_episodes(tmp_path / "episodes")[0][1].subgoals[0].scored_candidates
-    assert len(weighed) == 3
-    assert max(weighed, key=lambda each: each.score).selected
-    assert sum(each.selected for each in weighed) == 1
-    assert not any(each.memory_reset for each in weighed)
+    scored = read_episodes(tmp_path / "episodes")[0][1].subgoals[0].scored_candidates
+    assert len(scored) == 3
+    assert max(scored, key=lambda each: each.score).selected
+    assert sum(each.selected for each in scored) == 1
+    assert not any(each.memory_reset for each in scored)
     assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"results of another run .* 3 candidates, horizon 2"):
         run_benchmark(config.replace(num_candidates=4), tmp_path)
@@ -109,9 +109,9 @@ def test_candidates_are_scored_by_agreement_with_a_goal_image(checkpoint, tmp_pa
         policy=checkpoint, tasks=("place",), episodes=1, replan_steps=8, num_candidates=2, goal=str(goal)
     )
     assert run_benchmark(config, tmp_path / "out").total.n == 1
-    for weighed in read_episodes(tmp_path / "out/episodes")[0][1].subgoals[0].scored_candidates:
-        seen = np.asarray(Image.open(next((tmp_path / "out/episodes").rglob(weighed.image)))).astype(float)
-        assert weighed.score == pytest.approx(-np.abs(seen - 255).mean(), abs=0.5)
+    for scored in read_episodes(tmp_path / "out/episodes")[0][1].subgoals[0].scored_candidates:
+        seen = np.asarray(Image.open(next((tmp_path / "out/episodes").rglob(scored.image)))).astype(float)
+        assert scored.score == pytest.approx(-np.abs(seen - 255).mean(), abs=0.5)
 
 
 @pytest.mark.parametrize("candidates", [1, 3])
@@ -122,7 +122,7 @@ def test_half_of_the_candidates_are_those_of_an_even_number(candidates):
         _ = EvalConfig(policy="nano-memory", num_candidates=candidates, memory_reset_candidates=True).best_of_n
 
 
-def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
+def test_impossible_selections_are_refused_in_one_line(checkpoint, value, tmp_path):
     with pytest.raises(ValueError, match="2 candidates need one thing that scores them: --value FOLDER or --goal"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2), tmp_path)
     with pytest.raises(ValueError, match="need one thing"):

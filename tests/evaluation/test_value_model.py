@@ -70,7 +70,7 @@ def test_a_constant_score_is_calibrated_at_best_and_has_no_auroc(paths, monkeypa
     assert found.error > 0.4
 
 
-def test_scores_that_only_tell_datasets_apart_have_no_auroc_within_them(paths, monkeypatch, tmp_path):
+def test_scores_that_only_separate_datasets_have_no_auroc_within_them(paths, monkeypatch, tmp_path):
     tiny.write_dataset(tmp_path / "two" / "hard", episodes=5)  # one more success than failures
     tiny.write_dataset(tmp_path / "two" / "easy", episodes=4)
     scores = iter([0.9, 0.1])  # datasets are scored one after the other, each in one batch

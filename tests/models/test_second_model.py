@@ -146,7 +146,7 @@ def refusals(config: PolicyTrainConfig) -> dict[str, tuple[object, str]]:
 
 
 @pytest.mark.parametrize("what", ["a backbone", "the estimate", "recomputation", "text from scratch", "adapters"])
-def test_what_it_cannot_do_is_said_in_one_line(plugin, tmp_path, what):
+def test_missing_abilities_are_refused_in_one_line(plugin, tmp_path, what):
     data = tiny.write_dataset(tmp_path / "data", subtasks=False)
     ask, message = refusals(recipe(model(tiny.robot_spec()), data, steps=1))[what]
     with pytest.raises(ValueError, match=message) as caught:

@@ -23,7 +23,7 @@ def nowhere_else(logits: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(logits, (100, 0), value=-torch.inf)
 
 
-class Case:
+class Decoder:
     """A policy with random weights, and drawn prompts and images for it."""
 
     def __init__(self, module) -> None:
@@ -59,15 +59,15 @@ def short_texts(monkeypatch) -> None:
 
 
 @pytest.fixture(scope="module", params=[tiny, tiny_qwen], ids=["nano", "published"])
-def case(request) -> Case:
-    return Case(request.param)
+def case(request) -> Decoder:
+    return Decoder(request.param)
 
 
-def altered(said: list[int], rng: np.random.Generator) -> list[int]:
+def altered(text: list[int], rng: np.random.Generator) -> list[int]:
     """The text itself, a beginning, one that goes on, one with another token, or nothing."""
-    kind, place = int(rng.integers(5)), int(rng.integers(len(said) + 1))
+    kind, place = int(rng.integers(5)), int(rng.integers(len(text) + 1))
     other = int(rng.integers(100, 300))
-    return [said, said[:place], [*said, other], [*said[:place], other, *said[place + 1 :]], []][kind]
+    return [text, text[:place], [*text, other], [*text[:place], other, *text[place + 1 :]], []][kind]
 
 
 def test_the_text_is_that_of_plain_decoding_whatever_the_draft(case):

@@ -69,7 +69,7 @@ def test_finished_subtasks_enter_memory_with_their_steps_and_running_ones_do_not
     assert saying.drafts[3] == saying.prompter.answer(("grasp",))
 
 
-def test_an_edit_of_the_memory_is_told_at_the_next_call():
+def test_an_edit_of_the_memory_is_read_at_the_next_call():
     state, _ = acted(build(), [("reach",), ("grasp",)])
     edited = replace(state, memory=(MemoryItem("press the button", 0, 1),))
     _, saying = acted(build(), [("grasp",)], state=edited)
@@ -79,12 +79,12 @@ def test_an_edit_of_the_memory_is_told_at_the_next_call():
 def test_the_memory_changes_what_is_done():
     policy = build()
     plain = policy.act(tiny.observation(), policy.reset("press the button"))[0]
-    told = policy.act(tiny.observation(), policy.reset("press the button", memory=["reach the red block"]))[0]
-    assert not np.array_equal(plain.actions, told.actions)
+    prompted = policy.act(tiny.observation(), policy.reset("press the button", memory=["reach the red block"]))[0]
+    assert not np.array_equal(plain.actions, prompted.actions)
     forgetful = build(memory=None)
     plain = forgetful.act(tiny.observation(), forgetful.reset("press the button"))[0]
-    told = forgetful.act(tiny.observation(), forgetful.reset("press the button", memory=["reach"]))[0]
-    np.testing.assert_array_equal(plain.actions, told.actions)
+    prompted = forgetful.act(tiny.observation(), forgetful.reset("press the button", memory=["reach"]))[0]
+    np.testing.assert_array_equal(plain.actions, prompted.actions)
 
 
 def test_ten_times_the_budget_leaves_the_latest_items_within_it():
@@ -144,6 +144,6 @@ def test_first_and_past_frames_are_an_option_of_nano_too():
 def test_recall_is_the_state_that_acting_would_have_left():
     policy = build()
     state, _ = acted(policy, [("reach", "grasp"), ("grasp",), ("press",)])
-    recalled = policy.with_memory(policy.reset("press the button"), ["reach", "grasp"], ["press"])
-    assert [item.text for item in recalled.memory] == [item.text for item in state.memory]
-    assert recalled.subtasks == state.subtasks
+    remembered = policy.with_memory(policy.reset("press the button"), ["reach", "grasp"], ["press"])
+    assert [item.text for item in remembered.memory] == [item.text for item in state.memory]
+    assert remembered.subtasks == state.subtasks

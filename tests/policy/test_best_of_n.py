@@ -180,14 +180,14 @@ def test_no_candidates_or_chunks_ahead_are_refused_at_a_call(tied, instead):
         scaled.act(tiny.observation(), scaled.reset("press the button"), **instead)
 
 
-def test_a_policy_without_imagination_cannot_weigh():
+def test_best_of_n_needs_imagination():
     checkpoint = tiny.checkpoint()
-    blind = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
-    with pytest.raises(ValueError, match="weighing candidates needs imagination"):
-        BestOfNPolicy(WLAPolicy(blind, name="tiny", checkpoint_sha256="abc"), Prefers(1), BestOfNPolicyConfig())
+    without = replace(checkpoint, model=WLA(checkpoint.config.model, imagination=False).eval())
+    with pytest.raises(ValueError, match="best-of-n needs imagination"):
+        BestOfNPolicy(WLAPolicy(without, name="tiny", checkpoint_sha256="abc"), Prefers(1), BestOfNPolicyConfig())
 
 
-def said_before(policy: WLAPolicy):
+def second_call(policy: WLAPolicy):
     return policy.with_memory(
         policy.reset("press the button", seed=3), memory=["reach the button"], window=["press it"]
     )
@@ -201,7 +201,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
     scaled = BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=4, memory_reset=True))
-    chunk, after = scaled.act(tiny.observation(), said_before(tied))
+    chunk, after = scaled.act(tiny.observation(), second_call(tied))
     assert len(prompts) == 1  # read together
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
     assert (chunk.candidates.selected, len(chunk.candidates.images)) == (3, 4)
@@ -209,7 +209,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     words = [moment.subtask for moment in scorer.frame_contexts[0]]
     assert list(chunk.candidates.subtasks) == words
     assert words[3] == "".join(chunk.subtasks[-1:])
-    forgotten = tied.with_memory(said_before(tied), memory=(), window=())
+    forgotten = tied.with_memory(second_call(tied), memory=(), window=())
     assert after == tied.advance_state(chunk.subtasks, tiny.observation(), forgotten)
     encoding = tied.encode([tiny.observation()], [forgotten])
     np.testing.assert_allclose(chunk.actions, tied.sample_actions(encoding, 2)[0, 1], atol=1e-4)
@@ -222,9 +222,9 @@ def test_with_the_candidate_its_reading_goes_on(tied, chosen):
         Prefers(*np.eye(4)[chosen]),
         BestOfNPolicyConfig(num_candidates=4, memory_reset=True, imagination_horizon=2),
     )
-    chunk, after = scaled.act(tiny.observation(), said_before(tied))
+    chunk, after = scaled.act(tiny.observation(), second_call(tied))
     assert chunk.candidates.selected == chosen
-    remembering = said_before(tied) if chosen == 0 else tied.with_memory(said_before(tied), memory=(), window=())
+    remembering = second_call(tied) if chosen == 0 else tied.with_memory(second_call(tied), memory=(), window=())
     assert after == tied.advance_state(chunk.subtasks, tiny.observation(), remembering)
 
 
@@ -236,13 +236,13 @@ def test_another_candidate_is_run_where_it_is_better_by_the_margin(tied, margin,
     np.testing.assert_array_equal(chunk.subgoal, chunk.candidates.images[chosen])
 
 
-def test_what_is_begun_afresh_may_not_be_run_by_less_than_the_margin(tied):
+def test_a_reset_candidate_needs_the_margin_to_be_selected(tied):
     scaled = BestOfNPolicy(
         tied,
         Prefers(0.5, 0.5, 0.75, 0.5),
         BestOfNPolicyConfig(num_candidates=4, memory_reset=True, selection_margin=0.5),
     )
-    state = said_before(tied)
+    state = second_call(tied)
     chunk, after = scaled.act(tiny.observation(), state)
     alone, remembering = tied.act(tiny.observation(), state)
     np.testing.assert_allclose(chunk.actions, alone.actions, atol=1e-4)
@@ -263,20 +263,20 @@ def test_halves_of_an_odd_number_are_refused(tied):
 
 
 @pytest.mark.parametrize(
-    ("again", "afresh", "since"),
+    ("again", "reset", "since"),
     [
         ("press it", "reach the button", [5 + tiny.CHUNK, tiny.CHUNK // 2]),
         ("press it", "press it", [5 + tiny.CHUNK] * 2),  # forgetting that it was said does not make it new
         ("let go", "press it", [tiny.CHUNK // 2, 5 + tiny.CHUNK]),
     ],
 )
-def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, again, afresh, since):
-    monkeypatch.setattr(tied, "subtasks", lambda encoding, row: (again if encoding.states[row].subtasks else afresh,))
+def test_the_scorer_gets_the_context_of_each_candidate(tied, monkeypatch, again, reset, since):
+    monkeypatch.setattr(tied, "subtasks", lambda encoding, row: (again if encoding.states[row].subtasks else reset,))
     scorer = Prefers(0, 1)
-    state = replace(said_before(tied), env_step=30, subtask_start=25)
+    state = replace(second_call(tied), env_step=30, subtask_start=25)
     BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, memory_reset=True)).act(tiny.observation(), state)
     frame_contexts = scorer.frame_contexts[0]
-    assert [moment.subtask for moment in frame_contexts] == [again, afresh]
+    assert [moment.subtask for moment in frame_contexts] == [again, reset]
     assert [moment.subtask_step for moment in frame_contexts] == since
     assert {moment.episode_step for moment in frame_contexts} == {30 + tiny.CHUNK}
     assert {moment.instruction for moment in frame_contexts} == {"press the button"}
@@ -285,7 +285,7 @@ def test_the_scorer_is_told_the_moment_of_each_candidate(tied, monkeypatch, agai
 def test_looking_further_does_not_make_forgotten_words_new(tied, monkeypatch):
     monkeypatch.setattr(tied, "subtasks", lambda encoding, row: ("press it",))
     scorer = Prefers(0, 1)
-    state = replace(said_before(tied), env_step=30, subtask_start=25)
+    state = replace(second_call(tied), env_step=30, subtask_start=25)
     BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, imagination_horizon=3, memory_reset=True)).act(
         tiny.observation(), state
     )

@@ -157,10 +157,10 @@ def test_packing_shards(sharded, folder, tmp_path, monkeypatch, capsys, still_sh
     assert (packed / "model.safetensors").exists() != still_sharded
     assert (packed / "model.safetensors.index.json").exists() == still_sharded
     if still_sharded:
-        told = json.loads((packed / "model.safetensors.index.json").read_text())
-        assert set(told["weight_map"].values()) == {path.name for path in packed.glob("model-*")}
+        index = json.loads((packed / "model.safetensors.index.json").read_text())
+        assert set(index["weight_map"].values()) == {path.name for path in packed.glob("model-*")}
         whole = json.loads((sharded / "model.safetensors.index.json").read_text())
-        assert told["metadata"]["total_size"] < 0.6 * whole["metadata"]["total_size"]
+        assert index["metadata"]["total_size"] < 0.6 * whole["metadata"]["total_size"]
     assert set(names(folder)) - {"model.safetensors"} <= set(names(packed))
     loaded = load_checkpoint(packed).model.state_dict()
     for key, value in load_checkpoint(folder).model.state_dict().items():

@@ -7,19 +7,19 @@ from wla.policy.observation_history import append_frame, images_of
 from wla.types import Observation, PolicyState
 
 
-def picture(step: int) -> np.ndarray:
+def image(step: int) -> np.ndarray:
     return np.full((4, 4, 3), step, np.uint8)
 
 
 def seen(step: int) -> Observation:
-    return Observation(images={"front": picture(step), "wrist": picture(100 + step)}, state=np.zeros(1, np.float32))
+    return Observation(images={"front": image(step), "wrist": image(100 + step)}, state=np.zeros(1, np.float32))
 
 
 def after(steps: int, history: int) -> PolicyState:
     """The state after the steps 0 .. steps - 1."""
     state = PolicyState("go")
     for step in range(steps):
-        state = append_frame(state, picture(step), history)
+        state = append_frame(state, image(step), history)
     return state
 
 
@@ -44,7 +44,7 @@ def test_without_a_history_only_the_first_frame_is_kept():
 def test_a_state_is_not_changed():
     state = after(2, 3)
     frames = state.frame_history
-    append_frame(state, picture(9), 3)
+    append_frame(state, image(9), 3)
     assert state.frame_history is frames
 
 

@@ -183,12 +183,12 @@ def qwen(kind, tmp_path_factory):
     return wla.load_policy(folder, imagination=True)
 
 
-def walked(policy, steps: int, *, seed: int = 0, said: tuple[str, ...] = ()):
+def walked(policy, steps: int, *, seed: int = 0, texts: tuple[str, ...] = ()):
     """The state after watching that many steps, with subtasks that were said on the way."""
     state = policy.reset("open the drawer", seed=seed)
     for step in range(steps):
         state = policy.observe(tiny_qwen.observation(100 + step), state)
-    return replace(state, memory=tuple(MemoryItem(text, 0, 1) for text in said))
+    return replace(state, memory=tuple(MemoryItem(text, 0, 1) for text in texts))
 
 
 def test_a_qwen_policy_acts_and_remembers(qwen, kind):
@@ -206,7 +206,7 @@ def test_a_qwen_policy_acts_and_remembers(qwen, kind):
 
 
 def test_equal_states_and_observations_give_equal_chunks(qwen):
-    observation, state = tiny_qwen.observation(), walked(qwen, 3, seed=5, said=("reach",))
+    observation, state = tiny_qwen.observation(), walked(qwen, 3, seed=5, texts=("reach",))
     first, _ = qwen.act(observation, state, imagine=True)
     qwen.act(tiny_qwen.observation(9), walked(qwen, 1))
     again, _ = qwen.act(observation, state, imagine=True)
@@ -218,7 +218,7 @@ def test_equal_states_and_observations_give_equal_chunks(qwen):
 def test_a_batch_of_qwen_equals_its_members(qwen):
     """Also where one episode has just begun and has no past yet."""
     observations = [tiny_qwen.observation(i) for i in range(3)]
-    states = [walked(qwen, 0), walked(qwen, 4, seed=1, said=("reach", "lift it.")), walked(qwen, 1, seed=2)]
+    states = [walked(qwen, 0), walked(qwen, 4, seed=1, texts=("reach", "lift it.")), walked(qwen, 1, seed=2)]
     together = qwen.act_batch(observations, states, imagine=True)
     for observation, state, (chunk, _) in zip(observations, states, together, strict=True):
         alone, _ = qwen.act(observation, state, imagine=True)
@@ -236,8 +236,8 @@ def test_past_and_first_frames_change_what_is_done(qwen, kind):
     np.testing.assert_array_equal(qwen.act(observation, newer)[0].actions, base.actions)
     begun = qwen.act(observation, replace(state, first_frame=255 - state.first_frame))[0].actions
     assert np.array_equal(begun, base.actions) != bool(kind.get("first"))
-    told = qwen.act(observation, replace(state, memory=(MemoryItem("reach", 0, 1),)))[0].actions
-    assert np.array_equal(told, base.actions) != bool(kind.get("language"))
+    remembering = qwen.act(observation, replace(state, memory=(MemoryItem("reach", 0, 1),)))[0].actions
+    assert np.array_equal(remembering, base.actions) != bool(kind.get("language"))
 
 
 def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequence(qwen, kind):
@@ -251,16 +251,16 @@ def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequ
     values, texts = np.zeros(tiny_qwen.STATE, np.float32), (["reach the block", "lift it."], [])
     asked = [{"memory": ["wait"], "has_history": True}, {"memory": [], "has_history": False}]
     rows = [chat.sample("go", values, text, **more)[0] for text, more in zip(texts, asked, strict=True)]
-    said: list[list[int]] = [[], []]
+    text_tokens: list[list[int]] = [[], []]
     if chat.predicts_subtasks:  # the second episode has no text
-        said[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
-    drops = [chat.suffix_after(text)[0] for text in said]
+        text_tokens[0] = chat.tokenizer.encode("reach the block. lift it.", add_special_tokens=False)
+    drops = [chat.suffix_after(text)[0] for text in text_tokens]
     assert drops == ([1, 1] if chat.predicts_subtasks else [0, 0])
     prompts = [chat.prompt("go", values, **more) for more in asked]
     with torch.no_grad():
         tokens, mask = left_pad(rows, chat.pad)
         wanted = model.query_hidden(model.backbone.encode(tokens, mask, seen), tokens)
-        got = model.encode(ModelInputs(seen, torch.zeros(2, tiny_qwen.STATE), prompts, said, chat)).query_hidden
+        got = model.encode(ModelInputs(seen, torch.zeros(2, tiny_qwen.STATE), prompts, text_tokens, chat)).query_hidden
     for mine, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
@@ -293,7 +293,7 @@ def test_an_episode_has_a_past_once_it_is_long_enough(qwen, kind, monkeypatch):
 
     monkeypatch.setattr(qwen._prompter, "prompt", spy)
     for steps in range(4):
-        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, said=("wait",)), subtasks=("reach", "lift")))
+        qwen.act(tiny_qwen.observation(), replace(walked(qwen, steps, texts=("wait",)), subtasks=("reach", "lift")))
     whole = 7 if kind.get("first") else 6  # tokens of all images
     begin = whole - 1 if kind.get("first") else whole
     previous = ("wait", "reach", "lift")

@@ -167,13 +167,13 @@ def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
     assert done.episodes[0].action_executed is None
 
 
-def test_without_a_policy_nothing_goes_astray(tmp_path):
+def test_random_motion_needs_a_policy(tmp_path):
     with pytest.raises(ValueError, match="--random-fraction is a share of what a policy does"):
         collect(CollectConfig(**SHORT, random_fraction=0.5), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
-def test_what_was_done_is_not_recorded_with_kicks(tmp_path):
+def test_executed_actions_are_not_recorded_with_perturbations(tmp_path):
     config = CollectConfig(**SHORT | {"perturb": True}, policy="nano-tabletop", action_labels="executed")
     with pytest.raises(ValueError, match=r"--action-labels executed: kicks .* add --no-perturb"):
         collect(config, tmp_path / "data")

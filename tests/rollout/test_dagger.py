@@ -42,13 +42,13 @@ class Learner(BasePolicy[PolicyState]):
 
     def __init__(self) -> None:
         self.acted: list[int] = []
-        self.recalled: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+        self.memories: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
 
     def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
         return PolicyState(instruction, seed=seed)
 
     def with_memory(self, state: PolicyState, memory: tuple[str, ...], window: tuple[str, ...]) -> PolicyState:
-        self.recalled.append((state.env_step, memory, window))
+        self.memories.append((state.env_step, memory, window))
         return replace(state, subtasks=window)
 
     def act(self, observation: Observation, state: PolicyState) -> tuple[ActionChunk, PolicyState]:
@@ -106,15 +106,15 @@ def test_every_step_records_what_the_expert_would_do(share):
 def test_without_a_share_the_expert_never_acts_and_with_all_of_it_always():
     learner, _ = run(0.0)
     assert learner.acted == list(range(0, 200, 4))
-    assert not learner.recalled, "nobody tells the policy what it did itself"
+    assert not learner.memories, "nobody tells the policy what it did itself"
     assert run(1.0)[0].acted == []
 
 
-def test_after_the_experts_turn_the_policy_is_told_what_was_done():
+def test_after_the_experts_turn_the_memory_is_replaced():
     learner, _ = run(0.5)
     begun = [now for before, now in zip([-4, *learner.acted], learner.acted, strict=False) if now - before != 4]
-    assert [env_step for env_step, _, _ in learner.recalled] == [env_step for env_step in begun if env_step]
-    for env_step, memory, window in learner.recalled:
+    assert [env_step for env_step, _, _ in learner.memories] == [env_step for env_step in begun if env_step]
+    for env_step, memory, window in learner.memories:
         assert window == (WORDS[env_step // 7 % 4],)
         assert memory == tuple(WORDS[i % 4] for i in range(env_step // 7))
 

@@ -165,10 +165,10 @@ def test_a_policy_that_looks_back_sees_every_step_once_and_in_order(seed, replan
 
 
 def test_a_crash_while_watching_is_an_error_of_the_policy():
-    class Blind(Looking):
+    class NoCamera(Looking):
         def observe(self, observation, state):
             raise RuntimeError("cannot see")
 
-    result = run(0, policy=Blind())
+    result = run(0, policy=NoCamera())
     assert (result.outcome, result.steps) == ("error", 1)
     assert result.error.startswith("RuntimeError: cannot see (test_episode.py:")

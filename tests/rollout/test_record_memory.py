@@ -28,7 +28,7 @@ def save(folder: Path, *, replan_steps: int | None = None, **prompt: object) -> 
     save_checkpoint(replace(checkpoint, config=checkpoint.config.replace(**update)), folder)
 
 
-def test_it_is_what_the_policy_is_told_when_it_acts_on_the_recording(dataset, tmp_path):
+def test_it_is_the_memory_in_the_prompt_on_the_recording(dataset, tmp_path):
     save(tmp_path / "p", replan_steps=2, memory=MemoryConfig(tokens=400))
     written = record_memory(
         RecordMemoryConfig(policy=str(tmp_path / "p"), dataset=dataset, out=tmp_path / "own.parquet")

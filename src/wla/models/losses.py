@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from wla.batch import IGNORE_INDEX
 from wla.config import Config
-from wla.types import IGNORE_INDEX
 
 
 class LossWeights(Config):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64, UInt8
 from pydantic import model_validator
 from torch import Tensor
 
-from wla.batch import Batch, left_pad
+from wla.batch import IGNORE_INDEX, Batch, left_pad
 from wla.models.backbones.base import Backbone, Context, MetaQueryConfig
 from wla.models.backbones.kinds import BackboneConfig
 from wla.models.experts.action_conditioning import ActionCondition
@@ -33,7 +33,6 @@ from wla.models.model import (
     Target,
 )
 from wla.models.speculative_decoding import decode, truncate_cache
-from wla.types import IGNORE_INDEX
 
 
 class WLAConfig(PolicyModelConfig):

@@ -54,7 +54,7 @@ class GoalImageScorer:
     ) -> Float32[np.ndarray, " B"]:
         """ValueError for images of another size than the goal's."""
         if images.shape[1:] != self._image.shape:
-            raise ValueError(f"the goal is an image {self._image.shape}, what is imagined {images.shape[1:]}")
+            raise ValueError(f"the goal is an image {self._image.shape}, the predicted ones are {images.shape[1:]}")
         return -np.abs(images.astype(np.float32) - self._image).mean((1, 2, 3))
 
 
@@ -102,7 +102,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
     ) -> None:
         """ValueError for a policy that was loaded without imagination."""
         if policy.imagination is None:
-            raise ValueError("weighing candidates needs imagination; use load_policy(..., imagination=True)")
+            raise ValueError("best-of-n needs imagination; use load_policy(..., imagination=True)")
         super().__init__(policy)
         self._scorer, self._config, self._clock = scorer, config, clock
         self._action_conditioned = policy.action_conditioned and config.action_conditioning
@@ -131,7 +131,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         actions = self.policy.sample_actions(encoding, config.num_candidates // len(states))
         texts = [self.policy.subtasks(encoding, row) for row in range(len(states))]
         after = [
-            self.policy.advance_state(said, observation, reading) for said, reading in zip(texts, states, strict=True)
+            self.policy.advance_state(text, observation, variant) for text, variant in zip(texts, states, strict=True)
         ]
         if self._out_of_time(deadline):
             warnings.warn(
@@ -192,7 +192,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         return replace(candidates, selected=selected, scores=scores, images=images, horizon=depth)
 
     def _memory_variants(self, state: PolicyState) -> list[PolicyState]:
-        """The state, and where there is something to forget and that is asked for, one in which it is forgotten."""
+        """The state; with `memory_reset` and where there is a memory, also the state without it."""
         if not self._config.memory_reset or not (state.memory or state.subtasks):
             return [state]
         return [state, self.policy.with_memory(state, memory=(), window=())]
@@ -200,9 +200,9 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
     def _imagine(
         self, encoding: Encoding, actions: Float32[np.ndarray, "R K n A"], deadline: float | None
     ) -> UInt8[np.ndarray, "R N H W 3"]:
-        """What each candidate of each reading leads to; of those that no time is left for, nothing.
+        """Predicted outcomes of the candidates of each row; those beyond the time budget are left out.
 
-        Tied ones share one noise, so that nothing but the actions tells their images apart.
+        Action-conditioned ones share one noise, so that their images differ by the actions only.
         """
         images: list[UInt8[np.ndarray, "R k H W 3"]] = []
         together = BATCH_SIZE // len(actions)
@@ -220,24 +220,24 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
     def _frame_contexts(
         self, encoding: Encoding, original_states: Sequence[PolicyState], num_per_variant: int
     ) -> list[FrameContext]:
-        """For each of so many candidates of each reading, the end of its chunk.
+        """The context at the end of the chunk, for each of `num_per_variant` candidates of each row.
 
-        before: the states whose words may go on, of a policy that has not forgotten them.
+        original_states: states with the memory of the episode, whose last subtask may continue.
         """
         chunk = self.policy.chunk_size
         found = []
         for row, state in enumerate(original_states):
-            doing = self.policy.subtasks(encoding, row)[-1:]
+            subtask = self.policy.subtasks(encoding, row)[-1:]
             # What is not running yet begins somewhere in the chunk.
-            since = state.env_step - state.subtask_start + chunk if doing == state.subtasks[:1] else chunk // 2
-            moment = FrameContext(state.instruction, "".join(doing), state.env_step + chunk, since)
-            found += [moment] * num_per_variant
+            since = state.env_step - state.subtask_start + chunk if subtask == state.subtasks[:1] else chunk // 2
+            frame_context = FrameContext(state.instruction, "".join(subtask), state.env_step + chunk, since)
+            found += [frame_context] * num_per_variant
         return found
 
     def _best(
         self, frame_contexts: Sequence[FrameContext], images: UInt8[np.ndarray, "K H W 3"]
     ) -> tuple[int, Float32[np.ndarray, " K"]]:
-        """Which one to run, and the scores."""
+        """Index of the candidate to execute, and the scores."""
         scores = self._scorer.score(frame_contexts, images).astype(np.float32)
         best = int(scores.argmax())
         return (best if scores[best] > scores[0] + self._config.selection_margin else 0), scores
@@ -249,10 +249,10 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         original_states: Sequence[PolicyState],
         images: UInt8[np.ndarray, "K H W 3"],
     ) -> tuple[UInt8[np.ndarray, "K H W 3"], list[FrameContext]]:
-        """The images after one more chunk, that the policy would run if it saw what it imagined, and their moments.
+        """The images one more chunk ahead, as if the policy acted on its predicted images, and their contexts.
 
-        Only the primary camera is imagined: the other cameras and the robot's state stay what they are. before: the
-        states whose words may go on, as for `_frame_contexts`.
+        Only the primary camera is predicted: the other cameras and the robot's state stay. original_states: as for
+        `_frame_contexts`.
         """
         primary = self.policy.robot_spec.observation.primary_camera
         seen = resize_with_pad(images, *self.policy.robot_spec.observation.cameras[primary]).numpy()

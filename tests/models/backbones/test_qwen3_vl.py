@@ -211,7 +211,7 @@ def test_a_row_without_any_key_gives_zeros_and_no_gradient(dtype):
     assert all(not x.grad.any() for x in (query, key, value))
 
 
-def test_a_row_without_any_key_does_not_spoil_the_gradients_of_others():
+def test_a_row_without_any_key_leaves_the_gradients_of_others_finite():
     own = backbone()
     tokens, mask = left_pad([prompt(random_tokens(6, 1)), prompt([])], 0)
     assert not mask[1, 0]

@@ -57,7 +57,7 @@ def test_a_step_is_the_mean_over_all_its_samples(task):
             assert means == pytest.approx(wanted)
 
 
-def test_the_losses_of_a_task_are_weighed(task):
+def test_losses_are_weighted(task):
     with torch.no_grad():
         for generator, again in zip(generators(task, 0), generators(task, 0), strict=True):
             batch = sample_batch(task.policy_loss.sampler, 2, again)

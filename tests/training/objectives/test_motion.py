@@ -32,11 +32,11 @@ def test_the_simulator_goes_where_its_actions_lead():
     env.close()
     state = MinMaxNormalizer(known.state, dim=5, name="state")
     action = MinMaxNormalizer(known.action, dim=5, name="action")
-    told = motion_config(robot, known, 6)
-    assert (told.state, told.action) == ((0, 1, 2, 3), (0, 1, 2, 3))
+    motion = motion_config(robot, known, 6)
+    assert (motion.state, motion.action) == ((0, 1, 2, 3), (0, 1, 2, 3))
     actions = torch.from_numpy(action.normalize(chunk.actions))[None]
     end = torch.from_numpy(state.normalize(seen.state))[:4] + displacement(
-        told, actions, torch.ones(1, len(chunk.actions), 1)
+        motion, actions, torch.ones(1, len(chunk.actions), 1)
     )
     torch.testing.assert_close(end[0], torch.from_numpy(state.normalize(raw["state"]))[:4], atol=0.02, rtol=0)
     assert (end[0] - torch.from_numpy(state.normalize(seen.state))[:4]).abs().max() > 0.1
@@ -45,10 +45,10 @@ def test_the_simulator_goes_where_its_actions_lead():
 def test_what_never_changed_is_not_moved():
     known = statistics([0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [-0.1] * 5, [0.1] * 5)
     env = make_env("tabletop", task="place", image_size=32)
-    told = motion_config(env.robot_spec, known, 6)
+    motion = motion_config(env.robot_spec, known, 6)
     env.close()
-    assert told.gain[0] == told.offset[0] == 0
-    assert told.gain[1] == pytest.approx(0.2)
+    assert motion.gain[0] == motion.offset[0] == 0
+    assert motion.gain[1] == pytest.approx(0.2)
 
 
 def test_a_robot_whose_actions_add_to_nothing_is_refused():

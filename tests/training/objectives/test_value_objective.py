@@ -79,7 +79,7 @@ def test_it_learns_which_episodes_succeed(root):
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_frames_tell_what_was_known_there(root):
+def test_frames_have_their_context(root):
     dataset = LeRobotDataset(root / "rollouts")
     assert dataset.subtasks is not None
     texts = [dataset.subtask_texts[index] for index in dataset.subtasks]
@@ -94,7 +94,7 @@ def test_frames_tell_what_was_known_there(root):
     assert {moment.subtask_step for moment in moments} >= {0, 1}
 
 
-def test_frames_of_episodes_without_words_tell_the_time(tmp_path):
+def test_frames_of_episodes_without_subtasks_have_their_time(tmp_path):
     tiny.write_dataset(tmp_path / "silent", episodes=2, subtasks=False)
     moment = ValueTargetFrames(LeRobotDataset(tmp_path / "silent"), "front").frame_contexts(np.array([13]))[0]
     assert (moment.subtask, moment.episode_step, moment.subtask_step) == ("", 3, 3)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wla.batch import left_pad
+from wla.batch import IGNORE_INDEX, left_pad
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts.nano import Prompter
 from wla.models.backbones.base import Backbone
@@ -22,7 +22,6 @@ from wla.training.grounding.patches import PatchHead, PatchTargets
 from wla.training.grounding.questions import NamedObject, question_sample, questions
 from wla.training.grounding.scenes import Scenes
 from wla.training.trainer import StepLosses
-from wla.types import IGNORE_INDEX
 
 
 class Grounding(nn.Module):

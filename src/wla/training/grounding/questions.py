@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from wla.batch import IGNORE_INDEX
 from wla.data.prompts.nano import Prompter
-from wla.types import IGNORE_INDEX
 
 QUESTION_INSTRUCTION = "answer the questions"
 COUNTS = ("zero", "one", "two", "three", "four", "five")
