@@ -1,4 +1,4 @@
-"""A row of a batch gets the text of acting alone, and its chunk up to rounding."""
+"""A row of a batch gets the text of acting alone, and its chunk up to rounding: 1e-5 of each action's range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASKS = ("place", "stack", "push", "press_count", "cover_blocks", "rank_try")
 
 
 def scenes() -> list[tuple[str, list[Observation]]]:
-    """The instruction and two consecutive observations of an episode of each task, prompts of all lengths."""
+    """Instruction and two observations, some steps apart, of an episode of each task; prompts differ in length."""
     found = []
     for number, task in enumerate(TASKS):
         env = make_env("tabletop", task=task, setting="clean", embodiment="gantry")
@@ -33,12 +33,14 @@ def scenes() -> list[tuple[str, list[Observation]]]:
 
 def require_same_answers(policy: WLAPolicy, views: list[Observation], states: list[PolicyState]) -> list[PolicyState]:
     """The states after acting alone, once the batch has given the same."""
+    spec = policy.robot_spec.action
+    ranges = np.float32(spec.high) - np.float32(spec.low)
     alone = [policy.act(view, state) for view, state in zip(views, states, strict=True)]
     together = policy.act_batch(views, states)
     for (ours, after), (theirs, expected) in zip(together, alone, strict=True):
         assert ours.subtasks == theirs.subtasks
         assert after.memory == expected.memory
-        np.testing.assert_allclose(ours.actions, theirs.actions, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(ours.actions / ranges, theirs.actions / ranges, atol=1e-5, rtol=0)
     return [state for _, state in alone]
 
 

@@ -51,22 +51,26 @@ def test_a_wrapper_that_changes_acting_does_so_in_a_batch_too():
 
 
 def test_one_that_does_not_keeps_the_batch_together():
+    sizes = []
+
     class Batched(Walker):
         def act_batch(self, observations, states, **options):
-            return [("together", options)] * len(observations)
+            sizes.append(len(observations))
+            return super().act_batch(observations, states, **options)
 
     rows = PolicyWrapper(Batched()).act_batch([seen(), seen()], [PolicyState("go")] * 2, imagine=True)
-    assert rows == [("together", {"imagine": True})] * 2
+    assert sizes == [2]
+    assert all(chunk.subgoal is not None for chunk, _ in rows)
 
 
 def test_a_batch_gives_each_row_its_own_prefix():
     class Echo(Walker):
         def act(self, observation, state, *, prefix=None, **options):
-            return super().act(observation, state)[0], prefix.tolist()
+            return super().act(observation, state)[0], replace(state, subtasks=(str(prefix.tolist()),))
 
     prefix = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     rows = Echo().act_batch([seen(), seen()], [PolicyState("go")] * 2, prefix=prefix)
-    assert [state for _, state in rows] == prefix.tolist()
+    assert [state.subtasks[0] for _, state in rows] == [str(own.tolist()) for own in prefix]
 
 
 @pytest.mark.parametrize(("policy", "steps"), [(Walker(), 4), (Smoothed(Walker()), 5)])
@@ -80,6 +84,7 @@ def test_an_evaluation_takes_it(tmp_path, policy, steps):
 def test_an_imagining_policy_asks_at_every_call_and_passes_other_options_on():
     class Echo(Walker):
         def act(self, observation, state, **options):
-            return super().act(observation, state)[0], options
+            return super().act(observation, state)[0], replace(state, subtasks=tuple(sorted(options)))
 
-    assert ImaginingPolicy(Echo()).act(seen(), PolicyState("go"), flow_steps=3)[1] == {"flow_steps": 3, "imagine": True}
+    _, state = ImaginingPolicy(Echo()).act(seen(), PolicyState("go"), flow_steps=3)
+    assert state.subtasks == ("flow_steps", "imagine")

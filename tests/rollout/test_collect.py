@@ -105,12 +105,17 @@ def test_an_episode_is_listed_before_it_is_saved(tmp_path, monkeypatch):
 
     for name in ("append_result", "Recording.replay"):
         with monkeypatch.context() as patch:
-            where = "collect.append_result" if name == "append_result" else "recording.Recording.replay"
+            where = "dataset_recording.append_result" if name == "append_result" else "recording.Recording.replay"
             patch.setattr(f"wla.rollout.{where}", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 go(out, range(3))
     go(out, range(3))
     assert stored_seeds(out) == [0, 2]
+
+
+def test_rewards_are_recorded(tmp_path):
+    go(tmp_path / "data", range(1))
+    np.testing.assert_array_equal(LeRobotDataset(tmp_path / "data").rewards, np.float32([0, 0, 0, 1]))
 
 
 def test_a_dataset_without_its_list_is_not_continued(tmp_path):
@@ -168,13 +173,13 @@ def test_recorded_is_what_the_expert_would_do_or_what_was_done(tmp_path):
 
 
 def test_random_motion_needs_a_policy(tmp_path):
-    with pytest.raises(ValueError, match="--random-fraction is a share of what a policy does"):
+    with pytest.raises(ValueError, match="--random-fraction is a fraction of a policy's turns"):
         collect(CollectConfig(**SHORT, random_fraction=0.5), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_executed_actions_are_not_recorded_with_perturbations(tmp_path):
     config = CollectConfig(**SHORT | {"perturb": True}, policy="nano-tabletop", action_labels="executed")
-    with pytest.raises(ValueError, match=r"--action-labels executed: kicks .* add --no-perturb"):
+    with pytest.raises(ValueError, match=r"--action-labels executed: perturbations .* add --no-perturb"):
         collect(config, tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -22,8 +22,8 @@ def run_jobs(
     process, makes its episode an error, and a new process takes over. ValueError for num_envs below 1.
 
     The same command gives the same results. With num_envs above 1 a policy acts in batches, and a row of a batch may
-    differ from acting alone by rounding (for the bundled policies below 1e-6 in an action), which a long episode can
-    amplify.
+    differ from acting alone by rounding (below 1e-5 of an action's range for the bundled policies), which a long
+    episode can amplify.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, not {num_envs}")

@@ -19,6 +19,15 @@ def versions() -> dict[str, str]:
     return prints | family_versions() | _renderer()
 
 
+def join_versions(*parts: dict[str, str]) -> dict[str, str]:
+    """The versions of an environment's and a policy's process together, in the order of a single process."""
+    together: dict[str, str] = {}
+    for part in parts:
+        together |= part
+    renderer = [name for name in together if name.startswith("gl_")]
+    return {name: together[name] for name in ("python", "platform", *LIBRARIES, *renderer) if name in together}
+
+
 @lru_cache
 def _version(name: str) -> str:
     return version(name)

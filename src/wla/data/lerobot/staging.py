@@ -118,7 +118,8 @@ def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict
     if episode.actions is not None:
         stats[ACTION] = vector_stats(episode.actions)
     columns = episode.results | indices
-    return stats | episode.image_stats | {name: vector_stats(values[:, None]) for name, values in columns.items()}
+    numbers = {name: values.astype(np.float64)[:, None] for name, values in columns.items()}
+    return stats | episode.image_stats | {name: vector_stats(values) for name, values in numbers.items()}
 
 
 def _frames_table(episode: EpisodeData, indices: dict[str, np.ndarray]) -> pa.Table:

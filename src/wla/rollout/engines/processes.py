@@ -23,6 +23,7 @@ from wla.process_pool import interrupts_blocked
 from wla.rollout.engines.remote import IDLE, Call, Failure, environment_process
 from wla.rollout.episode import EpisodeError, episode_errors, failed_episode
 from wla.rollout.runner import Episode, EpisodeRunner, Job
+from wla.rollout.versions import join_versions, versions
 
 POLL_S = 1.0
 """Seconds between two looks at the clocks of the environments."""
@@ -149,7 +150,10 @@ class _Engine:
         if isinstance(message, Exception):
             raise message
         if not isinstance(message, Call):
-            self._finished[process.number], process.job = message, None
+            result, recording = message
+            # The environment's process loads no libraries of the policy.
+            result = replace(result, versions=join_versions(versions(), result.versions))
+            self._finished[process.number], process.job = (result, recording), None
         elif message.method == "act":
             process.call = message
         else:
