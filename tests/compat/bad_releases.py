@@ -124,7 +124,7 @@ BAD: dict[str, tuple[Any, str]] = {
         set_tokenizer(more=9),
         r"tokenizer.json: .*has 513 tokens, the model's begin marker is token 512",
     ),
-    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or no tokenizer"),
+    "damaged tokenizer": (write("vlm/tokenizer.json", "{"), r"tokenizer.json: damaged or not a tokenizer"),
     "min above max": (statistics(max=[-2.0] * 7), r"norm_stats.json: entry 'libero', 'action': dimension 0: min -1.0"),
     "other dimensions": (statistics(min=[0.0], max=[1.0]), r"'action' has 1 dimensions, the robot has 7"),
     "no actions": (

@@ -51,7 +51,10 @@ class Kitchen:
         pass
 
 
-class Expert:
+class Expert(BasePolicy):
+    def __init__(self, env):
+        self.robot_spec = env.robot_spec
+
     def reset(self, instruction, *, seed=0):
         return PolicyState(instruction, seed)
 
@@ -64,7 +67,7 @@ def make(task, *, setting, embodiment, image_size, protocol):
 
 
 FAMILY = EnvFamily(name="kitchen", tasks=("turn", "spin"), make=make, settings=("day", "night"), groups={"all": ("turn", "spin")},
-                   default_tasks=("turn",), make_expert=lambda env: Expert(), versions={"kitchen-sim": "2.0"},
+                   default_tasks=("turn",), make_expert=Expert, versions={"kitchen-sim": "2.0"},
                    seeds={"training": range(100), "validation": range(10_000, 10_100), "evaluation": range(100_050, 100_100)})
 STRANGER = FAMILY.tasks
 '''  # noqa: E501

@@ -24,7 +24,7 @@ def policy() -> WLAPolicy:
 
 @pytest.mark.parametrize(("sampled", "actions"), [(0.5, (0.06, 0.05)), (-1.0, (0.0, -0.1)), (2.0, (0.1, 0.2))])
 def test_sampled_actions_are_denormalised_and_clipped_to_the_robot_s_limits(monkeypatch, sampled, actions):
-    monkeypatch.setattr(ActionExpert, "sample", lambda _, __, ___, noise, **____: torch.full_like(noise, sampled))
+    monkeypatch.setattr(ActionExpert, "sample", lambda _, __, ___, noise, *____: torch.full_like(noise, sampled))
     acting = policy()
     chunk, _ = acting.act(tiny.observation(), acting.reset("press the button"))
     np.testing.assert_allclose(chunk.actions, np.tile(np.float32(actions), (tiny.CHUNK, 1)), atol=1e-6)
@@ -33,7 +33,7 @@ def test_sampled_actions_are_denormalised_and_clipped_to_the_robot_s_limits(monk
 def test_the_model_receives_the_normalised_state(monkeypatch):
     states = []
 
-    def sample(_, __, state, noise, **___):
+    def sample(_, __, state, noise, *___):
         states.append(state)
         return noise
 

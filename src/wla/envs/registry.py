@@ -97,7 +97,8 @@ def _offers(name: str) -> list[EntryPoint]:
     from importlib.metadata import EntryPoint, entry_points
 
     own = [EntryPoint(name, OWN[name], ENTRY_POINTS)] if name in OWN else []
-    return [*own, *entry_points(group=ENTRY_POINTS, name=name)]
+    # Sorted, because the order in which packages are found depends on the file system.
+    return [*own, *sorted(entry_points(group=ENTRY_POINTS, name=name), key=_origin)]
 
 
 def _origin(offer: EntryPoint) -> str:
