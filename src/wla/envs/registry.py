@@ -97,7 +97,7 @@ def _offers(name: str) -> list[EntryPoint]:
     from importlib.metadata import EntryPoint, entry_points
 
     own = [EntryPoint(name, OWN[name], ENTRY_POINTS)] if name in OWN else []
-    return [*own, *entry_points(group=ENTRY_POINTS, name=name)]
+    return [*own, *sorted(entry_points(group=ENTRY_POINTS, name=name), key=_origin)]
 
 
 def _origin(offer: EntryPoint) -> str:

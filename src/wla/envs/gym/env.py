@@ -124,8 +124,8 @@ def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnas
         return gymnasium.make(env_id, disable_env_checker=True, render_mode=mode, **kwargs)
     except ImportError as error:
         raise ValueError(
-            f"gymnasium environment {env_id!r}: cannot import {module or 'what it needs'} ({error}); install it, or put "
-            "its folder on PYTHONPATH"
+            f"gymnasium environment {env_id!r}: cannot import {module or 'what it needs'} ({error}); install it, or "
+            "put its folder on PYTHONPATH"
         ) from error
     except (gymnasium.error.Error, TypeError) as error:
         raise ValueError(f"gymnasium environment {env_id!r} cannot be made: {error}") from error

@@ -56,8 +56,8 @@ def _inspect(env: gymnasium.Env, env_id: str, module: str, renders: bool) -> Dra
     images: dict[str, Any] = {name: env.render() if key == RENDER else leaves[key] for name, key in sources.items()}
     if not images or not all(map(is_image, images.values())):
         raise ValueError(
-            f"gymnasium environment {env_id!r} shows no images: its observation has no uint8 (H, W, 3), and it does not "
-            "render rgb_array; a policy needs at least one camera"
+            f"gymnasium environment {env_id!r} shows no images: its observation has no uint8 (H, W, 3), and it does "
+            "not render rgb_array; a policy needs at least one camera"
         )
     action = np.zeros(space.shape, space.dtype)
     *_, step_info = env.step(np.clip(action, space.low, space.high))
