@@ -18,7 +18,7 @@ KITCHEN = '''
 import numpy as np
 from wla.envs.family import EnvFamily
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
-from wla.types import ActionChunk, PolicyState
+from wla.types import ActionChunk, BasePolicy, PolicyState
 
 
 class Kitchen:

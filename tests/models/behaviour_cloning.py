@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from wla.batch import Batch
 from wla.config import Config
 from wla.models.losses import masked_mean
 from wla.models.model import ModelEncoding, ModelInputs, ModelInterface, PolicyModel, PolicyModelConfig, Target
-from wla.types import Batch
 
 
 class LossWeights(Config):

@@ -5,12 +5,12 @@ import math
 import torch
 
 from wla.batch import IGNORE_INDEX
-from wla.models.losses import Losses, LossWeights, masked_mean, next_token_loss
+from wla.models.losses import LossWeights, masked_mean, next_token_loss, weighted_sum
 
 
 def test_the_total_adds_each_term_with_its_weight():
-    losses = Losses(torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0))
-    total = losses.total(LossWeights(action=2.0, world=0.5, language=0.25))
+    losses = {"world": torch.tensor(10.0), "language": torch.tensor(100.0), "action": torch.tensor(1.0)}
+    total = weighted_sum(losses, LossWeights(action=2.0, world=0.5, language=0.25))
     assert total.item() == 2.0 * 1.0 + 0.5 * 10.0 + 0.25 * 100.0
 
 

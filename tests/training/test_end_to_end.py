@@ -23,10 +23,11 @@ from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.lora import LoraConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
-from wla.training.objectives.codec import CodecTrainConfig, load_codec
+from wla.training.objectives.codec import CodecTrainConfig
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig
 from wla.training.objectives.policy import PolicyObjective, PolicyTrainConfig
 from wla.training.objectives.pretrained_backbone import load_backbone
+from wla.training.objectives.pretrained_codec import load_codec
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
@@ -111,7 +112,7 @@ def test_the_codec_of_a_policy_initializes_a_different_one(folder, tmp_path):
     recipe = policy_training(folder, 1)
     policy = train(recipe.build(), recipe.loop, tmp_path / "run")
     initialized = recipe.init.replace(codec=str(policy)).initialize(recipe.model, [])
-    codec = load_codec(folder / "codec" / "checkpoint").state_dict()
+    codec = load_codec(str(folder / "codec" / "checkpoint")).state_dict()
     assert all(value.equal(codec[name]) for name, value in initialized.model.codec.state_dict().items())
 
 
@@ -260,7 +261,7 @@ def test_the_policy_is_initialized_from_its_backbone_and_codec(folder):
     for key, value in backbone.state_dict().items():
         assert np.array_equal(objective.model.backbone.state_dict()[key], value), key
     assert objective.checkpoint.statistics.state == statistics.state
-    codec = load_codec(folder / "codec" / "checkpoint").config
+    codec = load_codec(str(folder / "codec" / "checkpoint")).config
     assert objective.checkpoint.config.model.codec.scaling_factor == codec.scaling_factor
 
 

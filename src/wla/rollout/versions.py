@@ -24,8 +24,8 @@ def join_versions(*parts: dict[str, str]) -> dict[str, str]:
     together: dict[str, str] = {}
     for part in parts:
         together |= part
-    renderer = [name for name in together if name.startswith("gl_")]
-    return {name: together[name] for name in ("python", "platform", *LIBRARIES, *renderer) if name in together}
+    first = [name for name in ("python", "platform", *LIBRARIES) if name in together]
+    return {name: together[name] for name in dict.fromkeys((*first, *together))}
 
 
 @lru_cache

@@ -73,7 +73,7 @@ def test_rendered_images_and_upside_down_ones(mapping: Path) -> None:
 def test_termination_may_be_success_and_the_instruction_of_the_episode(mapping: Path) -> None:
     edits = (('"near"', '"terminated()"'), ('instruction = "reach the middle"', 'instruction_key = "task_description"'))
     env = make_env(str(with_fault(mapping, "ends", *edits)), task="reach")
-    raw, info = env.reset(seed=0)
+    raw, info = env.reset(seed=1)
     assert info["instruction"] == "reach the middle"
     assert env.step(np.zeros(2, np.float32))[4]["success"] is False
     *_, terminated, _, info = env.step(np.float32(-raw["state"]))
