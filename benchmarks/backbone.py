@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from machine import store
 
-from wla.batch import IGNORE_INDEX, left_pad
+from wla.batch import left_pad
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
 from wla.envs.registry import make_env
@@ -20,6 +20,7 @@ from wla.envs.seeds import seed_range
 from wla.models.backbones.nano import NanoBackbone
 from wla.training.grounding.questions import NamedObject, question_sample, questions
 from wla.training.objectives.pretrained_backbone import load_backbone
+from wla.types import IGNORE_INDEX
 
 
 @torch.inference_mode()

@@ -24,17 +24,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerFast
 
 from wla import runtime
-from wla.batch import IGNORE_INDEX, Batch, left_pad
+from wla.batch import Batch, left_pad
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
-from wla.models.losses import weighted_sum
+from wla.models.loss_weights import weighted_sum
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from wla.policy.wla_policy import load_policy
 from wla.presets.wla0 import QUERIES, QWEN_ROWS, plain_prompt, wla0_model
 from wla.robots.libero import libero_robot
 from wla.training.sampling import to_device
-from wla.types import Observation
+from wla.types import IGNORE_INDEX, Observation
 
 NUM_CALLS = 3
 QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}

@@ -133,7 +133,13 @@ def sizes(source: str) -> dict[str, int]:
 
 
 LIMITS = {"lines": 399, "function": 60, "imports": 10}
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = {
+    "wla/compat/import_policy.py": "a published release becomes a checkpoint: it imports the parts of both",
+    "wla/compat/published.py": "a checkpoint becomes a published release: it imports the parts of both",
+    "wla/evaluation/benchmark.py": "joins environments, policy, episodes and results",
+    "wla/evaluation/world_model.py": "joins policy, dataset, metrics and report",
+    "wla/models/wla.py": "puts a model together from its parts",
+}
 """Files over a limit, and why: at most five."""
 
 

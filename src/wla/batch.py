@@ -9,9 +9,6 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
-IGNORE_INDEX = -100
-"""Label of a token that no text is learned from."""
-
 
 @dataclass
 class Batch:

@@ -18,6 +18,9 @@ from wla.specs import RobotSpec
 
 Outcome = Literal["success", "failure", "error"]
 
+IGNORE_INDEX = -100
+"""Label of a token that no text is learned from."""
+
 ImageTime = Literal["current", "history", "first"]
 
 

@@ -12,7 +12,7 @@ import tiny
 import tiny_qwen
 import torch
 
-from wla.batch import IGNORE_INDEX, Batch
+from wla.batch import Batch
 from wla.compat.videos import video_robot_spec
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.columns import Columns
@@ -25,6 +25,7 @@ from wla.data.normalize import MinMaxNormalizer, VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
+from wla.types import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from wla.batch import IGNORE_INDEX
-from wla.models.losses import LossWeights, masked_mean, next_token_loss, weighted_sum
+from wla.models.loss_weights import LossWeights, weighted_sum
+from wla.models.losses import masked_mean, next_token_loss
+from wla.types import IGNORE_INDEX
 
 
 def test_the_total_adds_each_term_with_its_weight():

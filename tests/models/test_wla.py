@@ -15,9 +15,10 @@ from tiny import (
     prompter,
 )
 
-from wla.batch import IGNORE_INDEX, Batch, left_pad
+from wla.batch import Batch, left_pad
 from wla.models.model import ModelInputs
 from wla.models.wla import WLA, WLAConfig
+from wla.types import IGNORE_INDEX
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate import init_empty_weights
 
-from wla.models.losses import LossWeights
+from wla.models.loss_weights import LossWeights
 from wla.models.wla import WLA
 from wla.presets.recipe import load_recipe
 from wla.training.objectives.policy import PolicyTrainConfig

@@ -18,7 +18,7 @@ from wla import runtime
 from wla.batch import Batch
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.models.losses import LossWeights, weighted_sum
+from wla.models.loss_weights import LossWeights, weighted_sum
 from wla.policy.checkpoint import save_checkpoint
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig

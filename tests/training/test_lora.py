@@ -6,8 +6,8 @@ import pytest
 import tiny
 import torch
 
+from wla.training.freeze import freeze
 from wla.training.lora import LoraConfig, add_lora, merged
-from wla.training.optim import freeze
 
 CONFIG = LoraConfig(rank=2, alpha=6, target_modules=(r"self_attn\.[qv]_proj", r"down_proj"))
 

@@ -14,7 +14,8 @@ import torch
 from full_disk import fill_disk, free_disk, full_disk
 from torch import nn
 
-from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
+from wla.training.freeze import freeze
+from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train
 from wla.weights import read_tensors
 

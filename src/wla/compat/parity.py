@@ -10,15 +10,16 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from wla.batch import IGNORE_INDEX
 from wla.compat.published import export_model, import_model
 from wla.models.backbones.qwen3_vl import QwenBackbone
 from wla.models.experts.world_expert import WorldExpert
 from wla.models.flow import interpolate_to_noise
-from wla.models.losses import LossWeights, next_token_loss, weighted_sum
+from wla.models.loss_weights import LossWeights, weighted_sum
+from wla.models.losses import next_token_loss
 from wla.models.model import require_model
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_model
+from wla.types import IGNORE_INDEX
 from wla.weights import WEIGHTS, WeightFiles, find_weights, read_tensors
 
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from wla.batch import IGNORE_INDEX, Batch, left_pad
+from wla.batch import Batch, left_pad
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryAugmentation
@@ -21,7 +21,7 @@ from wla.data.normalize import MinMaxNormalizer
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.window_source import WindowSource
-from wla.types import ImageKey
+from wla.types import IGNORE_INDEX, ImageKey
 
 
 @dataclass

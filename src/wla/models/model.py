@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, UInt8
 from pydantic import BeforeValidator, SerializeAsAny
 from torch import Tensor, nn
 
-from wla.batch import IGNORE_INDEX, Batch
+from wla.batch import Batch
 from wla.config import Config
 from wla.specs import RobotSpec
-from wla.types import ImageKey
+from wla.types import IGNORE_INDEX, ImageKey
 
 ENTRY_POINTS = "wla.models"
 BUILT_IN = {"wla": "wla.models.wla:WLAConfig"}

@@ -15,14 +15,15 @@ from jaxtyping import Float, Int64, UInt8
 from pydantic import model_validator
 from torch import Tensor
 
-from wla.batch import IGNORE_INDEX, Batch, left_pad
+from wla.batch import Batch, left_pad
 from wla.models.backbones.base import Backbone, Context, MetaQueryConfig
 from wla.models.backbones.kinds import BackboneConfig
 from wla.models.experts.action_conditioning import ActionCondition
 from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
 from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
-from wla.models.losses import LossWeights, next_token_loss
+from wla.models.loss_weights import LossWeights
+from wla.models.losses import next_token_loss
 from wla.models.model import (
     Imagination,
     ModelEncoding,
@@ -33,6 +34,7 @@ from wla.models.model import (
     Target,
 )
 from wla.models.speculative_decoding import decode, truncate_cache
+from wla.types import IGNORE_INDEX
 
 
 class WLAConfig(PolicyModelConfig):

@@ -17,7 +17,7 @@ Score: docs/results/memory.md.
 
 from wla.data.dataset_config import DatasetConfig
 from wla.data.memory import MemoryAugmentation, MemoryConfig
-from wla.models.losses import LossWeights
+from wla.models.loss_weights import LossWeights
 from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_finetune
 from wla.training.objectives.initialization import FromCheckpoint, GroundingConfig
 from wla.training.objectives.policy import PolicyTrainConfig

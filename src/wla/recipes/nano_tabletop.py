@@ -14,7 +14,7 @@ worse (docs/results/learning_to_act.md).
 """
 
 from wla.data.dataset_config import DatasetConfig
-from wla.models.losses import LossWeights
+from wla.models.loss_weights import LossWeights
 from wla.presets.nano import NANO_POLICY_MATRICES, nano_model
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig
 from wla.training.objectives.policy import PolicyTrainConfig

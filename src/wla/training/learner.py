@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from wla.training.ema import EMA
+from wla.training.freeze import freeze
 from wla.training.fsdp import LossModule, gather, shard
-from wla.training.optim import OptimConfig, build_optimizers, freeze, schedule
+from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.train_state import OptimizerState, load_training_state, save_training_state
 
 

@@ -9,8 +9,8 @@ import pytest
 import tiny_qwen
 from transformers import PreTrainedTokenizerFast
 
-from wla.batch import IGNORE_INDEX
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter, add_queries, join_sentences
+from wla.types import IGNORE_INDEX
 
 STATE = np.zeros(3, np.float32)
 PLAIN = {"image": 2, "wrist": 3}

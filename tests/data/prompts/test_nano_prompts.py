@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from wla.batch import IGNORE_INDEX, left_pad
+from wla.batch import left_pad
 from wla.data.prompts.nano import Prompter
 from wla.training.grounding.questions import NamedObject, Question, question_sample, questions
+from wla.types import IGNORE_INDEX
 
 IMAGE_TOKENS = {"front": 4, "wrist": 1}
 

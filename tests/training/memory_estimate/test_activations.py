@@ -16,11 +16,11 @@ from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.connector import ConnectorConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
+from wla.training.freeze import freeze
 from wla.training.memory_estimate.activations import Kernels
 from wla.training.memory_estimate.estimate import training_memory
 from wla.training.memory_estimate.saved_activations import SavedActivations
 from wla.training.memory_estimate.workload import LABELLED, Sizes, Workload
-from wla.training.optim import freeze
 
 IMAGE, VISION_START, VISION_END = 500, 501, 502
 TEXT, SAMPLES = 24, 2

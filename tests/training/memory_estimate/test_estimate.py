@@ -10,11 +10,12 @@ from test_activations import qwen_config
 
 from wla.cli.main import main
 from wla.models.wla import WLA
+from wla.training.freeze import freeze
 from wla.training.lora import LoraConfig, add_lora
 from wla.training.memory_estimate.estimate import inference_memory, training_memory
 from wla.training.memory_estimate.suggestions import GB, Estimate, preset_train_config, report
 from wla.training.memory_estimate.workload import Sizes, Workload, workload
-from wla.training.optim import OptimConfig, build_optimizers, freeze
+from wla.training.optim import OptimConfig, build_optimizers
 
 RECIPES = Path(__file__).parents[3] / "src" / "wla" / "recipes"
 

@@ -1,4 +1,4 @@
-"""Columns of a dataset that hold state, action and cameras, and their comparison with a robot."""
+"""Columns of a dataset: those that we record, and the names that other programs gave to theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from jaxtyping import Float32
 from pydantic import Field
 
 from wla.config import Config
-from wla.data.lerobot.format import ACTION, INDEX_COLUMNS, INFO, ROBOT, STATE, DatasetInfo, frame_rate
+from wla.data.lerobot.format import (
+    ACTION,
+    IMAGE_PREFIX,
+    INDEX_COLUMNS,
+    INFO,
+    RESULT_COLUMNS,
+    ROBOT,
+    STATE,
+    SUBTASK,
+    DatasetInfo,
+    Feature,
+    frame_rate,
+    video_feature,
+)
 from wla.specs import RobotSpec
 
 
@@ -90,3 +103,19 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
     for key, shape in vectors.items():
         if found[key] != shape:
             raise ValueError(f"{path}: {key!r} has shape {found[key]} and {owner} has {shape}; {remedy}")
+
+
+def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> dict[str, Feature]:
+    """Columns of a dataset of this robot."""
+    fps = frame_rate(spec.action.rate_hz)
+    features = {
+        STATE: Feature(dtype="float32", shape=(spec.observation.state_dim,), names=list(spec.observation.state_names))
+    }
+    if with_actions:
+        features[ACTION] = Feature(dtype="float32", shape=(spec.action.dim,), names=list(spec.action.names))
+    for camera, (height, width) in spec.observation.cameras.items():
+        features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
+    features[SUBTASK] = Feature(dtype="string", shape=(1,))
+    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **INDEX_COLUMNS}.items():
+        features[name] = Feature(dtype=dtype, shape=(1,))
+    return features

@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wla.files import read_json, recover
 from wla.migrations import COLUMNS
-from wla.specs import RobotSpec
 
 VERSION = "v3.0"
 INFO = "meta/info.json"
@@ -134,22 +133,6 @@ def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
     if info.fps <= 0:
         raise ValueError(f"{path}: fps is {info.fps}; it must be positive, correct the file")
     return info
-
-
-def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> dict[str, Feature]:
-    """Columns of a dataset of this robot."""
-    fps = frame_rate(spec.action.rate_hz)
-    features = {
-        STATE: Feature(dtype="float32", shape=(spec.observation.state_dim,), names=list(spec.observation.state_names))
-    }
-    if with_actions:
-        features[ACTION] = Feature(dtype="float32", shape=(spec.action.dim,), names=list(spec.action.names))
-    for camera, (height, width) in spec.observation.cameras.items():
-        features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
-    features[SUBTASK] = Feature(dtype="string", shape=(1,))
-    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **INDEX_COLUMNS}.items():
-        features[name] = Feature(dtype=dtype, shape=(1,))
-    return features
 
 
 def video_feature(height: int, width: int, fps: Fraction) -> Feature:

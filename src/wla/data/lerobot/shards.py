@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from av.error import FFmpegError
 
+from wla.data.lerobot.columns import features_for
 from wla.data.lerobot.format import (
     ACTION,
     INFO,
@@ -27,7 +28,6 @@ from wla.data.lerobot.format import (
     STATS,
     TASKS,
     DatasetInfo,
-    features_for,
     frame_rate,
     rate_to_number,
     read_episodes,

@@ -19,10 +19,9 @@ import numpy as np
 from jaxtyping import Float
 from transformers import PreTrainedTokenizerFast
 
-from wla.batch import IGNORE_INDEX
 from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.types import ImageKey
+from wla.types import IGNORE_INDEX, ImageKey
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
 VISION_START, VISION_END, PAD = "<|vision_start|>", "<|vision_end|>", "<|endoftext|>"

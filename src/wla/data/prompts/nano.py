@@ -16,10 +16,10 @@ from jaxtyping import Float
 from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
-from wla.batch import IGNORE_INDEX
 from wla.config import Config
 from wla.data.memory import MemoryConfig
 from wla.data.prompts import tokenizer as vocab
+from wla.types import IGNORE_INDEX
 
 SEPARATOR = "; "
 FINISHED_PREFIX, CURRENT_PREFIX = "done:", "now:"

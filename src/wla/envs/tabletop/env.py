@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from wla.envs.tabletop.appearance import Appearance
 from wla.envs.tabletop.arm import Arm
+from wla.envs.tabletop.cameras import CAMERAS
 from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import Distractor, Labelled, SceneObject, TableObject
 from wla.envs.tabletop.render import Renderer
@@ -19,7 +20,6 @@ from wla.envs.tabletop.tasks.common import random_clutter
 from wla.envs.tabletop.world import World
 from wla.specs import ObservationSpec, RobotSpec
 
-CAMERAS = ("front", "wrist")
 HOLD_STEPS = 5
 """Number of consecutive control steps for which the goal must be reached before an episode counts as a success."""
 _SCENES = 0x5CE7E  # separates the random stream of static scenes from that of the episodes with the same seed

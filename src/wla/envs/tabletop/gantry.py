@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wla.envs.tabletop.arm import QUARTER_TURN, SPEED, ExpertAction, follow, limit_speed
+from wla.envs.tabletop.cameras import WRIST_CAMERA
 from wla.envs.tabletop.objects import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
@@ -61,7 +62,7 @@ class Gantry:
             'rgba="0.25 0.25 0.28 1"/>'
             '<body name="palm" gravcomp="1"><joint name="yaw" type="hinge" axis="0 0 1" armature="0.001"/>'
             '<geom type="box" size="0.05 0.013 0.009" pos="0 0 0.054" mass="0.1" rgba="0.25 0.25 0.28 1"/>'
-            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.966 0.259" fovy="80"/>'
+            + WRIST_CAMERA
             + finger.format(name="left", side=-1, centre=-0.006)
             + finger.format(name="right", side=1, centre=0.006)
             + "</body></body></body></body>"

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wla.envs.tabletop.arm import QUARTER_TURN, SPEED, ExpertAction, follow, limit_speed
+from wla.envs.tabletop.cameras import WRIST_CAMERA
 from wla.envs.tabletop.objects import BLOCK_HALF
 from wla.envs.tabletop.physics import RATE_HZ, Physics
 from wla.specs import ActionSpec
@@ -69,9 +70,7 @@ class Scara:
             f'<geom type="cylinder" size="{_CUP} 0.012" pos="0 0 0.012" mass="0.1" friction="1 0.005 0.0001" '
             'rgba="0.15 0.15 0.15 1"/>'
             '<geom type="cylinder" size="0.007 0.16" pos="0 0 0.18" mass="0.1" friction="1 0.005 0.0001" '
-            f'rgba="{pale}"/>'
-            '<camera name="wrist" mode="fixed" pos="0 -0.07 0.085" xyaxes="1 0 0 0 0.966 0.259" fovy="80"/>'
-            "</body></body></body></body>"
+            f'rgba="{pale}"/>' + WRIST_CAMERA + "</body></body></body></body>"
         )
 
     def extras_xml(self, graspable: tuple[str, ...]) -> str:

@@ -10,12 +10,9 @@ from jaxtyping import Float64
 
 from wla.envs.tabletop.appearance import Appearance
 from wla.envs.tabletop.arm import Arm
+from wla.envs.tabletop.cameras import FRONT_CAMERA, FRONT_POSITION
 from wla.envs.tabletop.objects import BLOCK_HALF, Block, TableObject
 from wla.envs.tabletop.physics import TIMESTEP, Physics
-
-FRONT_CAMERA = np.array([0.0, -0.40, 0.50])
-FRONT_TARGET = np.array([0.0, 0.012, 0.03])
-FRONT_FOV = 44.0
 
 
 class World(Physics):
@@ -40,7 +37,7 @@ class World(Physics):
         self.model.geom("table").rgba[:3] = appearance.table
         self.model.light("lamp").dir[:] = appearance.light_direction
         self.model.light("lamp").diffuse[:] = appearance.light
-        self.model.camera("front").pos[:] = FRONT_CAMERA + appearance.camera_shift
+        self.model.camera("front").pos[:] = FRONT_POSITION + appearance.camera_shift
         for part in objects:
             part.arrange(self, appearance)
 
@@ -77,22 +74,10 @@ def _xml(arm: Arm, objects: Sequence[TableObject], image_size: int) -> str:
 </visual>
 <worldbody>
   <light name="lamp" type="directional" castshadow="false" specular="0 0 0"/>
-  <camera name="front" xyaxes="{_facing(FRONT_CAMERA, FRONT_TARGET)}" fovy="{FRONT_FOV}"/>
+  {FRONT_CAMERA}
   {arm.xml()}
   <geom name="table" type="plane" size="2 2 0.1" friction="0.6 0.005 0.0001"/>
   {"".join(part.xml() for part in objects)}
 </worldbody>
 {arm.extras_xml(graspable)}
 </mujoco>"""
-
-
-def _facing(eye: np.ndarray, target: np.ndarray) -> str:
-    """Returns the MJCF xyaxes of an upright camera at `eye` that points at `target`."""
-    forward = (target - eye) / np.linalg.norm(target - eye)
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    return _numbers([*right, *np.cross(right, forward)])
-
-
-def _numbers(values: Sequence[float] | np.ndarray) -> str:
-    return " ".join(f"{value:.6f}" for value in values)

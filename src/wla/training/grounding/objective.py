@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wla.batch import IGNORE_INDEX, left_pad
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts.nano import Prompter
 from wla.models.backbones.base import Backbone
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.losses import next_token_loss
 from wla.training.grounding.patches import PatchHead, PatchTargets
-from wla.training.grounding.questions import NamedObject, question_sample, questions
+from wla.training.grounding.questions import NamedObject, collate_samples, question_sample, questions
 from wla.training.grounding.scenes import Scenes
 from wla.training.trainer import StepLosses
 
@@ -70,11 +69,9 @@ class Grounding(nn.Module):
         """
         scenes = self._sample_scenes(size, rng)
         samples = [self._question_sample(int(scene), rng) for scene in scenes]
-        tokens, mask = left_pad([tokens for tokens, _ in samples], self._prompter.pad)
-        labels, _ = left_pad([labels for _, labels in samples], IGNORE_INDEX)
+        tokens, mask, labels, has_label = collate_samples(samples, self._prompter.pad)
         context = backbone.encode(tokens.to(device), mask.to(device), self._images(scenes, device))
         patch_loss, position_error = self._mean_patch_loss(context.images, scenes, device)
-        has_label = labels != IGNORE_INDEX
         logits, answers = backbone.logits(context.last[has_label.to(device)]), labels[has_label].to(device)
         language_loss = next_token_loss(logits, answers)
         terms = {

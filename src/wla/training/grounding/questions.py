@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
-from wla.batch import IGNORE_INDEX
+from wla.batch import left_pad
 from wla.data.prompts.nano import Prompter
+from wla.types import IGNORE_INDEX
 
 QUESTION_INSTRUCTION = "answer the questions"
 COUNTS = ("zero", "one", "two", "three", "four", "five")
@@ -84,6 +86,15 @@ def question_sample(
         tokens += [*text, *answer]
         labels += [IGNORE_INDEX] * (len(text) - 1) + [*answer, IGNORE_INDEX]
     return tokens, labels
+
+
+def collate_samples(
+    samples: Sequence[tuple[list[int], list[int]]], pad: int
+) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"], Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Returns tokens, padded on the left with `pad`, where they are none of it, labels, and where there are any."""
+    tokens, mask = left_pad([tokens for tokens, _ in samples], pad)
+    labels, _ = left_pad([labels for _, labels in samples], IGNORE_INDEX)
+    return tokens, mask, labels, labels != IGNORE_INDEX
 
 
 def question_texts(names: Sequence[str], labels: Sequence[str] = ()) -> list[str]:

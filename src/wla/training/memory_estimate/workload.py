@@ -10,8 +10,8 @@ from torch import nn
 
 from wla.models.model import require_config
 from wla.models.wla import WLA, WLAConfig
+from wla.training.freeze import freeze
 from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import freeze
 
 TEXT_TOKENS, LABELLED = 64, 12
 """Tokens of a prompt that are neither image nor query, and labelled tokens of a sample: the usual numbers."""

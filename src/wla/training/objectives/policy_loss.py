@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
-from wla.models.losses import weighted_sum
+from wla.models.loss_weights import weighted_sum
 from wla.models.model import PolicyModel
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.loss_normalization import LossNormalizer

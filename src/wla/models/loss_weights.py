@@ -1,0 +1,24 @@
+"""Weights of the loss terms, and their weighted sum; for WLA-0 L = L_act + alpha L_wm + beta L_lang."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wla.config import Config
+
+
+class LossWeights(Config):
+    """Weights of a WLA's loss terms; defaults of WLA-0. Text that is learned from scratch needs more weight."""
+
+    action: float = 1.0
+    world: float = 0.1
+    language: float = 0.005
+
+
+def weighted_sum(losses: Mapping[str, Float[Tensor, ""]], weights: Config) -> Float[Tensor, ""]:
+    """Sum of the loss terms, each times the field of `weights` with its name."""
+    first, *others = (weight * losses[name] for name, weight in weights)
+    return sum(others, first)
