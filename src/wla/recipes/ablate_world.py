@@ -1,4 +1,4 @@
-"""Effect of the world loss on acting: the short tasks with it, without it, and with other target frames.
+"""Ablation of the world loss: success rate on the short tasks with it, without it, and with other target frames.
 
 Command:  wla ablate ablate_world --num-envs 2 --out outputs/ablate_world
 Needs:    datasets/nano_tabletop (see nano_tabletop)

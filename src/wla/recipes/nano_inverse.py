@@ -1,4 +1,4 @@
-"""Inverse dynamics of the gantry: three frames of both cameras -> the action, learned from five short tasks.
+"""Inverse dynamics of the gantry: three frames of both cameras -> the action, trained on five short tasks.
 
 Commands:
     wla train nano_inverse --out outputs/nano_inverse

@@ -1,6 +1,6 @@
 """`nano-memory`: one policy for the four memory tasks and the six short ones, on the gantry.
 
-Commands, from nothing (datasets/nano_tabletop: see nano_tabletop):
+Commands, from scratch (datasets/nano_tabletop: see nano_tabletop):
     wla collect --tasks press_count --episodes 600 --num-envs 2 --out datasets/nano_memory/press_count
     wla collect --tasks cover_blocks --episodes 500 --num-envs 2 --out datasets/nano_memory/cover_blocks
     wla collect --tasks battery_try --episodes 500 --num-envs 2 --out datasets/nano_memory/battery_try
@@ -8,8 +8,8 @@ Commands, from nothing (datasets/nano_tabletop: see nano_tabletop):
     wla train nano_memory_base --out outputs/nano_memory_base
     wla train nano_memory --out outputs/nano_memory
 
-Fine-tuned from `nano-tabletop`, with a prompt that holds the finished subtasks and the previous prediction.
-nano_memory_corrected adds corrections, and shows how to train the same without subtasks.
+Fine-tuned from `nano-tabletop`, with a prompt that contains the finished subtasks and the previous prediction.
+nano_memory_corrected adds DAgger corrections, and has the command of the ablation without subtasks.
 
 Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
 Score: docs/results/memory.md.

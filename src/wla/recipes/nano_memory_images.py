@@ -1,4 +1,4 @@
-"""World Expert of `nano-memory`, fine-tuned: conditioned on the motion of actions, with a loss on decoded images.
+"""World Expert of `nano-memory`, fine-tuned: conditioned on the positions that actions reach, pixel loss.
 
 Commands, with COLLECT for `wla collect --no-perturb --num-envs 2` and MEMORY for
 `--tasks press_count cover_blocks battery_try rank_try`:
@@ -9,9 +9,9 @@ Fine-tuned from nano_memory_world, whose expert episodes can be used as well, an
 the short ones by the policy alone existed). Without nano_memory_world, policy=nano-memory starts from the bundled World
 Expert.
 
-With one sampling step, the tool was imagined half a pixel from its true position. The position follows from state and
-actions, and Fourier features encode it more finely than the numbers themselves. The pixel loss weights an error of the
-latent by its effect on the image.
+With one flow matching step, the tool was imagined half a pixel from its true position. The position follows from state
+and actions, and Fourier features encode it more finely than the numbers themselves. The pixel loss weights an error of
+the latent by its effect on the image.
 
 Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world.md.
 """

@@ -1,4 +1,4 @@
-"""World Expert of `nano-memory`, wider, from scratch, conditioned on actions: images that follow a candidate chunk.
+"""World Expert of `nano-memory`, wider, from scratch, conditioned on action chunks.
 
 Commands, with COLLECT for `wla collect --no-perturb --num-envs 4`, RANDOM for
 `--policy nano-memory --action-labels executed --expert-fraction 0.3 --random-fraction 0.4` and MEMORY for
@@ -10,9 +10,9 @@ Commands, with COLLECT for `wla collect --no-perturb --num-envs 4`, RANDOM for
     wla train nano_memory_world --out outputs/nano_memory_world
 With policy=outputs/nano_memory_corrected/checkpoint it is trained for that policy (nano_memory_corrected).
 
-Only random motion makes actions more informative than the policy's own plans, which condition the World Expert anyway:
-in episodes of experts and in plain rollouts they add little. In perturbed recordings of experts the recorded actions do
-not always lead to the next image, and in corrections seldom; neither are used here.
+Only with random motion are actions more informative than the query states, which condition the World Expert anyway: in
+episodes of experts and in rollouts of the policy alone they add little. In perturbed recordings of experts the recorded
+actions do not always lead to the next image, and in DAgger corrections seldom; neither are used here.
 
 Hardware: an H200 and 16 CPU cores. Time: 2.5 minutes, in which the commands above came to 964, 338, 1464 and 648
 episodes, and 5.5 minutes. On a CPU, only 2 steps were tested. Score: docs/results/world.md.

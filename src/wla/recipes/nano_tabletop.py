@@ -1,6 +1,6 @@
-"""`nano-tabletop`: one policy for the six short tasks on the gantry, both settings.
+"""`nano-tabletop`: one policy for the six short tasks on the gantry, clean and randomized.
 
-Commands, from nothing:
+Commands, from scratch:
     wla collect --setting clean randomized --episodes 400 --num-envs 2 --out datasets/nano_tabletop
     wla train nano_codec --out outputs/nano_codec
     wla train nano_base --out outputs/nano_base
@@ -8,9 +8,10 @@ Commands, from nothing:
 
 Then nano_world fine-tunes the World Expert.
 
-Hardware: 2 CPU cores with bf16. Time: 6 + 11 + 23 + 45 minutes (codec and base may run in parallel, one thread each).
-Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer run without `grounding` acted much
-worse (docs/results/learning_to_act.md).
+Hardware: 2 CPU cores with bf16. Time: 6 + 11 + 23 + 45 minutes (codec and backbone may run in parallel, one thread
+each).
+Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer run without `grounding` had a much
+lower success rate (docs/results/learning_to_act.md).
 """
 
 from wla.data.dataset_config import DatasetConfig

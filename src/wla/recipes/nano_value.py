@@ -1,4 +1,4 @@
-"""A value model for all ten tasks: how likely an episode still succeeds, learned from rollouts that succeed and fail.
+"""A value model for all ten tasks: probability of success, trained on successful and failed rollouts.
 
 Commands, with COLLECT for `wla collect --policy nano-memory --action-labels executed --no-perturb --num-envs 2` and
 MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
@@ -12,7 +12,7 @@ MEMORY for `--tasks press_count cover_blocks battery_try rank_try`:
     wla train nano_value --out outputs/nano_value
 
 The model reads the current subtask and its duration: in most failures the policy keeps predicting a subtask that it
-believes almost finished, and no frame shows that.
+believes almost finished, which no single frame shows.
 
 Hardware: 2 CPU cores with bf16. Time: 30 + 10 minutes. Score: docs/results/world.md.
 """

@@ -1,4 +1,4 @@
-"""Learning from videos without actions: two tasks known only from videos of the same or of another robot.
+"""Learning from videos without actions: two tasks with videos of the same or of another embodiment only.
 
 Commands:
     wla collect --tasks place stack push press drawer --setting clean randomized --episodes 400 --num-envs 2 \
@@ -7,7 +7,7 @@ Commands:
         --out datasets/nano_video/gantry
     wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --num-envs 2 --no-actions \
         --embodiment scara --out datasets/nano_video/scara
-    (pseudo-actions with nano_inverse, for the variant that uses them)
+    (for the variant with pseudo-actions: the commands of nano_inverse)
     wla ablate nano_video --num-envs 2 --out outputs/nano_video
 
 Five of the short tasks have actions; `place_two` has none, because it places a block on the plate.
@@ -37,7 +37,7 @@ def config() -> Ablation:
             "and their actions inferred": (
                 _with_videos(seen, "gantry", pseudo_actions="outputs/gantry_actions.parquet"),
             ),
-            # The other robot's appearance would reveal the task: without images, a sample depends on the instruction.
+            # The other robot's appearance identifies the task: samples without images depend on the instruction.
             "and videos of another robot": (_with_videos(seen, "scara"), "image_dropout=0.25"),
         },
         tasks=VIDEO_TASKS,

@@ -1,4 +1,4 @@
-"""World Expert of `nano-tabletop`, fine-tuned: subgoal images get better, subtasks and actions stay the same.
+"""World Expert of `nano-tabletop`, fine-tuned: better subgoal images, the same subtasks and actions.
 
 Command:  wla train nano_world --out outputs/nano_world
 Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see nano_tabletop)

@@ -1,11 +1,11 @@
 """WLA-0 on the four LIBERO suites.
 
     wla train wla0_libero --help         shows every field
-    wla estimate wla0_libero --gpu 80    shows what fits where
+    wla estimate wla0_libero --gpu 80    shows the memory needed
     torchrun --nproc-per-node 8 -m wla train wla0_libero
 
 Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
-          SJTU-DENG-Lab/LIBERO_LeRobot, below datasets/.
+          SJTU-DENG-Lab/LIBERO_LeRobot, in datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    98.6 % (mean of the four suites), as published with these hyper-parameters. Not trained here.
 """

@@ -1,11 +1,11 @@
 """WLA-0 on `press_button` of RMBench, with predicted subtasks.
 
     wla train wla0_rmbench_press_button --help         shows every field
-    wla estimate wla0_rmbench_press_button --gpu 80    shows what fits where
+    wla estimate wla0_rmbench_press_button --gpu 80    shows the memory needed
     torchrun --nproc-per-node 8 -m wla train wla0_rmbench_press_button
 
 Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
-          SJTU-DENG-Lab/RMBench-LeRobot, below datasets/.
+          SJTU-DENG-Lab/RMBench-LeRobot, in datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    74 %, as published with these hyper-parameters. Not trained here.
 """

@@ -1,13 +1,13 @@
 """WLA-0 on 45 tasks of RoboTwin 2.0 with actions, and on videos of the same robot in 5 others.
 
     wla train wla0_robotwin_same_emb_videos --help         shows every field
-    wla estimate wla0_robotwin_same_emb_videos --gpu 80    shows what fits where
+    wla estimate wla0_robotwin_same_emb_videos --gpu 80    shows the memory needed
     torchrun --nproc-per-node 8 -m wla train wla0_robotwin_same_emb_videos
 
 Needs:    the hub, or local folders as `init.vlm` and `init.sana`;
           SJTU-DENG-Lab/RoboTwin-LeRobot-seen-tasks and
           RoboTwin-LeRobot-unseen-tasks-same-emb,
-          SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), below datasets/.
+          SJTU-DENG-Lab/robotwin_seen_instruction (its JSON file), in datasets/.
 Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.micro_batches`.
 Score:    34.4 / 30.0 % (unseen tasks, clean / randomized), as published with these hyper-parameters. Not trained here.
 """
