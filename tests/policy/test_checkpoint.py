@@ -146,7 +146,7 @@ def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
 
 
 def test_packing_wants_weights_that_are_whole(folder, tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path}: no weights to pack"):
+    with pytest.raises(ValueError, match=f"{tmp_path}: no weights to convert"):
         convert_checkpoint(tmp_path, tmp_path / "packed")
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged or no safetensors file"):
@@ -159,7 +159,7 @@ def test_packing_replaces_nothing(folder, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "text").write_text("mine")
     for out in (folder, tmp_path / "thesis"):
-        with pytest.raises(ValueError, match=f"{out}: exists already; pack into a new folder"):
+        with pytest.raises(ValueError, match=f"{out}: exists already; convert into a new folder"):
             convert_checkpoint(folder, out)
     assert sha256(folder) == before
     assert (tmp_path / "thesis" / "text").read_text() == "mine"

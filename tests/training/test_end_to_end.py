@@ -23,10 +23,11 @@ from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.lora import LoraConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
-from wla.training.objectives.codec import CodecTrainConfig, load_codec
+from wla.training.objectives.codec import CodecTrainConfig
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig
 from wla.training.objectives.policy import PolicyObjective, PolicyTrainConfig
 from wla.training.objectives.pretrained_backbone import load_backbone
+from wla.training.objectives.pretrained_codec import load_codec
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train
@@ -165,7 +166,7 @@ def test_what_is_told_in_addition_counts_nothing_at_first(folder, tmp_path):
     assert not torch.equal(trained(doing, known), old(doing, known))
     on = WorldModelTrainConfig(**changes | {"policy": str(tmp_path / "further" / "checkpoint")}, loop=loop(1, muon=()))
     assert on.build().model.config.world_expert.actions.motion == world.actions.motion
-    with pytest.raises(ValueError, match="goes on with the 3 that it learned"):
+    with pytest.raises(ValueError, match="was trained with 3"):
         on.replace(num_frequencies=4).build()
     with pytest.raises(ValueError, match="set action_condition_dropout"):
         WorldModelTrainConfig(
@@ -243,7 +244,7 @@ def test_adapters_train_resume_and_ship_as_ordinary_weights(folder, tmp_path):
 
 def test_scenes_of_a_lesson_are_shared_out_over_micro_batches(folder):
     recipe = policy_training(folder, 1, GroundingConfig(samples=3))
-    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2"):
+    with pytest.raises(ValueError, match=r"grounding.samples 3 is not a multiple of loop.micro_batches 2"):
         recipe.override(["loop.micro_batches=2"])
 
 

@@ -135,7 +135,7 @@ def test_a_policy_goes_on_with_the_lesson_it_came_from_and_its_own_backbone(root
 def test_a_base_with_other_words_and_a_lesson_without_a_base_are_refused(root):
     recipe = going_on(root, "new base")
     init = recipe.init.replace(policy=str(root / "policy" / "checkpoint") + "/")
-    with pytest.raises(ValueError, match="this base has other words than"):
+    with pytest.raises(ValueError, match="has other tokens than"):
         recipe.replace(init=init).build()
-    with pytest.raises(ValueError, match="grounding: is a base's lesson; name the base"):
+    with pytest.raises(ValueError, match="grounding: is the objective of a pretrained backbone; set backbone"):
         FromCheckpoint(policy="x", grounding=GroundingConfig())

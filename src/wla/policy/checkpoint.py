@@ -127,7 +127,9 @@ def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     """ValueError names the file or key that does not fit. Without imagination its weights are not read."""
-    require_files(folder, CONFIG, STATISTICS, ROBOT, WEIGHTS)
+    if not all((folder / name).is_file() for name in (CONFIG, STATISTICS, ROBOT)):
+        require_files(folder, CONFIG, STATISTICS, ROBOT, TOKENIZER, WEIGHTS)
+    require_files(folder, WEIGHTS)
     config = CheckpointConfig.load(folder / CONFIG)
     if config.prompt is not None:
         require_files(folder, TOKENIZER)
