@@ -126,8 +126,9 @@ def test_a_recipe_is_overridden_and_stored_like_any_other(plugin, tmp_path):
     assert (changed.model.width, changed.model.loss_weights.action) == (8, 0.5)
     changed.save(tmp_path / "recipe.json")
     assert PolicyTrainConfig.load(tmp_path / "recipe.json") == changed
+    (tmp_path / "config.json").write_text(json.dumps({"model": {**config.model.model_dump(), "colour": "red"}}))
     with pytest.raises(ValueError, match=r"model\.colour: Extra inputs are not permitted"):
-        CheckpointConfig.model_validate({"model": {**config.model.model_dump(), "colour": "red"}})
+        CheckpointConfig.load(tmp_path / "config.json")
 
 
 def refusals(config: PolicyTrainConfig) -> dict[str, tuple[object, str]]:

@@ -173,7 +173,7 @@ def test_additional_action_features_have_no_effect_at_first(folder, tmp_path):
         **changes | {"policy": str(tmp_path / "further" / "checkpoint")}, loop=loop(1, muon=())
     )
     assert resumed.build().model.config.world_expert.actions.motion == world.actions.motion
-    with pytest.raises(ValueError, match="goes on with the 3 that it learned"):
+    with pytest.raises(ValueError, match="was trained with 3"):
         resumed.replace(num_frequencies=4).build()
     with pytest.raises(ValueError, match="set action_condition_dropout"):
         WorldModelTrainConfig(
@@ -251,7 +251,7 @@ def test_adapters_train_resume_and_are_saved_as_ordinary_weights(folder, tmp_pat
 
 def test_grounding_samples_have_to_divide_among_micro_batches(folder):
     recipe = policy_training(folder, 1, GroundingConfig(samples=3))
-    with pytest.raises(ValueError, match=r"grounding.samples 3 is no multiple of loop.micro_batches 2"):
+    with pytest.raises(ValueError, match=r"grounding.samples 3 is not a multiple of loop.micro_batches 2"):
         recipe.override(["loop.micro_batches=2"])
 
 

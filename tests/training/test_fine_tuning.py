@@ -135,7 +135,7 @@ def test_fine_tuning_without_a_prompt_keeps_backbone_grounding_and_prompt(root, 
 def test_a_backbone_with_a_different_tokenizer_and_grounding_without_a_backbone_are_refused(root):
     recipe = fine_tuning(root, "new base")
     init = recipe.init.replace(policy=str(root / "policy" / "checkpoint") + "/")
-    with pytest.raises(ValueError, match="this base has other words than"):
+    with pytest.raises(ValueError, match="has other tokens than"):
         recipe.replace(init=init).build()
-    with pytest.raises(ValueError, match="grounding: is a base's lesson; name the base"):
+    with pytest.raises(ValueError, match="grounding: is the objective of a pretrained backbone; set backbone"):
         FromCheckpoint(policy="x", grounding=GroundingConfig())

@@ -13,9 +13,9 @@ from wla.training.objectives.codec import CONFIG, WEIGHTS
 from wla.weights import load_weights
 
 
-def load_codec(name: str) -> ImageCodec:
+def load_codec(name: str | Path) -> ImageCodec:
     """A trained codec: a codec's folder, or a policy (folder or bundled name) whose codec it is. ValueError without."""
-    folder = bundled().get(name, Path(name))
+    folder = bundled().get(str(name), Path(name))
     if (folder / POLICY_CONFIG).is_file():
         codec = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {name}").codec
         assert codec is not None, "loaded with imagination"
