@@ -140,5 +140,5 @@ def test_impossible_selections_are_refused_in_one_line(checkpoint, value, tmp_pa
         run_benchmark(
             EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, value=other), tmp_path / "camera"
         )
-    with pytest.raises(ValueError, match="policy expert cannot"):
+    with pytest.raises(ValueError, match="policy expert has no candidates"):
         run_benchmark(EvalConfig(policy="expert", tasks=("place",), num_candidates=2, value=value), tmp_path)

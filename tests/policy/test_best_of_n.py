@@ -195,9 +195,9 @@ def second_call(policy: WLAPolicy):
 
 def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     prompts = []
-    original = type(tied).inputs
+    original = type(tied).encode
     monkeypatch.setattr(
-        type(tied), "inputs", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
+        type(tied), "encode", lambda self, seen, states: prompts.append(states) or original(self, seen, states)
     )
     scorer = Prefers(0, 0.3, 0.35, 0.4)
     scaled = BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=4, memory_reset=True))

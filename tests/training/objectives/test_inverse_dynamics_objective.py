@@ -9,6 +9,7 @@ import torch
 from micro_batch import micro_batch_losses
 from test_end_to_end import loop
 
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.policy.inverse_checkpoint import load_inverse
 from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
 
@@ -60,7 +61,7 @@ def test_videos_without_actions_cannot_teach_it(tmp_path):
 
 def test_actions_that_were_not_executed_teach_nothing(tmp_path, monkeypatch):
     done = np.arange(20) % 2 == 0
-    monkeypatch.setattr("wla.training.objectives.inverse_dynamics.action_executed", lambda dataset: done)
+    monkeypatch.setattr(LeRobotDataset, "action_executed", done)
     task = recipe(tiny.write_dataset(tmp_path / "data")).build()
     _, names = micro_batch_losses(task, 0, 64, torch.Generator().manual_seed(0))
     assert {int(name.split()[-1]) for name in names} == {0, 2, 4, 6, 8}
