@@ -16,7 +16,19 @@ ALL_FILES = sorted(file for folder in ("src", "tests", "benchmarks") for file in
 FOLDERS = ("src", "tests", "benchmarks")
 MAX_LINES = 400
 
-BASE = ("types", "specs", "config", "files", "weights", "runtime", "progress", "process_pool", "html", "migrations")
+BASE = (
+    "types",
+    "specs",
+    "config",
+    "files",
+    "weights",
+    "runtime",
+    "progress",
+    "process_pool",
+    "html",
+    "migrations",
+    "gl",
+)
 
 # A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.
 LAYERS = {

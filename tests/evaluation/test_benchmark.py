@@ -36,7 +36,11 @@ def test_errors_are_reported_apart_and_the_summary_states_the_rule(tmp_path):
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, range(6), runner=EpisodeRunner(lambda variant, shared: (build(variant)[0], Interrupted(at=3)), "walker"))
+        go(
+            tmp_path,
+            range(6),
+            runner=EpisodeRunner(lambda variant, shared: (build(variant)[0], Interrupted(at=3)), "walker"),
+        )
     assert lines(tmp_path) == [(0, "success"), (1, "failure"), (2, "success")]
     assert json.loads((tmp_path / "summary.json").read_text())["all"]["n"] == 3
     go(tmp_path, range(6))
@@ -77,7 +81,9 @@ def test_finished_episodes_do_not_run_again_but_crashed_ones_do(tmp_path):
             self.real = seed
             return super().reset(seed=0 if seed in (7, 8) else seed)
 
-    summary = go(tmp_path, range(6, 9), runner=EpisodeRunner(lambda variant, shared: (Calm(), Fixed()), "walker"), max_videos=3)
+    summary = go(
+        tmp_path, range(6, 9), runner=EpisodeRunner(lambda variant, shared: (Calm(), Fixed()), "walker"), max_videos=3
+    )
     assert lines(tmp_path) == [(6, "success"), (7, "success"), (8, "success")]
     assert summary.total.errors == 0
     assert [shown.outcome for _, shown in read_episodes(tmp_path / "episodes")] == ["success"]

@@ -140,5 +140,5 @@ def test_what_cannot_be_weighed_is_said_in_words(checkpoint, value, tmp_path):
         run_benchmark(
             EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2, value=other), tmp_path / "camera"
         )
-    with pytest.raises(ValueError, match="policy expert cannot"):
+    with pytest.raises(ValueError, match="policy expert has no candidates"):
         run_benchmark(EvalConfig(policy="expert", tasks=("place",), num_candidates=2, value=value), tmp_path)
