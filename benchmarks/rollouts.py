@@ -2,9 +2,9 @@
 
 python benchmarks/rollouts.py [--envs 1 2 4 8 16] [--threads 1 2] [--episodes 48] [--policy nano-tabletop]
 
-Every figure is of a `wla eval` of its own: episodes a minute between the first and the last finished episode (programs
-start once, however long they run), and the largest memory of all its processes together (PSS: a page that several
-processes share counts once).
+Every figure is of a `wla eval` of its own: episodes a minute between a quarter of the episodes and the last one (the
+start and the first batch, which many environments begin at once, do not count), and the largest memory of all its
+processes together (PSS: a page that several processes share counts once).
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def measure(command: list[str], out: Path, environment: dict[str, str]) -> dict[
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(process.stderr.read().decode())
-    first, last = min(times), max(times)
+    last = max(times)
+    first = min(count for count in times if count >= last / 4)
     return {
         "episodes_per_minute": round(60 * (last - first) / (times[last] - times[first]), 1),
         "seconds_with_start": round(time.perf_counter() - began, 1),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from wla.migrations import RENAMED_FIELDS
 
@@ -80,7 +82,7 @@ def first_error(owner: str, error: ValidationError, kind: type[BaseModel], where
         return f"{owner}: damaged, {item['msg']}; restore the file"
     if beside:
         part, annotation = _resolve(kind, where, beside[0]["loc"][:-1])
-        fields = [name for each in parts(annotation)[:1] for name in each.model_fields]
+        fields = [name for each in parts(annotation)[:1] for name in _fields(each)]
         return unknown_field(owner, str(beside[0]["loc"][-1]), fields, part)
     if item["type"] == "missing":
         absent = [_resolve(kind, where, each["loc"])[0] for each in errors if each["type"] == "missing"]
@@ -100,6 +102,12 @@ def tags(kind: type[BaseModel]) -> tuple[str, ...]:
     return (*names, kind.__name__)
 
 
+def _fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Returns the fields of a class, and of an abstract one's subclasses, one of which was meant."""
+    kinds = [kind, *(kind.__subclasses__() if inspect.isabstract(kind) else ())]
+    return {name: field for each in kinds for name, field in each.model_fields.items()}
+
+
 def _resolve(kind: type[BaseModel], where: str, location: Sequence[str | int]) -> tuple[str, Any]:
     """Returns the dotted path of an error's location and the type there.
 
@@ -115,8 +123,8 @@ def _resolve(kind: type[BaseModel], where: str, location: Sequence[str | int]) -
         where = joined(where, part)
         if isinstance(part, int):
             annotation = item_type(annotation, part)
-        elif kinds and part in kinds[0].model_fields:
-            annotation = kinds[0].model_fields[part].annotation
+        elif kinds and part in _fields(kinds[0]):
+            annotation = _fields(kinds[0])[part].annotation
         else:
             annotation = item_type(annotation)
     return where, annotation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wla.cli.command import Command
+from wla.process_pool import sleep_while_waiting
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 
@@ -35,6 +36,8 @@ class RecordMemoryArgs(RecordMemoryConfig):
 
 
 def collect(args: CollectArgs) -> int:
+    if args.num_envs > 1:
+        sleep_while_waiting()
     from wla.rollout.collect import collect
 
     try:

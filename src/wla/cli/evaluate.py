@@ -9,6 +9,7 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
+from wla.process_pool import sleep_while_waiting
 
 
 class EvalArgs(EvalConfig):
@@ -86,6 +87,8 @@ class DemoArgs(CliArgs):
 
 
 def evaluate(args: EvalArgs) -> int:
+    if args.num_envs > 1:
+        sleep_while_waiting()
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
