@@ -20,7 +20,7 @@ from wla.cli.data import DATA
 from wla.cli.estimate import ESTIMATE
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.presets.recipe import load_recipe
-from wla.process_pool import sleep_while_waiting
+from wla.process_pool import share_cores
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 HELP = """usage: wla COMMAND [options]
@@ -224,8 +224,7 @@ class DoctorArgs(BaseModel):
 
 
 def evaluate(args: EvalArgs) -> int:
-    if args.num_envs > 1:
-        sleep_while_waiting()
+    share_cores(args.num_envs)
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
@@ -287,8 +286,7 @@ def demo(args: DemoArgs) -> int:
 
 
 def collect(args: CollectArgs) -> int:
-    if args.num_envs > 1:
-        sleep_while_waiting()
+    share_cores(args.num_envs)
     from wla.rollout.collect import collect
 
     try:
