@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wla.cli.command import Command
-from wla.process_pool import sleep_while_waiting
+from wla.process_pool import share_cores
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 
@@ -36,8 +36,7 @@ class RecordMemoryArgs(RecordMemoryConfig):
 
 
 def collect(args: CollectArgs) -> int:
-    if args.num_envs > 1:
-        sleep_while_waiting()
+    share_cores(args.num_envs)
     from wla.rollout.collect import collect
 
     try:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
-from wla.process_pool import sleep_while_waiting
+from wla.process_pool import share_cores
 
 
 class EvalArgs(EvalConfig):
@@ -87,8 +87,7 @@ class DemoArgs(CliArgs):
 
 
 def evaluate(args: EvalArgs) -> int:
-    if args.num_envs > 1:
-        sleep_while_waiting()
+    share_cores(args.num_envs)
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
