@@ -63,7 +63,7 @@ def test_a_damaged_episode_is_named_in_one_line(folder, tmp_path):
     path = sorted(copy.glob("episodes/*/episode.json"))[1]
     path.write_text(path.read_text().replace('"memory_reset":', '"begun":'))
     with pytest.raises(
-        ValueError, match=r"episode.json: subgoals.0.scored_candidates.0.begun.*; .*; remove that episode"
+        ValueError, match=r"episode.json: no field 'subgoals.0.scored_candidates.0.begun'; .*; remove that episode"
     ) as caught:
         write_report(copy)
     assert str(path) in str(caught.value)
