@@ -72,16 +72,6 @@ def submit(pool: ProcessPoolExecutor, function: Callable[[Argument], Result], ar
         return pool.submit(function, argument)
 
 
-def share_cores(processes: int) -> None:
-    """Lets threads of torch sleep while they wait for each other, in a process that shares the cores with others.
-
-    They spin otherwise, and take from the others the cores that they wait for. OpenMP reads this when torch is first
-    imported: it has to be called before. A setting of the user's stays.
-    """
-    if processes > 1:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
     """Processes that are started inside leave Ctrl-C to this one: it reaches every process of a terminal, but this one

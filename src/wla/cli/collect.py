@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from wla.cli.command import Command
-from wla.process_pool import share_cores
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 
@@ -36,7 +35,6 @@ class RecordMemoryArgs(RecordMemoryConfig):
 
 
 def collect(args: CollectArgs) -> int:
-    share_cores(args.num_envs)
     from wla.rollout.collect import collect
 
     try:

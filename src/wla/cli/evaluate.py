@@ -9,7 +9,6 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
-from wla.process_pool import share_cores
 
 
 class EvalArgs(EvalConfig):
@@ -87,7 +86,6 @@ class DemoArgs(CliArgs):
 
 
 def evaluate(args: EvalArgs) -> int:
-    share_cores(args.num_envs)
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
