@@ -21,7 +21,7 @@ def prepare_gl(load: Callable[[str], object] = ctypes.CDLL) -> str:
     Returns the value of ``MUJOCO_GL`` now in force ("" = MuJoCo's own choice). ``load`` opens a shared library by name
     and raises OSError when it cannot.
 
-    Raises OSError when neither library loads, RuntimeError when mujoco was imported too early to be told.
+    Raises OSError when neither library loads, RuntimeError when mujoco was imported before the choice.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if not chosen and sys.platform == "linux":

@@ -200,7 +200,7 @@ def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the environments too
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert f"wla: interrupted: finished episodes are in {out}; the same command goes on" in error
+    assert f"wla: interrupted: finished episodes are in {out}; the same command continues" in error
     assert "Traceback" not in error
     kept = sum('"success"' in line for line in lines.read_text().splitlines())
     assert json.loads((out / "meta/info.json").read_text())["total_episodes"] == kept > 0

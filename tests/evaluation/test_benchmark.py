@@ -99,7 +99,7 @@ def test_finished_episodes_do_not_run_again_but_crashed_ones_do(tmp_path):
 )
 def test_results_of_different_runs_never_mix(tmp_path, other):
     go(tmp_path, range(1))
-    with pytest.raises(ValueError, match=r"holds results of another run .policy walker, execute unset"):
+    with pytest.raises(ValueError, match=r"holds results of another run .policy walker, replan_steps unset"):
         go(tmp_path, range(2), identity=other)
     assert lines(tmp_path) == [(0, "success")]
 

@@ -255,7 +255,7 @@ def test_where_there_is_nothing_to_forget_all_candidates_are_of_one_kind(tied):
 
 
 def test_halves_of_an_odd_number_are_refused(tied):
-    with pytest.raises(ValueError, match="candidates 3: half of them begin afresh; make it an even number"):
+    with pytest.raises(ValueError, match="candidates 3: half of them have a memory reset; make it an even number"):
         BestOfNPolicyConfig(num_candidates=3, memory_reset=True)
     scaled = BestOfNPolicy(tied, Prefers(0, 1), BestOfNPolicyConfig(num_candidates=2, memory_reset=True))
     with pytest.raises(ValueError, match="candidates 5: half of them"):

@@ -64,7 +64,7 @@ BAD = {
         "damaged or no safetensors file",
     ),
     **{
-        f"no {name}": (lambda f, name=name: (f / name).unlink(), f"no checkpoint, {name} missing; pass the folder")
+        f"no {name}": (lambda f, name=name: (f / name).unlink(), f"not a checkpoint, {name} missing; pass the folder")
         for name in ("config.json", "model.safetensors", "statistics.json", "robot.json", "tokenizer.json")
     },
     "cut tokenizer": (

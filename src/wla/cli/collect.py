@@ -40,7 +40,7 @@ def collect(args: CollectArgs) -> int:
     try:
         counts = collect(args, args.out)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
+        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command continues") from stop
     print(
         f"{args.out}: {counts['success']} successes, {counts['failure']} failures "
         f"{'dropped' if args.policy is None else 'kept'}, {counts['error']} errors"

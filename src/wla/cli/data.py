@@ -164,7 +164,7 @@ def label_actions(args: LabelActionsArgs) -> int:
     found = label_actions(args)
     print(f"{args.out}: the actions of {found.frames} frames")
     if found.unknown:
-        print(f"not told by the frames, left out: {', '.join(found.unknown)}")
+        print(f"not determined by the frames, left out: {', '.join(found.unknown)}")
     if found.mean_absolute_error:
         print(
             f"mean absolute error: {', '.join(f'{name} {each:g}' for name, each in found.mean_absolute_error.items())}"

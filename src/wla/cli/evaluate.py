@@ -92,11 +92,11 @@ def evaluate(args: EvalArgs) -> int:
     try:
         summary = run_benchmark(args, args.out)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command goes on") from stop
+        raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command continues") from stop
     for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
         print(f"{variant.task} {variant.setting} {variant.embodiment}: {rate}")
         if subtask_metrics:
-            print(f"  words: {subtask_metrics}")
+            print(f"  subtasks: {subtask_metrics}")
     print(f"all: {summary.total}")
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0

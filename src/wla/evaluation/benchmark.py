@@ -28,7 +28,7 @@ RESUME_HINT = "finished episodes are kept: free disk space, then the same comman
 
 
 def run_benchmark(config: EvalConfig, out: Path) -> Summary:
-    """Evaluate as `config` says, adding to what `out` already holds.
+    """Runs an evaluation, adding to what `out` already holds.
 
     ValueError for seeds outside the split's range, unknown names, a policy of another robot, or a folder with results
     of another policy.

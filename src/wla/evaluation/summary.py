@@ -71,9 +71,9 @@ def describe(identity: Identity) -> str:
     sha = f" sha256 {identity.checkpoint_sha256[:12]}" if identity.checkpoint_sha256 else ""
     fault = f", memory {identity.memory_intervention}" if identity.memory_intervention else ""
     best_of_n = identity.best_of_n
-    weighs = ""
+    selection = ""
     if best_of_n is not None:
         scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
         kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
-        weighs = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
-    return f"policy {identity.policy}{sha}, execute {identity.replan_steps or 'unset'}{fault}{weighs}"
+        selection = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+    return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{fault}{selection}"

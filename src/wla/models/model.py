@@ -303,4 +303,4 @@ def _resolve_kind(value: Any) -> Any:
 
 
 AnyModelConfig = Annotated[SerializeAsAny[PolicyModelConfig], BeforeValidator(_resolve_kind)]
-"""Type of a field that holds a model's configuration of any kind, told apart by `kind`."""
+"""Type of a field that holds a model's configuration of any kind; `kind` identifies it."""

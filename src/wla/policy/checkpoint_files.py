@@ -43,7 +43,7 @@ def require_files(folder: Path, *names: str) -> None:
             weight_files(path)  # says why such weights are not read, and how to convert them
     if missing:
         raise ValueError(
-            f"{folder}: no checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
+            f"{folder}: not a checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
             "`wla import` made of a published one"
         )
 

@@ -74,12 +74,12 @@ def wla0_model(robot: RobotSpec, *, chunk: int, first_frame: bool = False) -> WL
 
 
 def plain_prompt() -> ChatPromptConfig:
-    """LIBERO and RoboTwin: no words before the queries."""
+    """LIBERO and RoboTwin: no text before the queries."""
     return ChatPromptConfig(queries=QUERIES, history=8)
 
 
 def language_prompt() -> ChatPromptConfig:
-    """RMBench: subtasks are said, those before now are told."""
+    """RMBench: predicts subtasks; the prompt contains the previous ones."""
     return ChatPromptConfig(queries=QUERIES, history=32, language=True)
 
 

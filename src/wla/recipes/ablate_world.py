@@ -22,7 +22,7 @@ def config() -> Ablation:
             "no world loss": ("model.loss_weights.world=0",),
             "several target frames": ("subgoal_offsets=[2, 4, 6, 8]",),
             "a past frame": ("subgoal_offsets=[-8]",),
-            "told the actions": (f"model.world_expert.actions={condition}",),
+            "action-conditioned": (f"model.world_expert.actions={condition}",),
         },
         tasks=("place", "stack", "push", "press", "drawer", "place_two"),
         episodes=50,

@@ -46,7 +46,7 @@ class GymEnv:
         self.step((self._low + self._high) / 2)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """A new episode; info["instruction"] says what is wanted."""
+        """A new episode; info["instruction"] is the instruction."""
         raw, info = self._env.reset(seed=seed, options=options)
         return self._observe(raw), {"instruction": self._instruction(info), "success": False}
 

@@ -1,4 +1,4 @@
-"""The kinds of backbones; a configuration is told apart by its fields."""
+"""The kinds of backbones; a configuration is identified by its fields."""
 
 from __future__ import annotations
 

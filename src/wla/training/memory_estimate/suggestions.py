@@ -129,7 +129,7 @@ def _activation_checkpointing(config: PolicyTrainConfig) -> list[str]:
 
 
 def _reduced_training(config: PolicyTrainConfig) -> list[str]:
-    """Overrides that train less than the recipe says."""
+    """Overrides that train fewer parameters than the recipe."""
     model = require_config(config.model, WLAConfig, "the estimate")
     text = model.backbone.text_layers.removeprefix("model.")
     found = []
