@@ -80,7 +80,9 @@ class BestOfNPolicyConfig(Config):
     @model_validator(mode="after")
     def _check_even(self) -> Self:
         if self.memory_reset and self.num_candidates % 2:
-            raise ValueError(f"candidates {self.num_candidates}: half of them have a memory reset; make it an even number")
+            raise ValueError(
+                f"candidates {self.num_candidates}: half of them have a memory reset; make it an even number"
+            )
         return self
 
 
