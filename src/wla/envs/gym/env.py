@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from wla.envs.gym.mapping import OBSERVATION, RENDER, TERMINATED, GymMapping
+from wla.gl import prepare_gl
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
 _SEED = 0  # of the trial step; each episode brings its own
@@ -117,6 +119,8 @@ class GymEnv:
 
 def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnasium.Env:
     """A gymnasium environment of a registered id. ValueError where it cannot be made."""
+    with suppress(OSError, RuntimeError):  # many render with MuJoCo; those that do not need no renderer of ours
+        prepare_gl()
     try:
         if module:
             import_module(module)

@@ -41,8 +41,11 @@ def inspect_gym(name: str) -> Draft:
     with closing(make_gym(env_id, module, render=renders)) as env:
         try:
             return _inspect(env, env_id, module, renders)
-        except gymnasium.error.Error as error:
-            raise ValueError(f"gymnasium environment {env_id!r} does not run here: {error}") from error
+        except ValueError:
+            raise
+        except Exception as error:  # foreign code and its renderer may raise anything
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"gymnasium environment {env_id!r} does not run here: {problem}") from error
 
 
 def _inspect(env: gymnasium.Env, env_id: str, module: str, renders: bool) -> Draft:
