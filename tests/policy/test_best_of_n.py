@@ -206,7 +206,7 @@ def test_half_of_the_candidates_may_forget_what_was_done(tied, monkeypatch):
     assert [bool(state.memory or state.subtasks) for state in prompts[0]] == [True, False]
     assert (chunk.candidates.selected, len(chunk.candidates.images)) == (3, 4)
     assert chunk.candidates.memory_reset == (False, False, True, True)
-    words = [moment.subtask for moment in scorer.frame_contexts[0]]
+    words = [context.subtask for context in scorer.frame_contexts[0]]
     assert list(chunk.candidates.subtasks) == words
     assert words[3] == "".join(chunk.subtasks[-1:])
     forgotten = tied.with_memory(second_call(tied), memory=(), window=())
@@ -276,10 +276,10 @@ def test_the_scorer_gets_the_context_of_each_candidate(tied, monkeypatch, again,
     state = replace(second_call(tied), env_step=30, subtask_start=25)
     BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, memory_reset=True)).act(tiny.observation(), state)
     frame_contexts = scorer.frame_contexts[0]
-    assert [moment.subtask for moment in frame_contexts] == [again, reset]
-    assert [moment.subtask_step for moment in frame_contexts] == since
-    assert {moment.episode_step for moment in frame_contexts} == {30 + tiny.CHUNK}
-    assert {moment.instruction for moment in frame_contexts} == {"press the button"}
+    assert [context.subtask for context in frame_contexts] == [again, reset]
+    assert [context.subtask_step for context in frame_contexts] == since
+    assert {context.episode_step for context in frame_contexts} == {30 + tiny.CHUNK}
+    assert {context.instruction for context in frame_contexts} == {"press the button"}
 
 
 def test_looking_further_does_not_make_forgotten_words_new(tied, monkeypatch):
@@ -289,7 +289,7 @@ def test_looking_further_does_not_make_forgotten_words_new(tied, monkeypatch):
     BestOfNPolicy(tied, scorer, BestOfNPolicyConfig(num_candidates=2, imagination_horizon=3, memory_reset=True)).act(
         tiny.observation(), state
     )
-    lasting = [[moment.subtask_step for moment in frame_contexts] for frame_contexts in scorer.frame_contexts]
+    lasting = [[context.subtask_step for context in frame_contexts] for frame_contexts in scorer.frame_contexts]
     assert lasting == [[5 + ahead * tiny.CHUNK] * 2 for ahead in (1, 2, 3)]
 
 

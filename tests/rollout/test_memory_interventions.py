@@ -13,7 +13,7 @@ ITEMS = tuple(MemoryItem(text, 0, 1) for text in ("a", "b", "c"))
 
 
 class PromptLog(BasePolicy[PolicyState]):
-    """Notes what it is told and finishes one item at each call."""
+    """Records memory and subtasks of each call and finishes one item at each call."""
 
     robot_spec = tiny.robot_spec()
 

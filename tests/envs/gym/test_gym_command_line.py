@@ -45,7 +45,7 @@ def test_a_policy_is_recorded_where_there_is_no_expert(mapping: Path, tmp_path: 
     out = tmp_path / "data"
     words = ("collect", "--env", mapping, "--policy", "random", "--expert-fraction", 0, "--out", out)
     assert wla(*words, "--episodes", 4) == 0
-    assert wla(*words, "--episodes", 6) == 0  # the same command goes on
+    assert wla(*words, "--episodes", 6) == 0  # the same command continues
     dataset = LeRobotDataset(out)
     assert [episode.seed for episode in dataset.episodes] == list(range(6))
     assert dataset.robot_spec is not None

@@ -83,18 +83,18 @@ def test_frames_have_their_context(root):
     dataset = LeRobotDataset(root / "rollouts")
     assert dataset.subtasks is not None
     texts = [dataset.subtask_texts[index] for index in dataset.subtasks]
-    moments = ValueTargetFrames(dataset, "front").frame_contexts(np.arange(20))
-    assert [moment.subtask for moment in moments] == texts
-    assert [moment.instruction for moment in moments[::10]] == [episode.instruction for episode in dataset.episodes]
-    assert [moment.episode_step for moment in moments] == [*range(10)] * 2
-    for row, moment in enumerate(moments):
-        run = texts[row - moment.subtask_step : row + 1]
-        assert set(run) == {moment.subtask}
-        assert moment.subtask_step == moment.episode_step or texts[row - moment.subtask_step - 1] != moment.subtask
-    assert {moment.subtask_step for moment in moments} >= {0, 1}
+    contexts = ValueTargetFrames(dataset, "front").frame_contexts(np.arange(20))
+    assert [context.subtask for context in contexts] == texts
+    assert [context.instruction for context in contexts[::10]] == [episode.instruction for episode in dataset.episodes]
+    assert [context.episode_step for context in contexts] == [*range(10)] * 2
+    for row, context in enumerate(contexts):
+        run = texts[row - context.subtask_step : row + 1]
+        assert set(run) == {context.subtask}
+        assert context.subtask_step == context.episode_step or texts[row - context.subtask_step - 1] != context.subtask
+    assert {context.subtask_step for context in contexts} >= {0, 1}
 
 
 def test_frames_of_episodes_without_subtasks_have_their_time(tmp_path):
     tiny.write_dataset(tmp_path / "silent", episodes=2, subtasks=False)
-    moment = ValueTargetFrames(LeRobotDataset(tmp_path / "silent"), "front").frame_contexts(np.array([13]))[0]
-    assert (moment.subtask, moment.episode_step, moment.subtask_step) == ("", 3, 3)
+    context = ValueTargetFrames(LeRobotDataset(tmp_path / "silent"), "front").frame_contexts(np.array([13]))[0]
+    assert (context.subtask, context.episode_step, context.subtask_step) == ("", 3, 3)
