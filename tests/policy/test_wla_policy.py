@@ -160,7 +160,7 @@ def test_empty_instructions_are_refused(policy, instruction):
 def test_unknown_policies_are_named(tmp_path):
     with pytest.raises(ValueError, match="no policy 'nonsense'"):
         wla.load_policy("nonsense")
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="not a checkpoint"):
         wla.load_policy(tmp_path)
 
 
