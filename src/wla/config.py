@@ -21,7 +21,12 @@ class Config(BaseModel):
     The string below a field is its description: the help of commands and of recipes shows it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="constants",  # the limits of a robot may be infinite; null could not be read back
+    )
 
     def save(self, path: Path) -> None:
         atomic_write_text(path, self.model_dump_json(indent=2) + "\n")
@@ -58,6 +63,6 @@ def _migrated(path: Path) -> bytes:
         return content
     try:
         tree = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content  # validation says what is damaged, and where
     return json.dumps(migrate(path.name, tree)).encode() if isinstance(tree, dict) else content

@@ -2,14 +2,17 @@ import json
 from dataclasses import replace
 
 import pytest
-from fakes import TASK_VARIANT, Interrupted, Walker, build
+from fakes import TASK_VARIANT, Interrupted, LineEnv, Walker, build, spec
 from full_disk import full_disk
+from hostile import TEXTS
 
 from wla.evaluation.benchmark import EvalConfig, evaluate, run_benchmark
 from wla.evaluation.episode_files import read_episodes
+from wla.evaluation.report import write_report
 from wla.evaluation.summary import Identity, load_summary
 from wla.rollout.results import read_results
 from wla.rollout.runner import EpisodeRunner
+from wla.types import MemoryItem
 
 IDENTITY = Identity(policy="walker", checkpoint_sha256=None, replan_steps=None)
 
@@ -47,16 +50,20 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path):
     assert [seed for seed, _ in lines(tmp_path)] == list(range(6))
 
 
-@pytest.mark.parametrize("limit", [10, 1500], ids=["at the start", "on the way"])
-def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path, limit):
+@pytest.mark.parametrize("limit", [10, 400, 1200, 1500, 2000])
+@pytest.mark.parametrize("max_videos", [0, 3], ids=["results", "episodes"])
+def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path, limit, max_videos):
+    """Whichever file it is that no longer fits: results, a video, an image or episode.json."""
     out = tmp_path / "out"
     with full_disk(limit), pytest.raises(ValueError, match=r"out: cannot write .*free disk space") as caught:
-        go(out, range(6))
+        go(out, range(6), max_videos=max_videos)
     assert "\n" not in str(caught.value)
-    if limit == 1500:
+    if limit == 1500 and not max_videos:
         assert lines(out)[0] == (0, "success")
-    assert go(out, range(6)).total.n == 6
+    assert go(out, range(6), max_videos=max_videos).total.n == 6
     assert [seed for seed, _ in lines(out)] == list(range(6))
+    assert len(read_episodes(out / "episodes")) == max_videos
+    assert write_report(out).is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -102,6 +109,46 @@ def test_results_of_different_runs_never_mix(tmp_path, other):
     with pytest.raises(ValueError, match=r"holds results of another run .policy walker, replan_steps unset"):
         go(tmp_path, range(2), identity=other)
     assert lines(tmp_path) == [(0, "success")]
+
+
+def test_a_refused_run_leaves_nothing_and_claims_no_folder(tmp_path):
+    out = tmp_path / "out"
+    other_robot = EpisodeRunner(
+        lambda variant, shared: (build(variant)[0], Walker(robot_spec=spec("jumper"))), "walker"
+    )
+    with pytest.raises(ValueError, match="different robots"):
+        go(out, range(3), runner=other_robot)
+    assert not out.exists()
+    other = Identity(policy="runner", checkpoint_sha256=None, replan_steps=None)
+    assert go(out, range(3), identity=other).total.n == 3
+
+
+def test_a_folder_of_nothing_but_errors_belongs_to_nobody(tmp_path):
+    go(tmp_path, [7, 8])
+    other = Identity(policy="runner", checkpoint_sha256=None, replan_steps=None)
+    assert go(tmp_path, [0], identity=other).total.n == 1
+    assert load_summary(tmp_path).policy == "runner"
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_any_text_of_an_environment_and_a_policy_is_recorded_reported_and_resumed(tmp_path, text):
+    class Env(LineEnv):
+        def reset(self, *, seed=None, options=None):
+            if seed == 1:
+                raise RuntimeError(text)
+            return super().reset(seed=seed)[0], {"instruction": text, "subtask": text}
+
+    class Policy(Walker):
+        def act(self, observation, state, **options):
+            chunk, state = super().act(observation, state, **options)
+            return replace(chunk, subtasks=(text,)), replace(state, memory=(MemoryItem(text, 0, 1),))
+
+    runner = EpisodeRunner(lambda variant, shared: (Env(), Policy()), "walker", imagine=True)
+    go(tmp_path, range(3), runner=runner, max_videos=3)
+    assert lines(tmp_path) == [(0, "success"), (1, "error"), (2, "success")]
+    assert write_report(tmp_path).read_text(encoding="utf-8")
+    summary = go(tmp_path, range(4), runner=runner, max_videos=3)
+    assert (summary.total.n, summary.total.errors) == (3, 1)
 
 
 def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):

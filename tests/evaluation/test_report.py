@@ -1,10 +1,13 @@
+import math
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
-from fakes import build
+from fakes import TASK_VARIANT, LineEnv, Walker, build, spec
 from test_benchmark import go
 
+from wla.evaluation.benchmark import evaluate
 from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import make_curves, make_spans, write_report
 from wla.evaluation.summary import Identity
@@ -106,3 +109,48 @@ def test_a_folder_without_results_is_refused(tmp_path, folder):
         write_report(tmp_path)
     shutil.copy(folder / "run.json", tmp_path)
     assert "No episode ended in success or failure" in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+class Hasty(Walker):
+    """Crashes in its first call."""
+
+    def act(self, observation, state, **options):
+        raise RuntimeError("out of memory")
+
+
+def with_limits(low, high):
+    """A robot whose second dimension has these limits."""
+    action = spec().action
+    return spec().replace(action=action.replace(low=(action.low[0], low), high=(action.high[0], high)))
+
+
+@pytest.mark.parametrize(
+    ("robot", "policy"),
+    [
+        (spec(), Hasty),
+        (with_limits(-1.0, -1.0), Walker),
+        (with_limits(-1.0, -1.0), Hasty),
+        (with_limits(-math.inf, math.inf), Walker),
+        (with_limits(-math.inf, math.inf), Hasty),
+        (with_limits(-1e308, 1e308), Walker),
+        (with_limits(-1.0, math.nextafter(-1.0, 0)), Walker),
+    ],
+    ids=["first call", "one value", "both", "unlimited", "both of these", "huge", "tiny"],
+)
+def test_no_episode_takes_the_report_along(tmp_path, robot, policy):
+    def make(variant, shared):
+        return LineEnv(robot), policy(robot_spec=robot) if variant.task == "odd" else Walker(robot_spec=robot)
+
+    for task in ("walk", "odd"):
+        evaluate(
+            [replace(TASK_VARIANT, task=task)],
+            range(2),
+            EpisodeRunner(make, MARKUP.policy, imagine=True),
+            MARKUP,
+            tmp_path,
+            max_videos=3,
+        )
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert len(read_episodes(tmp_path / "episodes")) == 4
+    assert ("RuntimeError: out of memory" in html) == (policy is Hasty)
+    assert not re.search(r'(d|y1|y2)="[^"]*(nan|inf)', html)

@@ -1,6 +1,10 @@
+from dataclasses import asdict
+
 import pytest
 from fakes import TASK_VARIANT
+from hostile import TEXTS
 
+from wla.json_lines import append_line, to_line
 from wla.rollout.results import EpisodeResult, SubtaskScore, append_result, read_results, success_rate, wilson
 
 
@@ -82,9 +86,34 @@ def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_goes_on(tmp_path):
     assert [r.seed for r in read_results(path)] == [1, 2]
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"env": "line"}'])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_any_text_comes_back_as_written(tmp_path, text):
+    path = tmp_path / "results.jsonl"
+    lines = [result(instruction=text, error=text, subtasks=((0, text),), memory=((1, text),)), result(seed=1)]
+    for line in lines:
+        append_result(path, line)
+    assert read_results(path) == lines
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", "[1]", '{"env": "line"}']
+    + [
+        to_line(asdict(result()) | change).strip()
+        for change in (
+            {"steps": "many"},
+            {"seed": None},
+            {"outcome": "half"},
+            {"subtasks": [[1]]},
+            {"memory": 3},
+            {"subtask_metrics": {"windows": 1}},
+            {"versions": []},
+        )
+    ],
+)
 def test_a_foreign_line_is_named(tmp_path, line):
     path = tmp_path / "results.jsonl"
-    path.write_text(result().to_json() + "\n" + line + "\n")
+    append_line(path, asdict(result()))
+    path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ValueError, match=r"results\.jsonl:2 "):
         read_results(path)

@@ -24,7 +24,7 @@ from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
 from wla.rollout.runner import EpisodeRunner, Job
 
-RESUME_HINT = "finished episodes are kept: free disk space, then the same command continues"
+RESUME_HINT = "finished episodes are kept: free disk space or choose another --out, then the same command continues"
 
 
 def run_benchmark(config: EvalConfig, out: Path) -> Summary:
@@ -71,8 +71,7 @@ def evaluate(
     max_videos: int = 0,
 ) -> Summary:
     """Run every seed of every variant that `out` does not have yet; an interruption loses only episodes in progress."""
-    _open_folder(out, identity)
-    results = _drop_errors(out)
+    results = _decided_results(out, identity)
     finished = {(result.variant, result.seed) for result in results}
     missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]
     videos = VideoQuota(out / "episodes", max_videos)
@@ -83,6 +82,9 @@ def evaluate(
         with EpisodeProgress(total, total - len(missing)) as progress, closing(episodes):
             for result, recording in episodes:
                 with disk_errors(out, RESUME_HINT):
+                    if not results:  # not before: a refused run must not claim the folder
+                        out.mkdir(parents=True, exist_ok=True)
+                        identity.save(out / "run.json")
                     if recording is not None and videos.accepts(result.variant, result.outcome):
                         videos.add(result, recording)
                     append_result(out / "results.jsonl", result)
@@ -91,19 +93,30 @@ def evaluate(
     finally:
         # Also after an interruption the summary describes the folder.
         summary = summarise(results, identity)
-        with disk_errors(out, RESUME_HINT):
-            summary.save(out / "summary.json")
+        if results:
+            with disk_errors(out, RESUME_HINT):
+                summary.save(out / "summary.json")
     return summary
 
 
-def _open_folder(out: Path, identity: Identity) -> None:
-    path = out / "run.json"
-    if not path.exists():
-        with disk_errors(out, "free disk space or choose another --out"):
-            out.mkdir(parents=True, exist_ok=True)
-            identity.save(path)
-        return
-    before = Identity.load(path)
+def _decided_results(out: Path, identity: Identity) -> list[EpisodeResult]:
+    """The decided episodes of a folder. Those that crashed are taken out, so that they run again.
+
+    ValueError when they are episodes of another run.
+    """
+    results = read_results(out / "results.jsonl")
+    decided = [result for result in results if result.outcome != "error"]
+    if decided:
+        _require_same_run(out, identity)
+    if len(decided) < len(results):
+        for result in (result for result in results if result.outcome == "error"):
+            shutil.rmtree(out / "episodes" / episode_folder(result.variant, result.seed), ignore_errors=True)
+        write_results(out / "results.jsonl", decided)
+    return decided
+
+
+def _require_same_run(out: Path, identity: Identity) -> None:
+    before = Identity.load(out / "run.json")
     same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
     if identity.checkpoint_sha256 is None:
         same_policy &= before.policy == identity.policy
@@ -113,14 +126,3 @@ def _open_folder(out: Path, identity: Identity) -> None:
             f"{out} holds results of another run ({describe(before)}); this one is {describe(identity)}: "
             "use another --out folder"
         )
-
-
-def _drop_errors(out: Path) -> list[EpisodeResult]:
-    """The decided episodes of a folder; those that crashed are taken out, so that they run again."""
-    results = read_results(out / "results.jsonl")
-    decided = [result for result in results if result.outcome != "error"]
-    if len(decided) < len(results):
-        for result in (result for result in results if result.outcome == "error"):
-            shutil.rmtree(out / "episodes" / episode_folder(result.variant, result.seed), ignore_errors=True)
-        write_results(out / "results.jsonl", decided)
-    return decided

@@ -12,6 +12,7 @@ from PIL import Image
 
 from wla.config import Config
 from wla.data.video.codec import encode
+from wla.files import atomic_write_text
 from wla.rollout.recording import Recording
 from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.types import Candidates, Outcome
@@ -96,7 +97,8 @@ class VideoQuota:
 
 
 def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> None:
-    """Writes ``video.mp4``, the subgoal images and, last, ``episode.json`` into a new folder."""
+    """Writes ``video.mp4``, the subgoal images and, last and atomically, ``episode.json``: without it a folder is not
+    an episode, whatever a full disk left there."""
     folder.mkdir(parents=True, exist_ok=True)
     assert recording.last is not None, "only finished episodes are saved"
     spec = recording.robot_spec
@@ -122,7 +124,7 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
         cameras=tuple(spec.observation.cameras),
         subgoals=_save_subgoals(folder, recording, primary),
     )
-    (folder / "episode.json").write_text(record.model_dump_json() + "\n", encoding="utf-8")
+    atomic_write_text(folder / "episode.json", record.model_dump_json() + "\n")
 
 
 def read_episodes(folder: Path) -> list[tuple[Path, EpisodeRecord]]:

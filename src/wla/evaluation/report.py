@@ -5,6 +5,7 @@ The report is one self-contained file: videos and images are embedded, and nothi
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def write_report(out: Path) -> Path:
 def count_failure_subtasks(results: Iterable[EpisodeResult]) -> tuple[tuple[str, int], ...]:
     """Returns the three most frequent verbs of the last subtasks of failed episodes, with their counts."""
     verbs = Counter(_verb(r.subtasks[-1][1]) for r in results if r.outcome == "failure" and r.subtasks)
+    del verbs[""]
     return tuple(verbs.most_common(3))
 
 
@@ -171,12 +173,15 @@ def make_curves(record: EpisodeRecord) -> tuple[Curve, ...]:
     curves = []
     for index, (name, unit) in enumerate(zip(record.action_names, record.action_units, strict=True)):
         values = [action[index] for action in record.actions]
-        # Actions may leave the limits; the curve has to show that.
-        low, high = min(record.action_low[index], *values), max(record.action_high[index], *values)
-        scale = CURVE_HEIGHT / (high - low)
-        segments = [f"V{(high - value) * scale:.1f}H{(t + 1) * step:.1f}" for t, value in enumerate(values)]
-        path = "".join([f"M0 {(high - values[0]) * scale:.1f}", *segments])
-        curves.append(Curve(name, unit, low, high, path, high * scale if low < 0 < high else None))
+        # Actions may leave the limits, which may be infinite; the curve has to show that.
+        ends = [x for x in (record.action_low[index], record.action_high[index], *values) if math.isfinite(x)]
+        low, high = min(ends, default=0.0), max(ends, default=0.0)
+        # A range of nothing is a line in the middle; an episode that crashed in the first call has no line at all.
+        top, span = (high, high - low) if high > low else (high + 0.5, 1.0)
+        heights = [f"{CURVE_HEIGHT * ((top - value) / span):.1f}" for value in values]
+        segments = [f"V{height}H{(t + 1) * step:.1f}" for t, height in enumerate(heights)]
+        path = "".join([f"M0 {heights[0]}", *segments]) if heights else ""
+        curves.append(Curve(name, unit, low, high, path, CURVE_HEIGHT * (top / span) if low < 0 < high else None))
     return tuple(curves)
 
 
@@ -194,7 +199,7 @@ def _subgoal_pair(folder: Path, subgoal: Subgoal, rate_hz: float) -> SubgoalPair
 
 
 def _verb(text: str) -> str:
-    return text.split()[0]
+    return (text.split() or [""])[0]
 
 
 def _embed(path: Path, kind: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.rollout.subtask_metrics import SubtaskMetrics
 from wla.rollout.versions import versions
 from wla.specs import RobotSpec
+from wla.texts import encodable
 from wla.types import ActionChunk, Env, MemoryItem, Observation, Outcome, Policy, PolicyState, Recorder, StepResult
 
 
@@ -56,7 +58,7 @@ def run_episode(
         policy=policy_name,
         checkpoint_sha256=policy.checkpoint_sha256,
         subtasks=tuple(episode.subtasks),
-        memory=tuple(episode.metrics.memory),
+        memory=tuple((step, encodable(text)) for step, text in episode.metrics.memory),
         subtask_metrics=episode.metrics.score(),
         versions=versions(),
     )
@@ -82,6 +84,7 @@ class _Episode:
                 with episode_errors():
                     chunk, state = self._policy.act(self._require_observation(), state)
                     _require_usable(chunk, self._env.robot_spec)
+                    chunk = _encodable(chunk)
                 self._note_subtasks(chunk, state)
                 outcome, state = self._execute(chunk, state)
         except EpisodeError as crash:
@@ -94,7 +97,7 @@ class _Episode:
     def _reset(self, seed: int, policy_seed: int) -> Any:
         with episode_errors():
             raw, info = self._env.reset(seed=seed)
-            self._observation, self.instruction = Observation(**raw), info["instruction"]
+            self._observation, self.instruction = Observation(**raw), encodable(info["instruction"])
             self.metrics.add_label(info.get("subtask"))
         for recorder in self._recorders:
             recorder.start(seed, self.instruction)
@@ -127,7 +130,7 @@ class _Episode:
         self.metrics.add_label(info.get("subtask"))
         expert = None
         if "expert_action" in info:
-            expert = ActionChunk(info["expert_action"][None], (info["expert_subtask"],))
+            expert = ActionChunk(info["expert_action"][None], (encodable(info["expert_subtask"]),))
         return StepResult(float(reward), bool(terminated), bool(truncated), success, expert)
 
     def _record(
@@ -185,11 +188,16 @@ def episode_errors() -> Iterator[None]:
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         message = str(error).strip().partition("\n")[0]
-        raise EpisodeError(f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})") from error
+        line = f"{type(error).__name__}: {message} ({Path(place.filename).name}:{place.lineno})"
+        raise EpisodeError(encodable(line)) from error
 
 
 def _memory(state: object) -> Sequence[MemoryItem]:
     return state.memory if isinstance(state, PolicyState) else ()
+
+
+def _encodable(chunk: ActionChunk) -> ActionChunk:
+    return replace(chunk, subtasks=tuple(map(encodable, chunk.subtasks)))
 
 
 def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
 from wla.types import Outcome
 
@@ -76,9 +78,6 @@ class EpisodeResult:
     def variant(self) -> TaskVariant:
         return TaskVariant(self.env, self.task, self.setting, self.embodiment)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -125,40 +124,34 @@ def success_rate(results: Iterable[EpisodeResult]) -> Rate:
 def read_results(path: Path) -> list[EpisodeResult]:
     """The finished episodes of a ``results.jsonl``; none when there is no such file.
 
-    A last line that was cut off (the process was killed while writing it) is removed from the file: that episode runs
-    again. Any other line that does not fit raises ValueError with its number.
+    An episode whose line was cut off (the process was killed while writing it) is left out: it runs again. Any other
+    line that does not fit raises ValueError with its number.
     """
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
-    if complete != text:
-        os.truncate(path, len(complete.encode("utf-8")))
-    names = {field.name for field in fields(EpisodeResult)}
-    results = []
-    for number, line in enumerate(complete.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{number} is not JSON ({error}); repair or remove the line") from error
-        row = migrate("results.jsonl", row) if isinstance(row, dict) else {}
-        if row.keys() != names:
-            raise ValueError(f"{path}:{number} is not an episode result; use another --out folder")
-        for name in ("subtasks", "memory"):
-            row[name] = tuple((step, words) for step, words in row[name])
-        row["subtask_metrics"] = None if row["subtask_metrics"] is None else SubtaskScore(**row["subtask_metrics"])
-        results.append(EpisodeResult(**row))
-    return results
+    return [_result(row, f"{path}:{number}") for number, row in read_lines(path)]
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
     """Add one line and hand it to the operating system before returning."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(result.to_json() + "\n")
+    append_line(path, asdict(result))
 
 
 def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:
     """Replace the file, at once: a reader sees the old lines or the new ones."""
-    new = path.with_suffix(".part")
-    new.write_text("".join(result.to_json() + "\n" for result in results), encoding="utf-8")
-    new.replace(path)
+    write_lines(path, map(asdict, results))
+
+
+def _result(row: Any, where: str) -> EpisodeResult:
+    row = migrate("results.jsonl", row) if isinstance(row, dict) else {}
+    if row.keys() != {field.name for field in fields(EpisodeResult)}:
+        raise ValueError(f"{where} is not an episode result; use another --out folder")
+    try:
+        return _RESULT.validate_python(row)
+    except ValidationError as error:
+        item = error.errors()[0]
+        path = ".".join(map(str, item["loc"]))
+        raise ValueError(
+            f"{where} is not an episode result ({path}: {item['msg']}); repair or remove the line"
+        ) from error
+
+
+_RESULT = TypeAdapter(EpisodeResult)

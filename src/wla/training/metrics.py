@@ -1,28 +1,33 @@
-"""The metrics log of a run (one JSON line per logged step) and its progress bar."""
+"""The metrics log of a run: one JSON line per logged step."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wla.files import atomic_write_text
+from wla.json_lines import append_line, read_lines, write_lines
 
 
-def append_line(metrics: Path, record: dict[str, Any]) -> None:
-    """Appends a record as one line of JSON."""
-    with metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+def log_step(metrics: Path, step: int, record: Mapping[str, float]) -> None:
+    """Appends the record of a step to the log."""
+    append_line(metrics, {"step": step, **record})
+
+
+def read_metrics(metrics: Path) -> list[dict[str, Any]]:
+    """Returns the records of a log, without an incomplete last line; none when there is no log.
+
+    ValueError, with its number, for a line that is not a record with a step.
+    """
+    rows = read_lines(metrics)
+    for number, row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise ValueError(f"{metrics}:{number} has no step; remove the line")
+    return [row for _, row in rows]
 
 
 def keep_lines_before(metrics: Path, step: int) -> None:
     """Drops the lines of `step` and later, and an incomplete last line: a killed run may have logged steps after its
     last save, which are repeated. ValueError for a damaged line."""
     if metrics.exists():
-        text = metrics.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-        try:
-            kept = [line for line in lines if json.loads(line)["step"] < step]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{metrics}: damaged line {error.doc.strip()[:80]!r}; remove it") from error
-        atomic_write_text(metrics, "".join(kept))
+        write_lines(metrics, [row for row in read_metrics(metrics) if row["step"] < step])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +11,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from wla.training.metrics import read_metrics
+
 SKIPPED = {"step", "lr", "samples_per_s"}
 
 
@@ -20,7 +21,7 @@ def plot_metrics(metrics: Path) -> Path | None:
 
     Returns None when nothing has been logged yet.
     """
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    rows = read_metrics(metrics)
     if not rows:
         return None
     names = [name for name in rows[-1] if name not in SKIPPED]

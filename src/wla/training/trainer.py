@@ -27,7 +27,7 @@ from wla.config import Config
 from wla.files import disk_errors, recover
 from wla.progress import LoopProgress
 from wla.training.learner import Learner
-from wla.training.metrics import append_line, keep_lines_before
+from wla.training.metrics import keep_lines_before, log_step
 from wla.training.optim import OptimConfig
 from wla.training.plots import plot_metrics
 from wla.training.prefetch import prefetch
@@ -175,7 +175,7 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
 
     def log(step: int, record: dict[str, float]) -> None:
         with disk_errors(out, _recovery_hint(state_folder)):
-            runtime.on_rank_zero(lambda: append_line(metrics, {"step": step, **record}))
+            runtime.on_rank_zero(lambda: log_step(metrics, step, record))
 
     def save(step: int) -> None:
         with disk_errors(out, _recovery_hint(state_folder)):

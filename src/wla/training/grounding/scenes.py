@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from wla.envs.family import VisibleObject
 from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
 from wla.envs.seeds import require_seeds
 from wla.files import atomic_dir, disk_errors
+from wla.json_lines import read_lines, write_lines
 from wla.process_pool import submit, worker_pool
 from wla.progress import track
 
@@ -53,8 +53,8 @@ class Scenes:
         config = SceneConfig.load(folder / "scenes.json")
         self.images = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in config.cameras}
         self.state = np.load(folder / "state.npy")
-        lines = (folder / "things.jsonl").read_text(encoding="utf-8").splitlines()
-        self.objects = [[VisibleObject.model_validate(thing) for thing in json.loads(line)] for line in lines]
+        scenes = [row for _, row in read_lines(folder / "things.jsonl")]
+        self.objects = [[VisibleObject.model_validate(thing) for thing in scene] for scene in scenes]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -91,8 +91,8 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
         for name in config.cameras:
             np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
         np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))
-        lines = [json.dumps([thing.model_dump() for thing in scene]) for _, _, things in parts for scene in things]
-        (fresh / "things.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        scenes = ([thing.model_dump() for thing in scene] for _, _, things in parts for scene in things)
+        write_lines(fresh / "things.jsonl", scenes)
         config.save(fresh / "scenes.json")
     return Scenes(folder)
 

@@ -1,0 +1,22 @@
+"""Texts that other people's files and programs hold, and that no part of the package may stumble over."""
+
+from __future__ import annotations
+
+TEXTS = {
+    "next line": "lift\u0085the block",
+    "line separator": "lift\u2028the block",
+    "paragraph separator": "lift\u2029the block",
+    "vertical tab, form feed, separators": "lift\v\f\x1c\x1d\x1e\x1fthe block",
+    "newlines": "lift\r\nthe\rblock\n",
+    "null": "lift\0the block",
+    "lone high surrogate": "lift \ud800",
+    "lone low surrogate": "\udc80 lift",
+    "byte-order mark": "\ufefflift",
+    "right to left": "\u202elift\u202c",
+    "emoji": "lift 🤖👩‍🔬",
+    "combining": "li\u0301ft " + "\u0316" * 50,
+    "quotes and braces": "\"lift\" '{{ block }}' %s {0} </script><!--",
+    "backslashes": "\\u2028 \\n \\ud800 \\",
+    "blank": " \t ",
+    "empty": "",
+}
