@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -54,6 +55,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     forms = [each for each in known if len(name) > 2 and (each.startswith(name) or name.startswith(each))]
     near = difflib.get_close_matches(name, forms, n=1, cutoff=0) or difflib.get_close_matches(name, known, n=1)
     return near[0] if near else None
+
+
+def nearest_path(path: Path) -> Path | None:
+    """Returns the file or folder beside a path that does not exist that was probably meant."""
+    beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = nearest(path.name, beside)
+    return None if near is None else path.with_name(near)
 
 
 def unknown_field(owner: str, name: str, known: Iterable[str], where: str = "") -> str:

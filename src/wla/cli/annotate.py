@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
+from wla.cli.names import require_dataset, require_path
 
 if TYPE_CHECKING:
     from wla.annotate.segments import Segment
@@ -70,12 +71,12 @@ class AnnotateArgs(CliArgs):
 
 
 def annotate(args: AnnotateArgs) -> int:
+    source = _check_options(args)
     from wla.annotate.segments import segments_of
     from wla.annotate.write import require_unlabelled, write_labels
     from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
 
-    source = _check_options(args)
     dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
     writes = source and not (args.dry_run or args.compare)
     if writes:
@@ -121,6 +122,10 @@ def _check_options(args: AnnotateArgs) -> bool:
         raise ValueError("--endpoint and --model belong together; give both")
     if args.api_key_env is not None and args.endpoint is None:
         raise ValueError("--api-key-env belongs to --endpoint; add it")
+    require_dataset(args.dataset)
+    for path, what in ((args.csv, "CSV file"), (args.templates, "template file")):
+        if path is not None:
+            require_path(path, what)
     return bool(sources)
 
 

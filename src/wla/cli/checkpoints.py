@@ -8,6 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
+from wla.cli.names import require_path
+from wla.policy.hub import find, resolve
+from wla.presets.names import PresetName
 
 
 class ConvertCheckpointArgs(CliArgs):
@@ -49,8 +52,8 @@ class ImportArgs(CliArgs):
     """Folder or hub id of the vision-language model: its config.json and tokenizer.json."""
     sana: str | None = None
     """Folder or hub id of the Sana model: its transformer/ and vae/."""
-    preset: str | None = None
-    """Name of the published model: wla0_libero, wla0_robotwin, wla0_robotwin_videos, wla0_rmbench."""
+    preset: PresetName | None = None
+    """Name of the published model."""
     statistics: Path | None = None
     """JSON file with minimum and maximum of states and actions; the one beside the weights when left out."""
     entry: str | None = None
@@ -89,6 +92,7 @@ class ParityArgs(CliArgs):
 
 
 def convert(args: ConvertCheckpointArgs) -> int:
+    require_path(args.checkpoint, "checkpoint")
     from wla.policy.checkpoint_files import convert_checkpoint
 
     convert_checkpoint(args.checkpoint, args.out, args.dtype)
@@ -98,8 +102,13 @@ def convert(args: ConvertCheckpointArgs) -> int:
 
 
 def import_(args: ImportArgs) -> int:
+    find(args.checkpoint, "checkpoint")
+    for name, what in ((args.vlm, "vision-language model"), (args.sana, "Sana model")):
+        if name is not None:
+            find(name, what)
+    if args.statistics is not None:
+        require_path(args.statistics, "file of statistics")
     from wla.compat.import_policy import import_policy
-    from wla.policy.hub import resolve
     from wla.specs import RobotSpec
 
     lacks = import_policy(
@@ -119,8 +128,8 @@ def import_(args: ImportArgs) -> int:
 
 
 def export(args: ExportArgs) -> int:
+    find(args.checkpoint, "checkpoint")
     from wla.compat.published import export_model
-    from wla.policy.hub import resolve
 
     export_model(resolve(args.checkpoint, "checkpoint"), args.out)
     print(f"published layout: {args.out}")
@@ -128,6 +137,7 @@ def export(args: ExportArgs) -> int:
 
 
 def parity(args: ParityArgs) -> int:
+    require_path(args.folder, "checkpoint")
     from wla.compat.parity import compare
 
     rows = compare(args.folder, tolerance=args.tolerance)

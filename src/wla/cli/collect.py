@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from wla.cli.command import Command
+from wla.cli.names import require_dataset, require_environment, require_policy
+from wla.policy.hub import find
 from wla.rollout.configs import CollectConfig, RecordMemoryConfig
 
 
@@ -35,6 +37,9 @@ class RecordMemoryArgs(RecordMemoryConfig):
 
 
 def collect(args: CollectArgs) -> int:
+    if args.policy is not None:
+        require_policy(args.policy)
+    require_environment(args)
     from wla.rollout.collect import collect
 
     try:
@@ -49,6 +54,8 @@ def collect(args: CollectArgs) -> int:
 
 
 def record_memory(args: RecordMemoryArgs) -> int:
+    find(args.policy)
+    require_dataset(args.dataset)
     from wla.rollout.memory_replay import record_memory
 
     print(f"{args.out}: memory at {len(record_memory(args).frames)} frames")

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
+from wla.cli.names import require_dataset, require_path
+from wla.policy.hub import find
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,6 +141,7 @@ class StatsArgs(CliArgs):
 
 
 def convert(args: ConvertArgs) -> int:
+    require_path(args.source, "folder")
     from wla.compat.convert import convert
 
     count = convert(args.source, args.out, action=args.action, fps=args.fps)
@@ -147,6 +150,9 @@ def convert(args: ConvertArgs) -> int:
 
 
 def from_videos(args: FromVideosArgs) -> int:
+    require_path(args.source, "folder")
+    if args.captions is not None:
+        require_path(args.captions, "CSV file")
     from wla.compat.videos import convert_videos
 
     count, left_out = convert_videos(
@@ -159,6 +165,8 @@ def from_videos(args: FromVideosArgs) -> int:
 
 
 def label_actions(args: LabelActionsArgs) -> int:
+    find(args.inverse, "inverse dynamics model")
+    require_dataset(args.dataset)
     from wla.annotate.inverse_dynamics import label_actions
 
     found = label_actions(args)
@@ -173,6 +181,7 @@ def label_actions(args: LabelActionsArgs) -> int:
 
 
 def check(args: CheckArgs) -> int:
+    require_path(args.dataset, "dataset")
     from wla.data.lerobot.columns import Columns
     from wla.data.validation.dataset import check
     from wla.data.validation.issues import count_errors, issues_table
@@ -186,6 +195,8 @@ def check(args: CheckArgs) -> int:
 
 
 def stats(args: StatsArgs) -> int:
+    for path in args.datasets:
+        require_dataset(path)
     from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.normalize import compute_statistics

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.cli.recipe_help import recipe_help
+from wla.presets.names import PRESETS
 from wla.presets.recipe import load_recipe
 
 
@@ -36,10 +37,10 @@ class EstimateArgs(CliArgs):
 
 
 def estimate(args: EstimateArgs) -> int:
+    config = _load(args.recipe)
     from wla.training.memory_estimate.suggestions import report
     from wla.training.objectives.policy import PolicyTrainConfig
 
-    config = _load(args.recipe)
     if not isinstance(config, PolicyTrainConfig):
         raise ValueError(f"{args.recipe} does not train a policy ({type(config).__name__}); estimates are for policies")
     print(report(Path(args.recipe).stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
@@ -48,10 +49,11 @@ def estimate(args: EstimateArgs) -> int:
 
 def _load(recipe: str) -> Any:
     """Returns the configuration of a recipe or of a preset."""
-    from wla.presets.wla0 import presets
+    if recipe not in PRESETS:
+        return load_recipe(recipe)
     from wla.training.memory_estimate.suggestions import preset_train_config
 
-    return preset_train_config(recipe) if recipe in presets() else load_recipe(recipe)
+    return preset_train_config(recipe)
 
 
 ESTIMATE = {

@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
+from wla.cli.names import require_dataset, require_environment, require_path, require_policy
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
+from wla.policy.hub import find
 
 
 class EvalArgs(EvalConfig):
@@ -86,6 +88,7 @@ class DemoArgs(CliArgs):
 
 
 def evaluate(args: EvalArgs) -> int:
+    _check(args)
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
@@ -102,7 +105,20 @@ def evaluate(args: EvalArgs) -> int:
     return 1 if summary.total.errors else 0
 
 
+def _check(args: EvalArgs) -> None:
+    """Checks all that was named. ValueError before anything is loaded."""
+    require_policy(args.policy)
+    require_environment(args)
+    _ = args.best_of_n  # checks that its options go together
+    if args.value is not None:
+        find(args.value, "value model")
+    if args.goal is not None:
+        require_path(Path(args.goal), "image")
+
+
 def eval_offline(args: EvalOfflineArgs) -> int:
+    find(args.policy)
+    require_dataset(args.dataset)
     from wla.evaluation.open_loop import evaluate_open_loop
 
     print(evaluate_open_loop(args).model_dump_json(indent=2))
@@ -110,6 +126,8 @@ def eval_offline(args: EvalOfflineArgs) -> int:
 
 
 def eval_world(args: EvalWorldArgs) -> int:
+    find(args.policy)
+    require_dataset(args.dataset)
     from wla.evaluation.world_model import REPORT_FILE, evaluate_world, table
 
     print(table(evaluate_world(args, args.out)))
@@ -118,6 +136,9 @@ def eval_world(args: EvalWorldArgs) -> int:
 
 
 def eval_value(args: EvalValueArgs) -> int:
+    find(args.value, "value model")
+    for folder in args.datasets:
+        require_path(Path(folder), "dataset")
     from wla.evaluation.value_model import PLOT, evaluate_value
 
     print(evaluate_value(args, args.out).model_dump_json(indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from wla.cli.doctor import DOCTOR
 from wla.cli.estimate import ESTIMATE
 from wla.cli.evaluate import DEMO, EVALUATE
 from wla.cli.init import INIT
+from wla.cli.streams import OutputError, prepare_streams, print_error
 from wla.cli.train import TRAIN
 
 HELP = """usage: wla COMMAND [options]
@@ -36,8 +38,12 @@ Commands (`wla COMMAND --help` shows options and examples):
 
 {commands}
 
-A mistake prints one line and exits with 2; --traceback (or WLA_TRACEBACK=1) shows where it came from.
+Exit codes: 0 done, 1 done with errors (crashed episodes, errors in a dataset, something missing), 2 a mistake or a file
+that cannot be read or written, 130 Ctrl-C, 141 the reader of the output went away. A mistake prints one line;
+--traceback (or WLA_TRACEBACK=1) shows where it came from.
 """
+MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
+"""Exit codes; the last two as shells report SIGINT and SIGPIPE."""
 
 COMMANDS: dict[str, Command | Group] = {
     **DOCTOR,
@@ -55,24 +61,30 @@ COMMANDS: dict[str, Command | Group] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 2 for a mistake of the user, 130 for Ctrl-C."""
+    """Runs one command. Returns its exit code, see `HELP`."""
+    prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     trace = bool(os.environ.get("WLA_TRACEBACK")) or "--traceback" in words
-    words = [word for word in words if word != "--traceback"]
     try:
-        return _dispatch(words)
+        code = _dispatch([word for word in words if word != "--traceback"])
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt as stop:
-        _print_error(f"interrupted: {stop}" if str(stop) else "interrupted", trace)
-        return 130
+        return _report(INTERRUPTED, f"interrupted: {stop}" if str(stop) else "interrupted", trace)
+    except OutputError as error:
+        if error.errno == errno.EPIPE:
+            return CLOSED_PIPE  # whoever read it has read enough
+        return _report(MISTAKE, f"error: standard output cannot be written: {error.strerror}", trace)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        _print_error(f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
-        return 2
+        return _report(MISTAKE, f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
 
 
 def _dispatch(words: Sequence[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in HELP_FLAGS:
         print(HELP.format(commands=format_commands(COMMANDS)), end="")
-        return 0 if words else 2
+        return 0 if words else MISTAKE
     if words[0] == "--version":
         from wla import __version__
 
@@ -84,7 +96,9 @@ def _dispatch(words: Sequence[str]) -> int:
     return COMMANDS[name].call(name, rest)
 
 
-def _print_error(line: str, trace: bool) -> None:
+def _report(code: int, line: str, trace: bool) -> int:
+    """Prints a line about the present exception, and its traceback if asked for. Returns the exit code."""
     if trace:
         traceback.print_exc()
-    print(f"wla: {line}", file=sys.stderr)
+    print_error(f"wla: {line}")
+    return code

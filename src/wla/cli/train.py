@@ -61,10 +61,15 @@ class AblateArgs(CliArgs):
 
 
 def train(args: TrainArgs) -> int:
+    config = load_recipe(args.recipe)
+    # Imported after the recipe, because a wrong name should not wait for torch.
     from wla import runtime
+    from wla.training.ablation import Ablation
     from wla.training.trainer import micro_batch_range, require_output_dir, train
 
-    config = load_recipe(args.recipe).override(args.overrides)
+    if isinstance(config, Ablation):
+        raise ValueError(f"{args.recipe} is an ablation; run it with `wla ablate {args.recipe} --out FOLDER`")
+    config = config.override(args.overrides)
     if args.print_config:
         print(config.model_dump_json(indent=2))
         return 0
@@ -80,12 +85,13 @@ def train(args: TrainArgs) -> int:
 
 
 def ablate(args: AblateArgs) -> int:
+    config = load_recipe(args.recipe)
     from wla.training.ablation import TABLE, Ablation, ablate, table
 
-    config = load_recipe(args.recipe)
     if not isinstance(config, Ablation):
         raise ValueError(
-            f"{args.recipe} is not an ablation ({type(config).__name__}); see the bundled recipe ablate_world"
+            f"{args.recipe} is not an ablation ({type(config).__name__}); run it with `wla train {args.recipe}`, "
+            "or write an ablation of it as the bundled recipe ablate_world does"
         )
     config = config.override(args.overrides)
     print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")

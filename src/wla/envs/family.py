@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wla.config import Config
+from wla.config_errors import nearest
 from wla.envs.seeds import SEED_RANGES, Split
 from wla.types import Env, Policy
 
@@ -99,7 +100,9 @@ class EnvFamily:
         return tuple(chosen) or self.default_tasks or self.tasks
 
     def require(self, what: str, value: str, known: Iterable[str]) -> str:
-        """Returns the value. ValueError listing the known ones where it is not one of them."""
+        """Returns the value. ValueError with the nearest one, or all, where it is not one of the known ones."""
         if value not in known:
-            raise ValueError(f"{self.name} has no {what} {value!r}; it has {', '.join(known)}")
+            near = nearest(value, known)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+            raise ValueError(f"{self.name} has no {what} {value!r}; {hint}")
         return value

@@ -1,35 +1,73 @@
-"""Lookup of checkpoints by name: bundled with the package, in a folder, or on the hub."""
+"""Lookup of checkpoints by name: bundled with the package, in a folder, or on the hub. Imports no torch."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from wla.config_errors import nearest, nearest_path
 
-from wla.policy.checkpoint import Checkpoint, load_checkpoint
+CONFIG_FILES = {
+    "policy": "config.json",
+    "value model": "value.json",
+    "inverse dynamics model": "inverse.json",
+    "backbone": "base.json",
+    "image codec": "codec.json",
+}
+"""Kind of a checkpoint -> the file of its folder that only this kind has."""
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def bundled() -> dict[str, Path]:
-    """Names of the policies, bases and value models that come with the package, and their folders."""
+def bundled(kind: str | None = None) -> dict[str, Path]:
+    """Names of the checkpoints that come with the package, and their folders; those of one kind, or all."""
     root = Path(str(resources.files("wla"))) / "bundled"
-    return {folder.name: folder for folder in sorted(root.iterdir())} if root.is_dir() else {}
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return {folder.name: folder for folder in folders if kind in (None, checkpoint_kind(folder))}
+
+
+def checkpoint_kind(folder: Path) -> str | None:
+    """Returns the kind of the checkpoint in a folder, one of `CONFIG_FILES`; None where there is none."""
+    return next((kind for kind, file in CONFIG_FILES.items() if (folder / file).is_file()), None)
+
+
+def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) -> Path | None:
+    """Returns the local folder of a checkpoint or another artefact; None for an id that only the hub may know.
+
+    A name below a folder that exists (``outputs/mine``) is never a hub id. `what` names the artefact in messages; for
+    one of `CONFIG_FILES` the folder must not hold a checkpoint of another kind. `also`: other names to suggest.
+
+    Raises:
+        ValueError: no such name or folder, or a checkpoint of another kind.
+    """
+    known = bundled(what if what in CONFIG_FILES else None)
+    folder = bundled().get(str(name), Path(name))
+    if folder.is_dir():
+        kind = checkpoint_kind(folder)
+        if what in CONFIG_FILES and kind not in (None, what):
+            raise ValueError(f"{name} is not a {what} but a {kind}; {_choices(what, known)}")
+        return folder
+    if HUB_ID.fullmatch(str(name)) and not folder.parent.is_dir():
+        return None
+    near = nearest(str(name), [*known, *also]) or nearest_path(folder)
+    hint = f"did you mean '{near}'?" if near else _choices(what, known)
+    raise ValueError(f"no {what} {str(name)!r}: neither a folder nor a bundled name; {hint}")
 
 
 def resolve(name: str | Path, what: str = "policy") -> Path:
-    """Returns the folder of a checkpoint or another artefact; `what` names it in the ValueError if there is none."""
-    known = bundled()
-    if str(name) in known:
-        return known[str(name)]
-    folder = Path(name)
-    if folder.is_dir():
+    """Returns the folder of a checkpoint or another artefact, after downloading it from the hub where it is there.
+
+    Raises:
+        ValueError: as for `find`, or the hub did not give it.
+    """
+    folder = find(name, what)
+    if folder is not None:
         return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-        raise ValueError(
-            f"no {what} {str(name)!r}: neither a folder nor one of the bundled {', '.join(known) or 'none'}"
-        )
+    # Imported here, because a local folder needs none of it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(str(name)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -38,6 +76,7 @@ def resolve(name: str | Path, what: str = "policy") -> Path:
         ) from error
 
 
-def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoint:
-    """Returns the checkpoint of a policy by bundled name, folder or hub id. ValueError as for its two steps."""
-    return load_checkpoint(resolve(name), imagination=imagination)
+def _choices(what: str, known: dict[str, Path]) -> str:
+    if not known:
+        return "give the folder that training wrote"
+    return f"bundled {'ones are' if len(known) > 1 else 'is'} {', '.join(known)}"

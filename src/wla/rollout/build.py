@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import load_family, make_env, make_expert
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
-from wla.rollout.configs import ActionLabels, BestOfNConfig, CollectConfig, MemoryInterventionKind
+from wla.rollout.configs import SCRIPTED, ActionLabels, BestOfNConfig, CollectConfig, MemoryInterventionKind
 from wla.rollout.dagger import ExpertLabels, MemoryPolicy, MixturePolicy
 from wla.rollout.memory_interventions import MemoryIntervention
 from wla.rollout.results import TaskVariant
@@ -19,9 +19,6 @@ from wla.types import Env, Policy
 
 if TYPE_CHECKING:
     from wla.policy.wla_policy import WLAPolicy
-
-SCRIPTED = ("expert", "random", "zero")
-"""Policies that need no checkpoint. Every other name is a checkpoint."""
 
 
 def build(

@@ -13,6 +13,8 @@ from pydantic import Field
 from wla.config import Config
 from wla.envs.registry import DEFAULT_FAMILY
 
+SCRIPTED = ("expert", "random", "zero")
+"""Policies that need no checkpoint. Every other name is a checkpoint."""
 ActionLabels = Literal["expert", "executed"]
 MemoryInterventionKind = Literal["clear", "delete", "insert"]
 

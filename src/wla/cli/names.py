@@ -1,0 +1,59 @@
+"""Checks of the names that were typed, before a command loads what takes seconds.
+
+Each raises a ValueError with the name that was probably meant. None imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from wla.config_errors import nearest_path
+from wla.policy.hub import find
+from wla.rollout.configs import SCRIPTED
+
+
+class EnvironmentNames(Protocol):
+    """Options of a command that name an environment."""
+
+    @property
+    def env(self) -> str: ...
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def setting(self) -> tuple[str, ...]: ...
+    @property
+    def embodiment(self) -> str | None: ...
+
+
+def require_environment(names: EnvironmentNames) -> None:
+    """Checks family, tasks, settings and embodiment."""
+    from wla.envs.registry import load_family
+
+    family = load_family(names.env)
+    family.select_tasks(names.tasks)
+    for setting in names.setting:
+        family.require("setting", setting, family.settings)
+    if names.embodiment is not None:
+        family.require("embodiment", names.embodiment, family.embodiments)
+
+
+def require_policy(name: str) -> None:
+    """Checks a checkpoint or a scripted policy."""
+    if name not in SCRIPTED:
+        find(name, also=SCRIPTED)
+
+
+def require_dataset(folder: Path) -> None:
+    """Checks that a folder holds a dataset."""
+    require_path(folder, "dataset")
+    from wla.data.lerobot.format import read_info
+
+    read_info(folder)
+
+
+def require_path(path: Path, what: str) -> None:
+    """Checks that a file or folder exists; `what` names it."""
+    if not path.exists():
+        near = nearest_path(path)
+        raise ValueError(f"no {what} {str(path)!r}; " + (f"did you mean '{near}'?" if near else "correct the path"))
