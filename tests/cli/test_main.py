@@ -12,6 +12,7 @@ from full_disk import full_disk
 from wla.cli import main as cli
 from wla.cli.arguments import help_text
 from wla.cli.command import Command
+from wla.cli.commands import COMMANDS
 from wla.cli.data import DATA
 from wla.migrations import RENAMED_COMMANDS, RENAMED_OPTIONS
 
@@ -36,12 +37,12 @@ def test_help_teaches_and_is_quick(capsys):
     assert wla("--help") == 0
     assert time.perf_counter() - start < 0.5
     text = capsys.readouterr().out
-    assert all(f"\n  {name} " in text for name in cli.COMMANDS)
+    assert all(f"\n  {name} " in text for name in COMMANDS)
     assert "wla collect --tasks place" in text
 
 
 def test_old_names_lead_to_present_ones():
-    commands = {name: command for name, command in cli.COMMANDS.items() if isinstance(command, Command)}
+    commands = {name: command for name, command in COMMANDS.items() if isinstance(command, Command)}
     commands |= {f"data {name}": command for name, command in DATA.commands.items()}
     assert set(RENAMED_COMMANDS.values()) <= set(commands)
     assert set(RENAMED_COMMANDS).isdisjoint(commands)
@@ -59,7 +60,7 @@ def test_help_needs_neither_torch_nor_mujoco():
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_examples_in_its_help(name, capsys):
     assert wla(name, "--help") == 0
     text = capsys.readouterr().out

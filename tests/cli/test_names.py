@@ -11,6 +11,7 @@ import pytest
 
 from wla.cli import main as cli
 from wla.cli.command import Command, Group
+from wla.cli.commands import COMMANDS
 from wla.policy.hub import find
 from wla.presets.names import PRESETS
 from wla.presets.wla0 import presets
@@ -85,7 +86,7 @@ def test_a_wrong_name_is_one_line_that_does_not_wait_for_torch(tmp_path: Path) -
 
 def test_every_command_is_tried_with_a_wrong_name() -> None:
     names: set[str] = set()
-    for name, command in cli.COMMANDS.items():
+    for name, command in COMMANDS.items():
         match command:
             case Command():
                 names.add(name)

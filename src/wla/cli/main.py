@@ -1,4 +1,4 @@
-"""`wla COMMAND ...`: the list of commands, and how mistakes are reported. Each command has a module beside this one."""
+"""`wla COMMAND ...`: runs a command, and reports mistakes in one line."""
 
 from __future__ import annotations
 
@@ -8,56 +8,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from wla.cli.annotate import ANNOTATE
-from wla.cli.checkpoints import CHECKPOINTS
-from wla.cli.collect import COLLECT, RECORD_MEMORY
-from wla.cli.command import HELP_FLAGS, Command, Group, format_commands, unknown_command
-from wla.cli.data import DATA
-from wla.cli.doctor import DOCTOR
-from wla.cli.estimate import ESTIMATE
-from wla.cli.evaluate import DEMO, EVALUATE
-from wla.cli.init import INIT
+from wla.cli.command import HELP_FLAGS, format_commands, unknown_command
+from wla.cli.commands import COMMANDS, HELP
 from wla.cli.streams import OutputError, prepare_streams, print_error
-from wla.cli.train import TRAIN
 
-HELP = """usage: wla COMMAND [options]
-
-World-language-action robot policies: collect, train, evaluate.
-
-A round on a laptop:
-
-  wla doctor                                               what this machine lacks
-  wla demo                                                 the bundled policy at work
-  wla collect --tasks place --episodes 400 --out datasets/place
-  wla data check datasets/place                            every problem of a dataset, before training
-  wla train nano_tabletop --help                           every field of a recipe, and how to change it
-  wla train nano_tabletop                                  writes a checkpoint
-  wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
-
-Commands (`wla COMMAND --help` shows options and examples):
-
-{commands}
-
-Exit codes: 0 done, 1 done with errors (crashed episodes, errors in a dataset, something missing), 2 a mistake or a file
-that cannot be read or written, 130 Ctrl-C, 141 the reader of the output went away. A mistake prints one line;
---traceback (or WLA_TRACEBACK=1) shows where it came from.
-"""
 MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 """Exit codes; the last two as shells report SIGINT and SIGPIPE."""
-
-COMMANDS: dict[str, Command | Group] = {
-    **DOCTOR,
-    **DEMO,
-    **COLLECT,
-    "data": DATA,
-    **ANNOTATE,
-    **ESTIMATE,
-    **INIT,
-    **TRAIN,
-    **EVALUATE,
-    **RECORD_MEMORY,
-    **CHECKPOINTS,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -30,7 +30,6 @@ from wla.policy.checkpoint_files import (
     read_passthrough,
     require_files,
 )
-from wla.policy.hub import resolve
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
 from wla.specs import RobotSpec
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
@@ -124,11 +123,6 @@ def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
         replan_steps=config.replan_steps,
         action_noise=config.action_noise,
     )
-
-
-def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoint:
-    """Returns the checkpoint of a policy by bundled name, folder or hub id. ValueError as for its two steps."""
-    return load_checkpoint(resolve(name), imagination=imagination)
 
 
 def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:

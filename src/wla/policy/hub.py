@@ -1,4 +1,7 @@
-"""Lookup of checkpoints by name: bundled with the package, in a folder, or on the hub. Imports no torch."""
+"""Lookup of checkpoints by name: bundled with the package, in a folder, or on the hub.
+
+Finding a name imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wla.config_errors import nearest, nearest_path
+
+if TYPE_CHECKING:
+    from wla.policy.checkpoint import Checkpoint
 
 CONFIG_FILES = {
     "policy": "config.json",
@@ -74,6 +81,13 @@ def resolve(name: str | Path, what: str = "policy") -> Path:
         raise ValueError(
             f"no folder {str(name)!r}, and the hub did not give it ({type(error).__name__}); check name and network"
         ) from error
+
+
+def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoint:
+    """Returns the checkpoint of a policy by bundled name, folder or hub id. ValueError as for its two steps."""
+    from wla.policy.checkpoint import load_checkpoint
+
+    return load_checkpoint(resolve(name), imagination=imagination)
 
 
 def _choices(what: str, known: dict[str, Path]) -> str:

@@ -14,7 +14,7 @@ from wla.data.prompts.tokenizer import train_tokenizer
 from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
 from wla.models.model import require_model
 from wla.models.wla import WLA
-from wla.policy.checkpoint import fetch_checkpoint
+from wla.policy.hub import fetch_checkpoint
 
 
 class BackboneParts(NamedTuple):

@@ -17,7 +17,7 @@ from wla.data.normalize import VectorStatistics
 from wla.data.prompts.kinds import AnyPromptConfig, PromptConfig, extended_tokenizer
 from wla.models.model import PolicyModel, PolicyModelConfig, require_config, require_model
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import fetch_checkpoint
+from wla.policy.hub import fetch_checkpoint
 from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding, GroundingConfig
 from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.pretrained_codec import load_codec

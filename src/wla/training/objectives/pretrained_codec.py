@@ -7,9 +7,8 @@ from pathlib import Path
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.model import require_model
 from wla.models.wla import WLA
-from wla.policy.checkpoint import fetch_checkpoint
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
-from wla.policy.hub import bundled
+from wla.policy.hub import bundled, fetch_checkpoint
 from wla.training.objectives.codec import CONFIG, WEIGHTS
 from wla.weights import load_weights
 

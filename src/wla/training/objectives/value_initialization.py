@@ -7,7 +7,7 @@ from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.model import require_model
 from wla.models.value_model import ValueConfig, ValueModel
 from wla.models.wla import WLA
-from wla.policy.checkpoint import fetch_checkpoint
+from wla.policy.hub import fetch_checkpoint
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 
 

@@ -14,7 +14,8 @@ from wla import runtime
 from wla.batch import Batch
 from wla.models.model import require_model
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import Checkpoint, fetch_checkpoint, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, save_checkpoint
+from wla.policy.hub import fetch_checkpoint
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
 from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
