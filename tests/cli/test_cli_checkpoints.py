@@ -61,7 +61,7 @@ def test_what_an_import_lacks_is_printed(release, tmp_path, capsys):
     ("words", "message"),
     [
         (["--vlm", "nowhere/at/all"], "no vision-language model 'nowhere/at/all'"),
-        (["--preset", "wla1"], "no preset 'wla1'; there are wla0_libero"),
+        (["--preset", "wla1"], "--preset: Input should be 'wla0_libero'"),
         (["--entry", "robotwin"], "no entry 'robotwin'"),
     ],
 )

@@ -107,7 +107,7 @@ def test_every_command_is_tried_with_a_wrong_name() -> None:
         ("eval expert --tasks plce --out OUT", "did you mean 'place'?"),
         ("eval expert --setting randomised --out OUT", "did you mean 'randomized'?"),
         ("eval expert --embodiment scarra --out OUT", "did you mean 'scara'?"),
-        ("data check miine", "no dataset 'miine'; did you mean 'mine'?"),
+        ("data check miine", "miine: no such dataset; did you mean 'mine'?"),
         ("train ablate_world", "run it with `wla ablate ablate_world --out FOLDER`"),
         ("ablate nano_tabletop --out OUT", "run it with `wla train nano_tabletop`"),
     ],

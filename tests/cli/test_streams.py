@@ -41,4 +41,4 @@ def test_no_character_of_a_name_fails() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([*COMMAND, "data", "check", "dä\udcff"], env=environment, capture_output=True)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"wla: error: no dataset 'd\\xe4\\udcff'")
+    assert done.stderr.startswith(b"wla: error: d\\xe4\\udcff: no such dataset")

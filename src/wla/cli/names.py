@@ -56,4 +56,4 @@ def require_path(path: Path, what: str) -> None:
     """Checks that a file or folder exists; `what` names it."""
     if not path.exists():
         near = nearest_path(path)
-        raise ValueError(f"no {what} {str(path)!r}; " + (f"did you mean '{near}'?" if near else "correct the path"))
+        raise ValueError(f"{path}: no such {what}; " + (f"did you mean '{near}'?" if near else "correct the path"))
