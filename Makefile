@@ -8,14 +8,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 HEALTHY := $(VENV)/.healthy
 
-.PHONY: help demo test mutants check fix clean
+.PHONY: help demo test test-lowest mutants check fix docs wheel clean
 
 help:
 	@echo "make demo    run the bundled policy in the embedded simulator"
 	@echo "make test    run the tests; PYTEST='-k name' selects, PYTEST='-m slow' runs the slow ones"
+	@echo "make test-lowest  the quick tests with the oldest versions of the dependencies that pyproject.toml allows"
 	@echo "make mutants apply small faults to the core, one at a time: each has to fail a test (10 minutes)"
 	@echo "make check   lint, formatting and types"
 	@echo "make fix     mend lint and formatting"
+	@echo "make docs    build the documentation's site into outputs/site, without a network"
+	@echo "make wheel   build what is published, into dist"
 	@echo "make clean   forget the environment"
 
 demo: $(HEALTHY)
@@ -23,6 +26,12 @@ demo: $(HEALTHY)
 
 test: $(HEALTHY)
 	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST)
+
+test-lowest: $(INSTALLED)
+	$(BIN)/pip install --quiet uv
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/pytest -n 2 -m "not slow" $(PYTEST)
 
 mutants: $(HEALTHY)
 	$(BIN)/python tests/mutants/run.py
@@ -36,8 +45,14 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet --strict
+
+wheel: $(INSTALLED)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lowest
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("wla needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -1,25 +1,11 @@
 """World-language-action robot policies: train, evaluate, inspect, deploy.
 
-``wla.load_policy(name | folder | hub id)`` is the way in for users, ``wla.WLAPolicy`` what it gives; ``wla.types`` is
-where a reader starts.
+``wla.load_policy(name | folder | hub id)`` loads a policy; `wla.types` is where a reader starts. The public names of
+each package are in its ``__init__.pyi``; they are imported when they are first used, so that `import wla` does not
+import torch.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wla.policy.wla_policy import WLAPolicy as WLAPolicy
-    from wla.policy.wla_policy import load_policy as load_policy
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = ["WLAPolicy", "__version__", "load_policy"]
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that `import wla` (and `wla --help`) does not pay for torch.
-    if name in ("WLAPolicy", "load_policy"):
-        from wla.policy import wla_policy
-
-        return getattr(wla_policy, name)
-    raise AttributeError(f"module 'wla' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

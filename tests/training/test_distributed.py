@@ -165,7 +165,7 @@ def test_errors_stop_all_processes_with_one_line(runs):
             in (runs / f"error 0 {rank}").read_text()
         )
     assert "two holds a run already" in (runs / "error 1 0").read_text()
-    assert "another process cannot go on" in (runs / "error 1 1").read_text()
+    assert "another process cannot continue" in (runs / "error 1 1").read_text()
 
 
 @pytest.mark.slow

@@ -1,1 +1,5 @@
 """Evaluation: closed-loop benchmarks with reports, open-loop comparison with recordings, world and value metrics."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

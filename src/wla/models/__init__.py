@@ -1,1 +1,5 @@
 """The model: backbone, meta-queries, World Expert, Action Expert, flow matching, losses."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

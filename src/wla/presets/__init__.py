@@ -1,1 +1,5 @@
 """Model sizes, prompts and robots of the nano and the published models; loading of recipes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,9 +4,9 @@ Command:  wla ablate ablate_world --num-envs 2 --out outputs/ablate_world
 Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 
-from wla.models.experts.world_expert import ChunkConditionConfig
+from wla.models import ChunkConditionConfig
 from wla.recipes import nano_tabletop
-from wla.training.ablation import Ablation
+from wla.training import Ablation
 
 
 def config() -> Ablation:

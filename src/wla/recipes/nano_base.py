@@ -5,11 +5,8 @@ Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 
 from wla.envs.tabletop.tasks import SHORT_TASKS
-from wla.presets.nano import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
-from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.backbone import BackboneTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.presets import CAMERAS, NANO_MATRICES, PROMPT, nano_backbone
+from wla.training import BackboneTrainConfig, LoopConfig, OptimConfig, SceneConfig
 
 
 def config() -> BackboneTrainConfig:

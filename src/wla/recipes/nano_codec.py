@@ -4,10 +4,8 @@ Command:  wla train nano_codec --out outputs/nano_codec
 Needs:    datasets/nano_tabletop (see nano_tabletop)
 """
 
-from wla.presets.nano import CODEC
-from wla.training.objectives.codec import CodecTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.presets import CODEC
+from wla.training import CodecTrainConfig, LoopConfig, OptimConfig
 
 
 def config() -> CodecTrainConfig:

@@ -9,9 +9,7 @@ Needs:    the datasets of nano_video (see there)
 Hardware: 2 CPU cores with bf16. Time: 16 minutes on one core. Score: docs/results/world.md.
 """
 
-from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.training import InverseDynamicsTrainConfig, LoopConfig, OptimConfig
 
 
 def config() -> InverseDynamicsTrainConfig:

@@ -15,14 +15,10 @@ Hardware: 2 CPU cores with bf16. Time: 5 + 10 + 35 minutes.
 Score: docs/results/memory.md.
 """
 
-from wla.data.dataset_config import DatasetConfig
-from wla.data.memory import MemoryAugmentation, MemoryConfig
-from wla.models.loss_weights import LossWeights
-from wla.presets.nano import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_finetune
-from wla.training.objectives.initialization import FromCheckpoint, GroundingConfig
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.data import DatasetConfig, MemoryAugmentation, MemoryConfig
+from wla.models import LossWeights
+from wla.presets import NANO_POLICY_MATRICES, PROMPT, nano_tabletop_finetune
+from wla.training import FromCheckpoint, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:

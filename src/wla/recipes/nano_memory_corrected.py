@@ -15,9 +15,9 @@ policy forgets part of the first training (docs/results/memory.md).
 Hardware: 2 CPU cores with bf16. Time: 7 + 100 minutes. Score: docs/results/memory.md.
 """
 
-from wla.data.dataset_config import DatasetConfig
+from wla.data import DatasetConfig
 from wla.recipes import nano_memory
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training import PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:

@@ -16,9 +16,9 @@ the latent by its effect on the image.
 Hardware: 2 CPU cores with bf16. Time: 3 + 91 minutes. Score: docs/results/world.md.
 """
 
-from wla.data.dataset_config import DatasetConfig
+from wla.data import DatasetConfig
 from wla.recipes import nano_world
-from wla.training.objectives.world_model import WorldModelTrainConfig
+from wla.training import WorldModelTrainConfig
 
 
 def config() -> WorldModelTrainConfig:

@@ -18,9 +18,9 @@ Hardware: an H200 and 16 CPU cores. Time: 2.5 minutes, in which the commands abo
 episodes, and 5.5 minutes. On a CPU, only 2 steps were tested. Score: docs/results/world.md.
 """
 
-from wla.data.dataset_config import DatasetConfig
+from wla.data import DatasetConfig
 from wla.recipes import nano_world
-from wla.training.objectives.world_model import WorldModelTrainConfig
+from wla.training import WorldModelTrainConfig
 
 
 def config() -> WorldModelTrainConfig:

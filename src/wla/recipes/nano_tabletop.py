@@ -14,13 +14,10 @@ Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer
 lower success rate (docs/results/learning_to_act.md).
 """
 
-from wla.data.dataset_config import DatasetConfig
-from wla.models.loss_weights import LossWeights
-from wla.presets.nano import NANO_POLICY_MATRICES, nano_model
-from wla.training.objectives.initialization import FromBackbone, GroundingConfig
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.data import DatasetConfig
+from wla.models import LossWeights
+from wla.presets import NANO_POLICY_MATRICES, nano_model
+from wla.training import FromBackbone, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:

@@ -17,9 +17,7 @@ believes almost finished, which no single frame shows.
 Hardware: 2 CPU cores with bf16. Time: 30 + 10 minutes. Score: docs/results/world.md.
 """
 
-from wla.training.objectives.value import ValueTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.training import LoopConfig, OptimConfig, ValueTrainConfig
 
 
 def config() -> ValueTrainConfig:

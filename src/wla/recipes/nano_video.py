@@ -18,11 +18,10 @@ Hardware: 2 CPU cores with bf16. Time: 7 minutes for the data, 4 x 40 for traini
 
 import json
 
-from wla.data.dataset_config import DatasetConfig
+from wla.data import DatasetConfig
 from wla.envs.tabletop.tasks import VIDEO_TASKS
 from wla.recipes import nano_tabletop
-from wla.training.ablation import Ablation
-from wla.training.objectives.initialization import FromBackbone, GroundingConfig
+from wla.training import Ablation, FromBackbone, GroundingConfig
 
 
 def config() -> Ablation:

@@ -4,11 +4,9 @@ Command:  wla train nano_world --out outputs/nano_world
 Needs:    outputs/nano_tabletop/checkpoint and datasets/nano_tabletop (see nano_tabletop)
 """
 
-from wla.data.dataset_config import DatasetConfig
-from wla.presets.nano import NANO_WORLD_MATRICES
-from wla.training.objectives.world_model import WorldModelTrainConfig
-from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
+from wla.data import DatasetConfig
+from wla.presets import NANO_WORLD_MATRICES
+from wla.training import LoopConfig, OptimConfig, WorldModelTrainConfig
 
 
 def config() -> WorldModelTrainConfig:

@@ -10,9 +10,8 @@ Hardware: 8 GPUs of 80 GB, as published. Fewer or smaller ones need more `loop.m
 Score:    45 %, as published with these hyper-parameters. Not trained here.
 """
 
-from wla.presets.wla0 import presets
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.wla0 import published_train_config
+from wla.presets import presets
+from wla.training import PolicyTrainConfig, published_train_config
 
 
 def config() -> PolicyTrainConfig:

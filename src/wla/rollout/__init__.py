@@ -1,1 +1,5 @@
 """Episodes: the episode loop, its workers and recordings, data collection."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .chat_client import ChatClient as ChatClient
+from .csv_file import read_csv as read_csv
+from .csv_file import write_csv as write_csv
+from .inverse_dynamics import label_actions as label_actions
+from .review import write_review_html as write_review_html
+from .rules import Templates as Templates
+from .rules import label as label
+from .rules import read_templates as read_templates
+from .segments import Segment as Segment
+from .vlm_labels import label_dataset as label_dataset
+from .write import write_labels as write_labels

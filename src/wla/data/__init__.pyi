@@ -1,0 +1,14 @@
+from .dataset_config import DatasetConfig as DatasetConfig
+from .lerobot.columns import Columns as Columns
+from .lerobot.reader import Episode as Episode
+from .lerobot.reader import LeRobotDataset as LeRobotDataset
+from .lerobot.writer import DatasetWriter as DatasetWriter
+from .memory import MemoryAugmentation as MemoryAugmentation
+from .memory import MemoryConfig as MemoryConfig
+from .normalize import Statistics as Statistics
+from .normalize import VectorStatistics as VectorStatistics
+from .normalize import compute_statistics as compute_statistics
+from .transforms import resize as resize
+from .transforms import resize_with_pad as resize_with_pad
+from .windows import Window as Window
+from .windows import window as window

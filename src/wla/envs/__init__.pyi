@@ -1,0 +1,11 @@
+from .family import EnvFamily as EnvFamily
+from .family import VisibleObject as VisibleObject
+from .family import no_expert as no_expert
+from .perturb import PerturbedActions as PerturbedActions
+from .registry import load_family as load_family
+from .registry import make_env as make_env
+from .registry import make_expert as make_expert
+from .seeds import SEED_RANGES as SEED_RANGES
+from .seeds import Split as Split
+from .seeds import is_evaluation as is_evaluation
+from .seeds import seed_range as seed_range

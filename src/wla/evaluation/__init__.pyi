@@ -1,0 +1,14 @@
+from .benchmark import run_benchmark as run_benchmark
+from .configs import EvalConfig as EvalConfig
+from .configs import OpenLoopConfig as OpenLoopConfig
+from .configs import ValueEvalConfig as ValueEvalConfig
+from .configs import WorldEvalConfig as WorldEvalConfig
+from .image_metrics import ImageMetrics as ImageMetrics
+from .image_metrics import compare_images as compare_images
+from .open_loop import OpenLoopMetrics as OpenLoopMetrics
+from .open_loop import evaluate_open_loop as evaluate_open_loop
+from .report import write_report as write_report
+from .summary import Summary as Summary
+from .summary import load_summary as load_summary
+from .value_model import evaluate_value as evaluate_value
+from .world_model import evaluate_world as evaluate_world

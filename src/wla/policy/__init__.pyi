@@ -1,0 +1,16 @@
+from .baselines import RandomPolicy as RandomPolicy
+from .baselines import ZeroPolicy as ZeroPolicy
+from .best_of_n import BestOfNPolicy as BestOfNPolicy
+from .best_of_n import BestOfNPolicyConfig as BestOfNPolicyConfig
+from .best_of_n import GoalImageScorer as GoalImageScorer
+from .best_of_n import Scorer as Scorer
+from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import CheckpointConfig as CheckpointConfig
+from .checkpoint import load_checkpoint as load_checkpoint
+from .checkpoint import save_checkpoint as save_checkpoint
+from .checkpoint_files import convert_checkpoint as convert_checkpoint
+from .value_checkpoint import ValueCheckpoint as ValueCheckpoint
+from .value_checkpoint import load_value as load_value
+from .wla_policy import WLAPolicy as WLAPolicy
+from .wla_policy import load_policy as load_policy
+from .wrapper import PolicyWrapper as PolicyWrapper

@@ -1,0 +1,14 @@
+from .nano import CAMERAS as CAMERAS
+from .nano import CODEC as CODEC
+from .nano import NANO_MATRICES as NANO_MATRICES
+from .nano import NANO_POLICY_MATRICES as NANO_POLICY_MATRICES
+from .nano import NANO_WORLD_MATRICES as NANO_WORLD_MATRICES
+from .nano import PROMPT as PROMPT
+from .nano import nano_backbone as nano_backbone
+from .nano import nano_model as nano_model
+from .nano import nano_tabletop_finetune as nano_tabletop_finetune
+from .recipe import load_recipe as load_recipe
+from .wla0 import language_prompt as language_prompt
+from .wla0 import plain_prompt as plain_prompt
+from .wla0 import presets as presets
+from .wla0 import wla0_model as wla0_model

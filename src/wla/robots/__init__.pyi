@@ -1,0 +1,2 @@
+from .aloha import aloha_robot as aloha_robot
+from .libero import libero_robot as libero_robot

@@ -1,0 +1,11 @@
+from .configs import BestOfNConfig as BestOfNConfig
+from .configs import CollectConfig as CollectConfig
+from .configs import RecordMemoryConfig as RecordMemoryConfig
+from .dagger import MixturePolicy as MixturePolicy
+from .episode import run_episode as run_episode
+from .memory_interventions import MemoryIntervention as MemoryIntervention
+from .memory_replay import record_memory as record_memory
+from .results import EpisodeResult as EpisodeResult
+from .results import TaskVariant as TaskVariant
+from .results import read_results as read_results
+from .results import success_rate as success_rate
