@@ -22,11 +22,19 @@ CODEC = residual_codec(latent_channels=16, channels=(16, 16, 32, 64), layers=(0,
 
 
 def nano_backbone() -> NanoBackboneConfig:
+    """Returns the backbone of nano size, for the tokens of `PROMPT` and the images of `CAMERAS`."""
     image = special_tokens(PROMPT.queries, PROMPT.locations).index("<|image_pad|>")
     return NanoBackboneConfig(vocabulary=768, image_token=image, cameras=CAMERAS)
 
 
 def nano_model(*, state_dim: int, action_dim: int, chunk: int) -> WLAConfig:
+    """Returns the model of nano size: `nano_backbone`, an Action Expert and a World Expert for images of 96 px.
+
+    Args:
+        state_dim: dimensions of the robot's state.
+        action_dim: dimensions of an action.
+        chunk: actions per chunk.
+    """
     words = special_tokens(PROMPT.queries, PROMPT.locations)
     begin = words.index("<|begin_of_img|>")
     return WLAConfig(

@@ -113,6 +113,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def success_rate(results: Iterable[EpisodeResult]) -> Rate:
+    """Returns the success rate of episodes with its interval; errors are counted apart."""
     outcomes = [result.outcome for result in results]
     successes, errors = outcomes.count("success"), outcomes.count("error")
     n = len(outcomes) - errors
