@@ -18,14 +18,16 @@ from wla.overrides import override
 class Config(BaseModel):
     """Base of every configuration class, which lives beside the class that it configures.
 
-    The string below a field is its description: the help of commands and of recipes shows it.
+    Every number has bounds (a test looks for fields without), and infinity and NaN are refused. The string
+    below a field is its description: the help of commands and of recipes shows it.
     """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
-        ser_json_inf_nan="constants",  # the limits of a robot may be infinite; null could not be read back
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",  # limits of a robot may be infinite; null could not be read back
     )
 
     def save(self, path: Path) -> None:
@@ -54,6 +56,12 @@ class Config(BaseModel):
     def override(self, assignments: Sequence[str]) -> Self:
         """Returns a copy with ``dotted.path=value`` assignments applied; see `wla.overrides.override`."""
         return override(self, assignments)
+
+
+class Record(Config):
+    """Base of what is measured or observed, written to a file and never set by anyone: its numbers have no bounds."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
 
 def _migrated(path: Path) -> bytes:

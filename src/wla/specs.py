@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from math import inf
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from wla.config import Config
+
+Limit = Annotated[float, Field(ge=-inf, le=inf, allow_inf_nan=True)]
+"""A limit of an action, infinite where there is none; not NaN."""
 
 
 class ActionSpec(Config):
@@ -13,12 +19,12 @@ class ActionSpec(Config):
     names: tuple[str, ...]
     units: tuple[str, ...]
     kinds: tuple[Literal["delta", "absolute"], ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    low: tuple[Limit, ...]
+    high: tuple[Limit, ...]
     frame: Literal["world", "tool", "joint"]
     gripper: str
     """Sign convention of the gripper, e.g. '-1 open .. 1 closed'."""
-    rate_hz: float
+    rate_hz: PositiveFloat
     """Control frequency."""
 
     @property
@@ -29,7 +35,7 @@ class ActionSpec(Config):
 class ObservationSpec(Config):
     """An observation: cameras (name -> (height, width) in pixels, the primary camera first) and the state vector."""
 
-    cameras: dict[str, tuple[int, int]]
+    cameras: dict[str, tuple[PositiveInt, PositiveInt]]
     state_names: tuple[str, ...]
     state_units: tuple[str, ...]
     state_frame: Literal["world", "tool", "joint"]

@@ -17,7 +17,7 @@ HELP_FLAGS = ("-h", "--help")
 class CliArgs(BaseModel):
     """Options of a command that no configuration declares. The string below a field is its help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Command(NamedTuple):

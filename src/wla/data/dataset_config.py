@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from wla.config import Config
 from wla.data.lerobot.columns import Columns
@@ -18,7 +18,7 @@ class DatasetConfig(Config):
     """One dataset of a mixture."""
 
     path: str
-    weight: float | None = None
+    weight: float | None = Field(default=None, gt=0)
     """Weight in the mixture, relative to the others; without weights datasets count by their number of frames."""
     instructions: str | None = None
     """JSON file {"<task text>": ["paraphrase", ...]}: each sample gets a random one of its task."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from wla.config import Config
 from wla.types import MemoryItem
@@ -30,7 +30,7 @@ class MemoryAugmentation(Config):
     (`wla record-memory`), with the memory of that policy.
     """
 
-    staleness: tuple[int, int] = (1, 8)
+    staleness: tuple[PositiveInt, PositiveInt] = (1, 8)
     memory_dropout: float = Field(default=0.05, ge=0, le=1)
     previous_subtask_dropout: float = Field(default=0.3, ge=0, le=1)
     item_dropout: float = Field(default=0.05, ge=0, le=1)

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import model_validator
 
-from wla.config import Config
+from wla.config import Config, Record
 from wla.data.lerobot.reader import LeRobotDataset
 
 
-class VectorStatistics(Config):
+class VectorStatistics(Record):
     """Statistics per dimension over `count` frames, in the units of the robot's spec.
 
     Published statistics have only min and max, which is all that scaling needs: the other fields are then None.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wla.config import Config
+from wla.config import Record
 from wla.config_errors import nearest
 from wla.envs.seeds import SEED_RANGES, Split
 from wla.types import Env, Policy
@@ -14,7 +14,7 @@ from wla.types import Env, Policy
 Position = tuple[float, float, float]
 
 
-class VisibleObject(Config):
+class VisibleObject(Record):
     """A named object, the label that it shows, and its position (x, y, z) in metres in the world and in each camera.
 
     views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the

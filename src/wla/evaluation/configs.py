@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from wla.config import Config
 from wla.envs.registry import DEFAULT_FAMILY, load_family
@@ -30,7 +30,7 @@ class EvalConfig(Config):
     """Robot; the environment's first one when left out."""
     episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting."""
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
     """First seed; the start of the split's range when left out."""
     split: Literal["evaluation", "validation"] = "evaluation"
     """Range of the seeds: evaluation (100000 and up) or validation (10000-19999)."""
@@ -125,7 +125,7 @@ class WorldEvalConfig(Config):
     """Frames whose future is imagined, evenly spread over the dataset."""
     samples: int = Field(default=4, ge=1)
     """Images imagined per frame, from different noise."""
-    flow_steps: tuple[int, ...] = ()
+    flow_steps: tuple[PositiveInt, ...] = ()
     """Numbers of sampling steps to compare; the policy's own when left out. The HTML report shows the first."""
     num_report_frames: int = Field(default=24, ge=1)
     """Frames in the HTML report."""

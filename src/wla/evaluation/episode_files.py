@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wla.config import Config
+from wla.config import Record
 from wla.data.video.codec import encode
 from wla.files import atomic_write_text
 from wla.rollout.recording import Recording
@@ -21,7 +21,7 @@ VIDEO_HEIGHT = 288
 """Minimum height of a video in pixels: frames are enlarged by an integer factor, so that colours survive 4:2:0."""
 
 
-class ScoredCandidate(Config):
+class ScoredCandidate(Record):
     """A candidate chunk at a step: file name of the last image imagined for it, its score (higher is better), whether
     it was selected, its subtask ('' for none), and whether it was sampled with the memory reset."""
 
@@ -32,7 +32,7 @@ class ScoredCandidate(Config):
     memory_reset: bool
 
 
-class Subgoal(Config):
+class Subgoal(Record):
     """An image imagined at one step for a later one, with the ground-truth frame (None: the episode ended before).
 
     predicted_at, target_step: control steps of the episode. imagined, real: file names.
@@ -46,7 +46,7 @@ class Subgoal(Config):
     """Candidates that the chunk was selected from; empty for a policy that samples only one."""
 
 
-class EpisodeRecord(Config):
+class EpisodeRecord(Record):
     """One episode of the report; file names are relative to its folder.
 
     steps: control steps. rate_hz: control rate. subtasks, memory: (step, text) of each predicted subtask and of each

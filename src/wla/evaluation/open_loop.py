@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-from wla.config import Config
+from wla.config import Record
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import OpenLoopConfig
@@ -19,7 +19,7 @@ MOTION_LEVELS, MOTION_FRACTION = 24, 0.005
 BATCH_SIZE = 32
 
 
-class OpenLoopMetrics(Config):
+class OpenLoopMetrics(Record):
     """Metrics over n frames.
 
     subtask_exact_match: fraction of the n subtask windows predicted exactly, with its Wilson 95 % interval.

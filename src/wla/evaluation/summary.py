@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from wla.config import Config
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
@@ -21,7 +23,7 @@ class Identity(Config):
 
     policy: str
     checkpoint_sha256: str | None
-    replan_steps: int | None
+    replan_steps: int | None = Field(ge=1)
     memory_intervention: MemoryInterventionKind | None = None
     best_of_n: BestOfNConfig | None = None
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import spearman_corrcoef
 
-from wla.config import Config
+from wla.config import Record
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.value_targets import ValueTargetFrames
@@ -32,7 +32,7 @@ NUM_BINS = 10
 METRICS_FILE, PLOT = "value.json", "value.png"
 
 
-class Bin(Config):
+class Bin(Record):
     """One calibration bin: the n frames whose score lies in one of ten equal parts of 0 .. 1, with the means of their
     scores and of their values (discounted returns)."""
 
@@ -41,7 +41,7 @@ class Bin(Config):
     value: float
 
 
-class ValueModelMetrics(Config):
+class ValueModelMetrics(Record):
     """Metrics over n frames of all datasets. Scores are predicted values, values are discounted returns.
 
     error: mean absolute difference of score and value. calibration_error: the same between a bin's means, weighted by

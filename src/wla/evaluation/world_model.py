@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
-from wla.config import Config
+from wla.config import Record
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.transforms import resize
 from wla.evaluation.configs import WorldEvalConfig
@@ -42,7 +42,7 @@ OWN_CHUNK, RECORDED_CHUNK = "action-conditioned (own chunk)", "action-conditione
 COPY_BASELINE, RECONSTRUCTION = "copy baseline (current frame)", "codec reconstruction (upper bound)"
 
 
-class MethodMetrics(Config):
+class MethodMetrics(Record):
     """Means over frames of one method, on all pixels and on the changed ones. psnr: dB. distance: see
     `compare_images`."""
 
@@ -55,7 +55,7 @@ class MethodMetrics(Config):
     changed_distance: float
 
 
-class WorldModelMetrics(Config):
+class WorldModelMetrics(Record):
     """Metrics of every method over n frames.
 
     changed_frames: number of frames with a changed pixel at the chunk's end. samples: images imagined per frame.

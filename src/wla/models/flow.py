@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from wla.config import Config
@@ -21,10 +22,10 @@ class ActionTimeConfig(Config):
     buckets: number of levels that the network's time features distinguish (times are rounded down).
     """
 
-    alpha: float = 1.5
-    beta: float = 1.0
-    scale: float = 0.999
-    buckets: int = 1000
+    alpha: PositiveFloat = 1.5
+    beta: PositiveFloat = 1.0
+    scale: float = Field(default=0.999, gt=0, le=1)
+    buckets: PositiveInt = 1000
 
 
 def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Generator | None) -> Float[Tensor, " B"]:

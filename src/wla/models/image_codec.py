@@ -7,10 +7,11 @@ from typing import Literal
 import torch
 from diffusers import AutoencoderDC
 from jaxtyping import Float, UInt8
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from wla.config import Config
+from wla.models.sizes import Width
 
 Block = Literal["ResBlock", "EfficientViTBlock"]
 
@@ -22,17 +23,17 @@ class ImageCodecConfig(Config):
     layers_per_block: a first entry of 0 makes the first convolution downsample.
     """
 
-    in_channels: int = 3
-    latent_channels: int = 32
-    attention_head_dim: int = 32
+    in_channels: Width = 3
+    latent_channels: Width = 32
+    attention_head_dim: Width = 32
     encoder_block_types: Block | tuple[Block, ...] = "ResBlock"
     decoder_block_types: Block | tuple[Block, ...] = "ResBlock"
-    encoder_block_out_channels: tuple[int, ...] = (128, 256, 512, 512, 1024, 1024)
-    decoder_block_out_channels: tuple[int, ...] = (128, 256, 512, 512, 1024, 1024)
-    encoder_layers_per_block: tuple[int, ...] = (2, 2, 2, 3, 3, 3)
-    decoder_layers_per_block: tuple[int, ...] = (3, 3, 3, 3, 3, 3)
-    encoder_qkv_multiscales: tuple[tuple[int, ...], ...] = ((), (), (), (5,), (5,), (5,))
-    decoder_qkv_multiscales: tuple[tuple[int, ...], ...] = ((), (), (), (5,), (5,), (5,))
+    encoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
+    decoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
+    encoder_layers_per_block: tuple[NonNegativeInt, ...] = (2, 2, 2, 3, 3, 3)
+    decoder_layers_per_block: tuple[NonNegativeInt, ...] = (3, 3, 3, 3, 3, 3)
+    encoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
+    decoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
     upsample_block_type: str = "pixel_shuffle"
     downsample_block_type: str = "pixel_unshuffle"
     decoder_norm_types: str | tuple[str, ...] = "rms_norm"

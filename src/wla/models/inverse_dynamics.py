@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wla.config import Config
 from wla.models.backbones.nano import ResidualConv
+from wla.models.sizes import Side, Width
 
 MOTION_SCALE = 10
 """Scale of displacements relative to positions: a step moves objects by a tenth of the image or less."""
@@ -20,14 +21,14 @@ MOTION_SCALE = 10
 class InverseConfig(Config):
     """Sizes. cameras: camera -> side of the (square) images, a multiple of 4."""
 
-    cameras: dict[str, int] = Field(min_length=1)
-    action_dim: int = Field(ge=1)
-    lookahead: int = Field(default=2, ge=1)
+    cameras: dict[str, Side] = Field(min_length=1)
+    action_dim: Width
+    lookahead: Width = 2
     """Number of input frames after the first: a finger takes more than one step to close."""
-    channels: tuple[int, int] = (16, 32)
-    num_keypoints: int = 32
+    channels: tuple[Width, Width] = (16, 32)
+    num_keypoints: Width = 32
     """Keypoints per camera."""
-    width: int = 256
+    width: Width = 256
 
     @model_validator(mode="after")
     def _check_image_sides(self) -> Self:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
+from wla.models.sizes import Width
 
 MAX_STEPS = 1000
 """Control steps at which times are clipped."""
@@ -24,7 +25,7 @@ class ValueConfig(Config):
     backbone: NanoBackboneConfig | QwenBackboneConfig
     discount: float = Field(default=0.98, gt=0, lt=1)
     """Discount per control step: the value of a frame is its power of the steps until success; 0 in failed episodes."""
-    width: int = 64
+    width: Width = 64
     """Width of the head's two hidden layers."""
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float, Int64, UInt8
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from wla.batch import Batch, left_pad
@@ -46,7 +46,7 @@ class WLAConfig(PolicyModelConfig):
     action_expert: ActionExpertConfig
     world_expert: WorldExpertConfig
     codec: ImageCodecConfig
-    max_world_samples: int | None = None
+    max_world_samples: PositiveInt | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
     loss_weights: LossWeights = LossWeights()
 

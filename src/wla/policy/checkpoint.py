@@ -43,8 +43,8 @@ class CheckpointConfig(Config):
     """None for a model without text; its checkpoint has no tokenizer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
-    trained_steps: int = 0
-    replan_steps: int | None = None
+    trained_steps: int = Field(default=0, ge=0)
+    replan_steps: int | None = Field(default=None, ge=1)
     """Number of actions of a chunk to run before acting again; None runs all."""
     action_noise: float = Field(default=1.0, ge=0.0)
     """Standard deviation of the noise that acting starts from. 1 samples from the learned distribution; 0 gives the

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from pydantic import Field
 from torch import Tensor
 
 from wla.config import Config
@@ -36,7 +38,7 @@ class InverseCheckpointConfig(Config):
     model: InverseConfig
     action: VectorStatistics
     robot: RobotSpec
-    explained_variance: tuple[float, ...] | None = None
+    explained_variance: tuple[Annotated[float, Field(le=1)], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ class BestOfNConfig(Config):
 
     value: str | None
     goal: str | None
-    num_candidates: int
-    imagination_horizon: int
+    num_candidates: int = Field(ge=1)
+    imagination_horizon: int = Field(ge=1)
     memory_reset: bool
-    selection_margin: float
+    selection_margin: float = Field(ge=0)
     action_conditioning: bool
-    time_budget_ms: float | None
+    time_budget_ms: float | None = Field(gt=0)
 
 
 class CollectConfig(Config):
@@ -56,7 +56,7 @@ class CollectConfig(Config):
     """With a policy: fraction of the turns in which the expert acts; 0 leaves all turns to the policy."""
     random_fraction: float = Field(default=0.0, ge=0, le=1)
     """With a policy: fraction of the turns in which the robot moves at random."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """First seed."""
     split: Literal["training", "validation", "evaluation"] = "training"
     """Range of the seeds: training (0-9999), or for measurements validation (10000-19999) and evaluation (100000 and

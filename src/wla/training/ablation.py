@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
-from wla.config import Config
+from wla.config import Config, Record
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
 from wla.files import atomic_write_text, disk_errors
@@ -31,7 +31,7 @@ class Ablation(Config):
     """Recipe that the variants override."""
     variants: dict[str, tuple[str, ...]] = Field(min_length=2)
     """Name -> overrides of the recipe, as dotted.path=value."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(default=(0,), min_length=1)
     """Training seeds; every variant is trained with each."""
     tasks: tuple[str, ...]
     """Tasks of the evaluation."""
@@ -47,7 +47,7 @@ class Ablation(Config):
         return self
 
 
-class VariantResult(Config):
+class VariantResult(Record):
     """Result of one variant.
 
     rate: successes / n, with its Wilson 95 % `interval`. difference: success rate minus the baseline's, the mean over

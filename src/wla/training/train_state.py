@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from wla import runtime
-from wla.config import Config
+from wla.config import Record
 from wla.files import atomic_dir
 from wla.training.ema import EMA
 from wla.weights import mismatch, shapes
@@ -28,7 +28,7 @@ OptimizerState = MutableMapping[Tensor, dict[str, Tensor]]
 """An optimiser's state tensors of each parameter, as in its attribute `state`."""
 
 
-class Progress(Config):
+class Progress(Record):
     """Content of step.json. step: steps done. files: number of files with tensors."""
 
     step: int

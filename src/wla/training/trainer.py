@@ -51,7 +51,7 @@ class LoopConfig(Config):
     strategy: Literal["fsdp2", "zero1"] = "fsdp2"
     """Sharding over several processes: PyTorch's FSDP2 shards weights, gradients and optimiser state; DeepSpeed's
     ZeRO-1, as in the published training, the optimiser state alone."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of batches, noise and dropout."""
     save_every: int = Field(default=500, ge=1)
     """Steps between two saves."""

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
@@ -43,11 +44,11 @@ class ChatPromptConfig(Config):
     """
 
     kind: Literal["chat"] = "chat"
-    queries: int = 64
+    queries: int = Field(default=64, ge=1, le=1024)
     language: bool = False
-    history: int = 8
+    history: int = Field(default=8, ge=0)
     system: str | None = ""
-    instruction_tokens: int = 256
+    instruction_tokens: int = Field(default=256, ge=1)
     """Maximum length of an instruction; longer ones are cut in training and an error in acting."""
     memory: MemoryConfig = MemoryConfig(tokens=1024, merge_counters=False)
     """Limits of the previous subtasks in language mode. The published system has none."""

@@ -29,15 +29,15 @@ class PromptConfig(Config):
     """queries: number of meta-queries; locations: number of bins for a coordinate in [-1, 1]."""
 
     kind: Literal["nano"] = "nano"
-    queries: int = 8
-    locations: int = 64
+    queries: int = Field(default=8, ge=1, le=1024)
+    locations: int = Field(default=64, ge=2, le=4096)
     language: bool = True
     """Whether the model generates subtasks before the queries."""
     memory: MemoryConfig | None = None
     """Limits of the memory in the prompt; None: neither finished subtasks nor those predicted last are in it."""
     history: int = Field(default=0, ge=0)
     """Control steps between now and the images of the past, for models that have any."""
-    instruction_tokens: int = 128
+    instruction_tokens: int = Field(default=128, ge=1)
     """Maximum length of an instruction; longer ones are an error."""
 
     def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> Prompter:

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from wla.config import Config
 
@@ -29,8 +29,8 @@ class ActionMapping(Config):
     names: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
     kinds: tuple[Literal["absolute", "delta"], ...] | None = None
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
+    low: tuple[FiniteFloat, ...] | None = None
+    high: tuple[FiniteFloat, ...] | None = None
     frame: Frame = "joint"
     gripper: str = "none"
 

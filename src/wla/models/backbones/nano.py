@@ -17,6 +17,7 @@ from transformers import DynamicCache, Qwen3Config, Qwen3Model
 from wla.config import Config
 from wla.models import attention
 from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
+from wla.models.sizes import Depth, Side, Token, Vocabulary, Width
 
 _SUB_BATCH_SIZE = 16
 """Rows per forward pass of the layers, for a batch without a cache."""
@@ -25,14 +26,14 @@ _SUB_BATCH_SIZE = 16
 class NanoBackboneConfig(Config):
     """Sizes. cameras: camera -> side of its (square) images in pixels, a multiple of 16."""
 
-    vocabulary: int
-    image_token: int
-    cameras: dict[str, int]
-    width: int = 192
-    layers: int = 4
-    heads: int = 6
-    mlp: int = 512
-    stem_channels: tuple[int, ...] = (24, 48, 96)
+    vocabulary: Vocabulary
+    image_token: Token
+    cameras: dict[str, Side]
+    width: Width = 192
+    layers: Depth = 4
+    heads: Width = 6
+    mlp: Width = 512
+    stem_channels: tuple[Width, ...] = (24, 48, 96)
 
     text_layers: ClassVar[str] = "text.layers"
     """Name of the module list of text layers."""

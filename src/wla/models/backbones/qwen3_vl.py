@@ -7,45 +7,47 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLModel
 
 from wla.config import Config
 from wla.models import attention
 from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
+from wla.models.sizes import Depth, Side, Token, Vocabulary, Width
 from wla.types import ImageKey
 
 
 class QwenTextConfig(Config):
     """Constructor arguments of Qwen3VLTextConfig, with the sizes of the 2B model."""
 
-    vocab_size: int
-    hidden_size: int = 2048
-    intermediate_size: int = 6144
-    num_hidden_layers: int = 28
-    num_attention_heads: int = 16
-    num_key_value_heads: int = 8
-    head_dim: int = 128
-    max_position_embeddings: int = 262_144
-    rms_norm_eps: float = 1e-6
-    rope_theta: float = 5_000_000.0
-    mrope_section: tuple[int, int, int] = (24, 20, 20)
+    vocab_size: Vocabulary
+    hidden_size: Width = 2048
+    intermediate_size: Width = 6144
+    num_hidden_layers: Depth = 28
+    num_attention_heads: Width = 16
+    num_key_value_heads: Width = 8
+    head_dim: Width = 128
+    max_position_embeddings: PositiveInt = 262_144
+    rms_norm_eps: PositiveFloat = 1e-6
+    rope_theta: PositiveFloat = 5_000_000.0
+    mrope_section: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (24, 20, 20)
 
 
 class QwenVisionConfig(Config):
     """Constructor arguments of Qwen3VLVisionConfig, with the sizes of the 2B model."""
 
-    depth: int = 24
-    hidden_size: int = 1024
-    intermediate_size: int = 4096
-    num_heads: int = 16
-    patch_size: int = 16
-    spatial_merge_size: int = 2
-    temporal_patch_size: int = 2
-    out_hidden_size: int = 2048
-    num_position_embeddings: int = 2304
-    deepstack_visual_indexes: tuple[int, ...] = (5, 11, 17)
-    in_channels: int = 3
+    depth: Depth = 24
+    hidden_size: Width = 1024
+    intermediate_size: Width = 4096
+    num_heads: Width = 16
+    patch_size: Side = 16
+    spatial_merge_size: Side = 2
+    temporal_patch_size: Side = 2
+    out_hidden_size: Width = 2048
+    num_position_embeddings: Vocabulary = 2304
+    deepstack_visual_indexes: tuple[NonNegativeInt, ...] = (5, 11, 17)
+    in_channels: Width = 3
 
 
 class QwenBackboneConfig(Config):
@@ -58,10 +60,10 @@ class QwenBackboneConfig(Config):
 
     text: QwenTextConfig
     vision: QwenVisionConfig = QwenVisionConfig()
-    image_token: int
-    vision_start: int
-    vision_end: int
-    cameras: dict[str, int]
+    image_token: Token
+    vision_start: Token
+    vision_end: Token
+    cameras: dict[str, Side]
     primary: str
 
     text_layers: ClassVar[str] = "model.language_model.layers"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, FiniteFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from wla.config import Config
+from wla.models.sizes import Depth, Width
 
 
 class MotionConfig(Config):
@@ -19,11 +20,11 @@ class MotionConfig(Config):
     All in normalised units, so gains and offsets follow from the statistics.
     """
 
-    state: tuple[int, ...]
-    action: tuple[int, ...]
-    gain: tuple[float, ...]
-    offset: tuple[float, ...]
-    num_frequencies: int = Field(default=6, ge=1)
+    state: tuple[NonNegativeInt, ...]
+    action: tuple[NonNegativeInt, ...]
+    gain: tuple[FiniteFloat, ...]
+    offset: tuple[FiniteFloat, ...]
+    num_frequencies: Depth = 6
     """Number of Fourier features per position, each of half the wavelength of the one before; the longest spans the
     range of the state."""
 
@@ -31,9 +32,9 @@ class MotionConfig(Config):
 class ChunkConditionConfig(Config):
     """Configuration of a World Expert that is conditioned on a chunk of actions."""
 
-    action_dim: int
-    state_dim: int
-    chunk: int = Field(ge=1)
+    action_dim: Width
+    state_dim: Width
+    chunk: Width
     condition_dropout: float = Field(default=0.5, ge=0, le=1)
     """Probability that a training sample has no action condition, so that one model samples with it and without it."""
     motion: MotionConfig | None = None

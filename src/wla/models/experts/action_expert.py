@@ -20,25 +20,26 @@ from wla.models.activation_checkpointing import run_block
 from wla.models.attention import attend
 from wla.models.flow import ActionTimeConfig, euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
+from wla.models.sizes import Depth, FlowSteps, Width
 
 
 class ActionExpertConfig(Config):
     """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
 
-    state_dim: int
-    action_dim: int
-    chunk: int = Field(ge=1)
-    width: int = 128
-    heads: int = 4
-    layers: int = 4
-    first_cross: int = 0
-    coder_width: int | None = None
+    state_dim: Width
+    action_dim: Width
+    chunk: Width
+    width: Width = 128
+    heads: Width = 4
+    layers: Depth = 4
+    first_cross: int = Field(default=0, ge=0, le=1)
+    coder_width: Width | None = None
     """Width inside the state encoder and the decoder (None: `width`)."""
-    max_chunk: int | None = None
+    max_chunk: Width | None = None
     """Rows of the position embedding (None: `chunk`)."""
-    noise_samples_per_chunk: int = Field(default=16, ge=1)
+    noise_samples_per_chunk: Width = 16
     """Noise samples that each chunk is trained with per step; they share the queries' keys and values."""
-    flow_steps: int = Field(default=32, ge=1)
+    flow_steps: FlowSteps = 32
     """Default number of Euler steps in sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
 

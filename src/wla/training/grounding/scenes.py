@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from wla.config import Config
 from wla.data.transforms import resize
@@ -29,9 +30,9 @@ class SceneConfig(Config):
     tasks: tuple[str, ...]
     settings: tuple[str, ...] = ()
     embodiment: str | None = None
-    scenes_per_variant: int = 1500
-    seed: int = 0
-    cameras: dict[str, int]
+    scenes_per_variant: int = Field(default=1500, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    cameras: dict[str, PositiveInt] = Field(min_length=1)
     """Camera -> side to keep."""
 
     def resolved(self) -> SceneConfig:

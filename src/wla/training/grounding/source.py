@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from wla.config import Config
 from wla.data.normalize import VectorStatistics
 from wla.data.prompts.nano import Prompter
@@ -18,7 +20,7 @@ class GroundingSource(Config):
 
     scenes: SceneConfig
     scenes_folder: str
-    workers: int = 2
+    workers: int = Field(default=2, ge=1)
     """Processes that render."""
 
     def render(self) -> Scenes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla.config import Config
@@ -21,9 +22,9 @@ METRICS = ("position_error_m", "location_bin_error", "token_accuracy")
 class GroundingConfig(Config):
     """Amount of the auxiliary objective in a policy's training."""
 
-    samples: int = 8
+    samples: int = Field(default=8, ge=1)
     """Scenes in each step, drawn from those of the backbone's recipe."""
-    weight: float = 0.1
+    weight: float = Field(default=0.1, ge=0)
     """Weight of its loss, beside the policy's."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
@@ -25,10 +26,10 @@ class BackboneTrainConfig(GroundingSource):
 
     backbone: NanoBackboneConfig
     prompt: PromptConfig
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = Field(min_length=1)
     policy: str | None = None
     """A finished policy whose backbone is trained further, its tokenizer with tokens for new texts; None: new ones."""
-    vision_pretrain_steps: int = 1000
+    vision_pretrain_steps: int = Field(default=1000, ge=0)
     """At the beginning only the vision stem is trained, on patches: five times as many samples per second."""
     loop: LoopConfig
 

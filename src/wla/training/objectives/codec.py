@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
@@ -23,7 +24,7 @@ class CodecTrainConfig(Config):
     """Recipe of a codec for the frames of one camera."""
 
     codec: ImageCodecConfig
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = Field(min_length=1)
     camera: str
     loop: LoopConfig
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from wla import runtime
@@ -22,9 +23,9 @@ from wla.training.trainer import LoopConfig, StepLosses
 class InverseDynamicsTrainConfig(Config):
     """Recipe of a model of inverse dynamics."""
 
-    cameras: dict[str, int]
+    cameras: dict[str, PositiveInt] = Field(min_length=1)
     """Camera -> side of its images."""
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = Field(min_length=1)
     """Datasets of one robot, with actions."""
     loop: LoopConfig
 

@@ -31,13 +31,20 @@ class PolicyTrainConfig(PolicyDataConfig):
     """Adapters on the backbone, whose own weights then stay as they are."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them: far less memory, a third more time."""
-    replan_steps: int | None = None
+    replan_steps: int | None = Field(default=None, ge=1)
     """Written into the checkpoint: number of actions of a chunk to run before acting again."""
-    action_noise: float = 1.0
+    action_noise: float = Field(default=1.0, ge=0)
     """Written into the checkpoint: see `CheckpointConfig`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the checkpoint's weights. Training keeps them in float32 and multiplies in bfloat16."""
     loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _require_executable_chunk(self) -> Self:
+        chunk = self.model.interface.chunk
+        if self.replan_steps is not None and self.replan_steps > chunk:
+            raise ValueError(f"replan_steps {self.replan_steps} is more than the {chunk} actions of a chunk; lower it")
+        return self
 
     @model_validator(mode="after")
     def _require_divisible_scenes(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -35,7 +36,7 @@ class MixtureConfig(Config):
     """Datasets of one robot, and how their prompts are config."""
 
     datasets: tuple[DatasetConfig, ...]
-    instruction_dropout: float = 0.05
+    instruction_dropout: float = Field(default=0.05, ge=0, le=1)
     """Fraction of the samples whose instruction is emptied, for classifier-free guidance."""
 
 
@@ -51,7 +52,7 @@ class PolicyDataConfig(MixtureConfig):
     """Fraction of the samples that see no images and train the text alone. Where videos of another robot show other
     tasks than the actions do, their appearance gives the task away and nothing has to be read; without images, only the
     instruction does."""
-    subgoal_offsets: tuple[int, ...] = ()
+    subgoal_offsets: tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...] = ()
     """Control steps from now to the frame that the World Expert learns to predict, one of them drawn for each sample;
     negative ones are past. Empty: the chunk's length, and acting predicts no other."""
 
@@ -65,7 +66,9 @@ class PolicyData:
 
     @classmethod
     def open(cls, config: MixtureConfig) -> PolicyData:
-        """ValueError as for `open_sources`."""
+        """ValueError as for `open_sources`, and for a mixture of none."""
+        if not config.datasets:
+            raise ValueError("datasets: none are named; give at least one (datasets=FOLDER)")
         return cls(*open_sources(config.datasets))
 
     @property
@@ -118,7 +121,11 @@ class PolicyData:
 
 
 def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
-    """The robot of all these datasets. ValueError when they differ or one names none."""
+    """The robot of all these datasets. ValueError when there are none, when they differ or when one names none."""
+    if not datasets:
+        raise ValueError(
+            "datasets: none has actions to learn (actions=false everywhere); a policy needs at least one that does"
+        )
     first = datasets[0]
     for dataset in datasets:
         if dataset.robot_spec is None:

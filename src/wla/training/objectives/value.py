@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
@@ -19,9 +20,9 @@ class ValueTrainConfig(Config):
 
     policy: str
     """A checkpoint whose backbone the value model starts from, with the camera whose future it predicts."""
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = Field(min_length=1)
     """Rollouts: folders of datasets whose episodes record whether they succeeded (`wla collect --policy`)."""
-    discount: float = 0.98
+    discount: float = Field(default=0.98, gt=0, lt=1)
     """See `ValueConfig`."""
     loop: LoopConfig
 

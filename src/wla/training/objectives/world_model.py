@@ -26,17 +26,17 @@ class WorldModelTrainConfig(MixtureConfig):
     """Recipe of a World Expert. policy: a checkpoint (folder, bundled name or hub id) to start from."""
 
     policy: str
-    timestep_shift: float = 1.0
+    timestep_shift: float = Field(default=1.0, gt=0)
     """See `WorldExpertConfig`."""
-    pixel_loss_weight: float = 0.0
+    pixel_loss_weight: float = Field(default=0.0, ge=0)
     """See `WorldExpertConfig`."""
-    action_condition_dropout: float | None = None
+    action_condition_dropout: float | None = Field(default=None, ge=0, le=1)
     """Condition it on actions, leaving them out for this fraction of the samples; None leaves it as the policy has it.
     See `ChunkConditionConfig`."""
-    num_frequencies: int | None = None
+    num_frequencies: int | None = Field(default=None, ge=1)
     """Where `action_condition_dropout` is set: also condition it on the motion that the actions cause, in this number
     of Fourier frequencies (see `MotionConfig`); None leaves it as the policy has it."""
-    flow_steps: int
+    flow_steps: int = Field(ge=1)
     """Written into the checkpoint: the number of steps in which images are sampled."""
     heads: int | None = Field(default=None, ge=1)
     """Start from a new World Expert with this number of heads of the old one's width; None: fine-tune the policy's."""
