@@ -43,7 +43,7 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
 def read_lines(path: Path) -> list[tuple[int, Any]]:
     """Returns the number and the value of each line; none when there is no such file.
 
-    A last line that was cut off is left out, blank lines and a byte-order mark are skipped. ValueError, with its number,
+    A last line that was cut off is dropped, blank lines and a byte-order mark are skipped. ValueError, with its number,
     for any other line that is not JSON.
     """
     if not path.exists():
