@@ -1,16 +1,25 @@
+"""The report of an evaluation, without a browser: rates, links, escaping, data of curves and lanes."""
+
+import base64
+import json
 import math
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from fakes import TASK_VARIANT, LineEnv, Walker, build, spec
 from test_benchmark import go
 
 from wla.evaluation.benchmark import evaluate
+from wla.evaluation.cards import make_curves, make_lanes, make_spans
 from wla.evaluation.episode_files import read_episodes
-from wla.evaluation.report import make_curves, make_spans, write_report
+from wla.evaluation.report import count_failure_subtasks, summarise_latency, write_report
 from wla.evaluation.summary import Identity
+from wla.rollout.results import read_results
 from wla.rollout.runner import EpisodeRunner
 
 MARKUP = Identity(policy="<script>alert(1)</script>", checkpoint_sha256=None, replan_steps=None)
@@ -28,10 +37,30 @@ def html(folder):
     return write_report(folder).read_text(encoding="utf-8")
 
 
-def test_the_report_is_self_contained(html):
-    outside = re.sub(r'"data:[a-z]+/[a-z0-9]+;base64,[A-Za-z0-9+/=]+"', '""', html)
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<script src", outside)
-    assert all(source == "" for source in re.findall(r'src="([^"]*)"', outside))
+def sources(html):
+    return re.findall(r'(?:src|href)="([^"#][^"]*)"', html)
+
+
+def test_videos_and_images_lie_beside_the_report_and_nothing_is_loaded_from_elsewhere(folder, html):
+    assert not re.search(r"https?:|@import|url\(|<link|<script src", html)
+    found = sources(html)
+    assert all((folder / unquote(source)).is_file() for source in found)
+    assert sum(source.endswith("video.mp4") for source in found) == len(read_episodes(folder / "episodes")) == 6
+    assert "data:" not in html
+
+
+def test_a_single_file_embeds_them(folder, tmp_path):
+    html = write_report(folder, page=tmp_path / "report.html", single_file=True).read_text(encoding="utf-8")
+    assert all(source.startswith("data:") for source in sources(html))
+    assert html.count("data:video/mp4;base64,") == 6
+
+
+def test_links_lead_to_files_from_wherever_the_report_is(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "50 % of #1 'a' & b")
+    page = write_report(run, page=tmp_path / "pages" / "report.html")
+    found = [Path(page.parent / unquote(source)) for source in sources(page.read_text(encoding="utf-8"))]
+    assert found
+    assert all(file.is_file() and file.resolve().is_relative_to(run) for file in found)
 
 
 def test_rates_have_n_an_interval_and_errors(html):
@@ -42,15 +71,16 @@ def test_rates_have_n_an_interval_and_errors(html):
     assert "set 3" in html  # the three failures ended in "set off"
 
 
-def test_videos_and_subgoals_are_embedded(folder, html):
+def test_subgoals_are_beside_their_ground_truth(folder, html):
     episodes = read_episodes(folder / "episodes")
-    assert html.count("data:video/mp4;base64,") == len(episodes) == 6
-    assert (
-        html.count("imagined at")
-        == html.count("ground truth at")
-        == sum(len(record.subgoals) for _, record in episodes)
-    )
+    assert html.count(">imagined<") == html.count(">ground truth<") == sum(len(r.subgoals) for _, r in episodes)
     assert 'class="badge error"' in html
+
+
+def test_videos_are_loaded_by_nobody_but_the_script(html):
+    videos = re.findall(r"<video[^>]*>", html)
+    assert len(videos) == 6
+    assert all('preload="none"' in video and not re.search(r"\ssrc=", video) for video in videos)
 
 
 def test_scored_candidates_are_grouped_by_memory_reset(folder, html):
@@ -78,25 +108,89 @@ def test_names_are_escaped(html):
     assert "&lt;script&gt;alert(1)" in html
 
 
-def test_spans_cover_the_video_and_curves_follow_the_actions(folder):
-    record = next(record for _, record in read_episodes(folder / "episodes") if record.seed == 0)
-    spans = make_spans(record.subtasks, record, {"set": 0, "arrive": 1})
-    assert [span.text for span in spans] == ["set off", "arrive"]
-    assert spans[0].left == 0
-    assert spans[-1].left + spans[-1].width == pytest.approx(100)
-    assert spans[1].start == pytest.approx(0.3)  # step 3 at 10 Hz
-    dx, gripper = make_curves(record)
-    assert dx.path.startswith("M0 0.0V0.0H200.0")  # 0.25 is the upper limit; 4 steps and the last frame
-    assert dx.zero == pytest.approx(20)
-    assert gripper.path.startswith("M0 40.0")
+def record_of(folder, seed):
+    return next(record for _, record in read_episodes(folder / "episodes") if record.seed == seed)
+
+
+def values_of(curve):
+    levels = np.frombuffer(base64.b64decode(curve["data"]), "<u2")
+    return curve["low"] + levels / 65534 * (curve["high"] - curve["low"])
+
+
+def test_lanes_cover_the_video_and_curves_follow_what_was_recorded(folder):
+    record = record_of(folder, 0)
+    (lane,) = make_lanes(record)
+    assert lane["spans"] == [(0, 3, "set off"), (3, 5, "arrive")]  # 4 steps, and the frame after them
+    action, state, calls = make_curves(record)
+    dx, gripper = action["curves"]
+    assert (dx["low"], dx["high"]) == (-0.25, 0.25)
+    assert values_of(dx) == pytest.approx([0.25] * 4, abs=1e-4)
+    assert values_of(gripper) == pytest.approx([-1.0] * 4, abs=1e-4)
+    assert values_of(state["curves"][0]) == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-4)
+    (latency,) = calls["curves"]
+    steps, milliseconds = zip(*record.calls, strict=True)
+    assert steps == (0, 3)
+    held = [milliseconds[0]] * 3 + [milliseconds[1]]
+    assert values_of(latency) == pytest.approx(held, abs=max(held) / 1e4)
 
 
 def test_a_curve_covers_actions_beyond_the_limits(folder):
-    record = read_episodes(folder / "episodes")[0][1]
-    extreme = record.replace(actions=((9.0, 0.0), (0.0, 0.0)))
-    curve = make_curves(extreme)[0]
-    assert (curve.low, curve.high) == (-0.25, 9.0)
-    assert all(0 <= float(y) <= 40 for y in re.findall(r"V([-0-9.]+)", curve.path))
+    extreme = record_of(folder, 0).replace(actions=((9.0, 0.0), (0.0, 0.0)))
+    curve = make_curves(extreme)[0]["curves"][0]
+    assert (curve["low"], curve["high"]) == (-0.25, 9.0)
+
+
+def test_episodes_of_earlier_versions_have_fewer_curves(folder):
+    old = record_of(folder, 0).replace(states=(), state_names=(), state_units=(), calls=())
+    assert [group["name"] for group in make_curves(old)] == ["action"]
+    assert summarise_latency([old]) is None
+
+
+def test_the_summary_of_times_is_over_all_recorded_calls(folder, html):
+    records = [
+        record_of(folder, 0).replace(calls=((0, 10.0), (3, 30.0))),
+        record_of(folder, 1).replace(calls=((0, 20.0),)),
+    ]
+    latency = summarise_latency(records)
+    assert (latency.calls, latency.median, latency.longest) == (3, 20.0, 30.0)
+    assert 20 < latency.p95 <= 30
+    assert "ms per call</strong> (median)" in html
+
+
+def test_texts_of_one_step_and_blank_texts_do_not_break_a_report(folder):
+    assert make_spans([(0, " "), (2, "go")], 4) == [(0, 2, " "), (2, 4, "go")]
+    failure = next(r for r in read_results(folder / "results.jsonl") if r.outcome == "failure")
+    blank = replace(failure, subtasks=((0, "  "),))
+    assert count_failure_subtasks([failure, blank]) == (("set", 1),)
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\u2028'\"&<!-- \ud800"
+
+
+def test_hostile_texts_stay_texts(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    path = next(file for file in sorted(run.glob("episodes/*/episode.json")))
+    tree = json.loads(path.read_text())
+    tree |= {"instruction": HOSTILE[:-1], "subtasks": [[0, HOSTILE[:-1]]], "action_names": [HOSTILE[:-1], "b"]}
+    path.write_text(json.dumps(tree))
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    datas = re.findall(r'<script type="application/json" class="data">(.*?)</script>', html, re.DOTALL)
+    assert len(datas) == 6
+    assert HOSTILE[:-1] in [json.loads(data)["lanes"][0]["spans"][0][2] for data in datas]
+
+
+def test_all_episodes_have_a_mark_and_recorded_ones_a_link(html):
+    assert len(re.findall(r'class="mark [a-z]+"', html)) == 9
+    anchors = re.findall(r'<a class="mark [a-z]+" href="#([^"]+)"', html)
+    assert len(anchors) == 6
+    assert all(f'id="{unquote(anchor)}"' in html for anchor in anchors)
+
+
+def test_a_recorded_episode_without_its_video_is_shown_without_it(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    next(run.glob("episodes/*/video.mp4")).unlink()
+    assert write_report(run).read_text(encoding="utf-8").count("<video") == 5
 
 
 def test_a_policy_without_subtasks_or_videos_gets_a_report(tmp_path):
@@ -153,4 +247,6 @@ def test_no_episode_takes_the_report_along(tmp_path, robot, policy):
     html = write_report(tmp_path).read_text(encoding="utf-8")
     assert len(read_episodes(tmp_path / "episodes")) == 4
     assert ("RuntimeError: out of memory" in html) == (policy is Hasty)
-    assert not re.search(r'(d|y1|y2)="[^"]*(nan|inf)', html)
+    for text in re.findall(r'<script type="application/json" class="data">(.*?)</script>', html, re.DOTALL):
+        curves = [curve for group in json.loads(text)["curves"] for curve in group["curves"]]
+        assert all(math.isfinite(curve["low"]) and math.isfinite(curve["high"]) for curve in curves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wla.cli import annotate, checkpoints, collect, data, doctor, estimate, evaluate, init, train
+from wla.cli import annotate, checkpoints, collect, data, doctor, estimate, evaluate, init, report, train
 from wla.cli.command import Command, Group
 
 HELP = """usage: wla COMMAND [options]
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command | Group] = {
     **init.INIT,
     **train.TRAIN,
     **evaluate.EVALUATE,
+    **report.REPORT,
     **collect.RECORD_MEMORY,
     **checkpoints.CHECKPOINTS,
 }

@@ -50,7 +50,9 @@ class EpisodeRecord(Record):
     """One episode of the report; file names are relative to its folder.
 
     steps: control steps. rate_hz: control rate. subtasks, memory: (step, text) of each predicted subtask and of each
-    memory item. actions: (steps, A), in `action_units`.
+    memory item. actions: (steps, A), in `action_units`. states: (steps + 1, S), in `state_units`, with the state after
+    the last step. calls: (step, milliseconds) of each call of the policy, including the wait for other episodes of the
+    same batch. Episodes recorded by earlier versions have neither states nor calls.
     """
 
     variant: TaskVariant
@@ -67,6 +69,10 @@ class EpisodeRecord(Record):
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
     actions: tuple[tuple[float, ...], ...]
+    state_names: tuple[str, ...] = ()
+    state_units: tuple[str, ...] = ()
+    states: tuple[tuple[float | None, ...], ...] = ()
+    calls: tuple[tuple[int, float], ...] = ()
     cameras: tuple[str, ...]
     subgoals: tuple[Subgoal, ...]
 
@@ -121,10 +127,25 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
         action_low=spec.action.low,
         action_high=spec.action.high,
         actions=tuple(tuple(float(x) for x in step.action) for step in recording.steps),
+        state_names=spec.observation.state_names,
+        state_units=spec.observation.state_units,
+        states=tuple(_rounded(observation.state) for observation in observations),
+        calls=_calls(recording),
         cameras=tuple(spec.observation.cameras),
         subgoals=_save_subgoals(folder, recording, primary),
     )
     atomic_write_text(folder / "episode.json", record.model_dump_json() + "\n")
+
+
+def _rounded(vector: np.ndarray) -> tuple[float | None, ...]:
+    """The vector to six digits; None for what is not finite, which JSON does not have."""
+    return tuple(float(f"{x:.6g}") if np.isfinite(x) else None for x in vector.tolist())
+
+
+def _calls(recording: Recording) -> tuple[tuple[int, float], ...]:
+    # A call whose chunk was never executed, because it crashed, has no step.
+    steps = [index for index, step in enumerate(recording.steps) if step.offset == 0]
+    return tuple((step, round(1000 * seconds, 2)) for step, seconds in zip(steps, recording.latencies, strict=False))
 
 
 def read_episodes(folder: Path) -> list[tuple[Path, EpisodeRecord]]:

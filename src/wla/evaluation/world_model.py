@@ -22,8 +22,8 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.transforms import resize
 from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.image_metrics import ImageMetrics, compare_images
-from wla.files import atomic_write_text, disk_errors
-from wla.html import data_url, jpeg, template
+from wla.files import disk_errors
+from wla.html import data_url, jpeg, template, write_page
 from wla.models.image_codec import ImageCodec
 from wla.models.model import require_model
 from wla.models.wla import WLA
@@ -40,6 +40,23 @@ METRICS_FILE, REPORT_FILE = "world.json", "world.html"
 IMAGINED = "imagined"
 OWN_CHUNK, RECORDED_CHUNK = "action-conditioned (own chunk)", "action-conditioned (recorded chunk)"
 COPY_BASELINE, RECONSTRUCTION = "copy baseline (current frame)", "codec reconstruction (upper bound)"
+EXPLANATIONS = {
+    IMAGINED: "Subgoal image at the end of the chunk, conditioned on the policy's own query states: the model chooses "
+    "what to imagine. n steps: flow steps of sampling.",
+    OWN_CHUNK: "Subgoal image conditioned on an action chunk that the policy sampled for this frame: what it expects "
+    "of its own actions. Where these differ from the recorded ones, the ground truth shows another outcome.",
+    RECORDED_CHUNK: "Subgoal image conditioned on the recorded actions, whose outcome the ground truth shows: the test "
+    "of the model's dynamics.",
+    "best of n": "The best of a frame's samples by each metric, which no method could choose without the ground truth.",
+    COPY_BASELINE: "The current frame as the prediction. Imagined images have to beat it.",
+    RECONSTRUCTION: "The ground truth, encoded and decoded. Imagined images pass through the same codec.",
+    "ground truth": "The recorded frame at the end of the chunk.",
+    "changed pixels": "Pixels that differ clearly between the current frame and the ground truth.",
+    "PSNR": "Peak signal-to-noise ratio, in dB; higher is better.",
+    "SSIM": "Structural similarity, 1 for identical images; higher is better.",
+    "distance": "Perceptual distance, on the codec's features; lower is better.",
+}
+"""Rows and columns of the report in a sentence each. Those of methods that were not evaluated are left out."""
 
 
 class MethodMetrics(Record):
@@ -131,10 +148,11 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
         rows=scores.rows(),
         sample_std=scores.sample_std(),
     )
-    with disk_errors(out, "free disk space or choose another --out"):
+    hint = "free disk space or choose another --out"
+    with disk_errors(out, hint):
         out.mkdir(parents=True, exist_ok=True)
         metrics.save(out / METRICS_FILE)
-        atomic_write_text(out / REPORT_FILE, _render_report(metrics, sheets))
+    write_page(out / REPORT_FILE, _render_report(metrics, sheets), hint)
     return metrics
 
 
@@ -309,4 +327,9 @@ def _url(image: UInt8[Tensor, "S S 3"]) -> str:
 
 
 def _render_report(metrics: WorldModelMetrics, sheets: Sequence[FrameImages]) -> str:
-    return template(f"evaluation/{REPORT_FILE}").render(metrics=metrics, sheets=sheets)
+    methods = " ".join(row.method for row in metrics.rows)
+    absent = {
+        name for name in (IMAGINED, OWN_CHUNK, RECORDED_CHUNK, "best of n") if name.removesuffix("n") not in methods
+    }
+    explanations = {name: text for name, text in EXPLANATIONS.items() if name not in absent}
+    return template(f"evaluation/{REPORT_FILE}").render(metrics=metrics, sheets=sheets, explanations=explanations)

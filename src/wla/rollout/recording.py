@@ -27,19 +27,21 @@ class Recording:
     """A `Recorder` that keeps one episode. Pickles, so that environment processes can return episodes.
 
     steps has one entry per executed action (in an episode that crashed, also the action that crashed); last is the
-    observation after them.
+    observation after them. latencies: seconds of each call of the policy, as the episode waited for them; whoever runs
+    the episode fills them in.
     """
 
     robot_spec: RobotSpec
     seed: int = 0
     instruction: str = ""
     steps: list[Step] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
     last: Observation | None = None
     outcome: Outcome | None = None
 
     def start(self, seed: int, instruction: str) -> None:
         self.seed, self.instruction = seed, instruction
-        self.steps, self.last, self.outcome = [], None, None
+        self.steps, self.latencies, self.last, self.outcome = [], [], None, None
 
     def step(
         self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int, result: StepResult | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,9 +49,10 @@ class EpisodeRunner:
     def run(self, job: Job) -> Episode:
         env, policy = self._ready(job.variant)
         recording = Recording(env.robot_spec) if job.record else None
+        acting = ImaginingPolicy(policy) if self.imagine and job.record else policy
         result = run_episode(
             env,
-            ImaginingPolicy(policy) if self.imagine and job.record else policy,
+            TimedPolicy(acting, recording) if recording else acting,
             job.seed,
             variant=job.variant,
             policy_name=self.policy_name,
@@ -77,6 +79,21 @@ class EpisodeRunner:
 def _recorder_for(recording: Recording, policy: Policy) -> Recorder:
     labelled = isinstance(policy, MixturePolicy) and policy.relabels
     return ExpertRelabelRecorder(recording) if labelled else recording
+
+
+class TimedPolicy(PolicyWrapper):
+    """A policy whose calls are timed for a recording: as long as an episode waits for its chunk, which includes other
+    episodes of the same batch."""
+
+    def __init__(self, policy: Policy, recording: Recording) -> None:
+        super().__init__(policy)
+        self._recording = recording
+
+    def act(self, observation: Observation, state: Any, **options: Any) -> tuple[ActionChunk, Any]:
+        start = time.perf_counter()
+        answer = self.policy.act(observation, state, **options)
+        self._recording.latencies.append(time.perf_counter() - start)
+        return answer
 
 
 class ImaginingPolicy(PolicyWrapper):
