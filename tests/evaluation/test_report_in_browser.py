@@ -104,7 +104,7 @@ def test_a_mark_leads_to_its_episode_even_when_that_is_filtered_out(report):
         assert in_window(page, "article[data-outcome=error] header")
 
 
-def test_a_missing_video_is_said_and_the_rest_works(report, tmp_path):
+def test_a_missing_video_leaves_a_message_and_the_rest_works(report, tmp_path):
     page_path = tmp_path / "report.html"
     page_path.write_text(report.read_text("utf-8").replace("video.mp4", "gone.mp4"), encoding="utf-8")
     with opened(page_path, expected="ERR_FILE_NOT_FOUND") as page:
