@@ -35,6 +35,7 @@ WRONG = (
     "demo --policy nosuch",
     "collect --tasks plce --out OUT",
     "collect --policy nosuch --out OUT",
+    "report nosuch",
     "eval-offline nosuch --dataset OUT",
     "eval-offline nano-tabletop --dataset nosuch",
     "eval-world nano-tabletop --dataset nosuch --out OUT",
