@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from machine import store
@@ -21,8 +22,8 @@ from machine import store
 from wla.data.transforms import resize
 from wla.envs.registry import make_env, make_expert
 from wla.envs.seeds import seed_range
+from wla.intervals import rate_interval
 from wla.policy.wla_policy import WLAPolicy, load_policy
-from wla.rollout.results import wilson
 from wla.types import Observation
 
 PAIRS = {"left or right": 0, "away or near": 1, "down or up": 2}
@@ -45,8 +46,8 @@ def main() -> None:
     follows = measure(load_policy(arguments.policy, imagination=True), arguments.tasks, seeds)
     metrics = {"policy": arguments.policy, "tasks": arguments.tasks, "seeds": f"{seeds[0]}..{seeds[-1]}"}
     for name, found in follows.items():
-        interval = [round(bound, 3) for bound in wilson(sum(found), len(found))]
-        metrics[name] = {"n": len(found), "match_rate": round(float(np.mean(found)), 4), "interval": interval}
+        interval = rate_interval(sum(found), len(found)) if found else None
+        metrics[name] = {"n": len(found), "match_rate": interval and asdict(interval)}
     store("action_conditioning", metrics)
 
 

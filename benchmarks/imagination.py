@@ -4,13 +4,14 @@ Command:  python benchmarks/imagination.py POLICY [--episodes 4] [--split valida
 Appends a line to benchmarks/imagination.jsonl. The policy acts by itself, all of each chunk is run, and the image that
 came with the chunk is compared with the frame that came after it, on the pixels that changed: beside the present frame
 in its place (to beat), and the frame that came through the codec and back (the best that can be imagined). Intervals
-are bootstrapped over episodes.
+are by episode.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -22,13 +23,13 @@ from wla.envs.registry import load_family, make_env
 from wla.envs.seeds import seed_range
 from wla.evaluation.image_metrics import compare_images
 from wla.evaluation.world_model import CHANGE_LEVELS
+from wla.intervals import mean_by_episode
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.progress import track
 from wla.types import Observation
 
 FAMILY = load_family("tabletop")
 TASKS = [task for task in FAMILY.tasks if task not in FAMILY.video_tasks]
-RESAMPLES = 2000
 
 
 def main() -> None:
@@ -57,8 +58,8 @@ def main() -> None:
                 f"{name}, dB": round(float(value), 2)
                 for name, value in zip(("imagined", "the present", "through the codec"), found.mean(0), strict=True)
             },
-            "above the present, dB": bootstrap_difference(episodes, 0, 1),
-            "below the codec, dB": bootstrap_difference(episodes, 2, 0),
+            "above the present, dB": difference(episodes, 0, 1),
+            "below the codec, dB": difference(episodes, 2, 0),
         },
     )
 
@@ -102,14 +103,11 @@ def act(policy: WLAPolicy, task: str, seed: int) -> Iterator[tuple[Tensor, Tenso
     env.close()
 
 
-def bootstrap_difference(episodes: Sequence[np.ndarray], better: int, worse: int) -> dict[str, float]:
-    """The mean difference of two columns over all chunks, and its 95 % interval."""
-    rng = np.random.default_rng(0)
-    sums = np.array([[float((found[:, better] - found[:, worse]).sum()), len(found)] for found in episodes])
-    drawn = sums[rng.integers(len(sums), size=(RESAMPLES, len(sums)))].sum(1)
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
-    mean = sums[:, 0].sum() / sums[:, 1].sum()
-    return {"mean": round(float(mean), 2), "low": round(float(low), 2), "high": round(float(high), 2)}
+def difference(episodes: Sequence[np.ndarray], better: int, worse: int) -> dict[str, float | int | str] | None:
+    """The mean difference of two columns over all chunks, and its 95 % interval; None for a single episode."""
+    sums = [float((found[:, better] - found[:, worse]).sum()) for found in episodes]
+    interval = mean_by_episode(sums, [len(found) for found in episodes], kind="paired by episode")
+    return interval and asdict(interval)
 
 
 if __name__ == "__main__":

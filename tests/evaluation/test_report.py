@@ -65,7 +65,7 @@ def test_links_lead_to_files_from_wherever_the_report_is(folder, tmp_path):
 
 def test_rates_have_n_an_interval_and_errors(html):
     assert "4 of 7 episodes succeed" in html
-    assert "95 % interval 25.0 to 84.2 %" in html
+    assert "exact 95 % interval 18.4 to 90.1 %" in html
     assert "2 errors" in html
     assert "ZeroDivisionError: the simulation exploded" in html
     assert "set 3" in html  # the three failures ended in "set off"

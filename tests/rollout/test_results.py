@@ -5,7 +5,7 @@ from fakes import TASK_VARIANT
 from hostile import TEXTS
 
 from wla.json_lines import append_line, to_line
-from wla.rollout.results import EpisodeResult, SubtaskScore, append_result, read_results, success_rate, wilson
+from wla.rollout.results import EpisodeResult, SubtaskScore, append_result, read_results, success_rate
 
 
 def result(outcome="success", seed=0, **changes):
@@ -35,22 +35,6 @@ def result(outcome="success", seed=0, **changes):
         versions={"python": "3"},
     )
     return EpisodeResult(**(values | changes))
-
-
-# R: binom::binom.wilson, and Newcombe 1998, table I.
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_agrees_with_published_values(successes, n, low, high):
-    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_wilson_is_symmetric_and_exact_at_the_ends():
-    assert wilson(7, 7)[1] == 1.0
-    assert wilson(0, 7)[0] == 0.0
-    low, high = wilson(3, 10)
-    assert wilson(7, 10) == pytest.approx((1 - high, 1 - low))
 
 
 def test_errors_are_counted_beside_the_rate():

@@ -45,13 +45,14 @@ def test_differences_are_paired():
     assert other.rate == 0.25
     assert other.difference == -0.25
     low, high = other.difference_interval
-    assert low == pytest.approx(-0.25 - 1.959964 * 0.5 / 2)
-    assert high == pytest.approx(-0.25 + 1.959964 * 0.5 / 2)
+    assert low < -0.8
+    assert 0.2 < high < 0.7
 
 
 def test_equal_results_have_no_difference_and_crashes_form_no_pairs():
     _, same = compare_variants({"full": [run("sfsf")], "same": [run("sfsf")]})
-    assert (same.difference, same.difference_interval) == (0, (0, 0))
+    assert same.difference == 0
+    assert same.difference_interval[1] > 0.3  # four equal pairs do not show equal rates
     _, crashed = compare_variants({"full": [run("sf")], "crashed": [run("es")]})
     assert crashed.difference == 1  # only the second episode ended in both
     assert crashed.n == 1
@@ -67,8 +68,8 @@ def test_episodes_are_paired_within_a_training_seed():
 def test_the_table_has_a_line_per_variant():
     lines = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
     assert table(lines).splitlines()[2:] == [
-        "| full | 50.0 | 15.0 .. 85.0 | 4 | | |",
-        "| other | 25.0 | 4.6 .. 69.9 | 4 | -25.0 | -74.0 .. +24.0 |",
+        "| full | 50.0 | 6.8 .. 93.2 | 4 | | |",
+        "| other | 25.0 | 0.6 .. 80.6 | 4 | -25.0 | -88.2 .. +61.3 |",
     ]
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from wla.annotate.segments import Segment, frame_texts
 from wla.data.lerobot.reader import LeRobotDataset
-
-BOOTSTRAP_SAMPLES = 2000
+from wla.intervals import FRACTION, Interval, mean_by_episode
 
 
 @dataclass(frozen=True)
@@ -22,24 +19,23 @@ class Agreement:
         episodes: number of episodes with labels.
         frames: number of frames with a label.
         correct: number of frames with equal texts.
-        interval: 95 % bootstrap interval of the fraction, resampling episodes because frames of one episode are not
-            independent.
+        interval: 95 % interval of the fraction, by episode because frames of one episode are not independent.
     """
 
     task: str
     episodes: int
     frames: int
     correct: int
-    interval: tuple[float, float]
+    interval: Interval
 
     @property
     def fraction(self) -> float:
         return self.correct / self.frames
 
     def __str__(self) -> str:
-        low, high = (f"{100 * value:.1f}" for value in self.interval)
-        rate = f"{100 * self.fraction:.1f} % ({self.correct}/{self.frames}; {low} .. {high})"
-        return f"{self.task}: {rate} of the frames agree, {self.episodes} episodes"
+        rate = f"{100 * self.fraction:.1f} % ({self.correct}/{self.frames})"
+        interval = f"95 % interval {self.interval.bounds()} {self.interval.label}"
+        return f"{self.task}: {rate} of the frames agree, {interval}"
 
 
 def compare(dataset: LeRobotDataset, segments: Sequence[Segment], task_of: Callable[[str], str]) -> list[Agreement]:
@@ -76,9 +72,7 @@ def compare(dataset: LeRobotDataset, segments: Sequence[Segment], task_of: Calla
 
 
 def _agreement(task: str, counts: Sequence[tuple[int, int]]) -> Agreement:
-    table = np.array(counts)
-    correct, frames = table.sum(0)
-    resampled = np.random.default_rng(0).integers(0, len(table), (BOOTSTRAP_SAMPLES, len(table)))
-    sums = table[resampled].sum(1)
-    low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
-    return Agreement(task, len(table), int(frames), int(correct), (float(low), float(high)))
+    correct, frames = zip(*counts, strict=True)
+    interval = mean_by_episode(correct, frames, limits=FRACTION)
+    assert interval is not None, "every episode here has labels"
+    return Agreement(task, len(counts), sum(frames), sum(correct), interval)

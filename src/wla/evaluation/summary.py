@@ -46,13 +46,20 @@ class Summary:
             "rule": RULE,
             "cases": [
                 asdict(variant)
-                | asdict(rate)
+                | _rate_fields(rate)
                 | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
                 for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
             ],
-            "all": asdict(self.total),
+            "all": _rate_fields(self.total),
         }
         atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
+
+
+def _rate_fields(rate: Rate) -> dict[str, int | float | str | None]:
+    return {
+        **{name: getattr(rate, name) for name in ("n", "successes", "errors", "rate", "low", "high")},
+        "interval": rate.interval and rate.interval.label,
+    }
 
 
 def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:

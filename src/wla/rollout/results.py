@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
 from wla.types import Outcome
-
-WILSON_Z = 1.959964
-"""The 97.5 % point of the normal distribution: two-sided 95 %."""
 
 
 @dataclass(frozen=True)
@@ -83,33 +80,34 @@ class EpisodeResult:
 class Rate:
     """Successes among the n episodes that were decided; errors are counted beside them, never in n.
 
-    rate, low and high are fractions, None when n is 0. low .. high is the Wilson 95 % interval.
+    interval: exact 95 % interval of the rate; None when n is 0. rate, low and high are its fractions.
     """
 
     n: int
     successes: int
     errors: int
-    rate: float | None
-    low: float | None
-    high: float | None
+    interval: Interval | None
+
+    @property
+    def rate(self) -> float | None:
+        return self.interval and self.interval.estimate
+
+    @property
+    def low(self) -> float | None:
+        return self.interval and self.interval.low
+
+    @property
+    def high(self) -> float | None:
+        return self.interval and self.interval.high
 
     def __str__(self) -> str:
         errors = f", {self.errors} error{'s' * (self.errors != 1)} not counted" if self.errors else ""
-        if self.rate is None or self.low is None or self.high is None:
+        if self.interval is None:
             return f"no decided episode{errors}"
         return (
-            f"{100 * self.rate:.1f} % ({self.successes} of {self.n}, "
-            f"95 % interval {100 * self.low:.1f} .. {100 * self.high:.1f}{errors})"
+            f"{100 * self.interval.estimate:.1f} % ({self.successes} of {self.n}, "
+            f"exact 95 % interval {self.interval.bounds()}{errors})"
         )
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a rate (Wilson 1927), n >= 1. It stays sensible at 0 and at n of n."""
-    rate, z2 = successes / n, WILSON_Z**2
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = WILSON_Z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    # At the ends one bound is exactly the rate; rounding must not push it past.
-    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
 
 
 def success_rate(results: Iterable[EpisodeResult]) -> Rate:
@@ -117,9 +115,7 @@ def success_rate(results: Iterable[EpisodeResult]) -> Rate:
     outcomes = [result.outcome for result in results]
     successes, errors = outcomes.count("success"), outcomes.count("error")
     n = len(outcomes) - errors
-    if n == 0:
-        return Rate(0, 0, errors, None, None, None)
-    return Rate(n, successes, errors, successes / n, *wilson(successes, n))
+    return Rate(n, successes, errors, rate_interval(successes, n) if n else None)
 
 
 def read_results(path: Path) -> list[EpisodeResult]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from wla.data.memory import MemoryConfig, prune_memory
-from wla.rollout.results import EpisodeResult, SubtaskScore, wilson
+from wla.intervals import FRACTION, Interval, mean_by_episode, rate_interval
+from wla.rollout.results import EpisodeResult, SubtaskScore
 from wla.types import MemoryItem
 
 _UNLIMITED = MemoryConfig(tokens=10**9)
@@ -20,23 +21,26 @@ _UNLIMITED = MemoryConfig(tokens=10**9)
 
 @dataclass(frozen=True)
 class SubtaskRates:
-    """Over many episodes: fractions with their counts, Wilson's 95 % intervals, mean distance in steps."""
+    """Over many episodes: fractions with their counts and 95 % intervals, mean distance in steps.
+
+    exact_interval: by episode, because windows of one episode are not independent. memory_accuracy_interval: exact.
+    """
 
     episodes: int
     windows: int
     exact: float
-    exact_interval: tuple[float, float]
+    exact_interval: Interval
     repeat_rate: float
     boundary_error: float | None
     missed_transition_rate: float | None
     memory_accuracy: float
-    memory_accuracy_interval: tuple[float, float]
+    memory_accuracy_interval: Interval
 
     def __str__(self) -> str:
-        low, high = self.exact_interval
         off = "" if self.boundary_error is None else f", boundaries {self.boundary_error:.1f} steps off"
         return (
-            f"{100 * self.exact:.1f} % of {self.windows} windows exact ({100 * low:.1f} .. {100 * high:.1f}){off}, "
+            f"{100 * self.exact:.1f} % of {self.windows} windows exact "
+            f"(95 % interval {self.exact_interval.bounds()} by episode){off}, "
             f"memory right in {100 * self.memory_accuracy:.1f} % of {self.episodes} episodes, "
             f"{100 * self.repeat_rate:.1f} % of calls repeated the one before"
         )
@@ -110,16 +114,18 @@ def subtask_rates(results: Iterable[EpisodeResult]) -> SubtaskRates | None:
     )
     right = sum(score.memory_correct for score in scores)
     calls = windows - len(scores)
+    exact_interval = mean_by_episode([score.exact for score in scores], [score.windows for score in scores], FRACTION)
+    assert exact_interval is not None, "every score has a window"
     return SubtaskRates(
         episodes=len(scores),
         windows=windows,
         exact=exact / windows,
-        exact_interval=wilson(exact, windows),
+        exact_interval=exact_interval,
         repeat_rate=sum(score.repeats for score in scores) / max(1, calls),
         boundary_error=sum(score.boundary_error_steps for score in scores) / transitions if transitions else None,
         missed_transition_rate=missed_transitions / (transitions + missed_transitions)
         if transitions + missed_transitions
         else None,
         memory_accuracy=right / len(scores),
-        memory_accuracy_interval=wilson(right, len(scores)),
+        memory_accuracy_interval=rate_interval(right, len(scores)),
     )

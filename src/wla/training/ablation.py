@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -15,9 +14,10 @@ from wla.config import Config, Record
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
 from wla.files import atomic_write_text, disk_errors
+from wla.intervals import DIFFERENCE, mean_by_episode, sums_by_episode
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.checkpoint_files import CONFIG
-from wla.rollout.results import WILSON_Z, EpisodeResult, read_results, success_rate
+from wla.rollout.results import EpisodeResult, read_results, success_rate
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.trainer import STATE, train
 
@@ -50,9 +50,9 @@ class Ablation(Config):
 class VariantResult(Record):
     """Result of one variant.
 
-    rate: successes / n, with its Wilson 95 % `interval`. difference: success rate minus the baseline's, the mean over
-    pairs of episodes with the same training seed, task and evaluation seed; difference_interval: normal 95 % interval
-    of that mean. Both None for the baseline.
+    rate: successes / n, with its 95 % `interval`. difference: success rate minus the baseline's, the mean over
+    pairs of episodes with the same training seed, task and evaluation seed; difference_interval: 95 % interval of
+    that mean, by episode. Both None for the baseline.
     """
 
     variant: str
@@ -112,10 +112,12 @@ def compare_variants(results: dict[str, list[list[EpisodeResult]]]) -> list[Vari
         assert rate.high is not None
         difference = interval = None
         if name != baseline:
-            pairs = [outcomes[key] - success[baseline][key] for key in outcomes.keys() & success[baseline].keys()]
-            difference = float(np.mean(pairs))
-            half = WILSON_Z * float(np.std(pairs, ddof=1)) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.inf
-            interval = (difference - half, difference + half)
+            keys = sorted(outcomes.keys() & success[baseline].keys(), key=str)
+            pairs = np.array([outcomes[key] - success[baseline][key] for key in keys], np.float64)
+            episodes = np.array([str(key[1:]) for key in keys])
+            paired = mean_by_episode(*sums_by_episode(pairs, episodes), limits=DIFFERENCE, kind="paired by episode")
+            assert paired is not None
+            difference, interval = paired.estimate, (paired.low, paired.high)
         rows.append(
             VariantResult(
                 variant=name,
