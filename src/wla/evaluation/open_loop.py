@@ -10,7 +10,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.windows import subtask_window, window
 from wla.evaluation.configs import OpenLoopConfig
 from wla.intervals import FRACTION, Interval, mean_by_episode, sums_by_episode
-from wla.policy.wla_policy import load_policy
+from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.progress import track
 from wla.rollout.memory_replay import recorded_observation, recorded_state
 
@@ -48,18 +48,9 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
     ValueError when the dataset has no actions, subtasks or robot, or was recorded on a different robot.
     """
     policy = load_policy(config.policy, imagination=config.imagine, device=config.device)
-    dataset = LeRobotDataset(config.dataset)
-    if dataset.robot_spec is None or dataset.subtasks is None or dataset.actions is None:
-        parts = {
-            "actions": dataset.actions,
-            "subtask texts": dataset.subtasks,
-            "meta/wla_robot.json": dataset.robot_spec,
-        }
-        absent = " and no ".join(name for name, part in parts.items() if part is None)
-        raise ValueError(
-            f"{config.dataset}: has no {absent} to compare with; use a dataset that `wla collect` made with actions"
-        )
-    policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
+    dataset = _open_dataset(config, policy)
+    assert dataset.subtasks is not None
+    assert dataset.actions is not None
     primary = policy.robot_spec.observation.primary_camera
     chunk = policy.chunk_size
     frames = np.unique(np.linspace(0, len(dataset) - 1, config.frames).astype(int))
@@ -104,6 +95,23 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
         action_error=100 * float(np.mean(action_errors)),
         action_error_interval=mean_by_episode(*sums_by_episode(100 * np.mean(action_errors, 1), episodes)),
     )
+
+
+def _open_dataset(config: OpenLoopConfig, policy: WLAPolicy) -> LeRobotDataset:
+    """A dataset with actions, subtasks and the policy's robot; ValueError otherwise."""
+    dataset = LeRobotDataset(config.dataset)
+    if dataset.robot_spec is None or dataset.subtasks is None or dataset.actions is None:
+        parts = {
+            "actions": dataset.actions,
+            "subtask texts": dataset.subtasks,
+            "meta/wla_robot.json": dataset.robot_spec,
+        }
+        absent = " and no ".join(name for name, part in parts.items() if part is None)
+        raise ValueError(
+            f"{config.dataset}: has no {absent} to compare with; use a dataset that `wla collect` made with actions"
+        )
+    policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
+    return dataset
 
 
 def psnr(prediction: UInt8[np.ndarray, "H W 3"], target: UInt8[np.ndarray, "H W 3"]) -> float:
