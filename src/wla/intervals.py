@@ -80,8 +80,8 @@ def mean_by_episode(
         return Interval(mean, mean - half, mean + half, kind, len(count))
     low, high = limits
     spread = _fraction_spread((total - low * count) / (high - low), count)
-    bounds = (low + (high - low) * bound for bound in _beta_bounds((mean - low) / (high - low), spread.effective_n))
-    return Interval(mean, *bounds, kind, len(count))
+    below, above = _beta_bounds((mean - low) / (high - low), spread.effective_n)
+    return Interval(mean, low + (high - low) * below, low + (high - low) * above, kind, len(count))
 
 
 def paired_difference(

@@ -76,9 +76,9 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
             action_errors.append(np.abs(prediction.actions[mask] - recorded).mean(0) / (high - low))
             current, target = dataset.frames(primary)[frame], dataset.frames(primary)[indices.subgoal[0]]
             moving.append(
-                bool(prediction.subgoal is not None and indices.subgoal_mask[0] and has_motion(current, target))
+                prediction.subgoal is not None and bool(indices.subgoal_mask[0]) and has_motion(current, target)
             )
-            if moving[-1]:
+            if prediction.subgoal is not None and moving[-1]:
                 imagined_psnrs.append(psnr(prediction.subgoal, target))
                 copy_psnrs.append(psnr(current, target))
     exact_match = mean_by_episode(*sums_by_episode(np.array(exact_matches, float), episodes), limits=FRACTION)

@@ -90,15 +90,15 @@ class Rate:
 
     @property
     def rate(self) -> float | None:
-        return self.interval and self.interval.estimate
+        return None if self.interval is None else self.interval.estimate
 
     @property
     def low(self) -> float | None:
-        return self.interval and self.interval.low
+        return None if self.interval is None else self.interval.low
 
     @property
     def high(self) -> float | None:
-        return self.interval and self.interval.high
+        return None if self.interval is None else self.interval.high
 
     def __str__(self) -> str:
         errors = f", {self.errors} error{'s' * (self.errors != 1)} not counted" if self.errors else ""
