@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wla.foreign import damaged, shown
+
+MAX_TEXT_BYTES = 2**28
+MAX_JSON_DEPTH = 100
+
 
 @contextmanager
 def disk_errors(path: Path, hint: str) -> Iterator[None]:
@@ -23,16 +28,53 @@ def disk_errors(path: Path, hint: str) -> Iterator[None]:
         raise ValueError(f"{path}: cannot write ({error}); {hint}") from error
 
 
-def read_json(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
-    """The JSON object in a file. ValueError when it is absent (message: `missing`), damaged or of another type."""
+def read_text(path: Path, kind: str, *, missing: str = "file is missing; restore it") -> str:
+    """The text of a UTF-8 file, without a byte order mark.
+
+    kind: of file, for messages. ValueError when it is absent (message: `missing`), larger than `MAX_TEXT_BYTES`, or not
+    such a text.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: {missing}")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path}: is larger than {MAX_TEXT_BYTES >> 20} MiB, which no {kind} is; restore the file")
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged JSON ({error}); restore the file") from error
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise damaged(path, kind, f"not UTF-8, {error.reason} at byte {error.start}", "save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct that") from error
+
+
+def read_json(path: Path, *, missing: str = "file is missing; restore it") -> dict[str, Any]:
+    """The JSON object in a file. ValueError when it is absent (message: `missing`), damaged or of another type."""
+    tree = parse_json(read_text(path, "JSON", missing=missing), path)
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: is a {type(tree).__name__}, not a JSON object; restore the file")
+    return tree
+
+
+def parse_json(text: str, path: Path, where: str = "") -> Any:
+    """The value of a JSON text. ValueError when it is damaged, nested too deeply or contains half a character.
+
+    path, where: the file and the place in it, for messages.
+    """
+    kind = f"JSON{where}"
+    try:
+        tree = json.loads(text)
+    except RecursionError as error:
+        raise damaged(path, kind, "nested too deeply") from error
+    except ValueError as error:
+        raise damaged(path, kind, error) from error
+    nodes = [(tree, 1)]
+    while nodes:
+        node, depth = nodes.pop()
+        if depth > MAX_JSON_DEPTH:
+            raise damaged(path, kind, f"nested more than {MAX_JSON_DEPTH} deep")
+        children = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else []
+        nodes += [(child, depth + 1) for child in children if not isinstance(child, int | float)]
+        if isinstance(node, str) and not node.isascii() and any("\ud800" <= letter <= "\udfff" for letter in node):
+            raise damaged(path, kind, f"the text {shown(node)} contains half a character")
     return tree
 
 

@@ -97,6 +97,20 @@ def test_a_csv_with_a_mistake_changes_nothing(root, tmp_path, capsys):
     assert files(root) == before
 
 
+def test_an_annotation_is_undone(root, capsys):
+    before = files(root)
+    assert wla("annotate", root, "--rules", "--language-columns") == 0
+    output = capsys.readouterr().out
+    assert "LeRobot before 0.5 cannot open it" in output
+    assert f"to restore it: wla annotate {root} --undo" in output
+    assert wla("annotate", root, "--undo", "--rules") == 2
+    assert "--undo stands alone, without --rules" in complaint(capsys)
+    assert wla("annotate", root, "--undo") == 0
+    assert files(root) == before
+    assert wla("annotate", root, "--undo") == 2
+    assert "nothing to undo" in complaint(capsys)
+
+
 def test_an_older_dataset_gets_the_command_that_converts_it(root, capsys):
     info = json.loads((root / "meta/info.json").read_text("utf-8"))
     (root / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.1"}), encoding="utf-8")

@@ -18,8 +18,11 @@ def require_unlabelled(dataset: LeRobotDataset, *, replace: bool) -> None:
         )
 
 
-def write_labels(dataset: LeRobotDataset, segments: Sequence[Segment]) -> None:
-    """Replaces all labels of a dataset. ValueError when there are no segments or the dataset cannot be written."""
+def write_labels(dataset: LeRobotDataset, segments: Sequence[Segment], *, language_columns: bool = False) -> None:
+    """Replaces all labels of a dataset. ValueError when there are no segments or the dataset cannot be written.
+
+    language_columns: also adds LeRobot's language columns, where the dataset does not have them.
+    """
     if not segments:
         raise ValueError(f"{dataset.root}: no segments to write; nothing was changed, check their source")
-    relabel(dataset, frame_texts(segments, dataset.episodes))
+    relabel(dataset, frame_texts(segments, dataset.episodes), language_columns=language_columns)

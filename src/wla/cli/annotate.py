@@ -23,7 +23,9 @@ class AnnotateArgs(CliArgs):
     are written or none. Without a source, --html-out and --csv-out show the labels that the dataset has.
 
     To correct by hand, --html-out writes an HTML page; its button exports the CSV that --csv reads.
-    Labels go into the column subtask_text and into LeRobot's language columns.
+    Labels go into the column subtask_text, which every version of LeRobot opens, and with --language-columns into its
+    language columns too, which versions before 0.5 cannot open. Nothing else of the dataset changes, and the files that
+    were replaced are kept in its folder .annotate_undo: --undo restores the last ones.
 
     examples:
       wla annotate datasets/place --rules --dry-run --html-out proposal.html
@@ -31,6 +33,7 @@ class AnnotateArgs(CliArgs):
       wla annotate datasets/place --csv corrected.csv --replace
       wla annotate datasets/place --endpoint http://localhost:8000/v1 --model Qwen/Qwen3-VL-8B-Instruct
       wla annotate datasets/place --rules --compare
+      wla annotate datasets/place --undo
       wla annotate datasets/place --html-out labels.html --csv-out labels.csv
     """
 
@@ -54,6 +57,10 @@ class AnnotateArgs(CliArgs):
     """Source: a CSV file; frames that it does not list get no label."""
     replace: bool = False
     """Replace the labels that the dataset has already."""
+    language_columns: bool = False
+    """Write LeRobot's language columns as well, for LeRobot 0.5 and newer; columns that exist are always written."""
+    undo: bool = False
+    """Restore the files that the last annotation replaced, byte for byte."""
     dry_run: bool = False
     """Write nothing into the dataset; for --html-out, --csv-out."""
     compare: bool = False
@@ -72,6 +79,8 @@ class AnnotateArgs(CliArgs):
 
 def annotate(args: AnnotateArgs) -> int:
     source = _check_options(args)
+    if args.undo:
+        return _undo(args.dataset)
     from wla.annotate.segments import segments_of
     from wla.annotate.write import require_unlabelled, write_labels
     from wla.data.lerobot.columns import Columns
@@ -95,9 +104,20 @@ def annotate(args: AnnotateArgs) -> int:
         shown = write_review_html(args.html_out, dataset, segments, episodes=args.html_episodes)
         print(f"{args.html_out}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
     if writes:
-        write_labels(dataset, segments)
+        write_labels(dataset, segments, language_columns=args.language_columns)
         labelled = sum(segment.last - segment.first + 1 for segment in segments)
         print(f"{args.dataset}: {len(segments)} segments, {labelled} of {len(dataset)} frames have a subtask")
+        if args.language_columns:
+            print("it has language columns now: LeRobot before 0.5 cannot open it any more")
+        print(f"what was there is kept; to restore it: wla annotate {args.dataset} --undo")
+    return 0
+
+
+def _undo(root: Path) -> int:
+    from wla.data.lerobot.label_backup import undo
+
+    left = undo(root)
+    print(f"{root}: has the labels that it had before; {left} earlier annotations can be undone")
     return 0
 
 
@@ -105,6 +125,11 @@ def _check_options(args: AnnotateArgs) -> bool:
     """Whether a source is given. ValueError when options do not go together, before anything is read."""
     given = {"--rules": args.rules, "--endpoint": args.endpoint is not None, "--csv": args.csv is not None}
     sources = [name for name, there in given.items() if there]
+    if args.undo:
+        changed = sorted(args.model_fields_set - {"dataset", "undo"})
+        if changed:
+            raise ValueError(f"--undo stands alone, without --{changed[0].replace('_', '-')}; undo first")
+        return False
     if len(sources) > 1:
         raise ValueError(f"{' and '.join(sources)}: labels come from one source; give one of them")
     if not sources:

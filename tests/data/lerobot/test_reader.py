@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "broken info": (lambda root: cut(root / "meta/info.json"), "meta/info.json: damaged JSON"),
     "info without fps": (lambda root: edit_info(root, lambda info: info.pop("fps")), "meta/info.json: fps: Field req"),
-    "no fps": (lambda root: edit_info(root, lambda info: info.update(fps=0)), "fps is 0; it must be positive"),
+    "no fps": (lambda root: edit_info(root, lambda info: info.update(fps=0)), "fps.*: Input should be greater than 0"),
     "no episodes": (
         lambda root: edit_info(root, lambda info: info.update(total_episodes=0)),
         "/d: the dataset has no episodes yet; collect some first",

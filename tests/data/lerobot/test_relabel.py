@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from full_disk import full_disk
-from test_reader import edit_info, edit_table
+from test_reader import DATA, edit_info, edit_table
 from toy_robot import robot
 
 from wla import files
 from wla.data.lerobot import relabel as relabel_module
+from wla.data.lerobot.label_backup import undo
 from wla.data.lerobot.language import PERSISTENT
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.relabel import relabel
@@ -54,13 +55,13 @@ def test_labels_with_gaps_are_read_as_written(root):
 
 
 def test_the_language_columns_alone_hold_the_same_subtasks(root):
-    relabel(LeRobotDataset(root), TEXTS)
+    relabel(LeRobotDataset(root), TEXTS, language_columns=True)
     without_own_column(root)
     assert texts(root) == TEXTS
 
 
 def test_our_own_column_has_priority_unless_it_is_blank(root):
-    relabel(LeRobotDataset(root), TEXTS)
+    relabel(LeRobotDataset(root), TEXTS, language_columns=True)
     subtasks = ["", "mine"]
 
     def other(table: pa.Table) -> pa.Table:
@@ -98,12 +99,96 @@ def test_other_rows_of_the_language_columns_are_kept(root):
 
 def test_info_declares_the_columns_and_row_groups_stay(root):
     groups = [pq.ParquetFile(path).num_row_groups for path in sorted(root.glob("data/*/*.parquet"))]
-    relabel(LeRobotDataset(root), TEXTS)
+    relabel(LeRobotDataset(root), TEXTS, language_columns=True)
     features = json.loads((root / "meta/info.json").read_text("utf-8"))["features"]
     assert features["language_persistent"] == {"dtype": "language", "shape": [1], "names": None}
     assert features["language_events"]["dtype"] == "language"
     assert [pq.ParquetFile(path).num_row_groups for path in sorted(root.glob("data/*/*.parquet"))] == groups
     assert not [path for path in root.rglob("*") if "writing" in path.name or "labels" in path.name]
+
+
+def test_without_language_columns_none_are_added(root):
+    relabel(LeRobotDataset(root), TEXTS)
+    assert texts(root) == TEXTS
+    features = json.loads((root / "meta/info.json").read_text("utf-8"))["features"]
+    assert not [key for key, feature in features.items() if feature["dtype"] == "language"]
+    assert PERSISTENT not in pq.read_schema(root / "data/chunk-000/file-000.parquet").names
+
+
+def test_whatever_else_lies_below_data_is_kept(root):
+    others = {"README.md": b"how", "chunk-000/cal.json": b"{}", "chunk-009/file-000.parquet": b"of others"}
+    for name, content in others.items():
+        (root / "data" / name).parent.mkdir(exist_ok=True)
+        (root / "data" / name).write_bytes(content)
+    (root / "data/empty").mkdir()
+    (root / "data/note").symlink_to("README.md")
+    relabel(LeRobotDataset(root), TEXTS)
+    assert {name: (root / "data" / name).read_bytes() for name in others} == others
+    assert (root / "data/empty").is_dir()
+    assert (root / "data/note").readlink() == Path("README.md")
+    undo(root)
+    assert {name: (root / "data" / name).read_bytes() for name in others} == others
+
+
+def test_columns_of_others_keep_values_types_and_notes(root):
+    cells = pa.array(["größer"] * 20).dictionary_encode()
+    notes = {b"huggingface": b"{}", b"mine": b"kept"}
+    edit_table(root / DATA, lambda t: t.append_column("note", cells).replace_schema_metadata(notes))
+    before = pq.read_table(root / DATA)
+    relabel(LeRobotDataset(root), TEXTS)
+    after = pq.read_table(root / DATA)
+    for name in set(before.column_names) - {"subtask_text"}:
+        assert after[name].type == before[name].type
+        assert after[name].equals(before[name])
+    assert after.schema.metadata == {b"mine": b"kept"}
+
+
+@pytest.mark.parametrize("language_columns", [True, False])
+def test_undo_restores_every_byte_step_by_step(root, language_columns):
+    states = [contents(root)]
+    for labels in (TEXTS, TEXTS[::-1]):
+        relabel(LeRobotDataset(root), labels, language_columns=language_columns)
+        states.append({name: data for name, data in contents(root).items() if ".annotate_undo" not in name})
+    assert undo(root) == 1
+    assert {name: data for name, data in contents(root).items() if ".annotate_undo" not in name} == states[1]
+    assert texts(root) == TEXTS
+    assert undo(root) == 0
+    assert contents(root) == states[0]
+    with pytest.raises(ValueError, match="/d: nothing to undo"):
+        undo(root)
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", DATA])
+def test_undo_refuses_to_lose_later_changes(root, name):
+    relabel(LeRobotDataset(root), TEXTS)
+    if name == DATA:
+        edit_table(root / DATA, lambda table: table.append_column("later", pa.array(range(20))))
+    else:
+        edit_info(root, lambda info: info.update(later=True))
+    before = contents(root)
+    with pytest.raises(ValueError, match=f"{name}: has changed since it was annotated"):
+        undo(root)
+    assert contents(root) == before
+
+
+def test_undo_touches_no_file_outside(root, tmp_path):
+    relabel(LeRobotDataset(root), TEXTS)
+    (tmp_path / "mine").write_text("mine")
+    written = root / ".annotate_undo/0001/written.json"
+    for name in ("../mine", str(tmp_path / "mine"), "meta/../../mine", "meta/tasks.parquet"):
+        written.write_text(json.dumps({name: ""}))
+        with pytest.raises(ValueError, match=r"leads out of its folder|is missing"):
+            undo(root)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_labels_are_not_written_through_a_linked_folder(root, tmp_path):
+    (root / "data/chunk-000").rename(root / "elsewhere")
+    (root / "data/chunk-000").symlink_to("../elsewhere")
+    before = contents(root)
+    with pytest.raises(ValueError, match=r"only, not through links"):
+        relabel(LeRobotDataset(root), TEXTS)
+    assert contents(root) == before
 
 
 def test_a_full_disk_changes_nothing(root):
@@ -121,7 +206,7 @@ def test_an_interrupt_while_writing_changes_nothing(root, monkeypatch):
 
     monkeypatch.setattr(relabel_module, "subtask_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        relabel(dataset, TEXTS)
+        relabel(dataset, TEXTS, language_columns=True)
     assert contents(root) == before
 
 
@@ -165,13 +250,13 @@ def test_a_kill_between_the_renames_keeps_the_old_labels(root, monkeypatch):
 
 
 def test_no_episodes_are_recorded_into_an_annotated_dataset(root):
-    relabel(LeRobotDataset(root), TEXTS)
+    relabel(LeRobotDataset(root), TEXTS, language_columns=True)
     with pytest.raises(ValueError, match="has been annotated; write the new episodes into a new folder"):
         DatasetWriter(root, robot())
 
 
 def test_labels_can_be_replaced_again(root):
-    relabel(LeRobotDataset(root), TEXTS)
+    relabel(LeRobotDataset(root), TEXTS, language_columns=True)
     relabel(LeRobotDataset(root), TEXTS[::-1])
     assert texts(root) == TEXTS[::-1]
     without_own_column(root)

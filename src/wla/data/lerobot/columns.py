@@ -16,6 +16,7 @@ from wla.data.lerobot.format import (
     INDEX_COLUMNS,
     INFO,
     RESULT_COLUMNS,
+    REWARD,
     ROBOT,
     STATE,
     SUBTASK,
@@ -25,6 +26,13 @@ from wla.data.lerobot.format import (
     video_feature,
 )
 from wla.specs import RobotSpec
+
+TYPES = {
+    **{name: pa.int64() if dtype == "int64" else pa.float64() for name, dtype in INDEX_COLUMNS.items()},
+    REWARD: pa.float64(),
+    SUBTASK: pa.string(),
+}
+"""Types in which columns are compared, whatever they are stored as."""
 
 
 class Columns(Config):
@@ -75,7 +83,8 @@ def matrix(table: pa.Table, key: str, width: int) -> Float32[np.ndarray, "N D"] 
     column = table[key].combine_chunks()
     listed = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
     values = column.flatten() if listed else column
-    if len(values) != len(table) * width or values.null_count:
+    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
+    if not numeric or len(values) != len(table) * width or values.null_count:
         return None
     return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), width)
 

@@ -8,22 +8,19 @@ Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version 
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from jaxtyping import UInt8
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.files import read_json, recover
+from wla.foreign import fill_template, invisible, one_line, path_below, shown
 from wla.migrations import COLUMNS
 
 VERSION = "v3.0"
@@ -53,31 +50,37 @@ INDEX_COLUMNS = {
 }
 
 
+MAX_EPISODES = 10**7
+MAX_SIDE = 2**14
+"""Pixels along one side of the largest image."""
+Dimension = Annotated[int, Field(ge=0, le=2**31)]
+
+
 class Feature(BaseModel):
     """One column: dtype ('video', 'string', 'float32', ...), shape of one frame's value, names of its dimensions."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Dimension, ...]
     names: Any = None
 
 
 class DatasetInfo(BaseModel):
-    """Content of `meta/info.json`. Keys that other programs added are kept."""
+    """Content of `meta/info.json`. Keys of other programs are kept; what nothing reads is not checked."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     codebase_version: str = VERSION
-    robot_type: str | None = None
-    total_episodes: int = 0
-    total_frames: int = 0
-    total_tasks: int = 0
-    chunks_size: int = FILES_PER_CHUNK
-    data_files_size_in_mb: int = 100
-    video_files_size_in_mb: int = 200
-    fps: int | float
-    splits: dict[str, str] = {}
+    robot_type: Any = None
+    total_episodes: int = Field(default=0, ge=0, le=MAX_EPISODES)
+    total_frames: int = Field(default=0, ge=0, le=2**40)
+    total_tasks: Any = 0
+    chunks_size: int = Field(default=FILES_PER_CHUNK, ge=1, le=2**31)
+    data_files_size_in_mb: int = Field(default=100, ge=1, le=2**31)
+    video_files_size_in_mb: Any = 200
+    fps: int | float = Field(gt=0, le=10**5, allow_inf_nan=False)
+    splits: Any = {}
     data_path: str = DATA_PATH
     video_path: str | None = VIDEO_PATH
     features: dict[str, Feature]
@@ -96,23 +99,44 @@ class DatasetInfo(BaseModel):
         return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
 
     def image_size(self, key: str) -> tuple[int, int]:
-        """(height, width) of a camera feature. ValueError when it does not have three colour channels."""
+        """(height, width) of a camera feature. ValueError when it is not a colour image of a usual size."""
         shape = self.features[key].shape
-        if len(shape) == 3 and shape[2] == 3:
-            return shape[0], shape[1]
-        if len(shape) == 3 and shape[0] == 3:
-            return shape[1], shape[2]
-        raise ValueError(f"{INFO}: {key!r} has shape {shape}, only colour images (height, width, 3) can be read")
+        size = shape[:2] if shape[2:] == (3,) else shape[1:] if shape[:1] == (3,) else ()
+        if len(size) != 2:
+            raise ValueError(f"{INFO}: {key!r} has shape {shape}, only colour images (height, width, 3) can be read")
+        if not all(1 <= side <= MAX_SIDE for side in size):
+            raise ValueError(f"{INFO}: {key!r} has shape {shape}, a side has 1 .. {MAX_SIDE} pixels; correct the file")
+        return size[0], size[1]
+
+    def data_file(self, root: Path, row: Mapping[str, Any]) -> Path:
+        """The parquet file of an episode. row: of `meta/episodes`. ValueError when it would lie outside the dataset."""
+        return self._file(root, "data_path", self.data_path, row, "data", {})
+
+    def video_file(self, root: Path, row: Mapping[str, Any], key: str) -> Path:
+        """The file of an episode's video of the feature `key`. ValueError when it would lie outside the dataset."""
+        if self.video_path is None:
+            raise ValueError(f"{root / INFO}: has the video {key!r} and no video_path; add it")
+        return self._file(root, "video_path", self.video_path, row, f"videos/{key}", {"video_key": key})
+
+    @staticmethod
+    def _file(
+        root: Path, field: str, template: str, row: Mapping[str, Any], folder: str, names: dict[str, str]
+    ) -> Path:
+        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        source = f"{root / INFO}: {field}"
+        return path_below(root, fill_template(template, source, **numbers, **names), source)
 
 
 def read_info(root: Path) -> DatasetInfo:
     """Reads and checks `meta/info.json`. ValueError when `root` is not a LeRobot v3 dataset."""
     recover(root / "data")  # a relabelling may have been killed between its two renames
     tree = read_info_tree(root)
-    version = str(tree.get("codebase_version"))
-    if not version.startswith("v3."):
+    version = tree.get("codebase_version")
+    if not str(version).startswith("v3."):
         tool = f"`wla data convert {root} --out NEW_FOLDER`" if version == "v2.1" else "LeRobot's own scripts"
-        raise ValueError(f"{root / INFO}: dataset format {version} cannot be read, only v3.x; convert it with {tool}")
+        raise ValueError(
+            f"{root / INFO}: dataset format {one_line(version)} cannot be read, only v3.x; convert it with {tool}"
+        )
     return parse_info(root, tree)
 
 
@@ -128,10 +152,14 @@ def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:
         info = DatasetInfo.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: {where}: {first['msg']}; restore the file or collect the dataset again") from error
-    if info.fps <= 0:
-        raise ValueError(f"{path}: fps is {info.fps}; it must be positive, correct the file")
+        where = one_line(".".join(map(str, first["loc"])))
+        raise ValueError(
+            f"{path}: {where}: {one_line(first['msg'])}, it is {shown(first['input'])}; correct the file, or collect "
+            "the dataset again"
+        ) from error
+    for name in info.features:
+        if not name or invisible(name):
+            raise ValueError(f"{path}: a feature is called {shown(name)}; rename it")
     return info
 
 
@@ -165,90 +193,80 @@ def file_numbers(number: int) -> dict[str, int]:
     return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Reads a parquet file. ValueError when it is absent, damaged or lacks one of `columns`."""
-    with _open_parquet(path) as file:
-        absent = [name for name in columns or [] if name not in file.schema_arrow.names]
-        if absent:
-            raise ValueError(f"{path}: column {absent[0]!r} is missing; the file has {file.schema_arrow.names}")
-        return file.read(columns=columns)
-
-
-def read_schema(path: Path) -> pa.Schema:
-    with _open_parquet(path) as file:
-        return file.schema_arrow
-
-
-def read_images(path: Path, key: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The single images of a feature of dtype 'image', in the order of the rows."""
-    with _open_parquet(path) as file:
-        for batch in file.iter_batches(batch_size=64, columns=[key]):
-            for cell in batch.column(0).to_pylist():
-                if not cell or not cell["bytes"]:
-                    raise ValueError(f"{path}: {key!r} has a row without an image; restore the file")
-                yield np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB"))
-
-
-@contextmanager
-def _open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    if not path.is_file():
-        raise ValueError(f"{path}: file is missing; restore it or collect the dataset again")
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise ValueError(f"{path}: damaged parquet ({line}); restore the file or collect the dataset again") from error
+EPISODE_TYPES = {
+    **dict.fromkeys(("episode_index", "length", "dataset_from_index", "dataset_to_index"), pa.int64()),
+    **dict.fromkeys(("data/chunk_index", "data/file_index"), pa.int64()),
+    "tasks": pa.list_(pa.string()),
+}
+OPTIONAL_EPISODE_TYPES = {"seed": pa.int64(), "success": pa.bool_(), "action_executed": pa.list_(pa.bool_())}
 
 
 def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) -> list[dict[str, Any]]:
     """The rows of `meta/episodes` of all published episodes, in order. Rows after those that `info` counts are ignored:
     they belong to a shard whose publication was interrupted."""
     rows: list[dict[str, Any]] = []
-    needed = episode_columns(info)
     for path in episode_files(root):
         if len(rows) >= info.total_episodes:
             break
-        names = read_schema(path).names
-        optional = {"seed", "success", "action_executed", *COLUMNS}
-        chosen = needed + [name for name in names if name in optional or (with_stats and name.startswith("stats/"))]
-        rows += [
-            {COLUMNS.get(name, name): value for name, value in row.items()}
-            for row in read_table(path, chosen).to_pylist()
-        ]
+        rows += read_episode_file(path, info, with_stats=with_stats, limit=info.total_episodes - len(rows))
     if len(rows) < info.total_episodes:
         raise ValueError(
             f"{root}: {INFO} counts {info.total_episodes} episodes, meta/episodes describes {len(rows)}; "
             "restore the missing file or collect the dataset again"
         )
-    return rows[: info.total_episodes]
+    return rows
 
 
 def episode_files(root: Path) -> list[Path]:
-    """The files of `meta/episodes` in the order of their episodes."""
-    return sorted((root / "meta/episodes").glob("*/*.parquet"))
+    """The files of `meta/episodes` in the order of their episodes. ValueError for one that lies outside the dataset."""
+    found = sorted((root / "meta/episodes").glob("*/*.parquet"))
+    return [path_below(root, path.relative_to(root).as_posix(), root / "meta/episodes") for path in found]
 
 
-def episode_columns(info: DatasetInfo) -> list[str]:
-    """Columns of `meta/episodes` that the reader requires."""
-    columns = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "tasks"]
-    columns += ["data/chunk_index", "data/file_index"]
-    return columns + [
-        f"videos/{key}/{name}" for key in info.video_keys for name in ("chunk_index", "file_index", "from_timestamp")
-    ]
+def read_episode_file(
+    path: Path, info: DatasetInfo, *, with_stats: bool = False, limit: int = MAX_EPISODES
+) -> list[dict[str, Any]]:
+    """The first `limit` rows of a file of `meta/episodes`, with the types that the reader relies on.
+
+    ValueError names the column that is absent, or of another type.
+    """
+    names = read_schema(path).names
+    kinds = EPISODE_TYPES | {
+        f"videos/{key}/{name}": kind
+        for key in info.video_keys
+        for name, kind in (("chunk_index", pa.int64()), ("file_index", pa.int64()), ("from_timestamp", pa.float64()))
+    }
+    optional = {
+        name: OPTIONAL_EPISODE_TYPES[now] for name in names if (now := _present(name)) in OPTIONAL_EPISODE_TYPES
+    }
+    stats = [name for name in names if with_stats and name.startswith("stats/")]
+    table = read_table(path, [*kinds, *optional, *stats]).slice(0, limit)
+    columns: dict[str, Any] = {name: typed(table, name, kind, path) for name, kind in kinds.items()}
+    columns |= {_present(name): typed(table, name, kind, path, nulls=True) for name, kind in optional.items()}
+    for name, kind in kinds.items():
+        limit_of = {pa.int64(): 2**62, pa.float64(): 1e9}.get(kind)
+        values = columns[name].to_numpy() if limit_of else np.empty(0)
+        if limit_of and not ((values >= 0) & (values <= limit_of)).all():
+            raise ValueError(f"{path}: column {name!r} has a value outside 0 .. {limit_of:g}; restore the file")
+    return pa.table(columns | {name: table[name] for name in stats}).to_pylist()
+
+
+def _present(column: str) -> str:
+    return COLUMNS.get(column, column)
 
 
 def read_tasks(root: Path) -> list[str]:
     """Instructions in the order of their task_index."""
-    path = root / TASKS
-    table = read_table(path)
+    path = path_below(root, TASKS, root)
+    schema = read_schema(path)
     # pandas stores the instruction as the index: named `task`, or `__index_level_0__` in older files.
-    texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
-    texts += [name for name in table.column_names if pa.types.is_large_string(table.schema.field(name).type)]
-    if "task_index" not in table.column_names or not texts:
-        raise ValueError(f"{path}: needs the columns 'task' and 'task_index'; it has {table.column_names}")
-    pairs = zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True)
-    by_index = dict(sorted(pairs))
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts += [field.name for field in schema if pa.types.is_large_string(field.type)]
+    if "task_index" not in schema.names or not texts:
+        raise ValueError(f"{path}: needs the columns 'task' and 'task_index'; it has {schema.names}")
+    table = read_table(path, ["task_index", texts[0]])
+    numbers = typed(table, "task_index", pa.int64(), path).to_pylist()
+    by_index = dict(sorted(zip(numbers, typed(table, texts[0], pa.string(), path).to_pylist(), strict=True)))
     if list(by_index) != list(range(len(by_index))):
         raise ValueError(f"{path}: task_index must count from 0 without gaps, it is {list(by_index)[:8]}")
     return list(by_index.values())

@@ -8,6 +8,7 @@ Format reference: huggingface/lerobot, `src/lerobot/datasets/language.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +18,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from wla.data.lerobot.format import SUBTASK, DatasetInfo, Feature, read_table
+from wla.data.lerobot.format import SUBTASK, DatasetInfo, Feature
+from wla.data.lerobot.tables import read_table
+from wla.foreign import one_line
 
 PERSISTENT = "language_persistent"
 EVENTS = "language_events"
@@ -60,11 +63,31 @@ def subtask_texts(
         return own
     texts: list[str | None] = []
     for path, episodes in files.items():
-        column = read_table(path, [PERSISTENT])[PERSISTENT]
-        for first, length in episodes:
-            # Every frame of an episode repeats the same rows.
-            texts += subtask_per_frame(column[first].as_py() or [], length, fps)
+        # Every frame of an episode repeats the same rows.
+        rows = persistent_rows(path, [first for first, _ in episodes])
+        for own_rows, (_, length) in zip(rows, episodes, strict=True):
+            texts += subtask_per_frame(own_rows, length, fps)
     return texts
+
+
+def persistent_rows(path: Path, frames: Sequence[int]) -> list[list[LanguageRow]]:
+    """The rows of `language_persistent` in these rows of a data file. ValueError when the column is of another type or
+    a subtask in it has no time."""
+    column = read_table(path, [PERSISTENT])[PERSISTENT]
+    kind = column.type
+    fields = kind.value_type if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type) else pa.struct([])
+    if any(fields.get_field_index(name) < 0 for name in ("style", "content", "timestamp")):
+        raise ValueError(
+            f"{path}: column {PERSISTENT!r} is {one_line(kind)}, it must be lists of rows with style, content and "
+            "timestamp; restore the file"
+        )
+    found = [column[frame].as_py() or [] for frame in frames]
+    for row in (row for rows in found for row in rows if row is None or row["style"] == SUBTASK_STYLE):
+        if row is None or not isinstance(row["timestamp"], float) or not math.isfinite(row["timestamp"]):
+            raise ValueError(f"{path}: column {PERSISTENT!r} has a subtask without a time; restore the file")
+        if not isinstance(row["content"], str | None):
+            raise ValueError(f"{path}: column {PERSISTENT!r} has a subtask that is not a text; restore the file")
+    return found
 
 
 def subtask_per_frame(rows: Sequence[LanguageRow], length: int, fps: float) -> list[str | None]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from wla.data.lerobot.columns import Columns, matrix, require_robot
+from wla.data.lerobot.columns import TYPES, Columns, matrix, require_robot
 from wla.data.lerobot.format import (
     IMAGE_PREFIX,
     INDEX_COLUMNS,
@@ -20,17 +20,16 @@ from wla.data.lerobot.format import (
     REWARD,
     ROBOT,
     SUBTASK,
-    file_numbers,
     frame_rate,
     read_episodes,
-    read_images,
     read_info,
-    read_table,
     read_tasks,
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
+from wla.data.lerobot.tables import read_images, read_table, typed
 from wla.data.video.frame_cache import FileSegment, cached_frames
 from wla.data.video.random_access import RandomAccessFrames
+from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
 
 
@@ -139,8 +138,10 @@ class LeRobotDataset:
             # Imported here, so that a process that decodes no video does not load the decoder.
             from wla.data.video import codec
 
-            return cached_frames(self.root, name, self._video_segments(key), shape, codec.decode)
-        return cached_frames(self.root, name, self.data_segments(), shape, partial(read_images, key=key))
+            decode = partial(codec.decode, size=self.cameras[camera])
+            return cached_frames(self.root, name, self._video_segments(key), shape, decode)
+        decode = partial(read_images, key=key, size=self.cameras[camera])
+        return cached_frames(self.root, name, self.data_segments(), shape, decode)
 
     def random_access_frames(self, camera: str) -> RandomAccessFrames:
         """All frames of a camera that is a video, decoded from its files when they are indexed, without a cache."""
@@ -154,9 +155,8 @@ class LeRobotDataset:
         segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
             first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
-            segments.append(
-                FileSegment(self._file(row, f"videos/{key}", video_key=key), first, episode.start, len(episode))
-            )
+            path = self.info.video_file(self.root, row, key)
+            segments.append(FileSegment(path, first, episode.start, len(episode)))
         return segments
 
     def data_segments(self) -> list[FileSegment]:
@@ -164,19 +164,14 @@ class LeRobotDataset:
         counts: dict[Path, int] = {}
         segments = []
         for episode, row in zip(self.episodes, self._rows, strict=True):
-            path = self._file(row, "data")
+            path = self.info.data_file(self.root, row)
             segments.append(FileSegment(path, counts.get(path, 0), episode.start, len(episode)))
             counts[path] = counts.get(path, 0) + len(episode)
         return segments
 
-    def _file(self, row: dict[str, Any], folder: str, **names: str) -> Path:
-        template = self.info.data_path if folder == "data" else self.info.video_path
-        assert template is not None
-        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
-        return self.root / template.format(**numbers, **names)
-
     def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
-        own = RobotSpec.load(self.root / ROBOT) if (self.root / ROBOT).is_file() else None
+        path = path_below(self.root, ROBOT, self.root)
+        own = RobotSpec.load(path) if path.is_file() else None
         if own is not None and given is not None:
             own.require_equal(given, ours=str(self.root), theirs="the given robot")
         spec = own or given
@@ -220,11 +215,17 @@ class LeRobotDataset:
         counts = {segment.path: segment.first + segment.length for segment in self.data_segments()}
         tables = []
         for path, count in counts.items():
-            table = read_table(path, columns)
-            if len(table) != count:
-                raise ValueError(f"{path}: has {len(table)} rows, meta/episodes counts {count}; restore the file")
+            table = read_table(path, columns, rows=count)
+            for name in {*columns} & TYPES.keys():
+                column = typed(table, name, TYPES[name], path, nulls=name in (REWARD, SUBTASK))
+                table = table.set_column(table.column_names.index(name), name, column)
             tables.append(table)
-        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+        try:
+            return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"{self.root / 'data'}: columns of its files have different types ({one_line(error)}); restore them"
+            ) from error
 
     def _texts(self, table: pa.Table) -> Sequence[str | None]:
         files: dict[Path, list[tuple[int, int]]] = {}

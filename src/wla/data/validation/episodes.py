@@ -9,10 +9,8 @@ from wla.data.lerobot.format import (
     INFO,
     TASKS,
     DatasetInfo,
-    episode_columns,
     episode_files,
-    file_numbers,
-    read_table,
+    read_episode_file,
     read_tasks,
 )
 from wla.data.validation.issues import Issue
@@ -23,15 +21,19 @@ EpisodeRow = dict[str, Any]
 
 def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Issue]]:
     """The rows of all episodes whose files can be read, and their issues."""
-    rows: list[EpisodeRow] = []
+    found: list[EpisodeRow] = []
     issues: list[Issue] = []
     for path in episode_files(root):
         try:
-            rows += read_table(path, episode_columns(info)).to_pylist()
+            found += read_episode_file(path, info)
         except ValueError as error:
             issues.append(Issue.of(error))
-    # Rows beyond those that `info` counts are of a shard whose publication was interrupted.
-    rows = [row for row in rows if row["episode_index"] < info.total_episodes]
+    # Rows beyond those that `info` counts are of a shard whose publication was interrupted, or were counted wrong.
+    rows = [row for row in found if row["episode_index"] < info.total_episodes]
+    if len(found) > len(rows):
+        message = f"meta/episodes describes {len(found) - len(rows)} more episodes than the {info.total_episodes} that "
+        message += f"{INFO} counts; they are not read"
+        issues.append(Issue("warning", None, message, f"correct total_episodes in {INFO} if they belong to it"))
     if len(rows) != info.total_episodes:
         message = f"meta/episodes describes {len(rows)} episodes, {INFO} counts {info.total_episodes}"
         issues.append(Issue("error", None, message, "restore the missing file"))
@@ -73,12 +75,12 @@ def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
 def files_of(
     root: Path, info: DatasetInfo, rows: list[EpisodeRow], video_key: str | None = None
 ) -> dict[Path, list[EpisodeRow]]:
-    """The files of a camera's videos, or of the frames, with the episodes that are in each."""
-    folder, template = (f"videos/{video_key}", info.video_path) if video_key else ("data", info.data_path)
+    """The files of a camera's videos, or of the frames, with the episodes that are in each. ValueError for a file
+    outside the dataset."""
     files: dict[Path, list[EpisodeRow]] = {}
     for row in rows:
-        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
-        files.setdefault(root / str(template).format(**numbers, video_key=video_key), []).append(row)
+        path = info.data_file(root, row) if video_key is None else info.video_file(root, row, video_key)
+        files.setdefault(path, []).append(row)
     return files
 
 
@@ -91,10 +93,11 @@ def check_tasks(root: Path, rows: list[EpisodeRow]) -> tuple[list[str] | None, l
     issues = [
         Issue("error", None, f"{TASKS}: the instruction of task {index} is empty", "write one")
         for index, task in enumerate(tasks)
-        if not str(task or "").strip()
+        if not task.strip()
     ]
+    known = set(tasks)
     for row in rows:
-        absent = [task for task in row["tasks"] or [] if task not in tasks]
+        absent = [task for task in row["tasks"] if task not in known]
         if absent:
             message = f"its task {absent[0]!r} is not in {TASKS}"
             issues.append(Issue("error", row["episode_index"], message, "restore it"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wla.data.lerobot.columns import Columns, matrix
-from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo, read_schema, read_table
+from wla.data.lerobot.columns import TYPES, Columns, matrix
+from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo
+from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.data.validation.episodes import EpisodeRow, files_of
 from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
@@ -20,7 +21,10 @@ def check_frames(
 ) -> list[Issue]:
     """Issues of all data files. tasks: number of tasks, None if it is unknown."""
     check = _FrameCheck(root, info, columns, tasks)
-    files = files_of(root, info, rows)
+    try:
+        files = files_of(root, info, rows)
+    except ValueError as error:
+        return [*check.finish(), Issue.of(error)]
     with progress_bar() as progress:
         for path in progress.track(files, description="reading frames"):
             check.file(path, files[path])
@@ -55,6 +59,9 @@ class _FrameCheck:
         try:
             names = read_schema(path).names
             table = read_table(path, [name for name in expected if name in names])
+            for name in TYPES.keys() & set(table.column_names):
+                column = typed(table, name, TYPES[name], path, nulls=True)
+                table = table.set_column(table.column_names.index(name), name, column)
         except ValueError as error:
             episodes = [row["episode_index"] for row in rows]
             self.issues.append(Issue.of(error, episodes[0] if len(episodes) == 1 else None))

@@ -12,7 +12,8 @@ from threading import Event
 
 import numpy as np
 
-from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate, read_images, read_schema
+from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate
+from wla.data.lerobot.tables import read_images, read_schema
 from wla.data.validation.episodes import EpisodeRow, files_of
 from wla.data.validation.issues import Issue
 from wla.data.video import codec
@@ -40,11 +41,12 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[
     for key in info.cameras.values():
         try:
             height, width = info.image_size(key)
+            is_video = key in info.video_keys
+            files = files_of(root, info, rows, key if is_video else None)
         except ValueError as error:
             issues.append(Issue.of(error))
             continue
-        is_video = key in info.video_keys
-        for path, part in files_of(root, info, rows, key if is_video else None).items():
+        for path, part in files.items():
             job, found = (_video_job if is_video else _data_job)(path, part, info, key, (height, width, 3))
             issues += found
             jobs += [job] if job else []
@@ -71,7 +73,7 @@ def _video_job(
     if abs(header.rate - frame_rate(float(info.fps))) > 0.01:
         message = f"{path}: has {float(header.rate):g} frames/s, {INFO} has {info.fps:g}"
         issues.append(Issue("error", None, message, f"correct {INFO}"))
-    return _Job(path, codec.decode, shape, frames, starts), issues
+    return _Job(path, partial(codec.decode, size=shape[:2]), shape, frames, starts), issues
 
 
 def _data_job(
@@ -85,7 +87,7 @@ def _data_job(
         return None, [Issue("error", None, f"{path}: column {key!r} is missing", "restore the file")]
     ends = np.cumsum([0, *(row["length"] for row in rows)]).tolist()
     starts = [(first, row["episode_index"]) for first, row in zip(ends, rows, strict=False)]
-    return _Job(path, partial(read_images, key=key), shape, ends[-1], starts), []
+    return _Job(path, partial(read_images, key=key, size=shape[:2]), shape, ends[-1], starts), []
 
 
 def _decode_all(jobs: list[_Job]) -> list[Issue]:

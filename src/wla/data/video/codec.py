@@ -10,7 +10,8 @@ two to three times faster than PyAV's `to_ndarray(format=...)`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,8 +24,13 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
+from wla.data.images import MAX_PIXELS
+from wla.foreign import damaged
+
 MAX_GAP = 48
 """Number of frames above which seeking is cheaper than decoding the frames in between."""
+_PADDING = 128
+"""Pixels by which a decoder's frames may exceed the image along each side: blocks are whole."""
 _OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 
 
@@ -75,7 +81,52 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Reads a video's header. ValueError when the file is absent or damaged."""
+    """Reads a video's header. ValueError when the file is absent or damaged, or its codec unknown."""
+    with _open(path, lambda: "its header") as (_, stream):
+        return VideoInfo(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
+
+
+def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """All frames in order, RGB.
+
+    size: the largest (height, width) that is decoded; None for `MAX_PIXELS`. ValueError names the frame at which a
+    damaged file stops, or one that is larger.
+    """
+    count = 0
+    with _open(path, lambda: f"frame {count}", size) as (container, stream):
+        # By default FFmpeg conceals damaged blocks and continues.
+        stream.codec_context.options |= {"err_detect": "explode"}
+        converter = VideoReformatter()
+        for frame in container.decode(stream):
+            yield converter.reformat(frame, format="rgb24").to_ndarray()
+            count += 1
+
+
+def decode_at(
+    path: Path, numbers: Sequence[int], rate: Fraction, size: tuple[int, int] | None = None
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The frames `numbers` (ascending, distinct) of a video with `rate` frames per second, RGB, in order.
+
+    Neighbouring frames are decoded in one go, from the key frame before the first of them. size: as for `decode`.
+    ValueError when the file is damaged or ends too early.
+    """
+    count = 0
+    with _open(path, lambda: f"frame {[*numbers, 'end'][count]}", size) as (container, stream):
+        for near in np.split(np.array(numbers), np.flatnonzero(np.diff(numbers) > MAX_GAP) + 1):
+            for image in _seek_and_decode(container, stream, near.tolist(), rate):
+                yield image
+                count += 1
+
+
+@contextmanager
+def _open(
+    path: Path, position: Callable[[], str], size: tuple[int, int] | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Context with the first video stream of a file.
+
+    position: the place that is being decoded, for messages. size: the largest (height, width) that is decoded.
+    ValueError when the file is absent, damaged, without a video, or when its codec is not known.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
     try:
@@ -83,45 +134,15 @@ def probe(path: Path) -> VideoInfo:
             if not container.streams.video:
                 raise ValueError(f"{path}: holds no video stream; restore it or collect the dataset again")
             stream = container.streams.video[0]
-            return VideoInfo(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
-    except (FFmpegError, OSError) as error:
-        raise ValueError(f"{path}: damaged video ({error}); restore it or collect the dataset again") from error
-
-
-def decode(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """All frames in order, RGB. ValueError names the frame at which a damaged file stops."""
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
+            pixels = MAX_PIXELS if size is None else (size[0] + _PADDING) * (size[1] + _PADDING)
+            # Compared by the decoder before it allocates a frame: the size may change after the header.
+            stream.codec_context.options |= {"max_pixels": str(pixels)}
             stream.codec_context.thread_count = 1
-            # By default FFmpeg conceals damaged blocks and continues.
-            stream.codec_context.options = {"err_detect": "explode"}
-            converter = VideoReformatter()
-            for frame in container.decode(stream):
-                yield converter.reformat(frame, format="rgb24").to_ndarray()
-                count += 1
-    except (FFmpegError, OSError) as error:
-        raise ValueError(f"{path}: damaged video at frame {count} ({error}); restore it or collect again") from error
-
-
-def decode_at(path: Path, numbers: Sequence[int], rate: Fraction) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The frames `numbers` (ascending, distinct) of a video with `rate` frames per second, RGB, in order.
-
-    Neighbouring frames are decoded in one go, from the key frame before the first of them. ValueError when the file is
-    damaged or ends too early.
-    """
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            for near in np.split(np.array(numbers), np.flatnonzero(np.diff(numbers) > MAX_GAP) + 1):
-                for image in _seek_and_decode(container, stream, near.tolist(), rate):
-                    yield image
-                    count += 1
-    except (FFmpegError, OSError) as error:
-        raise ValueError(f"{path}: damaged video at frame {numbers[count]} ({error}); restore it") from error
+            yield container, stream
+    except (FFmpegError, OSError, MemoryError) as error:
+        raise damaged(path, f"video at {position()}", error, "restore it or collect the dataset again") from error
 
 
 def _seek_and_decode(

@@ -43,5 +43,6 @@ class RandomAccessFrames:
         from wla.data.video import codec
 
         numbers = sorted(rows)
-        for number, image in zip(numbers, codec.decode_at(path, numbers, self._rate), strict=True):
+        frames = codec.decode_at(path, numbers, self._rate, self._shape[:2])
+        for number, image in zip(numbers, frames, strict=True):
             images[rows[number]] = image

@@ -1,0 +1,45 @@
+"""Decoding of single images (PNG, JPEG ...), whose size is compared before any memory is spent on them."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from wla.foreign import one_line
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""Formats that are read. The library has more, some of which start other programs."""
+MAX_PIXELS = 2**26
+"""Number of pixels of the largest image or video frame that is decoded where no size is given."""
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError, RuntimeError),
+    *(struct.error, Image.DecompressionBombError),
+)
+"""Exceptions that the library raises for damaged files of one format or another."""
+
+
+def decode_image(data: bytes, *, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
+    """The RGB image in a file's bytes.
+
+    size: (height, width) that it must have; None for any with at most `MAX_PIXELS`. ValueError, without the file's
+    name, when it is damaged or of a different size, in which case it is not decoded.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"damaged image (none of the formats {', '.join(FORMATS)})") from error
+    except _DECODER_ERRORS as error:
+        raise ValueError(f"damaged image ({one_line(error)})") from error
+    height, width = image.height, image.width
+    if size is not None and (height, width) != size:
+        raise ValueError(f"is {height}x{width}, it must be {size[0]}x{size[1]}")
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"is {height}x{width}, larger than {MAX_PIXELS >> 20} megapixels")
+    try:
+        return np.asarray(image.convert("RGB"))
+    except _DECODER_ERRORS as error:
+        raise ValueError(f"damaged image ({one_line(error)})") from error
