@@ -11,7 +11,7 @@ Then nano_world fine-tunes the World Expert.
 Hardware: 2 CPU cores with bf16. Time: 6 + 11 + 23 + 45 minutes (codec and backbone may run in parallel, one thread
 each).
 Score: 93.8 % clean, 91.2 % randomized (docs/results/nano_tabletop.md). A longer run without `grounding` had a much
-lower success rate (docs/results/learning_to_act.md).
+lower success rate (docs/notebook/learning_to_act.md).
 """
 
 from wla.data import DatasetConfig
