@@ -16,7 +16,8 @@ _SUBTASK_METRICS = {
     "subtask_metrics.borders": "subtask_metrics.transitions",
     "subtask_metrics.steps_off": "subtask_metrics.boundary_error_steps",
     "subtask_metrics.missed": "subtask_metrics.missed_transitions",
-    "subtask_metrics.memory_right": "subtask_metrics.memory_correct",
+    "subtask_metrics.memory_right": "subtask_metrics.memory_strict",
+    "subtask_metrics.memory_correct": "subtask_metrics.memory_strict",
     "fingerprint": "versions",
 }
 

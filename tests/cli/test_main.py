@@ -168,7 +168,7 @@ def test_eval_writes_rates_and_a_report(tmp_path, capsys):
     out = tmp_path / "out"
     words = ("eval", "zero", "--tasks", "place", "--episodes", 2, "--seed", 200_000, "--max-videos", 1, "--out", out)
     assert wla(*words) == 0
-    assert "place clean gantry: 0.0 % (0 of 2, exact 95 % interval 0.0 .. 84.2)" in capsys.readouterr().out
+    assert "place clean gantry: success rate 0.0 % (0 of 2, exact 95 % interval 0.0 .. 84.2)" in capsys.readouterr().out
     assert (out / "report.html").exists()
     assert wla(*words) == 0  # finished: nothing runs again
     assert len((out / "results.jsonl").read_text().splitlines()) == 2

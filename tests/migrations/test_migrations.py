@@ -119,7 +119,7 @@ def test_results_of_earlier_evaluations_are_read(tmp_path):
     (result,) = read_results(tmp_path / "results.jsonl")
     assert result.versions == {"python": "3"}
     assert (result.subtask_metrics.repeats, result.subtask_metrics.missed_transitions) == (1, 1)
-    assert result.subtask_metrics.memory_correct
+    assert result.subtask_metrics.memory_strict
 
 
 def test_datasets_with_the_old_column_are_read(tmp_path):

@@ -5,7 +5,8 @@ from fakes import TASK_VARIANT
 from hostile import TEXTS
 
 from wla.json_lines import append_line, to_line
-from wla.rollout.results import EpisodeResult, SubtaskScore, append_result, read_results, success_rate
+from wla.rollout.results import EpisodeResult, append_result, read_results, success_rate
+from wla.rollout.subtask_metrics import SubtaskScore
 
 
 def result(outcome="success", seed=0, **changes):
@@ -30,7 +31,7 @@ def result(outcome="success", seed=0, **changes):
             transitions=1,
             boundary_error_steps=1,
             missed_transitions=0,
-            memory_correct=True,
+            memory_strict=True,
         ),
         versions={"python": "3"},
     )

@@ -89,6 +89,7 @@ class DemoArgs(CliArgs):
 
 def evaluate(args: EvalArgs) -> int:
     _check(args)
+    from wla.cli.evaluation_table import print_summary
     from wla.evaluation.benchmark import run_benchmark
     from wla.evaluation.report import write_report
 
@@ -96,11 +97,7 @@ def evaluate(args: EvalArgs) -> int:
         summary = run_benchmark(args, args.out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"finished episodes are in {args.out}; the same command continues") from stop
-    for (variant, rate), subtask_metrics in zip(summary.variants, summary.subtask_metrics, strict=True):
-        print(f"{variant.task} {variant.setting} {variant.embodiment}: {rate}")
-        if subtask_metrics:
-            print(f"  subtasks: {subtask_metrics}")
-    print(f"all: {summary.total}")
+    print_summary(summary)
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from wla.evaluation.cards import EpisodeCard, make_card
 from wla.evaluation.episode_files import EpisodeRecord, episode_folder, read_episodes
+from wla.evaluation.subtask_rates import COLUMNS, REFERENCE, SubtaskRates
 from wla.evaluation.summary import RULE, Summary, load_summary
 from wla.html import beside, embedded, template, write_page
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results
-from wla.rollout.subtask_metrics import SubtaskRates
 
 REPORT_FILE = "report.html"
 HINT = "the results are safe: free disk space, then `wla report` writes the report"
@@ -59,6 +59,8 @@ def write_report(out: Path, *, page: Path | None = None, single_file: bool = Fal
         summary=summary,
         rows=rows,
         rule=RULE,
+        subtask_columns=COLUMNS,
+        subtask_reference=REFERENCE,
         groups=[(row, *_episodes_of(row.variant, results, cards)) for row in rows],
         num_shown=len(cards),
         outcomes=Counter(card.record.outcome for card in cards.values()),

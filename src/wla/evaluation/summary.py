@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.config import Config
+from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results, success_rate
-from wla.rollout.subtask_metrics import SubtaskRates, subtask_rates
 
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
 
@@ -65,7 +65,9 @@ def _rate_fields(rate: Rate) -> dict[str, int | float | str | None]:
 def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
     variants = dict.fromkeys(result.variant for result in results)
     rates = tuple((variant, success_rate(r for r in results if r.variant == variant)) for variant in variants)
-    subtask_metrics = tuple(subtask_rates(r for r in results if r.variant == variant) for variant in variants)
+    subtask_metrics = tuple(
+        subtask_rates(r.subtask_metrics for r in results if r.variant == variant) for variant in variants
+    )
     return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), subtask_metrics)
 
 

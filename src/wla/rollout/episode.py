@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wla.rollout.results import EpisodeResult, TaskVariant
-from wla.rollout.subtask_metrics import SubtaskMetrics
+from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskMetrics
 from wla.rollout.versions import versions
 from wla.specs import RobotSpec
 from wla.texts import encodable
@@ -58,7 +58,7 @@ def run_episode(
         policy=policy_name,
         checkpoint_sha256=policy.checkpoint_sha256,
         subtasks=tuple(episode.subtasks),
-        memory=tuple((step, encodable(text)) for step, text in episode.metrics.memory),
+        memory=tuple((step, encodable(item.text)) for step, item in episode.metrics.memory),
         subtask_metrics=episode.metrics.score(),
         versions=versions(),
     )
@@ -72,7 +72,7 @@ class _Episode:
         self._observation: Observation | None = None
         self.instruction, self.steps = "", 0
         self.subtasks: list[tuple[int, str]] = []
-        self.metrics = SubtaskMetrics()
+        self.metrics = SubtaskMetrics(tolerance=round(TOLERANCE_S * env.robot_spec.action.rate_hz))
 
     def run(self, seed: int, policy_seed: int) -> tuple[Outcome, str | None]:
         """The outcome, and one line about the error if it is one."""

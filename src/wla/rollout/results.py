@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
+from wla.rollout.subtask_metrics import SubtaskScore
 from wla.types import Outcome
 
 
@@ -23,26 +24,6 @@ class TaskVariant:
     task: str
     setting: str
     embodiment: str
-
-
-@dataclass(frozen=True)
-class SubtaskScore:
-    """The subtasks of one episode, compared with an expert's.
-
-    windows: calls that predicted subtasks. exact: those whose window was that of the rest of the episode. repeats:
-    those equal to the call before, so that its text is accepted as a draft. transitions: changes of the true subtask
-    that the policy's running one followed. boundary_error_steps: sum of their distances in control steps.
-    missed_transitions: changes that it never followed. memory_correct: whether the memory at the last call held exactly
-    the finished subtasks.
-    """
-
-    windows: int
-    exact: int
-    repeats: int
-    transitions: int
-    boundary_error_steps: int
-    missed_transitions: int
-    memory_correct: bool
 
 
 @dataclass(frozen=True)

@@ -1,131 +1,187 @@
-"""A policy's subtasks compared with those of the environment's expert at the same steps.
+"""A policy's subtasks compared with those of a reference (the environment's expert, or recorded labels).
 
-The expert's subtasks follow from the scene. In a policy's episode they may leave out a short phase that the policy is
-in (it grasps from a position that the expert would still call out of reach), so scores are too low for phases of a few
-steps.
+`docs/conventions.md` says in plain words what counts. The strict metrics (`exact`, `memory_strict`) count a phase that
+only one side has as an error, however short it is; the aligned ones do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
+from statistics import median_low
 
-from wla.data.memory import MemoryConfig, prune_memory
-from wla.intervals import FRACTION, Interval, mean_by_episode, rate_interval
-from wla.rollout.results import EpisodeResult, SubtaskScore
+from wla.data.memory import MemoryConfig, prune_memory, update_memory
+from wla.rollout.subtask_alignment import Segment, align, mark_optional
 from wla.types import MemoryItem
 
+TOLERANCE_S = 0.5
+"""Seconds within which a predicted transition counts as the reference's; at least the time between two calls."""
 _UNLIMITED = MemoryConfig(tokens=10**9)
 
 
 @dataclass(frozen=True)
-class SubtaskRates:
-    """Over many episodes: fractions with their counts and 95 % intervals, mean distance in steps.
+class SubtaskScore:
+    """The subtasks of one episode, compared with the reference's. None: not measured, by an earlier version.
 
-    exact_interval: by episode, because windows of one episode are not independent. memory_accuracy_interval: exact.
+    windows: calls that predicted subtasks. exact: those whose window was the reference's over the chunk. current: those
+    whose first subtask was the reference's at that step. repeats: those equal to the call before, so that its text is
+    accepted as a draft.
+
+    edits, edit_length: see `wla.rollout.subtask_alignment.Alignment`, of the sequences up to the last call.
+    transitions: changes of the reference's subtask that the prediction shows too; boundary_error_steps is the sum of
+    their distances in control steps, and timely_transitions how many are within the tolerance. missed_transitions:
+    the others. predicted_transitions: changes of the predicted subtask.
+
+    memory_correct: whether the subtasks that entered memory were the finished ones, short ones aside. memory_strict:
+    whether the memory at the last call held exactly the finished subtasks.
     """
 
-    episodes: int
     windows: int
-    exact: float
-    exact_interval: Interval
-    repeat_rate: float
-    boundary_error: float | None
-    missed_transition_rate: float | None
-    memory_accuracy: float
-    memory_accuracy_interval: Interval
+    exact: int
+    repeats: int
+    transitions: int
+    boundary_error_steps: int
+    missed_transitions: int
+    memory_strict: bool
+    current: int | None = None
+    edits: int | None = None
+    edit_length: int | None = None
+    predicted_transitions: int | None = None
+    timely_transitions: int | None = None
+    memory_correct: bool | None = None
 
-    def __str__(self) -> str:
-        off = "" if self.boundary_error is None else f", boundaries {self.boundary_error:.1f} steps off"
-        return (
-            f"{100 * self.exact:.1f} % of {self.windows} windows exact "
-            f"(95 % interval {self.exact_interval.bounds()} by episode){off}, "
-            f"memory right in {100 * self.memory_accuracy:.1f} % of {self.episodes} episodes, "
-            f"{100 * self.repeat_rate:.1f} % of calls repeated the one before"
-        )
+
+@dataclass(frozen=True)
+class _Call:
+    """A call at a control step: the subtasks that it predicted for the steps up to `horizon` later."""
+
+    step: int
+    window: tuple[str, ...]
+    horizon: int
 
 
 @dataclass
 class SubtaskMetrics:
-    """Collects an episode's subtasks. labels: the expert's subtask at each observation. windows: step, predicted
-    subtasks and horizon of each call."""
+    """Collects an episode's subtasks. tolerance: of transitions in control steps, see `TOLERANCE_S`. labels: the
+    reference's subtask at each observation. memory: the items that entered the policy's memory, each with the step of
+    the call."""
 
+    tolerance: int = 0
     labels: list[str] = field(default_factory=list)
-    windows: list[tuple[int, tuple[str, ...], int]] = field(default_factory=list)
-    memory: list[tuple[int, str]] = field(default_factory=list)
+    memory: list[tuple[int, MemoryItem]] = field(default_factory=list)
+    _calls: list[_Call] = field(default_factory=list)
     _last_memory: tuple[MemoryItem, ...] = ()
 
     def add_label(self, subtask: str | None) -> None:
-        """The expert's subtask at an observation; None where the environment provides none."""
+        """The reference's subtask at an observation; None where there is none."""
         if subtask is not None:
             self.labels.append(subtask)
 
     def add_prediction(self, step: int, window: tuple[str, ...], horizon: int, memory: Sequence[MemoryItem]) -> None:
         """A call at control step `step` whose subtasks cover the steps up to `horizon` later."""
-        self.windows.append((step, window, horizon))
-        self.memory += [(step, item.text) for item in memory if item not in self._last_memory]
+        self._calls.append(_Call(step, window, horizon))
+        self.memory += [(step, item) for item in memory if item not in self._last_memory]
         self._last_memory = tuple(memory)
 
     def score(self) -> SubtaskScore | None:
         """None without predicted subtasks, or without labels."""
-        predicted = [call for call in self.windows if call[1] and call[0] < len(self.labels)]
-        if not predicted:
+        calls = [call for call in self._calls if call.window and call.step < len(self.labels)]
+        if not calls:
             return None
-        exact = sum(
-            window == collapse_repeats(self.labels[step : step + horizon + 1]) for step, window, horizon in predicted
-        )
-        repeats = sum(before[1] == now[1] for before, now in pairwise(predicted))
-        begun = [(predicted[0][0], predicted[0][1][0])]
-        begun += [(now[0], now[1][0]) for before, now in pairwise(predicted) if before[1][0] != now[1][0]]
-        changes = [(step, text) for step, text in enumerate(self.labels) if step and text != self.labels[step - 1]]
-        off = [min((abs(at - step) for at, what in begun if what == text), default=None) for step, text in changes]
-        found = [steps for steps in off if steps is not None]
+        last, interval = calls[-1].step, _interval(calls)
+        reference = _reference(self.labels[: last + 1], interval)
+        predicted = _predicted(calls)
+        alignment = align(predicted, reference)
+        tolerance = max(self.tolerance, interval)
+        errors = [abs(predicted[i].start - reference[j].start) for i, j in alignment.pairs if i and j]
         return SubtaskScore(
-            windows=len(predicted),
-            exact=exact,
-            repeats=repeats,
-            transitions=len(found),
-            boundary_error_steps=sum(found),
-            missed_transitions=len(off) - len(found),
-            memory_correct=self._pruned([item.text for item in self._last_memory])
-            == self._pruned(collapse_repeats(self.labels[: self.windows[-1][0] + 1])[:-1]),
+            windows=len(calls),
+            exact=sum(c.window == collapse_repeats(self.labels[c.step : c.step + c.horizon + 1]) for c in calls),
+            repeats=sum(before.window == now.window for before, now in pairwise(calls)),
+            transitions=len(errors),
+            boundary_error_steps=sum(errors),
+            missed_transitions=_num_transitions(reference, {j for _, j in alignment.pairs}) - len(errors),
+            memory_strict=_pruned([item.text for item in self._last_memory])
+            == _pruned(collapse_repeats(self.labels[: self._calls[-1].step + 1])[:-1]),
+            current=sum(call.window[0] == self.labels[call.step] for call in calls),
+            edits=alignment.edits,
+            edit_length=alignment.length,
+            predicted_transitions=_num_transitions(predicted, {i for i, _ in alignment.pairs}),
+            timely_transitions=sum(error <= tolerance for error in errors),
+            memory_correct=align(_entered(self.memory, calls), _finished(reference, last, interval)).edits == 0,
         )
-
-    @staticmethod
-    def _pruned(texts: Sequence[str]) -> tuple[str, ...]:
-        return prune_memory(texts, _UNLIMITED, str, len)
 
 
 def collapse_repeats(texts: Sequence[str]) -> tuple[str, ...]:
     """Without direct repetitions."""
-    return tuple(text for index, text in enumerate(texts) if index == 0 or text != texts[index - 1])
+    return tuple(text for text, _ in groupby(texts))
 
 
-def subtask_rates(results: Iterable[EpisodeResult]) -> SubtaskRates | None:
-    """None when no episode has subtasks to compare."""
-    scores = [result.subtask_metrics for result in results if result.subtask_metrics is not None]
-    if not scores:
-        return None
-    windows, exact = sum(score.windows for score in scores), sum(score.exact for score in scores)
-    transitions, missed_transitions = (
-        sum(score.transitions for score in scores),
-        sum(score.missed_transitions for score in scores),
+def _interval(calls: Sequence[_Call]) -> int:
+    """Control steps from one call to the next, usually (the median); 1 for a single call."""
+    return median_low([now.step - before.step for before, now in pairwise(calls)] or [1])
+
+
+def _reference(labels: Sequence[str], interval: int) -> list[Segment]:
+    """The reference's subtasks. Those that fit between two calls are optional, and those of one step."""
+    segments, start = [], 0
+    for text, group in groupby(labels):
+        end = start + len(list(group))
+        segments.append(Segment(text, start, end))
+        start = end
+    return mark_optional(segments, [segment.end - segment.start < max(2, interval) for segment in segments])
+
+
+def _predicted(calls: Sequence[_Call]) -> list[Segment]:
+    """The predicted subtasks, finished by the rule of the memory, and the current one of the last call."""
+    finished: tuple[MemoryItem, ...] = ()
+    window: tuple[str, ...] = ()
+    start = 0
+    for call in calls:
+        finished, start = update_memory(finished, window, start, call.window, call.step)
+        window = call.window
+    current = MemoryItem(window[0], start, calls[-1].step + 1)
+    segments = _segments((*finished, current), calls)
+    # The reference may change a moment after the last call.
+    begun_last = len(segments) > 1 and start == calls[-1].step
+    return [*segments[:-1], replace(segments[-1], optional=segments[-1].optional or begun_last)]
+
+
+def _entered(memory: Sequence[tuple[int, MemoryItem]], calls: Sequence[_Call]) -> list[Segment]:
+    """The subtasks that entered the policy's memory; those of the last call are optional."""
+    segments = _segments([item for _, item in memory], calls)
+    last = calls[-1].step
+    return [
+        replace(segment, optional=segment.optional or step == last)
+        for segment, (step, _) in zip(segments, memory, strict=True)
+    ]
+
+
+def _finished(reference: Sequence[Segment], last: int, interval: int) -> list[Segment]:
+    """The reference's finished subtasks; those that ended less than an interval before the last call are optional."""
+    return [replace(segment, optional=segment.optional or last - segment.end < interval) for segment in reference[:-1]]
+
+
+def _segments(items: Sequence[MemoryItem], calls: Sequence[_Call]) -> list[Segment]:
+    """Subtasks of a policy. Those that were the current subtask of no call are optional, and those of a single call
+    before and after which the same subtask ran."""
+    shown = [
+        sum(item.start_step <= call.step < item.end_step and call.window[0] == item.text for call in calls)
+        for item in items
+    ]
+    texts = [None, *(item.text for item in items), None]
+    interrupts = [before is not None and before == after for before, after in zip(texts, texts[2:], strict=False)]
+    segments = [Segment(item.text, item.start_step, item.end_step) for item in items]
+    return mark_optional(
+        segments, [count == 0 or (count == 1 and between) for count, between in zip(shown, interrupts, strict=True)]
     )
-    right = sum(score.memory_correct for score in scores)
-    calls = windows - len(scores)
-    exact_interval = mean_by_episode([score.exact for score in scores], [score.windows for score in scores], FRACTION)
-    assert exact_interval is not None, "every score has a window"
-    return SubtaskRates(
-        episodes=len(scores),
-        windows=windows,
-        exact=exact / windows,
-        exact_interval=exact_interval,
-        repeat_rate=sum(score.repeats for score in scores) / max(1, calls),
-        boundary_error=sum(score.boundary_error_steps for score in scores) / transitions if transitions else None,
-        missed_transition_rate=missed_transitions / (transitions + missed_transitions)
-        if transitions + missed_transitions
-        else None,
-        memory_accuracy=right / len(scores),
-        memory_accuracy_interval=rate_interval(right, len(scores)),
-    )
+
+
+def _num_transitions(segments: Sequence[Segment], paired: set[int]) -> int:
+    """Number of the subtasks after the first one that the other side has, or has to have."""
+    return sum(not segment.optional or index in paired for index, segment in enumerate(segments) if index)
+
+
+def _pruned(texts: Sequence[str]) -> tuple[str, ...]:
+    return prune_memory(texts, _UNLIMITED, str, len)
