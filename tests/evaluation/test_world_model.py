@@ -21,8 +21,13 @@ from wla.policy.wla_policy import WLAPolicy, load_policy
 def paths(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     save_checkpoint(tiny.checkpoint(), root / "policy")
-    tiny.write_dataset(root / "data")
+    tiny.write_dataset(root / "data", length=16)
     return str(root / "policy"), root / "data"
+
+
+def frame(dataset, state) -> int:
+    """The frame at which a policy has this state: episodes of `tiny.write_dataset` have their index as seed."""
+    return dataset.episodes[state.seed].start + state.env_step
 
 
 def save_action_conditioned(folder):
@@ -70,7 +75,7 @@ def test_a_policy_that_predicts_the_ground_truth_scores_perfectly(paths, tmp_pat
     dataset = LeRobotDataset(root)
 
     def oracle(self, encoding, *, samples, flow_steps, actions):
-        later = dataset.frames("front")[np.array([state.seed + tiny.CHUNK for state in encoding.states])]
+        later = dataset.frames("front")[np.array([frame(dataset, state) + tiny.CHUNK for state in encoding.states])]
         return resize(later, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
 
     monkeypatch.setattr(WLAPolicy, "predict_images", oracle)
@@ -104,14 +109,15 @@ def test_an_action_conditioned_policy_is_also_given_its_own_and_the_recorded_chu
     page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
     assert page.count('class="sheet"') == 3
     assert page.count('class="imagined"') == 3 * 3 * 2  # frames, methods, samples
-    assert calls[0][1] is None
-    _, own = calls[1]
+    assert all(actions is None for _, actions in calls[::3])
+    own = np.concatenate([actions for _, actions in calls[1::3]])
     assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)
     assert len({chunk.tobytes() for chunk in own.reshape(6, -1)}) == 6
-    encoding, recorded = calls[2]
-    for state, chunks in zip(encoding.states, recorded, strict=True):
-        for chunk in chunks:
-            np.testing.assert_array_equal(chunk, dataset.actions[state.seed : state.seed + tiny.CHUNK])
+    for encoding, recorded in calls[2::3]:
+        for state, chunks in zip(encoding.states, recorded, strict=True):
+            start = frame(dataset, state)
+            for chunk in chunks:
+                np.testing.assert_array_equal(chunk, dataset.actions[start : start + tiny.CHUNK])
 
 
 def test_samples_differ_and_the_first_is_the_image_of_acting(paths):

@@ -14,7 +14,8 @@ from wla.data.memory_replay import MemoryReplay
 from wla.policy.checkpoint import save_checkpoint
 from wla.policy.wla_policy import load_policy
 from wla.rollout.configs import RecordMemoryConfig
-from wla.rollout.memory_replay import record_memory, recorded_observation
+from wla.rollout.memory_replay import record_memory
+from wla.rollout.recorded_episodes import recorded_observation
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,9 @@ def test_it_is_the_memory_in_the_prompt_on_the_recording(dataset, tmp_path):
             place = back.frames.tolist().index(episode.start + step)
             assert back.memories[place] == tuple(item.text for item in state.memory)
             assert back.subtasks[place] == state.subtasks
-            _, state = policy.act(recorded_observation(data, episode.start + step), state)
+            _, state = policy.act(recorded_observation(data, episode.start + step, list(data.cameras)), state)
             if step + 1 < len(episode):
-                state = policy.observe(recorded_observation(data, episode.start + step + 1), state)
+                state = policy.observe(recorded_observation(data, episode.start + step + 1, list(data.cameras)), state)
 
 
 def test_a_policy_that_says_nothing_has_nothing_to_recall(dataset, tmp_path):

@@ -35,6 +35,10 @@ class EvalArgs(EvalConfig):
 class EvalOfflineArgs(OpenLoopConfig):
     """Compare a policy's subtasks, images and actions with recorded episodes that it was not trained on.
 
+    The episodes are replayed: the policy sees every recorded frame and is called as often as when it acts, with the
+    memory of its own predictions. Prints JSON; what the dataset or the policy lacks is null, with the reason in
+    not_measured.
+
     examples:
       wla collect --split validation --seed 10000 --episodes 20 --no-perturb --out datasets/held_out
       wla eval-offline nano-tabletop --dataset datasets/held_out
@@ -114,11 +118,11 @@ def _check(args: EvalArgs) -> None:
 
 
 def eval_offline(args: EvalOfflineArgs) -> int:
-    find(args.policy)
+    require_policy(args.policy)
     require_dataset(args.dataset)
     from wla.evaluation.open_loop import evaluate_open_loop
 
-    print(evaluate_open_loop(args).model_dump_json(indent=2))
+    print(evaluate_open_loop(args).to_json())
     return 0
 
 

@@ -103,13 +103,13 @@ class OpenLoopConfig(Config):
     """Arguments of `evaluate_open_loop`."""
 
     policy: str
-    """A checkpoint: folder, bundled name or hub id."""
+    """A checkpoint (folder, bundled name or hub id), random or zero."""
     dataset: Path
     """A LeRobot dataset of the same robot that was not trained on."""
-    frames: int = Field(default=1000, ge=1)
-    """Frames to evaluate, evenly spread over the dataset."""
+    episodes: int = Field(default=100, ge=1)
+    """Episodes to replay, evenly spread over the dataset."""
     imagine: bool = True
-    """Also imagine and compare images."""
+    """Also imagine and compare images, where the policy predicts any."""
     device: str | None = None
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
 

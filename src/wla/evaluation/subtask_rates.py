@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from wla.intervals import Interval, mean_by_episode, rate_interval
+from wla.intervals import FRACTION, Interval, mean_by_episode, rate_interval
 from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskScore
 
 
@@ -144,7 +142,7 @@ COLUMNS = (
 
 
 def _mean(sums: Sequence[float | int], counts: Sequence[int]) -> Interval | None:
-    return mean_by_episode(np.array(sums, np.float64), np.array(counts, np.float64), (0.0, 1.0))
+    return mean_by_episode(sums, counts, FRACTION)
 
 
 def _fraction(part: int, whole: int) -> float | None:

@@ -7,8 +7,8 @@ evaluated with actions given: with chunks that it samples itself, and with the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,9 +27,9 @@ from wla.html import data_url, jpeg, template, write_page
 from wla.models.image_codec import ImageCodec
 from wla.models.model import require_model
 from wla.models.wla import WLA
-from wla.policy.wla_policy import WLAPolicy, load_policy
-from wla.progress import track
-from wla.rollout.memory_replay import recorded_observation, recorded_state
+from wla.policy.wla_policy import WLAPolicy
+from wla.rollout.recorded_episodes import RecordedCall, load_with_dataset, replay_episodes
+from wla.types import PolicyState
 
 CHANGE_LEVELS = 24
 """Difference in levels from which a pixel counts as changed."""
@@ -123,21 +123,22 @@ class FrameImages:
 def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     """Writes `world.json` and `world.html` into `out` and returns the metrics.
 
-    ValueError for a dataset without a robot or of a different one, or without episodes longer than a chunk.
+    The frames are calls of the policy in replayed episodes (see `replay_episodes`), so that prompts are those of
+    acting. ValueError for a dataset of a different robot, or without episodes longer than a chunk.
     """
-    policy = load_policy(config.policy, imagination=True, device=config.device)
-    dataset = LeRobotDataset(config.dataset)
-    if dataset.robot_spec is None:
-        raise ValueError(f"{config.dataset}: has no meta/wla_robot.json; use a dataset that `wla collect` made")
-    policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {config.policy}", theirs=str(config.dataset))
+    policy, dataset = load_with_dataset(config.policy, config.dataset, imagination=True, device=config.device)
     steps = config.flow_steps or (policy.require_imagination().flow_steps,)
-    frames = _frames(dataset, policy.chunk_size, config.frames)
+    frames = _frames(dataset, policy, config.frames)
     report_frames = set(_evenly_spread(frames, config.num_report_frames).tolist())
     scores = _Scores()
-    sheets: list[FrameImages] = []
-    for batch in _imagine_batches(policy, dataset, frames, steps, config.samples):
+    sheets: dict[int, FrameImages] = {}
+
+    def imagine(calls: Sequence[RecordedCall[PolicyState]]) -> None:
+        batch = _imagine(policy, dataset, calls, steps, config.samples)
         scores.add(batch, policy)
-        sheets += _frame_images(dataset, batch, report_frames, len(steps))
+        sheets.update(_frame_images(dataset, batch, report_frames, len(steps)))
+
+    _replay(policy, dataset, frames, imagine)
     metrics = WorldModelMetrics(
         policy=config.policy,
         checkpoint_sha256=policy.checkpoint_sha256,
@@ -152,7 +153,8 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     with disk_errors(out, hint):
         out.mkdir(parents=True, exist_ok=True)
         metrics.save(out / METRICS_FILE)
-    write_page(out / REPORT_FILE, _render_report(metrics, sheets), hint)
+    report = _render_report(metrics, [sheets[frame] for frame in sorted(sheets)])
+    write_page(out / REPORT_FILE, report, hint)
     return metrics
 
 
@@ -205,47 +207,77 @@ class _Scores:
         return {method: round(float(np.mean(means)), 2) for method, means in self._sample_std.items() if means}
 
 
-def _frames(dataset: LeRobotDataset, chunk: int, count: int) -> Int64[np.ndarray, " N"]:
-    """At most `count` evenly spread frames that are followed by a whole chunk in their episode."""
-    ends = np.repeat([episode.end for episode in dataset.episodes], [len(episode) for episode in dataset.episodes])
-    candidates = np.flatnonzero(np.arange(len(dataset)) + chunk < ends)
-    if not candidates.size:
+def _frames(dataset: LeRobotDataset, policy: WLAPolicy, count: int) -> Int64[np.ndarray, " N"]:
+    """At most `count` evenly spread frames at which the policy acts and that are followed by a whole chunk in their
+    episode."""
+    interval, chunk = policy.replan_steps or policy.chunk_size, policy.chunk_size
+    candidates = [np.arange(episode.start, episode.end - chunk, interval) for episode in dataset.episodes]
+    frames = np.concatenate(candidates)
+    if not frames.size:
         raise ValueError(f"{dataset.root}: no episode is longer than {chunk} frames, so no frame comes after a chunk")
-    return _evenly_spread(candidates, count)
+    return _evenly_spread(frames, count)
 
 
 def _evenly_spread(frames: Int64[np.ndarray, " M"], count: int) -> Int64[np.ndarray, " N"]:
     return frames[np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
 
 
-def _imagine_batches(
-    policy: WLAPolicy, dataset: LeRobotDataset, frames: np.ndarray, steps: Sequence[int], samples: int
-) -> Iterator[ImaginedBatch]:
+def _replay(
+    policy: WLAPolicy,
+    dataset: LeRobotDataset,
+    frames: Int64[np.ndarray, " N"],
+    imagine: Callable[[Sequence[RecordedCall[PolicyState]]], None],
+) -> None:
+    """Replays the episodes of these frames, each up to its last one, and passes the calls at these frames on."""
+    last = {dataset.episode_of(frame).index: frame for frame in sorted(frames.tolist())}
+    episodes = [replace(dataset.episodes[index], end=frame + 1) for index, frame in last.items()]
+    chosen = set(frames.tolist())
+
+    def answer(calls: Sequence[RecordedCall[PolicyState]]) -> list[tuple[int, PolicyState]]:
+        imagined = [call for call in calls if call.frame in chosen]
+        if imagined:
+            imagine(imagined)
+        subtasks: Sequence[tuple[str, ...]] = [()] * len(calls)
+        if policy.predicts_subtasks:
+            encoding = policy.encode([call.observation for call in calls], [call.state for call in calls])
+            subtasks = [policy.subtasks(encoding, index) for index in range(len(calls))]
+        return [
+            (policy.replan_steps or policy.chunk_size, policy.advance_state(texts, call.observation, call.state))
+            for call, texts in zip(calls, subtasks, strict=True)
+        ]
+
+    replay_episodes(policy, dataset, episodes, answer, batch_size=BATCH_SIZE, description="imagining")
+
+
+def _imagine(
+    policy: WLAPolicy,
+    dataset: LeRobotDataset,
+    calls: Sequence[RecordedCall[PolicyState]],
+    steps: Sequence[int],
+    samples: int,
+) -> ImaginedBatch:
     primary, chunk = policy.robot_spec.observation.primary_camera, policy.chunk_size
     side = policy.require_imagination().size
-    for start in track(range(0, len(frames), BATCH_SIZE), description="imagining"):
-        batch = frames[start : start + BATCH_SIZE]
-        observations = [recorded_observation(dataset, int(frame)) for frame in batch]
-        states = [recorded_state(policy, dataset, int(frame)) for frame in batch]
-        encoding = policy.encode(observations, states)
-        conditions: dict[str, np.ndarray | None] = {IMAGINED: None}
-        if policy.action_conditioned:
-            conditions[OWN_CHUNK] = policy.sample_actions(encoding, samples)
-            if dataset.actions is not None:
-                recorded = dataset.actions[batch[:, None] + np.arange(chunk)]
-                conditions[RECORDED_CHUNK] = recorded[:, None].repeat(samples, 1)
-        yield ImaginedBatch(
-            frames=batch,
-            current=resize(dataset.frames(primary)[batch], side),
-            ground_truth=resize(dataset.frames(primary)[batch + chunk], side),
-            imagined={
-                f"{method}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
-                    policy.predict_images(encoding, samples=samples, flow_steps=count, actions=actions)
-                )
-                for method, actions in conditions.items()
-                for count in steps
-            },
-        )
+    batch = np.array([call.frame for call in calls])
+    encoding = policy.encode([call.observation for call in calls], [call.state for call in calls])
+    conditions: dict[str, np.ndarray | None] = {IMAGINED: None}
+    if policy.action_conditioned:
+        conditions[OWN_CHUNK] = policy.sample_actions(encoding, samples)
+        if dataset.actions is not None:
+            recorded = dataset.actions[batch[:, None] + np.arange(chunk)]
+            conditions[RECORDED_CHUNK] = recorded[:, None].repeat(samples, 1)
+    return ImaginedBatch(
+        frames=batch,
+        current=resize(dataset.frames(primary)[batch], side),
+        ground_truth=resize(dataset.frames(primary)[batch + chunk], side),
+        imagined={
+            f"{method}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
+                policy.predict_images(encoding, samples=samples, flow_steps=count, actions=actions)
+            )
+            for method, actions in conditions.items()
+            for count in steps
+        },
+    )
 
 
 def _predictions(policy: WLAPolicy, batch: ImaginedBatch) -> Iterator[tuple[str, UInt8[Tensor, "B K S S 3"]]]:
@@ -298,14 +330,14 @@ def _method_metrics(method: str, everywhere: Sequence[ImageMetrics], changed: Se
 
 def _frame_images(
     dataset: LeRobotDataset, batch: ImaginedBatch, report_frames: set[int], num_flow_steps: int
-) -> Iterator[FrameImages]:
-    """Images of the batch's report frames. Each method was run with `num_flow_steps` numbers of flow steps; the report
-    shows the first."""
+) -> Iterator[tuple[int, FrameImages]]:
+    """The batch's report frames and their images. Each method was run with `num_flow_steps` numbers of flow steps; the
+    report shows the first."""
     for row, frame in enumerate(batch.frames.tolist()):
         if frame not in report_frames:
             continue
         episode = dataset.episode_of(frame)
-        yield FrameImages(
+        images = FrameImages(
             title=f"{episode.instruction}: episode {episode.index}, frame {frame - episode.start}",
             current=_url(batch.current[row]),
             ground_truth=_url(batch.ground_truth[row]),
@@ -314,6 +346,7 @@ def _frame_images(
                 for method, images in islice(batch.imagined.items(), 0, None, num_flow_steps)
             ],
         )
+        yield frame, images
 
 
 def _method_images(method: str, images: UInt8[Tensor, "K S S 3"], ground_truth: UInt8[Tensor, "S S 3"]) -> MethodImages:

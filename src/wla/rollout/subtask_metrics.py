@@ -64,19 +64,18 @@ class _Call:
 @dataclass
 class SubtaskMetrics:
     """Collects an episode's subtasks. tolerance: of transitions in control steps, see `TOLERANCE_S`. labels: the
-    reference's subtask at each observation. memory: the items that entered the policy's memory, each with the step of
-    the call."""
+    reference's subtask at each observation, None where there is none. memory: the items that entered the policy's
+    memory, each with the step of the call."""
 
     tolerance: int = 0
-    labels: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
     memory: list[tuple[int, MemoryItem]] = field(default_factory=list)
     _calls: list[_Call] = field(default_factory=list)
     _last_memory: tuple[MemoryItem, ...] = ()
 
     def add_label(self, subtask: str | None) -> None:
-        """The reference's subtask at an observation; None where there is none."""
-        if subtask is not None:
-            self.labels.append(subtask)
+        """The reference's subtask at an observation; None where there is none: calls there are not compared."""
+        self.labels.append(subtask)
 
     def add_prediction(self, step: int, window: tuple[str, ...], horizon: int, memory: Sequence[MemoryItem]) -> None:
         """A call at control step `step` whose subtasks cover the steps up to `horizon` later."""
@@ -86,7 +85,7 @@ class SubtaskMetrics:
 
     def score(self) -> SubtaskScore | None:
         """None without predicted subtasks, or without labels."""
-        calls = [call for call in self._calls if call.window and call.step < len(self.labels)]
+        calls = [call for call in self._calls if call.window and self.labels[call.step] is not None]
         if not calls:
             return None
         last, interval = calls[-1].step, _interval(calls)
@@ -97,13 +96,13 @@ class SubtaskMetrics:
         errors = [abs(predicted[i].start - reference[j].start) for i, j in alignment.pairs if i and j]
         return SubtaskScore(
             windows=len(calls),
-            exact=sum(c.window == collapse_repeats(self.labels[c.step : c.step + c.horizon + 1]) for c in calls),
+            exact=sum(call.window == self._labelled(call.step, call.step + call.horizon) for call in calls),
             repeats=sum(before.window == now.window for before, now in pairwise(calls)),
             transitions=len(errors),
             boundary_error_steps=sum(errors),
             missed_transitions=_num_transitions(reference, {j for _, j in alignment.pairs}) - len(errors),
             memory_strict=_pruned([item.text for item in self._last_memory])
-            == _pruned(collapse_repeats(self.labels[: self._calls[-1].step + 1])[:-1]),
+            == _pruned(self._labelled(0, self._calls[-1].step)[:-1]),
             current=sum(call.window[0] == self.labels[call.step] for call in calls),
             edits=alignment.edits,
             edit_length=alignment.length,
@@ -112,10 +111,9 @@ class SubtaskMetrics:
             memory_correct=align(_entered(self.memory, calls), _finished(reference, last, interval)).edits == 0,
         )
 
-
-def collapse_repeats(texts: Sequence[str]) -> tuple[str, ...]:
-    """Without direct repetitions."""
-    return tuple(text for text, _ in groupby(texts))
+    def _labelled(self, first: int, last: int) -> tuple[str, ...]:
+        """The consecutive distinct labels of the steps first .. last."""
+        return tuple(text for text, _ in groupby(label for label in self.labels[first : last + 1] if label is not None))
 
 
 def _interval(calls: Sequence[_Call]) -> int:
@@ -123,13 +121,11 @@ def _interval(calls: Sequence[_Call]) -> int:
     return median_low([now.step - before.step for before, now in pairwise(calls)] or [1])
 
 
-def _reference(labels: Sequence[str], interval: int) -> list[Segment]:
+def _reference(labels: Sequence[str | None], interval: int) -> list[Segment]:
     """The reference's subtasks. Those that fit between two calls are optional, and those of one step."""
-    segments, start = [], 0
-    for text, group in groupby(labels):
-        end = start + len(list(group))
-        segments.append(Segment(text, start, end))
-        start = end
+    labelled = [(text, step) for step, text in enumerate(labels) if text is not None]
+    steps = [(text, [step for _, step in group]) for text, group in groupby(labelled, key=lambda pair: pair[0])]
+    segments = [Segment(text, group[0], group[-1] + 1) for text, group in steps]
     return mark_optional(segments, [segment.end - segment.start < max(2, interval) for segment in segments])
 
 
