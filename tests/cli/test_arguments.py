@@ -80,6 +80,7 @@ def test_fields_are_options_and_positions(words: list[str], expected: Args) -> N
         (["p", "--out", "o", "--episodes", "0"], "--episodes: Input should be greater than or equal to 1 (got '0')"),
         (["p", "--out", "o", "--episodes", "x"], "--episodes: Input should be a valid integer"),
         (["p", "--out", "o", "--mode", "slow"], "--mode: Input should be 'fast' or 'exact' (got 'slow')"),
+        (["p", "--out", "o", "--mode", "exct"], "--mode: did you mean 'exact'? Input should be 'fast' or 'exact'"),
         (["p", "--out", "o", "--setting"], "--setting: Tuple should have at least 1 item"),
     ],
 )  # fmt: skip

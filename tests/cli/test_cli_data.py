@@ -138,4 +138,4 @@ def test_convert_names_the_next_step(tmp_path, capsys, monkeypatch):
     assert wla("data", "convert", tmp_path, "--out", tmp_path / "new", "--action", "endpose", "--fps", "20") == 0
     assert asked == [((tmp_path, tmp_path / "new"), {"action": "endpose", "fps": 20.0})]
     text = capsys.readouterr().out
-    assert text == f"{tmp_path / 'new'}: 7 episodes; look through them with: wla data check {tmp_path / 'new'}\n"
+    assert text == f"{tmp_path / 'new'}: 7 episodes\n"

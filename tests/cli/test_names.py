@@ -50,6 +50,8 @@ WRONG = (
     "parity nosuch",
     "init --env Nosuch-v3 --out OUT.toml",
     "doctor --fixx",
+    "list recipies",
+    "list tasks --env tabletpo",
     "data check nosuch",
     "data stats nosuch",
     "data convert nosuch --out OUT",

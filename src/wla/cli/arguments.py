@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from types import NoneType
@@ -157,6 +158,10 @@ def _message(error: ValidationError, positional: Sequence[str], prog: str) -> st
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing (see {prog} --help)"
     item = error.errors()[0]
     message = item["msg"].removeprefix("Value error, ")
+    choices = re.findall(r"'([^']*)'", item.get("ctx", {}).get("expected", ""))
+    near = nearest(str(item["input"]), choices)
+    if near is not None:
+        message = f"did you mean {near!r}? {message}"
     return f"{_label(item['loc'], positional)}: {message} (got {item['input']!r})" if item["loc"] else message
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from wla.cli.arguments import given, help_text, parse
+from wla.cli.next_steps import print_next_steps
 from wla.config_errors import nearest
 from wla.migrations import RENAMED_COMMANDS
 
@@ -41,7 +42,11 @@ class Command(NamedTuple):
         prog = f"wla {name}"
         rest = [word for word in words if word not in HELP_FLAGS]
         if len(rest) == len(words):
-            return self.run(parse(self.arguments, self.positional, prog, words))
+            args = parse(self.arguments, self.positional, prog, words)
+            code = self.run(args)
+            if code == 0:
+                print_next_steps(name, args)
+            return code
         details = ""
         if self.details is not None and rest:
             details = "\n" + self.details(given(self.arguments, self.positional, prog, rest))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wla.cli import annotate, checkpoints, collect, data, doctor, estimate, evaluate, init, report, train
+from wla.cli import annotate, checkpoints, collect, data, doctor, estimate, evaluate, init, list_names, report, train
 from wla.cli.command import Command, Group
 
 HELP = """usage: wla COMMAND [options]
@@ -31,6 +31,7 @@ that cannot be read or written, 130 Ctrl-C, 141 the reader of the output went aw
 
 COMMANDS: dict[str, Command | Group] = {
     **doctor.DOCTOR,
+    **list_names.LIST,
     **evaluate.DEMO,
     **collect.COLLECT,
     "data": data.DATA,

@@ -145,7 +145,7 @@ def convert(args: ConvertArgs) -> int:
     from wla.compat.convert import convert
 
     count = convert(args.source, args.out, action=args.action, fps=args.fps)
-    print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
+    print(f"{args.out}: {count} episodes")
     return 0
 
 
@@ -160,7 +160,7 @@ def from_videos(args: FromVideosArgs) -> int:
     )
     for line in left_out:
         print(f"left out: {line}")
-    print(f"{args.out}: {count} episodes; look through them with: wla data check {args.out}")
+    print(f"{args.out}: {count} episodes")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from itertools import count
 from pathlib import Path
 
 from pydantic import Field
@@ -10,7 +10,10 @@ from pydantic import Field
 from wla.cli.command import CliArgs, Command
 from wla.cli.names import require_dataset, require_environment, require_path, require_policy
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
+from wla.files import disk_errors
 from wla.policy.hub import find
+
+DEMO_FOLDER = Path("outputs/demo")
 
 
 class EvalArgs(EvalConfig):
@@ -77,6 +80,8 @@ class EvalValueArgs(ValueEvalConfig):
 
 class DemoArgs(CliArgs):
     """Run the bundled policy on each task of the simulator and write an HTML report.
+
+    It goes into outputs/demo, or into outputs/demo-2 and so on where that is there already.
 
     examples:
       wla demo
@@ -148,15 +153,33 @@ def eval_value(args: EvalValueArgs) -> int:
 
 
 def demo(args: DemoArgs) -> int:
-    out = Path("outputs/demo")
-    if out.exists():
-        shutil.rmtree(out)  # a demo is run anew each time, where an evaluation would resume
-    asked = EvalArgs(
-        policy=args.policy, episodes=args.episodes, num_envs=args.num_envs, imagine=True, max_videos=3, out=out
-    )
-    code = evaluate(asked)
-    print(f"Open {out / 'report.html'} in a browser: videos, predicted subtasks, imagined images.")
-    return code
+    find(args.policy)
+    from wla.evaluation.benchmark import run_benchmark
+    from wla.evaluation.report import write_report
+
+    config = EvalConfig(policy=args.policy, episodes=args.episodes, num_envs=args.num_envs, imagine=True, max_videos=3)
+    out = _new_folder(DEMO_FOLDER)
+    summary = run_benchmark(config, out)
+    print(f"policy: {args.policy}, in the bundled simulator")
+    print(f"tasks: {', '.join(f'{each.task} {rate.successes} of {rate.n}' for each, rate in summary.variants)}")
+    print(f"success rate: {summary.total}")
+    print(f"report: {write_report(out)}")
+    print("Open it in a browser: videos with the predicted subtasks and the images that the policy imagined.")
+    return 1 if summary.total.errors else 0
+
+
+def _new_folder(path: Path) -> Path:
+    """Makes and returns a folder that nobody had: `path` or, with a number, one beside it."""
+    with disk_errors(path, "run it in a folder of yours"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    raise AssertionError("numbers do not end")
 
 
 DEMO = {"demo": Command(DemoArgs, demo)}

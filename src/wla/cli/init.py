@@ -44,8 +44,8 @@ def init(args: InitArgs) -> int:
         for camera, image in draft.images.items():
             Image.fromarray(image).save(args.out.with_name(f"{args.out.stem}_{camera}.png"))
         atomic_write_text(args.out, mapping_text(draft))
-    todo = f"state what it leaves open ({', '.join(draft.missing)}), then" if draft.missing else "complete:"
-    print(f"{args.out}: {todo} wla eval random --env {args.out} --out outputs/{args.out.stem}")
+    todo = f"fill in what it leaves open ({', '.join(draft.missing)})" if draft.missing else "complete"
+    print(f"{args.out}: {todo}")
     return 0
 
 

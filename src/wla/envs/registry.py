@@ -121,10 +121,15 @@ def _imported(name: str, offer: EntryPoint) -> EnvFamily:
     return family
 
 
-def _unknown(name: str) -> str:
+def family_names() -> list[str]:
+    """Names of all families, without importing any."""
     from importlib.metadata import entry_points
 
-    known = [*OWN, *(offer.name for offer in entry_points(group=ENTRY_POINTS))]
+    return [*OWN, *sorted({offer.name for offer in entry_points(group=ENTRY_POINTS)} - OWN.keys())]
+
+
+def _unknown(name: str) -> str:
+    known = family_names()
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
     return (

@@ -21,12 +21,10 @@ from torch import Tensor, nn
 
 from wla.batch import Batch
 from wla.config import Config
+from wla.models.registry import BUILT_IN, ENTRY_POINTS
 from wla.specs import RobotSpec
 from wla.types import IGNORE_INDEX, ImageKey
 
-ENTRY_POINTS = "wla.models"
-BUILT_IN = {"wla": "wla.models.wla:WLAConfig"}
-"""Kind -> its configuration class, imported when the kind is first used."""
 Target = Literal["actions", "subgoal", "text"]
 """The part of a batch that a loss term learns from."""
 

@@ -104,7 +104,7 @@ def test_an_environment_that_shows_everything_needs_no_file(tmp_path: Path, caps
     result = read_results(tmp_path / "out" / "results.jsonl")[0]
     assert (result.env, result.task) == (CLEAR, "outside_sim_Clear-v0")
     assert wla("init", "--env", CLEAR, "--out", tmp_path / "clear.toml") == 0
-    assert "complete: wla eval random --env" in capsys.readouterr().out
+    assert "  wla eval random --env" in capsys.readouterr().err
     assert wla("eval", "random", "--env", tmp_path / "clear.toml", "--episodes", 1, "--out", tmp_path / "file") == 0
 
 

@@ -1,0 +1,8 @@
+"""Kinds of models by name, known without importing them."""
+
+from __future__ import annotations
+
+ENTRY_POINTS = "wla.models"
+"""Group of the entry points of other packages: name = kind, value = its configuration class."""
+BUILT_IN = {"wla": "wla.models.wla:WLAConfig"}
+"""Kind -> its configuration class, imported when the kind is first used."""
