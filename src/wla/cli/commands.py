@@ -13,11 +13,16 @@ A round on a laptop:
 
   wla doctor                                               what this machine lacks
   wla demo                                                 the bundled policy at work
+  wla list                                                 names of tasks, policies, recipes and more
   wla collect --tasks place --episodes 400 --out datasets/place
   wla data check datasets/place                            every problem of a dataset, before training
   wla train nano_tabletop --help                           every field of a recipe, and how to change it
-  wla train nano_tabletop                                  writes a checkpoint
-  wla eval CHECKPOINT --tasks place --out outputs/place    rates, videos, report.html
+  wla train nano_tabletop init.kind=checkpoint init.policy=nano-tabletop datasets=datasets/place --out outputs/place
+                                                           fine-tunes the bundled policy on it
+  wla eval outputs/place/checkpoint --tasks place --out outputs/place_eval
+                                                           rates, videos, report.html
+
+Each command ends with the commands that make sense next.
 
 Commands (`wla COMMAND --help` shows options and examples):
 
