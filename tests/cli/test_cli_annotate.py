@@ -59,7 +59,7 @@ def test_rules_then_a_correction_by_hand(root, tmp_path, capsys):
     assert wla("annotate", root, "--csv", tmp_path / "l.csv", "--replace") == 0
     assert "roten Würfel greifen" in LeRobotDataset(root).subtask_texts
     assert wla("annotate", root, "--rules", "--compare") == 0
-    assert "all: 93.8 % (30/32;" in capsys.readouterr().out
+    assert "all: 93.8 % (30/32)" in capsys.readouterr().out
     assert wla("annotate", root, "--csv-out", tmp_path / "again.csv") == 0
     assert (tmp_path / "again.csv").read_text("utf-8") == corrected
 
