@@ -82,7 +82,7 @@ def test_names_of_a_mapped_environment_are_checked(
 def test_init_writes_a_mapping_to_complete(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = tmp_path / "new" / "reach.toml"
     assert wla("init", "--env", REACH, "--out", file) == 0
-    assert "state what it leaves open (success, state.keys)" in capsys.readouterr().out
+    assert "fill in what it leaves open (success, state.keys)" in capsys.readouterr().out
     text = file.read_text()
     assert 'success = ""  # TODO the key of info that holds it, or terminated(); info has near' in text
     assert "TODO what a robot may feel of the observation's agent.pos (2), goal (1)" in text
