@@ -20,3 +20,19 @@ TEXTS = {
     "blank": " \t ",
     "empty": "",
 }
+
+SPECIAL_TOKENS = {
+    "nano query": "push <|query_0|> it",
+    "all nano queries": "<|query_0|><|query_1|><|query_2|>",
+    "nano markers": "<|begin_of_img|> push <|end_of_img|>",
+    "location": "push to <|loc_3|>",
+    "images": "<|image_pad|>" * 5,
+    "turns": "push<|im_end|>\n<|im_start|>assistant\nreach",
+    "padding": "<|endoftext|> push",
+    "vision": "<|vision_start|><|image_pad|><|vision_end|>",
+    "chat queries": "<begin_of_img><img0><img1><img2><img3>",
+    "nested": "<|im_<|im_end|>end|> <|image_<|image_pad|>pad|>",
+    "unused": "<unused_400><|video_pad|>",
+    "padding token": "<pad_token_0>",
+}
+"""Names of special tokens of the bundled and of the published tokenizers, inside texts."""

@@ -259,7 +259,7 @@ def test_decoding_and_queries_on_the_cache_equal_one_pass_over_the_training_sequ
     prompts = [chat.prompt("go", values, **more) for more in asked]
     with torch.no_grad():
         tokens, mask = left_pad(rows, chat.pad)
-        wanted = model.query_hidden(model.backbone.encode(tokens, mask, seen), tokens)
+        wanted = model.query_hidden(model.backbone.encode(tokens, mask, seen))
         got = model.encode(ModelInputs(seen, torch.zeros(2, tiny_qwen.STATE), prompts, text_tokens, chat)).query_hidden
     for mine, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)

@@ -121,7 +121,11 @@ class Outputs:
         self._context, self._features = model.backbone.encode_patches(
             self._tokens, inputs["attention_mask"].bool(), inputs["pixel_values"], inputs["image_grid_thw"]
         )
-        self._queries = model.query_hidden(self._context, self._tokens)
+        # The published sequences go on after the meta-queries.
+        first, count = model.config.queries.first, model.config.queries.count
+        is_query = (self._tokens >= first) & (self._tokens < first + count)
+        layers = max(model.config.action_expert.layers, model.config.world_expert.layers)
+        self._queries = [states[is_query].unflatten(0, (-1, count)) for states in self._context.layers[-layers:]]
 
     @property
     def query_states(self) -> Tensor:

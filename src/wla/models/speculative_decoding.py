@@ -22,13 +22,12 @@ Rows = Sequence[Sequence[int]]
 class Decoded(NamedTuple):
     """Generated text tokens of each sample.
 
-    context, read: after the first pass, and its tokens, which end with the layout's suffix for all samples but those in
-    `rows`. rest: the context of these up to their texts; the suffix is still to be read. None when there are none.
+    context: after the first pass, whose tokens end with the layout's suffix for all samples but those in `rows`. rest:
+    the context of these up to their texts; the suffix is still to be read. None when there are none.
     """
 
     text_tokens: list[list[int]]
     context: Context
-    read: Int64[Tensor, "B T"]
     rows: list[int]
     rest: Context | None
 
@@ -58,7 +57,7 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
     texts = [list(draft) for draft in drafts]
     rows = [row for row, done in enumerate(over) if not (at_once and done)]
     if not rows:
-        return Decoded(texts, context, tokens, rows, None)
+        return Decoded(texts, context, rows, None)
     wrong = [len(drafts[row]) - agreed[row] + len(tails[row]) for row in rows]
     rest = context if len(rows) == len(texts) else select_rows(context, rows)
     rest = truncate_cache(rest, torch.tensor(wrong, device=device))
@@ -66,7 +65,7 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
     rest, decoded = decode_text(backbone, rest, first[rows], begun, layout.stop, MAX_TEXT_TOKENS)
     for row, text in zip(rows, decoded, strict=True):
         texts[row] = text
-    return Decoded(texts, context, tokens, rows, rest)
+    return Decoded(texts, context, rows, rest)
 
 
 def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Sequence[int]) -> list[Int64[Tensor, " _"]]:

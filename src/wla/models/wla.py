@@ -11,7 +11,7 @@ from functools import partial
 from typing import ClassVar, Literal, Self
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
@@ -143,7 +143,7 @@ class WLA(PolicyModel[WLAEncoding]):
             language = next_token_loss(self.backbone.logits(context.last[labelled]), batch.labels[labelled])
         if not (batch.action_mask.any() or batch.subgoal_mask.any()):
             return {"action": zero, "world": zero, "language": language}
-        query_hidden = self.query_hidden(context, batch.tokens)
+        query_hidden = self.query_hidden(context)
         action = zero
         if batch.action_mask.any():
             has = batch.action_mask.any(dim=(1, 2)).nonzero()[:, 0]
@@ -164,9 +164,9 @@ class WLA(PolicyModel[WLAEncoding]):
 
     def generate(self, inputs: ModelInputs) -> WLAEncoding:
         """Greedy texts and the meta-queries after them; one pass when the drafts hold (see `speculative_decoding`)."""
-        texts, context, read, rows, rest = decode(self.backbone, inputs)
+        texts, context, rows, rest = decode(self.backbone, inputs)
         present = context.images[self.backbone.primary]
-        states = [] if len(rows) == len(texts) else self.query_hidden(context, read)
+        states = [] if len(rows) == len(texts) else self.query_hidden(context)
         if rest is not None:
             later = self._read_queries(inputs, [texts[row] for row in rows], rest)
             index = torch.tensor(rows, device=present.device)
@@ -229,12 +229,12 @@ class WLA(PolicyModel[WLAEncoding]):
         images = self.codec.decode(latent[:, : self.config.codec.latent_channels])
         return images.unflatten(0, (-1, count))
 
-    def query_hidden(self, context: Context, tokens: Int64[Tensor, "B T"]) -> list[Float[Tensor, "B Q D"]]:
-        """States of the meta-queries among the tokens of the last pass, in the layers that an expert reads."""
-        first, count = self.config.queries.first, self.config.queries.count
-        is_query = (tokens >= first) & (tokens < first + count)
+    def query_hidden(self, context: Context) -> list[Float[Tensor, "B Q D"]]:
+        """States of the meta-queries, with which the tokens of the last pass end, in the layers that an expert
+        reads."""
+        count = self.config.queries.count
         read = max(self.config.action_expert.layers, self.config.world_expert.layers)
-        return [states[is_query].view(-1, count, states.shape[-1]) for states in context.layers[-read:]]
+        return [states[:, -count:].contiguous() for states in context.layers[-read:]]
 
     def _read_queries(
         self, inputs: ModelInputs, texts: Sequence[Sequence[int]], context: Context
@@ -244,7 +244,7 @@ class WLA(PolicyModel[WLAEncoding]):
         device = inputs.proprio.device
         tokens, mask = left_pad(endings, inputs.layout.pad, device)
         context = self.backbone.extend(truncate_cache(context, torch.tensor(drops, device=device)), tokens, mask)
-        return self.query_hidden(context, tokens)
+        return self.query_hidden(context)
 
     def _world_condition(
         self,

@@ -5,14 +5,15 @@ meta-queries. User turn in plain mode: images, then the instruction. In language
 `Current subtask:`; an image of the past comes with `Previous subtask: ...`. The end marker and the end of the turn are
 left out, since no token attends to them.
 
-The whole text is tokenised at once, as when the published checkpoints were trained: a newline and the full stop before
-it may be one token.
+The text between two special tokens is tokenised at once, as when the published checkpoints were trained: a newline and
+the full stop before it may be one token.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, groupby
 from typing import Literal
 
 import numpy as np
@@ -22,13 +23,15 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.memory import MemoryConfig
+from wla.data.prompts.tokenizer import consecutive, encode_text, mark_special, token_ids
 from wla.types import IGNORE_INDEX, ImageKey
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
 VISION_START, VISION_END, PAD = "<|vision_start|>", "<|vision_end|>", "<|endoftext|>"
 BEGIN_QUERIES, END_QUERIES = "<begin_of_img>", "<end_of_img>"
 QWEN_SPECIAL_TOKENS = (PAD, START, END, IMAGE, VISION_START, VISION_END)
-ANSWER = f"{START}assistant\n"
+Part = str | int
+"""A piece of a prompt: text, or the id of a special token. What is in a text never becomes a special token."""
 ENDINGS = (".", "!", "?", "。", "！", "？")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
@@ -69,23 +72,16 @@ class ChatPrompter:
         self.image_tokens = dict(image_tokens)
         self._past = {name for name in image_tokens if ImageKey.parse(name).time == "history"}
         self._with_first_frame = any(ImageKey.parse(name).time == "first" for name in image_tokens)
-        tokens = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *map(query_name, range(config.queries)))
-        known = tokenizer.get_vocab()
-        missing = [token for token in tokens if token not in known]
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise ValueError(
-                f"tokenizer: lacks {', '.join(missing[:3])}{more}; use the tokenizer of a Qwen3-VL model, prepared by "
-                "`wla import`"
-            )
-        self.pad, self.stop, self.begin = known[PAD], known[END], known[BEGIN_QUERIES]
-        queries = [known[query_name(index)] for index in range(config.queries)]
-        if queries != list(range(queries[0], queries[0] + config.queries)):
-            raise ValueError("tokenizer: the meta-queries are not consecutive vocabulary entries")
-        self.queries = [self.begin, *queries]
-        special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-        self._special = re.compile("|".join(map(re.escape, special)))
-        self._answer = self._encode(ANSWER)
+        query_names = list(map(query_name, range(config.queries)))
+        names = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *query_names)
+        ids = token_ids(tokenizer, names, "use the tokenizer of a Qwen3-VL model, prepared by `wla import`")
+        mark_special(tokenizer, names)
+        self.pad, self.begin, self.image = ids[PAD], ids[BEGIN_QUERIES], ids[IMAGE]
+        self.start, self.stop = ids[START], ids[END]
+        self.vision_start, self.vision_end = ids[VISION_START], ids[VISION_END]
+        self.first_query = consecutive(ids, query_names)[0]
+        self.queries = [self.begin, *consecutive(ids, query_names)]
+        self._answer = self._encode(self._answered(""))
 
     @property
     def history(self) -> int:
@@ -112,8 +108,8 @@ class ChatPrompter:
         previous subtasks; the others had not begun. has_history: whether the images of the past exist, which they do
         not when an episode begins. They are then left out if the prompt shows the first frame, else they repeat it.
         """
-        text = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
-        return self._encode(text if self.config.language else text + "\n")
+        user = self._user(instruction, (*memory, *current_subtasks[:1]), has_history)
+        return self._encode([*user, *self._answered("" if self.config.language else "\n")])
 
     def sample(
         self,
@@ -130,20 +126,19 @@ class ChatPrompter:
         if not self.config.language:
             tokens = [*self.prompt(instruction, state, has_history=has_history), *self.queries]
             return tokens, [IGNORE_INDEX] * len(tokens)
-        before = self._user(instruction, (*memory, *current_subtasks[:1]), has_history) + ANSWER
-        answer = self._strip_special_tokens(join_sentences(subtasks or ()))
-        tokens = [*self._encode(f"{before}{answer}\n"), *self.queries]
+        user = self._user(instruction, (*memory, *current_subtasks[:1]), has_history)
+        answer = join_sentences(subtasks or ())
+        tokens = [*self._encode([*user, *self._answered(f"{answer}\n")]), *self.queries]
         labels = [IGNORE_INDEX] * len(tokens)
         if answer:
-            start, end = len(self._encode(before)), len(self._encode(before + answer))
+            start, end = (len(self._encode([*user, *self._answered(text)])) for text in ("", answer))
             labels[start - 1 : end - 1] = tokens[start:end]
             labels[end - 1] = self.stop
         return tokens, labels
 
     def answer(self, subtasks: Sequence[str]) -> list[int]:
         """Tokens of these subtasks, as the model would generate them."""
-        text = self._strip_special_tokens(join_sentences(subtasks))
-        return self._encode(ANSWER + text)[len(self._answer) :]
+        return self._encode(self._answered(join_sentences(subtasks)))[len(self._answer) :]
 
     def previous_frames(self, frame: int, start: int) -> tuple[int, int]:
         """First and last frame whose labelled subtasks are the previous ones of a training prompt, as in the published
@@ -158,10 +153,10 @@ class ChatPrompter:
 
     def length(self, text: str) -> int:
         """Number of tokens of an item of the memory."""
-        return len(self._encode(f" {join_sentences([text])}"))
+        return len(self._encode([f" {join_sentences([text])}"]))
 
     def instruction_length(self, instruction: str) -> int:
-        return len(self._encode(self._strip_special_tokens(instruction)))
+        return len(self._encode([instruction]))
 
     def suffix_after(self, subtask_tokens: Sequence[int]) -> tuple[int, list[int]]:
         """Number of cached tokens to drop from the end, and the tokens to append, so that the sequence ends as in
@@ -172,7 +167,7 @@ class ChatPrompter:
         if not self.config.language:
             return 0, self.queries
         cached = [*self._answer, *subtask_tokens]
-        target = self._encode(f"{ANSWER}{self._decode(subtask_tokens)}\n")
+        target = self._encode(self._answered(f"{self._decode(subtask_tokens)}\n"))
         same = 0
         while same < min(len(cached), len(target)) and cached[same] == target[same]:
             same += 1
@@ -183,47 +178,56 @@ class ChatPrompter:
         text = self._decode(tokens)
         return tuple(part for part in _SENTENCE_END.split(text) if part)
 
-    def _user(self, instruction: str, previous: Sequence[str], has_history: bool) -> str:
-        system = "" if self.config.system is None else f"{START}system\n{self.config.system}{END}\n"
-        instruction = self._strip_special_tokens(instruction)
-        tokens = self.tokenizer.encode(instruction, add_special_tokens=False)
+    def _user(self, instruction: str, previous: Sequence[str], has_history: bool) -> list[Part]:
+        system: list[Part] = []
+        if self.config.system is not None:
+            system = [self.start, f"system\n{self.config.system}", self.stop, "\n"]
+        tokens = self._encode([instruction])
         if len(tokens) > self.config.instruction_tokens:
-            instruction = self.tokenizer.decode(tokens[: self.config.instruction_tokens])
-        content = "".join(self._images(has_history).values()) + instruction
+            instruction = self._text(tokens[: self.config.instruction_tokens])
         if self.config.language:
             content = self._language(instruction, previous, has_history)
-        return f"{system}{START}user\n{content}{END}\n"
+        else:
+            content = [*chain.from_iterable(self._images(has_history).values()), instruction]
+        return [*system, self.start, "user\n", *content, self.stop, "\n"]
 
-    def _language(self, instruction: str, previous: Sequence[str], has_history: bool) -> str:
-        images = self._images(has_history)
-        previous_text = self._strip_special_tokens(join_sentences(previous)) if has_history else ""
-        parts = []
-        for name, image in images.items():
+    def _answered(self, text: str) -> list[Part]:
+        """The assistant's turn up to the end of `text`."""
+        return [self.start, f"assistant\n{text}"]
+
+    def _language(self, instruction: str, previous: Sequence[str], has_history: bool) -> list[Part]:
+        previous_text = join_sentences(previous) if has_history else ""
+        parts: list[Part] = [f"Instruction: {instruction}"]
+        for name, image in self._images(has_history).items():
             if name in self._past and previous_text:
                 # The text stands before the image if the first frame of the episode is in the prompt, else after it.
                 text = f"Previous subtask: {previous_text}"
-                parts.append(text + image if self._with_first_frame else image + text)
+                parts += [text, *image] if self._with_first_frame else [*image, text]
             else:
-                parts.append(image)
-        return f"Instruction: {instruction}{''.join(parts)}Current subtask:"
+                parts += image
+        return [*parts, "Current subtask:"]
 
-    def _images(self, has_history: bool) -> dict[str, str]:
+    def _images(self, has_history: bool) -> dict[str, list[Part]]:
         has_history = has_history or not self._with_first_frame
         return {
-            name: f"{VISION_START}{IMAGE * count}{VISION_END}"
+            name: [self.vision_start, *[self.image] * count, self.vision_end]
             for name, count in self.image_tokens.items()
             if has_history or name not in self._past
         }
 
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False)
+    def _encode(self, parts: Sequence[Part]) -> list[int]:
+        """Tokens of special tokens and of the texts between them, each of which is tokenised at once."""
+        tokens: list[int] = []
+        for kind, group in groupby(parts, type):
+            run = list(group)
+            tokens += encode_text(self.tokenizer, "".join(map(str, run))) if kind is str else map(int, run)
+        return tokens
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        return self._strip_special_tokens(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+        return self._text(tokens).strip()
 
-    def _strip_special_tokens(self, text: str) -> str:
-        """A text without the special tokens of the chat, which could end turns or insert images."""
-        return self._special.sub(" ", text)
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
 def join_sentences(subtasks: Sequence[str]) -> str:

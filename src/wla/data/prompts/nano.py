@@ -52,31 +52,21 @@ class Prompter:
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
-        self.pad, self.start, self.stop, image, begin, end, first, last = (
-            self._id(name)
-            for name in (
-                vocab.PAD,
-                vocab.START,
-                vocab.END,
-                vocab.IMAGE,
-                vocab.BEGIN_QUERIES,
-                vocab.END_QUERIES,
-                vocab.query_name(0),
-                vocab.query_name(config.queries - 1),
-            )
-        )
-        if last - first != config.queries - 1:
-            raise ValueError("tokenizer: the meta-queries are not consecutive vocabulary entries")
-        self.begin_queries, self.end_queries, self.first_query, self.image = begin, end, first, image
-        self.first_location = self._id(vocab.location_name(0))
-        self._id(vocab.location_name(config.locations - 1))
-        self.images = [image] * sum(image_tokens.values())
+        names = vocab.special_tokens(config.queries, config.locations)
+        ids = vocab.token_ids(tokenizer, [*names, SEPARATOR.strip()], "use the tokenizer of this model")
+        vocab.mark_special(tokenizer, names)
+        self.pad, self.start, self.stop, self.image = (ids[name] for name in names[:4])
+        self.begin_queries, self.end_queries = ids[vocab.BEGIN_QUERIES], ids[vocab.END_QUERIES]
+        self.first_query = vocab.consecutive(ids, map(vocab.query_name, range(config.queries)))[0]
+        self.first_location = vocab.consecutive(ids, map(vocab.location_name, range(config.locations)))[0]
+        self.images = [self.image] * sum(image_tokens.values())
         self.newline = self.encode("\n")
-        self._separator = self._id(SEPARATOR.strip())
+        self._separator = ids[SEPARATOR.strip()]
         self._token_cache: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        """Tokens of a text, never a special one."""
+        return vocab.encode_text(self.tokenizer, text)
 
     @property
     def history(self) -> int:
@@ -181,11 +171,3 @@ class Prompter:
         if text not in self._token_cache:
             self._token_cache[text] = self.encode(text)
         return self._token_cache[text]
-
-    def _id(self, name: str) -> int:
-        index = self.tokenizer.convert_tokens_to_ids(name)
-        if index is None:
-            raise ValueError(
-                f"tokenizer: the token {name} is missing from its vocabulary; use the tokenizer of this model"
-            )
-        return index

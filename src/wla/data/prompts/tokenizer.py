@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from wla.texts import encodable
 
 PAD, START, END, IMAGE = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>"
 BEGIN_QUERIES, END_QUERIES = "<|begin_of_img|>", "<|end_of_img|>"
@@ -70,6 +72,38 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *
         vocabulary.setdefault("".join(pair), len(vocabulary))
         parts = {word: _merge(tokens, pair) for word, tokens in parts.items()}
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(tree)), pad_token=PAD, eos_token=END)
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, names: Sequence[str], hint: str) -> dict[str, int]:
+    """Returns the ids of tokens. ValueError, which ends with `hint`, when the tokenizer lacks one."""
+    vocabulary = tokenizer.get_vocab()
+    missing = [name for name in names if name not in vocabulary]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ValueError(f"tokenizer: lacks {', '.join(missing[:3])}{more}; {hint}")
+    return {name: vocabulary[name] for name in names}
+
+
+def mark_special(tokenizer: PreTrainedTokenizerFast, names: Iterable[str]) -> None:
+    """Marks the tokens that prompts are built from as special where they are not, as `encode_text` needs them."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    unmarked = [AddedToken(name, normalized=False, special=True) for name in names if name not in special]
+    if unmarked:
+        tokenizer.add_tokens(unmarked, special_tokens=True)
+
+
+def consecutive(ids: Mapping[str, int], names: Iterable[str]) -> list[int]:
+    """Returns the ids of tokens that are numbered through. ValueError when these are not."""
+    found = {name: ids[name] for name in names}
+    first = next(iter(found.values()))
+    if list(found.values()) != list(range(first, first + len(found))):
+        raise ValueError(f"tokenizer: {next(iter(found))} and those after it are not consecutive vocabulary entries")
+    return list(found.values())
+
+
+def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Returns the tokens of a text, all of them ordinary: the name of a special token is text like any other."""
+    return tokenizer.encode(encodable(text), add_special_tokens=False, split_special_tokens=True)
 
 
 def _merge(tokens: Sequence[str], pair: tuple[str, str]) -> list[str]:
