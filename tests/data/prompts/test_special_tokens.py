@@ -77,9 +77,9 @@ def test_special_tokens_in_a_subtask_come_back_as_text(text):
     """What a policy generates enters its memory, and the next prompt."""
     prompter = nano()
     assert prompter.subtasks(prompter.answer([text])) == (text.strip(),)
-    said = chat()
-    drop, suffix = said.suffix_after(said.answer([text]))
-    assert structure(said, suffix) == structure(said, said.queries)
+    chatting = chat()
+    drop, suffix = chatting.suffix_after(chatting.answer([text]))
+    assert structure(chatting, suffix) == structure(chatting, chatting.queries)
     assert drop <= 1
 
 
