@@ -109,6 +109,7 @@ def test_means_without_limits_have_t_intervals():
 def test_values_are_summed_by_episode():
     sums, counts = sums_by_episode(np.array([1.0, 2.0, 3.0]), np.array([7, 4, 7]))
     assert (sums.tolist(), counts.tolist()) == ([2.0, 4.0], [1.0, 2.0])
+    assert mean_by_episode(*sums_by_episode(np.array([]), np.array([], int)), FRACTION) is None
 
 
 def test_intervals_over_training_seeds_need_five_and_contain_the_spread_of_runs():

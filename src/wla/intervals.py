@@ -196,9 +196,10 @@ def _episodes_with_counts(
 def sums_by_episode(
     values: Float64[np.ndarray, " N"], episodes: np.ndarray
 ) -> tuple[Float64[np.ndarray, " E"], Float64[np.ndarray, " E"]]:
-    """Sum of the values and number of frames of each episode."""
+    """Returns the sum of the values and the number of frames of each episode."""
     _, index = np.unique(episodes, return_inverse=True)
-    return np.bincount(index, values), np.bincount(index).astype(np.float64)
+    # Without values, bincount forgets that they are floating-point numbers.
+    return np.bincount(index, values).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
 def _fraction_below(values: Float64[np.ndarray, " N"], others: Float64[np.ndarray, " M"]) -> Float64[np.ndarray, " N"]:

@@ -1,76 +1,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from test_comparison import run
 from test_end_to_end import collect, policy_training
 
+from wla.evaluation.comparison import table
 from wla.policy.checkpoint import load_checkpoint
-from wla.rollout.results import EpisodeResult, write_results
+from wla.rollout.results import write_results
 from wla.training import ablation
-from wla.training.ablation import Ablation, ablate, compare_variants, table
+from wla.training.ablation import ablate
+from wla.training.ablation_config import Ablation, folder_name
 from wla.training.objectives.initialization import FromBackbone
-
-EPISODE = EpisodeResult(
-    env="tabletop",
-    task="place",
-    setting="clean",
-    embodiment="gantry",
-    instruction="go",
-    seed=0,
-    outcome="success",
-    error=None,
-    steps=3,
-    policy="p",
-    checkpoint_sha256=None,
-    subtasks=(),
-    memory=(),
-    subtask_metrics=None,
-    versions={},
-)
-
-
-def run(outcomes: str) -> list[EpisodeResult]:
-    """One episode per letter: s success, f failure, e error."""
-    names = {"s": "success", "f": "failure", "e": "error"}
-    return [replace(EPISODE, seed=100_000 + i, outcome=names[letter]) for i, letter in enumerate(outcomes)]
-
-
-def test_differences_are_paired():
-    full, other = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
-    assert (full.successes, full.n, full.difference) == (2, 4, None)
-    assert other.rate == 0.25
-    assert other.difference == -0.25
-    low, high = other.difference_interval
-    assert low < -0.8
-    assert 0.2 < high < 0.7
-
-
-def test_equal_results_have_no_difference_and_crashes_form_no_pairs():
-    _, same = compare_variants({"full": [run("sfsf")], "same": [run("sfsf")]})
-    assert same.difference == 0
-    assert same.difference_interval[1] > 0.3  # four equal pairs do not show equal rates
-    _, crashed = compare_variants({"full": [run("sf")], "crashed": [run("es")]})
-    assert crashed.difference == 1  # only the second episode ended in both
-    assert crashed.n == 1
-
-
-def test_episodes_are_paired_within_a_training_seed():
-    _, other = compare_variants({"full": [run("ss"), run("ff")], "other": [run("ff"), run("ss")]})
-    assert other.n == 4
-    assert other.difference == 0
-    assert other.difference_interval[1] > 0.5
-
-
-def test_the_table_has_a_line_per_variant():
-    lines = compare_variants({"full": [run("ssff")], "other": [run("sfff")]})
-    assert table(lines).splitlines()[2:] == [
-        "| full | 50.0 | 6.8 .. 93.2 | 4 | | |",
-        "| other | 25.0 | 0.6 .. 80.6 | 4 | -25.0 | -88.2 .. +61.3 |",
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +56,23 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     monkeypatch.setattr(ablation, "run_benchmark", benchmark)
     lines = ablate(config, tmp_path / "out")
     assert [line.variant for line in lines] == ["full", "no world", "past"]
-    assert [line.difference for line in lines] == [None, -1, -1]
-    assert {seeds for _, seeds in evaluations} == {range(100_000, 100_001)}
+    assert [line.difference and line.difference.estimate for line in lines] == [None, -1, -1]
+    assert {seeds for _, seeds in evaluations} == {range(10_000, 10_001)}  # choosing is done on validation seeds
     trained = [load_checkpoint(Path(policy)) for policy, _ in evaluations]
     assert all(checkpoint.config.trained_steps == 2 for checkpoint in trained)
     first, second = (checkpoint.model.state_dict()["action_expert.final_norm.weight"] for checkpoint in trained[:2])
     assert not torch.equal(first, second)
-    assert (tmp_path / "out" / "ablation.md").read_text() == table(lines)
-    assert len(json.loads((tmp_path / "out" / "ablation.json").read_text())) == 3
+    text = (tmp_path / "out" / "validation.md").read_text()
+    assert text.startswith("Validation seeds 10000 to 10000 of each task and setting, to choose among variants")
+    assert text.endswith(table(lines))
+    assert len(json.loads((tmp_path / "out" / "validation.json").read_text())) == 3
     monkeypatch.setattr(ablation, "train", None)  # nothing is left to train
     assert ablate(config, tmp_path / "out") == lines
+    evaluations.clear()
+    assert len(ablate(config.replace(split="evaluation"), tmp_path / "out")) == 3  # the same runs, final figures
+    assert {seeds for _, seeds in evaluations} == {range(100_000, 100_001)}
+    assert "nothing may be chosen" in (tmp_path / "out" / "evaluation.md").read_text()
+    assert (tmp_path / "out" / "validation.md").read_text() == text
     with pytest.raises(ValueError, match="holds a different ablation"):
         ablate(config.replace(episodes=2), tmp_path / "out")
 
@@ -131,3 +82,50 @@ def test_a_variant_with_an_unknown_field_is_refused_before_training(root):
         Ablation(
             recipe=policy_training(root, 2), variants={"a": (), "b": ("model.loss_weights.worlds=0",)}, tasks=("press",)
         )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("no world", "no_world"), "'no world' and 'no_world' would share the folder no_world; rename one"),
+        (("Full", "full"), "would share the folder full"),
+        (("a/b", "a b"), "would share the folder a_b"),
+        (("..", "b"), "has letters or digits"),
+        (("", "b"), "has letters or digits"),
+        (("a" * 300, "b"), "100 characters at most"),
+    ],
+)
+def test_variants_that_would_share_a_folder_are_refused(root, names, message):
+    with pytest.raises(ValueError, match=message):
+        Ablation(recipe=policy_training(root, 2), variants=dict.fromkeys(names, ()), tasks=("press",))
+
+
+def test_folders_of_variants_stay_below_the_ablation(root):
+    assert folder_name("../a b/c: d") == "_a_b_c_d"
+    assert folder_name("größer-2") == "größer-2"
+
+
+def test_repeated_training_seeds_are_refused(root):
+    with pytest.raises(ValueError, match="repeat one, which would count its run twice"):
+        Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ()}, seeds=(0, 1, 0))
+
+
+def test_unknown_names_are_refused_before_training(root, tmp_path):
+    config = Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ()}, tasks=("juggle",))
+    with pytest.raises(ValueError, match="juggle"):
+        ablate(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="kitchen"):
+        ablate(config.replace(env="kitchen"), tmp_path / "out")
+
+
+def test_any_environment_is_evaluated(root):
+    config = Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ()}, env="tabletop", embodiment="scara")
+    evaluation = config.evaluation("a/checkpoint", 3)
+    assert (evaluation.env, evaluation.embodiment, evaluation.tasks, evaluation.setting) == (
+        "tabletop",
+        "scara",
+        (),
+        (),
+    )
+    assert (evaluation.split, evaluation.num_envs) == ("validation", 3)

@@ -42,11 +42,14 @@ class TrainArgs(CliArgs):
 class AblateArgs(CliArgs):
     """Train and evaluate variants of a recipe alike, and write one table: rates, intervals, paired differences.
 
-    Equal data, steps, seeds and evaluation episodes. Ctrl-C saves; the same command resumes.
+    Equal data, steps, seeds and evaluation episodes, of validation seeds: for choosing. split=evaluation then evaluates
+    the same training runs for the final figures. Ctrl-C saves; the same command resumes.
 
     examples:
       wla ablate ablate_world --out outputs/ablate_world
+      wla ablate ablate_world split=evaluation --out outputs/ablate_world
       wla ablate ablate_world recipe.loop.optim.steps=200 episodes=10 --out outputs/ablate_short
+      wla ablate ablate_world "seeds=[0, 1, 2, 3, 4]" --out outputs/ablate_seeds
       wla ablate ablate_world --help
     """
 
@@ -64,7 +67,7 @@ def train(args: TrainArgs) -> int:
     config = load_recipe(args.recipe)
     # Imported after the recipe, because a wrong name should not wait for torch.
     from wla import runtime
-    from wla.training.ablation import Ablation
+    from wla.training.ablation_config import Ablation
     from wla.training.trainer import micro_batch_range, require_output_dir, train
 
     if isinstance(config, Ablation):
@@ -86,7 +89,9 @@ def train(args: TrainArgs) -> int:
 
 def ablate(args: AblateArgs) -> int:
     config = load_recipe(args.recipe)
-    from wla.training.ablation import TABLE, Ablation, ablate, table
+    from wla.evaluation.comparison import table
+    from wla.training.ablation import ablate, table_path
+    from wla.training.ablation_config import Ablation
 
     if not isinstance(config, Ablation):
         raise ValueError(
@@ -95,7 +100,7 @@ def ablate(args: AblateArgs) -> int:
         )
     config = config.override(args.overrides)
     print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")
-    print(f"table: {args.out / TABLE}")
+    print(f"table: {table_path(config, args.out)}")
     return 0
 
 

@@ -8,7 +8,7 @@ Commands:
     wla collect --tasks place_on_plate push_back --setting clean randomized --episodes 400 --num-envs 2 --no-actions \
         --embodiment scara --out datasets/nano_video/scara
     (for the variant with pseudo-actions: the commands of nano_inverse)
-    wla ablate nano_video --num-envs 2 --out outputs/nano_video
+    wla ablate nano_video split=evaluation --num-envs 2 --out outputs/nano_video
 
 Five of the short tasks have actions; `place_two` has none, because it places a block on the plate.
 
