@@ -14,7 +14,7 @@ import wla
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryConfig
 from wla.policy.checkpoint import load_checkpoint
-from wla.rollout.memory_replay import recorded_observation
+from wla.rollout.recorded_episodes import recorded_observation
 from wla.training.grounding.scenes import SceneConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.codec import CodecTrainConfig
@@ -67,7 +67,8 @@ def fine_tuning(root: Path, backbone: str | None = "new base", **changes) -> Pol
 
 
 def observation(root: Path) -> Observation:
-    return recorded_observation(LeRobotDataset(root / "data"), 3)
+    dataset = LeRobotDataset(root / "data")
+    return recorded_observation(dataset, 3, list(dataset.cameras))
 
 
 def test_experts_come_from_the_policy_and_the_backbone_from_pretraining(root):
