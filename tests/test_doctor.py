@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from wla.doctor import Finding
 def test_a_healthy_machine_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run() == 0
     printed = capsys.readouterr().out
-    for name in ("python", "torch", "mujoco", "rendering", "libx264", "memory", "cores", "disk", "gpu"):
+    for name in ("wla", "python", "torch", "mujoco", "rendering", "libx264", "memory", "cores", "disk", "gpu"):
         assert name in printed
     assert "missing" not in printed
 
@@ -30,6 +31,23 @@ def test_extras_are_not_required() -> None:
     names = [finding.name.split()[0] for finding in doctor.package_findings()]
     assert "torch" in names
     assert "ruff" not in names
+
+
+def test_extras_are_shown_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = {finding.name: finding for finding in doctor.extra_findings()}
+    assert {"optional (lora): peft", "optional (robotwin): h5py"} <= findings.keys()
+    assert all(finding.ok is None for finding in findings.values())
+    assert not any("pytest" in name for name in findings)
+    monkeypatch.setattr(doctor, "package_finding", lambda _: broken())
+    absent = next(finding for finding in doctor.extra_findings() if "h5py" in finding.name)
+    assert "-m pip install " in absent.found
+    assert "h5py" in absent.found.split("install ")[1]
+
+
+def test_messages_name_packages_and_no_extra_of_an_index() -> None:
+    """`wla[extra]` cannot be installed from a clone or a wheel: no index has it."""
+    sources = Path(doctor.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if "install 'wla[" in path.read_text("utf-8")] == []
 
 
 def broken(name: str = "rendering") -> Finding:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +21,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wla import __version__
+
 # libopengl0: PyOpenGL loads GL functions from it, and neither of the others depends on it.
 GL_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
 RENDER_SECONDS = 120
+DEVELOPMENT_EXTRAS = {"dev", "docs"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,18 @@ def run(fix: bool = False) -> int:
     fix: install the GL library through apt-get where that is permitted; nothing else is changed.
     """
     console = Console()
-    gl = gl_finding()
+    with ThreadPoolExecutor() as pool:  # torch is imported while another process renders
+        rendering, machine = pool.submit(gl_finding), list(machine_findings())
+        gl = rendering.result()
     if fix and not gl.ok and (install := gl_install()) is not None:
         console.print("Installing the GL library:", escape(shlex.join(install)))
         _apt(install)
         gl = gl_finding()
-    findings = [python_finding(), *package_findings(), gl, video_finding(), *machine_findings()]
+    findings = [
+        *(wla_finding(), python_finding(), *package_findings(), gl, video_finding()),
+        *extra_findings(),
+        *machine,
+    ]
     console.print(_table(findings))
     missing = [finding for finding in findings if finding.ok is False]
     if missing:
@@ -58,6 +68,11 @@ def run(fix: bool = False) -> int:
         for command in dict.fromkeys(finding.fix for finding in missing):
             console.print(f"  {escape(command)}", soft_wrap=True)
     return 1 if missing else 0
+
+
+def wla_finding() -> Finding:
+    """Finding for this package: version and folder, to be named in a bug report."""
+    return Finding("wla", f"{__version__} in {Path(__file__).parent}", None)
 
 
 def python_finding() -> Finding:
@@ -78,7 +93,7 @@ def package_findings() -> Iterator[Finding]:
 
 def package_finding(requirement: Requirement) -> Finding:
     """Finding for one dependency: installed, and in a version within its bounds."""
-    command = shlex.join([sys.executable, "-m", "pip", "install", f"{requirement.name}{requirement.specifier}"])
+    command = _pip_install(requirement)
     name = f"{requirement.name} {requirement.specifier}".strip()
     try:
         version = metadata.version(requirement.name)
@@ -87,6 +102,20 @@ def package_finding(requirement: Requirement) -> Finding:
     if not requirement.specifier.contains(version, prereleases=True):
         return Finding(name, version, False, command)
     return Finding(name, version, True)
+
+
+def extra_findings() -> Iterator[Finding]:
+    """Findings for what only some commands need: present, or the command that installs it."""
+    distribution = metadata.metadata("wla")
+    for extra in sorted({*(distribution.get_all("Provides-Extra") or ())} - DEVELOPMENT_EXTRAS):
+        for line in metadata.requires("wla") or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                continue
+            if requirement.marker.evaluate({"extra": extra}):
+                finding = package_finding(requirement)
+                found = finding.found if finding.ok else f"{finding.found}; {_pip_install(requirement)}"
+                yield Finding(f"optional ({extra}): {requirement.name}", found, None)
 
 
 def gl_finding() -> Finding:
@@ -163,6 +192,11 @@ def _gpus() -> str:
         # OSError: a CUDA library that torch needs does not load.
         return f"unknown, torch does not import: {error}"
     return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none (the CPU is used)"
+
+
+def _pip_install(requirement: Requirement) -> str:
+    # Names the package, because `wla[extra]` can be installed only where an index has wla.
+    return shlex.join([sys.executable, "-m", "pip", "install", f"{requirement.name}{requirement.specifier}"])
 
 
 def _apt_install() -> list[str]:

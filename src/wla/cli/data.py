@@ -40,7 +40,7 @@ class ConvertArgs(CliArgs):
     """Write a dataset of another format as a new LeRobot v3.0 dataset.
 
     SOURCE is recognised by its content: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
-    are), or raw RoboTwin 2.0 or RMBench episodes (data/episode0.hdf5; needs pip install 'wla[robotwin]'). The seen
+    are), or raw RoboTwin 2.0 or RMBench episodes (data/episode0.hdf5; needs pip install h5py). The seen
     phrasings of raw episodes go into OUT/instructions.json, subtasks of an annotation into the column subtask_text.
     OUT appears when everything is written: after Ctrl-C or an error nothing is left behind.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from wla.cli.command import HELP_FLAGS, format_commands, unknown_command
 from wla.cli.commands import COMMANDS, HELP
+from wla.cli.interrupts import Interrupts
 from wla.cli.streams import OutputError, prepare_streams, print_error
 
 MISTAKE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
@@ -21,18 +22,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     trace = bool(os.environ.get("WLA_TRACEBACK")) or "--traceback" in words
-    try:
-        code = _dispatch([word for word in words if word != "--traceback"])
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt as stop:
-        return _report(INTERRUPTED, f"interrupted: {stop}" if str(stop) else "interrupted", trace)
-    except OutputError as error:
-        if error.errno == errno.EPIPE:
+    with Interrupts() as interrupts:
+        try:
+            code = _dispatch([word for word in words if word != "--traceback"])
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt as stop:
+            return _report(INTERRUPTED, f"interrupted: {stop}" if str(stop) else "interrupted", trace)
+        except Exception as error:  # noqa: BLE001 - what is neither is raised again
+            if interrupts.received:
+                return _report(INTERRUPTED, "interrupted", trace)
+            return _failed(error, trace)
+
+
+def _failed(error: Exception, trace: bool) -> int:
+    """Reports a mistake of the user or of the machine, and returns its exit code; raises what is a bug."""
+    match error:
+        case OutputError(errno=errno.EPIPE):
             return CLOSED_PIPE  # whoever read it has read enough
-        return _report(MISTAKE, f"error: standard output cannot be written: {error.strerror}", trace)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        return _report(MISTAKE, f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
+        case OutputError():
+            return _report(MISTAKE, f"error: standard output cannot be written: {error.strerror}", trace)
+        case ValueError() | OSError() | ModuleNotFoundError():
+            return _report(MISTAKE, f"error: {' '.join(str(error).split()) or type(error).__name__}", trace)
+    raise error
 
 
 def _dispatch(words: Sequence[str]) -> int:

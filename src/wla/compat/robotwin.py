@@ -86,7 +86,7 @@ class RawDataset:
         try:
             import h5py  # noqa: F401
         except ModuleNotFoundError as error:
-            raise ValueError(f"{root}: reading HDF5 needs h5py; run pip install 'wla[robotwin]'") from error
+            raise ValueError(f"{root}: reading HDF5 needs h5py; run pip install h5py") from error
         self.root = root
         self.space = space
         self.numbers = sorted(episode_numbers(root))

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) on the linear layers of a module, through peft (`pip install 'wla[lora]'`).
+"""Low-rank adapters (LoRA) on the linear layers of a module, through peft (`pip install peft`).
 
 The weights W of these layers are frozen and a low-rank update is trained: W + alpha / rank * B A. Checkpoints hold the
 merged sum under the ordinary names, so inference needs no adapters.
@@ -43,7 +43,7 @@ def add_lora(module: nn.Module, config: LoraConfig) -> None:
     try:
         import peft
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("adapters need peft: pip install 'wla[lora]'") from error
+        raise ModuleNotFoundError("adapters need peft: pip install peft") from error
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
     for pattern in config.target_modules:
         if not any(re.search(pattern, name) for name in linear):

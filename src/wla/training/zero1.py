@@ -41,7 +41,7 @@ class Zero1Learner(Learner):
             import deepspeed
             from deepspeed import utils
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("loop.strategy zero1 needs DeepSpeed: pip install 'wla[deepspeed]'") from error
+            raise ModuleNotFoundError("loop.strategy zero1 needs DeepSpeed: pip install deepspeed") from error
         if runtime.world_size() == 1:
             raise ValueError("loop.strategy zero1 needs several processes: start with torchrun, or use fsdp2")
         super().__init__(
