@@ -14,7 +14,7 @@ import torch
 from machine import store
 
 from wla.presets.recipe import load_recipe
-from wla.training.trainer import build_learner, sample_micro_batches, training_step
+from wla.training.step import build_learner, sample_micro_batches, training_step
 
 STEPS, WARMUP = 20, 3
 

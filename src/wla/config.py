@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,6 +29,9 @@ class Config(BaseModel):
         allow_inf_nan=False,
         ser_json_inf_nan="constants",  # limits of a robot may be infinite; null could not be read back
     )
+
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a resumed run may set to other values than it was started with."""
 
     def save(self, path: Path) -> None:
         atomic_write_text(path, self.model_dump_json(indent=2) + "\n")

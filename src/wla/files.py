@@ -1,11 +1,20 @@
-"""Atomic writes of files and folders, and disk errors in one line."""
+"""Atomic, durable writes of files and folders, and disk errors in one line.
+
+What is written appears under its name complete and flushed to disk, or not at all. Each writer fills a staging folder
+of its own beside the target; one that a killed writer left is removed by the next writer of the same target.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
+import fnmatch
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +23,9 @@ from wla.foreign import damaged, shown
 
 MAX_TEXT_BYTES = 2**28
 MAX_JSON_DEPTH = 100
+_STAGING = ".writing"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+"""Arguments of Linux's renameat2."""
 
 
 @contextmanager
@@ -80,13 +92,17 @@ def parse_json(text: str, path: Path, where: str = "") -> Any:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Context with a temporary path, whose file replaces `path` when the block ends without an error."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    """Context with a temporary path, whose file replaces `path` when the block ends without an error.
+
+    A symbolic link stays one: the file that it points to is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    with staging(path) as stage:
+        part = stage / path.name
         yield part
+        sync(part)
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -95,41 +111,145 @@ def atomic_write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-class atomic_dir:
-    """Context manager with an empty folder beside `folder`, which replaces it when the block ends without an error."""
+@contextmanager
+def atomic_dir(folder: Path, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
+    """Context with an empty folder, which takes the place of `folder` when the block ends without an error.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.temp_dir = folder.parent / f".{folder.name}.writing"
-        self.backup_dir = _backup_path(folder)
+    A symbolic link stays one: the folder that it points to is replaced. Parents are created.
 
-    def __enter__(self) -> Path:
-        recover(self.folder)
-        shutil.rmtree(self.temp_dir, ignore_errors=True)
-        self.temp_dir.mkdir(parents=True)
-        return self.temp_dir
+    Args:
+        folder: target. Old and new content are exchanged at once, where the system can.
+        replaces: patterns (as of fnmatch) of the names in an existing folder that may be lost.
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
-            return
-        shutil.rmtree(self.backup_dir, ignore_errors=True)
+    Raises:
+        ValueError: the folder exists and holds anything else, or is a file.
+    """
+    folder = Path(os.path.realpath(folder))
+    recover(folder)
+    require_replaceable(folder, replaces)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with staging(folder) as stage:
+        fresh = stage / folder.name
+        fresh.mkdir()
+        yield fresh
+        require_replaceable(folder, replaces)  # a user may have put something there meanwhile
+        sync_tree(fresh)
+        move_dir(fresh, folder)
+
+
+def require_replaceable(folder: Path, replaces: Sequence[str]) -> None:
+    """Raises ValueError when a folder holds names that match none of the patterns, or is a file."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; save to a new folder")
+    for name in sorted(os.listdir(folder)):
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in replaces):
+            raise ValueError(f"{folder}: holds {name}, which saving would remove; save to a new folder")
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """Context with an empty folder beside `target` that no other writer uses, removed in the end.
+
+    It stays locked meanwhile, so those of killed writers are told apart by their free locks; they are removed first.
+    """
+    prefix = f".{target.name}."
+    for entry in os.scandir(target.parent):
+        if entry.name.startswith(prefix) and entry.name.endswith(_STAGING):
+            _remove_if_free(Path(entry.path))
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_STAGING, dir=target.parent))
+        lock = os.open(folder, os.O_RDONLY)
+        _try_lock(lock)
+        if folder.exists():  # else another writer took it for a leftover before it was locked
+            break
+        os.close(lock)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def move_dir(source: Path, target: Path) -> None:
+    """Moves a folder to the place of another one (now at `source`) or of none, and flushes the rename.
+
+    Where the system cannot exchange folders, the old one is away for a moment; `recover` restores it after a kill.
+    """
+    if not target.exists():
+        os.rename(source, target)
+    elif not _exchange(source, target):
+        backup = _backup_path(target)
+        shutil.rmtree(backup, ignore_errors=True)
+        os.rename(target, backup)
         try:
-            if self.folder.exists():
-                os.replace(self.folder, self.backup_dir)
-            os.replace(self.temp_dir, self.folder)
+            os.rename(source, target)
         except OSError:
-            recover(self.folder)
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
+            recover(target)
             raise
-        shutil.rmtree(self.backup_dir, ignore_errors=True)
+        os.rename(backup, source)
+    sync(target.parent)
 
 
 def recover(folder: Path) -> None:
-    """Restores the old folder after `atomic_dir` was killed between moving it away and moving the new one in."""
+    """Restores the old folder after `move_dir` was killed between moving it away and moving the new one in."""
     if _backup_path(folder).exists() and not folder.exists():
-        os.replace(_backup_path(folder), folder)
+        os.rename(_backup_path(folder), folder)
+
+
+def sync(path: Path) -> None:
+    """Flushes a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flushes all files and folders below `folder`, and itself, to disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
 
 
 def _backup_path(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two folders at once; False where system or file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    if renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _remove_if_free(folder: Path) -> None:
+    """Removes a staging folder whose writer is dead."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # its writer has just removed it
+    try:
+        if _try_lock(lock):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Locks an open file or folder; False when another process has, or when the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -133,6 +133,11 @@ def on_rank_zero(work: Callable[[], object]) -> None:
     _run_on_selected(work, rank() == 0)
 
 
+def on_every_rank(work: Callable[[], object]) -> None:
+    """Runs the work in all processes; an error in one of them stops all, the others in one line."""
+    _run_on_selected(work, True)
+
+
 def rank_zero_first(work: Callable[[], Result]) -> Result:
     """Runs the work in process 0, then in the others, which find the files that it has written; returns its result."""
     first = _run_on_selected(work, rank() == 0)

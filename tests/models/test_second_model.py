@@ -27,11 +27,12 @@ from wla.rollout.configs import CollectConfig
 from wla.rollout.results import read_results
 from wla.training.lora import LoraConfig
 from wla.training.memory_estimate.workload import workload
+from wla.training.objective import LoopConfig
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig, train
+from wla.training.trainer import train
 from wla.types import Observation
 
 KIND = "behaviour_cloning"

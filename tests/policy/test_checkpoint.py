@@ -77,7 +77,7 @@ BAD = {
     ),
     "tokenizer of another checkpoint": (
         lambda f: edit_json(f / "config.json", lambda t: t["prompt"].update(queries=9)),
-        r"tokenizer.json: does not fit config.json: .*query_8.* belong together; copy the whole folder",
+        r"tokenizer.json: does not fit config.json: .*query_3.* belong together; copy the whole folder",
     ),
     "cut configuration": (lambda f: cut(f / "config.json"), "config.json: damaged, Invalid JSON.*; restore the file"),
     "binary configuration": (

@@ -16,15 +16,17 @@ from torch import nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.config import Config
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.models.loss_weights import LossWeights, weighted_sum
 from wla.policy.checkpoint import save_checkpoint
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig
 from wla.training.optim import OptimConfig
 from wla.training.sampling import sample_batch, to_device
-from wla.training.trainer import LoopConfig, StepLosses, train
+from wla.training.trainer import train
 
 STEPS, STOP = 10, 5
 MUON = (r"text\.layers",)
@@ -47,6 +49,11 @@ class TinyPolicy:
         self.sampler = PolicyData(sources, datasets).windows(self.checkpoint, config)
         self.has_actions: list[bool] = []
         self._interrupted_by = interrupted_by
+
+    config = Config()
+
+    def resume(self, folder: Path) -> bool:
+        return False
 
     @property
     def module(self) -> nn.Module:

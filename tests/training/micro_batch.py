@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from wla.training.trainer import Objective, StepLosses
+from wla.training.objective import Objective, StepLosses
 
 
 def micro_batch_losses(objective: Objective, step: int, samples: int, generator: torch.Generator) -> StepLosses:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import torch
 
+from wla.training.objective import LoopConfig
 from wla.training.optim import OptimConfig
 from wla.training.sampling import numpy_rng
-from wla.training.trainer import LoopConfig, micro_batch_seed
+from wla.training.step import micro_batch_seed
 
 
 def test_every_step_and_micro_batch_has_a_seed_of_its_own():

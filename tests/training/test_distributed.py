@@ -19,6 +19,7 @@ from test_trainer import Toy
 from test_trainer import loop as toy_loop
 
 from wla import runtime
+from wla.run_folder import checkpoint_folder, state_folder
 from wla.training.fsdp import repeated_blocks
 from wla.training.train_state import Progress
 from wla.training.trainer import train
@@ -40,7 +41,7 @@ def torchrun(*arguments: object) -> subprocess.Popen[str]:
 RECIPE = """
 from test_trainer import Toy, loop
 from wla.config import Config
-from wla.training.trainer import LoopConfig
+from wla.training.objective import LoopConfig
 
 class ToyTraining(Config):
     loop: LoopConfig
@@ -69,7 +70,7 @@ def test_the_command_line_trains_in_two_processes(recipe, tmp_path):
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [row["step"] for row in two] == list(range(8))
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-2)  # in bfloat16
-    assert Progress.load(tmp_path / "two" / "training_state" / "step.json") == Progress(step=8, files=2)
+    assert Progress.load(state_folder(tmp_path / "two") / "step.json") == Progress(step=8, files=2)
 
 
 @pytest.mark.slow
@@ -82,9 +83,9 @@ def test_a_signal_to_torchrun_saves_and_stops(recipe, tmp_path, number):
     process.send_signal(number)
     _, error = process.communicate(timeout=120)
     assert "wla: interrupted: training stopped after step" in error
-    steps = Progress.load(out / "training_state" / "step.json").step
+    steps = Progress.load(state_folder(out) / "step.json").step
     assert [row["step"] for row in metrics(out)] == list(range(steps))
-    assert (out / "checkpoint" / "step").read_text() == str(steps)
+    assert (checkpoint_folder(out) / "step").read_text() == str(steps)
 
 
 no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
@@ -114,7 +115,7 @@ def metrics(out: Path) -> list[dict]:
 
 def largest_difference(a: Path, b: Path) -> float:
     """The largest difference between the averaged weights of two runs."""
-    ours, theirs = (read_tensors(out / "checkpoint" / "model.safetensors") for out in (a, b))
+    ours, theirs = (read_tensors(checkpoint_folder(out) / "model.safetensors") for out in (a, b))
     assert ours.keys() == theirs.keys()
     return max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
 
@@ -154,7 +155,8 @@ def test_a_full_disk_in_one_process_stops_all_and_leaves_nothing_half_written(ru
     for rank in range(2):
         assert "full: cannot write ([Errno 27] File too large" in (runs / f"full {rank}").read_text()
     files = {path.name for path in (runs / "full").iterdir()}
-    assert files == {"checkpoint", "loop.json", "metrics.jsonl"}
+    assert files == {"steps", "loop.json", "recipe.json", "metrics.jsonl"}
+    assert not list((runs / "full" / "steps").iterdir())
 
 
 @pytest.mark.slow

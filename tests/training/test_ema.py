@@ -10,8 +10,9 @@ from test_trainer import Toy, loop
 from torch import nn
 
 from wla.training.ema import EMA
+from wla.training.objective import LoopConfig
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig, train
+from wla.training.trainer import train
 from wla.weights import read_tensors, save_weights
 
 DECAY = 0.8

@@ -22,6 +22,7 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.lora import LoraConfig
+from wla.training.objective import LoopConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.codec import CodecTrainConfig
 from wla.training.objectives.initialization import FromBackbone, GroundingConfig
@@ -30,7 +31,7 @@ from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.pretrained_codec import load_codec
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig, train
+from wla.training.trainer import train
 from wla.types import Observation
 
 CAMERAS = {"front": 32, "wrist": 16}

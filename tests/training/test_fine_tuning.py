@@ -14,6 +14,7 @@ import wla
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryConfig
 from wla.policy.checkpoint import load_checkpoint
+from wla.policy.hub import fetch_checkpoint
 from wla.rollout.recorded_episodes import recorded_observation
 from wla.training.grounding.scenes import SceneConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
@@ -73,7 +74,7 @@ def observation(root: Path) -> Observation:
 
 def test_experts_come_from_the_policy_and_the_backbone_from_pretraining(root):
     objective = fine_tuning(root).build()
-    before = load_checkpoint(root / "policy" / "checkpoint")
+    before = fetch_checkpoint(root / "policy")
     backbone = load_backbone(root / "new base" / "checkpoint").backbone
     for key, value in objective.model.state_dict().items():
         name = key.removeprefix("backbone.")
@@ -85,7 +86,7 @@ def test_experts_come_from_the_policy_and_the_backbone_from_pretraining(root):
 
 
 def test_tokens_keep_their_ids(root):
-    old = load_checkpoint(root / "policy" / "checkpoint").tokenizer
+    old = fetch_checkpoint(root / "policy").tokenizer
     new = load_backbone(root / "new base" / "checkpoint").prompter.tokenizer
     assert old.get_vocab().items() <= new.get_vocab().items()
     for text in ("reach the button", "press the button"):

@@ -5,15 +5,9 @@ import torch
 from test_trainer import Toy, loop, losses
 from torch import nn
 
-from wla.training.trainer import (
-    LoopConfig,
-    StepLosses,
-    TrainingStopped,
-    build_learner,
-    sample_micro_batches,
-    train,
-    training_step,
-)
+from wla.training.objective import LoopConfig, StepLosses
+from wla.training.step import TrainingStopped, build_learner, sample_micro_batches, training_step
+from wla.training.trainer import train
 
 CPU = torch.device("cpu")
 

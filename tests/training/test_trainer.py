@@ -14,9 +14,13 @@ import torch
 from full_disk import fill_disk, free_disk, full_disk
 from torch import nn
 
+from wla.config import Config
+from wla.run_folder import checkpoint_folder, state_folder
 from wla.training.freeze import freeze
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.optim import OptimConfig, build_optimizers, schedule
-from wla.training.trainer import LoopConfig, StepLosses, TrainingStopped, train
+from wla.training.step import TrainingStopped
+from wla.training.trainer import train
 from wla.weights import read_tensors
 
 
@@ -28,6 +32,8 @@ def loop(steps: int, **changes: object) -> LoopConfig:
 class Toy:
     """A small network trained on noise; calls `action` at step `at`."""
 
+    config = Config()
+
     def __init__(self, at: int = -1, action=lambda: None) -> None:
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
@@ -37,6 +43,9 @@ class Toy:
     @property
     def module(self) -> nn.Module:
         return self.net
+
+    def resume(self, folder: Path) -> bool:
+        return False
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(samples, 3, generator=generator)
@@ -100,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path)
     objective.action = lambda: setattr(objective, "loss_offset", float("nan"))
     with pytest.raises(TrainingStopped, match=r"step 3: not finite \(loss nan.*sample 3-0, sample 3-1"):
         train(objective, loop(10, save_every=2), tmp_path)
-    assert (tmp_path / "checkpoint" / "step").read_text() == "2"
+    assert (checkpoint_folder(tmp_path) / "step").read_text() == "2"
     assert all(p.isfinite().all() for p in objective.net.parameters())
 
 
@@ -115,7 +124,7 @@ def test_a_full_disk_leaves_the_last_state_resumable(tmp_path, limit):
             train(Toy(at=5, action=lambda: fill_disk(limit)), loop(12, save_every=4), out)
     finally:
         free_disk()
-    assert (out / "checkpoint" / "step").read_text() == ("8" if limit == 1500 else "4")
+    assert (checkpoint_folder(out) / "step").read_text() == "4"
     train(Toy(), loop(12, save_every=4), out, resume=True)
     assert losses(out) == losses(tmp_path / "whole")
 
@@ -176,14 +185,28 @@ def test_a_killed_run_resumes_from_its_last_save(tmp_path):
     assert losses(out) == losses(tmp_path / "whole")
 
 
-def test_a_state_moved_aside_by_an_interrupted_save_is_recovered(tmp_path):
-    train(Toy(), loop(6), tmp_path / "run")
-    (tmp_path / "run" / "training_state").rename(tmp_path / "run" / ".training_state.old")
+def as_of_earlier_versions(out: Path) -> None:
+    """Gives a run the layout without generations."""
+    for name in ("checkpoint", "training_state"):
+        (out / "steps" / "000006" / name).rename(out / name)
+    shutil.rmtree(out / "steps")
+    for name in ("latest", "recipe.json"):
+        (out / name).unlink()
+
+
+def test_a_run_of_an_earlier_version_loads_and_resumes(tmp_path):
+    out = tmp_path / "run"
+    train(Toy(), loop(6), out)
+    as_of_earlier_versions(out)
+    assert checkpoint_folder(out) == checkpoint_folder(out / "checkpoint") == out / "checkpoint"
+    (out / "training_state").rename(out / ".training_state.old")  # its last save was killed
     with pytest.raises(ValueError, match="holds a run already"):
-        train(Toy(), loop(6), tmp_path / "run")
-    (tmp_path / "run" / "training_state").rename(tmp_path / "run" / ".training_state.old")
-    train(Toy(), loop(8), tmp_path / "run", resume=True)
-    assert [row["step"] for row in metrics(tmp_path / "run")] == list(range(8))
+        train(Toy(), loop(6), out)
+    (out / "training_state").rename(out / ".training_state.old")
+    train(Toy(), loop(8), out, resume=True)
+    assert [row["step"] for row in metrics(out)] == list(range(8))
+    assert (checkpoint_folder(out / "checkpoint") / "step").read_text() == "8"
+    assert not (out / "checkpoint").exists(), "nobody may take the old weights for the latest"
 
 
 def widen(objective: Toy) -> Toy:
@@ -200,7 +223,7 @@ def test_resuming_a_different_run_is_refused(tmp_path):
     adam = loop(4).replace(optim=OptimConfig(steps=4))
     with pytest.raises(ValueError, match=r"loop.json: this run was started with optim.muon \['0.weight'\], not \[\]"):
         train(Toy(), adam, tmp_path, resume=True)
-    (state,) = (tmp_path / "training_state").glob("*.safetensors")
+    (state,) = state_folder(tmp_path).glob("*.safetensors")
     state.write_bytes(state.read_bytes()[:900])
     with pytest.raises(ValueError, match=r"\.safetensors: damaged"):
         train(Toy(), loop(4), tmp_path, resume=True)
@@ -209,16 +232,69 @@ def test_resuming_a_different_run_is_refused(tmp_path):
         train(Toy(), loop(4), tmp_path, resume=True)
 
 
+OTHER_RUNS = {
+    "seed": ({"seed": 7}, r"loop.json: this run was started with seed 0, not 7; resume with it"),
+    "batch_size": ({"batch_size": 8}, "with batch_size 4, not 8"),
+    "micro_batches": ({"micro_batches": 2}, "with micro_batches 1, not 2"),
+    "ema": ({"ema": 0.9}, "with ema None, not 0.9"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_RUNS)
+def test_resuming_with_settings_that_make_another_run_is_refused(tmp_path, name):
+    train(Toy(), loop(2), tmp_path)
+    changes, line = OTHER_RUNS[name]
+    with pytest.raises(ValueError, match=line):
+        train(Toy(), loop(4).replace(**changes), tmp_path, resume=True)
+
+
+class Recipe(Config):
+    """A recipe with nested parts."""
+
+    sources: tuple[OptimConfig, ...]
+    name: str = "a"
+
+
+def test_resuming_with_another_recipe_is_refused_and_the_first_difference_named(tmp_path):
+    objective = Toy()
+    objective.config = Recipe(sources=(OptimConfig(steps=1), OptimConfig(steps=1)))
+    train(objective, loop(2), tmp_path)
+    objective.config = Recipe(sources=(OptimConfig(steps=1), OptimConfig(steps=2, learning_rate=1.0)))
+    assert train(objective, loop(3), tmp_path, resume=True)  # these may change wherever they stand
+    for sources, line in (
+        ((OptimConfig(steps=1), OptimConfig(steps=1, muon=("x",))), r"with sources.1.muon \[\], not \['x'\]"),
+        ((OptimConfig(steps=1),), "recipe.json: this run was started with sources "),
+    ):
+        objective.config = Recipe(sources=sources)
+        with pytest.raises(ValueError, match=line):
+            train(objective, loop(4), tmp_path, resume=True)
+
+
+def test_what_does_not_decide_the_result_may_change(tmp_path):
+    train(Toy(), loop(2), tmp_path)
+    other = loop(4, save_every=1, keep=1, device="cpu").replace(log_every=2)
+    train(Toy(), other.replace(optim=other.optim.replace(learning_rate=1e-3, clip=2.0)), tmp_path, resume=True)
+    assert [path.name for path in (tmp_path / "steps").iterdir()] == ["000004"]
+
+
+def test_ranges_that_have_changed_are_told_once(tmp_path, capsys):
+    train(Toy(), loop(2), tmp_path)
+    objective = Toy()
+    objective.resume = lambda folder: (folder / "step").read_text() == "2"
+    train(objective, loop(4), tmp_path, resume=True)
+    assert "the datasets have changed since this run was started; its ranges" in capsys.readouterr().err
+
+
 def test_a_run_is_never_overwritten(tmp_path):
     train(Toy(), loop(2), tmp_path)
     with pytest.raises(ValueError, match="holds a run already"):
         train(Toy(), loop(2), tmp_path)
     with pytest.raises(ValueError, match="nothing to resume"):
         train(Toy(), loop(2), tmp_path / "other", resume=True)
-    shutil.rmtree(tmp_path / "training_state")
+    (tmp_path / "finished" / "checkpoint").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds a checkpoint but no state to resume: move it away"):
-        train(Toy(), loop(3), tmp_path)
-    assert (tmp_path / "checkpoint" / "step").read_text() == "2"
+        train(Toy(), loop(3), tmp_path / "finished")
+    assert (checkpoint_folder(tmp_path) / "step").read_text() == "2"
 
 
 def test_frozen_parameters_are_unchanged_and_have_no_optimizer_state(tmp_path):
@@ -229,7 +305,7 @@ def test_frozen_parameters_are_unchanged_and_have_no_optimizer_state(tmp_path):
     train(objective, frozen, tmp_path)
     changed = {name for name, value in objective.net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"0.weight"}
-    (state,) = (tmp_path / "training_state").glob("*.safetensors")
+    (state,) = state_folder(tmp_path).glob("*.safetensors")
     optimizer_state = {name for name in read_tensors(state) if name.startswith("optimizer.")}
     assert optimizer_state == {"optimizer.0.0.weight.momentum_buffer"}
     with pytest.raises(ValueError, match=r"this run was started with optim.freeze \['\^2.*, not \[\]; resume with it"):
@@ -252,7 +328,7 @@ def test_tied_weights_are_stored_once_and_resumed(tmp_path):
 
     train(tied(), loop(8), tmp_path / "whole")
     train(tied(), loop(8).replace(optim=loop(4).optim), tmp_path / "run")
-    (state,) = (tmp_path / "run" / "training_state").glob("*.safetensors")
+    (state,) = state_folder(tmp_path / "run").glob("*.safetensors")
     assert "module.2.weight" not in read_tensors(state)
     resumed = tied()
     train(resumed, loop(8), tmp_path / "run", resume=True)

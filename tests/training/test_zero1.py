@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from test_trainer import Toy, loop
 
-from wla.training.trainer import LoopConfig, train
+from wla.training.objective import LoopConfig
+from wla.training.trainer import train
 
 
 def zero1(**changes: object) -> LoopConfig:

@@ -94,8 +94,9 @@ class ParityArgs(CliArgs):
 def convert(args: ConvertCheckpointArgs) -> int:
     require_path(args.checkpoint, "checkpoint")
     from wla.policy.checkpoint_files import convert_checkpoint
+    from wla.run_folder import checkpoint_folder
 
-    convert_checkpoint(args.checkpoint, args.out, args.dtype)
+    convert_checkpoint(checkpoint_folder(args.checkpoint), args.out, args.dtype)
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0

@@ -68,7 +68,9 @@ def train(args: TrainArgs) -> int:
     # Imported after the recipe, because a wrong name should not wait for torch.
     from wla import runtime
     from wla.training.ablation_config import Ablation
-    from wla.training.trainer import micro_batch_range, require_output_dir, train
+    from wla.training.saving import output_dir
+    from wla.training.step import micro_batch_range
+    from wla.training.trainer import train
 
     if isinstance(config, Ablation):
         raise ValueError(f"{args.recipe} is an ablation; run it with `wla ablate {args.recipe} --out FOLDER`")
@@ -77,8 +79,7 @@ def train(args: TrainArgs) -> int:
         print(config.model_dump_json(indent=2))
         return 0
     out = args.out or Path("outputs") / Path(args.recipe).stem
-    with runtime.process_group():
-        runtime.on_rank_zero(lambda: require_output_dir(out, resume=args.resume))
+    with runtime.process_group(), output_dir(out, resume=args.resume):
         micro_batch_range(config.loop)
         task = runtime.rank_zero_first(config.build)
         checkpoint = train(task, config.loop, out, resume=args.resume)

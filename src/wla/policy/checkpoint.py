@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +20,13 @@ from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.models.model import AnyModelConfig, PolicyModel
 from wla.policy.checkpoint_files import (
+    CHECKPOINT_FILES,
     CONFIG,
     PASSTHROUGH_TENSORS,
     README,
     ROBOT,
     STATISTICS,
     TOKENIZER,
-    foreign_files,
     read_passthrough,
     require_files,
 )
@@ -83,10 +83,11 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
     """Write all files beside `folder`, then swap the folders at once: a crash leaves the old or the new one.
 
     weights: instead of the model's own, which may be sharded over processes, not averaged yet, or hold adapters. A
-    README.md that somebody wrote for the old one stays; see `keep_or_write`.
+    README.md that somebody wrote for the old one stays; see `keep_or_write`. ValueError when the folder holds anything
+    but a checkpoint.
     """
     weights = checkpoint.model.state_dict() if weights is None else weights
-    with atomic_dir(folder) as fresh:
+    with atomic_dir(folder, replaces=CHECKPOINT_FILES) as fresh:
         keep_or_write(folder / README, fresh / README, _facts(checkpoint, weights))
         checkpoint.config.save(fresh / CONFIG)
         checkpoint.statistics.save(fresh / STATISTICS)
@@ -103,9 +104,6 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
 def save_pretrained(checkpoint: Checkpoint, folder: Path) -> None:
     """`save_checkpoint` into a folder that a user named. ValueError when it holds anything but a checkpoint, and when
     it cannot be written."""
-    foreign = foreign_files(folder)
-    if foreign:
-        raise ValueError(f"{folder}: holds {foreign[0]}, which saving would remove; save to a new folder")
     with disk_errors(folder, "free disk space or choose another folder"):
         save_checkpoint(checkpoint, folder)
 
@@ -150,6 +148,21 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {COPY_WHOLE_FOLDER}") from error
     return checkpoint
+
+
+def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """Returns the checkpoint with the statistics and the tokenizer of another one of the same model.
+
+    For a training that continues it: its weights belong to those. ValueError when model or prompt differ.
+    """
+    stored = CheckpointConfig.load(folder / CONFIG)
+    for name in ("model", "prompt"):
+        if getattr(stored, name) != getattr(checkpoint.config, name):
+            raise ValueError(
+                f"{folder / CONFIG}: has another {name} than the recipe gives now; resume what it was made of"
+            )
+    tokenizer = None if stored.prompt is None else load_tokenizer(folder / TOKENIZER)
+    return replace(checkpoint, statistics=Statistics.load(folder / STATISTICS), tokenizer=tokenizer)
 
 
 def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> PolicyModel[Any]:

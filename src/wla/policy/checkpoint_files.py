@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -30,8 +29,18 @@ PASSTHROUGH_TENSORS = "passthrough_tensors.safetensors"
 """Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
 INDEX = ".safetensors.index.json"
 """Ending of the name of a list of shards."""
-SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
-"""Names of shards, as a regular expression."""
+CHECKPOINT_FILES = (
+    CONFIG,
+    STATISTICS,
+    ROBOT,
+    TOKENIZER,
+    README,
+    PASSTHROUGH_TENSORS,
+    WEIGHTS,
+    WEIGHTS.removesuffix(".safetensors") + INDEX,
+    "model-?????-of-?????.safetensors",
+)
+"""Patterns of the names of a checkpoint's files, which saving replaces."""
 HalfPrecision = Literal["float16", "bfloat16"]
 
 
@@ -46,27 +55,6 @@ def require_files(folder: Path, *names: str) -> None:
             f"{folder}: not a checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
             "`wla import` made of a published one"
         )
-
-
-def foreign_files(folder: Path) -> list[str]:
-    """Names in a folder that do not belong to a checkpoint, and that saving one there would remove.
-
-    ValueError when it is a file.
-    """
-    if folder.is_file():
-        raise ValueError(f"{folder}: is a file; save to a new folder")
-    own = {
-        CONFIG,
-        STATISTICS,
-        ROBOT,
-        TOKENIZER,
-        README,
-        PASSTHROUGH_TENSORS,
-        WEIGHTS,
-        WEIGHTS.removesuffix(".safetensors") + INDEX,
-    }
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in found if name not in own and not re.fullmatch(SHARD, name)]
 
 
 def read_passthrough(folder: Path) -> dict[str, Tensor]:

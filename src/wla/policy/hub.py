@@ -6,16 +6,19 @@ Finding a name imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from wla.config_errors import nearest, nearest_path
+from wla.run_folder import checkpoint_folder, read_checkpoint
 
 if TYPE_CHECKING:
     from wla.policy.checkpoint import Checkpoint
 
+Content = TypeVar("Content")
 CONFIG_FILES = {
     "policy": "config.json",
     "value model": "value.json",
@@ -49,7 +52,7 @@ def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) ->
         ValueError: no such name or folder, or a checkpoint of another kind.
     """
     known = bundled(what if what in CONFIG_FILES else None)
-    folder = bundled().get(str(name), Path(name))
+    folder = local_folder(name)
     if folder.is_dir():
         kind = checkpoint_kind(folder)
         if what in CONFIG_FILES and kind not in (None, what):
@@ -60,6 +63,11 @@ def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) ->
     near = nearest(str(name), [*known, *also]) or nearest_path(folder)
     hint = f"did you mean '{near}'?" if near else _choices(what, known)
     raise ValueError(f"no {what} {str(name)!r}: neither a folder nor a bundled name; {hint}")
+
+
+def local_folder(name: str | Path) -> Path:
+    """Returns the folder of a bundled or local checkpoint; a run stands for its latest one (`wla.run_folder`)."""
+    return bundled().get(str(name)) or checkpoint_folder(Path(name))
 
 
 def resolve(name: str | Path, what: str = "policy") -> Path:
@@ -83,11 +91,16 @@ def resolve(name: str | Path, what: str = "policy") -> Path:
         ) from error
 
 
+def load_from(name: str | Path, read: Callable[[Path], Content], what: str = "policy") -> Content:
+    """Returns `read` of the folder that `resolve` finds, of the next one if a running training has just removed it."""
+    return read_checkpoint(lambda: resolve(name, what), read)
+
+
 def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoint:
     """Returns the checkpoint of a policy by bundled name, folder or hub id. ValueError as for its two steps."""
     from wla.policy.checkpoint import load_checkpoint
 
-    return load_checkpoint(resolve(name), imagination=imagination)
+    return load_from(name, partial(load_checkpoint, imagination=imagination))
 
 
 def _choices(what: str, known: dict[str, Path]) -> str:

@@ -19,6 +19,7 @@ from wla.data.normalize import VectorStatistics
 from wla.data.transforms import resize
 from wla.files import atomic_dir
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.run_folder import checkpoint_folder, read_checkpoint
 from wla.specs import RobotSpec
 from wla.weights import load_weights, save_weights
 
@@ -94,14 +95,17 @@ class InverseCheckpoint:
         return np.array(statistics.mean), np.where(std > 0, std, 1.0)
 
     def save(self, folder: Path) -> None:
-        with atomic_dir(folder) as fresh:
+        with atomic_dir(folder, replaces=(CONFIG, WEIGHTS)) as fresh:
             self.config.save(fresh / CONFIG)
             save_weights(self.model.state_dict(), fresh / WEIGHTS)
 
 
 def load_inverse(folder: str | Path) -> InverseCheckpoint:
     """The inverse dynamics model of a folder. ValueError when there is none."""
-    folder = Path(folder)
+    return read_checkpoint(lambda: checkpoint_folder(Path(folder)), _read)
+
+
+def _read(folder: Path) -> InverseCheckpoint:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no inverse dynamics model ({CONFIG} is missing); `wla train nano_inverse`")
     config = InverseCheckpointConfig.load(folder / CONFIG)

@@ -50,8 +50,14 @@ def count_parameters(weights: Mapping[str, Tensor], parts: Mapping[str, str]) ->
 
 def keep_or_write(old: Path, new: Path, facts: ModelFacts) -> None:
     """Write the card to `new`, or copy `old` there if somebody wrote that: a card of ours carries `MARKER`."""
-    text = old.read_bytes() if old.is_file() else MARKER.encode()
-    new.write_bytes(text if MARKER.encode() not in text else model_card(facts).encode())
+    new.write_bytes(model_card(facts).encode())
+    keep_card(old, new)
+
+
+def keep_card(old: Path, new: Path) -> None:
+    """Copy the card of the previous checkpoint over the new one's if somebody wrote it."""
+    if old.is_file() and MARKER.encode() not in (text := old.read_bytes()):
+        new.write_bytes(text)
 
 
 def model_card(facts: ModelFacts) -> str:

@@ -19,7 +19,7 @@ from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.data.transforms import resize
 from wla.files import atomic_dir
 from wla.models.value_model import ValueConfig, ValueModel
-from wla.policy.hub import resolve
+from wla.policy.hub import load_from
 from wla.types import FrameContext
 from wla.weights import load_weights, save_weights
 
@@ -83,7 +83,7 @@ class ValueCheckpoint:
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write the folder atomically, with `weights` instead of the model's own if given."""
-        with atomic_dir(folder) as fresh:
+        with atomic_dir(folder, replaces=(CONFIG, WEIGHTS, TOKENIZER)) as fresh:
             self.config.save(fresh / CONFIG)
             save_weights(self.model.state_dict() if weights is None else weights, fresh / WEIGHTS)
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
@@ -94,16 +94,19 @@ def load_value(name: str | Path, *, camera: str | None = None) -> ValueCheckpoin
 
     ValueError for a folder without a value model, or when it was trained on images of a camera other than `camera`.
     """
-    folder = resolve(name, "value model")
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder}: no value model here ({CONFIG} is missing); train one with `wla train nano_value`")
-    config = ValueCheckpointConfig.load(folder / CONFIG)
-    model = ValueModel(config.model)
-    load_weights(model, folder / WEIGHTS)
-    value = ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    value = load_from(name, _read, "value model")
     if camera is not None and camera != value.camera:
         raise ValueError(
             f"value model {name} was trained for images of camera {value.camera!r}, and these are of {camera!r}; "
             "train one on rollouts of this robot (`wla train nano_value`)"
         )
     return value
+
+
+def _read(folder: Path) -> ValueCheckpoint:
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder}: no value model here ({CONFIG} is missing); train one with `wla train nano_value`")
+    config = ValueCheckpointConfig.load(folder / CONFIG)
+    model = ValueModel(config.model)
+    load_weights(model, folder / WEIGHTS)
+    return ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))

@@ -16,10 +16,11 @@ from wla import runtime
 from wla.models.model import Imagination, ModelEncoding
 from wla.policy.checkpoint import Checkpoint, load_checkpoint, save_pretrained
 from wla.policy.checkpoint_files import sha256
-from wla.policy.hub import resolve
+from wla.policy.hub import load_from
 from wla.policy.model_inputs import InputBuilder
 from wla.policy.observation_history import append_frame
 from wla.policy.subtask_memory import SubtaskMemory
+from wla.run_folder import checkpoint_folder
 from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState
 
 MAX_CPU_PARAMETERS = 10**8
@@ -65,9 +66,12 @@ class WLAPolicy:
         then raises. device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU
         for small ones.
         """
-        folder = resolve(name)
-        checkpoint = load_checkpoint(folder, imagination=imagination)
-        return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+
+        def read(folder: Path) -> WLAPolicy:
+            checkpoint = load_checkpoint(folder, imagination=imagination)
+            return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+
+        return load_from(name, read)
 
     @property
     def chunk_size(self) -> int:
@@ -105,6 +109,8 @@ class WLAPolicy:
                 f"{folder}: this policy was loaded without imagination, half of it would be missing; load it with "
                 "from_pretrained(..., imagination=True) and save that"
             )
+        if checkpoint_folder(Path(folder)) != Path(folder):
+            raise ValueError(f"{folder}: belongs to a training run; save to a new folder")
         save_pretrained(self._checkpoint, Path(folder))
 
     def reset(self, instruction: str, *, seed: int = 0, memory: Sequence[str | MemoryItem] = ()) -> PolicyState:

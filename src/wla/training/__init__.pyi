@@ -2,6 +2,8 @@ from .ablation import Ablation as Ablation
 from .ablation import ablate as ablate
 from .grounding.scenes import SceneConfig as SceneConfig
 from .lora import LoraConfig as LoraConfig
+from .objective import LoopConfig as LoopConfig
+from .objective import Objective as Objective
 from .objectives.auxiliary_grounding import GroundingConfig as GroundingConfig
 from .objectives.backbone import BackboneTrainConfig as BackboneTrainConfig
 from .objectives.codec import CodecTrainConfig as CodecTrainConfig
@@ -14,7 +16,5 @@ from .objectives.pretrained import FromPretrained as FromPretrained
 from .objectives.value import ValueTrainConfig as ValueTrainConfig
 from .objectives.world_model import WorldModelTrainConfig as WorldModelTrainConfig
 from .optim import OptimConfig as OptimConfig
-from .trainer import LoopConfig as LoopConfig
-from .trainer import Objective as Objective
 from .trainer import train as train
 from .wla0 import published_train_config as published_train_config

@@ -8,13 +8,12 @@ from pathlib import Path
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.comparison import VariantResult, compare_variants, table
 from wla.files import atomic_write_text, disk_errors
-from wla.policy.checkpoint import CheckpointConfig
-from wla.policy.checkpoint_files import CONFIG
 from wla.rollout.build import make_variants
 from wla.rollout.results import EpisodeResult, read_results
+from wla.run_folder import checkpoint_folder, latest_step, state_folder
 from wla.training.ablation_config import Ablation, folder_name
 from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.trainer import STATE, train
+from wla.training.trainer import train
 
 
 def table_path(config: Ablation, out: Path) -> Path:
@@ -68,9 +67,6 @@ def _describe(config: Ablation) -> str:
 
 def _train_variant(recipe: PolicyTrainConfig, folder: Path) -> Path:
     """Trains a variant unless it is finished, resuming it where possible, and returns its checkpoint."""
-    checkpoint = folder / "checkpoint"
-    if (checkpoint / CONFIG).is_file():
-        steps_done = CheckpointConfig.load(checkpoint / CONFIG).trained_steps
-        if steps_done == recipe.loop.optim.steps:
-            return checkpoint
-    return train(recipe.build(), recipe.loop, folder, resume=(folder / STATE).is_dir())
+    if latest_step(folder) == recipe.loop.optim.steps:
+        return checkpoint_folder(folder)
+    return train(recipe.build(), recipe.loop, folder, resume=state_folder(folder) is not None)

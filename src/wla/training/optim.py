@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -23,6 +23,10 @@ class OptimConfig(Config):
     Muon (orthogonalised momentum) suits small transformers trained from scratch: on the nano backbone it left the
     initial plateau, before any attention had formed, within 200 steps, where AdamW stayed for thousands.
     """
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"steps", "learning_rate", "final_learning_rate", "muon_learning_rate", "warmup", "weight_decay", "clip"}
+    )
 
     steps: int = Field(ge=1)
     """Total number of steps."""

@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from wla import runtime
 from wla.config import Record
-from wla.files import atomic_dir
+from wla.files import sync_tree
 from wla.training.ema import EMA
 from wla.weights import mismatch, shapes
 
@@ -38,17 +38,19 @@ class Progress(Record):
 def save_training_state(
     folder: Path, module: nn.Module, optimizer_states: Sequence[OptimizerState], ema: EMA | None, step: int
 ) -> None:
-    """Saves the training state into `folder`, atomically. All processes must call it.
+    """Saves the training state into the new folder `folder` and flushes it to disk. All processes must call it.
 
     step: steps done. OSError in every process when one of them cannot write.
     """
-    with _atomic_dir_all_ranks(folder) as fresh, _reraise_on_all_ranks():
+    runtime.on_rank_zero(folder.mkdir)
+    with _reraise_on_all_ranks():
         dcp.save(
             _tensors(module, optimizer_states, ema),
-            storage_writer=dcp.HuggingFaceStorageWriter(str(fresh), save_distributed=True),
+            storage_writer=dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True),
             no_dist=runtime.world_size() == 1,
         )
-        runtime.on_rank_zero(lambda: Progress(step=step, files=len(_files(fresh))).save(fresh / STEP))
+    runtime.on_every_rank(lambda: sync_tree(folder))  # on a shared disk only its writer can flush a file
+    runtime.on_rank_zero(lambda: Progress(step=step, files=len(_files(folder))).save(folder / STEP))
 
 
 def load_training_state(
@@ -133,20 +135,6 @@ def _read_header(folder: Path, count: int) -> dict[str, Tensor]:
         for name, entry in stored.items()
         if isinstance(entry, TensorStorageMetadata)
     }
-
-
-@contextmanager
-def _atomic_dir_all_ranks(folder: Path) -> Iterator[Path]:
-    """`atomic_dir` for processes that fill one temporary folder together."""
-    swap = atomic_dir(folder)
-    runtime.on_rank_zero(swap.__enter__)
-    try:
-        yield swap.temp_dir
-    except BaseException as error:
-        if runtime.rank() == 0:
-            swap.__exit__(type(error))
-        raise
-    runtime.on_rank_zero(lambda: swap.__exit__(None))
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.columns import Columns
 from wla.presets.wla0 import SANA, VLM, Preset
+from wla.training.objective import LoopConfig
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.pretrained import FromPretrained
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
 
 GPUS = 8
 """Number of GPUs of the published training."""

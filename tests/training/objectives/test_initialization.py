@@ -17,11 +17,12 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, ChatPromptConfig
 from wla.models.wla import WLAConfig
 from wla.policy.wla_policy import load_policy
+from wla.training.objective import LoopConfig
 from wla.training.objectives.initialization import FromCheckpoint
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.pretrained import FromPretrained
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig, train
+from wla.training.trainer import train
 from wla.weights import shapes
 
 OFFICIAL = Path(__file__).parents[2] / "parity" / "official_tiny"

@@ -9,7 +9,7 @@ from tiny import write_dataset
 
 from wla.data.dataset_config import DatasetConfig
 from wla.training.sampling import numpy_rng, sample_batch
-from wla.training.trainer import micro_batch_seed
+from wla.training.step import micro_batch_seed
 
 COUNT = 4
 

@@ -9,10 +9,10 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.loader import DatasetConfig
 from wla.data.normalize import compute_statistics
+from wla.training.objective import LoopConfig
 from wla.training.objectives.initialization import FromBackbone, Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
-from wla.training.trainer import LoopConfig
 
 
 def test_statistics_are_those_of_the_datasets_whose_actions_are_trained(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def replaced_data(root: Path, files: Iterable[Path]) -> Iterator[Path]:
     for path in files:
         if not path.is_relative_to(data) or path.parent.resolve() != root.resolve() / path.parent.relative_to(root):
             raise ValueError(f"{path}: labels are written into files below {data} only, not through links")
-    with atomic_dir(data) as fresh:
+    with atomic_dir(data, replaces=("*",)) as fresh:
         yield fresh
         for path in sorted(data.rglob("*")):
             target = fresh / path.relative_to(data)

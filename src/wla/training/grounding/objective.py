@@ -20,7 +20,7 @@ from wla.models.losses import next_token_loss
 from wla.training.grounding.patches import PatchHead, PatchTargets
 from wla.training.grounding.questions import NamedObject, collate_samples, question_sample, questions
 from wla.training.grounding.scenes import Scenes
-from wla.training.trainer import StepLosses
+from wla.training.objective import StepLosses
 
 
 class Grounding(nn.Module):

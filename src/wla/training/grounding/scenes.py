@@ -14,7 +14,7 @@ from wla.data.transforms import resize
 from wla.envs.family import VisibleObject
 from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
 from wla.envs.seeds import require_seeds
-from wla.files import atomic_dir, disk_errors
+from wla.files import atomic_dir, disk_errors, require_replaceable
 from wla.json_lines import read_lines, write_lines
 from wla.process_pool import submit, worker_pool
 from wla.progress import track
@@ -85,10 +85,15 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
     kinds = [(config, task, setting) for task in config.tasks for setting in config.settings]
     if folder.exists() and not (folder / "scenes.json").is_file():
         raise ValueError(f"{folder}: holds something else than scenes; choose another scenes_folder")
+    own = ("scenes.json", "state.npy", "things.jsonl", *(f"{name}.npy" for name in _cameras(folder)))
+    require_replaceable(folder, own)
     with worker_pool(workers) as pool:
         jobs = [submit(pool, _render_variant, variant) for variant in kinds]
         parts = [job.result() for job in track(jobs, description="rendering scenes")]
-    with disk_errors(folder, "free disk space or choose another scenes_folder"), atomic_dir(folder) as fresh:
+    with (
+        disk_errors(folder, "free disk space or choose another scenes_folder"),
+        atomic_dir(folder, replaces=own) as fresh,
+    ):
         for name in config.cameras:
             np.save(fresh / f"{name}.npy", np.concatenate([images[name] for images, _, _ in parts]))
         np.save(fresh / "state.npy", np.concatenate([state for _, state, _ in parts]))
@@ -96,6 +101,11 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
         write_lines(fresh / "things.jsonl", scenes)
         config.save(fresh / "scenes.json")
     return Scenes(folder)
+
+
+def _cameras(folder: Path) -> list[str]:
+    """The cameras of the scenes in a folder, none where it does not exist."""
+    return list(SceneConfig.load(folder / "scenes.json").cameras) if folder.exists() else []
 
 
 def _render_variant(

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from wla import runtime
+from wla.data.normalize import Statistics
 from wla.data.prompts.nano import PromptConfig, Prompter
-from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
 from wla.training.datasets import open_datasets
 from wla.training.grounding.source import GroundingSource
-from wla.training.objectives.backbone_files import save_backbone
+from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objectives.backbone_files import load_tokens_and_ranges, save_backbone
 from wla.training.objectives.backbone_initialization import backbone_of, new_backbone
 from wla.training.sampling import numpy_rng
-from wla.training.trainer import LoopConfig, StepLosses
 
 
 class BackboneTrainConfig(GroundingSource):
     """Recipe of a pretrained backbone. datasets: sources of the tokenizer's texts and of the state's range; folders of
     datasets too."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "scenes_folder", "workers"})
 
     backbone: NanoBackboneConfig
     prompt: PromptConfig
@@ -47,14 +52,20 @@ class BackboneObjective:
         datasets = open_datasets(config.datasets)
         texts = [text for dataset in datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
         texts += config.texts(self.scenes)
-        self.backbone, self.tokenizer, self.statistics = (
-            new_backbone(config.backbone, config.prompt, texts, datasets)
-            if config.policy is None
-            else backbone_of(config.policy, config.backbone, texts)
+        self._train_on(
+            *(
+                new_backbone(config.backbone, config.prompt, texts, datasets)
+                if config.policy is None
+                else backbone_of(config.policy, config.backbone, texts)
+            )
         )
-        self.prompter = Prompter(config.prompt, self.tokenizer, self.backbone.image_tokens)
-        self.grounding = config.objective(self.scenes, self.prompter, self.statistics.state, self.backbone)
-        self._module = nn.ModuleDict({"backbone": self.backbone, "grounding": self.grounding})
+
+    def _train_on(self, backbone: NanoBackbone, tokenizer: PreTrainedTokenizerFast, statistics: Statistics) -> None:
+        """Sets the backbone, and the tokens and ranges of its prompts."""
+        self.backbone, self.tokenizer, self.statistics = backbone, tokenizer, statistics
+        self.prompter = Prompter(self.config.prompt, tokenizer, backbone.image_tokens)
+        self.grounding = self.config.objective(self.scenes, self.prompter, statistics.state, backbone)
+        self._module = nn.ModuleDict({"backbone": backbone, "grounding": self.grounding})
 
     @property
     def module(self) -> nn.Module:
@@ -73,3 +84,8 @@ class BackboneObjective:
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         save_backbone(folder, self.config, self.statistics, self.tokenizer, weights)
+
+    def resume(self, folder: Path) -> bool:
+        computed = self.statistics
+        self._train_on(self.backbone, *load_tokens_and_ranges(folder))
+        return self.statistics != computed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from wla.config import Config
 from wla.files import atomic_dir
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.training.datasets import open_datasets
-from wla.training.trainer import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses
 from wla.weights import save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
@@ -22,6 +23,8 @@ CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
 class CodecTrainConfig(Config):
     """Recipe of a codec for the frames of one camera."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
 
     codec: ImageCodecConfig
     datasets: tuple[str, ...] = Field(min_length=1)
@@ -71,9 +74,13 @@ class CodecObjective:
             images = torch.from_numpy(np.stack([self._frame(i) for i in range(0, int(self._ends[-1]), 97)][:256]))
             spread = float(codec.vae.encode(codec.to_unit(images)).latent.std())
         config = self.config.codec.replace(scaling_factor=1 / spread)
-        with atomic_dir(folder) as fresh:
+        with atomic_dir(folder, replaces=(CONFIG, WEIGHTS)) as fresh:
             config.save(fresh / CONFIG)
             save_weights(weights, fresh / WEIGHTS)
+
+    def resume(self, folder: Path) -> bool:
+        """Images have one range, whatever the data."""
+        return False
 
     def _frame(self, index: int) -> np.ndarray:
         source = int(np.searchsorted(self._ends, index, side="right"))

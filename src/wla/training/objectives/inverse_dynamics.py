@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,15 +14,17 @@ from wla import runtime
 from wla.config import Config
 from wla.data.normalize import compute_statistics
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
-from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig
+from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 from wla.training.datasets import open_datasets
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.inverse_dynamics_data import InverseBatch, InverseData
 from wla.training.objectives.policy_data import common_robot_spec
-from wla.training.trainer import LoopConfig, StepLosses
 
 
 class InverseDynamicsTrainConfig(Config):
     """Recipe of a model of inverse dynamics."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
 
     cameras: dict[str, PositiveInt] = Field(min_length=1)
     """Camera -> side of its images."""
@@ -38,7 +41,7 @@ class InverseDynamicsObjective:
 
     def __init__(self, config: InverseDynamicsTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
-        datasets = open_datasets(config.datasets)
+        self._datasets = datasets = open_datasets(config.datasets)
         robot = common_robot_spec(datasets)
         for dataset in datasets:
             if dataset.actions is None:
@@ -75,3 +78,9 @@ class InverseDynamicsObjective:
         unexplained = np.square(found - actions).mean(0) / np.maximum(actions.var(0), 1e-12)
         explained_variance = tuple(round(float(1 - fraction), 4) for fraction in unexplained)
         InverseCheckpoint(self.inverse.config.replace(explained_variance=explained_variance), model).save(folder)
+
+    def resume(self, folder: Path) -> bool:
+        before, action = self.inverse.config, load_inverse(folder).config.action
+        self.inverse = InverseCheckpoint(before.replace(action=action), self.inverse.model)
+        self.data = InverseData(self._datasets, self.inverse)
+        return action != before.action

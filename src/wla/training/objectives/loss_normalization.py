@@ -12,8 +12,9 @@ import torch
 
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
+from wla.training.objective import LoopConfig
 from wla.training.sampling import numpy_rng
-from wla.training.trainer import LoopConfig, micro_batch_seed
+from wla.training.step import micro_batch_seed
 
 
 class LossNormalizer:

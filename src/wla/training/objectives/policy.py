@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.batch import Batch
 from wla.models.model import AnyModelConfig
-from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint, with_data_of
 from wla.training.lora import LoraConfig, add_lora, merged
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
 from wla.training.objectives.pretrained import FromPretrained
-from wla.training.trainer import LoopConfig, StepLosses
 
 
 class PolicyTrainConfig(PolicyDataConfig):
     """Recipe of a policy."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"loop", "activation_checkpointing", "replan_steps", "action_noise"}
+    )
 
     model: AnyModelConfig
     init: FromBackbone | FromPretrained | FromCheckpoint | FromScratch = Field(discriminator="kind")
@@ -64,7 +68,7 @@ class PolicyObjective:
     def __init__(self, config: PolicyTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         self.config = config
-        data = PolicyData.open(config)
+        self._data = data = PolicyData.open(config)
         robot_spec = common_robot_spec(data.with_actions)
         config.model.interface.require_robot(
             robot_spec, model="the recipe's model", robot=str(data.with_actions[0].root)
@@ -79,13 +83,17 @@ class PolicyObjective:
             action_noise=config.action_noise,
         )
         statistics = data.statistics(config.statistics, robot_spec, init.state, init.action)
-        self.checkpoint = Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer)
-        self.policy_loss = PolicyLoss(self.model, data.windows(self.checkpoint, config), config.loop)
+        self._train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
         if config.lora is not None:
             add_lora(self.model.adapted_module, config.lora)
         self._module = self.model if self.grounding is None else self.grounding.joined(self.model)
+
+    def _train_on(self, checkpoint: Checkpoint) -> None:
+        """Sets the checkpoint, in whose units and tokens the data are."""
+        self.checkpoint = checkpoint
+        self.policy_loss = PolicyLoss(self.model, self._data.windows(checkpoint, self.config), self.config.loop)
 
     @property
     def module(self) -> nn.Module:
@@ -108,3 +116,12 @@ class PolicyObjective:
             weights = merged(weights, self.config.lora)
         trained = self.checkpoint.config.replace(trained_steps=step)
         save_checkpoint(replace(self.checkpoint, config=trained), folder, weights=weights)
+
+    def resume(self, folder: Path) -> bool:
+        known = with_data_of(self.checkpoint, folder)
+        changed = known.statistics != self.checkpoint.statistics
+        if changed and self.config.statistics is not None:
+            path = self.config.statistics.path
+            raise ValueError(f"{path}: has other ranges than when this run was started; restore the file")
+        self._train_on(known)
+        return changed

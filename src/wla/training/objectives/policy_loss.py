@@ -12,10 +12,10 @@ from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.models.loss_weights import weighted_sum
 from wla.models.model import PolicyModel
+from wla.training.objective import LoopConfig
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.loss_normalization import LossNormalizer
 from wla.training.sampling import sample_batch, to_device
-from wla.training.trainer import LoopConfig
 
 
 class PolicyLoss:

@@ -9,7 +9,8 @@ from wla.data.normalize import Statistics
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.tokenizer import load_tokenizer
 from wla.models.backbones.nano import NanoBackbone
-from wla.policy.hub import bundled
+from wla.policy.hub import local_folder
+from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.backbone_files import CONFIG, GROUNDING, STATISTICS, TOKENIZER, WEIGHTS
@@ -38,7 +39,10 @@ class PretrainedBackbone(NamedTuple):
 
 def load_backbone(name: str | Path) -> PretrainedBackbone:
     """A pretrained backbone, by bundled name or folder. ValueError when there is none."""
-    folder = bundled().get(str(name), Path(name))
+    return read_checkpoint(lambda: local_folder(name), _read)
+
+
+def _read(folder: Path) -> PretrainedBackbone:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no pretrained backbone here; train one first (`wla train nano_base`)")
     config = BackboneTrainConfig.load(folder / CONFIG)

@@ -8,16 +8,20 @@ from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.model import require_model
 from wla.models.wla import WLA
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
-from wla.policy.hub import bundled, fetch_checkpoint
+from wla.policy.hub import fetch_checkpoint, local_folder
+from wla.run_folder import read_checkpoint
 from wla.training.objectives.codec import CONFIG, WEIGHTS
 from wla.weights import load_weights
 
 
 def load_codec(name: str | Path) -> ImageCodec:
     """A trained codec: a codec's folder, or a policy (folder or bundled name) whose codec it is. ValueError without."""
-    folder = bundled().get(str(name), Path(name))
+    return read_checkpoint(lambda: local_folder(name), _read)
+
+
+def _read(folder: Path) -> ImageCodec:
     if (folder / POLICY_CONFIG).is_file():
-        codec = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {name}").codec
+        codec = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {folder}").codec
         assert codec is not None, "loaded with imagination"
         return codec
     if not (folder / CONFIG).is_file():

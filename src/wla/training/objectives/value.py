@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -10,13 +12,16 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.config import Config
+from wla.policy.value_checkpoint import load_value
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.value_data import ValueBatch, ValueData
 from wla.training.objectives.value_initialization import value_of
-from wla.training.trainer import LoopConfig, StepLosses
 
 
 class ValueTrainConfig(Config):
     """Recipe of a value model."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
 
     policy: str
     """A checkpoint whose backbone the value model starts from, with the camera whose future it predicts."""
@@ -57,3 +62,12 @@ class ValueObjective:
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         self.value.save(folder, weights)
+
+    def resume(self, folder: Path) -> bool:
+        """The policy that it started from may have other tokens by now; there are no ranges."""
+        stored = load_value(folder)
+        if stored.config != self.value.config:
+            raise ValueError(f"{folder}: has another model than the recipe gives now; resume what it was made of")
+        self.value = replace(self.value, tokenizer=stored.tokenizer)
+        self.data = ValueData(self.value, self.config.datasets)
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -14,16 +14,18 @@ from wla import runtime
 from wla.batch import Batch
 from wla.models.model import require_model
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import Checkpoint, save_checkpoint
+from wla.policy.checkpoint import Checkpoint, save_checkpoint, with_data_of
 from wla.policy.hub import fetch_checkpoint
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
 from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
-from wla.training.trainer import LoopConfig, StepLosses
 
 
 class WorldModelTrainConfig(MixtureConfig):
     """Recipe of a World Expert. policy: a checkpoint (folder, bundled name or hub id) to start from."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
 
     policy: str
     timestep_shift: float = Field(default=1.0, gt=0)
@@ -62,7 +64,7 @@ class WorldModelObjective:
         self.config = config
         checkpoint = fetch_checkpoint(config.policy)
         before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
-        data = PolicyData.open(config)
+        self._data = data = PolicyData.open(config)
         robot, theirs = common_robot_spec(data.datasets), str(data.datasets[0].root)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=theirs)
         world = before.config.world_expert.replace(**self._changes(checkpoint, before.config))
@@ -77,11 +79,15 @@ class WorldModelObjective:
         assert self.model.world_expert is not None
         self.model.requires_grad_(False)
         self.model.world_expert.requires_grad_(True)
-        self.checkpoint = replace(checkpoint, config=checkpoint.config.replace(model=model_config), model=self.model)
-        windows = PolicyDataConfig(datasets=config.datasets, instruction_dropout=config.instruction_dropout)
-        self.policy_loss = PolicyLoss(
-            self.model, data.windows(self.checkpoint, windows, with_subgoal=True), config.loop
-        )
+        changed_config = checkpoint.config.replace(model=model_config)
+        self._train_on(replace(checkpoint, config=changed_config, model=self.model))
+
+    def _train_on(self, checkpoint: Checkpoint) -> None:
+        """Sets the checkpoint, in whose units and tokens the data are."""
+        self.checkpoint = checkpoint
+        config = PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
+        windows = self._data.windows(checkpoint, config, with_subgoal=True)
+        self.policy_loss = PolicyLoss(self.model, windows, self.config.loop)
 
     def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
@@ -119,6 +125,12 @@ class WorldModelObjective:
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The policy, with the World Expert as it is now."""
         save_checkpoint(self.checkpoint, folder, weights=weights)
+
+    def resume(self, folder: Path) -> bool:
+        known = with_data_of(self.checkpoint, folder)
+        changed = known.statistics != self.checkpoint.statistics
+        self._train_on(known)
+        return changed
 
 
 def _zero_pad_inputs(known: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
