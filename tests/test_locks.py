@@ -32,7 +32,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_process_is_told_who_writes_and_a_killed_one_frees_the_folder(tmp_path):
+def test_a_second_process_gets_the_id_of_the_writer_and_a_killed_one_frees_the_folder(tmp_path):
     folder = tmp_path / "new" / "run"
     (tmp_path / "link").symlink_to(folder)
     with hold(folder) as process:

@@ -277,7 +277,7 @@ def test_what_does_not_decide_the_result_may_change(tmp_path):
     assert [path.name for path in (tmp_path / "steps").iterdir()] == ["000004"]
 
 
-def test_ranges_that_have_changed_are_told_once(tmp_path, capsys):
+def test_ranges_that_have_changed_are_reported(tmp_path, capsys):
     train(Toy(), loop(2), tmp_path)
     objective = Toy()
     objective.resume = lambda folder: (folder / "step").read_text() == "2"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.cli.names import require_path
-from wla.policy.hub import find, resolve
+from wla.policy.hub import find, local_folder, resolve
 from wla.presets.names import PresetName
 
 
@@ -92,11 +92,11 @@ class ParityArgs(CliArgs):
 
 
 def convert(args: ConvertCheckpointArgs) -> int:
-    require_path(args.checkpoint, "checkpoint")
+    folder = local_folder(args.checkpoint)
+    require_path(folder, "checkpoint")
     from wla.policy.checkpoint_files import convert_checkpoint
-    from wla.run_folder import checkpoint_folder
 
-    convert_checkpoint(checkpoint_folder(args.checkpoint), args.out, args.dtype)
+    convert_checkpoint(folder, args.out, args.dtype)
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0
