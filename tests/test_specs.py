@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from toy_robot import robot
 
-from wla.specs import ActionSpec, RobotSpec
+from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
 ROBOT = robot()
 ACTION, OBSERVATION = ROBOT.action, ROBOT.observation
@@ -49,3 +49,20 @@ def test_a_mismatch_raises_and_names_the_field(part: str, change: dict[str, Any]
 def test_an_unknown_kind_of_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="frame"):
         ActionSpec(**{**ACTION.model_dump(), "frame": "camera"})
+
+
+@pytest.mark.parametrize("field", ["names", "units", "kinds", "low", "high"])
+def test_every_dimension_has_all_parts(field):
+    values = ACTION.model_dump()
+    with pytest.raises(ValueError, match="need one entry for each dimension"):
+        ActionSpec(**{**values, field: values[field][:-1]})
+
+
+def test_limits_do_not_cross():
+    with pytest.raises(ValueError, match="the lower limit of dimension 'dx' is above the upper one"):
+        ActionSpec(**{**ACTION.model_dump(), "low": (2.0,) * ACTION.dim, "high": (1.0,) * ACTION.dim})
+
+
+def test_a_robot_has_a_camera():
+    with pytest.raises(ValueError, match="at least one is needed"):
+        ObservationSpec(cameras={}, state_names=("x",), state_units=("m",), state_frame="world")

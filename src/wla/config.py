@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wla.config_errors import first_error, unknown_field
 from wla.files import atomic_write_text
+from wla.foreign import damaged, is_lfs_pointer
 from wla.migrations import FIELDS, migrate
 from wla.overrides import override
 
@@ -43,6 +44,8 @@ class Config(BaseModel):
             # Strict JSON mode, as for the file itself: what `migrate` gives back is JSON again.
             return cls.model_validate_json(_migrated(path))
         except ValidationError as error:
+            if is_lfs_pointer(path):
+                raise damaged(path, "JSON", error) from error
             raise ValueError(first_error(str(path), error, cls)) from error
 
     def replace(self, **changes: Any) -> Self:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wla.config import Config
+from wla.foreign import one_line, shown
 
 Limit = Annotated[float, Field(ge=-inf, le=inf, allow_inf_nan=True)]
 """A limit of an action, infinite where there is none; not NaN."""
@@ -27,6 +28,16 @@ class ActionSpec(Config):
     rate_hz: PositiveFloat
     """Control frequency."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        lengths = {len(part) for part in (self.names, self.units, self.kinds, self.low, self.high)}
+        if len(lengths) != 1 or not self.names:
+            raise ValueError("names, units, kinds, low and high need one entry for each dimension, and at least one")
+        crossed = [name for name, low, high in zip(self.names, self.low, self.high, strict=True) if low > high]
+        if crossed:
+            raise ValueError(f"the lower limit of dimension {crossed[0]!r} is above the upper one")
+        return self
+
     @property
     def dim(self) -> int:
         return len(self.names)
@@ -39,6 +50,14 @@ class ObservationSpec(Config):
     state_names: tuple[str, ...]
     state_units: tuple[str, ...]
     state_frame: Literal["world", "tool", "joint"]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.cameras:
+            raise ValueError("cameras: at least one is needed, the primary one")
+        if len(self.state_names) != len(self.state_units):
+            raise ValueError("state_names and state_units need one entry for each dimension")
+        return self
 
     @property
     def state_dim(self) -> int:
@@ -67,9 +86,10 @@ class RobotSpec(Config):
         our_fields, their_fields = _flatten(self.model_dump()), _flatten(other.model_dump())
         for key in sorted(our_fields.keys() | their_fields.keys()):
             if our_fields.get(key) != their_fields.get(key):
+                our_value, their_value = shown(our_fields.get(key)), shown(their_fields.get(key))
                 raise ValueError(
-                    f"{ours} and {theirs} are for different robots: {key} is {our_fields.get(key)!r} in {ours} and "
-                    f"{their_fields.get(key)!r} in {theirs}. Use a policy, dataset and environment of the same robot."
+                    f"{ours} and {theirs} are for different robots: {one_line(key)} is {our_value} in {ours} and "
+                    f"{their_value} in {theirs}. Use a policy, dataset and environment of the same robot."
                 )
 
 

@@ -15,6 +15,8 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wla.files import read_json
+from wla.foreign import damaged, invisible, one_line
 from wla.migrations import migrate_weight
 
 WEIGHTS = "model.safetensors"
@@ -50,7 +52,7 @@ class WeightFiles:
         try:
             return self._files[key].get_tensor(key)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{self.path}: {key} is damaged ({error}); copy or train it again") from error
+            raise ValueError(f"{self.path}: {key} is damaged ({one_line(error)}); copy or train it again") from error
 
     def dtype(self, key: str) -> str:
         """The dtype in the format's notation, e.g. 'BF16'."""
@@ -67,13 +69,11 @@ def weight_files(path: Path) -> list[Path]:
     index = path.with_name(path.name + ".index.json")
     if path.is_file() or not index.is_file():
         return [path]
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{index}: damaged index ({error}); copy it again") from error
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+    shards = read_json(index).get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    if not names or any(not isinstance(name, str) or Path(name).name != name or invisible(name) for name in names):
         raise ValueError(f"{index}: damaged index (its map must name files beside it); copy it again")
-    return [path.parent / name for name in names]
+    return [path.parent / name for name in sorted(set(names))]
 
 
 def find_weights(folder: Path) -> Path:
@@ -256,4 +256,4 @@ def _open(path: Path) -> Any:
     try:
         return safetensors.safe_open(path, framework="pt")
     except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: damaged or no safetensors file ({error}); copy or train it again") from error
+        raise damaged(path, "safetensors file", error, "copy or train it again") from error

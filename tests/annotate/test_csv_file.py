@@ -52,7 +52,7 @@ def test_errors_name_the_line(tmp_path, text, message):
 
 def test_a_file_that_is_absent_or_not_utf8_is_an_error(tmp_path):
     (tmp_path / "l.csv").write_bytes((HEADER + "0,0,3,Würfel\n").encode("latin-1"))
-    with pytest.raises(ValueError, match=r"l\.csv: is not UTF-8 .*save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"l\.csv: damaged CSV file .not UTF-8, .*save it as UTF-8"):
         read_csv(tmp_path / "l.csv", EPISODES)
     with pytest.raises(ValueError, match="no such CSV file"):
         read_csv(tmp_path / "other.csv", EPISODES)

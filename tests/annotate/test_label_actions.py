@@ -85,6 +85,6 @@ def test_a_dataset_of_a_different_robot_is_refused(root, tmp_path):
     with pytest.raises(ValueError, match="embodiment"):
         label_actions(config(root, other, tmp_path / "a.parquet"))
     file.unlink()
-    with pytest.raises(ValueError, match="has no robot spec"):
+    with pytest.raises(ValueError, match="is missing, so that nothing states what the numbers mean"):
         label_actions(config(root, other, tmp_path / "a.parquet"))
     assert not (tmp_path / "a.parquet").exists()

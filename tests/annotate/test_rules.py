@@ -128,7 +128,7 @@ def test_a_gripper_with_an_unclear_description_is_an_error(tmp_path):
 def test_a_dataset_without_a_robot_spec_is_an_error(tmp_path):
     write(tmp_path / "d", [("press the button", PICK)])
     (tmp_path / "d/meta/wla_robot.json").unlink()
-    with pytest.raises(ValueError, match="has no robot spec"):
+    with pytest.raises(ValueError, match="is missing, so that nothing states what the numbers mean"):
         label(LeRobotDataset(tmp_path / "d"), read_templates())
 
 

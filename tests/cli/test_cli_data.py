@@ -14,7 +14,9 @@ import tiny
 
 from wla.cli import main as cli
 from wla.cli.data import DATA
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.published_statistics import read_published
+from wla.specs import RobotSpec
 
 
 def wla(*words: object) -> int:
@@ -40,6 +42,32 @@ def test_the_help_of_the_group_lists_its_commands(capsys):
     assert capsys.readouterr().out == text
 
 
+def test_a_robot_file_is_written_once(dataset, capsys):
+    own = RobotSpec.load(dataset / "meta/wla_robot.json")
+    assert wla("data", "robot", dataset, "--kind", "delta") == 2
+    assert "meta/wla_robot.json: exists already" in capsys.readouterr().err
+    (dataset / "meta/wla_robot.json").unlink()
+    assert wla("data", "check", dataset) == 0
+    assert "wla data robot" in capsys.readouterr().out
+    assert wla("data", "robot", dataset, "--kind", *["delta"] * 3) == 2
+    assert f"3 kinds for {own.action.dim} dimensions; give one for all, or one for each" in capsys.readouterr().err
+    kinds = own.action.kinds
+    assert (
+        wla("data", "robot", dataset, "--kind", *kinds, "--units", "m", "--frame", "world", "--cameras", "wrist") == 0
+    )
+    written = LeRobotDataset(dataset).require_robot()
+    assert (written.action.kinds, written.action.names, written.action.rate_hz) == (
+        own.action.kinds,
+        own.action.names,
+        own.action.rate_hz,
+    )
+    assert set(written.action.units) == {"m"}
+    assert written.observation.cameras == own.observation.cameras
+    assert written.observation.primary_camera == "wrist"
+    assert wla("data", "check", dataset) == 0
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", sorted(DATA.commands))
 def test_every_command_of_the_group_has_examples_in_its_help(name, capsys):
     assert wla("data", name, "--help") == 0
@@ -62,7 +90,7 @@ def test_help_needs_neither_torch_nor_pyarrow():
     [
         (
             ["data", "mend"],
-            "no command 'data mend'; there are convert, from-videos, label-actions, check, stats (see wla data --help)",
+            "no command 'data mend'; there are convert, from-videos, label-actions, check, robot, stats (see wla data",
         ),
         (["data", "convert", "nowhere", "--out", "OUT"], "nowhere: no such folder; correct the path"),
         (["data", "convert", "DATA", "--out", "OUT"], "place: is LeRobot v3.0 already"),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from foreign_datasets import CAMERAS, LENGTHS, TASKS, edit_json, make_image, psnr, write_jsonl, write_v21
 from full_disk import full_disk
+from hostile import TEXTS
 
 from wla.compat import lerobot_v21
 from wla.compat.lerobot_v21 import convert_v21
@@ -52,6 +53,85 @@ def test_the_reader_returns_the_contents_of_the_source(pristine, tmp_path):
             for frame in range(len(episode)):
                 image = dataset.frames(camera)[episode.start + frame]
                 assert psnr(image, make_image(episode.index, frame, index)) > 28
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("empty", "blank")])
+def test_texts_of_lines_are_kept_or_refused(source, tmp_path, name):
+    """JSON lines end at line feeds only, and a byte-order mark or a blank line is not one of them."""
+    rows = [{"task_index": 0, "task": TEXTS[name]}, {"task_index": 1, "task": "x"}]
+    text = "\ufeff" + "\n\n".join(json.dumps(row, ensure_ascii="surrogate" in name) for row in rows)
+    (source / "meta/tasks.jsonl").write_text(text, encoding="utf-8")
+    if "surrogate" in name:
+        with pytest.raises(ValueError, match=r"tasks.jsonl: damaged JSON in line 1 .*half a character"):
+            convert_v21(source, tmp_path / "new")
+        return
+    convert_v21(source, tmp_path / "new")
+    assert LeRobotDataset(tmp_path / "new").instructions[0] == TEXTS[name]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data_path", "../../outside/{episode_index}.parquet"),
+        ("data_path", "/outside"),
+        ("data_path", "{episode_chunk:>2000000000}"),
+        ("video_path", "videos/../../outside/{episode_index}.mp4"),
+        ("video_path", "{video_key.__class__}"),
+        ("video_path", None),
+        ("chunks_size", 0),
+        ("fps", float("nan")),
+    ],
+)
+def test_a_source_leads_nowhere_else(source, tmp_path, field, value):
+    edit_json(source / "meta/info.json", **{field: value})
+    with pytest.raises(ValueError, match=r"meta/info.json") as caught:
+        convert_v21(source, tmp_path / "new")
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_camera_s_name_leads_nowhere_else(source, tmp_path):
+    edit_json(source / "meta/info.json", video_path="videos/chunk-{episode_chunk:03d}/top/{episode_index:06d}.mp4")
+    info = json.loads((source / "meta/info.json").read_text())
+    info["features"]["../../../../outside"] = info["features"].pop(CAMERAS[0])
+    info["features"].pop(CAMERAS[1])
+    (source / "meta/info.json").write_text(json.dumps(info))
+    (source / "videos/chunk-000/top").mkdir()
+    for path in (source / "videos/chunk-000" / CAMERAS[0]).iterdir():
+        path.rename(source / "videos/chunk-000/top" / path.name.removeprefix("episode_"))
+    with pytest.raises(ValueError, match=r"the path .* leads out of its folder"):
+        convert_v21(source, tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old"]
+
+
+@pytest.mark.parametrize("file", ["episodes.jsonl", "tasks.jsonl", "episodes_stats.jsonl"])
+@pytest.mark.parametrize("value", [None, float("nan"), -1, True, "x", [], {}, [None], [[1]], 1e300])
+def test_wrong_values_of_lines_are_refused_or_converted(source, tmp_path, file, value):
+    lines = [json.loads(line) for line in (source / "meta" / file).read_text().splitlines()]
+    variants = [[*lines[:1], line | {key: value}, *lines[2:]] for line in lines[1:2] for key in line]
+    if "stats" in lines[0]:
+        part = lines[1]["stats"]["action"]
+        stats = [
+            lines[1]["stats"] | {"action": value},
+            *(lines[1]["stats"] | {"action": part | {k: value}} for k in part),
+        ]
+        variants += [[lines[0], lines[1] | {"stats": each}, *lines[2:]] for each in stats]
+    for number, rows in enumerate(variants):
+        write_jsonl(source / "meta" / file, rows)
+        message = str(source)
+        try:
+            convert_v21(source, tmp_path / f"new{number}")
+        except ValueError as error:
+            message = str(error)
+        assert message.isprintable()
+        assert str(source) in message
+
+
+@pytest.mark.parametrize("file", ["episodes.jsonl", "tasks.jsonl", "episodes_stats.jsonl", "info.json"])
+def test_a_git_lfs_pointer_is_called_that(source, tmp_path, file):
+    (source / "meta" / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    with pytest.raises(ValueError, match=f"{file}: is a Git LFS pointer"):
+        convert_v21(source, tmp_path / "new")
 
 
 def test_unknown_columns_and_fields_are_kept(pristine, tmp_path):
@@ -151,7 +231,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no stats": (lambda root: (root / "meta/episodes_stats.jsonl").unlink(), "episodes_stats.jsonl: file is missing"),
     "half a line": (
         lambda root: (root / "meta/tasks.jsonl").write_text('{"task_index": 0, "ta'),
-        "meta/tasks.jsonl: line 1 is damaged JSON",
+        "meta/tasks.jsonl: damaged JSON in line 1",
     ),
     "no number": (
         lambda root: (root / "meta/tasks.jsonl").write_text('{"task": "x"}'),
@@ -199,13 +279,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "foreign path": (
         lambda root: edit_json(root / "meta/info.json", data_path="data/{file}.parquet"),
-        "info.json has the path 'data/{file}.parquet', which is not valid in v2.1",
+        "info.json: 'data/{file}.parquet' is not a path template of {episode_chunk}, {episode_index}",
     ),
     "no video path": (
         lambda root: edit_json(root / "meta/info.json", video_path=None),
-        "info.json has the video 'observation.images.top' but no video_path",
+        "info.json: has the video 'observation.images.top' but no video_path",
     ),
-    "no fps": (lambda root: edit_json(root / "meta/info.json", fps=0), "fps is 0; it must be positive"),
+    "no fps": (lambda root: edit_json(root / "meta/info.json", fps=0), "fps.*: Input should be greater than 0"),
 }
 
 

@@ -26,6 +26,15 @@ def levels(root: Path) -> list[list[int]]:
     return [middle[episode.start : episode.end].tolist() for episode in dataset.episodes]
 
 
+@pytest.mark.parametrize("name", ["../mine.mp4", "{outside}/mine.mp4", "a\0.mp4"])
+def test_a_table_of_clips_names_files_below_the_folder_only(tmp_path, name):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "mine.mp4").write_bytes(b"mine")
+    (tmp_path / "clips.csv").write_text(f"file,caption\n{name.format(outside=tmp_path)},take it\n")
+    with pytest.raises(ValueError, match=r"clips.csv line 2: the path .*(leads out of|contains a control)"):
+        convert_videos(tmp_path / "clips", tmp_path / "out", fps=10.0, side=32, captions=tmp_path / "clips.csv")
+
+
 def test_names_become_captions_and_frames_are_resampled(tmp_path):
     clip(tmp_path / "in" / "pick_up_the_cup_01.mp4", list(range(100, 130)))
     clip(tmp_path / "in" / "more" / "Open-Drawer.mp4", [200] * 30)

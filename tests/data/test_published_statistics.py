@@ -38,7 +38,7 @@ def test_a_single_entry_needs_no_name(tmp_path):
 
 
 def test_mean_and_std_are_read_and_quantiles_ignored(tmp_path):
-    state = STATE | {"mean": [0, 0, 2], "std": [1, 1, 0], "q01": [0, 0, 0]}
+    state = STATE | {"mean": [0, 0, 2], "std": [1, 1, 0], "q01": [0, 0, 0], "count": [100]}
     statistics = read_published(write(tmp_path / "s.json", {"a": {"observation.state": state}}))
     assert statistics.state.std == (1, 1, 0)
     assert statistics.action is None
@@ -66,9 +66,16 @@ def test_written_entries_are_read_and_the_others_kept(tmp_path):
         ({"a": entry(action={"min": [0, 5], "max": [1, 4]})}, "a", "'action': dimension 1: min 5.0 is above max 4.0"),
         ({"a": entry(action={"min": [0], "max": [1, 4]})}, "a", "'action': min, max, mean and std have different len"),
         ({"a": entry(action={"min": [0, "x"], "max": [1, 4]})}, "a", "'action': min 1 Input should be a valid number"),
-        ({"a": entry(action={"max": [1, 4]})}, "a", "'action': min Field required; correct the file"),
+        ({"a": entry(action={"max": [1, 4]})}, "a", "'action' has no 'min'; write the file with `wla data stats"),
         ({"a": entry(action={"min": [0], "max": [1]})}, "a", "'action' has 1 dimensions, the robot has 2; use"),
         ([1], "a", "is a list, not a JSON object"),
+        (
+            {"norm_stats": {"state": {"mean": [0], "q01": [0]}}},
+            None,
+            "is openpi's statistics .norm_stats.json.",
+        ),
+        (entry(), None, "is LeRobot's statistics of one dataset .meta/stats.json., of another format; `wla data stats"),
+        (entry(), "action", "is LeRobot's statistics of one dataset"),
     ],
 )
 def test_a_bad_file_is_refused(tree, name, message, tmp_path):

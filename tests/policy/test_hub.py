@@ -115,9 +115,13 @@ def rename(folder: Path, name: str) -> None:
 
 BAD = {
     "a missing shard": (lambda f: shard(f).unlink(), "model-00002-of-.*: file is missing; copy or train it again"),
-    "a cut shard": (lambda f: shard(f).write_bytes(b"cut"), "model-00002-of-.*: damaged or no safetensors file"),
-    "a cut index": (lambda f: index(f, '{"weight_map": {'), "index.json: damaged index .*; copy it again"),
-    "an index of another kind": (lambda f: index(f, "[1, 2]"), "index.json: damaged index .*; copy it again"),
+    "a cut shard": (lambda f: shard(f).write_bytes(b"cut"), "model-00002-of-.*: damaged safetensors file"),
+    "a shard that Git has not fetched": (
+        lambda f: shard(f).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        "model-00002-of-.*: is a Git LFS pointer .*git lfs pull",
+    ),
+    "a cut index": (lambda f: index(f, '{"weight_map": {'), "index.json: damaged JSON "),
+    "an index of another kind": (lambda f: index(f, "[1, 2]"), "index.json: is a list, not a JSON object"),
     "an index without shards": (
         lambda f: index(f, '{"weight_map": {}}'),
         "damaged index .its map must name files beside it",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from wla.annotate.segments import Segment, validate_segments
 from wla.data.lerobot.reader import Episode
-from wla.files import atomic_write_text, disk_errors
+from wla.files import atomic_write_text, disk_errors, read_text
+from wla.foreign import damaged, is_lfs_pointer
 
 HEADER = ("episode", "first_frame", "last_frame", "text")
 """Columns. Frames are counted within the episode, from 0; both ends belong to the segment."""
@@ -22,12 +23,9 @@ def read_csv(path: Path, episodes: Sequence[Episode]) -> list[Segment]:
         ValueError: the file is absent or damaged, or a segment is invalid (see `validate_segments`); the message
             contains the number of the line.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such CSV file; correct the path")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    text = read_text(path, "CSV file", missing="no such CSV file; correct the path")
+    if is_lfs_pointer(path):
+        raise damaged(path, "CSV file", "")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     segments, locations = [], []
     try:

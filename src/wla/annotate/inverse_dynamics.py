@@ -38,10 +38,8 @@ def label_actions(config: LabelActionsConfig) -> LabelActionsResult:
         ValueError: the dataset was recorded with a different robot, or the model predicts no dimension reliably.
     """
     inverse, dataset = load_inverse(config.inverse), LeRobotDataset(config.dataset)
-    if dataset.robot_spec is None:
-        raise ValueError(f"{config.dataset}: has no robot spec (meta/wla_robot.json is missing); write that file")
     robot = inverse.config.robot
-    robot.require_equal(dataset.robot_spec, ours=f"inverse dynamics {config.inverse}", theirs=str(config.dataset))
+    robot.require_equal(dataset.require_robot(), ours=f"inverse dynamics {config.inverse}", theirs=str(config.dataset))
     if not inverse.reliable_dimensions.any():
         raise ValueError(f"{config.inverse}: explains too little of every action dimension; train it for longer")
     batches: list[Float32[np.ndarray, "B A"]] = []

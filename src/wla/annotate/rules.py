@@ -145,11 +145,7 @@ def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
         ValueError: the dataset has no robot spec, no template matches an instruction, or the robot lacks an input of a
             condition.
     """
-    if dataset.robot_spec is None:
-        raise ValueError(
-            f"{dataset.root}: has no robot spec (meta/wla_robot.json), which rules need to interpret its state; "
-            "write that file, or annotate with --endpoint or --csv"
-        )
+    robot = RobotSignals(dataset.require_robot())
     matches = [templates.find(episode.instruction) for episode in dataset.episodes]
     unmatched = [episode for episode, match in zip(dataset.episodes, matches, strict=True) if match is None]
     if unmatched:
@@ -158,7 +154,6 @@ def label(dataset: LeRobotDataset, templates: Templates) -> list[Segment]:
             f"{len(unmatched)} episodes have none); add one and give the file with --templates, or annotate with "
             "--endpoint or --csv"
         )
-    robot = RobotSignals(dataset.robot_spec)
     has_actions = dataset.actions is not None
     for template in {match[0].name: match[0] for match in matches if match}.values():
         for condition in _required_conditions(template):

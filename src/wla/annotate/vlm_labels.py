@@ -19,7 +19,8 @@ from wla.annotate.chat_client import ChatClient
 from wla.annotate.frames import key_frames, primary_camera
 from wla.annotate.segments import Segment, validate_segments
 from wla.data.lerobot.reader import Episode, LeRobotDataset
-from wla.files import atomic_write_text, disk_errors
+from wla.files import atomic_write_text, disk_errors, read_text
+from wla.foreign import path_below
 from wla.html import data_url, jpeg
 from wla.progress import progress_bar
 
@@ -103,9 +104,9 @@ def label_episode(
     """
     name = f"{dataset.root} episode {episode.index}"
     messages = [{"role": "user", "content": _request(dataset, episode, camera, frames)}]
-    file = dataset.root / CACHE / f"{_cache_key(client.model, messages)}.json"
+    file = path_below(dataset.root, f"{CACHE}/{_cache_key(client.model, messages)}.json", dataset.root)
     if file.is_file():
-        return _parse_answer(file.read_text(encoding="utf-8"), dataset, episode)
+        return _parse_answer(read_text(file, "JSON"), dataset, episode)
     for attempt in range(1, MAX_ANSWERS + 1):
         try:
             text = client.chat(messages)

@@ -27,6 +27,7 @@ HELP = """usage: wla data COMMAND [options]
 examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
+  wla data robot downloads/pusht --kind absolute                 states what the actions of others mean
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
   wla data from-videos clips --size 96 --out datasets/clips      plain videos, for the world model
   wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
@@ -116,6 +117,40 @@ class CheckArgs(CliArgs):
     """Column of the action."""
 
 
+class RobotArgs(CliArgs):
+    """Write the robot file of a dataset that another program recorded, which training with actions needs.
+
+    LeRobot stores neither what an action means nor its unit. Here you state it; names, cameras and rate come from the
+    dataset, and the limits are the ranges of its actions. The result is DATASET/meta/wla_robot.json, a text file that
+    can be corrected. Datasets and policies are only combined when these files are equal.
+
+    examples:
+      wla data robot downloads/pusht --kind absolute --units px --frame world
+      wla data robot downloads/libero --kind delta delta delta delta delta delta absolute --frame tool
+    """
+
+    dataset: Path
+    """Folder of a LeRobot v3.0 dataset."""
+    kind: tuple[Literal["absolute", "delta"], ...] = Field(min_length=1)
+    """Whether an action is a target (absolute) or a change (delta): once for all dimensions, or for each of them."""
+    units: tuple[str, ...] = Field(default=("unstated",), min_length=1)
+    """Units of the actions: once, or for each dimension, such as m or rad."""
+    state_units: tuple[str, ...] = Field(default=("unstated",), min_length=1)
+    """Units of the state: once, or for each dimension."""
+    frame: Literal["world", "tool", "joint"] = "joint"
+    """Frame in which actions and states are given."""
+    gripper: str = "unstated"
+    """Sign of the gripper, e.g. '0 closed .. 1 open'."""
+    name: str | None = None
+    """Name of the robot; the dataset's own when left out."""
+    cameras: tuple[str, ...] = ()
+    """The first cameras, the primary one in front; the dataset's order when left out."""
+    state: str = "observation.state"
+    """Column of the state."""
+    action: str = "action"
+    """Column of the action."""
+
+
 class StatsArgs(CliArgs):
     """Print minimum, maximum, mean and standard deviation of each dimension of state and action.
 
@@ -194,6 +229,28 @@ def check(args: CheckArgs) -> int:
     return 1 if errors else 0
 
 
+def robot(args: RobotArgs) -> int:
+    require_dataset(args.dataset)
+    from wla.data.lerobot.columns import Columns
+    from wla.data.lerobot.reader import LeRobotDataset
+    from wla.data.robot_file import robot_of, write_robot
+
+    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
+    spec = robot_of(
+        dataset,
+        kinds=args.kind,
+        units=args.units,
+        state_units=args.state_units,
+        frame=args.frame,
+        gripper=args.gripper,
+        name=args.name,
+        cameras=args.cameras,
+    )
+    path = write_robot(dataset, spec)
+    print(f"{path}: robot {spec.embodiment!r}, {spec.action.dim} action dimensions; read it through, and correct it")
+    return 0
+
+
 def stats(args: StatsArgs) -> int:
     for path in args.datasets:
         require_dataset(path)
@@ -251,6 +308,7 @@ DATA = Group(
         "from-videos": Command(FromVideosArgs, from_videos, positional=("source",)),
         "label-actions": Command(LabelActionsArgs, label_actions, positional=("inverse",)),
         "check": Command(CheckArgs, check, positional=("dataset",)),
+        "robot": Command(RobotArgs, robot, positional=("dataset",)),
         "stats": Command(StatsArgs, stats, positional=("datasets",)),
     },
 )

@@ -8,11 +8,11 @@ codebase version v2.1.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,16 +21,19 @@ from wla.data.lerobot.format import (
     DATA_PATH,
     EPISODES_PATH,
     FILES_PER_CHUNK,
+    INFO,
     VERSION,
     VIDEO_PATH,
     DatasetInfo,
     file_numbers,
     parse_info,
     read_info_tree,
-    read_table,
 )
 from wla.data.lerobot.stats import join_stats
+from wla.data.lerobot.tables import read_table
 from wla.data.video import codec
+from wla.files import parse_json, read_text
+from wla.foreign import fill_template, one_line, path_below, shown
 from wla.progress import progress_bar
 
 V21 = "v2.1"
@@ -55,8 +58,7 @@ def convert_v21(source: Path, out: Path) -> int:
         finally:
             data.close()
         _write_episodes(rows, root, source)
-        stats = join_stats([{key: _standard(value) for key, value in part.items()} for part in old.stats])
-        write_metadata(root, _new_info(old.info, rows), old.tasks, stats)
+        write_metadata(root, _new_info(old.info, rows), old.tasks, old.joined)
     return len(rows)
 
 
@@ -84,28 +86,31 @@ class _Source:
         ]
         path = root / "meta/episodes_stats.jsonl"
         self.stats: list[dict[str, Any]] = [
-            line.get("stats") or {} for line in _read_indexed_jsonl(path, "episode_index")
+            line["stats"] if isinstance(line.get("stats"), dict) else {}
+            for line in _read_indexed_jsonl(path, "episode_index")
         ]
         if len(self.stats) != len(self.episodes):
             raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
         for number, (episode, stats) in enumerate(zip(self.episodes, self.stats, strict=True)):
-            if not isinstance(episode.get("length"), int) or not episode.get("tasks"):
+            tasks = episode.get("tasks")
+            if not _is_count(episode.get("length")) or not isinstance(tasks, list) or not tasks:
                 raise ValueError(f"{lines}: episode {number} needs a length and tasks; restore it")
+            if not all(isinstance(task, str) for task in tasks):
+                raise ValueError(f"{lines}: episode {number} has a task that is not a text; restore it")
             if stats.keys() != self.stats[0].keys():
                 feature = sorted(stats.keys() ^ self.stats[0].keys())[0]
                 raise ValueError(f"{path}: episode {number} and episode 0 differ in {feature!r}; restore it")
-            incomplete = [key for key, value in stats.items() if not set(_STANDARD) <= set(value)]
-            if incomplete:
-                raise ValueError(f"{path}: episode {number}, {incomplete[0]!r} lacks one of {_STANDARD}; restore it")
+            for key, value in stats.items():
+                _require_statistics(value, f"{path}: episode {number}, {shown(key)}")
+        try:
+            self.joined = join_stats([{key: _standard(value) for key, value in part.items()} for part in self.stats])
+        except (ValueError, IndexError, TypeError) as error:
+            raise ValueError(f"{path}: shapes of its statistics differ ({one_line(error)}); restore it") from error
 
     def file(self, template: str, episode: int, **names: str) -> Path:
         numbers = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
-        try:
-            return self.root / template.format(**numbers, **names)
-        except (KeyError, IndexError) as error:
-            raise ValueError(
-                f"{self.root}: info.json has the path {template!r}, which is not valid in {V21}; restore it"
-            ) from error
+        source = self.root / INFO
+        return path_below(self.root, fill_template(template, source, **numbers, **names), source)
 
 
 class _DataFiles:
@@ -162,12 +167,12 @@ def _convert_episode(old: _Source, episode: dict[str, Any], root: Path, data: _D
     row |= {f"data/{name}": value for name, value in data.add(table, path).items()}
     for key in old.info.video_keys:
         if old.info.video_path is None:
-            raise ValueError(f"{old.root}: info.json has the video {key!r} but no video_path; restore it")
+            raise ValueError(f"{old.root / INFO}: has the video {key!r} but no video_path; restore it")
         clip = old.file(old.info.video_path, number, video_key=key)
         if (frames := codec.probe(clip).frames) != length:
             raise ValueError(f"{clip}: has {frames} frames, episode {number} has {length}; restore it")
         numbers = file_numbers(number)
-        target = root / VIDEO_PATH.format(video_key=key, **numbers)
+        target = path_below(root, VIDEO_PATH.format(video_key=key, **numbers), old.root / INFO)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(clip, target)
         row |= {f"videos/{key}/{name}": value for name, value in numbers.items()}
@@ -210,16 +215,33 @@ def _standard(stats: dict[str, Any]) -> dict[str, Any]:
     return {name: stats[name] for name in _STANDARD}
 
 
+def _require_statistics(stats: Any, where: str) -> None:
+    """ValueError when these are not the statistics of a feature: lists of numbers, and the number of frames."""
+    if not isinstance(stats, dict) or not set(_STANDARD) <= set(stats):
+        raise ValueError(f"{where} lacks one of {_STANDARD}; restore it")
+    try:
+        shapes = {np.asarray(stats[name], np.float64).shape for name in _STANDARD[:-1]}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where} has a value that is not a number; restore it") from error
+    count = stats["count"]
+    if len(shapes) != 1 or not isinstance(count, list) or len(count) != 1 or not _is_count(count[0]):
+        raise ValueError(f"{where} has values of different shapes, or no count; restore it")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**40
+
+
 def _read_indexed_jsonl(path: Path, index: str) -> list[dict[str, Any]]:
-    """Reads a JSONL file, sorted by the field `index`, which must count from 0 without gaps."""
-    if not path.is_file():
-        raise ValueError(f"{path}: file is missing; restore it")
+    """Reads a JSONL file, sorted by the field `index`, which must count from 0 without gaps.
+
+    Every line has to be whole, unlike those of a log that is being written: each is an episode or a task.
+    """
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: line {number} is damaged JSON ({error}); restore the file") from error
+    for number, text in enumerate(read_text(path, "JSON lines").split("\n"), start=1):
+        if not text.strip():
+            continue
+        line = parse_json(text, path, f" in line {number}")
         if not isinstance(line, dict) or not isinstance(line.get(index), int):
             raise ValueError(f"{path}: line {number} has no number {index!r}; restore the file")
         lines.append(line)

@@ -11,7 +11,6 @@ Sources: RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/pk
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
+from wla.data.images import decode_image
 from wla.files import read_json
+from wla.foreign import damaged
 
 ActionSpace = Literal["joint", "endpose"]
 CAMERAS = {
@@ -61,11 +61,9 @@ class RawEpisode:
         """Yields decoded RGB images in order. ValueError for a damaged one."""
         for frame, data in enumerate(self.cameras[camera]):
             try:
-                pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-            except OSError as error:
-                raise ValueError(
-                    f"{self.path}: camera {camera!r}, frame {frame}: damaged image ({error}); restore the file"
-                ) from error
+                pixels = decode_image(data)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: camera {camera!r}, frame {frame}: {error}; restore the file") from error
             # RGB arrays were encoded by OpenCV, which assumes BGR: in the JPEG, red and blue are swapped.
             yield np.ascontiguousarray(pixels[..., ::-1])
 
@@ -161,8 +159,7 @@ def _open(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:
-        line = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged HDF5 ({line}); restore the file") from error
+        raise damaged(path, "HDF5 file", error) from error
 
 
 def _joints(file: Any, path: Path) -> Float32[np.ndarray, "T D"]:

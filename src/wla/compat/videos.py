@@ -6,6 +6,8 @@ Each clip, a whole file or the part of it that a CSV lists, becomes one episode,
 from __future__ import annotations
 
 import csv
+import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from jaxtyping import UInt8
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import resize_with_pad
 from wla.data.video import codec
-from wla.files import atomic_dir
+from wla.files import atomic_dir, read_text
+from wla.foreign import damaged, path_below
 from wla.progress import progress_bar
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
@@ -144,11 +147,13 @@ def _clips_from_names(source: Path) -> list[Clip]:
 
 
 def _clips_from_csv(path: Path, source: Path) -> list[Clip]:
+    text = read_text(path, "CSV file", missing="no such CSV file; correct the path")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({error}); the header must be {','.join(HEADER)}") from error
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise damaged(path, "CSV file", error, f"the header must be {','.join(HEADER)}") from error
+    if rows and not {"file", "caption"} <= rows[0].keys():
+        raise damaged(path, "CSV file", "file and caption are no columns", f"the header must be {','.join(HEADER)}")
     if not rows:
         raise ValueError(f"{path}: lists no clips; the header must be {','.join(HEADER)}")
     return [_clip(row, f"{path} line {number}", source) for number, row in enumerate(rows, start=2)]
@@ -158,7 +163,7 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
     name, caption = (row.get("file") or "").strip(), (row.get("caption") or "").strip()
     if not name or not caption:
         raise ValueError(f"{where}: needs a file and a caption; the header must be {','.join(HEADER)}")
-    file = source / name
+    file = path_below(source, name, where)
     if not file.is_file():
         raise ValueError(f"{where}: {file} is missing; correct the path")
     try:
@@ -166,7 +171,7 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
         end = float(row["end"]) if row.get("end") else None
     except ValueError as error:
         raise ValueError(f"{where}: start and end must be seconds ({error}); correct them") from error
-    if start < 0 or (end is not None and end <= start):
+    if not (math.isfinite(start) and start >= 0 and (end is None or end > start)):
         raise ValueError(f"{where}: spans {start:g} to {end} seconds; the end must be after the start")
     return Clip(file, caption, start, end)
 

@@ -16,6 +16,8 @@ from wla.data.lerobot.format import ACTION, STATE
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.files import atomic_write_text, disk_errors, read_json
 
+_COMMAND = "`wla data stats DATASET --out {}`"
+
 
 def read_published(
     path: Path, name: str | None = None, *, state_dim: int | None = None, action_dim: int | None = None
@@ -26,6 +28,7 @@ def read_published(
     (None: any).
     """
     entries = _read(path)
+    _require_format(path, entries)
     if name is None and len(entries) != 1:
         raise ValueError(f"{path}: has {len(entries)} entries, {_listed(entries)}; name the one to use")
     chosen = next(iter(entries)) if name is None else name
@@ -34,7 +37,7 @@ def read_published(
     where = f"{path}: entry {chosen!r}"
     entry = entries[chosen]
     if not isinstance(entry, dict) or STATE not in entry:
-        raise ValueError(f"{where} has no {STATE!r}; restore the file")
+        raise ValueError(f"{where} has no {STATE!r}; correct it, or write the file with {_COMMAND.format(path)}")
     state = _vector(entry[STATE], f"{where}, {STATE!r}", state_dim)
     action = _vector(entry[ACTION], f"{where}, {ACTION!r}", action_dim) if ACTION in entry else None
     return Statistics(state=state, action=action)
@@ -56,8 +59,21 @@ def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    missing = f"no statistics file here; `wla data stats DATASET --out {path}` writes one"
+    missing = f"no statistics file here; {_COMMAND.format(path)} writes one"
     return read_json(path, missing=missing)
+
+
+def _require_format(path: Path, entries: Mapping[str, Any]) -> None:
+    """ValueError for statistics of other programs, with the command that computes them from the dataset."""
+    found = None
+    if isinstance(entries.get("norm_stats"), dict):
+        found = "openpi's statistics (norm_stats.json)"
+    elif isinstance(entries.get(STATE), dict) and "min" in entries[STATE]:
+        found = "LeRobot's statistics of one dataset (meta/stats.json)"
+    if found is not None:
+        raise ValueError(
+            f"{path}: is {found}, of another format; {_COMMAND.format('FILE')} computes those that are read here"
+        )
 
 
 def _listed(entries: Mapping[str, Any]) -> str:
@@ -66,9 +82,12 @@ def _listed(entries: Mapping[str, Any]) -> str:
 
 def _vector(tree: Any, where: str, dim: int | None) -> VectorStatistics:
     if not isinstance(tree, dict):
-        raise ValueError(f"{where} is not an object with min and max; restore the file")
-    # Some files also hold quantiles, which are not used here.
-    known = {key: value for key, value in tree.items() if key in VectorStatistics.model_fields}
+        raise ValueError(f"{where} is not an object with min and max; correct the file")
+    # Some files also hold quantiles and LeRobot's count, a list, which are not used here.
+    known = {key: value for key, value in tree.items() if key in ("min", "max", "mean", "std")}
+    missing = [key for key in ("min", "max") if key not in known]
+    if missing:
+        raise ValueError(f"{where} has no {missing[0]!r}; write the file with {_COMMAND.format('FILE')}")
     try:
         vector = VectorStatistics.model_validate(known)
     except ValidationError as error:

@@ -11,10 +11,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 from pydantic import Field, model_validator
 
 from wla.config import Config
+from wla.data.images import decode_image
 from wla.data.transforms import resize_with_pad
 from wla.policy.wla_policy import Encoding, WLAPolicy
 from wla.policy.wrapper import PolicyWrapper
@@ -44,7 +44,7 @@ class GoalImageScorer:
     def from_file(cls, path: Path, side: int) -> GoalImageScorer:
         """The image in a file, resized to `side` x `side` pixels. ValueError when it cannot be read."""
         try:
-            image = np.array(Image.open(path).convert("RGB"))
+            image = decode_image(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read as the image of a goal: {error}") from error
         return cls(resize_with_pad(image[None], side, side).numpy()[0])

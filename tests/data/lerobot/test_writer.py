@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from full_disk import full_disk
 from small_datasets import add_episode, add_frames, episode_arrays, image, psnr, write_dataset
+from test_reader import edit_info
 from toy_robot import robot
 
 from wla.data.lerobot import shards
@@ -307,3 +308,9 @@ def test_action_in_an_action_free_dataset_is_refused(tmp_path):
 def test_empty_episode_cannot_be_kept(tmp_path):
     with pytest.raises(ValueError, match="episode 0 has no frames"):
         DatasetWriter(tmp_path / "d", robot()).end_episode("do", keep=True)
+
+
+def test_no_episodes_are_recorded_into_a_dataset_with_other_columns(root):
+    edit_info(root, lambda info: info["features"].update(effort={"dtype": "float32", "shape": [1], "names": None}))
+    with pytest.raises(ValueError, match="/d: dataset of another program; write the new episodes into a new folder"):
+        DatasetWriter(root, robot())

@@ -292,7 +292,11 @@ def test_other_columns_may_be_state_and_action(root):
         edit_table(path, lambda table: table.rename_columns(["qpos", *table.column_names[1:]]))
     edit_info(root, lambda tree: tree["features"].update(qpos=tree["features"].pop("observation.state")))
     (root / "meta/wla_robot.json").unlink()
-    assert check(root, Columns(state="qpos")) == []
+    (line,) = lines_of(check(root, Columns(state="qpos")))
+    assert line.startswith(
+        "warning None: meta/wla_robot.json: is missing, so that nothing states what the numbers mean"
+    )
+    assert "write it with `wla data robot" in line
     (line,) = lines_of(check(root))
     assert line.startswith("error None:")
     assert line.endswith("-> name the column that holds it")

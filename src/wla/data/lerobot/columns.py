@@ -108,7 +108,7 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
         if camera not in cameras:
             raise ValueError(f"{path}: camera {camera!r} is missing, {owner} has it; {remedy}")
         vectors[cameras[camera]] = (*size, 3)
-        found[cameras[camera]] = (*info.image_size(cameras[camera]), 3)
+        found[cameras[camera]] = (*info.image_size(root, cameras[camera]), 3)
     for key, shape in vectors.items():
         if found[key] != shape:
             raise ValueError(f"{path}: {key!r} has shape {found[key]} and {owner} has {shape}; {remedy}")

@@ -98,14 +98,16 @@ class DatasetInfo(BaseModel):
         keys = [key for key, feature in self.features.items() if feature.dtype in ("video", "image")]
         return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
 
-    def image_size(self, key: str) -> tuple[int, int]:
+    def image_size(self, root: Path, key: str) -> tuple[int, int]:
         """(height, width) of a camera feature. ValueError when it is not a colour image of a usual size."""
         shape = self.features[key].shape
         size = shape[:2] if shape[2:] == (3,) else shape[1:] if shape[:1] == (3,) else ()
         if len(size) != 2:
-            raise ValueError(f"{INFO}: {key!r} has shape {shape}, only colour images (height, width, 3) can be read")
+            raise ValueError(
+                f"{root / INFO}: {key!r} has shape {shape}, only colour images (height, width, 3) can be read"
+            )
         if not all(1 <= side <= MAX_SIDE for side in size):
-            raise ValueError(f"{INFO}: {key!r} has shape {shape}, a side has 1 .. {MAX_SIDE} pixels; correct the file")
+            raise ValueError(f"{root / INFO}: {key!r} has shape {shape}, a side has 1 .. {MAX_SIDE} pixels; correct it")
         return size[0], size[1]
 
     def data_file(self, root: Path, row: Mapping[str, Any]) -> Path:

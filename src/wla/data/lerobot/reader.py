@@ -78,7 +78,7 @@ class LeRobotDataset:
         self.columns = columns or Columns()
         self.fps = float(self.info.fps)
         self._camera_features = self.columns.camera_features(self.root, self.info)
-        self.cameras = {camera: self.info.image_size(key) for camera, key in self._camera_features.items()}
+        self.cameras = {camera: self.info.image_size(self.root, key) for camera, key in self._camera_features.items()}
         self.columns.require_present(self.root, self.info)
         self.robot_spec = self._robot(robot)
         self._rows = read_episodes(self.root, self.info)
@@ -102,6 +102,15 @@ class LeRobotDataset:
 
     def __len__(self) -> int:
         return self.episodes[-1].end
+
+    def require_robot(self) -> RobotSpec:
+        """The robot spec. ValueError, with the command that writes it, when the dataset has none."""
+        if self.robot_spec is None:
+            raise ValueError(
+                f"{self.root / ROBOT}: is missing, so that nothing states what the numbers mean; write it with "
+                f"`wla data robot {self.root} --kind absolute` (or delta)"
+            )
+        return self.robot_spec
 
     def episode_of(self, index: int) -> Episode:
         """The episode of frame `index`."""
@@ -191,7 +200,7 @@ class LeRobotDataset:
                         f"must be {counts.get(segment.path, 0)}; correct from_timestamp in meta/episodes"
                     )
                 counts[segment.path] = segment.first + segment.length
-            height, width = self.info.image_size(key)
+            height, width = self.info.image_size(self.root, key)
             for path, count in counts.items():
                 header = codec.probe(path)
                 if header.frames != count:

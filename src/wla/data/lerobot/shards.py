@@ -22,6 +22,7 @@ from av.error import FFmpegError
 from wla.data.lerobot.columns import features_for
 from wla.data.lerobot.format import (
     ACTION,
+    DATA_PATH,
     INFO,
     REWARD,
     ROBOT,
@@ -39,6 +40,7 @@ from wla.data.lerobot.language import PERSISTENT
 from wla.data.lerobot.staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot.stats import join_stats
 from wla.files import disk_errors
+from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
 
 _STAGING = ".staging-"
@@ -57,7 +59,7 @@ class ShardStore:
         else:
             self._create(spec, with_actions=with_actions, with_rewards=with_rewards)
         for leftover in root.glob(f"{_STAGING}*"):
-            shutil.rmtree(leftover)
+            shutil.rmtree(path_below(root, leftover.name, root))
 
     @property
     def total_episodes(self) -> int:
@@ -116,15 +118,25 @@ class ShardStore:
             raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
         if PERSISTENT in self._info.features:
             raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")
+        ours = features_for(spec, with_actions=with_actions, with_rewards=with_rewards)
+        if self._info.features.keys() != ours.keys() or self._info.data_path != DATA_PATH:
+            raise ValueError(f"{self.root}: dataset of another program; write the new episodes into a new folder")
         rows = read_episodes(self.root, self._info, with_stats=True)
         if rows:
             last = rows[-1]
+            try:
+                stats = join_stats([_row_stats(row) for row in rows])
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self.root}/meta/episodes: statistics of its episodes are damaged ({one_line(error)}); write the "
+                    "new episodes into a new folder"
+                ) from error
             self._progress = Progress(
                 episodes=len(rows),
                 frames=last["dataset_to_index"],
                 shards=last["data/chunk_index"] * self._info.chunks_size + last["data/file_index"] + 1,
                 tasks=read_tasks(self.root),
-                stats=join_stats([_row_stats(row) for row in rows]),
+                stats=stats,
             )
 
     @contextmanager

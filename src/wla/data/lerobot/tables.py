@@ -54,6 +54,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, rows: int | 
         return pa.Table.from_batches(batches, schema if not batches else None).select(chosen)
 
 
+def count_rows(path: Path) -> int:
+    """The number of rows as the file's own description has it. ValueError when it is absent or damaged."""
+    with _open_parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def read_schema(path: Path) -> pa.Schema:
     """The columns of a parquet file. ValueError when it is absent or damaged."""
     with _open_parquet(path) as file:

@@ -30,8 +30,18 @@ def check(root: Path, columns: Columns | None = None) -> list[Issue]:
     if not count_errors(issues):
         # The reader may reject more than the checks above.
         try:
-            LeRobotDataset(root, columns=columns)
+            dataset = LeRobotDataset(root, columns=columns)
+            issues += [] if dataset.actions is None else _missing_robot(dataset)
         except ValueError as error:
             issues.append(Issue.of(error))
     # All messages are about this folder; without its name they are short enough for a table.
     return [replace(issue, message=issue.message.replace(f"{root}{os.sep}", "")) for issue in issues]
+
+
+def _missing_robot(dataset: LeRobotDataset) -> list[Issue]:
+    """A warning for a dataset with actions and without a robot file; training needs it, but a recipe may state it."""
+    try:
+        dataset.require_robot()
+    except ValueError as error:
+        return [replace(Issue.of(error), severity="warning")]
+    return []

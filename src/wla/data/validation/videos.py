@@ -40,7 +40,7 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[
     jobs: list[_Job] = []
     for key in info.cameras.values():
         try:
-            height, width = info.image_size(key)
+            height, width = info.image_size(root, key)
             is_video = key in info.video_keys
             files = files_of(root, info, rows, key if is_video else None)
         except ValueError as error:

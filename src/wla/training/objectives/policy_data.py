@@ -126,11 +126,7 @@ def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
         raise ValueError(
             "datasets: none has actions to learn (actions=false everywhere); a policy needs at least one that does"
         )
-    first = datasets[0]
-    for dataset in datasets:
-        if dataset.robot_spec is None:
-            raise ValueError(f"{dataset.root}: does not say which robot it is of (meta/wla_robot.json is missing)")
-        assert first.robot_spec is not None
-        first.robot_spec.require_equal(dataset.robot_spec, ours=str(first.root), theirs=str(dataset.root))
-    assert first.robot_spec is not None
-    return first.robot_spec
+    first, spec = datasets[0], datasets[0].require_robot()
+    for dataset in datasets[1:]:
+        spec.require_equal(dataset.require_robot(), ours=str(first.root), theirs=str(dataset.root))
+    return spec

@@ -1,0 +1,83 @@
+"""The robot file of a dataset that another program recorded: what LeRobot does not store, as its owner states it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from wla.data.lerobot.format import ROBOT
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.validation.numbers import dimension_names
+from wla.files import disk_errors
+from wla.foreign import path_below
+from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+
+T = TypeVar("T")
+Kind = Literal["absolute", "delta"]
+UNSTATED = "unstated"
+"""Unit or convention that nobody has stated."""
+
+
+def robot_of(
+    dataset: LeRobotDataset,
+    *,
+    kinds: Sequence[Kind],
+    units: Sequence[str] = (UNSTATED,),
+    state_units: Sequence[str] = (UNSTATED,),
+    frame: Literal["world", "tool", "joint"] = "joint",
+    gripper: str = UNSTATED,
+    name: str | None = None,
+    cameras: Sequence[str] = (),
+) -> RobotSpec:
+    """The robot of a dataset: names, sizes, cameras and rate as the dataset has them, limits as its actions reach.
+
+    kinds, units: of the actions; one for all dimensions, or one for each. name: of the robot; None for the one that the
+    dataset states, or its folder's. cameras: the first ones, the primary one in front. ValueError when their numbers or
+    names do not fit the dataset.
+    """
+    if dataset.actions is None:
+        raise ValueError(f"{dataset.root}: has no column {dataset.columns.action!r}; name the column of the action")
+    unknown = [camera for camera in cameras if camera not in dataset.cameras]
+    if unknown or not dataset.cameras:
+        what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
+        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(dataset.cameras) or 'none'}")
+    dim, state_dim = dataset.actions.shape[1], dataset.state.shape[1]
+    features, fps = dataset.info.features, dataset.info.fps
+    robot_type = dataset.info.robot_type
+    action = ActionSpec(
+        names=tuple(dimension_names(features[dataset.columns.action].names, dim)),
+        units=tuple(_each(units, dim, "units")),
+        kinds=tuple(_each(kinds, dim, "kinds")),
+        low=tuple(map(float, np.min(dataset.actions, axis=0))),
+        high=tuple(map(float, np.max(dataset.actions, axis=0))),
+        frame=frame,
+        gripper=gripper,
+        rate_hz=float(fps),
+    )
+    observation = ObservationSpec(
+        cameras={camera: dataset.cameras[camera] for camera in dict.fromkeys((*cameras, *dataset.cameras))},
+        state_names=tuple(dimension_names(features[dataset.columns.state].names, state_dim)),
+        state_units=tuple(_each(state_units, state_dim, "units of the state")),
+        state_frame=frame,
+    )
+    embodiment = name or (robot_type if isinstance(robot_type, str) and robot_type else dataset.root.resolve().name)
+    return RobotSpec(embodiment=embodiment, action=action, observation=observation)
+
+
+def write_robot(dataset: LeRobotDataset, spec: RobotSpec) -> Path:
+    """Writes the robot file and returns its path. ValueError when the dataset has one, or it cannot be written."""
+    path = path_below(dataset.root, ROBOT, dataset.root)
+    if path.exists():
+        raise ValueError(f"{path}: exists already; correct it with an editor, or remove it first")
+    with disk_errors(path, "free disk space, or copy the dataset to a folder of yours"):
+        spec.save(path)
+    return path
+
+
+def _each(values: Sequence[T], count: int, what: str) -> Sequence[T]:
+    if len(values) not in (1, count):
+        raise ValueError(f"{len(values)} {what} for {count} dimensions; give one for all, or one for each")
+    return list(values) * count if len(values) == 1 else values
