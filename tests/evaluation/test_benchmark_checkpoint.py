@@ -49,7 +49,7 @@ def test_a_checkpoint_is_evaluated_and_shows_what_it_imagined(checkpoint, tmp_pa
     assert len(result.checkpoint_sha256) == 64
     shown = read_episodes(tmp_path / "episodes")[0][1]
     assert [subgoal.predicted_at for subgoal in shown.subgoals[:3]] == [0, 2, 4]
-    assert "imagined at 2" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "imagined at step 2" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_imagining_does_not_change_what_the_policy_does(checkpoint, tmp_path):
@@ -97,7 +97,7 @@ def test_candidates_are_scored_and_shown(checkpoint, value, tmp_path):
     assert max(scored, key=lambda each: each.score).selected
     assert sum(each.selected for each in scored) == 1
     assert not any(each.memory_reset for each in scored)
-    assert "candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Candidate 3" in write_report(tmp_path).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"results of another run .* 3 candidates, horizon 2"):
         run_benchmark(config.replace(num_candidates=4), tmp_path)
 
