@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -32,7 +32,8 @@ BATCH_SIZE = 32
 Image = UInt8[np.ndarray, "H W 3"]
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True)
+class Estimate:
     """A mean over calls and its 95 % interval by episode; None for a single episode."""
 
     mean: float

@@ -90,10 +90,13 @@ class SubtaskMetrics:
             return None
         last, interval = calls[-1].step, _interval(calls)
         reference = _reference(self.labels[: last + 1], interval)
-        predicted = _predicted(calls)
+        predicted = _predicted(calls, self.tolerance)
         alignment = align(predicted, reference)
         tolerance = max(self.tolerance, interval)
         errors = [abs(predicted[i].start - reference[j].start) for i, j in alignment.pairs if i and j]
+        finished = self._labelled(0, self._calls[-1].step)[:-1]
+        strict = _pruned([item.text for item in self._last_memory]) == _pruned(finished)
+        entered = _entered(self.memory, calls, self.tolerance)
         return SubtaskScore(
             windows=len(calls),
             exact=sum(call.window == self._labelled(call.step, call.step + call.horizon) for call in calls),
@@ -101,14 +104,13 @@ class SubtaskMetrics:
             transitions=len(errors),
             boundary_error_steps=sum(errors),
             missed_transitions=_num_transitions(reference, {j for _, j in alignment.pairs}) - len(errors),
-            memory_strict=_pruned([item.text for item in self._last_memory])
-            == _pruned(self._labelled(0, self._calls[-1].step)[:-1]),
+            memory_strict=strict,
             current=sum(call.window[0] == self.labels[call.step] for call in calls),
             edits=alignment.edits,
             edit_length=alignment.length,
             predicted_transitions=_num_transitions(predicted, {i for i, _ in alignment.pairs}),
             timely_transitions=sum(error <= tolerance for error in errors),
-            memory_correct=align(_entered(self.memory, calls), _finished(reference, last, interval)).edits == 0,
+            memory_correct=strict or align(entered, _finished(reference, last, interval)).edits == 0,
         )
 
     def _labelled(self, first: int, last: int) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ def _reference(labels: Sequence[str | None], interval: int) -> list[Segment]:
     return mark_optional(segments, [segment.end - segment.start < max(2, interval) for segment in segments])
 
 
-def _predicted(calls: Sequence[_Call]) -> list[Segment]:
+def _predicted(calls: Sequence[_Call], brief_steps: int) -> list[Segment]:
     """The predicted subtasks, finished by the rule of the memory, and the current one of the last call."""
     finished: tuple[MemoryItem, ...] = ()
     window: tuple[str, ...] = ()
@@ -138,15 +140,15 @@ def _predicted(calls: Sequence[_Call]) -> list[Segment]:
         finished, start = update_memory(finished, window, start, call.window, call.step)
         window = call.window
     current = MemoryItem(window[0], start, calls[-1].step + 1)
-    segments = _segments((*finished, current), calls)
-    # The reference may change a moment after the last call.
-    begun_last = len(segments) > 1 and start == calls[-1].step
-    return [*segments[:-1], replace(segments[-1], optional=segments[-1].optional or begun_last)]
+    segments = _segments((*finished, current), calls, brief_steps)
+    # The reference may change a moment after the last call. The only subtask of an episode is always compared.
+    optional = len(segments) > 1 and (segments[-1].optional or start == calls[-1].step)
+    return [*segments[:-1], replace(segments[-1], optional=optional)]
 
 
-def _entered(memory: Sequence[tuple[int, MemoryItem]], calls: Sequence[_Call]) -> list[Segment]:
+def _entered(memory: Sequence[tuple[int, MemoryItem]], calls: Sequence[_Call], brief_steps: int) -> list[Segment]:
     """The subtasks that entered the policy's memory; those of the last call are optional."""
-    segments = _segments([item for _, item in memory], calls)
+    segments = _segments([item for _, item in memory], calls, brief_steps)
     last = calls[-1].step
     return [
         replace(segment, optional=segment.optional or step == last)
@@ -159,19 +161,19 @@ def _finished(reference: Sequence[Segment], last: int, interval: int) -> list[Se
     return [replace(segment, optional=segment.optional or last - segment.end < interval) for segment in reference[:-1]]
 
 
-def _segments(items: Sequence[MemoryItem], calls: Sequence[_Call]) -> list[Segment]:
+def _segments(items: Sequence[MemoryItem], calls: Sequence[_Call], brief_steps: int) -> list[Segment]:
     """Subtasks of a policy. Those that were the current subtask of no call are optional, and those of a single call
-    before and after which the same subtask ran."""
-    shown = [
-        sum(item.start_step <= call.step < item.end_step and call.window[0] == item.text for call in calls)
-        for item in items
-    ]
-    texts = [None, *(item.text for item in items), None]
-    interrupts = [before is not None and before == after for before, after in zip(texts, texts[2:], strict=False)]
+    that lasted at most `brief_steps`."""
     segments = [Segment(item.text, item.start_step, item.end_step) for item in items]
-    return mark_optional(
-        segments, [count == 0 or (count == 1 and between) for count, between in zip(shown, interrupts, strict=True)]
-    )
+    shown = [
+        sum(segment.start <= call.step < segment.end and call.window[0] == segment.text for call in calls)
+        for segment in segments
+    ]
+    brief = [
+        count == 0 or (count == 1 and segment.end - segment.start <= brief_steps)
+        for count, segment in zip(shown, segments, strict=True)
+    ]
+    return mark_optional(segments, brief)
 
 
 def _num_transitions(segments: Sequence[Segment], paired: set[int]) -> int:
