@@ -149,19 +149,20 @@ def test_print_config_shows_the_overridden_recipe(recipe, capsys):
     assert (shown["episodes"], shown["tasks"], shown["perturb"]) == (9, ["place"], True)
 
 
-def test_where_a_run_goes_is_looked_at_before_anything_is_built(recipe, tmp_path, capsys):
+def test_where_a_run_goes_is_looked_at_before_anything_is_built(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert wla("train", recipe, "--out", tmp_path / "file" / "run") == 2
+    assert wla("train", "nano_codec", "--out", tmp_path / "file" / "run") == 2
     assert "cannot write" in capsys.readouterr().err
-    assert wla("train", recipe, "--out", tmp_path / "new", "--resume") == 2
+    assert wla("train", "nano_codec", "--out", tmp_path / "new", "--resume") == 2
     assert "new: nothing to resume here; start without --resume" in capsys.readouterr().err
 
 
-def test_a_file_without_config_is_no_recipe(tmp_path, capsys):
-    path = tmp_path / "empty.py"
-    path.touch()
-    assert wla("train", path) == 2
-    assert "has no function config()" in capsys.readouterr().err
+def test_a_configuration_of_a_different_kind_is_not_trained(recipe, tmp_path, capsys):
+    assert wla("train", recipe, "--out", tmp_path / "run") == 2
+    assert "config() returns a CollectConfig, which nothing trains" in capsys.readouterr().err
+    assert wla("train", "ablate_world") == 2
+    assert "run it with `wla ablate ablate_world" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_eval_writes_rates_and_a_report(tmp_path, capsys):

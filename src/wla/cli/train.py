@@ -78,6 +78,8 @@ def train(args: TrainArgs) -> int:
     if args.print_config:
         print(config.model_dump_json(indent=2))
         return 0
+    if not hasattr(config, "loop"):
+        raise ValueError(f"{args.recipe}: config() returns a {type(config).__name__}, which nothing trains; see --help")
     out = args.out or Path("outputs") / Path(args.recipe).stem
     with runtime.process_group(), output_dir(out, resume=args.resume):
         micro_batch_range(config.loop)
