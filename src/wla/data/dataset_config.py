@@ -34,6 +34,9 @@ class DatasetConfig(Config):
     ones (nan) are masked."""
     memory_replay: str | None = None
     """File of `wla record-memory`: the memory of a policy that acted on this dataset."""
+    validation_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the episodes, evenly spread, that are never trained on: the held-out loss is computed on them (see
+    `loop.validation_every`). Ranges of states and actions are those of all episodes."""
     cache_frames: bool = True
     """Decode all videos once into `ROOT/.cache`, which is the fastest to read; False: seek in the videos, for datasets
     too large for a cache."""

@@ -33,7 +33,8 @@ class WindowSampler:
     of the memory in prompts. instruction_dropout: fraction of the samples with an empty instruction, for
     classifier-free guidance. image_dropout: fraction of the samples without images and state, from which only text is
     learned. with_subgoal: sample only windows whose episode continues after the chunk. subgoal_offsets: frames between
-    the current frame and the subgoal, one of them drawn per sample; () for the chunk's length.
+    the current frame and the subgoal, one of them drawn per sample; () for the chunk's length. held_out: of datasets
+    with a `validation_fraction`, sample the episodes that are held out, instead of the others.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
     """
@@ -53,6 +54,7 @@ class WindowSampler:
     image_dropout: float = 0.0
     with_subgoal: bool = False
     subgoal_offsets: tuple[int, ...] = ()
+    held_out: bool = False
     _keys: dict[ImageKey, int] = field(init=False)
     _sources: list[WindowSource] = field(init=False)
     _prompts: PromptSampler = field(init=False)
@@ -70,6 +72,7 @@ class WindowSampler:
                 self.action_normalizer,
                 lookahead=self.chunk if self.with_subgoal else 0,
                 chunk=self.chunk,
+                held_out=self.held_out,
             )
             for dataset, config in zip(self.datasets, self.configs, strict=True)
         ]
@@ -90,6 +93,22 @@ class WindowSampler:
             ],
             self.prompter.pad,
         )
+
+    def num_targets(self) -> dict[str, list[int]]:
+        """Returns the number of windows of each dataset that have actions, a subgoal and a text, and of all."""
+        offsets = self.subgoal_offsets or (self.chunk,)
+        found: dict[str, list[int]] = {"actions": [], "subgoal": [], "text": [], "windows": []}
+        for source in self._sources:
+            starts = source.valid_starts
+            subgoals = np.zeros(len(starts), bool)
+            for offset in offsets if self.subgoal_size is not None else ():
+                subgoals |= (source.start[starts] <= starts + offset) & (starts + offset < source.end[starts])
+            known = source.actions is not None and np.isfinite(source.actions[starts]).any(1)
+            found["actions"].append(int(np.sum(known)))
+            found["subgoal"].append(int(subgoals.sum()))
+            found["text"].append(source.num_labelled(self.chunk) if self.prompter.predicts_subtasks else 0)
+            found["windows"].append(len(starts))
+        return found
 
     def _samples(
         self,

@@ -55,9 +55,10 @@ class WindowSource:
         *,
         lookahead: int,
         chunk: int,
+        held_out: bool = False,
     ) -> Self:
         """primary: the camera that no dataset may lack. lookahead: number of frames of the episode that must follow the
-        first frame of a window.
+        first frame of a window. held_out: windows of the episodes that the configuration holds out, instead of others.
 
         ValueError when no window fits, a camera is absent, or a file that the configuration names does not fit.
         """
@@ -67,6 +68,9 @@ class WindowSource:
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
         end = np.repeat([episode.end for episode in dataset.episodes], lengths)
         valid_starts = _valid_starts(dataset, end, lookahead, chunk)
+        if config.validation_fraction:
+            held = np.repeat(held_out_episodes(dataset, config.validation_fraction), lengths)
+            valid_starts = _of_split(dataset, valid_starts, held == held_out)
         frames = _open_frames(dataset, config, cameras, primary)
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
@@ -82,13 +86,17 @@ class WindowSource:
         self, count: int, policy_memory_fraction: float, rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """First frames of windows, ascending so that neighbours are read together, and those whose prompts take their
-        memory from `memory_replay`."""
+        memory from `memory_replay`: these move to the last frame of their episode at which the policy acted, if any."""
         frames = np.sort(self.valid_starts[rng.integers(len(self.valid_starts), size=count)])
         if self.memory_replay is None:
             return frames, np.zeros(count, bool)
         replayed = rng.random(count) < policy_memory_fraction
-        frames[replayed] = self.memory_replay.frames[self.memory_replay.at_or_before(frames[replayed])]
-        return frames, replayed
+        # Not every frame at which the policy acted may start a window: its chunk may not have been executed.
+        known = np.intersect1d(self.memory_replay.frames, self.valid_starts)
+        rows = np.searchsorted(known, frames, side="right") - 1
+        moved = np.concatenate([known, [-1]])[rows]  # row -1: none at or before
+        replayed &= moved >= self.start[frames]
+        return np.where(replayed, moved, frames), replayed
 
     def windows(
         self,
@@ -119,6 +127,14 @@ class WindowSource:
         # Nothing is drawn without a file, so that runs without paraphrases stay the same bit for bit.
         return task if texts is None else texts[rng.integers(len(texts))]
 
+    def num_labelled(self, chunk: int) -> int:
+        """Number of windows that cover a frame with a subtask."""
+        if self.dataset.subtasks is None:
+            return 0
+        labelled = np.concatenate([[0], np.cumsum(self.dataset.subtasks >= 0)])
+        last = np.minimum(self.valid_starts + chunk + 1, self.end[self.valid_starts])
+        return int((labelled[last] > labelled[self.valid_starts]).sum())
+
     def subtasks(self, first: int, last: int) -> list[str]:
         """The consecutive distinct subtasks of the frames first .. last."""
         if self.dataset.subtasks is None:
@@ -145,6 +161,30 @@ def _valid_starts(
             "or a dataset whose actions were executed"
         )
     return starts
+
+
+def held_out_episodes(dataset: LeRobotDataset, fraction: float) -> Bool[np.ndarray, " E"]:
+    """Returns which episodes are held out, evenly spread and at least one. ValueError when they are all."""
+    count = len(dataset.episodes)
+    held = np.diff(np.floor(np.arange(count + 1) * fraction)) > 0
+    held[-1] |= not held.any()
+    if held.all():
+        raise ValueError(
+            f"{dataset.root}: validation_fraction {fraction} holds out all {count} episodes; lower it, or name other "
+            "episodes in validation_datasets"
+        )
+    return held
+
+
+def _of_split(
+    dataset: LeRobotDataset, starts: Int64[np.ndarray, " V"], allowed: Bool[np.ndarray, " N"]
+) -> Int64[np.ndarray, " W"]:
+    chosen = starts[allowed[starts]]
+    if not chosen.size:
+        raise ValueError(
+            f"{dataset.root}: validation_fraction leaves training or validation without a whole window; change it"
+        )
+    return chosen
 
 
 def _open_frames(

@@ -55,8 +55,13 @@ class Learner:
         return factor * self._optim.learning_rate
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradient of a micro-batch; FSDP takes the mean over the processes."""
-        (loss / self._accumulation_steps).backward()
+        """Adds the gradient of a micro-batch; FSDP takes the mean over the processes.
+
+        A batch without any target teaches nothing: its loss has no gradient. With several processes it has one, of
+        dummy targets, so all of them come here.
+        """
+        if loss.requires_grad:
+            (loss / self._accumulation_steps).backward()
 
     def clip(self) -> float:
         """Clips the norm of the gradient over all processes and micro-batches; returns the norm before clipping."""

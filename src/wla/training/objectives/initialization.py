@@ -29,7 +29,7 @@ class Initialization:
     """A policy before its first step.
 
     prompt, tokenizer: None for a model without text. state, action: ranges that it was made with (None: those of the
-    datasets).
+    datasets). generates_text: whether its weights have learned to generate subtasks.
     """
 
     model: PolicyModel[Any]
@@ -38,6 +38,19 @@ class Initialization:
     state: VectorStatistics | None = None
     action: VectorStatistics | None = None
     grounding: AuxiliaryGrounding | None = None
+    generates_text: bool = False
+
+    def learned_prompt(self, *, labelled: bool) -> AnyPromptConfig | None:
+        """Returns the prompt of the trained policy: without language where no text was or will be learned.
+
+        An untrained head would generate one word until its limit, into report and memory. labelled: whether a dataset
+        has subtasks.
+        """
+        weights = dict(self.model.config.loss_weights)
+        trained = labelled and any(weights[term] for term, kind in self.model.loss_targets.items() if kind == "text")
+        if self.prompt is None or trained or self.generates_text:
+            return self.prompt
+        return self.prompt.replace(language=False)
 
 
 class FromScratch(Config):
@@ -143,4 +156,5 @@ class FromCheckpoint(Config):
             backbone = require_model(model, WLA, "init.grounding").backbone
             grounding = AuxiliaryGrounding(backbone, pretrained.grounding(), self.grounding)
         known = checkpoint.statistics
-        return Initialization(model, prompt, tokenizer, known.state, known.action, grounding)
+        generates_text = checkpoint.config.prompt is not None and checkpoint.config.prompt.language
+        return Initialization(model, prompt, tokenizer, known.state, known.action, grounding, generates_text)

@@ -77,7 +77,7 @@ class PolicyObjective:
         self.model, self.grounding = init.model, init.grounding
         checkpoint_config = CheckpointConfig(
             model=self.model.config,
-            prompt=init.prompt,
+            prompt=init.learned_prompt(labelled=data.labelled),
             dtype=config.dtype,
             replan_steps=config.replan_steps,
             action_noise=config.action_noise,

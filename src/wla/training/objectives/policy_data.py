@@ -81,6 +81,11 @@ class PolicyData:
         """Every instruction and subtask."""
         return [text for dataset in self.datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
 
+    @property
+    def labelled(self) -> bool:
+        """Whether a frame of any dataset has a subtask."""
+        return any(each.subtasks is not None and bool((each.subtasks >= 0).any()) for each in self.datasets)
+
     def statistics(
         self,
         config: StatisticsConfig | None,

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wla import runtime
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.models.loss_weights import weighted_sum
 from wla.models.model import PolicyModel
 from wla.training.objective import LoopConfig
 from wla.training.objectives.dummy_targets import all_losses
+from wla.training.objectives.learned_losses import describe_losses
 from wla.training.objectives.loss_normalization import LossNormalizer
 from wla.training.sampling import sample_batch, to_device
 
 
 class PolicyLoss:
-    """Computes the loss of micro-batches that `sampler` gives, for any model."""
+    """Computes the loss of micro-batches that `sampler` gives, for any model.
 
-    def __init__(self, model: PolicyModel[Any], sampler: WindowSampler, loop: LoopConfig) -> None:
+    It prints which losses have data. minimised: the terms that are trained, all with a weight when left out. ValueError
+    when none of them has data.
+    """
+
+    def __init__(
+        self,
+        model: PolicyModel[Any],
+        sampler: WindowSampler,
+        loop: LoopConfig,
+        minimised: Sequence[str] | None = None,
+    ) -> None:
         assert type(model.config.loss_weights).model_fields.keys() == model.loss_targets.keys(), (
             "a weight for each term"
         )
         self.sampler = sampler
+        weighted = [term for term, weight in model.config.loss_weights if weight]
+        described = describe_losses(sampler, model, weighted if minimised is None else minimised)
+        if runtime.rank() == 0:
+            print(described, flush=True)
         self._model, self._micro_batches = model, loop.micro_batches
         self.normalizer = LossNormalizer(sampler, loop, model.loss_counts)
 

@@ -87,7 +87,7 @@ class WorldModelObjective:
         self.checkpoint = checkpoint
         config = PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
         windows = self._data.windows(checkpoint, config, with_subgoal=True)
-        self.policy_loss = PolicyLoss(self.model, windows, self.config.loop)
+        self.policy_loss = PolicyLoss(self.model, windows, self.config.loop, minimised=("world",))
 
     def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was

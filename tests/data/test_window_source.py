@@ -1,0 +1,48 @@
+"""Frames at which windows may start: executed chunks, the episodes of a split, and the memory of a policy there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+from test_loader import make_sampler, memories_of, memory_prompter, sample_batch
+
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.writer import DatasetWriter
+from wla.data.memory import MemoryAugmentation
+from wla.data.memory_replay import MemoryReplay
+
+
+def test_memories_of_a_policy_do_not_move_samples_to_excluded_frames(tmp_path):
+    executed = [True] * 6 + [False] * 2 + [True] * 6
+    with DatasetWriter(tmp_path / "data", tiny.robot_spec()) as writer:
+        for _ in range(2):
+            for step in range(14):
+                seen = tiny.observation(step)
+                writer.add_frame(seen.images, seen.state, np.zeros(tiny.ACTION, np.float32), "reach")
+            writer.end_episode("go", keep=True, action_executed=executed)
+    frames = np.array([0, 4, 7, 14, 18, 21, 26])  # 4, 7, 18 and 21 start chunks that were not executed
+    MemoryReplay(frames, [("press",)] * 7, [("reach",)] * 7).save(tmp_path / "memory.parquet")
+    sampler = make_sampler(
+        [LeRobotDataset(tmp_path / "data")],
+        prompter=memory_prompter(),
+        memory_augmentation=MemoryAugmentation(policy_memory_fraction=1.0),
+        settings={"memory_replay": str(tmp_path / "memory.parquet")},
+    )
+    batch = sample_batch(sampler, size=300)
+    assert set(batch.ids) == {sampler.datasets[0].frame_id(index) for index in (0, 14, 26)}
+    assert all("press" in text for text in memories_of(sampler, batch))
+
+
+def test_episodes_are_held_out_of_training(tmp_path):
+    root = tiny.write_dataset(tmp_path / "data", episodes=10)
+    seen = {}
+    for held_out in (False, True):
+        sampler = make_sampler([LeRobotDataset(root)], settings={"validation_fraction": 0.2}, held_out=held_out)
+        seen[held_out] = {name.rsplit(" ", 3)[1] for name in sample_batch(sampler, size=300).ids}
+    assert len(seen[True]) == 2
+    assert len(seen[False]) == 8
+    assert not seen[True] & seen[False]
+    one = LeRobotDataset(tiny.write_dataset(tmp_path / "one", episodes=1))
+    with pytest.raises(ValueError, match="holds out all 1 episodes; lower it, or name other episodes"):
+        make_sampler([one], settings={"validation_fraction": 0.2})
