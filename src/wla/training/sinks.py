@@ -1,0 +1,185 @@
+"""Sinks of a run's metrics: JSON lines and their plot, lines for a log file, TensorBoard, Weights & Biases.
+
+The last two are extras (`pip install 'wla[tensorboard,wandb]'`). A resumed run continues the same curves in each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from wla.config import Config
+from wla.files import atomic_write_text
+from wla.training.metrics import keep_lines_before, log_step
+from wla.training.plots import plot_metrics
+
+METRICS, TENSORBOARD, WANDB_ID = "metrics.jsonl", "tensorboard", "wandb_id"
+"""Files and folder of a run with its metrics, and the identity of its curves at Weights & Biases."""
+
+
+class WandbConfig(Config):
+    """Weights & Biases (`wandb login` first; with WANDB_MODE=offline nothing is sent until `wandb sync`)."""
+
+    project: str
+    """Project of the run."""
+    entity: str | None = None
+    """User or team; the default one when left out."""
+    name: str | None = None
+    """Name of the run; that of its folder when left out."""
+
+
+class SinkConfig(Config):
+    """Where metrics go besides metrics.jsonl, metrics.png and the terminal."""
+
+    tensorboard: bool = False
+    """Also write TensorBoard events, into RUN/tensorboard (needs `pip install 'wla[tensorboard]'`)."""
+    wandb: WandbConfig | None = None
+    """Also log to Weights & Biases (needs `pip install 'wla[wandb]'`): loop.wandb.project=NAME."""
+
+
+class Sink(Protocol):
+    """A receiver of metrics."""
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        """Receives the metrics of a step."""
+        ...
+
+    def flush(self) -> None:
+        """Is called at each save."""
+        ...
+
+    def close(self) -> None:
+        """Is called at the end, also after an error."""
+        ...
+
+
+class JsonLines:
+    """The file metrics.jsonl, one line per record, and its plot. Lines of `start` and later are dropped first."""
+
+    def __init__(self, out: Path, start: int) -> None:
+        self._file = out / METRICS
+        keep_lines_before(self._file, start)
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        log_step(self._file, step, record)
+
+    def flush(self) -> None:
+        plot_metrics(self._file)
+
+    def close(self) -> None:
+        pass
+
+
+class LogLines:
+    """A line on stdout per record, where no progress bar can be seen: in a file, a pipe or a scheduler's log."""
+
+    def __init__(self, total: int, start: int) -> None:
+        self._total, self._start, self._start_time = total, start, time.perf_counter()
+        self._hidden = sys.stdout.isatty() and sys.stderr.isatty()
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        if self._hidden:
+            return
+        done = step + 1
+        seconds = (time.perf_counter() - self._start_time) * (self._total - done) / (done - self._start)
+        names = ("loss", "lr", *(name for name in record if name.startswith("validation/")))
+        values = "  ".join(f"{name} {record[name]:.4g}" for name in names)
+        rate = f"{record['samples_per_s']:.3g} samples/s  ETA {timedelta(seconds=round(seconds))}"
+        print(f"step {done}/{self._total}  {values}  {rate}", flush=True)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """Events in RUN/tensorboard; those of `start` and later, which a killed run left, are hidden."""
+
+    def __init__(self, out: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(out / TENSORBOARD, purge_step=start or None)
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        for name, value in record.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Wandb:
+    """A run at Weights & Biases, whose identity stays with the folder. ValueError when it cannot be opened."""
+
+    def __init__(self, config: WandbConfig, out: Path, start: int, recipe: Mapping[str, Any]) -> None:
+        import wandb
+
+        identity = out / WANDB_ID
+        if not start or not identity.is_file():
+            atomic_write_text(identity, secrets.token_hex(4) + "\n")
+        try:
+            self._run = wandb.init(
+                project=config.project,
+                entity=config.entity,
+                name=config.name or out.resolve().name,
+                id=identity.read_text(encoding="utf-8").strip(),
+                resume="allow",
+                dir=out,
+                config=dict(recipe),
+                settings=wandb.Settings(console="off"),
+            )
+        except wandb.errors.Error as error:
+            raise ValueError(
+                f"loop.wandb: {' '.join(str(error).split())}; run `wandb login`, or set WANDB_MODE=offline"
+            ) from error
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        self._run.log(dict(record), step=step)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def require_installed(config: SinkConfig) -> None:
+    """Raises ModuleNotFoundError, before anything costly, when the package of a chosen sink is absent."""
+    for chosen, module in ((config.tensorboard, "tensorboard"), (config.wandb is not None, "wandb")):
+        if chosen:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise ModuleNotFoundError(f"loop.{module} needs {module}: pip install 'wla[{module}]'") from error
+
+
+@contextmanager
+def open_sinks(
+    config: SinkConfig, out: Path, *, start: int, total: int, recipe: Mapping[str, Any]
+) -> Iterator[list[Sink]]:
+    """Context with the sinks of a run that continues at step `start` of `total`; closed in the end.
+
+    recipe: the configuration that is trained, for sinks that show it. ValueError when one cannot be opened.
+    """
+    with ExitStack() as stack:
+        sinks: list[Sink] = [JsonLines(out, start), LogLines(total, start)]
+        if config.tensorboard:
+            sinks.append(TensorBoard(out, start))
+        if config.wandb is not None:
+            sinks.append(Wandb(config.wandb, out, start, recipe))
+        for sink in sinks:
+            stack.callback(sink.close)
+        yield sinks
