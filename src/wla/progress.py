@@ -39,6 +39,7 @@ class LoopProgress:
         completed: int = 0,
         description: str = "",
         disable: bool = False,
+        lines: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A run of `total` steps.
@@ -48,10 +49,12 @@ class LoopProgress:
             completed: number of steps that were done before, in a run that is resumed.
             description: text before the bar.
             disable: whether nothing is drawn (in processes other than the first).
+            lines: whether lines are printed without a terminal; a training run prints its own.
             clock: time in seconds.
         """
         console = Console(stderr=True)
-        self._lines = not (disable or console.is_terminal)
+        hidden = disable or not console.is_terminal
+        self._lines = lines and not disable and hidden
         self._clock, self._last_line = clock, clock()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -61,7 +64,7 @@ class LoopProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
             console=console,
-            disable=disable or self._lines,
+            disable=hidden,
         )
         self._task = self._bar.add_task(description, total=total, completed=completed, status="")
 

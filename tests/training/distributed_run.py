@@ -41,6 +41,9 @@ def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) 
 class TinyPolicy:
     """The whole model on two small datasets, one without actions, so that many micro-batches have none."""
 
+    description = ""
+    validation = None
+
     def __init__(self, data: Path, interrupted_by: int | None = None) -> None:
         self.checkpoint = tiny.checkpoint()
         datasets = [LeRobotDataset(data / name) for name in ("robot", "video")]

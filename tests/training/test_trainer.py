@@ -32,6 +32,9 @@ def loop(steps: int, **changes: object) -> LoopConfig:
 class Toy:
     """A small network trained on noise; calls `action` at step `at`."""
 
+    description = ""
+    validation = None
+
     config = Config()
 
     def __init__(self, at: int = -1, action=lambda: None) -> None:

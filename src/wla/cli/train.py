@@ -69,6 +69,7 @@ def train(args: TrainArgs) -> int:
     from wla import runtime
     from wla.training.ablation_config import Ablation
     from wla.training.saving import output_dir
+    from wla.training.sinks import require_installed
     from wla.training.step import micro_batch_range
     from wla.training.trainer import train
 
@@ -83,6 +84,7 @@ def train(args: TrainArgs) -> int:
     out = args.out or Path("outputs") / Path(args.recipe).stem
     with runtime.process_group(), output_dir(out, resume=args.resume):
         micro_batch_range(config.loop)
+        require_installed(config.loop)
         task = runtime.rank_zero_first(config.build)
         checkpoint = train(task, config.loop, out, resume=args.resume)
         if runtime.rank() == 0:

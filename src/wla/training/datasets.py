@@ -6,19 +6,21 @@ from collections.abc import Iterable
 
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.envs.seeds import require_seeds
+from wla.envs.seeds import Split, require_seeds
 
 
-def open_sources(configs: Iterable[DatasetConfig]) -> tuple[list[DatasetConfig], list[LeRobotDataset]]:
+def open_sources(
+    configs: Iterable[DatasetConfig], split: Split = "training"
+) -> tuple[list[DatasetConfig], list[LeRobotDataset]]:
     """Returns the datasets of a mixture with their configurations; a folder of datasets is expanded to all of them.
 
-    ValueError when a folder has no dataset, a dataset cannot be read, or an episode's seed is not for training.
+    ValueError when a folder has no dataset, a dataset cannot be read, or an episode's seed is not of the split.
     """
     sources = [source for config in configs for source in config.expand()]
     datasets = [source.open() for source in sources]
     for dataset in datasets:
         try:
-            require_seeds((episode.seed for episode in dataset.episodes if episode.seed is not None), "training")
+            require_seeds((episode.seed for episode in dataset.episodes if episode.seed is not None), split)
         except ValueError as error:
             raise ValueError(f"{dataset.root}: {error}") from error
     return sources, datasets

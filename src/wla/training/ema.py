@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,16 @@ class EMA:
             if name in self.values:
                 self.values[name].lerp_(value, 1 - self._decay)
 
+    @contextmanager
+    def swapped(self, module: nn.Module) -> Iterator[None]:
+        """Context in which the module holds the averaged weights; afterwards it has its own again, bit for bit."""
+        own = {name: value.detach().clone() for name, value in module.named_parameters() if name in self.values}
+        _copy_into(module, self.values)
+        try:
+            yield
+        finally:
+            _copy_into(module, own)
+
     def state_dict(self, module: nn.Module) -> dict[str, Tensor]:
         """Returns the module's state dict with averaged weights; a tied weight is included under each of its names."""
         names = {value: name for name, value in module.named_parameters()}
@@ -33,3 +46,10 @@ class EMA:
             if names[value] in self.values
         }
         return module.state_dict() | averaged
+
+
+@torch.no_grad()
+def _copy_into(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    for name, value in module.named_parameters():
+        if name in values:
+            value.copy_(values[name])

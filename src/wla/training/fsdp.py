@@ -30,8 +30,9 @@ class LossModule(nn.Module):
         self.module = module
         self._compute_losses = compute_losses
 
-    def forward(self, *arguments: object) -> Any:
-        return self._compute_losses(*arguments)
+    def forward(self, *arguments: object, compute_losses: Callable[..., Any] | None = None) -> Any:
+        """compute_losses: those on held-out episodes, say, instead of the training losses."""
+        return (compute_losses or self._compute_losses)(*arguments)
 
 
 def shard(loss_module: LossModule, device: torch.device) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ class Learner:
         for optimizer in self._optimizers:
             optimizer.step()
         self._update_ema()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Context in which the module has the weights of a checkpoint, averaged if there is an EMA, and no dropout."""
+        self._module.eval()
+        with torch.no_grad(), self._ema.swapped(self._module) if self._ema is not None else nullcontext():
+            yield
+        self._module.train()
 
     def weights(self) -> dict[str, Tensor]:
         """Returns the state dict for a checkpoint, averaged if there is an EMA: complete on rank zero, empty on the

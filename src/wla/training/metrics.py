@@ -8,6 +8,11 @@ from typing import Any
 
 from wla.json_lines import append_line, read_lines, write_lines
 
+METRICS = "metrics.jsonl"
+"""Log of a run, beside its generations (see `wla.run_folder`)."""
+VALIDATION = "validation/"
+"""Prefix of the metrics on held-out episodes."""
+
 
 def log_step(metrics: Path, step: int, record: Mapping[str, float]) -> None:
     """Appends the record of a step to the log."""

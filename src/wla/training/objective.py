@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -13,10 +15,23 @@ from wla.config import Config
 from wla.training.optim import OptimConfig
 
 
+class WandbConfig(Config):
+    """Weights & Biases (`wandb login` first; with WANDB_MODE=offline nothing is sent until `wandb sync`)."""
+
+    project: str
+    """Project of the run."""
+    entity: str | None = None
+    """User or team; the default one when left out."""
+    name: str | None = None
+    """Name of the run; that of its folder when left out."""
+
+
 class LoopConfig(Config):
     """Configuration of the training loop, the same for every objective."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"strategy", "save_every", "keep", "log_every", "device"})
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"strategy", "save_every", "keep", "log_every", "tensorboard", "wandb", "validation_every", "device"}
+    )
 
     optim: OptimConfig
     batch_size: int = Field(default=64, ge=1)
@@ -36,7 +51,16 @@ class LoopConfig(Config):
     keep: int = Field(default=2, ge=1)
     """Number of saves that are kept; older ones are removed once a new one is complete."""
     log_every: int = Field(default=10, ge=1)
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between two lines of metrics.jsonl and, without a terminal, of the log."""
+    tensorboard: bool = False
+    """Also write TensorBoard events, into RUN/tensorboard (needs `pip install 'wla[tensorboard]'`)."""
+    wandb: WandbConfig | None = None
+    """Also log to Weights & Biases (needs `pip install 'wla[wandb]'`): loop.wandb.project=NAME."""
+    validation_every: int | None = Field(default=None, ge=1)
+    """Steps between two evaluations of the loss on held-out episodes, which the recipe names (`validation_datasets`,
+    `datasets.0.validation_fraction`). The checkpoint with the lowest one so far is saved, and RUN/best names it."""
+    validation_samples: int = Field(default=256, ge=1)
+    """Samples of an evaluation of the held-out loss, the same each time."""
     device: str | None = None
     """Device to train on (cuda, cpu); None is a GPU where there is one."""
 
@@ -53,6 +77,19 @@ StepLosses = tuple[dict[str, Tensor], list[str]]
 """Loss terms of a batch as scalars ("loss" is minimised, all are logged) and the ids of its samples."""
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Held-out episodes and the losses on them.
+
+    sample_batch: as `Objective.sample_batch`. compute_losses: batch, device and generator to each loss term's mean over
+    its targets, and their number. weights: of the terms in the loss.
+    """
+
+    sample_batch: Callable[[int, torch.Generator], Any]
+    compute_losses: Callable[[Any, torch.device, torch.Generator], dict[str, tuple[Tensor, int]]]
+    weights: Mapping[str, float]
+
+
 class Objective(Protocol):
     """The trained module with its batches, its losses and its checkpoint format."""
 
@@ -64,6 +101,16 @@ class Objective(Protocol):
     @property
     def module(self) -> nn.Module:
         """Module whose parameters are trained."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Lines about the data of each loss, which are printed before the first step; "" for none."""
+        ...
+
+    @property
+    def validation(self) -> Validation | None:
+        """Held-out episodes; None for a recipe that names none."""
         ...
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> Any:

@@ -14,14 +14,12 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from wla.training.metrics import read_metrics
+from wla.training.metrics import VALIDATION, read_metrics
 
-VALIDATION = "validation/"
-"""Prefix of the metrics on held-out episodes."""
 SKIPPED = {"step", "lr", "samples_per_s"}
 LINEAR = ("psnr", "accuracy")
-"""Endings of the names of metrics with a linear axis: logarithms and fractions. Losses, errors and norms fall by orders of
-magnitude, and get a logarithmic one."""
+"""Endings of the names of metrics with a linear axis: logarithms and fractions. Losses, errors and norms fall by orders
+of magnitude, and get a logarithmic one."""
 
 
 def plot_metrics(metrics: Path) -> Path | None:

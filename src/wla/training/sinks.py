@@ -9,39 +9,18 @@ import importlib
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from wla.config import Config
 from wla.files import atomic_write_text
-from wla.training.metrics import keep_lines_before, log_step
+from wla.training.metrics import METRICS, VALIDATION, keep_lines_before, log_step
+from wla.training.objective import LoopConfig, WandbConfig
 from wla.training.plots import plot_metrics
 
-METRICS, TENSORBOARD, WANDB_ID = "metrics.jsonl", "tensorboard", "wandb_id"
-"""Files and folder of a run with its metrics, and the identity of its curves at Weights & Biases."""
-
-
-class WandbConfig(Config):
-    """Weights & Biases (`wandb login` first; with WANDB_MODE=offline nothing is sent until `wandb sync`)."""
-
-    project: str
-    """Project of the run."""
-    entity: str | None = None
-    """User or team; the default one when left out."""
-    name: str | None = None
-    """Name of the run; that of its folder when left out."""
-
-
-class SinkConfig(Config):
-    """Where metrics go besides metrics.jsonl, metrics.png and the terminal."""
-
-    tensorboard: bool = False
-    """Also write TensorBoard events, into RUN/tensorboard (needs `pip install 'wla[tensorboard]'`)."""
-    wandb: WandbConfig | None = None
-    """Also log to Weights & Biases (needs `pip install 'wla[wandb]'`): loop.wandb.project=NAME."""
+TENSORBOARD, WANDB_ID = "tensorboard", "wandb_id"
+"""Folder of a run with its events, and file with the identity of its curves at Weights & Biases."""
 
 
 class Sink(Protocol):
@@ -89,7 +68,7 @@ class LogLines:
             return
         done = step + 1
         seconds = (time.perf_counter() - self._start_time) * (self._total - done) / (done - self._start)
-        names = ("loss", "lr", *(name for name in record if name.startswith("validation/")))
+        names = ("loss", "lr", *(name for name in record if name.startswith(VALIDATION)))
         values = "  ".join(f"{name} {record[name]:.4g}" for name in names)
         rate = f"{record['samples_per_s']:.3g} samples/s  ETA {timedelta(seconds=round(seconds))}"
         print(f"step {done}/{self._total}  {values}  {rate}", flush=True)
@@ -156,7 +135,7 @@ class Wandb:
         self._run.finish()
 
 
-def require_installed(config: SinkConfig) -> None:
+def require_installed(config: LoopConfig) -> None:
     """Raises ModuleNotFoundError, before anything costly, when the package of a chosen sink is absent."""
     for chosen, module in ((config.tensorboard, "tensorboard"), (config.wandb is not None, "wandb")):
         if chosen:
@@ -166,20 +145,32 @@ def require_installed(config: SinkConfig) -> None:
                 raise ModuleNotFoundError(f"loop.{module} needs {module}: pip install 'wla[{module}]'") from error
 
 
-@contextmanager
-def open_sinks(
-    config: SinkConfig, out: Path, *, start: int, total: int, recipe: Mapping[str, Any]
-) -> Iterator[list[Sink]]:
-    """Context with the sinks of a run that continues at step `start` of `total`; closed in the end.
+class Sinks:
+    """All sinks of a run; none before they are opened, as in other processes than the first."""
 
-    recipe: the configuration that is trained, for sinks that show it. ValueError when one cannot be opened.
-    """
-    with ExitStack() as stack:
-        sinks: list[Sink] = [JsonLines(out, start), LogLines(total, start)]
+    def __init__(self) -> None:
+        self._opened: list[Sink] = []
+
+    def open(self, config: LoopConfig, out: Path, *, start: int, recipe: Mapping[str, Any]) -> None:
+        """Opens the sinks of a run that continues at step `start`. ValueError when one cannot be opened.
+
+        recipe: the configuration that is trained, for sinks that show it.
+        """
+        self._opened.append(JsonLines(out, start))
+        self._opened.append(LogLines(config.optim.steps, start))
         if config.tensorboard:
-            sinks.append(TensorBoard(out, start))
+            self._opened.append(TensorBoard(out, start))
         if config.wandb is not None:
-            sinks.append(Wandb(config.wandb, out, start, recipe))
-        for sink in sinks:
-            stack.callback(sink.close)
-        yield sinks
+            self._opened.append(Wandb(config.wandb, out, start, recipe))
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        for sink in self._opened:
+            sink.log(step, record)
+
+    def flush(self) -> None:
+        for sink in self._opened:
+            sink.flush()
+
+    def close(self) -> None:
+        for sink in self._opened:
+            sink.close()

@@ -15,9 +15,7 @@ from wla.files import disk_errors
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
 from wla.training.learner import Learner
-from wla.training.metrics import keep_lines_before, log_step
-from wla.training.objective import LoopConfig, Objective
-from wla.training.plots import plot_metrics
+from wla.training.objective import LoopConfig, Objective, Validation
 from wla.training.saving import (
     DISK_HINT,
     output_dir,
@@ -26,10 +24,10 @@ from wla.training.saving import (
     save_generation,
     save_settings,
 )
+from wla.training.sinks import Sinks, require_installed
 from wla.training.step import build_learner, micro_batch_range, sample_micro_batches, training_step
+from wla.training.validation import LOSS, BestCheckpoint, require_validation, validate
 
-METRICS = "metrics.jsonl"
-"""Log of a run, beside its generations (see `wla.run_folder`)."""
 _RANGES_STAY = "its ranges of states and actions stay as they were"
 
 
@@ -41,6 +39,8 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
     written or holds a different run, TrainingStopped when a loss or gradient is not finite.
     """
     micro_batch_range(config)
+    require_installed(config)
+    validation = require_validation(objective, config)
     with output_dir(out, resume=resume):
         device = runtime.device(config.device)
         state = state_folder(out) if resume else None
@@ -48,25 +48,36 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
             require_same_run(out, config, objective.config)
             if objective.resume(checkpoint_folder(out)) and runtime.rank() == 0:
                 print(f"{out}: the datasets have changed since this run was started; {_RANGES_STAY}", file=sys.stderr)
+        if runtime.rank() == 0 and objective.description:
+            print(objective.description, flush=True)
         learner = build_learner(objective, config, device)
         start = 0 if state is None else learner.load(state)
-        runtime.on_rank_zero(lambda: _write_settings(objective, config, out, start))
-        _run_steps(objective, learner, config, out, start)
+        with closing(Sinks()) as sinks:
+            runtime.on_rank_zero(lambda: _open(sinks, objective, config, out, start))
+            _run_steps(objective, learner, config, out, start, sinks, validation)
         return checkpoint_folder(out)
 
 
-def _write_settings(objective: Objective, config: LoopConfig, out: Path, start: int) -> None:
+def _open(sinks: Sinks, objective: Objective, config: LoopConfig, out: Path, start: int) -> None:
     with disk_errors(out, DISK_HINT):
-        keep_lines_before(out / METRICS, start)
         save_settings(out, config, objective.config)
+        sinks.open(config, out, start=start, recipe=objective.config.model_dump(mode="json"))
 
 
-def _run_steps(objective: Objective, learner: Learner, config: LoopConfig, out: Path, start: int) -> None:
-    device, metrics = runtime.device(config.device), out / METRICS
+def _run_steps(
+    objective: Objective,
+    learner: Learner,
+    config: LoopConfig,
+    out: Path,
+    start: int,
+    sinks: Sinks,
+    validation: Validation | None,
+) -> None:
+    device, best = runtime.device(config.device), BestCheckpoint(out)
 
     def log(step: int, record: dict[str, float]) -> None:
         with disk_errors(out, recovery_hint(out)):
-            runtime.on_rank_zero(lambda: log_step(metrics, step, record))
+            runtime.on_rank_zero(lambda: sinks.log(step, record))
 
     def save(step: int) -> None:
         weights = learner.weights()
@@ -78,22 +89,30 @@ def _run_steps(objective: Objective, learner: Learner, config: LoopConfig, out: 
                 write_checkpoint=lambda folder: objective.save(folder, step, weights),
                 write_state=lambda folder: learner.save(folder, step),
             )
-            runtime.on_rank_zero(lambda: plot_metrics(metrics))
+            runtime.on_rank_zero(sinks.flush)
 
     micro_batches = sample_micro_batches(objective, config, device, range(start, config.optim.steps))
-    progress = LoopProgress(config.optim.steps, completed=start, description="training", disable=runtime.rank() > 0)
+    progress = LoopProgress(
+        config.optim.steps, completed=start, description="training", disable=runtime.rank() > 0, lines=False
+    )
     with runtime.defer_signals() as interrupted, progress, closing(micro_batches):
         start_time = time.perf_counter()
         for step in range(start, config.optim.steps):
             record = training_step(learner, config, device, step, micro_batches)
             seconds = time.perf_counter() - start_time
             done = step + 1
+            last = done == config.optim.steps
             record["samples_per_s"] = (done - start) * config.batch_size / seconds
-            if step % config.log_every == 0 or done == config.optim.steps:
+            validated = validation is not None and (last or done % (config.validation_every or 1) == 0)
+            if validation is not None and validated:
+                record |= validate(learner, validation, config, device)
+            if validated or last or step % config.log_every == 0:
                 log(step, record)
             progress.advance(f"loss {record['loss']:.4f}")
-            stop = runtime.all_reduce_any(interrupted())
-            if stop or done % config.save_every == 0 or done == config.optim.steps:
+            stop, improved = runtime.all_reduce_any(interrupted()), best.improves(record)
+            if stop or last or improved or done % config.save_every == 0:
                 save(done)
+            if improved:
+                best.move(done, record[LOSS])
             if stop:
                 raise KeyboardInterrupt(f"training stopped after step {done}, saved in {out}; --resume continues")

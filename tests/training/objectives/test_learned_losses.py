@@ -63,9 +63,10 @@ def test_so_does_one_whose_text_has_no_weight(recipe):
     assert not objective.checkpoint.prompter.predicts_subtasks
 
 
-def test_a_policy_with_subtasks_in_its_data_generates_them(recipe, capsys):
-    assert recipe().build().checkpoint.prompter.predicts_subtasks
-    assert "loss language (weight 0.005): 20 of 20 windows" in capsys.readouterr().out
+def test_a_policy_with_subtasks_in_its_data_generates_them(recipe):
+    objective = recipe().build()
+    assert objective.checkpoint.prompter.predicts_subtasks
+    assert "loss language (weight 0.005): 20 of 20 windows" in objective.description
 
 
 def test_a_policy_that_generates_text_still_does_after_training_without(recipe):

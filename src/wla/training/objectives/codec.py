@@ -15,7 +15,7 @@ from wla.config import Config
 from wla.files import atomic_dir
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.training.datasets import open_datasets
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses, Validation
 from wla.weights import save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
@@ -48,6 +48,14 @@ class CodecObjective:
     @property
     def module(self) -> nn.Module:
         return self.codec
+
+    @property
+    def description(self) -> str:
+        return ""
+
+    @property
+    def validation(self) -> Validation | None:
+        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Images, and which frames they are."""

@@ -16,7 +16,7 @@ from wla.data.normalize import compute_statistics
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 from wla.training.datasets import open_datasets
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses, Validation
 from wla.training.objectives.inverse_dynamics_data import InverseBatch, InverseData
 from wla.training.objectives.policy_data import common_robot_spec
 
@@ -57,6 +57,14 @@ class InverseDynamicsObjective:
     @property
     def module(self) -> nn.Module:
         return self.inverse.model
+
+    @property
+    def description(self) -> str:
+        return ""
+
+    @property
+    def validation(self) -> Validation | None:
+        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> InverseBatch:
         return self.data.sample_batch(samples, generator)

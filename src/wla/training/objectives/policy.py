@@ -15,7 +15,7 @@ from wla.batch import Batch
 from wla.models.model import AnyModelConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint, with_data_of
 from wla.training.lora import LoraConfig, add_lora, merged
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses, Validation
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
@@ -98,6 +98,17 @@ class PolicyObjective:
     @property
     def module(self) -> nn.Module:
         return self._module
+
+    @property
+    def description(self) -> str:
+        return self.policy_loss.description
+
+    @property
+    def validation(self) -> Validation | None:
+        data = self._data.held_out(self.config)
+        if data is None:
+            return None
+        return self.policy_loss.validation(data.windows(self.checkpoint, self.config, held_out=True))
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
         return self.policy_loss.sample_batch(samples, generator)

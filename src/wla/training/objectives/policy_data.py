@@ -36,6 +36,9 @@ class MixtureConfig(Config):
     """Datasets of one robot, and how their prompts are config."""
 
     datasets: tuple[DatasetConfig, ...]
+    validation_datasets: tuple[DatasetConfig, ...] = ()
+    """Datasets with validation seeds (`wla collect --split validation`), or of others, that are never trained on: the
+    held-out loss is computed on them (see `loop.validation_every`), frames by their number."""
     instruction_dropout: float = Field(default=0.05, ge=0, le=1)
     """Fraction of the samples whose instruction is emptied, for classifier-free guidance."""
 
@@ -71,6 +74,19 @@ class PolicyData:
             raise ValueError("datasets: none are named; give at least one (datasets=FOLDER)")
         return cls(*open_sources(config.datasets))
 
+    def held_out(self, config: MixtureConfig) -> PolicyData | None:
+        """The validation datasets, and the held-out episodes of the datasets that have some; None without any.
+
+        ValueError as for `open_sources`, and when they are of another robot.
+        """
+        own = [(s, d) for s, d in zip(self.sources, self.datasets, strict=True) if s.validation_fraction]
+        own += zip(*open_sources(config.validation_datasets, "validation"), strict=True)
+        if not own:
+            return None
+        found = PolicyData([source.replace(weight=None) for source, _ in own], [dataset for _, dataset in own])
+        common_robot_spec([*self.with_actions, *found.with_actions])
+        return found
+
     @property
     def with_actions(self) -> list[LeRobotDataset]:
         """The datasets whose actions are learned."""
@@ -103,7 +119,14 @@ class PolicyData:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
         return statistics
 
-    def windows(self, checkpoint: Checkpoint, config: PolicyDataConfig, *, with_subgoal: bool = False) -> WindowSampler:
+    def windows(
+        self,
+        checkpoint: Checkpoint,
+        config: PolicyDataConfig,
+        *,
+        with_subgoal: bool = False,
+        held_out: bool = False,
+    ) -> WindowSampler:
         """Windows to train the checkpoint's model on, in the units of its statistics; see `WindowSampler`."""
         interface = checkpoint.config.model.interface
         return WindowSampler(
@@ -122,6 +145,7 @@ class PolicyData:
             image_dropout=config.image_dropout,
             with_subgoal=with_subgoal,
             subgoal_offsets=config.subgoal_offsets,
+            held_out=held_out,
         )
 
 

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wla import runtime
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.models.loss_weights import weighted_sum
 from wla.models.model import PolicyModel
-from wla.training.objective import LoopConfig
+from wla.training.objective import LoopConfig, Validation
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.learned_losses import describe_losses
 from wla.training.objectives.loss_normalization import LossNormalizer
@@ -24,8 +23,8 @@ from wla.training.sampling import sample_batch, to_device
 class PolicyLoss:
     """Computes the loss of micro-batches that `sampler` gives, for any model.
 
-    It prints which losses have data. minimised: the terms that are trained, all with a weight when left out. ValueError
-    when none of them has data.
+    description: which losses have data. minimised: the terms that are trained, all with a weight when left out.
+    ValueError when none of them has data.
     """
 
     def __init__(
@@ -40,9 +39,8 @@ class PolicyLoss:
         )
         self.sampler = sampler
         weighted = [term for term, weight in model.config.loss_weights if weight]
-        described = describe_losses(sampler, model, weighted if minimised is None else minimised)
-        if runtime.rank() == 0:
-            print(described, flush=True)
+        self._minimised = weighted if minimised is None else minimised
+        self.description = describe_losses(sampler, model, self._minimised)
         self._model, self._micro_batches = model, loop.micro_batches
         self.normalizer = LossNormalizer(sampler, loop, model.loss_counts)
 
@@ -63,3 +61,20 @@ class PolicyLoss:
         """The micro-batch's own means."""
         batch = to_device(batch, device)
         return all_losses(self._model, batch, generator, num_micro_batches=self._micro_batches)
+
+    def validation(self, held_out: WindowSampler) -> Validation:
+        """The losses on windows of held-out episodes."""
+        weights = {name: weight for name, weight in self._model.config.loss_weights if name in self._minimised}
+        if len(self._minimised) == 1:
+            weights = dict.fromkeys(self._minimised, 1.0)
+        return Validation(
+            sample_batch=lambda samples, generator: sample_batch(held_out, samples, generator),
+            compute_losses=self._held_out_losses,
+            weights=weights,
+        )
+
+    def _held_out_losses(
+        self, batch: Batch, device: torch.device, generator: torch.Generator
+    ) -> dict[str, tuple[Float[Tensor, ""], int]]:
+        counts, losses = self._model.loss_counts(batch), self.terms(batch, device, generator)
+        return {name: (losses[name], counts[name]) for name in self._minimised}

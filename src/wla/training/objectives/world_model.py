@@ -16,7 +16,7 @@ from wla.models.model import require_model
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import Checkpoint, save_checkpoint, with_data_of
 from wla.policy.hub import fetch_checkpoint
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses, Validation
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
 from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
@@ -85,9 +85,12 @@ class WorldModelObjective:
     def _train_on(self, checkpoint: Checkpoint) -> None:
         """Sets the checkpoint, in whose units and tokens the data are."""
         self.checkpoint = checkpoint
-        config = PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
-        windows = self._data.windows(checkpoint, config, with_subgoal=True)
+        windows = self._data.windows(checkpoint, self._window_config, with_subgoal=True)
         self.policy_loss = PolicyLoss(self.model, windows, self.config.loop, minimised=("world",))
+
+    @property
+    def _window_config(self) -> PolicyDataConfig:
+        return PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
 
     def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
@@ -113,6 +116,18 @@ class WorldModelObjective:
     @property
     def module(self) -> nn.Module:
         return self.model
+
+    @property
+    def description(self) -> str:
+        return self.policy_loss.description
+
+    @property
+    def validation(self) -> Validation | None:
+        data = self._data.held_out(self.config)
+        if data is None:
+            return None
+        windows = data.windows(self.checkpoint, self._window_config, with_subgoal=True, held_out=True)
+        return self.policy_loss.validation(windows)
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
         return self.policy_loss.sample_batch(samples, generator)
