@@ -190,3 +190,18 @@ def test_a_mistake_is_one_line_with_the_path_and_a_way_out(assignments: list[str
     with pytest.raises(ValueError, match=f"^{re.escape(message)}") as raised:
         changed(*assignments)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("assignment", ["steps=3", "stepss=3"])
+def test_a_field_of_another_part_is_found(assignment: str) -> None:
+    class Optim(Config):
+        steps: int = 1
+
+    class Run(Config):
+        optim: Optim = Optim()
+        name: str = ""
+
+    with pytest.raises(
+        ValueError, match=r"no field 'steps{1,2}'; fields are optim, name; did you mean 'optim.steps'\?$"
+    ):
+        Run().override([assignment])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from wla.config_errors import alternatives, first_error, item_type, joined, parts, tags, unknown_field
+from wla.config_errors import alternatives, first_error, item_type, joined, nearest, parts, tags, unknown_field
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OWNER = "override"
@@ -24,6 +24,10 @@ class _Part:
 
     kind: type[BaseModel]
     values: dict[str, Any]
+
+
+class _NoField(ValueError):
+    """A path to a field that a class does not have."""
 
 
 def override(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
@@ -43,7 +47,11 @@ def override(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
         path, separator, text = assignment.partition("=")
         if not separator:
             raise ValueError(f"{OWNER} {assignment!r} is not of the form dotted.path=value")
-        root = _changed(root, type(config), "", path.split("."), text)
+        try:
+            root = _changed(root, type(config), "", path.split("."), text)
+        except _NoField as error:
+            where = None if "did you mean" in str(error) else _elsewhere(config, path)
+            raise ValueError(f"{error}; did you mean {where!r}?" if where else str(error)) from error
     built: ConfigT = _build(root, "")
     return built
 
@@ -70,6 +78,24 @@ def _changed(value: Any, annotation: Any, where: str, path: Sequence[str], text:
     else:
         opened[name] = _changed(opened.get(name), item_type(annotation), below, rest, text)
     return opened
+
+
+def _elsewhere(config: BaseModel, path: str) -> str | None:
+    """The path of the field in another part that was probably meant by one that does not exist."""
+    name = path.rpartition(".")[2]
+    known = [each for each in _field_paths(config, "") if each != path]
+    near = nearest(name, {each.rpartition(".")[2] for each in known})
+    found = [each for each in known if near is not None and each.rpartition(".")[2] == near]
+    return min(found, key=len, default=None)
+
+
+def _field_paths(part: BaseModel, where: str) -> Iterator[str]:
+    """The dotted paths of all fields of a part and of the parts below it."""
+    for name in type(part).model_fields:
+        yield joined(where, name)
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from _field_paths(value, joined(where, name))
 
 
 def _default(kind: type[BaseModel], name: str) -> Any:
@@ -126,7 +152,7 @@ def _other_member(
             return _Part(others[0], {})
         raise ValueError(f"{OWNER}: {where}.kind: no kind {text!r}; there are {', '.join(names)}")
     if not others:
-        raise ValueError(unknown_field(OWNER, path[0], kind.model_fields, where))
+        raise _NoField(unknown_field(OWNER, path[0], kind.model_fields, where))
     raise ValueError(
         f"{OWNER}: {kind.__name__} has no field {joined(where, path[0])!r}, {_names(others)} "
         f"{'have' if len(others) > 1 else 'has'}; {_choice(where, others)}"

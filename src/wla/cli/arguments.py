@@ -10,7 +10,7 @@ import argparse
 import inspect
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, NoReturn, TypeVar, get_origin
 
@@ -25,6 +25,7 @@ ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)
 EXAMPLES = "\nexamples:\n"
 """Line of a docstring from which on it shows examples."""
 MAX_WIDTH = 110
+LOOKS_LIKE_AN_OPTION = re.compile(r"--|-[A-Za-z]")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,10 +45,11 @@ def parse(kind: type[ArgumentsT], positional: Sequence[str], prog: str, words: S
     Raises:
         ValueError: an unknown option, one that is missing, or a value that does not fit, in one line.
     """
+    values = given(kind, positional, prog, words)
     try:
-        return kind.model_validate(given(kind, positional, prog, words))
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ValueError(_message(error, positional, prog)) from error
+        raise ValueError(_message(error, positional, prog, values)) from error
 
 
 def given(kind: type[BaseModel], positional: Sequence[str], prog: str, words: Sequence[str]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def given(kind: type[BaseModel], positional: Sequence[str], prog: str, words: Se
     known = _options(kind, positional)
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("--") and option not in known:
+        if LOOKS_LIKE_AN_OPTION.match(option) and option not in known:
             raise ValueError(f"{unknown_option(option, known)} (see {prog} --help)")
     return vars(parser.parse_intermixed_args(list(words)))
 
@@ -150,12 +152,19 @@ def _is_tuple(field: FieldInfo) -> bool:
     return any(get_origin(each) is tuple for each in alternatives(field.annotation))
 
 
-def _message(error: ValidationError, positional: Sequence[str], prog: str) -> str:
-    """Returns the message about the first wrong value, or about all that are missing."""
+def _message(error: ValidationError, positional: Sequence[str], prog: str, values: Mapping[str, Any]) -> str:
+    """Returns the message about the first wrong value, or about all that are missing.
+
+    values: what was typed.
+    """
     names = {each["loc"]: _label(each["loc"], positional) for each in error.errors() if each["type"] == "missing"}
     if names:
         missing = list(names.values())
-        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing (see {prog} --help)"
+        # An option of several values takes the words after it, also the one that was meant for a position.
+        greedy = [_option(name) for name, value in values.items() if isinstance(value, list) and name not in positional]
+        swallowed = greedy and missing[0] in map(str.upper, positional)
+        order = f"; {missing[0]} goes before {greedy[0]}, which takes all words after it" if swallowed else ""
+        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing{order} (see {prog} --help)"
     item = error.errors()[0]
     message = item["msg"].removeprefix("Value error, ")
     choices = re.findall(r"'([^']*)'", item.get("ctx", {}).get("expected", ""))
