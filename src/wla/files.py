@@ -211,7 +211,8 @@ def sync_tree(folder: Path) -> None:
     """Flushes all files and folders below `folder`, and itself, to disk."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            sync(Path(parent, name))
+            if not os.path.islink(os.path.join(parent, name)):  # it may point nowhere, or to a file of others
+                sync(Path(parent, name))
         sync(Path(parent))
 
 

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from hostile import TEXTS
 from PIL import Image
-from small_datasets import image
+from small_datasets import add_episode, image
 from test_reader import DATA, EPISODES, VIDEO, edit_info, edit_table, set_cell
+from toy_robot import robot
 
 from wla.data.images import decode_image
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.relabel import relabel
+from wla.data.lerobot.writer import DatasetWriter
 from wla.data.validation.dataset import check
 from wla.data.video import codec
 
@@ -117,6 +119,43 @@ def test_links_out_of_a_dataset_are_not_followed(root, tmp_path, name):
     with pytest.raises(ValueError, match=r"through a symbolic link|not through links"):
         use(root)
     assert everything_outside(root) == before
+
+
+@pytest.mark.parametrize("name", ["meta/.info.labels.json", ".annotate_undo/0001.part", "meta"])
+def test_nothing_is_written_through_a_link_that_waits_for_it(root, tmp_path, name):
+    outside = tmp_path / "outside"
+    if (root / name).exists():
+        (root / name).rename(outside)
+    elif name.endswith(".part"):
+        outside.mkdir()
+    else:
+        outside.write_text("mine")
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).symlink_to(outside)
+    before = everything_outside(root)
+    message = "through a symbolic link"
+    try:
+        use(root)
+    except ValueError as error:
+        message = str(error)
+    assert "through a symbolic link" in message
+    assert everything_outside(root) == before
+
+
+def test_new_episodes_are_not_written_through_a_link(root, tmp_path):
+    writer = DatasetWriter(root, robot())
+    (tmp_path / "outside").mkdir()
+    (root / "data/chunk-000").rename(tmp_path / "data")
+    (root / "data/chunk-000").symlink_to(tmp_path / "outside")
+    add_episode(writer, 0)
+    with pytest.raises(ValueError, match="through a symbolic link"):
+        writer.close()
+    assert not any((tmp_path / "outside").iterdir())
+
+
+def test_two_cameras_do_not_share_a_name(root):
+    edit_info(root, lambda info: info["features"].update(front=info["features"][CAMERA]))
+    assert_refused(root, "'observation.images.front' and another feature give a camera one name|'front' and another")
 
 
 def test_an_annotation_writes_into_no_linked_file(root, tmp_path):

@@ -280,16 +280,17 @@ def stats(args: StatsArgs) -> int:
 
 
 def _print_vector(title: str, vector: VectorStatistics, names: object) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from wla.data.validation.numbers import dimension_names
 
     assert vector.mean is not None
     assert vector.std is not None
-    table = Table("dimension", "min", "max", "mean", "std", title=f"{title}, {vector.count} frames")
+    table = Table("dimension", "min", "max", "mean", "std", title=f"{escape(title)}, {vector.count} frames")
     rows = zip(vector.min, vector.max, vector.mean, vector.std, strict=True)
     for name, row in zip(dimension_names(names, vector.dim), rows, strict=True):
-        table.add_row(name, *(f"{value:.4g}" for value in row))
+        table.add_row(escape(name), *(f"{value:.4g}" for value in row))
     _console().print(table)
 
 

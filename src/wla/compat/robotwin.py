@@ -33,6 +33,7 @@ CAMERAS = {
     "front_camera": "cam_front",
 }
 """RoboTwin's camera -> its name in the published LeRobot datasets, the primary one first; some may be absent."""
+MAX_EPISODE_BYTES = 2**34
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 _FILE = re.compile(r"episode(\d+)\.hdf5")
 
@@ -101,8 +102,9 @@ class RawDataset:
             length = len(vectors)
             cameras = {}
             for theirs, ours in CAMERAS.items():
-                if f"observation/{theirs}/rgb" in file:
-                    cameras[ours] = [bytes(image) for image in file[f"observation/{theirs}/rgb"][()]]
+                name = f"observation/{theirs}/rgb"
+                if name in file:
+                    cameras[ours] = [bytes(image) for image in _array(file, path, name)]
         for camera, images in cameras.items():
             if len(images) != length:
                 raise ValueError(f"{path}: camera {camera!r} has {len(images)} images for {length} frames; restore it")
@@ -134,14 +136,14 @@ class RawDataset:
         spans = self._annotation.get(f"episode_{number}")
         if not isinstance(spans, list) or not all(_is_span(span) for span in spans):
             raise ValueError(f"{path}: episode_{number} needs a list of [subtask, frames]; add it or remove the file")
-        texts = [text.strip() for text, frames in spans for _ in range(frames)]
+        total = sum(frames for _, frames in spans)
         # Some tools count frames, others the steps between them; then the last frame belongs to the last subtask.
-        if len(texts) == length - 1:
-            texts.append(texts[-1])
-        if len(texts) != length:
+        if total not in (length - 1, length):
             raise ValueError(
-                f"{path}: the subtasks of episode_{number} last {len(texts)} frames, the episode {length}; correct them"
+                f"{path}: the subtasks of episode_{number} last {total} frames, the episode {length}; correct them"
             )
+        texts = [text.strip() for text, frames in spans for _ in range(frames)]
+        texts += texts[-1:] * (length - total)
         return tuple(texts)
 
 
@@ -186,8 +188,21 @@ def _columns(file: Any, path: Path, names: Sequence[str]) -> list[np.ndarray]:
     missing = [name for name in names if name not in file]
     if missing:
         raise ValueError(f"{path}: /{missing[0]} is missing; record it, or choose the other --action")
-    arrays = [np.asarray(file[name][()], np.float32) for name in names]
-    return [array.reshape(len(array), -1) for array in arrays]
+    arrays = [_array(file, path, name) for name in names]
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind not in "fiub" or not array.size:
+            raise ValueError(f"{path}: /{name} is {array.dtype} {array.shape}, numbers are required; restore it")
+    return [array.astype(np.float32).reshape(len(array), -1) for array in arrays]
+
+
+def _array(file: Any, path: Path, name: str) -> np.ndarray:
+    """A dataset of a file with at least one dimension. ValueError for anything else, before it is read into memory."""
+    node = file[name]
+    if not getattr(node, "ndim", 0):
+        raise ValueError(f"{path}: /{name} is not a series of frames; restore it")
+    if node.size * node.dtype.itemsize > MAX_EPISODE_BYTES:
+        raise ValueError(f"{path}: /{name} is larger than {MAX_EPISODE_BYTES >> 30} GiB; restore it")
+    return np.asarray(node[()])
 
 
 def _is_span(span: Any) -> bool:

@@ -29,6 +29,8 @@ CAMERA = "front"
 HEADER = ("file", "caption", "start", "end")
 CUT_THRESHOLD = 60.0
 """Smallest mean absolute difference between consecutive frames that is a cut, in levels of 0 .. 255."""
+MAX_FRAME_SECONDS = 60
+"""Longest time for which a frame may be shown."""
 MIN_CLIP_FRAMES = 2
 """Smallest number of frames of an episode."""
 
@@ -179,8 +181,8 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
 def _resample(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
     """Yields the frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
     rate = codec.probe(clip.file).rate
-    if rate <= 0:
-        raise ValueError(f"{clip.file}: has no frame rate; convert it to mp4 first")
+    if not 1 / MAX_FRAME_SECONDS <= rate <= 10_000:
+        raise ValueError(f"{clip.file}: has {float(rate):g} frames/s, which no video has; convert it to mp4 first")
     output_index = 0
     for index, frame in enumerate(codec.decode(clip.file)):
         time = float(index / rate) - clip.start

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
+from wla.data.lerobot.tables import read_table, typed
 from wla.files import atomic_file
 from wla.migrations import COLUMNS
 
@@ -48,11 +49,14 @@ class MemoryReplay:
         """starts: first frame of each episode of the dataset. ValueError when the file is absent, damaged or of a
         different dataset."""
         try:
-            table = pq.read_table(path)
-            names = [COLUMNS.get(name, name) for name in table.column_names]
-            table = table.rename_columns(names).select(SCHEMA.names).cast(SCHEMA)
-        except (OSError, KeyError, pa.ArrowInvalid) as error:
-            raise ValueError(f"{path}: no recorded memory ({error}); `wla record-memory` writes it") from error
+            table = read_table(path)
+            table = table.rename_columns([COLUMNS.get(name, name) for name in table.column_names])
+            missing = set(SCHEMA.names) - set(table.column_names)
+            if missing:
+                raise ValueError(f"{path}: columns {sorted(missing)} are missing")
+            table = pa.table({field.name: typed(table, field.name, field.type, path) for field in SCHEMA})
+        except ValueError as error:
+            raise ValueError(f"no recorded memory ({error}); `wla record-memory` writes it") from error
         frames = table["index"].to_numpy()
         if not np.isin(starts, frames).all() or (np.diff(frames) <= 0).any():
             raise ValueError(f"{path}: recorded on a different dataset; run `wla record-memory` on this one")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
+from wla.data.lerobot.tables import count_rows, read_table, typed
 from wla.files import atomic_file
 
 SCHEMA = pa.schema([("action", pa.list_(pa.float32()))])
@@ -26,13 +27,14 @@ def load_pseudo_actions(path: Path, frames: int, dim: int) -> Float32[np.ndarray
     ValueError when the file is absent, damaged, or of a different dataset or robot.
     """
     try:
-        rows = pq.read_table(path, schema=SCHEMA)["action"].to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: no pseudo-actions ({error}); `wla data label-actions` writes them") from error
-    if len(rows) != frames:
-        raise ValueError(
-            f"{path}: {len(rows)} actions for {frames} frames; run `wla data label-actions` on this dataset"
-        )
+        count = count_rows(path)
+        # Compared before the file is decoded.
+        kind = SCHEMA.field("action").type
+        rows = typed(read_table(path, ["action"]), "action", kind, path).to_pylist() if count == frames else []
+    except ValueError as error:
+        raise ValueError(f"no pseudo-actions ({error}); `wla data label-actions` writes them") from error
+    if count != frames:
+        raise ValueError(f"{path}: {count} actions for {frames} frames; run `wla data label-actions` on this dataset")
     wrong = {len(row) for row in rows} - {dim}
     if wrong:
         raise ValueError(

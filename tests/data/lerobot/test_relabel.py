@@ -124,10 +124,12 @@ def test_whatever_else_lies_below_data_is_kept(root):
         (root / "data" / name).write_bytes(content)
     (root / "data/empty").mkdir()
     (root / "data/note").symlink_to("README.md")
+    (root / "data/nowhere").symlink_to("../../absent")
     relabel(LeRobotDataset(root), TEXTS)
     assert {name: (root / "data" / name).read_bytes() for name in others} == others
     assert (root / "data/empty").is_dir()
     assert (root / "data/note").readlink() == Path("README.md")
+    assert (root / "data/nowhere").readlink() == Path("../../absent")
     undo(root)
     assert {name: (root / "data" / name).read_bytes() for name in others} == others
 

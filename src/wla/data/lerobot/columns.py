@@ -12,6 +12,7 @@ from pydantic import Field
 from wla.config import Config
 from wla.data.lerobot.format import (
     ACTION,
+    CAMERA_DTYPES,
     IMAGE_PREFIX,
     INDEX_COLUMNS,
     INFO,
@@ -51,6 +52,10 @@ class Columns(Config):
     def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
         """Camera -> feature. ValueError when a feature is not a camera, or when two cameras would have one name."""
         known = info.cameras
+        hidden = [key for key, feature in info.features.items() if feature.dtype in CAMERA_DTYPES]
+        hidden = [key for key in hidden if key not in known.values()]
+        if hidden:
+            raise ValueError(f"{root / INFO}: {hidden[0]!r} and another feature give a camera one name; rename one")
         if len(self.camera_order) > len(known):
             raise ValueError(f"{root / INFO}: has {len(known)} cameras, {list(known)}, not {len(self.camera_order)}")
         renamed = {}

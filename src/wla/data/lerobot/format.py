@@ -41,6 +41,7 @@ REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
 """LeRobot's names of what an environment returned for a frame's action."""
 RESULT_COLUMNS = {REWARD: "float32", DONE: "bool", SUCCESS: "bool"}
 IMAGE_PREFIX = "observation.images."
+CAMERA_DTYPES = ("video", "image")
 INDEX_COLUMNS = {
     "timestamp": "float32",
     "frame_index": "int64",
@@ -95,7 +96,7 @@ class DatasetInfo(BaseModel):
 
         Features outside `observation.images.` keep their full name.
         """
-        keys = [key for key, feature in self.features.items() if feature.dtype in ("video", "image")]
+        keys = [key for key, feature in self.features.items() if feature.dtype in CAMERA_DTYPES]
         return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
 
     def image_size(self, root: Path, key: str) -> tuple[int, int]:
@@ -144,7 +145,8 @@ def read_info(root: Path) -> DatasetInfo:
 
 def read_info_tree(root: Path) -> dict[str, Any]:
     """The JSON of `meta/info.json` of any version. ValueError when `root` is not a LeRobot dataset."""
-    return read_json(root / INFO, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`")
+    path = path_below(root, INFO, root)
+    return read_json(path, missing="is missing: not a LeRobot dataset folder; give the one that contains `meta`")
 
 
 def parse_info(root: Path, tree: dict[str, Any]) -> DatasetInfo:

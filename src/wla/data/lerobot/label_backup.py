@@ -64,7 +64,7 @@ def keep(root: Path, files: Iterable[Path], fresh: Path, info: Path) -> Path:
     folder = path_below(root, LABEL_BACKUP, root)
     folder.mkdir(exist_ok=True)
     step = folder / f"{max(_numbers(folder), default=0) + 1:04d}"
-    part = step.with_suffix(".part")
+    part = path_below(root, f"{LABEL_BACKUP}/{step.name}.part", root)
     shutil.rmtree(part, ignore_errors=True)
     names = [path.relative_to(root).as_posix() for path in files]
     for name in names:

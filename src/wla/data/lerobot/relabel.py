@@ -57,6 +57,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
             for path, segments in files.items():
                 _write_file(path, fresh / path.relative_to(data), segments, texts, language=language)
             info = _with_features(dataset.info, language=language)
+            staged.unlink(missing_ok=True)  # a link in a downloaded folder would be written through
             staged.write_text(info.model_dump_json(indent=4) + "\n", encoding="utf-8")
             for file in (*fresh.rglob("*.parquet"), staged):
                 with file.open("rb+") as opened:

@@ -178,5 +178,5 @@ def _move_files(source: Path, target: Path, *, last: str) -> None:
         with (source / path).open("rb+") as file:
             os.fsync(file.fileno())
     for path in files:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        path_below(target, path.parent.as_posix(), target).mkdir(parents=True, exist_ok=True)
         os.replace(source / path, target / path)

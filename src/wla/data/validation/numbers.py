@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wla.data.validation.issues import Issue
+from wla.foreign import one_line
 
 JUMP_FACTOR, JUMP_FRACTION = 20.0, 0.25
 """A jump is a change over one frame that exceeds 20 times the 95 % quantile of the changes, and a quarter of the
@@ -23,7 +24,8 @@ def dimension_names(names: Any, width: int) -> list[str]:
         names = [name for part in names.values() for name in (part if isinstance(part, list) else [part])]
     if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
         names = names[0]
-    return list(map(str, names)) if isinstance(names, list) and len(names) == width else list(map(str, range(width)))
+    fitting = names if isinstance(names, list) and len(names) == width else range(width)
+    return [one_line(name) for name in fitting]
 
 
 def check_range(
