@@ -68,7 +68,7 @@ def test_equal_outcomes_of_a_few_pairs_do_not_show_that_rates_are_equal():
     assert few.estimate == many.estimate == 0
     assert -few.low == few.high > 0.3
     assert 0 < many.high < 0.01
-    assert few.label == "of these runs, paired by episode, n = 5 pairs"
+    assert few.label == "paired by episode, of these runs, n = 5 episodes"
     assert paired_difference([], []) is None
 
 

@@ -27,7 +27,7 @@ IntervalKind = Literal["exact", "by episode", "paired by episode", "over trainin
 LABELS: dict[IntervalKind, str] = {
     "exact": "exact, n = {n} episode{s}",
     "by episode": "by episode, n = {n} episode{s}",
-    "paired by episode": "of these runs, paired by episode, n = {n} pair{s}",
+    "paired by episode": "paired by episode, of these runs, n = {n} episode{s}",
     "over training seeds": "t, n = {n} training seed{s}",
 }
 

@@ -84,7 +84,12 @@ def test_a_policy_that_predicts_the_ground_truth_scores_perfectly(paths, tmp_pat
     )
     found = rows(metrics)["imagined, 1 step"]
     assert (found.psnr, found.changed_psnr) == (60, 60)
-    assert rows(metrics)["copy baseline (current frame)"].changed_psnr < 30
+    copied = rows(metrics)["copy baseline (current frame)"]
+    assert copied.changed_psnr < 30
+    assert found.above_copy is not None
+    assert found.above_copy.estimate == pytest.approx(found.changed_psnr - copied.changed_psnr, abs=1e-3)
+    assert found.above_copy.n == 2  # episodes, not frames
+    assert "paired by episode, of these runs, n = 2 episodes" in table(metrics)
     assert metrics.sample_std == {"imagined, 1 step": 0}
 
 

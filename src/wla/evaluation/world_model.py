@@ -24,6 +24,7 @@ from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.image_metrics import ImageMetrics, compare_images
 from wla.files import disk_errors
 from wla.html import data_url, jpeg, template, write_page
+from wla.intervals import Interval, mean_by_episode, sums_by_episode
 from wla.models.image_codec import ImageCodec
 from wla.models.model import require_model
 from wla.models.wla import WLA
@@ -61,7 +62,7 @@ EXPLANATIONS = {
 
 class MethodMetrics(Record):
     """Means over frames of one method, on all pixels and on the changed ones. psnr: dB. distance: see
-    `compare_images`."""
+    `compare_images`. above_copy: changed_psnr minus that of the copy baseline, dB; None for a single episode."""
 
     method: str
     psnr: float
@@ -70,6 +71,7 @@ class MethodMetrics(Record):
     changed_psnr: float
     changed_ssim: float
     changed_distance: float
+    above_copy: Interval | None = None
 
 
 class WorldModelMetrics(Record):
@@ -135,7 +137,7 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
 
     def imagine(calls: Sequence[RecordedCall[PolicyState]]) -> None:
         batch = _imagine(policy, dataset, calls, steps, config.samples)
-        scores.add(batch, policy)
+        scores.add(batch, [dataset.episode_of(call.frame).index for call in calls], policy)
         sheets.update(_frame_images(dataset, batch, report_frames, len(steps)))
 
     _replay(policy, dataset, frames, imagine)
@@ -169,7 +171,16 @@ def table(metrics: WorldModelMetrics) -> str:
         everywhere = f"{row.psnr:5.1f} {row.ssim:6.3f} {row.distance:6.3f}"
         changed = f"{row.changed_psnr:5.1f} {row.changed_ssim:6.3f} {row.changed_distance:6.3f}"
         lines.append(f"{row.method:<{width}}  {everywhere}   {changed}")
+    lines += [f"{row.method}: {text}" for row in metrics.rows if (text := gain(row))]
     return "\n".join(lines)
+
+
+def gain(row: MethodMetrics) -> str:
+    """Returns the PSNR above the copy baseline with its interval as text; nothing where it was not measured."""
+    if row.above_copy is None or row.method == COPY_BASELINE:
+        return ""
+    bounds = row.above_copy.bounds(scale=1.0, sign=True)
+    return f"{row.above_copy.estimate:+.1f} dB, 95 % interval {bounds} ({row.above_copy.label})"
 
 
 class _Scores:
@@ -180,11 +191,14 @@ class _Scores:
         self._everywhere: dict[str, list[ImageMetrics]] = {}
         self._changed: dict[str, list[ImageMetrics]] = {}
         self._sample_std: dict[str, list[float]] = {}
+        self._changed_episodes: list[int] = []
 
-    def add(self, batch: ImaginedBatch, policy: WLAPolicy) -> None:
+    def add(self, batch: ImaginedBatch, episodes: Sequence[int], policy: WLAPolicy) -> None:
+        """episodes: the index of each frame's."""
         changed = _changed_mask(batch.current, batch.ground_truth)
         has_change = changed.any(dim=(1, 2))
         self.changed_frames += int(has_change.sum())
+        self._changed_episodes += [index for index, some in zip(episodes, has_change.tolist(), strict=True) if some]
         for method, images in _predictions(policy, batch):
             on_all, on_changed = (
                 _mean_and_best(images, batch.ground_truth, mask, policy) for mask in (torch.ones_like(changed), changed)
@@ -201,7 +215,15 @@ class _Scores:
                 self._sample_std.setdefault(method, []).extend(means)
 
     def rows(self) -> list[MethodMetrics]:
-        return [_method_metrics(method, self._everywhere[method], self._changed[method]) for method in self._everywhere]
+        return [
+            _method_metrics(method, everywhere, self._changed[method]).replace(above_copy=self._above_copy(method))
+            for method, everywhere in self._everywhere.items()
+        ]
+
+    def _above_copy(self, method: str) -> Interval | None:
+        psnr, copied = (torch.cat([each.psnr for each in self._changed[name]]) for name in (method, COPY_BASELINE))
+        gains = (psnr - copied).double().numpy()
+        return mean_by_episode(*sums_by_episode(gains, np.array(self._changed_episodes)), kind="paired by episode")
 
     def sample_std(self) -> dict[str, float]:
         return {method: round(float(np.mean(means)), 2) for method, means in self._sample_std.items() if means}
@@ -365,4 +387,6 @@ def _render_report(metrics: WorldModelMetrics, sheets: Sequence[FrameImages]) ->
         name for name in (IMAGINED, OWN_CHUNK, RECORDED_CHUNK, "best of n") if name.removesuffix("n") not in methods
     }
     explanations = {name: text for name, text in EXPLANATIONS.items() if name not in absent}
-    return template(f"evaluation/{REPORT_FILE}").render(metrics=metrics, sheets=sheets, explanations=explanations)
+    gains = {row.method: text for row in metrics.rows if (text := gain(row))}
+    page = template(f"evaluation/{REPORT_FILE}")
+    return page.render(metrics=metrics, gains=gains, sheets=sheets, explanations=explanations)
