@@ -22,6 +22,8 @@ FRACTION, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 """Limits of a success, a fraction or a rate, and of the difference of two."""
 MIN_TRAINING_SEEDS = 5
 """Training runs of a variant from which an interval over training seeds is given."""
+RUN_SPREAD = 0.05
+"""Difference of success rates that is usual between training runs, see `interval_over_training_seeds`."""
 
 IntervalKind = Literal["exact", "by episode", "paired by episode", "over training seeds"]
 LABELS: dict[IntervalKind, str] = {
@@ -76,7 +78,8 @@ def mean_by_episode(
     mean = float(total.sum() / count.sum())
     if limits is None:
         spread = _jackknife(total, count)
-        half = math.sqrt(spread.variance) * _t_quantile(max(1.0, spread.degrees_of_freedom))
+        # Half the degrees of freedom: without limits values are often skewed, for which t intervals are too narrow.
+        half = math.sqrt(spread.variance) * _t_quantile(max(1.0, spread.degrees_of_freedom / 2))
         return Interval(mean, mean - half, mean + half, kind, len(count))
     low, high = limits
     spread = _fraction_spread((total - low * count) / (high - low), count)
@@ -125,13 +128,16 @@ def auroc_interval(
 def interval_over_training_seeds(values: Sequence[float | int], sampling: Interval) -> Interval | None:
     """Returns the t interval of the mean over training seeds; None with fewer than `MIN_TRAINING_SEEDS` values.
 
-    values: one per training seed, a rate or a difference of rates. sampling: interval of the same mean over episodes;
-    the result contains it, because equal values of few runs do not show that runs are equal.
+    values: one per training seed, a rate or a difference of rates. sampling: interval of the same mean over episodes,
+    which the result contains. A few runs that agree do not show that all would: where two made-up runs `RUN_SPREAD`
+    above and below the mean make the standard deviation larger, it is used.
     """
     n = len(values)
     if n < MIN_TRAINING_SEEDS:
         return None
-    mean, half = float(np.mean(values)), _t_quantile(n - 1.0) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    mean = float(np.mean(values))
+    spread = max(np.std(values, ddof=1), np.std([*values, mean - RUN_SPREAD, mean + RUN_SPREAD], ddof=1))
+    half = _t_quantile(n - 1.0) * float(spread) / math.sqrt(n)
     lowest, highest = DIFFERENCE if sampling.kind == "paired by episode" else FRACTION
     low, high = max(lowest, min(mean - half, sampling.low)), min(highest, max(mean + half, sampling.high))
     return Interval(mean, low, high, "over training seeds", n)

@@ -50,6 +50,9 @@ def test_perfect_scores(paths, monkeypatch, tmp_path):
     assert found.rank_correlation == pytest.approx(1, abs=1e-3)
     assert found.auroc_by_episode_quarter == (1, 1, 1, 1)
     assert found.auroc_middle == (1, 1)
+    middle = found.auroc_intervals["auroc_middle"][0]
+    assert (middle.estimate, middle.kind, middle.n) == (1, "by episode", 4)
+    assert middle.low < 0.6  # two successes and two failures, however many frames
     assert found.auroc_by_dataset == {str(paths / "rollouts"): (1, 1, 1, 1)}
     assert json.loads((tmp_path / "out" / "value.json").read_text())["n"] == 40
     assert (tmp_path / "out" / "value.png").stat().st_size > 1000

@@ -19,6 +19,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.value_targets import ValueTargetFrames
 from wla.evaluation.configs import ValueEvalConfig
 from wla.files import atomic_file, disk_errors
+from wla.intervals import Interval, auroc_interval
 from wla.models.value_model import discounted_return
 from wla.policy.value_checkpoint import ValueCheckpoint, load_value
 from wla.progress import track
@@ -52,7 +53,7 @@ class ValueModelMetrics(Record):
     auroc_by_elapsed_time: for each quarter of the median length of a dataset's successes; failed episodes often last
     longer, so halfway through its own length a failure has had more time than a success. auroc_middle: both, over the
     second and third quarter together. auroc_by_dataset: as auroc_by_episode_quarter, within each dataset, where knowing
-    which task is hard does not help.
+    which task is hard does not help. auroc_intervals: 95 % intervals by episode of the first three, by their names.
     """
 
     value: str
@@ -66,12 +67,13 @@ class ValueModelMetrics(Record):
     auroc_by_elapsed_time: tuple[float | None, ...]
     auroc_middle: tuple[float | None, float | None]
     auroc_by_dataset: dict[str, tuple[float | None, ...]]
+    auroc_intervals: dict[str, tuple[Interval | None, ...]]
     bins: list[Bin]
 
 
 @dataclass(frozen=True)
 class ScoredFrames:
-    """Scored frames of one dataset. label: discounted return. Quarters: see `ValueModelMetrics`."""
+    """Scored frames of one dataset. label: discounted return. Quarters: see `ValueModelMetrics`. episode: its index."""
 
     name: str
     score: Float[Tensor, " N"]
@@ -79,11 +81,12 @@ class ScoredFrames:
     success: Bool[Tensor, " N"]
     episode_quarter: Int64[Tensor, " N"]
     elapsed_quarter: Int64[Tensor, " N"]
+    episode: Int64[Tensor, " N"]
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The per-frame tensors, in the order of the fields."""
-        return self.score, self.label, self.success, self.episode_quarter, self.elapsed_quarter
+        return self.score, self.label, self.success, self.episode_quarter, self.elapsed_quarter, self.episode
 
     def auroc_by_episode_quarter(self) -> tuple[float | None, ...]:
         """AUROC of each quarter, within this dataset."""
@@ -99,9 +102,9 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueModelMetrics:
     scored = []
     episodes: list[bool] = []
     for dataset in (source.open() for path in config.datasets for source in DatasetConfig(path=path).expand()):
-        scored.append(_score_dataset(value, dataset, config.frames))
+        scored.append(_score_dataset(value, dataset, config.frames, first_episode=len(episodes)))
         episodes += [bool(episode.success) for episode in dataset.episodes]
-    score, label, success, episode_quarter, elapsed_quarter = (
+    score, label, success, episode_quarter, elapsed_quarter, episode = (
         torch.cat(parts) for parts in zip(*(frames.tensors for frames in scored), strict=True)
     )
     bins = _bins(score, label)
@@ -120,6 +123,16 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueModelMetrics:
             _auroc(score, success, _middle(elapsed_quarter)),
         ),
         auroc_by_dataset={frames.name: frames.auroc_by_episode_quarter() for frames in scored},
+        auroc_intervals={
+            name: tuple(
+                auroc_interval(score[mask].numpy(), success[mask].numpy(), episode[mask].numpy()) for mask in masks
+            )
+            for name, masks in {
+                "auroc_by_episode_quarter": [episode_quarter == index for index in range(4)],
+                "auroc_by_elapsed_time": [elapsed_quarter == index for index in range(4)],
+                "auroc_middle": [_middle(episode_quarter), _middle(elapsed_quarter)],
+            }.items()
+        },
         bins=bins,
     )
     with disk_errors(out, "free disk space or choose another --out"):
@@ -129,8 +142,9 @@ def evaluate_value(config: ValueEvalConfig, out: Path) -> ValueModelMetrics:
     return metrics
 
 
-def _score_dataset(value: ValueCheckpoint, dataset: LeRobotDataset, count: int) -> ScoredFrames:
-    """Scores of `count` evenly spread frames, or of all frames of a shorter dataset."""
+def _score_dataset(value: ValueCheckpoint, dataset: LeRobotDataset, count: int, *, first_episode: int) -> ScoredFrames:
+    """Scores of `count` evenly spread frames, or of all frames of a shorter dataset. first_episode: the number of its
+    first episode among those of all datasets."""
     frames = ValueTargetFrames(dataset, value.camera)
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     scores = []
@@ -138,6 +152,7 @@ def _score_dataset(value: ValueCheckpoint, dataset: LeRobotDataset, count: int) 
         batch = chosen[start : start + BATCH_SIZE]
         scores.append(value.score(frames.frame_contexts(batch), frames.images[batch]))
     success = torch.from_numpy(frames.success[chosen])
+    starts = [episode.start for episode in dataset.episodes]
     steps_to_go = torch.from_numpy(frames.steps_to_go[chosen])
     return ScoredFrames(
         name=str(dataset.root),
@@ -146,6 +161,7 @@ def _score_dataset(value: ValueCheckpoint, dataset: LeRobotDataset, count: int) 
         success=success,
         episode_quarter=torch.from_numpy(_episode_quarters(dataset, chosen)),
         elapsed_quarter=torch.from_numpy(_elapsed_quarters(dataset, chosen)),
+        episode=torch.from_numpy(first_episode + np.searchsorted(starts, chosen, side="right") - 1),
     )
 
 
