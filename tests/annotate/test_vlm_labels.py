@@ -37,6 +37,8 @@ class Stub:
         self.keys: list[str | None] = []
         self.reply: Callable[[int], Reply] = lambda number: (200, GOOD)
         self.delay = 0.0
+        self.raw: Callable[[BaseHTTPRequestHandler], None] | None = None
+        """Writes the whole response instead of `reply`."""
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +47,8 @@ class Stub:
                 stub.requests.append(json.loads(body))
                 stub.keys.append(self.headers["Authorization"])
                 time.sleep(stub.delay)
+                if stub.raw is not None:
+                    return stub.raw(self)
                 status, text = stub.reply(len(stub.requests) - 1)
                 response = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
                 self.send_response(status)
@@ -65,6 +69,10 @@ class Stub:
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
+    yield from serving()
+
+
+def serving() -> Iterator[Stub]:
     stub = Stub()
     thread = threading.Thread(target=stub.server.serve_forever, args=(0.01,))
     thread.start()
@@ -157,7 +165,7 @@ def test_a_refused_request_is_not_repeated(stub, dataset):
 
 def test_a_server_that_is_too_slow_or_absent_is_an_error(stub, dataset):
     stub.delay = 0.3
-    with pytest.raises(ValueError, match=r"no response in 4 attempts \(.*timed out"):
+    with pytest.raises(ValueError, match=r"no response in 4 attempts \(.*(timed out|within 0.05 s)"):
         label_dataset(dataset, stub.client(timeout=0.05), frames=4)
     with pytest.raises(ValueError, match=r"no response in 4 attempts \(.*refused"):
         label_dataset(dataset, ChatClient("http://127.0.0.1:9", "model", backoff=0.001), frames=4)
@@ -179,6 +187,113 @@ def test_the_api_key_is_read_from_the_environment(stub, dataset, monkeypatch):
     monkeypatch.setenv("SOME_KEY", "abc")
     label_dataset(dataset, ChatClient(stub.url, "model", api_key_env="SOME_KEY"), frames=4)
     assert stub.keys == ["Bearer abc"] * 2
+
+
+@pytest.fixture
+def other() -> Iterator[Stub]:
+    yield from serving()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_api_key_follows_no_redirect(stub, other, monkeypatch, status):
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Location", f"{other.url}/chat/completions?key=secret")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    stub.raw = redirect
+    monkeypatch.setenv("SOME_KEY", "secret")
+    client = ChatClient(stub.url, "model", api_key_env="SOME_KEY", backoff=0.001)
+    with pytest.raises(ValueError, match=rf"refused .HTTP {status} .*redirects to http://127.0.0.1/v1/chat") as caught:
+        client.chat([])
+    assert other.requests == []
+    assert "secret" not in str(caught.value)
+    assert len(stub.requests) == 1
+
+
+def drip(header: bool) -> Callable[[BaseHTTPRequestHandler], None]:
+    """A response that never ends, a byte at a time; each byte comes in time."""
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        start = b"HTTP/1.1 200 OK\r\n" if header else b"HTTP/1.1 200 OK\r\n\r\n"
+        with contextlib.suppress(OSError):
+            handler.wfile.write(start)
+            for _ in range(100):
+                handler.wfile.write(b"x")
+                time.sleep(0.05)
+
+    return respond
+
+
+@pytest.mark.parametrize("header", [True, False], ids=["header", "content"])
+def test_a_response_that_never_ends_ends(stub, header, monkeypatch):
+    monkeypatch.setattr("wla.annotate.chat_client.MAX_ATTEMPTS", 1)
+    stub.raw = drip(header)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"no response in 1 attempts \(no complete response within 0.3 s"):
+        stub.client(timeout=0.3).chat([])
+    assert time.monotonic() - start < 2
+
+
+def test_a_response_without_end_is_read_to_a_limit(stub):
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                handler.wfile.write(b" " * 2**16)
+
+    stub.raw = flood
+    with pytest.raises(ValueError, match=r"the response is longer than 1048576 bytes"):
+        stub.client().chat([])
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 200_000, b"null", b'{"choices": {}}', b"\xff\xfe\x00", b'{"choices": [{"message": []}]}']
+)
+def test_a_response_that_is_something_else_is_one_line(stub, content):
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + content)
+
+    stub.raw = respond
+    with pytest.raises(ValueError, match="is not a chat completion"):
+        stub.client().chat([])
+
+
+@pytest.mark.parametrize(
+    "text", ["```json {" * 100_000, "{" * 500_000, "{" * 200_000 + "}" * 200_000, "\ud800{}", "```"]
+)
+def test_a_hostile_answer_is_refused_quickly(stub, dataset, text):
+    stub.reply = lambda number: (200, text)
+    with pytest.raises(ValueError, match="gave no valid answer in 3 attempts"):
+        label_dataset(dataset, stub.client(), frames=4)
+
+
+def test_the_api_key_is_never_printed(stub, monkeypatch):
+    stub.reply = lambda number: (401, "")
+
+    def repeat(handler: BaseHTTPRequestHandler) -> None:
+        body = f"wrong key {handler.headers['Authorization']}".encode()
+        handler.wfile.write(b"HTTP/1.1 401 no Bearer s3cret here\r\n\r\n" + body)
+
+    stub.raw = repeat
+    monkeypatch.setenv("SOME_KEY", " s3cret\n")
+    messages = []
+    for url in (stub.url, f"{stub.url}?api-key=s3cret"):
+        with pytest.raises(ValueError, match="HTTP 401") as caught:
+            ChatClient(url, "model", api_key_env="SOME_KEY", backoff=0.001).chat([])
+        messages.append(str(caught.value))
+    assert stub.keys == ["Bearer s3cret"] * 2
+    for key in ("s3cret\nHost: x", "s3cret…", "s3cret\x7f"):
+        monkeypatch.setenv("SOME_KEY", key)
+        with pytest.raises(ValueError, match="no API key has") as caught:
+            ChatClient(stub.url, "model", api_key_env="SOME_KEY")
+        messages.append(str(caught.value))
+    with pytest.raises(ValueError, match="holds a password") as caught:
+        ChatClient("http://user:s3cret@localhost/v1", "model")
+    messages.append(str(caught.value))
+    assert not any("s3cret" in message for message in messages)
 
 
 def test_a_url_of_another_scheme_is_refused():

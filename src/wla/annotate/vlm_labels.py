@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,6 @@ the instruction, like "reach the red block" or "release the red block". A new su
 about to do changes: before, during and after it grips, moves or lets go of something.
 Answer with one JSON object and nothing else: {{"segments": [{{"start": 0, "end": 11, "text": "..."}}, ...]}}
 start and end are numbers of frames, both included. Segments are in order and do not overlap."""
-
-_FENCE = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
-_BARE = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class AnsweredSegment(BaseModel):
@@ -171,10 +167,11 @@ def _parse_answer(text: str, dataset: LeRobotDataset, episode: Episode) -> list[
 
 def _extract_json(text: str) -> str:
     """Returns the JSON object of an answer: alone, in the only fenced block, or surrounded by text."""
-    fenced = _FENCE.findall(text)
+    blocks = (block.strip().removeprefix("json").strip() for block in text.split("```")[1:-1:2])
+    fenced = [block for block in blocks if block.startswith("{") and block.endswith("}")]
     if len(fenced) == 1:
         return fenced[0]
-    found = _BARE.search(text)
-    if len(fenced) > 1 or found is None:
+    start, end = text.find("{"), text.rfind("}")
+    if fenced or not 0 <= start < end:
         raise ValueError(f"it must contain one JSON object, it has {len(fenced)}")
-    return found.group()
+    return text[start : end + 1]

@@ -73,7 +73,7 @@ def _xml(arm: Arm, objects: Sequence[TableObject], image_size: int) -> str:
   <map znear="0.01"/>
 </visual>
 <worldbody>
-  <light name="lamp" type="directional" castshadow="false" specular="0 0 0"/>
+  <light name="lamp" directional="true" castshadow="false" specular="0 0 0"/>
   {FRONT_CAMERA}
   {arm.xml()}
   <geom name="table" type="plane" size="2 2 0.1" friction="0.6 0.005 0.0001"/>
