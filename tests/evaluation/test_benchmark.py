@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -195,3 +196,20 @@ def test_seeds_outside_the_split_are_refused(tmp_path, seed, split):
     with pytest.raises(ValueError, match="is not for"):
         run_benchmark(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        ([8, 18], r"every episode is an error, the first: RuntimeError: no such scene .*seed 8, step 0.*wla doctor"),
+        ([0, 7, 8], r"2 errors, the first: ZeroDivisionError: the simulation exploded .*seed 7, step 2\)$"),
+    ],
+)
+def test_the_first_cause_is_on_the_terminal(tmp_path, capsys, seeds, line):
+    go(tmp_path, seeds)
+    assert re.search(line, capsys.readouterr().err.strip().splitlines()[-1])
+
+
+def test_without_errors_the_terminal_says_nothing_of_them(tmp_path, capsys):
+    go(tmp_path, [0, 1])
+    assert "error" not in capsys.readouterr().err

@@ -183,3 +183,12 @@ def test_executed_actions_are_not_recorded_with_perturbations(tmp_path):
     with pytest.raises(ValueError, match=r"--action-labels executed: perturbations .* add --no-perturb"):
         collect(config, tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_a_policy_of_another_robot_is_refused_before_there_is_a_dataset(tmp_path):
+    config = CollectConfig(
+        **SHORT | {"tasks": ("push_back",)}, embodiment="scara", policy="nano-tabletop", actions=False
+    )
+    with pytest.raises(ValueError, match="different robots"):
+        collect(config, tmp_path / "data")
+    assert not (tmp_path / "data").exists()

@@ -48,12 +48,15 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
         config.policy or "expert",
         None if config.policy is None else load_shared(config.policy),
     )
+    robot = robot_of(variants[0])
+    if runner.policy is not None:  # before there is a dataset
+        runner.policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs="the environment")
     keep: tuple[Outcome, ...] = ("success",) if config.policy is None else ("success", "failure")
     return record(
         variants,
         config.seeds,
         runner,
-        robot_of(variants[0]),
+        robot,
         out,
         num_envs=config.num_envs,
         env_timeout_s=config.env_timeout_s,

@@ -131,7 +131,7 @@ def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnas
             f"gymnasium environment {env_id!r}: cannot import {module or 'what it needs'} ({error}); install it, or "
             "put its folder on PYTHONPATH"
         ) from error
-    except (gymnasium.error.Error, TypeError) as error:
+    except (gymnasium.error.Error, TypeError, AttributeError, RuntimeError) as error:  # the last two: no renderer
         raise ValueError(f"gymnasium environment {env_id!r} cannot be made: {error}") from error
 
 

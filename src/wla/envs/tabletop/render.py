@@ -9,6 +9,8 @@ import mujoco
 import numpy as np
 from jaxtyping import UInt8
 
+from wla.gl import renderer_errors
+
 _MAX_GEOMS = 400
 
 
@@ -20,9 +22,10 @@ class Renderer:
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
         self._size = size
-        self._window = mujoco.GLContext(size, size)
-        self._window.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        with renderer_errors():
+            self._window = mujoco.GLContext(size, size)
+            self._window.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
