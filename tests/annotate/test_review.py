@@ -1,22 +1,15 @@
-"""HTML report for reviewing labels: its content and, where Chromium is installed, its buttons."""
+"""Page for reviewing labels: its content and, where Chromium is installed, what a person does with it."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
+from browser import CONTRAST, DESK, PHONE, needs_browser, opened, overflow
 from motions import CARRY, PICK, RELEASE, write
-from PIL import Image
+from test_dataset_page import page_data
 
-from wla.annotate import review
 from wla.annotate.csv_file import read_csv, write_csv
 from wla.annotate.review import write_review_html
 from wla.annotate.segments import Segment
@@ -24,7 +17,6 @@ from wla.data.lerobot.reader import LeRobotDataset
 
 NASTY = '</script><b onload="x">Würfel & "抓住方块", dann'
 SEGMENTS = [Segment(0, 0, 5, "reach"), Segment(0, 6, 12, NASTY), Segment(1, 2, 5, "press"), Segment(2, 0, 3, "last")]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -33,147 +25,225 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> LeRobotDataset:
     return LeRobotDataset(write(tmp_path_factory.mktemp("data") / "d", recordings))
 
 
-class Tags(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+@pytest.fixture
+def page(dataset: LeRobotDataset, tmp_path: Path) -> Path:
+    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=3)
+    return tmp_path / "p.html"
 
 
-def page_data(path: Path) -> dict:
-    text = path.read_text("utf-8")
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    return json.loads(data)
-
-
-def test_the_report_contains_segments_and_images_and_loads_nothing(dataset, tmp_path):
-    assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=10) == 3
-    text = (tmp_path / "p.html").read_text("utf-8")
-    tags = Tags(text).found
-    assert "b" not in [tag for tag, _ in tags]  # the text is escaped
-    assert not [attrs for _, attrs in tags if "src" in attrs or "href" in attrs]
-    assert "http" not in text.replace("https://www.w3.org", "")
-    first = page_data(tmp_path / "p.html")["episodes"][0]
+def test_the_page_contains_segments_and_loads_nothing_from_elsewhere(page):
+    text = page.read_text("utf-8")
+    assert "<b onload" not in text
+    assert "http" not in text
+    first = page_data(page)["episodes"][0]
     assert first["instruction"] == NASTY
-    assert first["segments"] == [[0, 5, "reach"], [6, 12, NASTY]]
-    sheet = first["sheet"]
-    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["url"].partition(",")[2]))))
-    assert image.shape == (32, 16 * 32, 3)  # sixteen frames
-    assert abs(int(image[16, 16, 0]) - 40) < 8
+    assert first["subtasks"] == [[0, 5, "reach"], [6, 12, NASTY]]
+    assert all((page.parent / url).is_file() for url in first["videos"])
 
 
-def test_segments_of_episodes_that_are_not_shown_are_embedded(dataset, tmp_path):
+def test_segments_of_episodes_that_are_not_shown_are_in_the_page(dataset, tmp_path):
     assert write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2) == 2
     episodes = page_data(tmp_path / "p.html")["episodes"]
-    assert [episode["sheet"] is not None for episode in episodes] == [True, False, True]
-    assert episodes[1]["segments"] == [[2, 5, "press"]]
+    assert [episode["videos"] is not None for episode in episodes] == [True, False, True]
+    assert episodes[1]["subtasks"] == [[2, 5, "press"]]
 
 
-def test_long_episodes_have_evenly_spaced_images(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(review, "MAX_IMAGES", 4)
-    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=1)
-    assert page_data(tmp_path / "p.html")["episodes"][0]["sheet"]["frames"] == [0, 5, 10, 15]
+def rows(shown: Any) -> list[list[str]]:
+    """First frame, last frame and text of each row."""
+    script = "all => all.map(row => [...row.querySelectorAll('input')].map(input => input.value))"
+    return shown.locator(".segments li").evaluate_all(script)
 
 
-def in_browser(page: Path, script: str) -> str:
-    """Runs a script on the page and returns the value of its variable `result`."""
-    ending = (
-        f"<script>let result; {script}; document.title = btoa(unescape(encodeURIComponent(result)));</script></body>"
-    )
-    text = page.read_text("utf-8").replace("</body>", ending)
-    changed = page.with_name("script.html")
-    changed.write_text(text, encoding="utf-8")
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", changed.as_uri()]
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    process = subprocess.run(
-        [str(CHROMIUM), profile, *arguments], capture_output=True, text=True, timeout=60, check=True
-    )
-    (title,) = re.findall("<title>(.*?)</title>", process.stdout)
-    return base64.b64decode(title).decode()
+def exported(shown: Any, path: Path) -> str:
+    with shown.expect_download() as download:
+        shown.get_by_role("button", name="Export CSV").click()
+    download.value.save_as(path)
+    return path.read_text("utf-8")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_the_export_equals_a_written_csv(dataset, tmp_path):
+def focused(shown: Any) -> str:
+    return str(shown.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent"))
+
+
+slow = pytest.mark.slow
+
+
+@slow
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_fields_can_be_used_and_read_on_phone_and_desk(page, width, dark):
+    with opened(page, width=width, dark=dark) as shown:
+        shown.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert overflow(shown) <= 0
+        assert shown.locator(".segments [type=text]").first.bounding_box()["width"] > 200
+        assert shown.evaluate(CONTRAST) == []
+
+
+@slow
+@needs_browser
+def test_the_export_equals_a_written_csv(dataset, tmp_path):
     write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=2)
     write_csv(tmp_path / "expected.csv", SEGMENTS)
-    assert in_browser(tmp_path / "p.html", "result = csv()") == (tmp_path / "expected.csv").read_text("utf-8")
+    with opened(tmp_path / "p.html") as shown:
+        assert exported(shown, tmp_path / "l.csv") == (tmp_path / "expected.csv").read_text("utf-8")
 
 
-EDITS = """
-const section = document.getElementById("episode-0");
-const button = name => [...section.querySelectorAll("tr:first-child button")].find(b => b.textContent === name);
-const type = (input, value) => {
-  input.value = value;
-  for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind));
-};
-"""
+@slow
+@needs_browser
+def test_segments_are_edited_by_keyboard_and_the_focus_stays(dataset, page, tmp_path):
+    with opened(page) as shown:
+        split = shown.locator(".split").first
+        split.focus()
+        shown.keyboard.press("Enter")
+        assert rows(shown)[:2] == [["0", "2", "reach"], ["3", "5", "reach"]]
+        assert focused(shown) == "Split"
+        shown.get_by_label("Text of segment 2").fill("grasp, 抓")
+        last = shown.get_by_label("Last frame of segment 2")
+        last.fill("4")
+        shown.keyboard.press("Tab")
+        assert focused(shown) == "Text of segment 2"
+        first = shown.get_by_label("First frame of segment 3")
+        first.fill("7")
+        shown.keyboard.press("Shift+Tab")
+        assert focused(shown) == "Remove"
+        exported(shown, tmp_path / "l.csv")
+        expected = [Segment(0, 0, 2, "reach"), Segment(0, 3, 4, "grasp, 抓"), Segment(0, 7, 12, NASTY), *SEGMENTS[2:]]
+        assert read_csv(tmp_path / "l.csv", dataset.episodes) == expected
+        shown.locator(".merge").first.click()
+        assert rows(shown)[0] == ["0", "4", "reach"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_segments_are_edited(dataset, tmp_path):
-    write_review_html(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
-    script = (
-        EDITS
-        + """
-    button("Split").click();
-    type(section.querySelector("tr:nth-child(2) input[type=text]"), "grasp, 抓");
-    type(section.querySelector("tr:nth-child(3) input[type=number]"), 7);
-    result = csv()
-    """
-    )
-    (tmp_path / "l.csv").write_text(in_browser(tmp_path / "p.html", script), encoding="utf-8")
-    split = [Segment(0, 0, 2, "reach"), Segment(0, 3, 5, "grasp, 抓"), Segment(0, 7, 12, NASTY)]
-    assert read_csv(tmp_path / "l.csv", dataset.episodes) == split
-    merged = in_browser(tmp_path / "p.html", EDITS + 'button("Merge").click(); result = csv()')
-    assert merged.splitlines()[1:] == ["0,0,12,reach"]
+@slow
+@needs_browser
+def test_keys_split_add_edit_and_move_between_boundaries_and_episodes(page):
+    with opened(page) as shown:
+        scrub = shown.get_by_role("slider", name="Frame")
+        scrub.focus()
+        for _ in range(3):
+            shown.keyboard.press("ArrowRight")
+        shown.keyboard.press("s")
+        assert rows(shown)[:2] == [["0", "2", "reach"], ["3", "5", "reach"]]
+        shown.keyboard.press("]")
+        assert scrub.input_value() == "6"
+        shown.keyboard.press("[")
+        assert scrub.input_value() == "3"
+        shown.keyboard.press("e")
+        assert focused(shown) == "Text of segment 2"
+        shown.keyboard.press("j")  # typed into the field
+        assert "j" in rows(shown)[1][2]
+        shown.keyboard.press("Escape")
+        shown.keyboard.press("j")
+        assert shown.locator("h2").inner_text() == "press the button"
+        scrub.focus()
+        shown.keyboard.press("a")
+        assert rows(shown)[0] == ["0", "1", ""]
+        assert focused(shown) == "Text of segment 1"
+        assert shown.locator(".invalid-reason").inner_text() == "segment 1: text is empty"
+        shown.keyboard.type("reach")
+        assert shown.locator(".invalid-reason").inner_text() == ""
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_overlapping_segments_are_not_exported(dataset, tmp_path):
-    write_review_html(tmp_path / "p.html", dataset, SEGMENTS, episodes=3)
-    script = (
-        EDITS
-        + """
-    type(section.querySelector("tr:nth-child(2) input[type=number]"), 4);
-    exportCsv();
-    result = document.getElementById("problem").textContent
-    """
-    )
-    message = "episode 0, segment 2: overlaps the previous segment; correct it first"
-    assert in_browser(tmp_path / "p.html", script) == message
+@slow
+@needs_browser
+def test_boundaries_move_by_pointer_and_by_keys_and_stop_at_the_next(page):
+    with opened(page) as shown:
+        track = shown.locator(".editor .track").bounding_box()
+
+        def drag(number: int, frame: float) -> None:
+            box = shown.locator("[data-handle]").nth(number).bounding_box()
+            shown.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+            shown.mouse.down()
+            shown.mouse.move(track["x"] + track["width"] * frame / 16, box["y"] + 5, steps=3)
+            shown.mouse.up()
+
+        drag(1, 9)
+        assert [row[:2] for row in rows(shown)] == [["0", "8"], ["9", "12"]]
+        drag(1, -5)
+        drag(2, 99)
+        assert [row[:2] for row in rows(shown)] == [["0", "0"], ["1", "15"]]
+        handle = shown.locator("[data-handle]").nth(1)
+        handle.focus()
+        shown.keyboard.press("ArrowRight")
+        shown.keyboard.press("ArrowRight")
+        assert [row[:2] for row in rows(shown)] == [["0", "2"], ["3", "15"]]
+        assert focused(shown).startswith("Start of </script>")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_a_dragged_boundary_moves_both_segments_and_stops_at_the_next(dataset, tmp_path):
-    write_review_html(tmp_path / "p.html", dataset, SEGMENTS[:2], episodes=3)
-    script = (
-        EDITS
-        + """
-    Element.prototype.setPointerCapture = () => {};  // a script has no pointer of its own
-    Element.prototype.hasPointerCapture = () => true;
-    const timeline = section.querySelector(".timeline");
-    function drag(number, frame) {
-      const boundary = timeline.querySelectorAll(".boundary")[number], box = timeline.getBoundingClientRect();
-      const at = { clientX: box.left + box.width * frame / 16, bubbles: true };
-      for (const kind of ["pointerdown", "pointermove", "pointerup"])
-        boundary.dispatchEvent(new PointerEvent(kind, at));
-    }
-    drag(1, 9);
-    const first = csv();
-    drag(1, -5);
-    drag(2, 99);
-    result = first + csv()
-    """
-    )
-    rows = in_browser(tmp_path / "p.html", script).splitlines()
-    assert rows[1] == "0,0,8,reach"
-    assert rows[2].startswith("0,9,12,")
-    assert rows[4] == "0,0,0,reach"
-    assert rows[5].startswith("0,1,15,")
+@slow
+@needs_browser
+def test_overlapping_segments_are_not_exported(page):
+    with opened(page) as shown:
+        shown.get_by_label("First frame of segment 2").fill("4")
+        shown.get_by_role("button", name="Export CSV").click()
+        message = "episode 0, segment 2: overlaps the previous segment; correct it first"
+        assert shown.locator("#problem").inner_text() == message
+        assert focused(shown) == "First frame of segment 2"
+
+
+@slow
+@needs_browser
+def test_changes_are_undone_and_redone_across_episodes(page):
+    with opened(page) as shown:
+        before = rows(shown)
+        shown.get_by_label("Text of segment 1").fill("")
+        shown.keyboard.type("hello")
+        shown.locator(".remove").nth(1).click()
+        assert rows(shown) == [["0", "5", "hello"]]
+        shown.get_by_role("button", name="Next").click()
+        shown.get_by_role("button", name="Undo").click()
+        assert [row[2] for row in rows(shown)] == ["hello", NASTY]
+        shown.keyboard.press("Control+z")  # the text was typed in one go
+        assert rows(shown) == before
+        assert shown.get_by_role("button", name="Undo").is_disabled()
+        shown.keyboard.press("Control+Shift+z")
+        shown.keyboard.press("Control+y")
+        assert rows(shown) == [["0", "5", "hello"]]
+
+
+@slow
+@needs_browser
+def test_a_draft_survives_a_reload_and_belongs_to_its_dataset(dataset, page, tmp_path):
+    other = LeRobotDataset(write(tmp_path / "other", [("another", [*PICK, *CARRY])]))
+    write_review_html(tmp_path / "other.html", other, [Segment(0, 0, 3, "first")], episodes=3)
+    with opened(page) as shown:
+        shown.get_by_label("Text of segment 1").fill("changed")
+        assert shown.locator("#saved").inner_text().startswith("Draft kept in this browser")
+        shown.reload()
+        assert rows(shown)[0] == ["0", "5", "changed"]
+        assert "restored" in shown.locator("#saved").inner_text()
+        shown.goto((tmp_path / "other.html").as_uri())
+        assert rows(shown) == [["0", "3", "first"]]
+        # The same dataset with other labels: the draft is offered.
+        write_review_html(page, dataset, [Segment(0, 0, 9, "proposed")], episodes=3)
+        shown.goto(page.as_uri())
+        assert rows(shown) == [["0", "9", "proposed"]]
+        shown.get_by_role("button", name="Restore it").click()
+        assert rows(shown)[0] == ["0", "5", "changed"]
+        shown.keyboard.press("Control+z")
+        assert rows(shown) == [["0", "9", "proposed"]]
+        assert shown.locator("#draft").is_hidden()
+
+
+@slow
+@needs_browser
+def test_episodes_are_found_chosen_by_keys_and_named_in_the_address(page):
+    with opened(page, fragment="#episode-2") as shown:
+        assert shown.locator("h2").inner_text() == "press <it>"
+        shown.get_by_role("searchbox").fill("PRESS")
+        assert shown.get_by_role("option").count() == 2
+        shown.get_by_role("option", selected=True).press("ArrowUp")
+        assert shown.locator("h2").inner_text() == "press the button"
+        assert shown.url.endswith("#episode-1")
+        assert shown.locator(".episodes li:focus .text").inner_text() == "press the button"
+
+
+@slow
+@needs_browser
+def test_videos_play_together_and_curves_show_their_values(page):
+    with opened(page) as shown:
+        shown.wait_for_function("document.querySelector('video').readyState >= 1")
+        value = shown.locator(".curves output").first.inner_text()
+        shown.get_by_role("button", name="Play").click()
+        shown.wait_for_function("document.querySelector('.scrub').value === '15'")
+        assert shown.locator(".curves output").first.inner_text() != value

@@ -54,6 +54,7 @@ WRONG = (
     "list tasks --env tabletpo",
     "data check nosuch",
     "data stats nosuch",
+    "data view nosuch --out OUT",
     "data convert nosuch --out OUT",
     "data from-videos nosuch --out OUT",
     "data label-actions nosuch --dataset nosuch --out OUT.parquet",

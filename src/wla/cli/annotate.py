@@ -69,6 +69,8 @@ class AnnotateArgs(CliArgs):
     """Write the segments as a CSV file."""
     html_out: Path | None = None
     """Write an HTML page to review and correct them, which works offline."""
+    single_file: bool = False
+    """Embed the videos in the HTML page, to send it; otherwise they lie in a folder beside it."""
     html_episodes: int = Field(default=100, ge=1)
     """Episodes that the page shows, spread evenly; the CSV that it exports has all of them."""
     state: str = "observation.state"
@@ -101,7 +103,9 @@ def annotate(args: AnnotateArgs) -> int:
     if args.html_out is not None:
         from wla.annotate.review import write_review_html
 
-        shown = write_review_html(args.html_out, dataset, segments, episodes=args.html_episodes)
+        shown = write_review_html(
+            args.html_out, dataset, segments, episodes=args.html_episodes, single_file=args.single_file
+        )
         print(f"{args.html_out}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
     if writes:
         write_labels(dataset, segments, language_columns=args.language_columns)

@@ -11,6 +11,7 @@ from pydantic import Field
 from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
 from wla.cli.names import require_dataset, require_path
+from wla.cli.view import VIEW
 from wla.policy.hub import find
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
   wla data robot downloads/pusht --kind absolute                 states what the actions of others mean
+  wla data view datasets/hammer --out hammer.html                its episodes in a browser: videos, curves, subtasks
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
   wla data from-videos clips --size 96 --out datasets/clips      plain videos, for the world model
   wla data label-actions outputs/nano_inverse/checkpoint --dataset datasets/videos --out datasets/videos.parquet
@@ -310,6 +312,7 @@ DATA = Group(
         "label-actions": Command(LabelActionsArgs, label_actions, positional=("inverse",)),
         "check": Command(CheckArgs, check, positional=("dataset",)),
         "robot": Command(RobotArgs, robot, positional=("dataset",)),
+        **VIEW,
         "stats": Command(StatsArgs, stats, positional=("datasets",)),
     },
 )

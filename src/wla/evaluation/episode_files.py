@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from wla.config import Record
-from wla.data.video.codec import encode
+from wla.data.video.codec import VIEWING, encode
 from wla.files import atomic_write_text
 from wla.rollout.recording import Recording
 from wla.rollout.results import EpisodeResult, TaskVariant
@@ -110,7 +110,8 @@ def save_episode(folder: Path, result: EpisodeResult, recording: Recording) -> N
     spec = recording.robot_spec
     observations = [step.observation for step in recording.steps] + [recording.last]
     frames = [side_by_side([o.images[camera] for camera in spec.observation.cameras]) for o in observations]
-    (folder / "video.mp4").write_bytes(encode(frames, Fraction(spec.action.rate_hz).limit_denominator(1000)))
+    rate = Fraction(spec.action.rate_hz).limit_denominator(1000)
+    (folder / "video.mp4").write_bytes(encode(frames, rate, VIEWING))
     primary = [o.images[spec.observation.primary_camera] for o in observations]
     record = EpisodeRecord(
         variant=result.variant,

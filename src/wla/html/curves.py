@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+Style = Literal["line", "step"]
 MAX_POINTS = 600
 """Largest number of points of a curve; every second, third .. value is taken of longer ones."""
 _LEVELS = 65534
@@ -21,7 +22,7 @@ def pack_curve(
     *,
     unit: str = "",
     limits: tuple[float, float] | None = None,
-    style: Literal["line", "step"] = "line",
+    style: Style = "line",
 ) -> dict[str, Any]:
     """Returns a curve as JSON: 16-bit levels between low and high, in base64.
 
@@ -54,7 +55,7 @@ def pack_columns(
     *,
     units: Sequence[str] = (),
     limits: Sequence[tuple[float, float]] = (),
-    style: Literal["line", "step"] = "line",
+    style: Style = "line",
 ) -> list[dict[str, Any]]:
     """Returns one curve per column; units and limits may be left out."""
     return [

@@ -10,7 +10,7 @@ two to three times faster than PyAV's `to_ndarray(format=...)`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,9 +29,12 @@ from wla.foreign import damaged
 
 MAX_GAP = 48
 """Number of frames above which seeking is cheaper than decoding the frames in between."""
+RECORDING = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
+"""Encoder settings of datasets."""
+VIEWING = RECORDING | {"crf": "23", "g": "15"}
+"""Encoder settings of pages: files of less than half the size, for people and without random access by training."""
 _PADDING = 128
 """Pixels by which a decoder's frames may exceed the image along each side: blocks are whole."""
-_OPTIONS = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class VideoInfo:
     rate: Fraction
 
 
-def encode(frames: Sequence[UInt8[np.ndarray, "H W 3"]], rate: Fraction) -> bytes:
+def encode(
+    frames: Sequence[UInt8[np.ndarray, "H W 3"]], rate: Fraction, options: Mapping[str, str] = RECORDING
+) -> bytes:
     """An mp4 of uint8 RGB frames of one even size, at `rate` frames per second."""
     height, width, _ = frames[0].shape
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        stream = container.add_stream("libx264", rate=rate, options=dict(options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # One thread per encoder: parallel collection uses processes, and x264's threads cost more than they gain here.
         stream.codec_context.thread_count = 1

@@ -1,0 +1,1 @@
+"""Pages that show the episodes of any dataset: videos, curves, instruction, subtasks."""
