@@ -56,38 +56,53 @@ def write_dataset_page(
     last = len(dataset.episodes) - 1
     shown = np.unique(np.linspace(0, last, min(episodes, last + 1)).round().astype(int)).tolist()
     hint = "give another file or free disk space"
-    beside_page = path.parent / f"{path.stem}_files"
-    folder: AbstractContextManager[str | Path] = (
-        tempfile.TemporaryDirectory() if single_file else nullcontext(beside_page)
-    )
-    with disk_errors(path, hint), folder as clips, progress_bar() as progress:
-        Path(clips).mkdir(parents=True, exist_ok=True)
-        link = embedded if single_file else beside(path)
-        media = {
-            number: [link(file) for file in write_clips(dataset, dataset.episodes[number], Path(clips), CLIP_SIZE)]
-            for number in progress.track(shown, description="encoding")
-        }
+    with disk_errors(path, hint):
+        media = _write_media(path, dataset, shown, single_file=single_file)
     tree = {
         "name": dataset.root.resolve().name,
         "key": dataset_key(dataset),
         "fps": dataset.fps,
         "cameras": list(dataset.cameras),
         "episodes": [
-            {
-                "index": episode.index,
-                "instruction": episode.instruction,
-                "length": len(episode),
-                "success": episode.success,
-                "subtasks": subtasks.get(episode.index, []),
-                "videos": media.get(number),
-                "curves": episode_curves(dataset, episode) if number in media else [],
-            }
+            _episode_tree(dataset, episode, subtasks.get(episode.index, []), media.get(number))
             for number, episode in enumerate(dataset.episodes)
         ],
     }
     html = template(page).render(data=tree, num_shown=len(shown), num_episodes=last + 1, **context)
     write_page(path, html, hint)
     return len(shown)
+
+
+def _write_media(
+    path: Path, dataset: LeRobotDataset, shown: Sequence[int], *, single_file: bool
+) -> dict[int, list[str]]:
+    """Number of a shown episode -> URLs of its clips, one per camera."""
+    beside_page = path.parent / f"{path.stem}_files"
+    folder: AbstractContextManager[str | Path] = (
+        tempfile.TemporaryDirectory() if single_file else nullcontext(beside_page)
+    )
+    link = embedded if single_file else beside(path)
+    with folder as clips, progress_bar() as progress:
+        Path(clips).mkdir(parents=True, exist_ok=True)
+        return {
+            number: [link(file) for file in write_clips(dataset, dataset.episodes[number], Path(clips), CLIP_SIZE)]
+            for number in progress.track(shown, description="encoding")
+        }
+
+
+def _episode_tree(
+    dataset: LeRobotDataset, episode: Episode, parts: Sequence[Part], videos: list[str] | None
+) -> dict[str, Any]:
+    """An episode as the page's script reads it; without videos and curves where it is not shown."""
+    return {
+        "index": episode.index,
+        "instruction": episode.instruction,
+        "length": len(episode),
+        "success": episode.success,
+        "subtasks": parts,
+        "videos": videos,
+        "curves": episode_curves(dataset, episode) if videos is not None else [],
+    }
 
 
 def dataset_key(dataset: LeRobotDataset) -> str:
