@@ -55,6 +55,7 @@ WRONG = (
     "data check nosuch",
     "data stats nosuch",
     "data view nosuch --out OUT",
+    "data robot nosuch --kind absolute",
     "data convert nosuch --out OUT",
     "data from-videos nosuch --out OUT",
     "data label-actions nosuch --dataset nosuch --out OUT.parquet",

@@ -53,6 +53,6 @@ if (filter) {
     button.addEventListener("click", () => { press(button); applyFilter(); });
   for (const input of filter.querySelectorAll("select, input")) input.addEventListener("input", applyFilter);
   applyFilter();
-  addEventListener("hashchange", showTarget);
-  if (location.hash) showTarget();
 }
+addEventListener("hashchange", showTarget);
+if (location.hash) showTarget();
