@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import CONTRAST, DESK, PHONE, in_window, needs_browser, opened, overflow
-from fakes import build
+from fakes import LineEnv, Walker
 from test_benchmark import go
 
 from wla.evaluation.report import write_report
@@ -19,21 +20,43 @@ IDENTITY = Identity(policy="a_policy_with_a_rather_long_name/checkpoint", checkp
 FAILING = [seed for seed in range(120) if seed % 2 and seed % 10 not in (7, 9)][:30]
 
 
+TEXT_HEIGHTS = """cells => cells.map(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return [cell.textContent, range.getBoundingClientRect().height];
+})"""
+
+
+class LabelledEnv(LineEnv):
+    """Says what an expert would do, so that the report has text metrics."""
+
+    def reset(self, **options: Any) -> tuple[dict, dict]:
+        observation, info = super().reset(**options)
+        return observation, info | {"subtask": "set off"}
+
+    def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
+        *returned, info = super().step(action)
+        return (*returned, info | {"subtask": "arrive" if self.x >= 0.5 else "set off"})
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
-    runner = EpisodeRunner(build, IDENTITY.policy, imagine=True)
+    runner = EpisodeRunner(lambda variant, shared: (LabelledEnv(), shared or Walker()), IDENTITY.policy, imagine=True)
     go(out, [0, 7, *FAILING], runner=runner, identity=IDENTITY, max_videos=60)
     return write_report(out)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("width", [PHONE, 820, DESK])
 def test_success_is_visible_nothing_is_cut_and_texts_are_readable(report, width, dark):
     with opened(report, width=width, dark=dark) as page:
         assert overflow(page) <= 0
         assert in_window(page, "#success .big")
         assert in_window(page, "tbody tr strong")
+        texts = page.locator("tbody th").evaluate_all(TEXT_HEIGHTS)
+        assert [text for text, _ in texts] == ["walk", "walk"]  # rates, and text metrics
+        assert all(height < 30 for _, height in texts)  # on one line
         page.locator("details").first.evaluate(
             "all => document.querySelectorAll('details').forEach(d => d.open = true)"
         )
