@@ -74,6 +74,7 @@ def test_rules_then_a_correction_by_hand(root, tmp_path, capsys):
         (["--csv", "x.csv", "--templates", "t.toml"], "--templates belongs to --rules"),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint and --model belong together"),
         (["--rules", "--api-key-env", "KEY"], "--api-key-env belongs to --endpoint"),
+        (["--rules", "--single-file"], "--single-file belongs to --html-out"),
         (["--csv", "x.csv"], "x.csv: no such CSV file"),
     ],
 )

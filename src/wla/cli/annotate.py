@@ -151,6 +151,8 @@ def _check_options(args: AnnotateArgs) -> bool:
         raise ValueError("--endpoint and --model belong together; give both")
     if args.api_key_env is not None and args.endpoint is None:
         raise ValueError("--api-key-env belongs to --endpoint; add it")
+    if args.single_file and args.html_out is None:
+        raise ValueError("--single-file belongs to --html-out; add it")
     require_dataset(args.dataset)
     for path, what in ((args.csv, "CSV file"), (args.templates, "template file")):
         if path is not None:
