@@ -21,7 +21,7 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.models.loss_weights import LossWeights, weighted_sum
 from wla.policy.checkpoint import save_checkpoint
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import LoopConfig, StepLosses, Validation
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig
 from wla.training.optim import OptimConfig
@@ -35,6 +35,7 @@ MUON = (r"text\.layers",)
 def loop(micro_batches: int = 2, muon: tuple[str, ...] = (), **changes: object) -> LoopConfig:
     optim = OptimConfig(steps=STEPS, learning_rate=1e-3, warmup=2, muon=muon)
     settings = {"micro_batches": micro_batches, "log_every": 1, "save_every": 100, "ema": 0.9}
+    settings |= {"validation_every": 4, "validation_samples": 8}
     return LoopConfig(optim=optim, batch_size=4, **settings | changes)
 
 
@@ -42,7 +43,6 @@ class TinyPolicy:
     """The whole model on two small datasets, one without actions, so that many micro-batches have none."""
 
     description = ""
-    validation = None
 
     def __init__(self, data: Path, interrupted_by: int | None = None) -> None:
         self.checkpoint = tiny.checkpoint()
@@ -72,6 +72,15 @@ class TinyPolicy:
             os.kill(os.getpid(), signal.SIGINT)
         losses = all_losses(self.checkpoint.model, batch, generator, num_micro_batches=2)
         return {"loss": weighted_sum(losses, LossWeights(language=0.1)), "world": losses["world"]}, batch.ids
+
+    @property
+    def validation(self) -> Validation:
+        return Validation(self.sample_batch, self._held_out_losses, {"action": 1.0, "world": 0.1, "language": 0.1})
+
+    def _held_out_losses(self, batch: Batch, device: torch.device, generator: torch.Generator):
+        batch = to_device(batch, device)
+        losses = all_losses(self.checkpoint.model, batch, generator, num_micro_batches=2)
+        return {name: (losses[name], count) for name, count in self.checkpoint.model.loss_counts(batch).items()}
 
     def save(self, folder: Path, step: int, weights: dict[str, torch.Tensor]) -> None:
         config = self.checkpoint.config.replace(trained_steps=step)

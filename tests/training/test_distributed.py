@@ -129,8 +129,9 @@ def test_two_processes_compute_the_same_as_one(runs, optimizer, tolerance):
         pytest.skip("ZeRO-1 does not support Muon")
     one, two = metrics(runs / f"one{optimizer}"), metrics(runs / f"two{optimizer}")
     assert [row["step"] for row in two] == list(range(STEPS))
+    assert [row["step"] for row in two if "validation/loss" in row] == [3, 7, 9]
     for ours, theirs in zip(two, one, strict=True):
-        for term in ("loss", "world", "grad_norm", "lr"):
+        for term in ("loss", "world", "grad_norm", "lr", *(name for name in theirs if name.startswith("validation/"))):
             assert ours[term] == pytest.approx(theirs[term], abs=1e-4), (ours["step"], term)
     assert largest_difference(runs / f"one{optimizer}", runs / f"two{optimizer}") < tolerance
 

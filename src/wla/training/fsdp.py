@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from wla import runtime
@@ -50,6 +50,13 @@ def shard(loss_module: LossModule, device: torch.device) -> None:
                 for name in names:
                     register_fsdp_forward_method(block, name)
     fully_shard(loss_module, mesh=mesh)
+
+
+def reshard(loss_module: LossModule) -> None:
+    """Shards again what a forward pass without a backward pass has left gathered."""
+    for part in loss_module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
 def repeated_blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from wla.training.ema import EMA
 from wla.training.freeze import freeze
-from wla.training.fsdp import LossModule, gather, shard
+from wla.training.fsdp import LossModule, gather, reshard, shard
 from wla.training.optim import OptimConfig, build_optimizers, schedule
 from wla.training.train_state import OptimizerState, load_training_state, save_training_state
 
@@ -80,7 +80,10 @@ class Learner:
         """Context in which the module has the weights of a checkpoint, averaged if there is an EMA, and no dropout."""
         self._module.eval()
         with torch.no_grad(), self._ema.swapped(self._module) if self._ema is not None else nullcontext():
-            yield
+            try:
+                yield
+            finally:
+                reshard(self.loss_module)
         self._module.train()
 
     def weights(self) -> dict[str, Tensor]:
