@@ -45,7 +45,7 @@ def test_every_field_is_shown_on_one_screen_width(name, capsys):
 
 def test_values_are_the_present_ones_with_type_and_description(capsys):
     text = shown(capsys, "train", "nano_tabletop", "loop.batch_size=32")
-    assert "  loop.batch_size     32       int >= 1\n      Samples per step," in text
+    assert "  loop.batch_size          32       int >= 1\n      Samples per step," in text
     assert "loop.optim (OptimConfig): " in text
     assert "  lora.rank             (required)        int >= 1" in text
     assert "Other kinds: init.kind=pretrained | checkpoint | scratch." in text

@@ -95,7 +95,7 @@ def test_a_missing_extra_is_one_line_before_anything_is_built(monkeypatch, tmp_p
         require_installed(loop(1, tensorboard=True))
     assert main(["train", "nano_codec", "loop.wandb.project=robots", "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert error == "wla: error: loop.wandb needs wandb: pip install 'wla[wandb]'\n"
+    assert error == "wla: error: loop.wandb needs wandb: pip install wandb\n"
     require_installed(loop(1))
 
 

@@ -53,9 +53,9 @@ class LoopConfig(Config):
     log_every: int = Field(default=10, ge=1)
     """Steps between two lines of metrics.jsonl and, without a terminal, of the log."""
     tensorboard: bool = False
-    """Also write TensorBoard events, into RUN/tensorboard (needs `pip install 'wla[tensorboard]'`)."""
+    """Also write TensorBoard events, into RUN/tensorboard (needs `pip install tensorboard`)."""
     wandb: WandbConfig | None = None
-    """Also log to Weights & Biases (needs `pip install 'wla[wandb]'`): loop.wandb.project=NAME."""
+    """Also log to Weights & Biases (needs `pip install wandb`): loop.wandb.project=NAME."""
     validation_every: int | None = Field(default=None, ge=1)
     """Steps between two evaluations of the loss on held-out episodes, which the recipe names (`validation_datasets`,
     `datasets.0.validation_fraction`). The checkpoint with the lowest one so far is saved, and RUN/best names it."""

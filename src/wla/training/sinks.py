@@ -1,6 +1,6 @@
 """Sinks of a run's metrics: JSON lines and their plot, lines for a log file, TensorBoard, Weights & Biases.
 
-The last two are extras (`pip install 'wla[tensorboard,wandb]'`). A resumed run continues the same curves in each.
+The last two are optional (`pip install tensorboard wandb`). A resumed run continues the same curves in each.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def require_installed(config: LoopConfig) -> None:
             try:
                 importlib.import_module(module)
             except ImportError as error:
-                raise ModuleNotFoundError(f"loop.{module} needs {module}: pip install 'wla[{module}]'") from error
+                raise ModuleNotFoundError(f"loop.{module} needs {module}: pip install {module}") from error
 
 
 class Sinks:
