@@ -21,19 +21,18 @@ _held: set[Path] = set()
 
 @contextmanager
 def locked(folder: Path, hint: str = "free disk space or choose another folder") -> Iterator[None]:
-    """Context in which no other process writes into a folder, which is created when absent.
+    """Context in which no other process writes into a folder.
 
-    It may be entered again by the process that holds the lock. hint: end of the message when the folder cannot be
-    written. ValueError, in one line with the other's process id,
-    when another process holds it, and when the folder cannot be
-    written.
+    A folder that is absent is created, and removed again if nothing was put into it. It may be entered again by the
+    process that holds the lock. hint: end of the message when the folder cannot be written. ValueError, in one line
+    with the other's process id, when another process holds it, and when the folder cannot be written.
     """
     folder = Path(os.path.realpath(folder))
     if folder in _held:
         yield
         return
+    new = not folder.exists()
     with disk_errors(folder, hint):
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(folder / LOCK)
     _held.add(folder)
     try:
@@ -42,6 +41,8 @@ def locked(folder: Path, hint: str = "free disk space or choose another folder")
         _held.discard(folder)
         try:
             (folder / LOCK).unlink(missing_ok=True)
+            if new and not any(folder.iterdir()):
+                folder.rmdir()
         finally:
             os.close(descriptor)
 
@@ -49,7 +50,11 @@ def locked(folder: Path, hint: str = "free disk space or choose another folder")
 def _open_locked(path: Path) -> int:
     """Returns the locked file, with this process's id in it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # its owner has just removed the empty folder
         try:
             _lock(descriptor, path)
             if _is_at(descriptor, path):  # else its owner removed it, and others lock a new file of this name

@@ -6,6 +6,7 @@ import pytest
 from fakes import TASK_VARIANT, Interrupted, LineEnv, Walker, build, spec
 from full_disk import full_disk
 from hostile import TEXTS
+from test_locks import hold
 
 from wla.evaluation.benchmark import EvalConfig, evaluate, run_benchmark
 from wla.evaluation.episode_files import read_episodes
@@ -122,6 +123,14 @@ def test_a_refused_run_leaves_nothing_and_claims_no_folder(tmp_path):
     assert not out.exists()
     other = Identity(policy="runner", checkpoint_sha256=None, replan_steps=None)
     assert go(out, range(3), identity=other).total.n == 3
+
+
+def test_a_second_process_may_not_evaluate_into_the_folder(tmp_path):
+    with hold(tmp_path) as process:
+        with pytest.raises(ValueError, match=rf"another process \(pid {process.pid}\) writes here now"):
+            go(tmp_path, range(2))
+        process.kill()
+    assert go(tmp_path, range(2)).total.n == 2
 
 
 def test_a_folder_of_nothing_but_errors_belongs_to_nobody(tmp_path):

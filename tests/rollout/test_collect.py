@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import TASK_VARIANT, Interrupted, build, spec
 from full_disk import full_disk
+from test_locks import hold
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.rollout.collect import collect
@@ -94,6 +95,27 @@ def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path, limit):
     go(out, range(7))
     assert stored_seeds(out) == [0, 2, 4, 6]
     assert [r.seed for r in read_results(out / "collect.jsonl")] == list(range(7))
+
+
+def test_lines_belong_to_episodes_in_whatever_order_and_however_often_they_stand(tmp_path):
+    out = tmp_path / "data"
+    go(out, range(8))
+    lines = (out / "collect.jsonl").read_text().splitlines(keepends=True)
+    (out / "collect.jsonl").write_text("".join(lines[::-1] + lines[2:6]))  # as if two processes had written
+    before = stored_seeds(out)
+    counts = go(out, range(10))
+    assert stored_seeds(out) == [*before, 9]
+    assert counts.total() == len(read_results(out / "collect.jsonl")) == 10
+
+
+def test_a_second_process_may_not_collect_into_the_folder(tmp_path):
+    out = tmp_path / "data"
+    go(out, range(3))
+    with hold(out) as process:
+        with pytest.raises(ValueError, match=rf"data: another process \(pid {process.pid}\) writes here now"):
+            go(out, range(6))
+        process.kill()
+    assert go(out, range(3)) == {"success": 2, "failure": 1}
 
 
 def test_an_episode_is_listed_before_it_is_saved(tmp_path, monkeypatch):

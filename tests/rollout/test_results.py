@@ -71,6 +71,14 @@ def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_goes_on(tmp_path):
     assert [r.seed for r in read_results(path)] == [1, 2]
 
 
+def test_an_episode_counts_once_however_many_lines_it_has(tmp_path):
+    path = tmp_path / "results.jsonl"
+    for outcome, seed in (("error", 1), ("success", 2), ("failure", 1), ("failure", 2), ("error", 2)):
+        append_result(path, result(outcome, seed=seed))
+    assert {r.seed: r.outcome for r in read_results(path)} == {1: "failure", 2: "success"}
+    assert len(read_results(path)) == 2
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_any_text_comes_back_as_written(tmp_path, text):
     path = tmp_path / "results.jsonl"

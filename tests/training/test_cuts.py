@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from cuts import cut_everywhere
+from test_locks import hold
 from test_trainer import Toy, loop, losses, train
 
 from wla.run_folder import checkpoint_folder, latest_step, state_folder
+from wla.training import trainer
 from wla.training.saving import output_dir
 
 
@@ -41,8 +46,6 @@ def test_a_run_that_is_killed_at_any_file_call_goes_on(tmp_path, monkeypatch, ev
         save(out, step, **parts)
         returned.append(step)
 
-    from wla.training import trainer
-
     save = trainer.save_generation
     monkeypatch.setattr(trainer, "save_generation", record)
 
@@ -65,9 +68,16 @@ def test_a_run_that_is_killed_at_any_file_call_goes_on(tmp_path, monkeypatch, ev
     assert calls > 60
 
 
-def test_a_second_training_in_one_folder_is_refused_before_it_is_built(tmp_path):
-    from test_locks import hold
+@pytest.mark.slow
+def test_thirty_kills_at_random_moments_lose_no_save(tmp_path):
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_training.py"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, str(script), "--kills", "30", "--seed", "1", "--no-store"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
 
+
+def test_a_second_training_in_one_folder_is_refused_before_it_is_built(tmp_path):
     with hold(tmp_path / "run") as process:
         with (
             pytest.raises(ValueError, match=rf"run: another process \(pid {process.pid}\) writes here now"),

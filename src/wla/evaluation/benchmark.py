@@ -18,6 +18,7 @@ from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import VideoQuota, episode_folder
 from wla.evaluation.summary import Identity, Summary, describe, summarise
 from wla.files import disk_errors
+from wla.locks import locked
 from wla.rollout.build import build, load_shared, make_variants, require_expert
 from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
 from wla.rollout.progress import EpisodeProgress
@@ -70,7 +71,24 @@ def evaluate(
     env_timeout_s: float = ENV_TIMEOUT_S,
     max_videos: int = 0,
 ) -> Summary:
-    """Run every seed of every variant that `out` does not have yet; an interruption loses only episodes in progress."""
+    """Run every seed of every variant that `out` does not have yet; an interruption loses only episodes in progress.
+
+    ValueError when another process writes into `out`, or when it holds results of another run.
+    """
+    with locked(out, RESUME_HINT):
+        return _evaluate(variants, seeds, runner, identity, out, num_envs, env_timeout_s, max_videos)
+
+
+def _evaluate(
+    variants: Sequence[TaskVariant],
+    seeds: Sequence[int],
+    runner: EpisodeRunner,
+    identity: Identity,
+    out: Path,
+    num_envs: int,
+    env_timeout_s: float,
+    max_videos: int,
+) -> Summary:
     results = _decided_results(out, identity)
     finished = {(result.variant, result.seed) for result in results}
     missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]

@@ -36,7 +36,7 @@ def record(
 ) -> Counter[str]:
     """Run every seed of every variant that is not in `out` yet; episodes whose outcome is in `keep` become data."""
     with DatasetWriter(out, robot_spec, with_actions=actions, with_rewards=True) as writer:
-        results = _completed(out / "collect.jsonl", writer.total_episodes, keep)
+        results = _completed(out / "collect.jsonl", Counter(writer.published), keep)
         others = {result.policy for result in results} - {runner.policy_name}
         if others:
             raise ValueError(
@@ -66,23 +66,24 @@ def record(
     return Counter(result.outcome for result in results)
 
 
-def _completed(path: Path, episodes: int, keep: Sequence[Outcome]) -> list[EpisodeResult]:
+def _completed(path: Path, published: Counter[tuple[int | None, str]], keep: Sequence[Outcome]) -> list[EpisodeResult]:
     """The lines of earlier runs that count: a kill can lose the last episodes between their line and their shard.
 
-    Drops the lines after the dataset's last episode, and crashed episodes: they run again.
+    published: seed and instruction of the dataset's episodes, in any order. Drops the lines without their episode, and
+    crashed episodes: they run again. ValueError for an episode without its line, or recorded twice.
     """
-    results = read_results(path)
     kept: list[EpisodeResult] = []
-    found = 0
-    for result in results:
-        if result.outcome in keep:
-            if found == episodes:
-                break
-            found += 1
-        if result.outcome != "error":
-            kept.append(result)
-    if found < episodes:
+    missing = published.copy()
+    for result in read_results(path):
+        recorded = (result.seed, result.instruction)
+        if result.outcome in keep and missing[recorded] > 0:
+            missing[recorded] -= 1
+        elif result.outcome in keep or result.outcome == "error":
+            continue
+        kept.append(result)
+    if missing.total():
+        found, episodes = published.total() - missing.total(), published.total()
         raise ValueError(f"{path} lists {found} of the dataset's {episodes} episodes; collect into a new folder")
-    if len(kept) < len(results):
+    if path.exists():
         write_results(path, kept)
     return kept

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from wla.files import sync
 from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
@@ -102,15 +103,23 @@ def success_rate(results: Iterable[EpisodeResult]) -> Rate:
 def read_results(path: Path) -> list[EpisodeResult]:
     """The finished episodes of a ``results.jsonl``; none when there is no such file.
 
-    An episode whose line was cut off (the process was killed while writing it) is left out: it runs again. Any other
-    line that does not fit raises ValueError with its number.
+    Each episode, named by its variant and seed, counts once however many lines it has: its first result, or the next
+    one after a crash. An episode whose line was cut off (the process was killed while writing it) is left out: it runs
+    again. Any other line that does not fit raises ValueError with its number.
     """
-    return [_result(row, f"{path}:{number}") for number, row in read_lines(path)]
+    results: dict[tuple[TaskVariant, int], EpisodeResult] = {}
+    for number, row in read_lines(path):
+        result = _result(row, f"{path}:{number}")
+        known = results.get((result.variant, result.seed))
+        if known is None or known.outcome == "error":
+            results[result.variant, result.seed] = result
+    return list(results.values())
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
-    """Add one line and hand it to the operating system before returning."""
+    """Add one line and flush it to disk before returning."""
     append_line(path, asdict(result))
+    sync(path)
 
 
 def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from wla.data.lerobot.format import INFO
 from wla.files import atomic_dir, read_json
 from wla.foreign import path_below
+from wla.locks import locked
 
 LABEL_BACKUP = ".annotate_undo"
 _WRITTEN = "written.json"
@@ -101,7 +102,7 @@ def undo(root: Path) -> int:
         if path.is_file() and _sha256(path) not in (written[path.relative_to(root).as_posix()], _sha256(old)):
             raise ValueError(f"{path}: has changed since it was annotated; compare it with {old}")
     data = {path: old for path, old in kept.items() if path != root / INFO}
-    with replaced_data(root, data) as fresh:
+    with locked(root), replaced_data(root, data) as fresh:
         for path, old in data.items():
             link(old, fresh / path.relative_to(root / "data"))
     staged = root / INFO.replace("info", ".info.undo")

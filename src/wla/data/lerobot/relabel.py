@@ -35,6 +35,7 @@ from wla.data.lerobot.language import (
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.data.video.frame_cache import FileSegment
+from wla.locks import locked
 
 
 def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: bool = False) -> None:
@@ -51,7 +52,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
         files.setdefault(segment.path, []).append(segment)
     language = language_columns or PERSISTENT in dataset.info.features
     staged = root / INFO.replace("info", ".info.labels")
-    with _write_errors(root), ExitStack() as held:
+    with locked(root), _write_errors(root), ExitStack() as held:
         held.callback(staged.unlink, missing_ok=True)
         with replaced_data(root, files) as fresh:
             for path, segments in files.items():

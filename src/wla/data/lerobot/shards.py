@@ -39,7 +39,7 @@ from wla.data.lerobot.format import (
 from wla.data.lerobot.language import PERSISTENT
 from wla.data.lerobot.staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot.stats import join_stats
-from wla.files import disk_errors
+from wla.files import disk_errors, sync, sync_tree
 from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
 
@@ -54,6 +54,8 @@ class ShardStore:
         self.root = root
         self.rate = frame_rate(spec.action.rate_hz)
         self._progress = Progress()
+        self.published: list[tuple[int | None, str]] = []
+        """Seed and instruction of the episodes that were here when the dataset was opened."""
         if (root / INFO).exists():
             self._open(spec, with_actions=with_actions, with_rewards=with_rewards)
         else:
@@ -122,6 +124,7 @@ class ShardStore:
         if self._info.features.keys() != ours.keys() or self._info.data_path != DATA_PATH:
             raise ValueError(f"{self.root}: dataset of another program; write the new episodes into a new folder")
         rows = read_episodes(self.root, self._info, with_stats=True)
+        self.published = [(row.get("seed"), next(iter(row["tasks"]), "")) for row in rows]
         if rows:
             last = rows[-1]
             try:
@@ -171,12 +174,15 @@ def _info_json(info: DatasetInfo, progress: Progress) -> str:
 
 
 def _move_files(source: Path, target: Path, *, last: str) -> None:
-    """Flushes all files below `source` to disk and moves them to the same path below `target`, `last` at the end."""
+    """Flushes all files below `source` to disk and moves them to the same path below `target`, `last` at the end, when
+    the names of the others are on the disk too."""
     files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
     files.sort(key=lambda path: str(path) == last)
+    sync_tree(source)
     for path in files:
-        with (source / path).open("rb+") as file:
-            os.fsync(file.fileno())
-    for path in files:
+        if str(path) == last:
+            for folder in {parent for other in files for parent in other.parents}:
+                sync(target / folder)
         path_below(target, path.parent.as_posix(), target).mkdir(parents=True, exist_ok=True)
         os.replace(source / path, target / path)
+    sync((target / last).parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from wla.data.lerobot.shards import ShardStore
 from wla.data.lerobot.staging import EpisodeData
 from wla.data.lerobot.stats import image_stats
 from wla.data.video import codec
+from wla.locks import locked
 from wla.specs import RobotSpec
 from wla.types import StepResult
 
@@ -51,13 +53,18 @@ class DatasetWriter:
     ) -> None:
         """with_rewards: every frame comes with what the environment returned for its action.
 
-        ValueError when `root` holds something else, another robot's data, or when a camera has an odd size."""
+        ValueError when `root` holds something else or another robot's data, when another process writes into it, or
+        when a camera has an odd size.
+        """
         for camera, (height, width) in robot_spec.observation.cameras.items():
             if height % 2 or width % 2:
                 raise ValueError(f"camera {camera!r} is {height}x{width}; H.264 video needs an even height and width")
         self.robot_spec = robot_spec
         self.with_actions, self.with_rewards = with_actions, with_rewards
-        self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, with_rewards=with_rewards)
+        with ExitStack() as opened:
+            opened.enter_context(locked(Path(root)))
+            self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, with_rewards=with_rewards)
+            self._lock = opened.pop_all()
         self._shard_frames = shard_frames
         self._pending: list[EpisodeData] = []
         self._frames = self._empty_frames()
@@ -70,6 +77,11 @@ class DatasetWriter:
     def total_episodes(self) -> int:
         """Finished episodes, published or not."""
         return self._store.total_episodes + len(self._pending)
+
+    @property
+    def published(self) -> Sequence[tuple[int | None, str]]:
+        """Seed and instruction of the episodes that the dataset held when it was opened."""
+        return self._store.published
 
     def add_frame(
         self,
@@ -148,10 +160,12 @@ class DatasetWriter:
             self._publish()
 
     def close(self) -> None:
-        """Publish the finished episodes; the running one is dropped. Can be called again after an error."""
+        """Publish the finished episodes and let others write; the running one is dropped. Can be called again after an
+        error."""
         self._frames = self._empty_frames()
-        if self._pending:
-            self._publish()
+        with self._lock:
+            if self._pending:
+                self._publish()
 
     def __enter__(self) -> Self:
         return self
