@@ -51,7 +51,7 @@ class WeightFiles:
     def __getitem__(self, key: str) -> Tensor:
         try:
             return self._files[key].get_tensor(key)
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, RuntimeError) as error:  # torch cannot open a file that was just removed
             raise ValueError(f"{self.path}: {key} is damaged ({one_line(error)}); copy or train it again") from error
 
     def dtype(self, key: str) -> str:
@@ -255,5 +255,5 @@ def _open(path: Path) -> Any:
         raise ValueError(f"{path}: file is missing; copy or train it again")
     try:
         return safetensors.safe_open(path, framework="pt")
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise damaged(path, "safetensors file", error, "copy or train it again") from error

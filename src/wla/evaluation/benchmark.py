@@ -129,7 +129,8 @@ def _decided_results(out: Path, identity: Identity) -> list[EpisodeResult]:
     if len(decided) < len(results):
         for result in (result for result in results if result.outcome == "error"):
             shutil.rmtree(out / "episodes" / episode_folder(result.variant, result.seed), ignore_errors=True)
-        write_results(out / "results.jsonl", decided)
+        with disk_errors(out, RESUME_HINT):
+            write_results(out / "results.jsonl", decided)
     return decided
 
 

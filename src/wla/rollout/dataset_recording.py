@@ -21,6 +21,8 @@ from wla.rollout.runner import EpisodeRunner, Job
 from wla.specs import RobotSpec
 from wla.types import Outcome
 
+RESUME_HINT = "finished episodes are kept: free disk space, then the same command continues"
+
 
 def record(
     variants: Sequence[TaskVariant],
@@ -53,9 +55,7 @@ def record(
                 # The line comes first: one without its episode is run again, but a folder with an
                 # episode that is not listed could not be continued.
                 with runtime.defer_signals() as interrupted:
-                    with disk_errors(
-                        out, "finished episodes are kept: free disk space, then the same command continues"
-                    ):
+                    with disk_errors(out, RESUME_HINT):
                         append_result(out / "collect.jsonl", result)
                     if result.outcome in keep and recording is not None:
                         recording.replay(recorder)
@@ -85,5 +85,6 @@ def _completed(path: Path, published: Counter[tuple[int | None, str]], keep: Seq
         found, episodes = published.total() - missing.total(), published.total()
         raise ValueError(f"{path} lists {found} of the dataset's {episodes} episodes; collect into a new folder")
     if path.exists():
-        write_results(path, kept)
+        with disk_errors(path.parent, RESUME_HINT):
+            write_results(path, kept)
     return kept

@@ -61,6 +61,8 @@ class DatasetWriter:
                 raise ValueError(f"camera {camera!r} is {height}x{width}; H.264 video needs an even height and width")
         self.robot_spec = robot_spec
         self.with_actions, self.with_rewards = with_actions, with_rewards
+        if Path(root).is_file():
+            raise ValueError(f"{root}: exists and is not a dataset; give a new folder")
         with ExitStack() as opened:
             opened.enter_context(locked(Path(root)))
             self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, with_rewards=with_rewards)
