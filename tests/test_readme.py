@@ -6,24 +6,33 @@ import re
 from pathlib import Path
 
 import pytest
-from readme_blocks import marked_blocks
+from readme_blocks import blocks_of, run_blocks
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TAUGHT = [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+"""Documents whose every command is tried."""
+NOT_RUN = [
+    ("environment.md", "gymnasium[mujoco]"),
+]
+"""Blocks that are not run, and why."""
 BLOCK_SECONDS = 600
 
 
 @pytest.mark.slow
-def test_the_marked_blocks_of_the_readme_run(tmp_path: Path) -> None:
-    # One test and one folder: a block may use what an earlier one made.
+@pytest.mark.parametrize("file", TAUGHT, ids=lambda file: file.name)
+def test_the_blocks_of_a_document_run(file: Path, tmp_path: Path) -> None:
+    # One folder for all of its blocks: one may use what an earlier one made.
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/parity").symlink_to(ROOT / "tests/parity")
-    blocks = marked_blocks(README)
-    assert blocks, "the README marks no block for testing"
-    for block in blocks:
-        done = block.run(tmp_path, BLOCK_SECONDS)
-        assert done.returncode == 0, f"{block.code}\n{done.stdout}"
+    assert run_blocks(file.read_text("utf-8"), tmp_path, BLOCK_SECONDS)
+
+
+def test_every_block_is_run_or_says_what_it_needs() -> None:
+    blocks = [(file.name, block) for file in TAUGHT for block in blocks_of(file.read_text("utf-8"))]
+    assert [(name, block.code) for name, block in blocks if not block.mark] == []
+    needs = [(name, block.argument) for name, block in blocks if block.mark == "needs"]
+    assert needs == NOT_RUN
 
 
 def test_every_make_target_that_is_mentioned_exists() -> None:
@@ -38,21 +47,30 @@ def test_links_between_documents_lead_somewhere(file: Path) -> None:
     assert [link for link in links if not (file.parent / link).exists()] == []
 
 
-def test_marked_blocks_are_found_with_their_changes_made() -> None:
+def test_blocks_are_found_with_their_marks_and_changes() -> None:
     first = "<!-- test\n-n 9 => -n 1\n-->\n```sh\nrun -n 9\n```\n"
-    markdown = f"{first}text\n```sh\nnot marked\n```\n<!-- test -->\n```python\n1\n```\n"
-    assert [(block.language, block.code) for block in marked_blocks(markdown)] == [
-        ("sh", "run -n 1\n"),
-        ("python", "1\n"),
+    second = "<!-- file: a/b.py -->\n```python\n1\n```\n<!-- needs: gpu -->\n```sh\nfast\n```\n"
+    blocks = blocks_of(f"{first}text\n```sh\nnot marked\n```\n{second}")
+    assert [(block.language, block.code, block.mark, block.argument) for block in blocks] == [
+        ("sh", "run -n 1\n", "test", ""),
+        ("sh", "not marked\n", "", ""),
+        ("python", "1\n", "file", "a/b.py"),
+        ("sh", "fast\n", "needs", "gpu"),
     ]
 
 
 def test_a_change_that_fits_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        marked_blocks("<!-- test\n-n 8 => -n 1\n-->\n```sh\nrun -n 9\n```\n")
+        blocks_of("<!-- test\n-n 8 => -n 1\n-->\n```sh\nrun -n 9\n```\n")
+
+
+def test_files_are_written_and_blocks_run_in_order(tmp_path: Path) -> None:
+    text = "<!-- file: say.py -->\n```python\nprint(1)\n```\n<!-- test -->\n```sh\npython say.py > said\n```\n"
+    assert run_blocks(text, tmp_path, 30) == 1
+    assert (tmp_path / "said").read_text() == "1\n"
 
 
 def test_a_block_stops_at_its_first_failing_command(tmp_path: Path) -> None:
-    (block,) = marked_blocks("<!-- test -->\n```sh\necho one > one\nfalse\necho two > two\n```\n")
+    (block,) = blocks_of("<!-- test -->\n```sh\necho one > one\nfalse\necho two > two\n```\n")
     assert block.run(tmp_path, 10).returncode == 1
     assert [file.name for file in tmp_path.iterdir()] == ["one"]

@@ -99,10 +99,16 @@ class FromBackbone(Config):
         grounding = None
         if self.grounding is not None:
             grounding = AuxiliaryGrounding(model.backbone, pretrained.grounding(), self.grounding)
-        # The state keeps the backbone's range, or its location tokens would change their meaning.
+        # The state keeps the backbone's range, or its location tokens would change their meaning. A robot with another
+        # state has a range of its own.
         state = pretrained.statistics.state
+        same_state = state.dim == own.interface.state_dim
         return Initialization(
-            model, pretrained.config.prompt, pretrained.prompter.tokenizer, state, grounding=grounding
+            model,
+            pretrained.config.prompt,
+            pretrained.prompter.tokenizer,
+            state if same_state else None,
+            grounding=grounding,
         )
 
 
