@@ -58,7 +58,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_path(path: Path) -> Path | None:
-    """Returns the file or folder beside a path that does not exist that was probably meant."""
+    """Returns the existing file or folder that was probably meant by a path that does not exist; any part of it may be
+    mistyped."""
+    if not path.parent.is_dir():
+        parent = nearest_path(path.parent)
+        if parent is None:
+            return None
+        path = parent / path.name
+        if path.exists():
+            return path
     beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = nearest(path.name, beside)
     return None if near is None else path.with_name(near)

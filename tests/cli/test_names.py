@@ -129,10 +129,10 @@ def test_the_message_leads_on(
 
 def test_only_names_that_cannot_be_local_are_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find("outputs/pick") is None
-    Path("outputs").mkdir()
-    with pytest.raises(ValueError, match="no policy 'outputs/pick'"):
-        find("outputs/pick")
+    assert find("owner/pick") is None
+    Path("owner").mkdir()
+    with pytest.raises(ValueError, match="no policy 'owner/pick'"):
+        find("owner/pick")
 
 
 def test_the_names_of_presets_are_theirs() -> None:

@@ -27,6 +27,8 @@ CONFIG_FILES = {
     "image codec": "codec.json",
 }
 """Kind of a checkpoint -> the file of its folder that only this kind has."""
+OWN_FOLDERS = frozenset({"outputs", "datasets", "checkpoints", "runs"})
+"""Folders of runs and data: a name that begins with one is a path, wherever the command was started."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -45,7 +47,8 @@ def checkpoint_kind(folder: Path) -> str | None:
 def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) -> Path | None:
     """Returns the local folder of a checkpoint or another artefact; None for an id that only the hub may know.
 
-    A name below a folder that exists (``outputs/mine``) is never a hub id. `what` names the artefact in messages; for
+    A name below a folder that exists, or below one of `OWN_FOLDERS`, is never a hub id: a mistyped path must not bring
+    the weights of a stranger. `what` names the artefact in messages; for
     one of `CONFIG_FILES` the folder must not hold a checkpoint of another kind. `also`: other names to suggest.
 
     Raises:
@@ -58,7 +61,7 @@ def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) ->
         if what in CONFIG_FILES and kind not in (None, what):
             raise ValueError(f"{name} is not a {what} but a {kind}; {_choices(what, known)}")
         return folder
-    if HUB_ID.fullmatch(str(name)) and not folder.parent.is_dir():
+    if HUB_ID.fullmatch(str(name)) and not folder.parent.is_dir() and folder.parts[0] not in OWN_FOLDERS:
         return None
     near = nearest(str(name), [*known, *also]) or nearest_path(folder)
     hint = f"did you mean '{near}'?" if near else _choices(what, known)
