@@ -225,12 +225,12 @@ def test_cells_that_are_not_images_are_refused(root, cells):
 
 def test_a_video_of_a_larger_frame_is_not_decoded(root):
     """The header is right; the stream inside is of another video."""
-    (root / VIDEO).write_bytes(codec.encode([image(0, i, (256, 512)) for i in range(20)], codec.Fraction(10)))
+    (root / VIDEO).write_bytes(codec.encode([image(0, i, (2048, 2176)) for i in range(2)], codec.Fraction(10)))
     with pytest.raises(ValueError, match=r"file-000.mp4: damaged video at frame 0"):
         list(codec.decode(root / VIDEO, size=(32, 48)))
     with pytest.raises(ValueError, match=r"file-000.mp4: damaged video at frame 1"):
         list(codec.decode_at(root / VIDEO, [1], codec.Fraction(10), size=(32, 48)))
-    assert_refused(root, "256x512")
+    assert_refused(root, "file-000.mp4: holds 2 frames, the episodes 20")
 
 
 def test_a_codec_that_is_not_known_is_one_line(root):

@@ -39,3 +39,18 @@ def test_an_absent_or_damaged_video_is_refused(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"\0" * 1000)
     with pytest.raises(ValueError, match=r"v.mp4: damaged video"):
         codec.probe(tmp_path / "v.mp4")
+
+
+@pytest.mark.parametrize("encoder", ["mpeg4", "mjpeg", "libx264"])
+@pytest.mark.parametrize("size", [(64, 96), (32, 1024)])
+def test_the_limit_of_a_frame_s_size_leaves_decoders_their_buffers(tmp_path, encoder, size):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=10)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuvj420p" if encoder == "mjpeg" else "yuv420p"
+        for level in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((*size, 3), 80 * level, np.uint8))))
+        container.mux(stream.encode())
+    assert [frame.shape for frame in codec.decode(path, size=size)] == [(*size, 3)] * 3
+    assert [frame.shape for frame in codec.decode_at(path, [0, 2], Fraction(10), size=size)] == [(*size, 3)] * 2

@@ -33,8 +33,8 @@ RECORDING = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 """Encoder settings of datasets."""
 VIEWING = RECORDING | {"crf": "23", "g": "15"}
 """Encoder settings of pages: files of less than half the size, for people and without random access by training."""
-_PADDING = 128
-"""Pixels by which a decoder's frames may exceed the image along each side: blocks are whole."""
+_MIN_PIXELS = 2**22
+"""Pixels that a decoder may always use: blocks are whole, and some decoders have buffers of several frames."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _open(
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ValueError(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
-            pixels = MAX_PIXELS if size is None else (size[0] + _PADDING) * (size[1] + _PADDING)
+            pixels = MAX_PIXELS if size is None else max(_MIN_PIXELS, 2 * size[0] * size[1])
             # Compared by the decoder before it allocates a frame: the size may change after the header.
             stream.codec_context.options |= {"max_pixels": str(pixels)}
             stream.codec_context.thread_count = 1
