@@ -6,12 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny
+from browser import CONTRAST, DESK, PHONE, needs_browser, opened, overflow
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import resize
 from wla.evaluation.configs import WorldEvalConfig
-from wla.evaluation.world_model import evaluate_world, table
+from wla.evaluation.world_model import (
+    FrameImages,
+    MethodImages,
+    MethodMetrics,
+    WorldModelMetrics,
+    _render_report,
+    evaluate_world,
+    table,
+)
+from wla.html import data_url, jpeg
+from wla.intervals import Interval
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, save_checkpoint
 from wla.policy.wla_policy import WLAPolicy, load_policy
@@ -192,3 +203,36 @@ def test_short_episodes_and_different_robots_are_refused(paths, tmp_path):
     with pytest.raises(ValueError, match="different robots: embodiment"):
         evaluate_world(record("other", other), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, 820, DESK])
+def test_numbers_and_images_fit_and_are_readable(tmp_path, width, dark):
+    above = Interval(-1.25, -12.5, 10.25, "paired by episode", 3)
+    names = (
+        "imagined, 1 step, best of 3",
+        "action-conditioned (recorded chunk), 1 step",
+        "copy baseline (current frame)",
+    )
+    rows = [
+        MethodMetrics(
+            method=name, psnr=23.1, ssim=0.5, distance=0.513, changed_psnr=15.0, changed_ssim=0.25,
+            changed_distance=1.655, above_copy=above,
+        )
+        for name in names
+    ]  # fmt: skip
+    metrics = WorldModelMetrics(
+        policy="a/checkpoint", checkpoint_sha256="ab" * 32, dataset="datasets/held_out", n=9, changed_frames=8,
+        samples=3, rows=rows, sample_std={names[0]: 2.5},
+    )  # fmt: skip
+    image = data_url(jpeg(np.zeros((96, 96, 3), np.uint8), 96))
+    sheet = FrameImages("press: episode 0, frame 3", image, image, [MethodImages(n, [image] * 3, image) for n in names])
+    (tmp_path / "world.html").write_text(_render_report(metrics, [sheet]), encoding="utf-8")
+    with opened(tmp_path / "world.html", width=width, dark=dark) as page:
+        assert overflow(page) <= 0
+        assert page.evaluate(CONTRAST) == []
+        outside = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"
+        assert page.locator("tbody td").evaluate_all(outside) == 0
+        assert page.locator("tbody td.gain").first.inner_text().endswith("-12.5 .. +10.2")
