@@ -125,10 +125,12 @@ def load_weights(
     Raises:
         ValueError: a file is missing or damaged, or does not fit the model.
     """
-    stored = read_tensors(path, skip=skip)
-    differences = mismatch(shapes(stored), shapes(model.state_dict()))
+    with WeightFiles(path) as files:  # the headers first: a wrong file may be large
+        stored_shapes = {migrate_weight(key): shape for key, shape in files.shapes.items() if not key.startswith(skip)}
+    differences = mismatch(stored_shapes, shapes(model.state_dict()))
     if differences:
         raise ValueError(f"{path}: does not fit its config.json: {differences}; {COPY_WHOLE_FOLDER}")
+    stored = read_tensors(path, skip=skip)
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in stored.items()}
     model.load_state_dict(cast, assign=True)
 

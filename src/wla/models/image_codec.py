@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from diffusers import AutoencoderDC
 from jaxtyping import Float, UInt8
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from wla.config import Config
-from wla.models.sizes import Width
+from wla.models.sizes import Layers, Width
 
 Block = Literal["ResBlock", "EfficientViTBlock"]
 
@@ -30,8 +30,8 @@ class ImageCodecConfig(Config):
     decoder_block_types: Block | tuple[Block, ...] = "ResBlock"
     encoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
     decoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
-    encoder_layers_per_block: tuple[NonNegativeInt, ...] = (2, 2, 2, 3, 3, 3)
-    decoder_layers_per_block: tuple[NonNegativeInt, ...] = (3, 3, 3, 3, 3, 3)
+    encoder_layers_per_block: tuple[Layers, ...] = (2, 2, 2, 3, 3, 3)
+    decoder_layers_per_block: tuple[Layers, ...] = (3, 3, 3, 3, 3, 3)
     encoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
     decoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
     upsample_block_type: str = "pixel_shuffle"

@@ -10,6 +10,8 @@ Width = Annotated[int, Field(ge=1, le=2**17)]
 """Channels, heads or numbers of a vector."""
 Depth = Annotated[int, Field(ge=1, le=1024)]
 """Layers."""
+Layers = Annotated[int, Field(ge=0, le=1024)]
+"""Layers of a block, which may have none."""
 Side = Annotated[int, Field(ge=1, le=2**14)]
 """Pixels along each side of a square image."""
 Token = Annotated[int, Field(ge=0, lt=2**21)]

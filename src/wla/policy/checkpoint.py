@@ -19,6 +19,7 @@ from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.models.model import AnyModelConfig, PolicyModel
+from wla.models.wla import WLAConfig
 from wla.policy.checkpoint_files import (
     CHECKPOINT_FILES,
     CONFIG,
@@ -31,6 +32,7 @@ from wla.policy.checkpoint_files import (
     require_files,
 )
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
+from wla.policy.token_check import require_tokens
 from wla.specs import RobotSpec
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
 
@@ -130,6 +132,11 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     if config.prompt is not None:
         require_files(folder, TOKENIZER)
     robot_spec = RobotSpec.load(folder / ROBOT)
+    if config.replan_steps is not None and not 1 <= config.replan_steps <= config.model.interface.chunk:
+        raise ValueError(
+            f"{folder / CONFIG}: replan_steps is {config.replan_steps}, a chunk has {config.model.interface.chunk} "
+            "actions; restore the file"
+        )
     config.model.interface.require_robot(robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
     checkpoint = Checkpoint(
         config,
@@ -144,7 +151,9 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     except ValueError as error:
         raise ValueError(f"{folder / STATISTICS}: {error}") from error
     try:
-        _ = checkpoint.prompter
+        prompter = checkpoint.prompter
+        if isinstance(config.model, WLAConfig):
+            require_tokens(config.model.backbone, prompter, config.model.queries)
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {COPY_WHOLE_FOLDER}") from error
     return checkpoint

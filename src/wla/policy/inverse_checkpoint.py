@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from pydantic import Field
 from torch import Tensor
@@ -109,6 +110,7 @@ def _read(folder: Path) -> InverseCheckpoint:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no inverse dynamics model ({CONFIG} is missing); `wla train nano_inverse`")
     config = InverseCheckpointConfig.load(folder / CONFIG)
-    model = InverseDynamics(config.model)
+    with init_empty_weights():
+        model = InverseDynamics(config.model)
     load_weights(model, folder / WEIGHTS)
     return InverseCheckpoint(config, model.eval())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -20,8 +21,9 @@ from wla.data.transforms import resize
 from wla.files import atomic_dir
 from wla.models.value_model import ValueConfig, ValueModel
 from wla.policy.hub import load_from
+from wla.policy.token_check import require_tokens
 from wla.types import FrameContext
-from wla.weights import load_weights, save_weights
+from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
 
@@ -46,6 +48,11 @@ class ValueCheckpoint:
         """The camera whose images it scores."""
         return self.model.backbone.primary
 
+    @property
+    def prompter(self) -> Prompter:
+        """ValueError when the tokenizer does not fit the prompt."""
+        return Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
+
     @torch.inference_mode()
     def score(
         self, frame_contexts: Sequence[FrameContext], images: UInt8[np.ndarray, "B H W 3"]
@@ -69,7 +76,7 @@ class ValueCheckpoint:
 
         A prompt holds instruction, image and subtask, but neither state nor memory: an imagined frame has none.
         """
-        prompter = Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
+        prompter = self.prompter
         no_state = np.zeros(0, np.float32)
         rows = [
             prompter.prompt(
@@ -107,6 +114,12 @@ def _read(folder: Path) -> ValueCheckpoint:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no value model here ({CONFIG} is missing); train one with `wla train nano_value`")
     config = ValueCheckpointConfig.load(folder / CONFIG)
-    model = ValueModel(config.model)
+    with init_empty_weights():
+        model = ValueModel(config.model)
     load_weights(model, folder / WEIGHTS)
-    return ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    value = ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    try:
+        require_tokens(config.model.backbone, value.prompter)
+    except ValueError as error:
+        raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
+    return value

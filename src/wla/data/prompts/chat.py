@@ -76,11 +76,12 @@ class ChatPrompter:
         names = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *query_names)
         ids = token_ids(tokenizer, names, "use the tokenizer of a Qwen3-VL model, prepared by `wla import`")
         mark_special(tokenizer, names)
-        self.pad, self.begin, self.image = ids[PAD], ids[BEGIN_QUERIES], ids[IMAGE]
+        self.pad, self.image = ids[PAD], ids[IMAGE]
+        self.begin_queries, self.end_queries = ids[BEGIN_QUERIES], ids[END_QUERIES]
         self.start, self.stop = ids[START], ids[END]
         self.vision_start, self.vision_end = ids[VISION_START], ids[VISION_END]
         self.first_query = consecutive(ids, query_names)[0]
-        self.queries = [self.begin, *consecutive(ids, query_names)]
+        self.queries = [self.begin_queries, *consecutive(ids, query_names)]
         self._answer = self._encode(self._answered(""))
 
     @property

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from accelerate import init_empty_weights
+
 from wla.data.normalize import Statistics
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.tokenizer import load_tokenizer
 from wla.models.backbones.nano import NanoBackbone
 from wla.policy.hub import local_folder
+from wla.policy.token_check import require_tokens
 from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.backbone_files import CONFIG, GROUNDING, STATISTICS, TOKENIZER, WEIGHTS
-from wla.weights import load_weights
+from wla.weights import COPY_WHOLE_FOLDER, load_weights
 
 
 class PretrainedBackbone(NamedTuple):
@@ -46,7 +49,12 @@ def _read(folder: Path) -> PretrainedBackbone:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no pretrained backbone here; train one first (`wla train nano_base`)")
     config = BackboneTrainConfig.load(folder / CONFIG)
-    backbone = NanoBackbone(config.backbone)
+    with init_empty_weights():
+        backbone = NanoBackbone(config.backbone)
     load_weights(backbone, folder / WEIGHTS)
-    prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
+    try:
+        prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
+        require_tokens(config.backbone, prompter)
+    except ValueError as error:
+        raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
     return PretrainedBackbone(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from accelerate import init_empty_weights
+
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.models.model import require_model
 from wla.models.wla import WLA
@@ -26,6 +28,8 @@ def _read(folder: Path) -> ImageCodec:
         return codec
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
-    codec = ImageCodec(ImageCodecConfig.load(folder / CONFIG))
+    config = ImageCodecConfig.load(folder / CONFIG)
+    with init_empty_weights():
+        codec = ImageCodec(config)
     load_weights(codec, folder / WEIGHTS)
     return codec
