@@ -19,7 +19,6 @@ from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.models.model import AnyModelConfig, PolicyModel
-from wla.models.wla import WLAConfig
 from wla.policy.checkpoint_files import (
     CHECKPOINT_FILES,
     CONFIG,
@@ -30,9 +29,9 @@ from wla.policy.checkpoint_files import (
     TOKENIZER,
     read_passthrough,
     require_files,
+    require_tokens,
 )
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
-from wla.policy.token_check import require_tokens
 from wla.specs import RobotSpec
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
 
@@ -152,8 +151,7 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
         raise ValueError(f"{folder / STATISTICS}: {error}") from error
     try:
         prompter = checkpoint.prompter
-        if isinstance(config.model, WLAConfig):
-            require_tokens(config.model.backbone, prompter, config.model.queries)
+        require_tokens(config.model, prompter)
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit config.json: {error}; {COPY_WHOLE_FOLDER}") from error
     return checkpoint

@@ -21,9 +21,8 @@ from wla.data.transforms import resize
 from wla.files import atomic_dir
 from wla.models.value_model import ValueConfig, ValueModel
 from wla.policy.hub import load_from
-from wla.policy.token_check import require_tokens
 from wla.types import FrameContext
-from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights
+from wla.weights import load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
 
@@ -117,9 +116,4 @@ def _read(folder: Path) -> ValueCheckpoint:
     with init_empty_weights():
         model = ValueModel(config.model)
     load_weights(model, folder / WEIGHTS)
-    value = ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
-    try:
-        require_tokens(config.model.backbone, value.prompter)
-    except ValueError as error:
-        raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
-    return value
+    return ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))

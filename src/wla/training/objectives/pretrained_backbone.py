@@ -12,7 +12,6 @@ from wla.data.prompts.nano import Prompter
 from wla.data.prompts.tokenizer import load_tokenizer
 from wla.models.backbones.nano import NanoBackbone
 from wla.policy.hub import local_folder
-from wla.policy.token_check import require_tokens
 from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
 from wla.training.objectives.backbone import BackboneTrainConfig
@@ -54,7 +53,6 @@ def _read(folder: Path) -> PretrainedBackbone:
     load_weights(backbone, folder / WEIGHTS)
     try:
         prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
-        require_tokens(config.backbone, prompter)
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
     return PretrainedBackbone(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))
