@@ -110,7 +110,7 @@ def test_a_damaged_file_is_named(saved, tmp_path, name, content):
     [("nano-value", "value.json", load_value, "model.backbone"), ("nano-base", "base.json", load_backbone, "backbone")],
 )
 def test_other_checkpoints_are_compared_as_well(tmp_path, bundle, file, load, where):
-    for field, value in (("layers", HUGE), ("mlp", 100_000)):
+    for field, value in (("image_token", 5), ("layers", HUGE), ("mlp", 100_000)):
         folder = shutil.copytree(bundled()[bundle], tmp_path / field)
         edit(folder / file, f"{where}.{field}", value)
-        refused(load, folder, "less than or equal|does not fit")
+        refused(load, folder, "image token is 5|less than or equal|does not fit")

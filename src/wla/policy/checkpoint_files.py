@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wla.data.prompts.chat import ChatPrompter
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.no_text import NoText
@@ -118,7 +117,7 @@ def require_tokens(model: PolicyModelConfig, prompter: AnyPrompter) -> None:
         return
     backbone, queries = model.backbone, model.queries
     pairs = [("the image token", backbone.image_token, prompter.image)]
-    if isinstance(backbone, QwenBackboneConfig) and isinstance(prompter, ChatPrompter):
+    if isinstance(backbone, QwenBackboneConfig) and not isinstance(prompter, Prompter):
         pairs += [
             ("the token before an image", backbone.vision_start, prompter.vision_start),
             ("the token after an image", backbone.vision_end, prompter.vision_end),

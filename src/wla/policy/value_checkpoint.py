@@ -22,7 +22,7 @@ from wla.files import atomic_dir
 from wla.models.value_model import ValueConfig, ValueModel
 from wla.policy.hub import load_from
 from wla.types import FrameContext
-from wla.weights import load_weights, save_weights
+from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
 
@@ -116,4 +116,9 @@ def _read(folder: Path) -> ValueCheckpoint:
     with init_empty_weights():
         model = ValueModel(config.model)
     load_weights(model, folder / WEIGHTS)
-    return ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    value = ValueCheckpoint(config, model.eval(), load_tokenizer(folder / TOKENIZER))
+    try:
+        value.prompter.require_image_token(config.model.backbone.image_token)
+    except ValueError as error:
+        raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
+    return value

@@ -68,6 +68,11 @@ class Prompter:
         """Tokens of a text, never a special one."""
         return vocab.encode_text(self.tokenizer, text)
 
+    def require_image_token(self, index: int) -> None:
+        """ValueError when the model has the image token under another index: it would read no images."""
+        if index != self.image:
+            raise ValueError(f"the image token is {index} for the model and {self.image} in its prompts")
+
     @property
     def history(self) -> int:
         """Control steps between now and the images of the past."""

@@ -53,6 +53,7 @@ def _read(folder: Path) -> PretrainedBackbone:
     load_weights(backbone, folder / WEIGHTS)
     try:
         prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)
+        prompter.require_image_token(config.backbone.image_token)
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
     return PretrainedBackbone(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))
