@@ -125,14 +125,22 @@ def load_weights(
     Raises:
         ValueError: a file is missing or damaged, or does not fit the model.
     """
-    with WeightFiles(path) as files:  # the headers first: a wrong file may be large
-        stored_shapes = {migrate_weight(key): shape for key, shape in files.shapes.items() if not key.startswith(skip)}
-    differences = mismatch(stored_shapes, shapes(model.state_dict()))
-    if differences:
-        raise ValueError(f"{path}: does not fit its config.json: {differences}; {COPY_WHOLE_FOLDER}")
+    require_fit(model, path, skip=skip)
     stored = read_tensors(path, skip=skip)
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in stored.items()}
     model.load_state_dict(cast, assign=True)
+
+
+def require_fit(model: nn.Module, path: Path, *, skip: tuple[str, ...] = ()) -> None:
+    """Compares the headers of a file with a model, which may be on the meta device: no tensor is read or allocated.
+
+    ValueError for other keys or shapes than those of the model.
+    """
+    with WeightFiles(path) as files:
+        stored = {migrate_weight(key): shape for key, shape in files.shapes.items() if not key.startswith(skip)}
+    differences = mismatch(stored, shapes(model.state_dict()))
+    if differences:
+        raise ValueError(f"{path}: does not fit its config.json: {differences}; {COPY_WHOLE_FOLDER}")
 
 
 Shapes = Mapping[str, tuple[int, ...]]

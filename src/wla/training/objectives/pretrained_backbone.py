@@ -16,7 +16,7 @@ from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.backbone_files import CONFIG, GROUNDING, STATISTICS, TOKENIZER, WEIGHTS
-from wla.weights import COPY_WHOLE_FOLDER, load_weights
+from wla.weights import COPY_WHOLE_FOLDER, load_weights, require_fit
 
 
 class PretrainedBackbone(NamedTuple):
@@ -49,7 +49,9 @@ def _read(folder: Path) -> PretrainedBackbone:
         raise ValueError(f"{folder}: no pretrained backbone here; train one first (`wla train nano_base`)")
     config = BackboneTrainConfig.load(folder / CONFIG)
     with init_empty_weights():
-        backbone = NanoBackbone(config.backbone)
+        require_fit(NanoBackbone(config.backbone), folder / WEIGHTS)
+    # Built with random weights, as ever: what a recipe builds after it has the same ones.
+    backbone = NanoBackbone(config.backbone)
     load_weights(backbone, folder / WEIGHTS)
     try:
         prompter = Prompter(config.prompt, load_tokenizer(folder / TOKENIZER), backbone.image_tokens)

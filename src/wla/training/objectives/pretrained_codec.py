@@ -13,7 +13,7 @@ from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
 from wla.policy.hub import fetch_checkpoint, local_folder
 from wla.run_folder import read_checkpoint
 from wla.training.objectives.codec import CONFIG, WEIGHTS
-from wla.weights import load_weights
+from wla.weights import load_weights, require_fit
 
 
 def load_codec(name: str | Path) -> ImageCodec:
@@ -30,6 +30,8 @@ def _read(folder: Path) -> ImageCodec:
         raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
     config = ImageCodecConfig.load(folder / CONFIG)
     with init_empty_weights():
-        codec = ImageCodec(config)
+        require_fit(ImageCodec(config), folder / WEIGHTS)
+    # Built with random weights, as ever: what a recipe builds after it has the same ones.
+    codec = ImageCodec(config)
     load_weights(codec, folder / WEIGHTS)
     return codec
