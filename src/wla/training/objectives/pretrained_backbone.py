@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from accelerate import init_empty_weights
 
 from wla.data.normalize import Statistics
@@ -48,7 +49,7 @@ def _read(folder: Path) -> PretrainedBackbone:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no pretrained backbone here; train one first (`wla train nano_base`)")
     config = BackboneTrainConfig.load(folder / CONFIG)
-    with init_empty_weights():
+    with torch.random.fork_rng(devices=[]), init_empty_weights():
         require_fit(NanoBackbone(config.backbone), folder / WEIGHTS)
     # Built with random weights, as ever: what a recipe builds after it has the same ones.
     backbone = NanoBackbone(config.backbone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from accelerate import init_empty_weights
 
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
@@ -29,7 +30,7 @@ def _read(folder: Path) -> ImageCodec:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
     config = ImageCodecConfig.load(folder / CONFIG)
-    with init_empty_weights():
+    with torch.random.fork_rng(devices=[]), init_empty_weights():
         require_fit(ImageCodec(config), folder / WEIGHTS)
     # Built with random weights, as ever: what a recipe builds after it has the same ones.
     codec = ImageCodec(config)
