@@ -17,6 +17,7 @@ from wla.presets.recipe import load_recipe
 ENDS = {
     "list": "its sections name the commands that take the names",
     "report": "a page to look at",
+    "data view": "a page to look at",
     "export": "the published layout is for other programs",
     "parity": "a test",
 }

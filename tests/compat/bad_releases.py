@@ -163,6 +163,6 @@ BAD: dict[str, tuple[Any, str]] = {
         "32 heads of 32 for a width of 32",
     ),
     "section that is a list": (set_json("checkpoint/config.json", wla=[]), "'wla' of its config.json is not a JSON"),
-    "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged or no safetensors file"),
+    "damaged weights": (write("checkpoint/model.safetensors", b"0" * 100), "damaged safetensors file"),
     "no release": (write("checkpoint/config.json", "{}"), r"'diffusion_model_cfg' is missing"),
 }

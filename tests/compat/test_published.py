@@ -127,8 +127,8 @@ def test_shards_load_without_imagination(checkpoint, tmp_path, monkeypatch):
 
 
 BAD_INDEX = {
-    "not JSON": ("{", "damaged index"),
-    "a list": ("[]", "damaged index"),
+    "not JSON": ("{", "index.json: damaged JSON"),
+    "a list": ("[]", "index.json: is a list, not a JSON object"),
     "no map": ("{}", "damaged index"),
     "an empty map": ('{"weight_map": {}}', "damaged index"),
     "a map of numbers": ('{"weight_map": {"a": 1, "b": "x"}}', "damaged index"),

@@ -37,7 +37,7 @@ def saved_step(out: Path) -> int | None:
 
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_file_call_goes_on(tmp_path, monkeypatch, every):
-    monkeypatch.setattr("wla.training.trainer.plot_metrics", lambda metrics: None)  # takes longer than all else
+    monkeypatch.setattr("wla.training.sinks.plot_metrics", lambda metrics: None)  # takes longer than all else
     whole = tmp_path / "uninterrupted"
     train(TwoFiles(), loop(3), whole)
     returned: list[int] = []

@@ -76,7 +76,7 @@ def test_a_target_that_matches_nothing_is_refused_with_a_list_of_layers():
 
 def test_without_peft_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ModuleNotFoundError, match=r"adapters need peft: pip install 'wla\[lora\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"adapters need peft: pip install peft"):
         add_lora(tiny.checkpoint().model.backbone, CONFIG)
 
 

@@ -15,13 +15,14 @@ from wla.policy.hub import checkpoint_kind
 from wla.presets.names import PRESETS
 from wla.presets.recipe import bundled_recipes
 from wla.rollout.configs import SCRIPTED, RecordMemoryConfig
+from wla.run_folder import CHECKPOINT, checkpoint_folder
 
 if TYPE_CHECKING:
     from wla.annotate.configs import LabelActionsConfig
     from wla.cli.annotate import AnnotateArgs
     from wla.cli.checkpoints import ConvertCheckpointArgs, ImportArgs
     from wla.cli.collect import CollectArgs
-    from wla.cli.data import CheckArgs, ConvertArgs, FromVideosArgs, StatsArgs
+    from wla.cli.data import CheckArgs, ConvertArgs, FromVideosArgs, RobotArgs, StatsArgs
     from wla.cli.estimate import EstimateArgs
     from wla.cli.evaluate import DemoArgs, EvalArgs
     from wla.cli.init import InitArgs
@@ -67,6 +68,10 @@ def after_collect(args: CollectArgs) -> list[Line]:
 
 def after_new_dataset(args: ConvertArgs | FromVideosArgs) -> list[Line]:
     return [line("data check", args.out)]
+
+
+def after_robot(args: RobotArgs) -> list[Line]:
+    return [line("data check", args.dataset, **_columns(args.state, args.action))]
 
 
 def after_check(args: CheckArgs) -> list[Line]:
@@ -115,8 +120,7 @@ def after_train(args: TrainArgs) -> list[Line]:
     if args.print_config:
         return [line("train", args.recipe, *args.overrides, out=args.out)]
     out = args.out or Path("outputs") / Path(args.recipe).stem
-    inner = out / "checkpoint"
-    return _use(inner if inner.is_dir() else out, out)
+    return _use(out / CHECKPOINT, out)
 
 
 def after_ablate(args: AblateArgs) -> list[Line]:
@@ -164,7 +168,8 @@ def after_import(args: ImportArgs) -> list[Line]:
 
 def _use(checkpoint: Path, run: Path) -> list[Line]:
     """What a checkpoint is for. run: folder whose name it goes by."""
-    match checkpoint_kind(checkpoint):
+    folder = checkpoint_folder(checkpoint)
+    match checkpoint_kind(folder):
         case "value model":
             return [_best_of_n(checkpoint)]
         case "inverse dynamics model":
@@ -173,7 +178,7 @@ def _use(checkpoint: Path, run: Path) -> list[Line]:
             return [line("train", "nano_tabletop", f"init.backbone={checkpoint}", "init.codec=nano-tabletop")]
         case "image codec":
             return [line("train", "nano_tabletop", f"init.codec={checkpoint}", "init.backbone=nano-base")]
-    if _robot(checkpoint / "robot.json") not in (BUNDLED_ROBOT, None):
+    if _robot(folder / "robot.json") not in (BUNDLED_ROBOT, None):
         return [line("eval", checkpoint, "--help")]
     return [line("eval", checkpoint, num_envs=2, out=Path("outputs") / f"{run.resolve().name}_eval")]
 
@@ -228,6 +233,7 @@ NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
     "data from-videos": after_new_dataset,
     "data check": after_check,
     "data stats": after_stats,
+    "data robot": after_robot,
     "data label-actions": after_label_actions,
     "annotate": after_annotate,
     "estimate": after_estimate,
