@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from wla.config import Config
 from wla.run_folder import checkpoint_folder, generations, latest_step, read_checkpoint, state_folder
-from wla.training import trainer
+from wla.training import sinks, trainer
 from wla.training.objective import LoopConfig, StepLosses
 from wla.training.optim import OptimConfig
 from wla.weights import read_tensors, save_weights
@@ -44,6 +44,8 @@ class Toy:
     """A network whose checkpoint names its step in two files; a mixture of two saves shows."""
 
     config = Config()
+    description = ""
+    validation = None
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -84,7 +86,7 @@ def train_until_killed(run: Path) -> None:
         os.write(notes, f"{step}\n".encode())
 
     trainer.save_generation = noted  # type: ignore[assignment]
-    trainer.plot_metrics = lambda *_: None  # type: ignore[assignment]  # it takes longer than all else
+    sinks.plot_metrics = lambda *_: None  # type: ignore[assignment]  # it takes longer than all else
     loop = LoopConfig(optim=OptimConfig(steps=10**6), batch_size=4, save_every=1, log_every=1, device="cpu")
     trainer.train(Toy(), loop, run, resume=state_folder(run) is not None)
 

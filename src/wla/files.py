@@ -174,6 +174,12 @@ def staging(target: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def clear_staging(root: Path) -> None:
+    """Removes, anywhere below a folder, what killed writers left."""
+    for folder in sorted(root.rglob(f".*{_STAGING}")):
+        _remove_if_free(folder)
+
+
 def move_dir(source: Path, target: Path) -> None:
     """Moves a folder to the place of another one (now at `source`) or of none, and flushes the rename.
 

@@ -17,7 +17,7 @@ from wla.envs.seeds import require_seeds
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import VideoQuota, episode_folder
 from wla.evaluation.summary import Identity, Summary, describe, summarise
-from wla.files import disk_errors
+from wla.files import clear_staging, disk_errors
 from wla.locks import locked
 from wla.rollout.build import build, load_shared, make_variants, require_expert
 from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
@@ -76,6 +76,7 @@ def evaluate(
     ValueError when another process writes into `out`, or when it holds results of another run.
     """
     with locked(out, RESUME_HINT):
+        clear_staging(out)
         return _evaluate(variants, seeds, runner, identity, out, num_envs, env_timeout_s, max_videos)
 
 
