@@ -16,7 +16,6 @@ NOT_RUN = [
     ("README.md", "clone"),
     ("README.md", "clone"),
     ("README.md", "docker"),
-    ("environment.md", "gymnasium[mujoco]"),
     ("published.md", "gpu, published weights"),
 ]
 """Blocks that are not run, and why."""
