@@ -24,6 +24,8 @@ help:
 demo: $(HEALTHY)
 	$(BIN)/wla demo
 
+# One thread each: two processes with a thread per core slow each other down.
+test: export OMP_NUM_THREADS ?= 1
 test: $(HEALTHY)
 	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST)
 
