@@ -75,6 +75,7 @@ def test_the_libraries_own_models_of_other_sizes_are_reproduced(other_sizes):
     assert outputs["world_condition"].shape == (3, 2, 12, 28)
 
 
+@pytest.mark.slow
 def test_every_weight_of_the_published_layout_matters(other_sizes, tmp_path):
     """Swapping a weight with another one of the same shape is detected, except for weights that nothing uses."""
     weights = load_file(other_sizes / "model.safetensors")

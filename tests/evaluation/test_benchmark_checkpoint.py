@@ -52,6 +52,7 @@ def test_a_checkpoint_is_evaluated_and_shows_what_it_imagined(checkpoint, tmp_pa
     assert "imagined at step 2" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_imagining_does_not_change_what_the_policy_does(checkpoint, tmp_path):
     for imagine in (False, True):
         config = EvalConfig(policy=checkpoint, tasks=("place",), episodes=1, imagine=imagine, max_videos=1)

@@ -61,6 +61,7 @@ def recipe(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_in_two_processes(recipe, tmp_path):
     process = torchrun("-m", "wla", "train", recipe, "--out", tmp_path / "two")
     train(Toy(), toy_loop(8, micro_batches=2, device="cpu"), tmp_path / "one")

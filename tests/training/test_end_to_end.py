@@ -141,6 +141,7 @@ def test_fine_tuning_the_world_expert_changes_nothing_else(folder, tmp_path):
     assert all(value.equal(state[key]) for key, value in old.model.state_dict().items() if "world_expert" not in key)
 
 
+@pytest.mark.slow
 def test_additional_action_features_have_no_effect_at_first(folder, tmp_path):
     recipe = policy_training(folder, 1)
     before = train(recipe.build(), recipe.loop, tmp_path / "policy")
@@ -190,7 +191,9 @@ def losses(out: Path) -> list[dict]:
     return [{name: row[name] for name in ("step", "loss", *TERMS)} for row in rows]
 
 
-@pytest.mark.parametrize("grounding", [None, GroundingConfig(samples=2, weight=0.5)])
+@pytest.mark.parametrize(
+    "grounding", [None, pytest.param(GroundingConfig(samples=2, weight=0.5), marks=pytest.mark.slow)]
+)
 def test_a_resumed_policy_run_repeats_its_losses_bit_for_bit(folder, tmp_path, grounding):
     recipe = policy_training(folder, 24, grounding)
     train(recipe.build(), recipe.loop, tmp_path / "whole")
@@ -224,6 +227,7 @@ def test_grounding_trains_the_backbone_and_is_not_part_of_the_checkpoint(folder,
     assert load_checkpoint(checkpoint).model.state_dict().keys() == first.model.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_adapters_train_resume_and_are_saved_as_ordinary_weights(folder, tmp_path):
     lora = LoraConfig(rank=2, alpha=4, dropout=0.1, target_modules=(r"_proj$",))
     recipe = policy_training(folder, 6, lora=lora)

@@ -118,6 +118,7 @@ def recipe(monkeypatch, tmp_path) -> PolicyTrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_policy_is_validated_on_held_out_episodes(recipe, tmp_path):
     config = recipe.override(["datasets.0.validation_fraction=0.25", "loop.validation_every=1"])
     latest = train(config.build(), config.loop, tmp_path / "run")

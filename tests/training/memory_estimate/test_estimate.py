@@ -79,6 +79,7 @@ def test_acting_holds_the_checkpoints_weights():
     assert acting.weights + acting.imagination_weights == 2 * 3_497_158_122
 
 
+@pytest.mark.slow
 def test_advice_leads_to_what_it_says():
     estimate = Estimate(preset_train_config("wla0_libero"))
     changes = estimate.suggest(24 * GB)

@@ -103,7 +103,7 @@ def test_library_weights_are_taken_and_new_words_are_drawn_like_the_others(root)
     assert not any(parameter.requires_grad for parameter in task.model.codec.parameters())
 
 
-@pytest.mark.parametrize("language", [False, True])
+@pytest.mark.parametrize("language", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_saves_acts_and_resumes(root, tmp_path, language):
     config = recipe(root, language=language, activation_checkpointing=True)
     whole = train(config.build(), config.loop, tmp_path / "whole")
@@ -132,6 +132,7 @@ def test_recomputing_activations_gives_the_same_gradients(root):
         torch.testing.assert_close(found[1][name], gradient, msg=name)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_bf16_weights_goes_on(root, tmp_path):
     config = recipe(root, dtype="bfloat16")
     checkpoint = train(config.build(), config.loop, tmp_path / "first")
@@ -143,6 +144,7 @@ def test_a_checkpoint_of_bf16_weights_goes_on(root, tmp_path):
     assert torch.equal(task.model.action_expert.positions, stored.float())
 
 
+@pytest.mark.slow
 def test_folders_that_do_not_fit_are_refused_in_one_line(root, tmp_path):
     with pytest.raises(ValueError, match="no vision-language model 'nowhere'"):
         recipe(root).override(["init.vlm=nowhere"]).build()
