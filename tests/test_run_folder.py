@@ -9,6 +9,7 @@ import pytest
 from wla.run_folder import (
     BEST,
     CHECKPOINT,
+    LATEST,
     STATE,
     checkpoint_folder,
     generations,
@@ -107,3 +108,16 @@ def test_a_reader_whose_generation_is_removed_reads_the_next_one(tmp_path):
         read_checkpoint(lambda: checkpoint_folder(tmp_path), damaged)
     with pytest.raises(FileNotFoundError):
         read_checkpoint(lambda: tmp_path / "absent", lambda folder: (folder / "step").read_text())
+
+
+def test_the_pointer_moves_only_to_a_generation_that_is_there(tmp_path, monkeypatch):
+    def cut(source, target):
+        raise OSError("no more of the disk")
+
+    monkeypatch.setattr("wla.run_folder.move_dir", cut)
+    stage = stage_of(tmp_path, 1)
+    (stage / CHECKPOINT).mkdir(parents=True)
+    (stage / STATE).mkdir()
+    with pytest.raises(OSError, match="no more of the disk"):
+        publish(tmp_path, stage)
+    assert not (tmp_path / LATEST).exists()
