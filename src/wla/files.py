@@ -152,7 +152,7 @@ def require_replaceable(folder: Path, replaces: Sequence[str]) -> None:
 def staging(target: Path) -> Iterator[Path]:
     """Context with an empty folder beside `target` that no other writer uses, removed in the end.
 
-    It stays locked meanwhile, so those of killed writers are told apart by their free locks; they are removed first.
+    It stays locked meanwhile, so those of killed writers are recognised by their free locks; they are removed first.
     """
     prefix = f".{target.name}."
     for entry in os.scandir(target.parent):
@@ -183,7 +183,7 @@ def clear_staging(root: Path) -> None:
 def move_dir(source: Path, target: Path) -> None:
     """Moves a folder to the place of another one (now at `source`) or of none, and flushes the rename.
 
-    Where the system cannot exchange folders, the old one is away for a moment; `recover` restores it after a kill.
+    Where the system cannot exchange folders, the old one is absent briefly; `recover` restores it after a kill.
     """
     if not target.exists():
         os.rename(source, target)

@@ -57,7 +57,7 @@ TRAININGS = {
 
 
 def observations(count: int = 6) -> list[tuple[str, Observation]]:
-    """A moment in an episode of each of some tasks: instruction and observation."""
+    """One observation within an episode of each task, with the instruction."""
     found = []
     for number, task in enumerate(TASKS[:count]):
         env = make_env("tabletop", task=task, setting="randomized" if number % 2 else "clean")

@@ -1,4 +1,4 @@
-"""What a policy is told of the past, and what it does with it, with the tiny nano model."""
+"""Memory in the prompts of a policy, and its effect on actions, with the tiny nano model."""
 
 from __future__ import annotations
 

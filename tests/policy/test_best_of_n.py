@@ -266,7 +266,7 @@ def test_halves_of_an_odd_number_are_refused(tied):
     ("again", "reset", "since"),
     [
         ("press it", "reach the button", [5 + tiny.CHUNK, tiny.CHUNK // 2]),
-        ("press it", "press it", [5 + tiny.CHUNK] * 2),  # forgetting that it was said does not make it new
+        ("press it", "press it", [5 + tiny.CHUNK] * 2),  # forgetting an earlier prediction does not make it new
         ("let go", "press it", [tiny.CHUNK // 2, 5 + tiny.CHUNK]),
     ],
 )

@@ -184,7 +184,7 @@ def qwen(kind, tmp_path_factory):
 
 
 def walked(policy, steps: int, *, seed: int = 0, texts: tuple[str, ...] = ()):
-    """The state after watching that many steps, with subtasks that were said on the way."""
+    """The state after watching that many steps, with subtasks predicted on the way."""
     state = policy.reset("open the drawer", seed=seed)
     for step in range(steps):
         state = policy.observe(tiny_qwen.observation(100 + step), state)

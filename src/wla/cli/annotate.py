@@ -42,7 +42,7 @@ class AnnotateArgs(CliArgs):
     rules: bool = False
     """Source: rules over state and actions."""
     templates: Path | None = None
-    """With --rules: a template file (TOML) in place of the bundled one, which explains itself."""
+    """With --rules: a template file (TOML) instead of the bundled one, which explains itself."""
     endpoint: str | None = None
     """Source: URL of an OpenAI-compatible server, e.g. http://localhost:8000/v1."""
     model: str | None = None

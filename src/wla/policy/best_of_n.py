@@ -120,7 +120,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
     ) -> tuple[ActionChunk, PolicyState]:
         """The best of several chunks, with its predicted outcome (asked for or not, if time allows).
 
-        num_candidates, imagination_horizon: in place of those of the configuration, and validated as these are.
+        num_candidates, imagination_horizon: override those of the configuration, and are validated like these.
         ValueError for flow_steps and prefix, which candidates do not support.
         """
         _require_supported(options)

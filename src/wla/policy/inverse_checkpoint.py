@@ -88,7 +88,7 @@ class InverseCheckpoint:
         return actions
 
     def _mean_and_std(self) -> tuple[Float64[np.ndarray, " A"], Float64[np.ndarray, " A"]]:
-        """Mean and standard deviation (A,) per dimension, with 1 in place of a standard deviation of 0."""
+        """Mean and standard deviation (A,) per dimension, with 1 where the standard deviation is 0."""
         statistics = self.config.action
         assert statistics.mean is not None
         assert statistics.std is not None

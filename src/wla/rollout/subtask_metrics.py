@@ -141,7 +141,7 @@ def _predicted(calls: Sequence[_Call], brief_steps: int) -> list[Segment]:
         window = call.window
     current = MemoryItem(window[0], start, calls[-1].step + 1)
     segments = _segments((*finished, current), calls, brief_steps)
-    # The reference may change a moment after the last call. The only subtask of an episode is always compared.
+    # The reference may change shortly after the last call. The only subtask of an episode is always compared.
     optional = len(segments) > 1 and (segments[-1].optional or start == calls[-1].step)
     return [*segments[:-1], replace(segments[-1], optional=optional)]
 

@@ -1,4 +1,4 @@
-"""Training of a full-size model's miniature: it starts from library folders, goes on from a policy, resumes."""
+"""Training of a full-size model's miniature: it starts from library folders, continues from a policy, resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe has data for: said before training, and a policy without learned text stays silent."""
+"""What a recipe has data for: printed before training, and a policy without learned text stays silent."""
 
 from __future__ import annotations
 

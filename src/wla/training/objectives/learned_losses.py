@@ -1,4 +1,4 @@
-"""Which losses of a policy have data, said before training starts."""
+"""Report, before training starts, on which losses of a policy have data."""
 
 from __future__ import annotations
 
