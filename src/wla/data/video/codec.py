@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -80,7 +81,7 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
                     if packet.dts is None:  # the empty packet that ends a stream
                         continue
                     packet.stream = stream
-                    packet.pts = packet.dts = round(count / (rate * packet.time_base))
+                    packet.pts = packet.dts = round(count / (rate * _fraction(packet.time_base)))
                     output.mux(packet)
                     count += 1
 
@@ -88,7 +89,7 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
 def probe(path: Path) -> VideoInfo:
     """Reads a video's header. ValueError when the file is absent or damaged, or its codec unknown."""
     with _open(path, lambda: "its header") as (_, stream):
-        return VideoInfo(stream.frames, stream.height, stream.width, stream.average_rate or Fraction(0))
+        return VideoInfo(stream.frames, stream.height, stream.width, _fraction(stream.average_rate))
 
 
 def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -123,6 +124,11 @@ def decode_at(
                 count += 1
 
 
+def _fraction(value: Any) -> Fraction:
+    """PyAV's rational number, which is no `Fraction` since version 19; 0 for None."""
+    return Fraction(value.numerator, value.denominator) if value else Fraction(0)
+
+
 @contextmanager
 def _open(
     path: Path, position: Callable[[], str], size: tuple[int, int] | None = None
@@ -153,7 +159,7 @@ def _open(
 def _seek_and_decode(
     container: InputContainer, stream: VideoStream, numbers: list[int], rate: Fraction
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    begin, unit = stream.start_time or 0, Fraction(stream.time_base or 1)
+    begin, unit = stream.start_time or 0, _fraction(stream.time_base) or Fraction(1)
     container.seek(begin + round(numbers[0] / (rate * unit)), stream=stream)
     missing = numbers
     for frame in container.decode(stream):
