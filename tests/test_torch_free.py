@@ -57,12 +57,12 @@ def test_states_are_normalised_and_memories_updated_without_torch() -> None:
         import wla.config
         import wla.specs
         from wla.data.memory import update_memory
-        from wla.data.normalize import MinMaxNormalizer, VectorStatistics
+        from wla.data.normalize import Normalizer, VectorStatistics
         from wla.types import ActionChunk, Observation, PolicyState
 
         seen = Observation({"front": np.zeros((8, 8, 3), np.uint8)}, np.array([0, 5], np.float32))
         statistics = VectorStatistics.of([np.array([[0, 0], [2, 10]], np.float32)])
-        normalizer = MinMaxNormalizer(statistics, dim=2, name="state")
+        normalizer = Normalizer(statistics, name="state", dimensions="ab")
         assert normalizer.normalize(seen.state).tolist() == [-1, 0]
         chunk = ActionChunk(normalizer.denormalize(np.zeros((4, 2), np.float32)), ("lift",))
         state = PolicyState("lift the block", subtasks=("reach", "lift"))

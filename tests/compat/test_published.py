@@ -22,6 +22,7 @@ from wla.compat.parity import count_changed_tensors
 from wla.compat.published import export_model, import_model
 from wla.compat.published_keys import published_names
 from wla.compat.published_sections import require_exportable, sections_of
+from wla.data.normalize import NormalizationConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig, load_model, save_checkpoint
 from wla.presets.wla0 import presets
@@ -211,6 +212,15 @@ def test_a_nano_policy_is_not_exported(tmp_path):
     with pytest.raises(ValueError, match="only models with the Qwen3-VL backbone have a published layout"):
         export_model(tmp_path / "nano", tmp_path / "published")
     assert [path.name for path in tmp_path.iterdir()] == ["nano"]
+
+
+def test_a_policy_with_other_normalisation_is_not_exported(tmp_path):
+    checkpoint = tiny_qwen.checkpoint()
+    save_checkpoint(checkpoint, tmp_path / "trained")
+    modes = NormalizationConfig(action="MEAN_STD")
+    checkpoint.config.replace(normalization=modes).save(tmp_path / "trained" / "config.json")
+    with pytest.raises(ValueError, match="MIN_MAX and MEAN_STD; the published layout has MIN_MAX alone"):
+        export_model(tmp_path / "trained", tmp_path / "published")
 
 
 def test_an_existing_folder_is_unchanged(ours, tmp_path):

@@ -21,7 +21,7 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.data.loader import WindowSampler
 from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.data.memory_replay import MemoryReplay
-from wla.data.normalize import MinMaxNormalizer, VectorStatistics
+from wla.data.normalize import Normalizer, VectorStatistics
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
@@ -47,8 +47,8 @@ def make_sampler(datasets, weights=None, instructions=None, settings=None, **cha
         "datasets": datasets,
         "configs": configs,
         "prompter": Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1}),
-        "state_normalizer": MinMaxNormalizer(statistics.state, dim=tiny.STATE, name="state"),
-        "action_normalizer": MinMaxNormalizer(statistics.action, dim=tiny.ACTION, name="action"),
+        "state_normalizer": Normalizer(statistics.state, name="state", dimensions="xyz"),
+        "action_normalizer": Normalizer(statistics.action, name="action", dimensions="ab"),
         "action_dim": tiny.ACTION,
         "images": tiny.CAMERAS,
         "primary": "front",
@@ -280,7 +280,7 @@ def test_actions_of_a_dataset_can_be_left_out(datasets):
 
 def test_states_of_a_different_robot_are_zero_and_need_actions_left_out(datasets):
     statistics = VectorStatistics.of([np.ones((2, 5), np.float32)])
-    other = MinMaxNormalizer(statistics, dim=5, name="state")
+    other = Normalizer(statistics, name="state", dimensions="abcde")
     assert not sample_batch(make_sampler(datasets[:1], state_normalizer=other, settings={"actions": False})).state.any()
     with pytest.raises(ValueError, match="state has 3 dimensions, its statistics 5"):
         make_sampler(datasets[:1], state_normalizer=other)

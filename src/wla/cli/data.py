@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
@@ -285,15 +286,19 @@ def _print_vector(title: str, vector: VectorStatistics, names: object) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from wla.data.normalize import QUANTILES, NormalizationMode, Normalizer
     from wla.data.validation.numbers import dimension_names
 
-    assert vector.mean is not None
-    assert vector.std is not None
-    table = Table("dimension", "min", "max", "mean", "std", title=f"{escape(title)}, {vector.count} frames")
-    rows = zip(vector.min, vector.max, vector.mean, vector.std, strict=True)
-    for name, row in zip(dimension_names(names, vector.dim), rows, strict=True):
+    known, dimensions = vector.known, dimension_names(names, vector.dim)
+    shown = ("min", *QUANTILES, "max", "mean", "std")
+    table = Table("dimension", *shown, title=f"{escape(title)}, {vector.count} frames")
+    for name, row in zip(dimensions, zip(*(known[each] for each in shown), strict=True), strict=True):
         table.add_row(escape(name), *(f"{value:.4g}" for value in row))
     _console().print(table)
+    modes: tuple[NormalizationMode, ...] = get_args(NormalizationMode)
+    notes = (Normalizer(vector, mode, name=title, dimensions=dimensions).notes for mode in modes)
+    for note in dict.fromkeys(chain.from_iterable(notes)):
+        print(note)
 
 
 def _console() -> Console:

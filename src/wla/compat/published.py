@@ -14,6 +14,7 @@ from wla.compat.published_config import model_config, read_sections
 from wla.compat.published_files import write_files
 from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_shapes, published_names
 from wla.compat.published_sections import prompt_settings, require_exportable, sections_of
+from wla.data.normalize import NormalizationConfig
 from wla.data.prompts.chat import ChatPromptConfig
 from wla.files import atomic_dir, disk_errors, read_json
 from wla.models.model import require_config
@@ -108,6 +109,11 @@ def export_model(folder: Path, out: Path) -> None:
     if missing or "qwen3_vl" in read_json(folder / CONFIG):
         raise ValueError(f"{folder}: not one of our checkpoints; pass a folder that `wla import` or training created")
     config = CheckpointConfig.load(folder / CONFIG)
+    if config.normalization != NormalizationConfig():
+        raise ValueError(
+            f"{folder}: normalises in the modes {config.normalization.state} and {config.normalization.action}; the "
+            "published layout has MIN_MAX alone, so its users would run other actions"
+        )
     model = require_config(config.model, WLAConfig, str(folder))
     sections = sections_of(model)
     sections[WLA_SECTION] |= prompt_settings(config)

@@ -17,7 +17,7 @@ from wla.batch import Batch, left_pad
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryAugmentation
-from wla.data.normalize import MinMaxNormalizer
+from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.window_source import WindowSource
@@ -42,8 +42,8 @@ class WindowSampler:
     datasets: Sequence[LeRobotDataset]
     configs: Sequence[DatasetConfig]
     prompter: AnyPrompter
-    state_normalizer: MinMaxNormalizer
-    action_normalizer: MinMaxNormalizer
+    state_normalizer: Normalizer
+    action_normalizer: Normalizer
     action_dim: int
     images: dict[str, int]
     primary: str

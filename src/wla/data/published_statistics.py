@@ -1,6 +1,8 @@
 """The JSON format of WLA-0's published statistics: min and max per dimension, one entry for each dataset.
 
 {"<dataset>": {"action": {"min": [...], "max": [...]}, "observation.state": {"min": [...], "max": [...]}}}
+
+Files that we write also have mean, std and quantiles, which other modes than MIN_MAX need.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wla.data.lerobot.format import ACTION, STATE
-from wla.data.normalize import Statistics, VectorStatistics
+from wla.data.normalize import QUANTILES, Statistics, VectorStatistics
 from wla.files import atomic_write_text, disk_errors, read_json
 
 _COMMAND = "`wla data stats DATASET --out {}`"
@@ -48,11 +50,7 @@ def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
     tree = _read(path) if path.exists() else {}
     for name, statistics in entries.items():
         vectors = {ACTION: statistics.action, STATE: statistics.state}
-        tree[name] = {
-            key: {"min": list(vector.min), "max": list(vector.max)}
-            for key, vector in vectors.items()
-            if vector is not None
-        }
+        tree[name] = {key: vector.known for key, vector in vectors.items() if vector is not None}
     with disk_errors(path, "free disk space or choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
@@ -83,8 +81,8 @@ def _listed(entries: Mapping[str, Any]) -> str:
 def _vector(tree: Any, where: str, dim: int | None) -> VectorStatistics:
     if not isinstance(tree, dict):
         raise ValueError(f"{where} is not an object with min and max; correct the file")
-    # Some files also hold quantiles and LeRobot's count, a list, which are not used here.
-    known = {key: value for key, value in tree.items() if key in ("min", "max", "mean", "std")}
+    # Some files also hold other quantiles and LeRobot's count, a list, which are not used here.
+    known = {key: value for key, value in tree.items() if key in ("min", "max", "mean", "std", *QUANTILES)}
     missing = [key for key in ("min", "max") if key not in known]
     if missing:
         raise ValueError(f"{where} has no {missing[0]!r}; write the file with {_COMMAND.format('FILE')}")

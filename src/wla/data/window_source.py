@@ -15,7 +15,7 @@ from torch import Tensor
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
-from wla.data.normalize import MinMaxNormalizer
+from wla.data.normalize import Normalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.pseudo_actions import load_pseudo_actions
 from wla.data.transforms import resize
@@ -50,8 +50,8 @@ class WindowSource:
         config: DatasetConfig,
         cameras: Sequence[str],
         primary: str,
-        state: MinMaxNormalizer,
-        action: MinMaxNormalizer,
+        state: Normalizer,
+        action: Normalizer,
         *,
         lookahead: int,
         chunk: int,

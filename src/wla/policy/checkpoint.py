@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data.normalize import MinMaxNormalizer, Statistics
+from wla.data.normalize import NormalizationConfig, Normalizer, Statistics
 from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
@@ -42,6 +42,8 @@ class CheckpointConfig(Config):
     model: AnyModelConfig
     prompt: AnyPromptConfig | None = None
     """None for a model without text; its checkpoint has no tokenizer."""
+    normalization: NormalizationConfig = NormalizationConfig()
+    """Modes in which the statistics normalise states and actions."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = Field(default=0, ge=0)
@@ -70,14 +72,18 @@ class Checkpoint:
         return build_prompter(self.config.prompt, self.tokenizer, self.config.model.interface.image_tokens)
 
     @property
-    def state_normalizer(self) -> MinMaxNormalizer:
-        return MinMaxNormalizer(self.statistics.state, dim=self.robot_spec.observation.state_dim, name="state")
+    def state_normalizer(self) -> Normalizer:
+        """ValueError where the statistics do not fit the robot, or lack what the mode needs."""
+        mode, names = self.config.normalization.state, self.robot_spec.observation.state_names
+        return Normalizer(self.statistics.state, mode, name="state", dimensions=names)
 
     @property
-    def action_normalizer(self) -> MinMaxNormalizer:
+    def action_normalizer(self) -> Normalizer:
+        """ValueError where the statistics do not fit the robot, or lack what the mode needs."""
         if self.statistics.action is None:
             raise ValueError("statistics: none for actions; the checkpoint was trained on action-free data only")
-        return MinMaxNormalizer(self.statistics.action, dim=self.robot_spec.action.dim, name="action")
+        mode, names = self.config.normalization.action, self.robot_spec.action.names
+        return Normalizer(self.statistics.action, mode, name="action", dimensions=names)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -163,7 +169,7 @@ def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     For a training that continues it: its weights belong to those. ValueError when model or prompt differ.
     """
     stored = CheckpointConfig.load(folder / CONFIG)
-    for name in ("model", "prompt"):
+    for name in ("model", "prompt", "normalization"):
         if getattr(stored, name) != getattr(checkpoint.config, name):
             raise ValueError(
                 f"{folder / CONFIG}: has another {name} than the recipe gives now; resume what it was made of"

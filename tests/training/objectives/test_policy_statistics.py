@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tiny
+import torch
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.loader import DatasetConfig
-from wla.data.normalize import compute_statistics
+from wla.data.normalize import NormalizationConfig, Statistics, VectorStatistics, compute_statistics
+from wla.data.published_statistics import write_published
 from wla.policy.checkpoint import load_checkpoint
 from wla.training.objective import LoopConfig
-from wla.training.objectives.initialization import FromBackbone, Initialization
+from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.policy_data import StatisticsConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import train
 
@@ -39,16 +43,69 @@ def test_statistics_are_those_of_the_datasets_whose_actions_are_trained(tmp_path
     assert recipe.build().checkpoint.statistics == expected
 
 
-def test_a_resumed_run_keeps_its_ranges_and_tokens_where_its_dataset_has_grown(tmp_path, monkeypatch, capsys):
-    tiny.write_dataset(tmp_path / "robot")
+def recipe_of(folder, monkeypatch, **changes) -> PolicyTrainConfig:
     start = Initialization(tiny.checkpoint().model, tiny.PROMPT, tiny.tokenizer())
     monkeypatch.setattr(FromBackbone, "initialize", lambda *_: start)
-    recipe = PolicyTrainConfig(
-        model=tiny.model_config(),
-        init=FromBackbone(backbone="unused", codec="unused"),
-        datasets=(DatasetConfig(path=str(tmp_path / "robot")),),
-        loop=LoopConfig(optim=OptimConfig(steps=1), batch_size=2, device="cpu"),
+    values = {
+        "model": tiny.model_config(),
+        "init": FromBackbone(backbone="unused", codec="unused"),
+        "datasets": (DatasetConfig(path=str(folder)),),
+        "loop": LoopConfig(optim=OptimConfig(steps=1), batch_size=2, device="cpu"),
+    }
+    return PolicyTrainConfig(**values | changes)
+
+
+def test_modes_of_the_recipe_are_those_of_batches_checkpoints_and_fine_tuning(tmp_path, monkeypatch):
+    tiny.write_dataset(tmp_path / "robot")
+    recipe = recipe_of(tmp_path / "robot", monkeypatch).override(
+        ["normalization.state=MEAN_STD", "normalization.action=QUANTILES"]
     )
+    objective = recipe.build()
+    dataset = LeRobotDataset(tmp_path / "robot")
+    low, high = np.quantile(dataset.actions, [0.01, 0.99], axis=0)
+    batch = objective.sample_batch(40, torch.Generator().manual_seed(0))
+    frames = [dataset.frame_id(frame) for frame in range(len(dataset))]
+    rows = [frames.index(name) for name in batch.ids]
+    wanted = 2 * (dataset.actions[rows] - low) / (high - low) - 1
+    np.testing.assert_allclose(batch.actions[:, 0].numpy(), wanted, atol=1e-5)
+    state = (dataset.state[rows] - dataset.state.mean(0)) / dataset.state.std(0)
+    np.testing.assert_allclose(batch.state.numpy(), state, atol=1e-4)
+
+    folder = train(objective, recipe.loop, tmp_path / "run")
+    assert load_checkpoint(folder).config.normalization == recipe.normalization
+    monkeypatch.undo()
+    later = recipe.replace(init=FromCheckpoint(policy=str(folder)), normalization=None).build().checkpoint
+    assert (later.config.normalization, later.statistics) == (recipe.normalization, objective.checkpoint.statistics)
+
+
+def test_a_file_of_statistics_without_quantiles_is_refused_where_they_are_needed(tmp_path, monkeypatch):
+    tiny.write_dataset(tmp_path / "robot")
+    known = compute_statistics([LeRobotDataset(tmp_path / "robot")])
+    bare = [VectorStatistics(min=vector.min, max=vector.max) for vector in (known.state, known.action)]
+    write_published(tmp_path / "bare.json", {"robot": Statistics(state=bare[0], action=bare[1])})
+    write_published(tmp_path / "whole.json", {"robot": known})
+    recipe = recipe_of(tmp_path / "robot", monkeypatch, normalization=NormalizationConfig(action="QUANTILE10"))
+    with pytest.raises(ValueError, match="action: QUANTILE10 needs q10 and q90, and its statistics have only min, max"):
+        recipe.replace(statistics=StatisticsConfig(path=str(tmp_path / "bare.json"))).build()
+    whole = recipe.replace(statistics=StatisticsConfig(path=str(tmp_path / "whole.json"))).build()
+    assert whole.checkpoint.statistics.agrees(known)
+
+
+def test_training_announces_dimensions_that_hardly_vary(tmp_path, monkeypatch):
+    with DatasetWriter(tmp_path / "robot", tiny.robot_spec()) as writer:
+        for step in range(8):
+            frame = tiny.observation(step)
+            state = frame.state * np.float32([1, 1e-6, 1])
+            writer.add_frame(frame.images, state, np.float32([0.01 * step, 0.1]), "wait")
+        writer.end_episode("wait", keep=True, seed=0)
+    names = tiny.robot_spec().observation.state_names
+    description = recipe_of(tmp_path / "robot", monkeypatch).build().description
+    assert f"state: these dimensions vary by less than 0.0001 and count as constant: {names[1]}" in description
+
+
+def test_a_resumed_run_keeps_its_ranges_and_tokens_where_its_dataset_has_grown(tmp_path, monkeypatch, capsys):
+    tiny.write_dataset(tmp_path / "robot")
+    recipe = recipe_of(tmp_path / "robot", monkeypatch)
     first = load_checkpoint(train(recipe.build(), recipe.loop, tmp_path / "run"))
     with DatasetWriter(tmp_path / "robot", tiny.robot_spec()) as writer:
         frame = tiny.observation()

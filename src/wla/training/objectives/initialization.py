@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data.normalize import VectorStatistics
+from wla.data.normalize import NormalizationConfig, VectorStatistics
 from wla.data.prompts.kinds import AnyPromptConfig, PromptConfig, extended_tokenizer
 from wla.models.model import PolicyModel, PolicyModelConfig, require_config, require_model
 from wla.models.wla import WLA, WLAConfig
@@ -29,7 +29,8 @@ class Initialization:
     """A policy before its first step.
 
     prompt, tokenizer: None for a model without text. state, action: ranges that it was made with (None: those of the
-    datasets). generates_text: whether its weights have learned to generate subtasks.
+    datasets), and normalization the modes that use them. generates_text: whether its weights have learned to generate
+    subtasks.
     """
 
     model: PolicyModel[Any]
@@ -39,6 +40,13 @@ class Initialization:
     action: VectorStatistics | None = None
     grounding: AuxiliaryGrounding | None = None
     generates_text: bool = False
+    normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
+
+    def ranges(self, used: NormalizationConfig) -> tuple[VectorStatistics | None, VectorStatistics | None]:
+        """Returns `state` and `action`, each None where `used` has another mode: what was learned in its units is then
+        given up."""
+        same_state, same_action = used.state == self.normalization.state, used.action == self.normalization.action
+        return self.state if same_state else None, self.action if same_action else None
 
     def learned_prompt(self, *, labelled: bool) -> AnyPromptConfig | None:
         """Returns the prompt of the trained policy: without language where no text was or will be learned.
@@ -163,4 +171,13 @@ class FromCheckpoint(Config):
             grounding = AuxiliaryGrounding(backbone, pretrained.grounding(), self.grounding)
         known = checkpoint.statistics
         generates_text = checkpoint.config.prompt is not None and checkpoint.config.prompt.language
-        return Initialization(model, prompt, tokenizer, known.state, known.action, grounding, generates_text)
+        return Initialization(
+            model,
+            prompt,
+            tokenizer,
+            known.state,
+            known.action,
+            grounding,
+            generates_text,
+            checkpoint.config.normalization,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wla.data.normalize import Statistics
+from wla.data.normalize import Normalizer
 from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
 from wla.models.model import ModelInterface
 from wla.specs import RobotSpec
@@ -30,10 +30,9 @@ def require_same_motion(known: MotionConfig | None, num_frequencies: int, policy
         )
 
 
-def motion_config(robot: RobotSpec, statistics: Statistics, num_frequencies: int) -> MotionConfig:
+def motion_config(robot: RobotSpec, state: Normalizer, action: Normalizer, num_frequencies: int) -> MotionConfig:
     """The actions that add to a part of the state: those named d and its name. ValueError when the robot has none."""
-    assert statistics.action is not None
-    names, before = robot.observation.state_names, statistics.state
+    names = robot.observation.state_names
     pairs = [
         (names.index(name[1:]), dim)
         for dim, (name, kind) in enumerate(zip(robot.action.names, robot.action.kinds, strict=True))
@@ -44,13 +43,12 @@ def motion_config(robot: RobotSpec, statistics: Statistics, num_frequencies: int
             f"num_frequencies: no action of {robot.embodiment} adds to its state ({', '.join(robot.action.names)} and "
             f"{', '.join(names)}, in the same frame); leave num_frequencies away"
         )
-    action = statistics.action
     # A part of the state that never changed in the statistics is 0 wherever it is, so nothing moves it.
-    units = [2 / span if (span := before.max[s] - before.min[s]) > 0 else 0.0 for s, _ in pairs]
+    units = [float(state.inverse_scale[s]) for s, _ in pairs]
     return MotionConfig(
         state=tuple(s for s, _ in pairs),
         action=tuple(a for _, a in pairs),
-        gain=tuple((action.max[a] - action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
-        offset=tuple((action.max[a] + action.min[a]) / 2 * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        gain=tuple(float(action.scale[a]) * unit for (_, a), unit in zip(pairs, units, strict=True)),
+        offset=tuple(float(action.center[a]) * unit for (_, a), unit in zip(pairs, units, strict=True)),
         num_frequencies=num_frequencies,
     )

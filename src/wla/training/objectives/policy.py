@@ -75,14 +75,16 @@ class PolicyObjective:
         )
         init = config.init.initialize(config.model, data.texts)
         self.model, self.grounding = init.model, init.grounding
+        normalization = config.normalization or init.normalization
         checkpoint_config = CheckpointConfig(
             model=self.model.config,
             prompt=init.learned_prompt(labelled=data.labelled),
+            normalization=normalization,
             dtype=config.dtype,
             replan_steps=config.replan_steps,
             action_noise=config.action_noise,
         )
-        statistics = data.statistics(config.statistics, robot_spec, init.state, init.action)
+        statistics = data.statistics(config.statistics, robot_spec, *init.ranges(normalization))
         self._train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
@@ -101,7 +103,9 @@ class PolicyObjective:
 
     @property
     def description(self) -> str:
-        return self.policy_loss.description
+        """The losses, and the dimensions of states and actions that hardly vary."""
+        notes = (*self.checkpoint.state_normalizer.notes, *self.checkpoint.action_normalizer.notes)
+        return "\n".join(filter(None, [self.policy_loss.description, *notes]))
 
     @property
     def validation(self) -> Validation | None:
@@ -130,7 +134,7 @@ class PolicyObjective:
 
     def resume(self, folder: Path) -> bool:
         known = with_data_of(self.checkpoint, folder)
-        changed = known.statistics != self.checkpoint.statistics
+        changed = not known.statistics.agrees(self.checkpoint.statistics)
         if changed and self.config.statistics is not None:
             path = self.config.statistics.path
             raise ValueError(f"{path}: has other ranges than when this run was started; restore the file")

@@ -13,7 +13,7 @@ from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.loader import DatasetConfig, WindowSampler
 from wla.data.memory import MemoryAugmentation
-from wla.data.normalize import Statistics, VectorStatistics, compute_statistics
+from wla.data.normalize import NormalizationConfig, Statistics, VectorStatistics, compute_statistics
 from wla.data.published_statistics import read_published
 from wla.policy.checkpoint import Checkpoint
 from wla.specs import RobotSpec
@@ -49,6 +49,8 @@ class PolicyDataConfig(MixtureConfig):
     statistics: StatisticsConfig | None = None
     """Ranges of states and actions, in the published form (None: those of the initialisation, or else those of the
     datasets)."""
+    normalization: NormalizationConfig | None = None
+    """Modes that normalise states and actions (None: those of the initialisation, or else MIN_MAX)."""
     memory_augmentation: MemoryAugmentation = MemoryAugmentation()
     """Errors of the memory in the prompts, as they will occur in acting."""
     image_dropout: float = Field(default=0.0, ge=0, lt=1)

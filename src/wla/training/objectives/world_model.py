@@ -107,7 +107,12 @@ class WorldModelObjective:
             if config.num_frequencies is not None:
                 if config.heads is None:
                     require_same_motion(motion, config.num_frequencies, config.policy)
-                motion = motion_config(checkpoint.robot_spec, checkpoint.statistics, config.num_frequencies)
+                motion = motion_config(
+                    checkpoint.robot_spec,
+                    checkpoint.state_normalizer,
+                    checkpoint.action_normalizer,
+                    config.num_frequencies,
+                )
             changes["actions"] = chunk_condition(before.interface, config.action_condition_dropout, motion)
         if config.heads is not None:
             changes |= {"heads": config.heads, "cross_heads": config.heads}
@@ -143,7 +148,7 @@ class WorldModelObjective:
 
     def resume(self, folder: Path) -> bool:
         known = with_data_of(self.checkpoint, folder)
-        changed = known.statistics != self.checkpoint.statistics
+        changed = not known.statistics.agrees(self.checkpoint.statistics)
         self._train_on(known)
         return changed
 
