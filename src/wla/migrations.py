@@ -87,8 +87,12 @@ KINDS: dict[str, dict[str, dict[str, str]]] = {
 }
 """File name -> path of a part that had no `kind` -> a field that only one kind has -> this kind."""
 
-DEFAULTS: dict[str, dict[str, Any]] = {"config.json": {"model.kind": "wla", "recipe.model.kind": "wla"}}
-"""File name -> path -> value of a field that earlier versions did not write: the only kind that there was."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "config.json": {"model.kind": "wla", "recipe.model.kind": "wla"},
+    "results.jsonl": {"protocol": "default"},
+    "collect.jsonl": {"protocol": "default"},
+}
+"""File name -> path -> value of a field that earlier versions did not write: the only one that there was."""
 
 WEIGHT_PREFIXES = {
     "world_expert.doing.read.": "world_expert.action_conditioner.mlp.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,8 @@ from wla.types import ActionChunk, BasePolicy, PolicyState
 class Kitchen:
     """A knob to turn to 1; no class of gymnasium."""
 
-    def __init__(self, task, size):
-        self.task, self.size = task, size
+    def __init__(self, task, size, limit):
+        self.task, self.size, self.limit = task, size, limit
         self.robot_spec = RobotSpec(
             embodiment="kitchen-arm",
             action=ActionSpec(names=("turn",), units=("rad",), kinds=("delta",), low=(-0.25,), high=(0.25,),
@@ -45,7 +46,7 @@ class Kitchen:
     def step(self, action):
         self.angle, self.steps = self.angle + float(action[0]), self.steps + 1
         success = self.angle >= 1
-        return self.observe(), 0.0, success, self.steps >= 12, {"success": success}
+        return self.observe(), 0.0, success, self.steps >= self.limit, {"success": success}
 
     def close(self):
         pass
@@ -63,11 +64,11 @@ class Expert(BasePolicy):
 
 
 def make(task, *, setting, embodiment, image_size, protocol):
-    return Kitchen(task, image_size or 16)
+    return Kitchen(task, image_size or 16, {"full": 12, "short": 2}[protocol])
 
 
 FAMILY = EnvFamily(name="kitchen", tasks=("turn", "spin"), make=make, settings=("day", "night"), groups={"all": ("turn", "spin")},
-                   default_tasks=("turn",), make_expert=Expert, versions={"kitchen-sim": "2.0"},
+                   default_tasks=("turn",), make_expert=Expert, versions={"kitchen-sim": "2.0"}, protocols=("full", "short"),
                    seeds={"training": range(100), "validation": range(10_000, 10_100), "evaluation": range(100_050, 100_100)})
 STRANGER = FAMILY.tasks
 '''  # noqa: E501
@@ -104,6 +105,32 @@ def test_a_family_of_another_package_is_evaluated_and_recorded_by_name(site: Pat
     data = site / "data"
     assert main(["collect", "--env", "kitchen", "--episodes", "2", "--out", str(data)]) == 0
     assert [episode.seed for episode in LeRobotDataset(data).episodes] == [0, 1]
+
+
+def test_its_protocols_are_named_in_all_results_and_share_no_folder(site: Path, capsys: pytest.CaptureFixture) -> None:
+    install(site, "kitchen-sim", "kitchen = kitchen_sim:FAMILY")
+    short, usual, data = (site / name for name in ("short", "usual", "data"))
+    family = ["--env", "kitchen", "--episodes", "2"]
+    assert main(["eval", "expert", *family, "--protocol", "short", "--out", str(short)]) == 0
+    assert main(["eval", "expert", *family, "--out", str(usual)]) == 0
+    results = read_results(short / "results.jsonl")
+    assert [(result.protocol, result.outcome, result.steps) for result in results] == [("short", "failure", 2)] * 2
+    assert {result.protocol for result in read_results(usual / "results.jsonl")} == {"full"}
+    for run, protocol in ((short, "short"), (usual, "full")):
+        assert json.loads((run / "run.json").read_text())["protocol"] == protocol
+        summary = json.loads((run / "summary.json").read_text())
+        assert (summary["protocol"], summary["cases"][0]["protocol"]) == (protocol, protocol)
+        assert f"protocol {protocol}" in (run / "report.html").read_text("utf-8")
+    capsys.readouterr()
+    assert main(["eval", "expert", *family, "--out", str(short)]) == 2  # a rate over both would mean nothing
+    assert "holds results of another run (policy expert, replan_steps unset, protocol short)" in capsys.readouterr().err
+    assert main(["report", str(usual), str(short)]) == 2
+    assert "no episode of the same task, setting, robot, protocol and seed" in capsys.readouterr().err
+    assert main(["collect", *family, "--protocol", "short", "--out", str(data)]) == 0
+    assert {result.protocol for result in read_results(data / "collect.jsonl")} == {"short"}
+    for command in ("eval expert", "collect"):
+        assert main([*command.split(), "--env", "kitchen", "--protocol", "shrt", "--out", str(site / "no")]) == 2
+        assert "kitchen has no protocol 'shrt'; did you mean 'short'?" in capsys.readouterr().err
 
 
 def test_its_seeds_hold(site: Path, capsys: pytest.CaptureFixture) -> None:

@@ -90,7 +90,7 @@ def test_a_single_file_has_the_videos_of_both(runs, tmp_path):
 
 def test_runs_without_a_common_episode_are_refused(runs, tmp_path, capsys):
     go(tmp_path / "other", range(20, 22))
-    with pytest.raises(ValueError, match="have no episode of the same task, setting, robot and seed"):
+    with pytest.raises(ValueError, match="have no episode of the same task, setting, robot, protocol and seed"):
         write_comparison(runs[0], tmp_path / "other")
     with pytest.raises(ValueError, match="compared with itself"):
         write_comparison(runs[0], runs[0])

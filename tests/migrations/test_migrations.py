@@ -16,7 +16,7 @@ from small_datasets import write_dataset
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
-from wla.migrations import FIELDS, WEIGHT_PREFIXES, migrate, migrate_weight
+from wla.migrations import DEFAULTS, FIELDS, WEIGHT_PREFIXES, migrate, migrate_weight
 from wla.models.experts.action_conditioning import ChunkConditionConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig
@@ -50,7 +50,7 @@ def test_every_bundled_model_is_covered():
 def test_present_files_stay_as_they_are(file):
     """No present name is an old one of the same place: a file that is migrated twice is the same."""
     old, new = set(FIELDS[file]), set(FIELDS[file].values())
-    tree = {path: 1 for path in new if "." not in path}
+    tree = {path: 1 for path in (*new, *DEFAULTS.get(file, {})) if "." not in path}
     assert migrate(file, dict(tree)) == tree
     assert old.isdisjoint(path for path in new if "." not in path)
 

@@ -15,6 +15,7 @@ def result(outcome="success", seed=0, **changes):
         task=TASK_VARIANT.task,
         setting=TASK_VARIANT.setting,
         embodiment=TASK_VARIANT.embodiment,
+        protocol=TASK_VARIANT.protocol,
         instruction="walk",
         seed=seed,
         outcome=outcome,

@@ -8,6 +8,7 @@ import torch
 from test_comparison import run
 from test_end_to_end import collect, policy_training
 
+from wla.data.lerobot.reader import LeRobotDataset
 from wla.evaluation.comparison import table
 from wla.policy.checkpoint import load_checkpoint
 from wla.rollout.results import write_results
@@ -54,6 +55,7 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
         write_results(out / "results.jsonl", run("s" if "full" in config.policy else "f"))
 
     monkeypatch.setattr(ablation, "run_benchmark", benchmark)
+    monkeypatch.setattr(ablation, "robot_of", lambda _: LeRobotDataset(root / "data").require_robot())
     lines = ablate(config, tmp_path / "out")
     assert [line.variant for line in lines] == ["full", "no world", "past"]
     assert [line.difference and line.difference.estimate for line in lines] == [None, -1, -1]
@@ -108,6 +110,24 @@ def test_folders_of_variants_stay_below_the_ablation(root):
 def test_repeated_training_seeds_are_refused(root):
     with pytest.raises(ValueError, match="repeat one, which would count its run twice"):
         Ablation(recipe=policy_training(root, 2), variants={"a": (), "b": ()}, seeds=(0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("datasets=nowhere",), "nowhere"),
+        ((), "the recipe's data .* the environment"),  # images of 32 pixels, those of the simulator have 96
+        (("loop.validation_every=1",), "no held-out episodes"),
+    ],
+)
+def test_what_is_refused_before_training_leaves_no_ablation_behind(root, tmp_path, monkeypatch, change, message):
+    if change:
+        monkeypatch.setattr(ablation, "robot_of", lambda _: LeRobotDataset(root / "data").require_robot())
+    recipe = policy_training(root, 2).override(change)
+    config = Ablation(recipe=recipe, variants={"a": (), "b": ()}, tasks=("press",))
+    with pytest.raises(ValueError, match=message):
+        ablate(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_names_are_refused_before_training(root, tmp_path):

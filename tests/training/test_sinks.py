@@ -19,6 +19,8 @@ from test_trainer import Toy, loop
 from wandb.proto import wandb_internal_pb2
 
 from wla.cli.main import main
+from wla.run_folder import latest_step
+from wla.training import sinks
 from wla.training.objective import WandbConfig
 from wla.training.plots import plot_term
 from wla.training.sinks import TENSORBOARD, WANDB_ID, require_installed
@@ -139,3 +141,15 @@ def test_each_metric_has_the_axis_that_suits_it():
     assert scale("token_accuracy", [0.1, 0.9]) == "linear"
     assert scale("world", [0.0, 1.0]) == "linear"
     assert scale("loss", [3.0, 0.2], held_out=[4.0, 1.0]) == "log"
+
+
+def test_metrics_are_on_the_disk_before_the_save_of_their_step(tmp_path, monkeypatch):
+    """A resumed run finds its best save by its line, which must not be lost where the save is not."""
+    synced = []
+
+    def record(path: Path) -> None:
+        synced.append((len(path.read_text().splitlines()), latest_step(tmp_path)))
+
+    monkeypatch.setattr(sinks, "sync", record)
+    train(Toy(), loop(4, save_every=2), tmp_path)
+    assert synced == [(2, None), (4, 2)]

@@ -97,8 +97,15 @@ def test_a_resumed_run_knows_its_best_checkpoint(tmp_path):
 
 
 def test_without_held_out_episodes_it_is_refused_before_training(tmp_path):
-    with pytest.raises(ValueError, match=r"loop.validation_every: the recipe has no held-out episodes; set validation"):
+    """A recipe that has no field for them is not advised to set one."""
+    with pytest.raises(ValueError, match=r"loop.validation_every: .* \(Config\) has no held-out loss; leave it out"):
         train(Toy(), loop(2, validation_every=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_without_held_out_episodes_says_how_to_name_some(recipe, tmp_path):
+    with pytest.raises(ValueError, match=r"loop.validation_every: the recipe has no held-out episodes; set validation"):
+        train(recipe.build(), recipe.loop.replace(validation_every=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -20,7 +20,16 @@ from wla.policy.hub import bundled
 from wla.presets.recipe import bundled_recipes
 
 Kind = Literal[
-    "environments", "tasks", "settings", "embodiments", "policies", "value-models", "backbones", "recipes", "models"
+    "environments",
+    "tasks",
+    "settings",
+    "embodiments",
+    "protocols",
+    "policies",
+    "value-models",
+    "backbones",
+    "recipes",
+    "models",
 ]
 
 
@@ -36,7 +45,7 @@ class ListArgs(CliArgs):
     kind: Kind | None = None
     """Kind of the names; all when left out."""
     env: str = DEFAULT_FAMILY
-    """Environment of the tasks, settings and embodiments: name of a family, mapping file, or gymnasium id."""
+    """Environment of tasks, settings, embodiments and protocols: name of a family, mapping file, or gymnasium id."""
 
 
 class Name(NamedTuple):
@@ -100,6 +109,10 @@ def _embodiments(env: str) -> Iterator[Name]:
     return _first_is_default(load_family(env).embodiments)
 
 
+def _protocols(env: str) -> Iterator[Name]:
+    return _first_is_default(load_family(env).protocols)
+
+
 def _first_is_default(names: Iterable[str]) -> Iterator[Name]:
     return (Name(name, "" if index else "default") for index, name in enumerate(names))
 
@@ -144,6 +157,7 @@ SECTIONS: dict[Kind, Section] = {
     "tasks": Section("--tasks", _tasks),
     "settings": Section("--setting", _settings),
     "embodiments": Section("--embodiment", _embodiments),
+    "protocols": Section("--protocol", _protocols),
     "policies": Section("wla eval POLICY", _policies),
     "value-models": Section("wla eval .. --value", lambda _: _checkpoints("value model")),
     "backbones": Section("wla train RECIPE init.backbone=..", lambda _: _checkpoints("backbone")),

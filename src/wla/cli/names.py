@@ -6,28 +6,14 @@ Each raises a ValueError with the name that was probably meant. None imports tor
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 from wla.config_errors import nearest_path
 from wla.policy.hub import find
-from wla.rollout.configs import SCRIPTED
-
-
-class EnvironmentNames(Protocol):
-    """Options of a command that name an environment."""
-
-    @property
-    def env(self) -> str: ...
-    @property
-    def tasks(self) -> tuple[str, ...]: ...
-    @property
-    def setting(self) -> tuple[str, ...]: ...
-    @property
-    def embodiment(self) -> str | None: ...
+from wla.rollout.configs import SCRIPTED, EnvironmentNames
 
 
 def require_environment(names: EnvironmentNames) -> None:
-    """Checks family, tasks, settings and embodiment."""
+    """Checks family, tasks, settings, embodiment and protocol."""
     from wla.envs.registry import load_family
 
     family = load_family(names.env)
@@ -36,6 +22,8 @@ def require_environment(names: EnvironmentNames) -> None:
         family.require("setting", setting, family.settings)
     if names.embodiment is not None:
         family.require("embodiment", names.embodiment, family.embodiments)
+    if names.protocol is not None:
+        family.require("protocol", names.protocol, family.protocols)
 
 
 def require_policy(name: str) -> None:

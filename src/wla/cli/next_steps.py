@@ -132,6 +132,7 @@ def after_ablate(args: AblateArgs) -> list[Line]:
 
 def after_eval(args: EvalArgs) -> list[Line]:
     names = {"env": None if args.env == DEFAULT_FAMILY else args.env, "tasks": args.tasks, "setting": args.setting}
+    names["protocol"] = args.protocol
     if args.policy == "expert":
         return [line("collect", **names, out=Path("datasets") / args.out.name)]
     if args.env != DEFAULT_FAMILY:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from wla.config import Record
 from wla.config_errors import nearest
+from wla.envs.registry import DEFAULT_PROTOCOL
 from wla.envs.seeds import SEED_RANGES, Split
 from wla.types import Env, Policy
 
@@ -66,7 +67,7 @@ class EnvFamily:
     make: MakeEnv
     settings: tuple[str, ...] = ("default",)
     embodiments: tuple[str, ...] = ("default",)
-    protocols: tuple[str, ...] = ("default",)
+    protocols: tuple[str, ...] = (DEFAULT_PROTOCOL,)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default_tasks: tuple[str, ...] = ()
     video_tasks: tuple[str, ...] = ()

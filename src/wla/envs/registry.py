@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from wla.types import Env, Policy
 
 DEFAULT_FAMILY = "tabletop"
+DEFAULT_PROTOCOL = "default"
+"""Protocol of families that have a single one."""
 ENTRY_POINTS = "wla.envs"
 OWN: Mapping[str, str] = {"tabletop": "wla.envs.tabletop.family:FAMILY"}
 """Family name -> module and the name of the `EnvFamily` in it."""

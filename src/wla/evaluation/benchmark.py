@@ -35,7 +35,7 @@ def run_benchmark(config: EvalConfig, out: Path) -> Summary:
     of another policy.
     """
     require_seeds(config.seeds, config.split, load_family(config.env).seeds)
-    variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
+    variants = make_variants(config)
     if config.policy == "expert":
         require_expert(variants[0])
     shared = load_shared(config.policy, imagine=config.imagine, device=config.device, best_of_n=config.best_of_n)
@@ -43,6 +43,7 @@ def run_benchmark(config: EvalConfig, out: Path) -> Summary:
         policy=config.policy,
         checkpoint_sha256=None if shared is None else shared.checkpoint_sha256,
         replan_steps=config.replan_steps,
+        protocol=variants[0].protocol,
         memory_intervention=config.memory_intervention,
         best_of_n=config.best_of_n,
     )

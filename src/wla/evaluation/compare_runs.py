@@ -68,8 +68,8 @@ def write_comparison(first: Path, second: Path, *, page: Path | None = None, sin
     runs = (_read(first, "a", link, beside(path)), _read(second, "b", link, beside(path)))
     if not runs[0].results.keys() & runs[1].results.keys():
         raise ValueError(
-            f"{first} and {second} have no episode of the same task, setting, robot and seed; evaluate both with the "
-            "same --tasks and --seed"
+            f"{first} and {second} have no episode of the same task, setting, robot, protocol and seed; evaluate both "
+            "with the same --tasks, --seed and --protocol"
         )
     variants = list(dict.fromkeys(variant for run in runs for variant, _ in run.results))
     html = template("evaluation/compare.html").render(

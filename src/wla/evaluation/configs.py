@@ -28,6 +28,8 @@ class EvalConfig(Config):
     """One or more of the environment's settings; its first one when left out."""
     embodiment: str | None = None
     """Robot; the environment's first one when left out."""
+    protocol: str | None = None
+    """Way to measure: step limits, initial states, rule of success; the environment's first one when left out."""
     episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting."""
     seed: int | None = Field(default=None, ge=0, lt=2**32)

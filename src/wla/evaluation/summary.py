@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.config import Config
+from wla.envs.registry import DEFAULT_PROTOCOL
 from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
@@ -24,6 +25,7 @@ class Identity(Config):
     policy: str
     checkpoint_sha256: str | None
     replan_steps: int | None = Field(ge=1)
+    protocol: str = DEFAULT_PROTOCOL
     memory_intervention: MemoryInterventionKind | None = None
     best_of_n: BestOfNConfig | None = None
 
@@ -34,6 +36,7 @@ class Summary:
 
     policy: str
     checkpoint_sha256: str | None
+    protocol: str
     variants: tuple[tuple[TaskVariant, Rate], ...]
     total: Rate
     subtask_metrics: tuple[SubtaskRates | None, ...]
@@ -43,6 +46,7 @@ class Summary:
         tree = {
             "policy": self.policy,
             "checkpoint_sha256": self.checkpoint_sha256,
+            "protocol": self.protocol,
             "rule": RULE,
             "cases": [
                 asdict(variant)
@@ -68,7 +72,14 @@ def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
     subtask_metrics = tuple(
         subtask_rates(r.subtask_metrics for r in results if r.variant == variant) for variant in variants
     )
-    return Summary(identity.policy, identity.checkpoint_sha256, rates, success_rate(results), subtask_metrics)
+    return Summary(
+        policy=identity.policy,
+        checkpoint_sha256=identity.checkpoint_sha256,
+        protocol=identity.protocol,
+        variants=rates,
+        total=success_rate(results),
+        subtask_metrics=subtask_metrics,
+    )
 
 
 def load_summary(out: Path) -> Summary:
@@ -87,4 +98,5 @@ def describe(identity: Identity) -> str:
         scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
         kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
         selection = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
-    return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{fault}{selection}"
+    protocol = "" if identity.protocol == DEFAULT_PROTOCOL else f", protocol {identity.protocol}"
+    return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{protocol}{fault}{selection}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, cast
 from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import load_family, make_env, make_expert
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
-from wla.rollout.configs import SCRIPTED, ActionLabels, BestOfNConfig, CollectConfig, MemoryInterventionKind
+from wla.rollout.configs import (
+    SCRIPTED,
+    ActionLabels,
+    BestOfNConfig,
+    CollectConfig,
+    EnvironmentNames,
+    MemoryInterventionKind,
+)
 from wla.rollout.dagger import ExpertLabels, MemoryPolicy, MixturePolicy
 from wla.rollout.memory_interventions import MemoryIntervention
 from wla.rollout.results import TaskVariant
@@ -115,23 +121,29 @@ def load_shared(
     return loaded if best_of_n is None else _best_of_n(loaded, best_of_n)
 
 
-def make_variants(env: str, tasks: Iterable[str], settings: Iterable[str], embodiment: str | None) -> list[TaskVariant]:
+def make_variants(names: EnvironmentNames) -> list[TaskVariant]:
     """Every task in every setting; what is left out is the environment's default. ValueError names an unknown one."""
-    family = load_family(env)
-    chosen = family.select_tasks(tasks)
-    robot = embodiment or family.embodiments[0]
+    family = load_family(names.env)
+    chosen = family.select_tasks(names.tasks)
+    robot = names.embodiment or family.embodiments[0]
     variants = [
-        TaskVariant(env, task, setting, robot)
-        for setting in tuple(dict.fromkeys(settings)) or family.settings[:1]
+        TaskVariant(names.env, task, setting, robot, names.protocol or family.protocols[0])
+        for setting in tuple(dict.fromkeys(names.setting)) or family.settings[:1]
         for task in chosen
     ]
     for variant in variants:
-        robot_of(variant)  # knows the settings and embodiments, and complains before any work is done
+        robot_of(variant)  # knows all other names, and complains before any work is done
     return variants
 
 
 def _env(variant: TaskVariant) -> Env:
-    return make_env(variant.env, task=variant.task, setting=variant.setting, embodiment=variant.embodiment)
+    return make_env(
+        variant.env,
+        task=variant.task,
+        setting=variant.setting,
+        embodiment=variant.embodiment,
+        protocol=variant.protocol,
+    )
 
 
 def _policy(name: str, family: str, env: Env, shared: Policy | None) -> Policy:

@@ -25,7 +25,7 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
     """
     family = load_family(config.env)
     require_seeds(config.seeds, config.split, family.seeds)
-    variants = make_variants(config.env, config.tasks, config.setting, config.embodiment)
+    variants = make_variants(config)
     reserved = {variant.task for variant in variants} & set(family.video_tasks)
     if config.actions and reserved:
         raise ValueError(f"{min(reserved)} measures learning from videos: collect it with --no-actions")

@@ -6,7 +6,7 @@ Apart from the code that they configure, because the command line shows them and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -17,6 +17,21 @@ SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
 ActionLabels = Literal["expert", "executed"]
 MemoryInterventionKind = Literal["clear", "delete", "insert"]
+
+
+class EnvironmentNames(Protocol):
+    """Options of a command that name an environment."""
+
+    @property
+    def env(self) -> str: ...
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def setting(self) -> tuple[str, ...]: ...
+    @property
+    def embodiment(self) -> str | None: ...
+    @property
+    def protocol(self) -> str | None: ...
 
 
 class BestOfNConfig(Config):
@@ -43,6 +58,8 @@ class CollectConfig(Config):
     """One or more of the environment's settings; its first one when left out."""
     embodiment: str | None = None
     """Robot; the environment's first one when left out."""
+    protocol: str | None = None
+    """Way to measure: step limits, initial states, rule of success; the environment's first one when left out."""
     episodes: int = Field(default=100, ge=1)
     """Episodes tried per task and setting; successes are kept."""
     policy: str | None = None

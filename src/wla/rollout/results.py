@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from wla.envs.registry import DEFAULT_PROTOCOL
 from wla.files import sync
 from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
@@ -19,12 +20,13 @@ from wla.types import Outcome
 
 @dataclass(frozen=True)
 class TaskVariant:
-    """One task in one setting on one robot: everything that an environment is built from."""
+    """One task in one setting on one robot, measured in one way: everything that an environment is built from."""
 
     env: str
     task: str
     setting: str
     embodiment: str
+    protocol: str = DEFAULT_PROTOCOL
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class EpisodeResult:
     task: str
     setting: str
     embodiment: str
+    protocol: str
     instruction: str
     seed: int
     outcome: Outcome
@@ -55,7 +58,7 @@ class EpisodeResult:
 
     @property
     def variant(self) -> TaskVariant:
-        return TaskVariant(self.env, self.task, self.setting, self.embodiment)
+        return TaskVariant(self.env, self.task, self.setting, self.embodiment, self.protocol)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ class Ablation(Config):
     """Settings of the evaluation; the environment's first one when left out."""
     embodiment: str | None = None
     """Robot of the evaluation; the environment's first one when left out."""
+    protocol: str | None = None
+    """Protocol of the evaluation; the environment's first one when left out."""
     episodes: int = Field(default=50, ge=1)
     """Episodes per task and setting, the same for all variants."""
     split: Literal["validation", "evaluation"] = "validation"
@@ -58,7 +60,8 @@ class Ablation(Config):
 
     def evaluation(self, policy: str, num_envs: int) -> EvalConfig:
         """Returns the evaluation of one trained variant."""
-        shared = {name: getattr(self, name) for name in ("env", "tasks", "setting", "embodiment", "episodes", "split")}
+        names = ("env", "tasks", "setting", "embodiment", "protocol", "episodes", "split")
+        shared = {name: getattr(self, name) for name in names}
         return EvalConfig(policy=policy, num_envs=num_envs, **shared)
 
 

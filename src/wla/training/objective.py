@@ -140,3 +140,15 @@ class Objective(Protocol):
         other ranges now. ValueError when the checkpoint does not fit the recipe.
         """
         ...
+
+
+class BaseObjective:
+    """What objectives have in common that say nothing about their data and hold no episodes out."""
+
+    @property
+    def description(self) -> str:
+        return ""
+
+    @property
+    def validation(self) -> Validation | None:
+        return None

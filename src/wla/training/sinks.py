@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from wla.files import atomic_write_text
+from wla.files import atomic_write_text, sync
 from wla.training.metrics import METRICS, VALIDATION, keep_lines_before, log_step
 from wla.training.objective import LoopConfig, WandbConfig
 from wla.training.plots import plot_metrics
@@ -30,8 +30,12 @@ class Sink(Protocol):
         """Receives the metrics of a step."""
         ...
 
+    def sync(self) -> None:
+        """Is called before each save: what was logged outlives a loss of power, as the save will."""
+        ...
+
     def flush(self) -> None:
-        """Is called at each save."""
+        """Is called after each save."""
         ...
 
     def close(self) -> None:
@@ -48,6 +52,9 @@ class JsonLines:
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
         log_step(self._file, step, record)
+
+    def sync(self) -> None:
+        sync(self._file)
 
     def flush(self) -> None:
         plot_metrics(self._file)
@@ -73,6 +80,9 @@ class LogLines:
         rate = f"{record['samples_per_s']:.3g} samples/s  ETA {timedelta(seconds=round(seconds))}"
         print(f"step {done}/{self._total}  {values}  {rate}", flush=True)
 
+    def sync(self) -> None:
+        pass
+
     def flush(self) -> None:
         pass
 
@@ -92,6 +102,9 @@ class TensorBoard:
         for name, value in record.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
+
+    def sync(self) -> None:
+        pass
 
     def flush(self) -> None:
         self._writer.flush()
@@ -127,6 +140,9 @@ class Wandb:
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
         self._run.log(dict(record), step=step)
+
+    def sync(self) -> None:
+        pass
 
     def flush(self) -> None:
         pass
@@ -166,6 +182,10 @@ class Sinks:
     def log(self, step: int, record: Mapping[str, float]) -> None:
         for sink in self._opened:
             sink.log(step, record)
+
+    def sync(self) -> None:
+        for sink in self._opened:
+            sink.sync()
 
     def flush(self) -> None:
         for sink in self._opened:

@@ -14,6 +14,7 @@ from wla import runtime
 from wla.files import disk_errors
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
+from wla.training.data_fingerprint import changed_datasets, save_fingerprints
 from wla.training.learner import Learner
 from wla.training.objective import LoopConfig, Objective, Validation
 from wla.training.saving import (
@@ -38,16 +39,14 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
     Several processes (see `runtime.process_group`) all call it with the same arguments. ValueError when `out` cannot be
     written or holds a different run, TrainingStopped when a loss or gradient is not finite.
     """
-    micro_batch_range(config)
-    require_installed(config)
-    validation = require_validation(objective, config)
+    validation = require_trainable(objective, config)
     with output_dir(out, resume=resume):
         device = runtime.device(config.device)
         state = state_folder(out) if resume else None
         if state is not None:
             require_same_run(out, config, objective.config)
-            if objective.resume(checkpoint_folder(out)) and runtime.rank() == 0:
-                print(f"{out}: the datasets have changed since this run was started; {_RANGES_STAY}", file=sys.stderr)
+            ranges_changed = objective.resume(checkpoint_folder(out))
+            runtime.on_rank_zero(lambda: _report_changed_data(objective, out, ranges_changed))
         if runtime.rank() == 0 and objective.description:
             print(objective.description, flush=True)
         learner = build_learner(objective, config, device)
@@ -58,9 +57,24 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
         return checkpoint_folder(out)
 
 
+def require_trainable(objective: Objective, config: LoopConfig) -> Validation | None:
+    """Returns the held-out episodes that are asked for. ValueError, before anything costly, where `train` refuses."""
+    micro_batch_range(config)
+    require_installed(config)
+    return require_validation(objective, config)
+
+
+def _report_changed_data(objective: Objective, out: Path, ranges_changed: bool) -> None:
+    changed = changed_datasets(out, objective.config) or (["the data"] if ranges_changed else [])
+    if changed:
+        print(f"{out}: {', '.join(changed)} changed since this run was started; {_RANGES_STAY}", file=sys.stderr)
+
+
 def _open(sinks: Sinks, objective: Objective, config: LoopConfig, out: Path, start: int) -> None:
     with disk_errors(out, DISK_HINT):
         save_settings(out, config, objective.config)
+        if not start:
+            save_fingerprints(out, objective.config)
         sinks.open(config, out, start=start, recipe=objective.config.model_dump(mode="json"))
 
 
@@ -82,6 +96,7 @@ def _run_steps(
     def save(step: int) -> None:
         weights = learner.weights()
         with disk_errors(out, recovery_hint(out)):
+            runtime.on_rank_zero(sinks.sync)  # first, because a resumed run finds the best save by its line
             save_generation(
                 out,
                 step,

@@ -12,6 +12,7 @@ from wla.run_folder import BEST, STEPS, generations, move_pointer
 from wla.training.learner import Learner
 from wla.training.metrics import METRICS, VALIDATION, read_metrics
 from wla.training.objective import LoopConfig, Objective, Validation
+from wla.training.objectives.policy_data import MixtureConfig
 
 LOSS = VALIDATION + "loss"
 
@@ -21,6 +22,11 @@ def require_validation(objective: Objective, config: LoopConfig) -> Validation |
     if config.validation_every is None:
         return None
     found = objective.validation
+    if found is None and not isinstance(objective.config, MixtureConfig):
+        raise ValueError(
+            f"loop.validation_every: a recipe of this kind ({type(objective.config).__name__}) has no held-out loss; "
+            "leave it out"
+        )
     if found is None:
         raise ValueError(
             "loop.validation_every: the recipe has no held-out episodes; set validation_datasets=FOLDER (seeds 10000 "

@@ -12,11 +12,12 @@ from test_end_to_end import loop
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.policy.inverse_checkpoint import load_inverse
 from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
+from wla.training.trainer import train
 
 
 def recipe(*datasets: Path) -> InverseDynamicsTrainConfig:
     return InverseDynamicsTrainConfig(
-        cameras={"front": 32, "wrist": 16}, datasets=tuple(map(str, datasets)), loop=loop(2)
+        cameras={"front": 32, "wrist": 16}, datasets=tuple(map(str, datasets)), loop=loop(2, muon=())
     )
 
 
@@ -45,6 +46,13 @@ def test_it_says_how_much_it_explains_of_episodes_that_it_did_not_learn_from(tmp
     assert explained_variance is not None
     assert len(explained_variance) == tiny.ACTION
     assert max(explained_variance) < 0.5  # untrained, and the pictures are random
+
+
+def test_a_run_saves_and_resumes(tmp_path):
+    config = recipe(tiny.write_dataset(tmp_path / "data"))
+    train(config.build(), config.loop, tmp_path / "run")
+    longer = config.loop.replace(optim=config.loop.optim.replace(steps=3))
+    assert load_inverse(train(config.build(), longer, tmp_path / "run", resume=True)).config.explained_variance
 
 
 def test_one_episode_is_not_enough(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tiny
@@ -118,4 +120,31 @@ def test_a_resumed_run_keeps_its_ranges_and_tokens_where_its_dataset_has_grown(t
     second = load_checkpoint(train(grown, loop, tmp_path / "run", resume=True))
     assert second.statistics == first.statistics == grown.checkpoint.statistics
     assert second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
-    assert "the datasets have changed since this run was started" in capsys.readouterr().err
+    message = f"{tmp_path / 'robot'} changed since this run was started; its ranges"
+    assert capsys.readouterr().err.count(message) == 1
+    train(recipe.build(), loop.replace(optim=OptimConfig(steps=3)), tmp_path / "run", resume=True)
+    assert capsys.readouterr().err.count(message) == 1  # not what it was started with, still
+
+
+def test_a_resumed_run_notices_other_episodes_with_the_same_ranges(tmp_path, monkeypatch, capsys):
+    data, run = tiny.write_dataset(tmp_path / "robot", episodes=3), tmp_path / "run"
+    start = Initialization(tiny.checkpoint().model, tiny.PROMPT, tiny.tokenizer())
+    monkeypatch.setattr(FromBackbone, "initialize", lambda *_: start)
+    statistics = tmp_path / "statistics.json"
+    write_published(statistics, {"robot": compute_statistics([LeRobotDataset(data)])})
+    recipe = PolicyTrainConfig(
+        model=tiny.model_config(),
+        init=FromBackbone(backbone="unused", codec="unused"),
+        datasets=(DatasetConfig(path=str(data)),),
+        statistics=StatisticsConfig(path=str(statistics)),
+        loop=LoopConfig(optim=OptimConfig(steps=1), batch_size=2, device="cpu"),
+    )
+    train(recipe.build(), recipe.loop, run)
+    longer = recipe.replace(loop=recipe.loop.replace(optim=OptimConfig(steps=2)))
+    train(longer.build(), longer.loop, run, resume=True)
+    assert "changed since" not in capsys.readouterr().err
+    shutil.rmtree(data)
+    tiny.write_dataset(data, episodes=4)
+    longest = recipe.replace(loop=recipe.loop.replace(optim=OptimConfig(steps=3)))
+    train(longest.build(), longest.loop, run, resume=True)
+    assert f"{run}: {data} changed since this run was started" in capsys.readouterr().err

@@ -37,11 +37,11 @@ class Connector(nn.Module):
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList([ConnectorLayer(config, width) for _ in range(config.layers)])
-        self.final_norm = nn.RMSNorm(width, eps=1e-6) if config.final_norm else nn.Identity()
+        self.final_norm = RMSNorm(width, eps=1e-6) if config.final_norm else nn.Identity()
         self.project = nn.Sequential(
             nn.Linear(width, config.out), nn.GELU(approximate="tanh"), nn.Linear(config.out, config.out)
         )
-        self.out_norm = nn.RMSNorm(config.out, eps=1e-5)
+        self.out_norm = RMSNorm(config.out, eps=1e-5)
         nn.init.constant_(self.out_norm.weight, math.sqrt(5.5))
 
     def forward(self, x: Float[Tensor, "B K D"]) -> Float[Tensor, "B K out"]:
@@ -64,11 +64,11 @@ class ConnectorLayer(nn.Module):
     def __init__(self, config: ConnectorConfig, width: int) -> None:
         super().__init__()
         self.heads = width // config.head_width
-        self.attention_norm = nn.RMSNorm(width, eps=1e-6)
+        self.attention_norm = RMSNorm(width, eps=1e-6)
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.query_norm, self.key_norm = (HeadNorm(self.heads, config.head_width) for _ in range(2))
         self.attention_out = nn.Linear(width, width, bias=False)
-        self.mlp_norm = nn.RMSNorm(width, eps=1e-6)
+        self.mlp_norm = RMSNorm(width, eps=1e-6)
         self.gate, self.up = (nn.Linear(width, config.mlp, bias=False) for _ in range(2))
         self.down = nn.Linear(config.mlp, width, bias=False)
 
@@ -85,6 +85,16 @@ class ConnectorLayer(nn.Module):
         x = x + self.attention_out(attend(query, key, value).transpose(1, 2).flatten(2))
         normed = self.mlp_norm(x)
         return x + self.down(nn.functional.silu(self.gate(normed)) * self.up(normed))
+
+
+class RMSNorm(nn.RMSNorm):
+    """RMS norm of states whose precision may differ from that of its weights, as under autocast: computed in the wider
+    one and returned in that of the states, as torch does too, which warns of it."""
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        wide = torch.promote_types(x.dtype, self.weight.dtype)
+        normed = nn.functional.rms_norm(x.to(wide), self.normalized_shape, self.weight.to(wide), self.eps)
+        return normed.to(x.dtype)
 
 
 class HeadNorm(nn.Module):

@@ -17,7 +17,7 @@ from wla.data.prompts.nano import PromptConfig, Prompter
 from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
 from wla.training.datasets import open_datasets
 from wla.training.grounding.source import GroundingSource
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import BaseObjective, LoopConfig, StepLosses
 from wla.training.objectives.backbone_files import load_tokens_and_ranges, save_backbone
 from wla.training.objectives.backbone_initialization import backbone_of, new_backbone
 from wla.training.sampling import numpy_rng
@@ -42,7 +42,7 @@ class BackboneTrainConfig(GroundingSource):
         return BackboneObjective(self)
 
 
-class BackboneObjective:
+class BackboneObjective(BaseObjective):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: BackboneTrainConfig) -> None:
@@ -70,14 +70,6 @@ class BackboneObjective:
     @property
     def module(self) -> nn.Module:
         return self._module
-
-    @property
-    def description(self) -> str:
-        return ""
-
-    @property
-    def validation(self) -> Validation | None:
-        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> tuple[int, np.random.Generator]:
         """Number of scenes, and the random numbers that choose them: the step decides which loss they serve."""

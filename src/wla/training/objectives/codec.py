@@ -15,7 +15,7 @@ from wla.config import Config
 from wla.files import atomic_dir
 from wla.models.image_codec import ImageCodec, ImageCodecConfig
 from wla.training.datasets import open_datasets
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import BaseObjective, LoopConfig, StepLosses
 from wla.weights import save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
@@ -35,7 +35,7 @@ class CodecTrainConfig(Config):
         return CodecObjective(self)
 
 
-class CodecObjective:
+class CodecObjective(BaseObjective):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: CodecTrainConfig) -> None:
@@ -48,14 +48,6 @@ class CodecObjective:
     @property
     def module(self) -> nn.Module:
         return self.codec
-
-    @property
-    def description(self) -> str:
-        return ""
-
-    @property
-    def validation(self) -> Validation | None:
-        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Images, and which frames they are."""

@@ -16,7 +16,7 @@ from wla.data.normalize import compute_statistics
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 from wla.training.datasets import open_datasets
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import BaseObjective, LoopConfig, StepLosses
 from wla.training.objectives.inverse_dynamics_data import InverseBatch, InverseData
 from wla.training.objectives.policy_data import common_robot_spec
 
@@ -36,11 +36,12 @@ class InverseDynamicsTrainConfig(Config):
         return InverseDynamicsObjective(self)
 
 
-class InverseDynamicsObjective:
+class InverseDynamicsObjective(BaseObjective):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: InverseDynamicsTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
+        self.config = config
         self._datasets = datasets = open_datasets(config.datasets)
         robot = common_robot_spec(datasets)
         for dataset in datasets:
@@ -57,14 +58,6 @@ class InverseDynamicsObjective:
     @property
     def module(self) -> nn.Module:
         return self.inverse.model
-
-    @property
-    def description(self) -> str:
-        return ""
-
-    @property
-    def validation(self) -> Validation | None:
-        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> InverseBatch:
         return self.data.sample_batch(samples, generator)

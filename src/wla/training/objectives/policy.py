@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.data.loader import WindowSampler
 from wla.models.model import AnyModelConfig
-from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint, with_data_of
+from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.training.lora import LoraConfig, add_lora, merged
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
+from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
 from wla.training.objectives.pretrained import FromPretrained
@@ -62,13 +64,13 @@ class PolicyTrainConfig(PolicyDataConfig):
         return PolicyObjective(self)
 
 
-class PolicyObjective:
+class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: PolicyTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
-        self.config = config
-        self._data = data = PolicyData.open(config)
+        super().__init__(config)
+        data = self.data
         robot_spec = common_robot_spec(data.with_actions)
         config.model.interface.require_robot(
             robot_spec, model="the recipe's model", robot=str(data.with_actions[0].root)
@@ -85,17 +87,18 @@ class PolicyObjective:
             action_noise=config.action_noise,
         )
         statistics = data.statistics(config.statistics, robot_spec, *init.ranges(normalization))
-        self._train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
+        self.train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
         if config.lora is not None:
             add_lora(self.model.adapted_module, config.lora)
         self._module = self.model if self.grounding is None else self.grounding.joined(self.model)
 
-    def _train_on(self, checkpoint: Checkpoint) -> None:
-        """Sets the checkpoint, in whose units and tokens the data are."""
-        self.checkpoint = checkpoint
-        self.policy_loss = PolicyLoss(self.model, self._data.windows(checkpoint, self.config), self.config.loop)
+    def windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
+        return data.windows(self.checkpoint, self.config, held_out=held_out)
+
+    def loss(self, windows: WindowSampler) -> PolicyLoss:
+        return PolicyLoss(self.model, windows, self.config.loop)
 
     @property
     def module(self) -> nn.Module:
@@ -105,17 +108,7 @@ class PolicyObjective:
     def description(self) -> str:
         """The losses, and the dimensions of states and actions that hardly vary."""
         notes = (*self.checkpoint.state_normalizer.notes, *self.checkpoint.action_normalizer.notes)
-        return "\n".join(filter(None, [self.policy_loss.description, *notes]))
-
-    @property
-    def validation(self) -> Validation | None:
-        data = self._data.held_out(self.config)
-        if data is None:
-            return None
-        return self.policy_loss.validation(data.windows(self.checkpoint, self.config, held_out=True))
-
-    def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
-        return self.policy_loss.sample_batch(samples, generator)
+        return "\n".join(filter(None, [super().description, *notes]))
 
     def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
         total, terms = self.policy_loss(step, batch, device, generator)
@@ -133,10 +126,8 @@ class PolicyObjective:
         save_checkpoint(replace(self.checkpoint, config=trained), folder, weights=weights)
 
     def resume(self, folder: Path) -> bool:
-        known = with_data_of(self.checkpoint, folder)
-        changed = not known.statistics.agrees(self.checkpoint.statistics)
+        changed = super().resume(folder)
         if changed and self.config.statistics is not None:
             path = self.config.statistics.path
             raise ValueError(f"{path}: has other ranges than when this run was started; restore the file")
-        self._train_on(known)
         return changed

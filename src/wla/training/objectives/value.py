@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.config import Config
 from wla.policy.value_checkpoint import load_value
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import BaseObjective, LoopConfig, StepLosses
 from wla.training.objectives.value_data import ValueBatch, ValueData
 from wla.training.objectives.value_initialization import value_of
 
@@ -35,7 +35,7 @@ class ValueTrainConfig(Config):
         return ValueObjective(self)
 
 
-class ValueObjective:
+class ValueObjective(BaseObjective):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: ValueTrainConfig) -> None:
@@ -47,14 +47,6 @@ class ValueObjective:
     @property
     def module(self) -> nn.Module:
         return self.value.model
-
-    @property
-    def description(self) -> str:
-        return ""
-
-    @property
-    def validation(self) -> Validation | None:
-        return None
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> ValueBatch:
         return self.data.sample_batch(samples, generator)

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.data.loader import WindowSampler
 from wla.models.model import require_model
 from wla.models.wla import WLA, WLAConfig
-from wla.policy.checkpoint import Checkpoint, save_checkpoint, with_data_of
+from wla.policy.checkpoint import Checkpoint, save_checkpoint
 from wla.policy.hub import fetch_checkpoint
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
 from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig, common_robot_spec
 from wla.training.objectives.policy_loss import PolicyLoss
@@ -56,16 +58,15 @@ class WorldModelTrainConfig(MixtureConfig):
         return WorldModelObjective(self)
 
 
-class WorldModelObjective:
+class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
     """A `wla.training.trainer.Objective`."""
 
     def __init__(self, config: WorldModelTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
-        self.config = config
+        super().__init__(config)
         checkpoint = fetch_checkpoint(config.policy)
         before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
-        self._data = data = PolicyData.open(config)
-        robot, theirs = common_robot_spec(data.datasets), str(data.datasets[0].root)
+        robot, theirs = common_robot_spec(self.data.datasets), str(self.data.datasets[0].root)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=theirs)
         world = before.config.world_expert.replace(**self._changes(checkpoint, before.config))
         # Every sample of a batch predicts images: nothing else is learned here.
@@ -80,17 +81,14 @@ class WorldModelObjective:
         self.model.requires_grad_(False)
         self.model.world_expert.requires_grad_(True)
         changed_config = checkpoint.config.replace(model=model_config)
-        self._train_on(replace(checkpoint, config=changed_config, model=self.model))
+        self.train_on(replace(checkpoint, config=changed_config, model=self.model))
 
-    def _train_on(self, checkpoint: Checkpoint) -> None:
-        """Sets the checkpoint, in whose units and tokens the data are."""
-        self.checkpoint = checkpoint
-        windows = self._data.windows(checkpoint, self._window_config, with_subgoal=True)
-        self.policy_loss = PolicyLoss(self.model, windows, self.config.loop, minimised=("world",))
+    def windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
+        mixture = PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
+        return data.windows(self.checkpoint, mixture, with_subgoal=True, held_out=held_out)
 
-    @property
-    def _window_config(self) -> PolicyDataConfig:
-        return PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
+    def loss(self, windows: WindowSampler) -> PolicyLoss:
+        return PolicyLoss(self.model, windows, self.config.loop, minimised=("world",))
 
     def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
@@ -122,21 +120,6 @@ class WorldModelObjective:
     def module(self) -> nn.Module:
         return self.model
 
-    @property
-    def description(self) -> str:
-        return self.policy_loss.description
-
-    @property
-    def validation(self) -> Validation | None:
-        data = self._data.held_out(self.config)
-        if data is None:
-            return None
-        windows = data.windows(self.checkpoint, self._window_config, with_subgoal=True, held_out=True)
-        return self.policy_loss.validation(windows)
-
-    def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
-        return self.policy_loss.sample_batch(samples, generator)
-
     def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The losses of actions and text are logged too: they must not change."""
         losses = self.policy_loss.terms(batch, device, generator)
@@ -145,12 +128,6 @@ class WorldModelObjective:
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
         """The policy, with the World Expert as it is now."""
         save_checkpoint(self.checkpoint, folder, weights=weights)
-
-    def resume(self, folder: Path) -> bool:
-        known = with_data_of(self.checkpoint, folder)
-        changed = not known.statistics.agrees(self.checkpoint.statistics)
-        self._train_on(known)
-        return changed
 
 
 def _zero_pad_inputs(known: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
