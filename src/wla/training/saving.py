@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from wla.locks import locked
 from wla.policy.checkpoint_files import README
 from wla.policy.model_card import keep_card
 from wla.run_folder import CHECKPOINT, STATE
+from wla.training.data_fingerprint import changed_datasets, save_fingerprints
 from wla.training.resume import require_same
 
 LOOP, RECIPE = "loop.json", "recipe.json"
@@ -63,10 +65,20 @@ def save_generation(
     runtime.on_rank_zero(lambda: run_folder.prune(out, keep))
 
 
-def save_settings(out: Path, loop: Config, recipe: Config) -> None:
-    """Writes what a run is trained with into its folder."""
+def save_settings(out: Path, loop: Config, recipe: Config, *, started: bool) -> None:
+    """Writes what a run is trained with into its folder. started: with its data, which a resumed run compares."""
     loop.save(out / LOOP)
     recipe.save(out / RECIPE)
+    if started:
+        save_fingerprints(out, recipe)
+
+
+def report_changed_data(out: Path, recipe: Config, ranges_changed: bool) -> None:
+    """Prints which datasets are other ones than when a run was started. ranges_changed: they would give other ranges."""
+    changed = changed_datasets(out, recipe) or (["the data"] if ranges_changed else [])
+    if changed:
+        stay = "its ranges of states and actions stay as they were"
+        print(f"{out}: {', '.join(changed)} changed since this run was started; {stay}", file=sys.stderr)
 
 
 def require_same_run(out: Path, loop: Config, recipe: Config) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,13 +13,13 @@ from wla import runtime
 from wla.files import disk_errors
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
-from wla.training.data_fingerprint import changed_datasets, save_fingerprints
 from wla.training.learner import Learner
 from wla.training.objective import LoopConfig, Objective, Validation
 from wla.training.saving import (
     DISK_HINT,
     output_dir,
     recovery_hint,
+    report_changed_data,
     require_same_run,
     save_generation,
     save_settings,
@@ -28,8 +27,6 @@ from wla.training.saving import (
 from wla.training.sinks import Sinks, require_installed
 from wla.training.step import build_learner, micro_batch_range, sample_micro_batches, training_step
 from wla.training.validation import LOSS, BestCheckpoint, require_validation, validate
-
-_RANGES_STAY = "its ranges of states and actions stay as they were"
 
 
 def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool = False) -> Path:
@@ -46,7 +43,7 @@ def train(objective: Objective, config: LoopConfig, out: Path, *, resume: bool =
         if state is not None:
             require_same_run(out, config, objective.config)
             ranges_changed = objective.resume(checkpoint_folder(out))
-            runtime.on_rank_zero(lambda: _report_changed_data(objective, out, ranges_changed))
+            runtime.on_rank_zero(lambda: report_changed_data(out, objective.config, ranges_changed))
         if runtime.rank() == 0 and objective.description:
             print(objective.description, flush=True)
         learner = build_learner(objective, config, device)
@@ -64,17 +61,9 @@ def require_trainable(objective: Objective, config: LoopConfig) -> Validation | 
     return require_validation(objective, config)
 
 
-def _report_changed_data(objective: Objective, out: Path, ranges_changed: bool) -> None:
-    changed = changed_datasets(out, objective.config) or (["the data"] if ranges_changed else [])
-    if changed:
-        print(f"{out}: {', '.join(changed)} changed since this run was started; {_RANGES_STAY}", file=sys.stderr)
-
-
 def _open(sinks: Sinks, objective: Objective, config: LoopConfig, out: Path, start: int) -> None:
     with disk_errors(out, DISK_HINT):
-        save_settings(out, config, objective.config)
-        if not start:
-            save_fingerprints(out, objective.config)
+        save_settings(out, config, objective.config, started=not start)
         sinks.open(config, out, start=start, recipe=objective.config.model_dump(mode="json"))
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
+from wla.models.model import PolicyModel
 from wla.policy.checkpoint import Checkpoint, with_data_of
-from wla.training.objective import Validation
-from wla.training.objectives.policy_data import MixtureConfig, PolicyData
+from wla.training.objective import LoopConfig, Validation
+from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig
 from wla.training.objectives.policy_loss import PolicyLoss
 
 ConfigT = TypeVar("ConfigT", bound=MixtureConfig)
@@ -21,28 +23,28 @@ ConfigT = TypeVar("ConfigT", bound=MixtureConfig)
 class MixtureObjective(ABC, Generic[ConfigT]):
     """Data, batches and held-out loss of a `wla.training.trainer.Objective` with this configuration.
 
-    checkpoint: in whose units and tokens the data are. policy_loss: the loss on them, see `loss`.
+    model: what is trained. checkpoint: in whose units and tokens the data are. minimised: the loss terms that are
+    trained; None: all with a weight. with_subgoal: every window has a frame to predict.
     """
 
+    minimised: ClassVar[Sequence[str] | None] = None
+    with_subgoal: ClassVar[bool] = False
+    model: PolicyModel[Any]
     checkpoint: Checkpoint
-    policy_loss: PolicyLoss
 
-    def __init__(self, config: ConfigT) -> None:
-        self.config = config
+    def __init__(self, config: ConfigT, loop: LoopConfig) -> None:
+        self.config, self._loop = config, loop
         self.data = PolicyData.open(config)
 
+    @property
     @abstractmethod
-    def windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
-        """Returns the windows of these data to train on, or those of their held-out episodes."""
-
-    @abstractmethod
-    def loss(self, windows: WindowSampler) -> PolicyLoss:
-        """Returns the loss on windows."""
+    def window_config(self) -> PolicyDataConfig:
+        """How windows are sampled."""
 
     def train_on(self, checkpoint: Checkpoint) -> None:
         """Sets the checkpoint, in whose units and tokens the data are from now on."""
         self.checkpoint = checkpoint
-        self.policy_loss = self.loss(self.windows(self.data))
+        self.policy_loss = PolicyLoss(self.model, self._windows(self.data), self._loop, self.minimised)
 
     @property
     def description(self) -> str:
@@ -51,7 +53,7 @@ class MixtureObjective(ABC, Generic[ConfigT]):
     @property
     def validation(self) -> Validation | None:
         data = self.data.held_out(self.config)
-        return None if data is None else self.policy_loss.validation(self.windows(data, held_out=True))
+        return None if data is None else self.policy_loss.validation(self._windows(data, held_out=True))
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> Batch:
         return self.policy_loss.sample_batch(samples, generator)
@@ -61,3 +63,7 @@ class MixtureObjective(ABC, Generic[ConfigT]):
         changed = not known.statistics.agrees(self.checkpoint.statistics)
         self.train_on(known)
         return changed
+
+    def _windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
+        config = self.window_config
+        return data.windows(self.checkpoint, config, with_subgoal=self.with_subgoal, held_out=held_out)

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.data.loader import WindowSampler
 from wla.models.model import AnyModelConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
 from wla.training.objectives.mixture_objective import MixtureObjective
-from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig, common_robot_spec
-from wla.training.objectives.policy_loss import PolicyLoss
+from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec
 from wla.training.objectives.pretrained import FromPretrained
 
 
@@ -69,7 +67,7 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
 
     def __init__(self, config: PolicyTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
-        super().__init__(config)
+        super().__init__(config, config.loop)
         data = self.data
         robot_spec = common_robot_spec(data.with_actions)
         config.model.interface.require_robot(
@@ -94,11 +92,9 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
             add_lora(self.model.adapted_module, config.lora)
         self._module = self.model if self.grounding is None else self.grounding.joined(self.model)
 
-    def windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
-        return data.windows(self.checkpoint, self.config, held_out=held_out)
-
-    def loss(self, windows: WindowSampler) -> PolicyLoss:
-        return PolicyLoss(self.model, windows, self.config.loop)
+    @property
+    def window_config(self) -> PolicyDataConfig:
+        return self.config
 
     @property
     def module(self) -> nn.Module:

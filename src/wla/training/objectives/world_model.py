@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.data.loader import WindowSampler
 from wla.models.model import require_model
 from wla.models.wla import WLA, WLAConfig
 from wla.policy.checkpoint import Checkpoint, save_checkpoint
@@ -20,8 +19,7 @@ from wla.policy.hub import fetch_checkpoint
 from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
-from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig, common_robot_spec
-from wla.training.objectives.policy_loss import PolicyLoss
+from wla.training.objectives.policy_data import MixtureConfig, PolicyDataConfig, common_robot_spec
 
 
 class WorldModelTrainConfig(MixtureConfig):
@@ -61,9 +59,13 @@ class WorldModelTrainConfig(MixtureConfig):
 class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
     """A `wla.training.trainer.Objective`."""
 
+    minimised = ("world",)
+    with_subgoal = True
+    model: WLA
+
     def __init__(self, config: WorldModelTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
-        super().__init__(config)
+        super().__init__(config, config.loop)
         checkpoint = fetch_checkpoint(config.policy)
         before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
         robot, theirs = common_robot_spec(self.data.datasets), str(self.data.datasets[0].root)
@@ -83,12 +85,9 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
         changed_config = checkpoint.config.replace(model=model_config)
         self.train_on(replace(checkpoint, config=changed_config, model=self.model))
 
-    def windows(self, data: PolicyData, *, held_out: bool = False) -> WindowSampler:
-        mixture = PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
-        return data.windows(self.checkpoint, mixture, with_subgoal=True, held_out=held_out)
-
-    def loss(self, windows: WindowSampler) -> PolicyLoss:
-        return PolicyLoss(self.model, windows, self.config.loop, minimised=("world",))
+    @property
+    def window_config(self) -> PolicyDataConfig:
+        return PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
 
     def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
