@@ -74,7 +74,7 @@ def save_settings(out: Path, loop: Config, recipe: Config, *, started: bool) -> 
 
 
 def report_changed_data(out: Path, recipe: Config, ranges_changed: bool) -> None:
-    """Prints which datasets are other ones than when a run was started. ranges_changed: they would give other ranges."""
+    """Prints which datasets changed since a run was started. ranges_changed: they would give other ranges."""
     changed = changed_datasets(out, recipe) or (["the data"] if ranges_changed else [])
     if changed:
         stay = "its ranges of states and actions stay as they were"
