@@ -14,6 +14,7 @@ from wla.compat.published_config import model_config, read_sections
 from wla.compat.published_files import write_files
 from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_shapes, published_names
 from wla.compat.published_sections import prompt_settings, require_exportable, sections_of
+from wla.data.action_representation import ActionRepresentationConfig
 from wla.data.normalize import NormalizationConfig
 from wla.data.prompts.chat import ChatPromptConfig
 from wla.files import atomic_dir, disk_errors, read_json
@@ -113,6 +114,10 @@ def export_model(folder: Path, out: Path) -> None:
         raise ValueError(
             f"{folder}: normalises in the modes {config.normalization.state} and {config.normalization.action}; the "
             "published layout has MIN_MAX alone, so its users would run other actions"
+        )
+    if config.action_representation != ActionRepresentationConfig():
+        raise ValueError(
+            f"{folder}: its actions are relative to the state or rotations in 6D; the published layout has neither"
         )
     model = require_config(config.model, WLAConfig, str(folder))
     sections = sections_of(model)

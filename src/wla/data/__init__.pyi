@@ -1,3 +1,8 @@
+from .action_representation import ActionRepresentation as ActionRepresentation
+from .action_representation import ActionRepresentationConfig as ActionRepresentationConfig
+from .action_representation import RelativeActionsConfig as RelativeActionsConfig
+from .action_representation import RotationConfig as RotationConfig
+from .action_transform import ActionTransform as ActionTransform
 from .dataset_config import DatasetConfig as DatasetConfig
 from .lerobot.columns import Columns as Columns
 from .lerobot.reader import Episode as Episode
@@ -5,6 +10,8 @@ from .lerobot.reader import LeRobotDataset as LeRobotDataset
 from .lerobot.writer import DatasetWriter as DatasetWriter
 from .memory import MemoryAugmentation as MemoryAugmentation
 from .memory import MemoryConfig as MemoryConfig
+from .normalize import NormalizationConfig as NormalizationConfig
+from .normalize import Normalizer as Normalizer
 from .normalize import Statistics as Statistics
 from .normalize import VectorStatistics as VectorStatistics
 from .normalize import compute_statistics as compute_statistics

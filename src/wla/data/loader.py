@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from wla.batch import Batch, left_pad
+from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory import MemoryAugmentation
@@ -43,8 +44,7 @@ class WindowSampler:
     configs: Sequence[DatasetConfig]
     prompter: AnyPrompter
     state_normalizer: Normalizer
-    action_normalizer: Normalizer
-    action_dim: int
+    action_transform: ActionTransform
     images: dict[str, int]
     primary: str
     subgoal_size: int | None
@@ -69,7 +69,7 @@ class WindowSampler:
                 list(dict.fromkeys((self.primary, *(key.camera for key in self._keys)))),
                 self.primary,
                 self.state_normalizer,
-                self.action_normalizer,
+                self.action_transform,
                 lookahead=self.chunk if self.with_subgoal else 0,
                 chunk=self.chunk,
                 held_out=self.held_out,
@@ -124,7 +124,7 @@ class WindowSampler:
         if len(self.subgoal_offsets) > 1:
             subgoal_offset = rng.choice(self.subgoal_offsets, size=len(frames))
         windows = source.windows(frames, self.chunk, self.prompter.history, subgoal_offset)
-        actions, mask = self._actions(source, windows.chunk, windows.chunk_mask)
+        actions, mask = self._actions(source, frames, windows.chunk, windows.chunk_mask)
         state, seen = source.state[frames], np.ones(len(frames), bool)
         if self.image_dropout:  # nothing is drawn without it, so that runs without it stay the same bit for bit
             seen = rng.random(len(frames)) >= self.image_dropout
@@ -157,13 +157,19 @@ class WindowSampler:
         )
 
     def _actions(
-        self, source: WindowSource, chunk: Int64[np.ndarray, "B n"], chunk_mask: Bool[np.ndarray, "B n"]
+        self,
+        source: WindowSource,
+        frames: Int64[np.ndarray, " B"],
+        chunk: Int64[np.ndarray, "B n"],
+        chunk_mask: Bool[np.ndarray, "B n"],
     ) -> tuple[Float32[np.ndarray, "B n A"], Bool[np.ndarray, "B n A"]]:
-        """Normalised actions, 0 where they are unknown, and True where they are known and inside the episode."""
-        mask = np.broadcast_to(chunk_mask[..., None], (*chunk.shape, self.action_dim)).copy()
+        """The model's actions of windows from `frames` on, 0 where they are unknown, and True where they are known and
+        inside the episode."""
+        dim = self.action_transform.representation.dim
+        mask = np.broadcast_to(chunk_mask[..., None], (*chunk.shape, dim)).copy()
         if source.actions is None:
             return np.zeros(mask.shape, np.float32), np.zeros_like(mask)
-        actions = self.action_normalizer.normalize(source.actions[chunk])
+        actions = self.action_transform.encode(source.actions[chunk], source.dataset.state[frames])
         return np.nan_to_num(actions), mask & np.isfinite(actions)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from pydantic import model_validator
 
 from wla.config import Config, Record
@@ -162,11 +162,11 @@ class Normalizer:
     def dim(self) -> int:
         return len(self.center)
 
-    def normalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
+    def normalize(self, values: Float[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
         """From the robot's units to the model's. ValueError for a different dimension."""
         return ((self._checked(values) - self.center) * self.inverse_scale).astype(np.float32)
 
-    def denormalize(self, values: Float32[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
+    def denormalize(self, values: Float[np.ndarray, "*B D"]) -> Float32[np.ndarray, "*B D"]:
         """From the model's units to the robot's. ValueError for a different dimension."""
         return (self._checked(values) * self.scale + self.center).astype(np.float32)
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
@@ -51,7 +52,7 @@ class WindowSource:
         cameras: Sequence[str],
         primary: str,
         state: Normalizer,
-        action: Normalizer,
+        action_transform: ActionTransform,
         *,
         lookahead: int,
         chunk: int,
@@ -67,7 +68,7 @@ class WindowSource:
         lengths = [len(episode) for episode in dataset.episodes]
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
         end = np.repeat([episode.end for episode in dataset.episodes], lengths)
-        valid_starts = _valid_starts(dataset, end, lookahead, chunk)
+        valid_starts = chunk_starts(dataset, end, lookahead, chunk)
         if config.validation_fraction:
             held = np.repeat(held_out_episodes(dataset, config.validation_fraction), lengths)
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
@@ -76,7 +77,13 @@ class WindowSource:
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None
         if config.pseudo_actions is not None:
-            actions = load_pseudo_actions(Path(config.pseudo_actions), len(dataset), action.dim)
+            representation = action_transform.representation
+            actions = load_pseudo_actions(Path(config.pseudo_actions), len(dataset), representation.robot_dim)
+            if other_robot and representation.relative:
+                raise ValueError(
+                    f"{dataset.root}: records no state of the robot that pseudo-actions could be relative to; leave "
+                    "pseudo_actions or action_representation.relative out"
+                )
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )
@@ -142,11 +149,11 @@ class WindowSource:
         return [self.dataset.subtask_texts[index] for index in subtask_window(self.dataset.subtasks, first, last)]
 
 
-def _valid_starts(
+def chunk_starts(
     dataset: LeRobotDataset, end: Int64[np.ndarray, " N"], lookahead: int, chunk: int
 ) -> Int64[np.ndarray, " V"]:
-    """Frames with `lookahead` frames after them whose whole chunk was executed. Other recorded actions, as DAgger
-    leaves them, do not lead to the frames that follow."""
+    """Returns the frames with `lookahead` frames after them whose whole chunk was executed. Other recorded actions, as
+    DAgger leaves them, do not lead to the frames that follow. end: of each frame's episode. ValueError for none."""
     starts = np.flatnonzero(np.arange(len(dataset)) + lookahead < end)
     if not starts.size:
         raise ValueError(

@@ -47,11 +47,14 @@ class ModelInterface:
     image_tokens: Mapping[str, int] = field(default_factory=dict)
     subgoal_size: int | None = None
 
-    def require_robot(self, spec: RobotSpec, *, model: str, robot: str) -> None:
-        """ValueError when state, actions or cameras are not the robot's; `model` and `robot` name both."""
+    def require_robot(self, spec: RobotSpec, *, model: str, robot: str, action_dim: int | None = None) -> None:
+        """ValueError when state, actions or cameras are not the robot's; `model` and `robot` name both.
+
+        action_dim: dimensions of the robot's actions as the model represents them (None: as the robot does).
+        """
         for what, ours, theirs in (
             ("state", self.state_dim, spec.observation.state_dim),
-            ("action", self.action_dim, spec.action.dim),
+            ("action", self.action_dim, spec.action.dim if action_dim is None else action_dim),
         ):
             if ours != theirs:
                 raise ValueError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data.normalize import NormalizationConfig, Normalizer, Statistics
+from wla.data import ActionRepresentationConfig, ActionTransform, NormalizationConfig, Normalizer, Statistics
 from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
@@ -44,6 +44,8 @@ class CheckpointConfig(Config):
     """None for a model without text; its checkpoint has no tokenizer."""
     normalization: NormalizationConfig = NormalizationConfig()
     """Modes in which the statistics normalise states and actions."""
+    action_representation: ActionRepresentationConfig = ActionRepresentationConfig()
+    """What the model's actions are: offsets from the state, rotations in 6D. Their statistics are of these."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights when they compute, whatever they are stored in."""
     trained_steps: int = Field(default=0, ge=0)
@@ -78,12 +80,14 @@ class Checkpoint:
         return Normalizer(self.statistics.state, mode, name="state", dimensions=names)
 
     @property
-    def action_normalizer(self) -> Normalizer:
-        """ValueError where the statistics do not fit the robot, or lack what the mode needs."""
+    def action_transform(self) -> ActionTransform:
+        """ValueError where representation or statistics do not fit the robot, or lack what the mode needs."""
         if self.statistics.action is None:
             raise ValueError("statistics: none for actions; the checkpoint was trained on action-free data only")
-        mode, names = self.config.normalization.action, self.robot_spec.action.names
-        return Normalizer(self.statistics.action, mode, name="action", dimensions=names)
+        representation = self.config.action_representation.build(self.robot_spec)
+        mode = self.config.normalization.action
+        normalizer = Normalizer(self.statistics.action, mode, name="action", dimensions=representation.names)
+        return ActionTransform(representation, normalizer)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -142,7 +146,10 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
             f"{folder / CONFIG}: replan_steps is {config.replan_steps}, a chunk has {config.model.interface.chunk} "
             "actions; restore the file"
         )
-    config.model.interface.require_robot(robot_spec, model=str(folder / CONFIG), robot=str(folder / ROBOT))
+    action_dim = config.action_representation.build(robot_spec).dim
+    config.model.interface.require_robot(
+        robot_spec, action_dim=action_dim, model=str(folder / CONFIG), robot=str(folder / ROBOT)
+    )
     checkpoint = Checkpoint(
         config,
         load_model(config, folder / WEIGHTS, imagination=imagination),
@@ -152,7 +159,7 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
         read_passthrough(folder),
     )
     try:
-        _ = checkpoint.state_normalizer, checkpoint.action_normalizer
+        _ = checkpoint.state_normalizer, checkpoint.action_transform
     except ValueError as error:
         raise ValueError(f"{folder / STATISTICS}: {error}") from error
     try:
@@ -169,7 +176,7 @@ def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     For a training that continues it: its weights belong to those. ValueError when model or prompt differ.
     """
     stored = CheckpointConfig.load(folder / CONFIG)
-    for name in ("model", "prompt", "normalization"):
+    for name in ("model", "prompt", "normalization", "action_representation"):
         if getattr(stored, name) != getattr(checkpoint.config, name):
             raise ValueError(
                 f"{folder / CONFIG}: has another {name} than the recipe gives now; resume what it was made of"

@@ -33,10 +33,14 @@ def load_policy(name: str | Path, *, imagination: bool = False, device: str | No
 
 
 class Encoding(NamedTuple):
-    """Observations as the model encoded them, once for any number of chunks and images; a row per episode."""
+    """Observations as the model encoded them, once for any number of chunks and images; a row per episode.
+
+    robot_state: in the robot's units.
+    """
 
     states: Sequence[PolicyState]
     model: ModelEncoding
+    robot_state: Float32[np.ndarray, "B S"]
 
 
 class WLAPolicy:
@@ -56,7 +60,7 @@ class WLAPolicy:
         self._inputs = InputBuilder(checkpoint, self.device)
         self._prompter = self._inputs.prompter
         self._memory = SubtaskMemory(self._prompter)
-        self._action_normalizer = checkpoint.action_normalizer
+        self._action_transform = checkpoint.action_transform
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
@@ -184,7 +188,9 @@ class WLAPolicy:
         for state in states:
             self._memory.require_fits(state.memory)
         inputs = self._inputs.build(observations, states)
-        return Encoding(states, (self.model.generate if self.predicts_subtasks else self.model.encode)(inputs))
+        encode = self.model.generate if self.predicts_subtasks else self.model.encode
+        robot_state = np.stack([observation.state for observation in observations]).astype(np.float32)
+        return Encoding(states, encode(inputs), robot_state)
 
     @torch.inference_mode()
     def sample_actions(
@@ -203,12 +209,13 @@ class WLAPolicy:
         noise = _noise(encoding.states, count, (self._interface.chunk, self._interface.action_dim)).to(self.device)
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
-        begun = None if prefix is None else torch.from_numpy(self._action_normalizer.normalize(prefix)).to(self.device)
+        transform, state = self._action_transform, encoding.robot_state
+        begun = None if prefix is None else torch.from_numpy(transform.encode(prefix, state)).to(self.device)
         rows = self.model.sample_actions(
             encoding.model, noise=noise.transpose(0, 1).flatten(0, 1), num_steps=flow_steps, prefix=begun
         )
         sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
-        return self._clipped(self._action_normalizer.denormalize(sampled.float().cpu().numpy()))
+        return self._clipped(transform.decode(sampled.float().cpu().numpy(), _repeated(state, count)))
 
     @torch.inference_mode()
     def predict_images(
@@ -235,7 +242,8 @@ class WLAPolicy:
                 raise ValueError(
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
-            candidates = torch.from_numpy(self._action_normalizer.normalize(actions)).to(self.device)
+            state = _repeated(encoding.robot_state, actions.shape[1])
+            candidates = torch.from_numpy(self._action_transform.encode(actions, state)).to(self.device)
         unconditional = None
         if imagination.guided:
             inputs = encoding.model.inputs
@@ -282,6 +290,10 @@ class WLAPolicy:
     def _clipped(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
+
+
+def _repeated(state: Float32[np.ndarray, "B S"], count: int) -> Float32[np.ndarray, "B count S"]:
+    return np.repeat(state[:, None], count, axis=1)
 
 
 def _noise(states: Sequence[PolicyState], count: int, shape: tuple[int, ...]) -> Float32[Tensor, "B count ..."]:

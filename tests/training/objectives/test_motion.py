@@ -6,6 +6,8 @@ import pytest
 import tiny
 import torch
 
+from wla.data.action_representation import ActionRepresentation, ActionRepresentationConfig
+from wla.data.action_transform import ActionTransform
 from wla.data.normalize import Normalizer, Statistics, VectorStatistics
 from wla.envs.registry import make_env, make_expert
 from wla.models.experts.action_conditioning import displacement
@@ -20,11 +22,10 @@ def statistics(state_low, state_high, action_low, action_high) -> Statistics:
     )
 
 
-def normalizers(known: Statistics) -> tuple[Normalizer, Normalizer]:
-    return (
-        Normalizer(known.state, name="state", dimensions="abcde"),
-        Normalizer(known.action, name="action", dimensions="abcde"),
-    )
+def units(robot, known: Statistics) -> tuple[Normalizer, ActionTransform]:
+    action = Normalizer(known.action, name="action", dimensions="abcde")
+    representation = ActionRepresentation(ActionRepresentationConfig(), robot)
+    return Normalizer(known.state, name="state", dimensions="abcde"), ActionTransform(representation, action)
 
 
 def test_the_simulator_goes_where_its_actions_lead():
@@ -37,10 +38,10 @@ def test_the_simulator_goes_where_its_actions_lead():
     for action in chunk.actions:
         raw, *_ = env.step(action)
     env.close()
-    state, action = normalizers(known)
-    motion = motion_config(robot, state, action, 6)
+    state, transform = units(robot, known)
+    motion = motion_config(robot, state, transform, 6)
     assert (motion.state, motion.action) == ((0, 1, 2, 3), (0, 1, 2, 3))
-    actions = torch.from_numpy(action.normalize(chunk.actions))[None]
+    actions = torch.from_numpy(transform.encode(chunk.actions, seen.state))[None]
     end = torch.from_numpy(state.normalize(seen.state))[:4] + displacement(
         motion, actions, torch.ones(1, len(chunk.actions), 1)
     )
@@ -51,7 +52,7 @@ def test_the_simulator_goes_where_its_actions_lead():
 def test_what_never_changed_is_not_moved():
     known = statistics([0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [-0.1] * 5, [0.1] * 5)
     env = make_env("tabletop", task="place", image_size=32)
-    motion = motion_config(env.robot_spec, *normalizers(known), 6)
+    motion = motion_config(env.robot_spec, *units(env.robot_spec, known), 6)
     env.close()
     assert motion.gain[0] == motion.offset[0] == 0
     assert motion.gain[1] == pytest.approx(0.2)
@@ -61,4 +62,4 @@ def test_a_robot_whose_actions_add_to_nothing_is_refused():
     robot, checkpoint = tiny.robot_spec(), tiny.checkpoint()
     absolute = robot.action.replace(kinds=("absolute",) * robot.action.dim)
     with pytest.raises(ValueError, match=r"num_frequencies: no action of .* adds to its state"):
-        motion_config(robot.replace(action=absolute), checkpoint.state_normalizer, checkpoint.action_normalizer, 6)
+        motion_config(robot.replace(action=absolute), checkpoint.state_normalizer, checkpoint.action_transform, 6)

@@ -15,6 +15,7 @@ from wla.data.loader import DatasetConfig
 from wla.data.normalize import NormalizationConfig, Statistics, VectorStatistics, compute_statistics
 from wla.data.published_statistics import write_published
 from wla.policy.checkpoint import load_checkpoint
+from wla.specs import RobotSpec
 from wla.training.objective import LoopConfig
 from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
@@ -78,6 +79,52 @@ def test_modes_of_the_recipe_are_those_of_batches_checkpoints_and_fine_tuning(tm
     monkeypatch.undo()
     later = recipe.replace(init=FromCheckpoint(policy=str(folder)), normalization=None).build().checkpoint
     assert (later.config.normalization, later.statistics) == (recipe.normalization, objective.checkpoint.statistics)
+
+
+def absolute_robot() -> RobotSpec:
+    """The toy robot with targets instead of motions."""
+    spec = tiny.robot_spec()
+    return spec.replace(action=spec.action.replace(names=("x", "gripper"), units=("m", "1"), kinds=("absolute",) * 2))
+
+
+def test_relative_actions_of_the_recipe_are_those_of_batches_checkpoints_and_fine_tuning(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "robot", absolute_robot()) as writer:
+        for seed in range(2):
+            for step in range(8):
+                action = rng.uniform(-0.1, 0.1, 2).astype(np.float32)
+                writer.add_frame(tiny.observation(8 * seed + step).images, rng.random(3, np.float32), action, "wait")
+            writer.end_episode("wait", keep=True, seed=seed)
+    recipe = recipe_of(tmp_path / "robot", monkeypatch).override(["action_representation.relative={}"])
+    objective = recipe.build()
+    dataset, known = LeRobotDataset(tmp_path / "robot"), objective.checkpoint.statistics.action
+    assert known.count == 2 * (5 * 4 + 3 + 2 + 1)  # whole chunks of 4, cut at the end of the episode
+    batch = objective.sample_batch(20, torch.Generator().manual_seed(0))
+    frames = [dataset.frame_id(frame) for frame in range(len(dataset))]
+    middle, radius = np.add(known.min, known.max) / 2, np.subtract(known.max, known.min) / 2
+    for row, name in enumerate(batch.ids):
+        first = frames.index(name)
+        for step in np.flatnonzero(batch.action_mask[row, :, 0].numpy()):
+            wanted = dataset.actions[first + step] - np.float32([dataset.state[first, 0], 0])
+            np.testing.assert_allclose(batch.actions[row, step], (wanted - middle) / radius, atol=1e-5)
+
+    folder = train(objective, recipe.loop, tmp_path / "run")
+    monkeypatch.undo()
+    later = recipe.replace(init=FromCheckpoint(policy=str(folder)), action_representation=None).build().checkpoint
+    assert later.config.action_representation == recipe.action_representation
+    assert later.statistics == objective.checkpoint.statistics
+
+
+def test_a_file_of_statistics_of_the_robot_s_actions_is_refused_for_other_ones(tmp_path, monkeypatch):
+    with DatasetWriter(tmp_path / "robot", absolute_robot()) as writer:
+        writer.add_frame(tiny.observation().images, np.zeros(3, np.float32), np.zeros(2, np.float32), "wait")
+        writer.end_episode("wait", keep=True, seed=0)
+    known = compute_statistics([LeRobotDataset(tmp_path / "robot")])
+    write_published(tmp_path / "known.json", {"robot": known})
+    recipe = recipe_of(tmp_path / "robot", monkeypatch, statistics=StatisticsConfig(path=str(tmp_path / "known.json")))
+    assert recipe.build().checkpoint.statistics.agrees(known)
+    with pytest.raises(ValueError, match=r"known.json: has ranges of the robot's actions, and action_representation"):
+        recipe.override(["action_representation.relative={}"]).build()
 
 
 def test_a_file_of_statistics_without_quantiles_is_refused_where_they_are_needed(tmp_path, monkeypatch):

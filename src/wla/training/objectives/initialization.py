@@ -13,7 +13,7 @@ from pydantic import model_validator
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data.normalize import NormalizationConfig, VectorStatistics
+from wla.data import ActionRepresentationConfig, NormalizationConfig, VectorStatistics
 from wla.data.prompts.kinds import AnyPromptConfig, PromptConfig, extended_tokenizer
 from wla.models.model import PolicyModel, PolicyModelConfig, require_config, require_model
 from wla.models.wla import WLA, WLAConfig
@@ -29,8 +29,8 @@ class Initialization:
     """A policy before its first step.
 
     prompt, tokenizer: None for a model without text. state, action: ranges that it was made with (None: those of the
-    datasets), and normalization the modes that use them. generates_text: whether its weights have learned to generate
-    subtasks.
+    datasets), normalization the modes and action_representation the actions that they are for. generates_text: whether
+    its weights have learned to generate subtasks.
     """
 
     model: PolicyModel[Any]
@@ -41,12 +41,15 @@ class Initialization:
     grounding: AuxiliaryGrounding | None = None
     generates_text: bool = False
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
+    action_representation: ActionRepresentationConfig = field(default_factory=ActionRepresentationConfig)
 
-    def ranges(self, used: NormalizationConfig) -> tuple[VectorStatistics | None, VectorStatistics | None]:
-        """Returns `state` and `action`, each None where `used` has another mode: what was learned in its units is then
-        given up."""
-        same_state, same_action = used.state == self.normalization.state, used.action == self.normalization.action
-        return self.state if same_state else None, self.action if same_action else None
+    def ranges(
+        self, modes: NormalizationConfig, representation: ActionRepresentationConfig
+    ) -> tuple[VectorStatistics | None, VectorStatistics | None]:
+        """Returns `state` and `action`, each None where it is used in another mode or for another representation: what
+        was learned in its units is then given up."""
+        same = modes.action == self.normalization.action and representation == self.action_representation
+        return self.state if modes.state == self.normalization.state else None, self.action if same else None
 
     def learned_prompt(self, *, labelled: bool) -> AnyPromptConfig | None:
         """Returns the prompt of the trained policy: without language where no text was or will be learned.
@@ -180,4 +183,5 @@ class FromCheckpoint(Config):
             grounding,
             generates_text,
             checkpoint.config.normalization,
+            checkpoint.config.action_representation,
         )

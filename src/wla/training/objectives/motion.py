@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wla.data.action_transform import ActionTransform
 from wla.data.normalize import Normalizer
 from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
 from wla.models.model import ModelInterface
@@ -30,13 +31,13 @@ def require_same_motion(known: MotionConfig | None, num_frequencies: int, policy
         )
 
 
-def motion_config(robot: RobotSpec, state: Normalizer, action: Normalizer, num_frequencies: int) -> MotionConfig:
+def motion_config(robot: RobotSpec, state: Normalizer, actions: ActionTransform, num_frequencies: int) -> MotionConfig:
     """The actions that add to a part of the state: those named d and its name. ValueError when the robot has none."""
-    names = robot.observation.state_names
+    names, represented, action = robot.observation.state_names, actions.representation.names, actions.normalizer
     pairs = [
-        (names.index(name[1:]), dim)
-        for dim, (name, kind) in enumerate(zip(robot.action.names, robot.action.kinds, strict=True))
-        if kind == "delta" and name.startswith("d") and name[1:] in names
+        (names.index(name[1:]), represented.index(name))
+        for name, kind in zip(robot.action.names, robot.action.kinds, strict=True)
+        if kind == "delta" and name.startswith("d") and name[1:] in names and name in represented
     ]
     if not pairs or robot.action.frame != robot.observation.state_frame:
         raise ValueError(

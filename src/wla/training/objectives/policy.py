@@ -70,21 +70,28 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         super().__init__(config, config.loop)
         data = self.data
         robot_spec = common_robot_spec(data.with_actions)
-        config.model.interface.require_robot(
-            robot_spec, model="the recipe's model", robot=str(data.with_actions[0].root)
-        )
         init = config.init.initialize(config.model, data.texts)
         self.model, self.grounding = init.model, init.grounding
         normalization = config.normalization or init.normalization
+        representation = config.action_representation or init.action_representation
+        actions, interface = representation.build(robot_spec), config.model.interface
+        interface.require_robot(
+            robot_spec,
+            action_dim=actions.dim,
+            model="the recipe's model",
+            robot=str(data.with_actions[0].root),
+        )
         checkpoint_config = CheckpointConfig(
             model=self.model.config,
             prompt=init.learned_prompt(labelled=data.labelled),
             normalization=normalization,
+            action_representation=representation,
             dtype=config.dtype,
             replan_steps=config.replan_steps,
             action_noise=config.action_noise,
         )
-        statistics = data.statistics(config.statistics, robot_spec, *init.ranges(normalization))
+        ranges = init.ranges(normalization, representation)
+        statistics = data.statistics(config.statistics, robot_spec, actions, interface.chunk, *ranges)
         self.train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
@@ -103,7 +110,7 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
     @property
     def description(self) -> str:
         """The losses, and the dimensions of states and actions that hardly vary."""
-        notes = (*self.checkpoint.state_normalizer.notes, *self.checkpoint.action_normalizer.notes)
+        notes = (*self.checkpoint.state_normalizer.notes, *self.checkpoint.action_transform.normalizer.notes)
         return "\n".join(filter(None, [super().description, *notes]))
 
     def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:

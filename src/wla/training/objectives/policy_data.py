@@ -10,10 +10,17 @@ from typing import Annotated
 from pydantic import Field
 
 from wla.config import Config
-from wla.data.lerobot.reader import LeRobotDataset
+from wla.data import (
+    ActionRepresentation,
+    ActionRepresentationConfig,
+    LeRobotDataset,
+    MemoryAugmentation,
+    NormalizationConfig,
+    Statistics,
+    VectorStatistics,
+)
+from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
-from wla.data.memory import MemoryAugmentation
-from wla.data.normalize import NormalizationConfig, Statistics, VectorStatistics, compute_statistics
 from wla.data.published_statistics import read_published
 from wla.policy.checkpoint import Checkpoint
 from wla.specs import RobotSpec
@@ -51,6 +58,8 @@ class PolicyDataConfig(MixtureConfig):
     datasets)."""
     normalization: NormalizationConfig | None = None
     """Modes that normalise states and actions (None: those of the initialisation, or else MIN_MAX)."""
+    action_representation: ActionRepresentationConfig | None = None
+    """What the model's actions are (None: as in the initialisation, or else the robot's actions)."""
     memory_augmentation: MemoryAugmentation = MemoryAugmentation()
     """Errors of the memory in the prompts, as they will occur in acting."""
     image_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -108,15 +117,24 @@ class PolicyData:
         self,
         config: StatisticsConfig | None,
         robot: RobotSpec,
+        representation: ActionRepresentation,
+        chunk: int,
         state: VectorStatistics | None,
         action: VectorStatistics | None,
     ) -> Statistics:
-        """Ranges from a file, or else the given ones, or else those of the datasets. ValueError without actions."""
+        """Ranges from a file, or else the given ones, or else those of the datasets; of actions as they are represented
+        in chunks of that length. ValueError without actions."""
         if config is not None:
+            if not representation.is_plain:
+                raise ValueError(
+                    f"{config.path}: has ranges of the robot's actions, and action_representation "
+                    "makes others of them; leave `statistics` out"
+                )
             statistics = config.read(robot)
         else:
-            found = compute_statistics(self.with_actions)
-            statistics = Statistics(state=state or found.state, action=action or found.action)
+            state = state or VectorStatistics.of([dataset.state for dataset in self.with_actions])
+            action = action or action_statistics(self.with_actions, representation, chunk)
+            statistics = Statistics(state=state, action=action)
         if statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
         return statistics
@@ -136,8 +154,7 @@ class PolicyData:
             configs=self.sources,
             prompter=checkpoint.prompter,
             state_normalizer=checkpoint.state_normalizer,
-            action_normalizer=checkpoint.action_normalizer,
-            action_dim=checkpoint.robot_spec.action.dim,
+            action_transform=checkpoint.action_transform,
             images=dict(interface.images),
             primary=interface.primary,
             subgoal_size=interface.subgoal_size,

@@ -107,7 +107,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
                 motion = motion_config(
                     checkpoint.robot_spec,
                     checkpoint.state_normalizer,
-                    checkpoint.action_normalizer,
+                    checkpoint.action_transform,
                     config.num_frequencies,
                 )
             changes["actions"] = chunk_condition(before.interface, config.action_condition_dropout, motion)
