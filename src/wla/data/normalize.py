@@ -79,6 +79,11 @@ class VectorStatistics(Record):
     def dim(self) -> int:
         return len(self.min)
 
+    def agrees(self, other: VectorStatistics) -> bool:
+        """Returns True where all that both know is equal: statistics of earlier versions lack quantiles."""
+        ours, theirs = self.known, other.known
+        return all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+
     @classmethod
     def of(cls, arrays: Sequence[Float32[np.ndarray, "_ D"]]) -> Self:
         """The statistics of all rows of all arrays. ValueError when their dimensions differ."""
@@ -100,14 +105,10 @@ class Statistics(Config):
     action: VectorStatistics | None = None
 
     def agrees(self, other: Statistics) -> bool:
-        """Returns True where all that both know is equal: statistics of earlier versions lack quantiles."""
-        pairs = ((self.state, other.state), (self.action, other.action))
-        return all(
-            ours == theirs
-            if ours is None or theirs is None
-            else all(ours.known[name] == theirs.known[name] for name in ours.known.keys() & theirs.known.keys())
-            for ours, theirs in pairs
-        )
+        """Returns True where all that both know is equal."""
+        if self.action is None or other.action is None:
+            return self.action == other.action and self.state.agrees(other.state)
+        return self.state.agrees(other.state) and self.action.agrees(other.action)
 
 
 def compute_statistics(datasets: Sequence[LeRobotDataset]) -> Statistics:

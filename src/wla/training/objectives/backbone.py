@@ -88,4 +88,4 @@ class BackboneObjective(BaseObjective):
     def resume(self, folder: Path) -> bool:
         computed = self.statistics
         self._train_on(self.backbone, *load_tokens_and_ranges(folder))
-        return self.statistics != computed
+        return not self.statistics.agrees(computed)

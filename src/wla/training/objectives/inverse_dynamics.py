@@ -84,4 +84,4 @@ class InverseDynamicsObjective(BaseObjective):
         before, action = self.inverse.config, load_inverse(folder).config.action
         self.inverse = InverseCheckpoint(before.replace(action=action), self.inverse.model)
         self.data = InverseData(self._datasets, self.inverse)
-        return action != before.action
+        return not action.agrees(before.action)
