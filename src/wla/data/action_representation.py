@@ -96,15 +96,15 @@ class ActionRepresentation:
         self._robot = robot
         targets = _state_columns(config.relative, robot)
         self.relative = bool(targets)
-        by_first = {_index(rotation.columns[0], robot): rotation for rotation in config.rotations}
+        starting_at = {_index(rotation.columns[0], robot): rotation for rotation in config.rotations}
         columns = {_index(name, robot) for rotation in config.rotations for name in rotation.columns}
         names: list[str] = []
         self._plain: list[int] = []
         self._plain_out: list[int] = []
         self._rotations: list[_Rotation] = []
         for dim, name in enumerate(robot.action.names):
-            if dim in by_first:
-                self._rotations.append(_rotation(by_first[dim], robot, len(names), targets))
+            if dim in starting_at:
+                self._rotations.append(_rotation(starting_at[dim], robot, len(names), targets))
                 names += [f"{name}.6d.{i}" for i in range(SIX)]
             elif dim not in columns:
                 self._plain.append(dim)
