@@ -66,3 +66,24 @@ def test_limits_do_not_cross():
 def test_a_robot_has_a_camera():
     with pytest.raises(ValueError, match="at least one is needed"):
         ObservationSpec(cameras={}, state_names=("x",), state_units=("m",), state_frame="world")
+
+
+def test_limits_from_data_are_not_compared_but_stated_ones_are() -> None:
+    wider = ACTION.replace(low=(-9.0,) * ACTION.dim, high=(9.0,) * ACTION.dim)
+    with pytest.raises(ValueError, match=r"action\.high"):
+        ROBOT.require_equal(ROBOT.replace(action=wider), ours="the policy", theirs="the dataset")
+    for ours, theirs in (("data", "data"), ("stated", "data"), ("data", "stated")):
+        one, other = (
+            ROBOT.replace(action=ACTION.replace(limits=ours)),
+            ROBOT.replace(action=wider.replace(limits=theirs)),
+        )
+        one.require_equal(other, ours="the policy", theirs="the dataset")
+
+
+def test_what_nobody_has_stated_is_named_and_drives_nothing() -> None:
+    ROBOT.require_known("the policy")
+    action = ACTION.replace(gripper="unknown", units=("m", "unknown"))
+    unknown = ROBOT.replace(action=action, observation=OBSERVATION.replace(state_frame="unknown"))
+    assert unknown.unknown == ("action.units", "action.gripper", "observation.state_frame")
+    with pytest.raises(ValueError, match=r"the policy: .* action\.gripper, observation\.state_frame are unknown"):
+        unknown.require_known("the policy")

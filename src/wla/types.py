@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wla.specs import ImageFit as ImageFit
 from wla.specs import RobotSpec
 
 Outcome = Literal["success", "failure", "error"]

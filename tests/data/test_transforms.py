@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wla.data.transforms import jitter, paste_distractors, resize_with_pad
+from wla.data.transforms import jitter, paste_distractors, resize, resize_with_pad
 
 
 def white(height: int, width: int, count: int = 1) -> np.ndarray:
@@ -95,3 +95,25 @@ def test_distractors_are_static_over_the_frames_of_a_sample():
     sizes = changed[:, 0].flatten(1).sum(1)
     assert sizes.min() == 0
     assert 16 < sizes.max() <= 3 * 64
+
+
+@pytest.mark.parametrize("size", [(24, 48), (48, 24), (60, 36)])
+def test_an_image_becomes_square_by_padding_cropping_or_stretching(size):
+    image = np.full((1, *size, 3), 255, np.uint8)
+    short, long = (0, 1) if size[0] < size[1] else (1, 0)
+    ends = [slice(None), slice(None)]
+    for end in (slice(0, 2), slice(size[long] - 2, None)):
+        ends[long] = end
+        image[0, ends[0], ends[1]] = (255, 0, 0)
+    padded, cropped, stretched = (resize(image, 12, fit)[0].numpy() for fit in ("pad", "crop", "stretch"))
+    assert {each.shape for each in (padded, cropped, stretched)} == {(12, 12, 3)}
+    assert not padded.take(0, axis=short).any()  # a black margin
+    assert (cropped == 255).all()  # the ends are cut off
+    assert stretched.all(axis=(0, 1))[0]  # red is everywhere: no margin
+    assert not (stretched == 255).all()
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_square_images_are_the_same_for_every_fit(fit):
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    torch.testing.assert_close(resize(images, 16, fit), resize(images, 16))

@@ -7,6 +7,7 @@ import pytest
 import tiny
 from test_loader import make_sampler, memories_of, memory_prompter, sample_batch
 
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.memory import MemoryAugmentation
@@ -44,5 +45,24 @@ def test_episodes_are_held_out_of_training(tmp_path):
     assert len(seen[False]) == 8
     assert not seen[True] & seen[False]
     one = LeRobotDataset(tiny.write_dataset(tmp_path / "one", episodes=1))
-    with pytest.raises(ValueError, match="holds out all 1 episodes; lower it, or name other episodes"):
+    with pytest.raises(ValueError, match="all 1 episodes are held out; hold out fewer of them, or name other"):
         make_sampler([one], settings={"validation_fraction": 0.2})
+
+
+@pytest.mark.parametrize(("episodes", "held"), [("8:10", {8, 9}), ("8:", {8, 9}), (":3", {0, 1, 2})])
+def test_episodes_are_held_out_by_their_index(tmp_path, episodes, held):
+    root = tiny.write_dataset(tmp_path / "data", episodes=10)
+    for held_out, expected in ((True, held), (False, set(range(10)) - held)):
+        sampler = make_sampler([LeRobotDataset(root)], settings={"validation_episodes": episodes}, held_out=held_out)
+        assert {int(name.rsplit(" ", 3)[1]) for name in sample_batch(sampler, size=300).ids} == expected
+
+
+@pytest.mark.parametrize(
+    ("episodes", "message"), [("8:11", "of a dataset with 10"), ("5:5", "of a dataset"), (":", "all 10")]
+)
+def test_episodes_that_cannot_be_held_out_are_one_line(tmp_path, episodes, message):
+    dataset = LeRobotDataset(tiny.write_dataset(tmp_path / "data", episodes=10))
+    with pytest.raises(ValueError, match=message):
+        make_sampler([dataset], settings={"validation_episodes": episodes})
+    with pytest.raises(ValueError, match="both hold episodes out"):
+        DatasetConfig(path="data", validation_fraction=0.1, validation_episodes=episodes)

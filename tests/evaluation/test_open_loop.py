@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 
+from wla.cli.main import main
+from wla.data.dataset_config import DatasetConfig
+from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.evaluation.configs import OpenLoopConfig
 from wla.evaluation.open_loop import evaluate_open_loop, has_motion, psnr
 from wla.policy.checkpoint import save_checkpoint
+from wla.policy.training_data import TrainingData
 from wla.policy.wla_policy import WLAPolicy
+from wla.rollout.recorded_episodes import load_with_dataset
 from wla.types import ActionChunk
 
 
@@ -219,3 +225,89 @@ def test_psnr_and_motion():
     assert psnr(black, black + 16) == pytest.approx(20 * np.log10(255 / 16))
     assert has_motion(black, white)
     assert not has_motion(black, black + 10)
+
+
+def ramp(folder, episodes=4, length=12):
+    """A dataset whose first action is the step's number and whose second one, absolute, changes once."""
+    with DatasetWriter(folder, tiny.robot_spec()) as writer:
+        for _ in range(episodes):
+            for step in range(length):
+                seen = tiny.observation(step)
+                action = np.array([0.01 * step, 0.05 if step < 6 else -0.05], np.float32)
+                writer.add_frame(seen.images, seen.state, action)
+            writer.end_episode(tiny.INSTRUCTIONS[0], keep=True)
+    return folder
+
+
+def predict(monkeypatch, actions):
+    """Policies predict these actions at every call."""
+
+    def act_batch(self, observations, states, *, imagine):
+        return [
+            (ActionChunk(np.float32(actions)), self.advance_state((), observation, state))
+            for observation, state in zip(observations, states, strict=True)
+        ]
+
+    monkeypatch.setattr(WLAPolicy, "act_batch", act_batch)
+
+
+def test_each_dimension_has_an_error_beside_holding_still_and_the_mean_action(paths, tmp_path, monkeypatch):
+    """dx is a change, so that holding still is 0; the gripper is a target, so that it is the last one."""
+    root = ramp(tmp_path / "data")
+    predict(monkeypatch, np.tile([0.0, 0.05], (tiny.CHUNK, 1)))
+    first, second = evaluate(paths[0], root).dimensions
+    steps = np.arange(12)
+    assert (first.name, first.unit) == ("dx", "m/step")
+    assert first.policy.mean == first.hold_still == pytest.approx(0.01 * steps.mean())
+    assert first.mean_action == pytest.approx(0.01 * np.abs(steps - steps.mean()).mean())
+    assert second.policy.mean == pytest.approx(0.05)  # wrong in half of the steps, by 0.1
+    assert second.hold_still == pytest.approx(0.1 * 2 / 12)  # of the chunk 4 .. 7, the last two
+    assert second.mean_action == pytest.approx(0.05)
+    assert not first.best
+    assert first.policy.interval.n == 4
+
+
+def test_a_chunk_counts_up_to_the_end_of_its_episode(paths, tmp_path, monkeypatch):
+    root = ramp(tmp_path / "data", length=10)  # calls at 0, 4 and 8, where two steps are left
+    predict(monkeypatch, np.tile([0.0, 0.0], (tiny.CHUNK, 1)))
+    first, _ = evaluate(paths[0], root).dimensions
+    assert first.policy.mean == pytest.approx(0.01 * np.mean([1.5, 5.5, 8.5]))
+
+
+def test_episodes_that_the_policy_was_trained_on_are_left_out(tmp_path):
+    root = ramp(tmp_path / "data")
+    tiny.write_dataset(tmp_path / "own", episodes=4, length=12)
+    source = DatasetConfig(path=str(tmp_path / "own"), validation_episodes="3:4")
+    record = TrainingData.of([(source, LeRobotDataset(tmp_path / "own"))], None)
+    save_checkpoint(replace(tiny.checkpoint(), training_data=record), tmp_path / "policy")
+    found = evaluate(str(tmp_path / "policy"), tmp_path / "own")
+    assert (found.episodes, found.trained_episodes) == (1, 3)
+    assert (evaluate(str(tmp_path / "policy"), root).trained_episodes) == 0
+    all_of_it = TrainingData.of([(DatasetConfig(path="own"), LeRobotDataset(tmp_path / "own"))], None)
+    save_checkpoint(replace(tiny.checkpoint(), training_data=all_of_it), tmp_path / "greedy")
+    with pytest.raises(ValueError, match="was trained on all of its 4 episodes; name another dataset"):
+        evaluate(str(tmp_path / "greedy"), tmp_path / "own")
+
+
+def test_a_checkpoint_that_does_not_state_its_episodes_says_so(paths, tmp_path, capsys):
+    assert evaluate(*paths).trained_episodes is None
+    words = ["eval-offline", paths[0], "--dataset", str(paths[1]), "--out", str(tmp_path / "offline")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "its checkpoint does not say" in printed
+    assert re.search(r"holding still +mean action", printed)
+    files = {path.name for path in (tmp_path / "offline").iterdir()}
+    assert {"offline.json", "errors.png", "episode_000000.png", "episode_000001.png"} <= files
+    assert json.loads((tmp_path / "offline/offline.json").read_text())["dimensions"][0]["name"] == "dx"
+
+
+def test_columns_and_cameras_are_read_as_in_training(tmp_path):
+    """Another program's names, which the recipe stated: the checkpoint has them, and no option repeats them."""
+    tiny.write_dataset(tmp_path / "own", episodes=4, length=12)
+    columns = Columns(cameras={"front": "wrist", "wrist": "front"})
+    source = DatasetConfig(path=str(tmp_path / "own"), columns=columns, validation_episodes="3:4")
+    record = TrainingData.of([(source, source.open())], None)
+    save_checkpoint(replace(tiny.checkpoint(), training_data=record), tmp_path / "policy")
+    policy, dataset = load_with_dataset(str(tmp_path / "policy"), tmp_path / "own")
+    assert dataset.columns == columns
+    assert policy.training_data == record

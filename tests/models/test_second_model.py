@@ -28,7 +28,9 @@ from wla.rollout.results import read_results
 from wla.training.lora import LoraConfig
 from wla.training.memory_estimate.workload import workload
 from wla.training.objective import LoopConfig
-from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
+from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.from_checkpoint import FromCheckpoint
+from wla.training.objectives.initialization import FromScratch
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig

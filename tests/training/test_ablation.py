@@ -15,7 +15,7 @@ from wla.rollout.results import write_results
 from wla.training import ablation
 from wla.training.ablation import ablate
 from wla.training.ablation_config import Ablation, folder_name
-from wla.training.objectives.initialization import FromBackbone
+from wla.training.objectives.from_backbone import FromBackbone
 
 
 @pytest.fixture(scope="module")

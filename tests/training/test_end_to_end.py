@@ -23,9 +23,10 @@ from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
 from wla.training.lora import LoraConfig
 from wla.training.objective import LoopConfig
+from wla.training.objectives.auxiliary_grounding import GroundingConfig
 from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.codec import CodecTrainConfig
-from wla.training.objectives.initialization import FromBackbone, GroundingConfig
+from wla.training.objectives.from_backbone import FromBackbone
 from wla.training.objectives.policy import PolicyObjective, PolicyTrainConfig
 from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.pretrained_codec import load_codec

@@ -17,7 +17,8 @@ from wla.policy.checkpoint import load_checkpoint
 from wla.policy.wla_policy import load_policy
 from wla.run_folder import generations
 from wla.training.objective import LoopConfig, Validation
-from wla.training.objectives.initialization import FromBackbone, Initialization
+from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import train

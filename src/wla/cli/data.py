@@ -14,6 +14,7 @@ from wla.cli.command import CliArgs, Command, Group
 from wla.cli.names import require_dataset, require_path
 from wla.cli.view import VIEW
 from wla.policy.hub import find
+from wla.specs import UNKNOWN, Frame
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,13 +137,13 @@ class RobotArgs(CliArgs):
     """Folder of a LeRobot v3.0 dataset."""
     kind: tuple[Literal["absolute", "delta"], ...] = Field(min_length=1)
     """Whether an action is a target (absolute) or a change (delta): once for all dimensions, or for each of them."""
-    units: tuple[str, ...] = Field(default=("unstated",), min_length=1)
+    units: tuple[str, ...] = Field(default=(UNKNOWN,), min_length=1)
     """Units of the actions: once, or for each dimension, such as m or rad."""
-    state_units: tuple[str, ...] = Field(default=("unstated",), min_length=1)
+    state_units: tuple[str, ...] = Field(default=(UNKNOWN,), min_length=1)
     """Units of the state: once, or for each dimension."""
-    frame: Literal["world", "tool", "joint"] = "joint"
+    frame: Frame = UNKNOWN
     """Frame in which actions and states are given."""
-    gripper: str = "unstated"
+    gripper: str = UNKNOWN
     """Sign of the gripper, e.g. '0 closed .. 1 open'."""
     name: str | None = None
     """Name of the robot; the dataset's own when left out."""

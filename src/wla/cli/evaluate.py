@@ -39,13 +39,19 @@ class EvalOfflineArgs(OpenLoopConfig):
     """Compare a policy's subtasks, images and actions with recorded episodes that it was not trained on.
 
     The episodes are replayed: the policy sees every recorded frame and is called as often as when it acts, with the
-    memory of its own predictions. Prints JSON; what the dataset or the policy lacks is null, with the reason in
-    not_measured.
+    memory of its own predictions. Episodes that it was trained on are left out, where its checkpoint states them.
+    Actions are compared over whole chunks, per dimension, with two baselines: holding still and the mean action. With
+    --out they are printed as a table, and OUT gets offline.json and drawings; without it the JSON is printed. What the
+    dataset or the policy lacks is null there, with the reason in not_measured.
 
     examples:
+      wla eval-offline run --dataset mine --out offline
       wla collect --split validation --seed 10000 --episodes 20 --no-perturb --out datasets/held_out
       wla eval-offline nano-tabletop --dataset datasets/held_out
     """
+
+    out: Path | None = None
+    """Folder of metrics and drawings."""
 
 
 class EvalWorldArgs(WorldEvalConfig):
@@ -127,7 +133,14 @@ def eval_offline(args: EvalOfflineArgs) -> int:
     require_dataset(args.dataset)
     from wla.evaluation.open_loop import evaluate_open_loop
 
-    print(evaluate_open_loop(args).to_json())
+    metrics = evaluate_open_loop(args, args.out)
+    if args.out is None:
+        print(metrics.to_json())
+        return 0
+    from wla.evaluation.open_loop_files import summary
+
+    print(summary(metrics))
+    print(f"metrics and drawings: {args.out}")
     return 0
 
 

@@ -1,31 +1,84 @@
-"""`wla init`: a mapping file, with which a gymnasium environment can be used wherever an environment is named."""
+"""`wla init`: the file that a road begins with, of a dataset (a recipe), or of a gymnasium environment (a mapping)."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
+from wla.presets.names import Size
+from wla.specs import UNKNOWN, Frame, ImageFit
+
+Kind = Literal["absolute", "delta"]
 
 
 class InitArgs(CliArgs):
-    """Look at a gymnasium environment once and write the mapping file that --env takes, with what it shows filled in.
+    """Look at a dataset, and write the recipe of a policy for its robot; or at an environment, and write its mapping.
 
-    What the environment does not show is marked with TODO: usually the instruction and what counts as success. The
-    image of each camera is written beside the file: upside_down is for those that are.
+    DATASET, a LeRobot dataset that somebody else recorded, is not changed: beside the recipe OUT a robot file
+    (NAME_robot.json) states what the dataset does not: units, frames, the gripper's sign. What the data do not show is
+    asked on a terminal or given as an option; what nobody states is `unknown`, and nothing that drives a robot takes
+    it. The last tenth of the episodes is held out of training.
+
+    With --env the file is the one that --env of other commands takes. What the environment does not show is marked with
+    TODO; the image of each camera is written beside it.
 
     examples:
+      wla init mine --action absolute --out mine.py
+      wla init mine --action absolute --primary front --cameras front wrist --units rad --frame joint --out mine.py
       wla init --env CarRacing-v3 --out car.toml
       wla init --env my_package.envs:my_package/Reach-v0 --out reach.toml
-      wla eval random --env reach.toml --episodes 5 --out outputs/reach
     """
 
-    env: str
-    """Gymnasium id, as MODULE:ID where importing a module registers it."""
+    dataset: Path | None = None
+    """Folder of a LeRobot v3.0 dataset."""
     out: Path
-    """File to write (.toml)."""
+    """File to write: a recipe (.py) or a mapping (.toml)."""
+    action: tuple[Kind, ...] = ()
+    """Dataset: whether an action is a target (absolute) or a change (delta); once, or for each dimension."""
+    primary: str | None = None
+    """Dataset: the camera whose future the policy imagines; the first one when left out."""
+    cameras: tuple[str, ...] = ()
+    """Dataset: the cameras that the policy sees, at most 4; all when left out."""
+    image_fit: ImageFit = "pad"
+    """Dataset: how images become squares: padded with black, cropped to their middle, or stretched."""
+    state: str = "observation.state"
+    """Dataset: column of the state."""
+    action_columns: str = "action"
+    """Dataset: column of the action."""
+    chunk: int | None = Field(default=None, ge=1)
+    """Dataset: actions that are predicted at once; about a second when left out."""
+    size: Size = "nano"
+    """Dataset: size of the model; wla0 is the published one, for GPUs."""
+    name: str | None = None
+    """Dataset: name of the robot; the dataset's own when left out."""
+    units: tuple[str, ...] = Field(default=(UNKNOWN,), min_length=1)
+    """Dataset: units of the actions, once or for each dimension, such as m or rad."""
+    state_units: tuple[str, ...] = Field(default=(UNKNOWN,), min_length=1)
+    """Dataset: units of the state, once or for each dimension."""
+    frame: Frame = UNKNOWN
+    """Dataset: frame in which actions and states are given."""
+    gripper: str = UNKNOWN
+    """Dataset: sign of the gripper, e.g. '0 closed .. 1 open'."""
+    env: str | None = None
+    """Gymnasium id, as MODULE:ID where importing a module registers it."""
 
 
 def init(args: InitArgs) -> int:
+    if (args.dataset is None) == (args.env is None):
+        raise ValueError("name one thing to look at: DATASET, or --env ID (see wla init --help)")
+    if args.out.exists():
+        raise ValueError(f"{args.out} is there already; remove it or choose another --out")
+    if args.env is None:
+        from wla.cli.init_dataset import init_dataset
+
+        return init_dataset(args)
+    return _init_env(args.env, args.out)
+
+
+def _init_env(env: str, out: Path) -> int:
     from PIL import Image
 
     from wla.envs.gym.draft_file import mapping_text
@@ -33,20 +86,18 @@ def init(args: InitArgs) -> int:
     from wla.envs.gym.inspect import inspect_gym
     from wla.files import atomic_write_text, disk_errors
 
-    if args.out.suffix != ".toml":
-        raise ValueError(f"{args.out}: a mapping file ends in .toml")
-    if args.out.exists():
-        raise ValueError(f"{args.out} is there already; remove it or choose another --out")
-    require_registered(args.env)
-    draft = inspect_gym(args.env)
-    with disk_errors(args.out, "choose another --out"):
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix != ".toml":
+        raise ValueError(f"{out}: a mapping file ends in .toml")
+    require_registered(env)
+    draft = inspect_gym(env)
+    with disk_errors(out, "choose another --out"):
+        out.parent.mkdir(parents=True, exist_ok=True)
         for camera, image in draft.images.items():
-            Image.fromarray(image).save(args.out.with_name(f"{args.out.stem}_{camera}.png"))
-        atomic_write_text(args.out, mapping_text(draft))
+            Image.fromarray(image).save(out.with_name(f"{out.stem}_{camera}.png"))
+        atomic_write_text(out, mapping_text(draft))
     todo = f"fill in what it leaves open ({', '.join(draft.missing)})" if draft.missing else "complete"
-    print(f"{args.out}: {todo}")
+    print(f"{out}: {todo}")
     return 0
 
 
-INIT = {"init": Command(InitArgs, init)}
+INIT = {"init": Command(InitArgs, init, positional=("dataset",))}

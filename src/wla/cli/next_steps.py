@@ -108,6 +108,8 @@ def after_record_memory(args: RecordMemoryConfig) -> list[Line]:
 
 
 def after_init(args: InitArgs) -> list[Line]:
+    if args.dataset is not None:
+        return [line("train", args.out, out=f"outputs/{args.out.stem}")]
     return [line("eval", "random", env=args.out, episodes=5, out=f"outputs/{args.out.stem}")]
 
 
@@ -180,6 +182,10 @@ def _use(checkpoint: Path, run: Path) -> list[Line]:
         case "image codec":
             return [line("train", "nano_tabletop", f"init.codec={checkpoint}", "init.backbone=nano-base")]
     if _robot(folder / "robot.json") not in (BUNDLED_ROBOT, None):
+        trained = _json(folder / "training_data.json").get("datasets") or [{}]
+        if "path" in trained[0]:
+            out = Path("outputs") / f"{run.resolve().name}_offline"
+            return [line("eval-offline", run, dataset=trained[0]["path"], out=out)]
         return [line("eval", checkpoint, "--help")]
     return [line("eval", checkpoint, num_envs=2, out=Path("outputs") / f"{run.resolve().name}_eval")]
 

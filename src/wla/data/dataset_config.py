@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+from jaxtyping import Bool
 from pydantic import Field, model_validator
 
 from wla.config import Config
@@ -37,6 +39,9 @@ class DatasetConfig(Config):
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the episodes, evenly spread, that are never trained on: the held-out loss is computed on them (see
     `loop.validation_every`). Ranges of states and actions are those of all episodes."""
+    validation_episodes: str | None = Field(default=None, pattern=r"^\d*:\d*$")
+    """Alternatively, the episodes to hold out by their index, in LeRobot's notation of splits: `45:50` are 45 .. 49,
+    `45:` all from 45 on."""
     cache_frames: bool = True
     """Decode all videos once into `ROOT/.cache`, which is the fastest to read; False: seek in the videos, for datasets
     too large for a cache."""
@@ -46,6 +51,39 @@ class DatasetConfig(Config):
     def _path_alone(cls, value: Any) -> Any:
         """A plain string is the path: `datasets=PATH` on the command line."""
         return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _held_out_once(self) -> Self:
+        if self.validation_fraction and self.validation_episodes is not None:
+            raise ValueError("validation_fraction and validation_episodes both hold episodes out; give one of them")
+        return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some episodes are never trained on."""
+        return bool(self.validation_fraction) or self.validation_episodes is not None
+
+    def held_out(self, dataset: LeRobotDataset) -> Bool[np.ndarray, " E"]:
+        """Returns which episodes of the dataset are held out. ValueError when they are all, or are not there."""
+        count = len(dataset.episodes)
+        if self.validation_episodes is not None:
+            first, _, end = self.validation_episodes.partition(":")
+            held = np.zeros(count, bool)
+            held[int(first or 0) : int(end or count)] = True
+            if not held.any() or int(end or count) > count:
+                raise ValueError(
+                    f"{dataset.root}: validation_episodes {self.validation_episodes} of a dataset with {count} "
+                    "episodes; correct one"
+                )
+        else:
+            held = np.diff(np.floor(np.arange(count + 1) * self.validation_fraction)) > 0
+            held[-1] |= bool(self.validation_fraction) and not held.any()
+        if held.all():
+            raise ValueError(
+                f"{dataset.root}: all {count} episodes are held out; hold out fewer of them, or name other episodes in "
+                "validation_datasets"
+            )
+        return held
 
     def expand(self) -> list[DatasetConfig]:
         """This dataset or, if the path is a folder of several, each of them with an equal fraction of the weight.

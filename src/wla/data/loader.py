@@ -22,7 +22,7 @@ from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.window_source import WindowSource
-from wla.types import IGNORE_INDEX, ImageKey
+from wla.types import IGNORE_INDEX, ImageFit, ImageKey
 
 
 @dataclass
@@ -35,7 +35,7 @@ class WindowSampler:
     classifier-free guidance. image_dropout: fraction of the samples without images and state, from which only text is
     learned. with_subgoal: sample only windows whose episode continues after the chunk. subgoal_offsets: frames between
     the current frame and the subgoal, one of them drawn per sample; () for the chunk's length. held_out: of datasets
-    with a `validation_fraction`, sample the episodes that are held out, instead of the others.
+    that hold episodes out, sample these instead of the others. image_fit: how images become squares.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
     """
@@ -55,6 +55,7 @@ class WindowSampler:
     with_subgoal: bool = False
     subgoal_offsets: tuple[int, ...] = ()
     held_out: bool = False
+    image_fit: ImageFit = "pad"
     _keys: dict[ImageKey, int] = field(init=False)
     _sources: list[WindowSource] = field(init=False)
     _prompts: PromptSampler = field(init=False)
@@ -131,7 +132,7 @@ class WindowSampler:
             state, mask = state * seen[:, None], mask & seen[:, None, None]
         times = {"current": frames, "history": windows.history, "first": source.start[frames]}
         views = {
-            str(key): source.images(key.camera, times[key.time], side)
+            str(key): source.images(key.camera, times[key.time], side, self.image_fit)
             for key, side in (self._keys.items() if images else ())
         }
         for view in views.values():
@@ -148,7 +149,7 @@ class WindowSampler:
             images=views,
             subgoal=None
             if self.subgoal_size is None or not images
-            else source.images(self.primary, windows.subgoal, self.subgoal_size),
+            else source.images(self.primary, windows.subgoal, self.subgoal_size, self.image_fit),
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),

@@ -13,22 +13,20 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.validation.numbers import dimension_names
 from wla.files import disk_errors
 from wla.foreign import path_below
-from wla.specs import ActionSpec, ObservationSpec, RobotSpec
+from wla.specs import UNKNOWN, ActionSpec, Frame, ObservationSpec, RobotSpec
 
 T = TypeVar("T")
 Kind = Literal["absolute", "delta"]
-UNSTATED = "unstated"
-"""Unit or convention that nobody has stated."""
 
 
 def robot_of(
     dataset: LeRobotDataset,
     *,
     kinds: Sequence[Kind],
-    units: Sequence[str] = (UNSTATED,),
-    state_units: Sequence[str] = (UNSTATED,),
-    frame: Literal["world", "tool", "joint"] = "joint",
-    gripper: str = UNSTATED,
+    units: Sequence[str] = (UNKNOWN,),
+    state_units: Sequence[str] = (UNKNOWN,),
+    frame: Frame = UNKNOWN,
+    gripper: str = UNKNOWN,
     name: str | None = None,
     cameras: Sequence[str] = (),
 ) -> RobotSpec:
@@ -56,6 +54,7 @@ def robot_of(
         frame=frame,
         gripper=gripper,
         rate_hz=float(fps),
+        limits="data",
     )
     observation = ObservationSpec(
         cameras={camera: dataset.cameras[camera] for camera in dict.fromkeys((*cameras, *dataset.cameras))},

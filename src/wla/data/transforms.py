@@ -8,18 +8,42 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from wla.specs import ImageFit as ImageFit
 
-def resize(images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
+
+def resize(images: UInt8[np.ndarray, "B H W 3"], side: int, fit: ImageFit = "pad") -> UInt8[Tensor, "B S S 3"]:
     """Images as squares of `side` pixels: block averages of square images whose side is a multiple of it; all others
-    are resized and padded."""
+    are resized, and padded, cropped or stretched."""
+    if fit == "crop":
+        images = _middle(images)
     height, width = images.shape[1:3]
-    if height != width or height % side:
-        return resize_with_pad(images, side, side)
+    if height == width and height % side == 0:
+        return _block_average(images, side)
+    if fit == "stretch":
+        return _scaled(torch.from_numpy(np.ascontiguousarray(images)), (side, side))
+    return resize_with_pad(images, side, side)
+
+
+def _middle(images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B S S 3"]:
+    """The largest square in the middle."""
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[:, top : top + side, left : left + side]
+
+
+def _block_average(images: UInt8[np.ndarray, "B S S 3"], side: int) -> UInt8[Tensor, "B side side 3"]:
     pixels = torch.from_numpy(np.ascontiguousarray(images))
-    if height == side:
+    factor = images.shape[1] // side
+    if factor == 1:
         return pixels
-    factor = height // side
     return pixels.view(-1, side, factor, side, factor, 3).float().mean(dim=(2, 4)).round().to(torch.uint8)
+
+
+def _scaled(pixels: UInt8[Tensor, "B H W 3"], size: tuple[int, int]) -> UInt8[Tensor, "B height width 3"]:
+    scaled = interpolate(pixels.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True)
+    # Antialiasing weights sum to one only up to rounding, so 255 may become slightly more.
+    return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def resize_with_pad(images: UInt8[np.ndarray, "B H W 3"], height: int, width: int) -> UInt8[Tensor, "B height width 3"]:
@@ -36,13 +60,10 @@ def resize_with_pad(images: UInt8[np.ndarray, "B H W 3"], height: int, width: in
         return pixels
     scale = min(height / pixels.shape[1], width / pixels.shape[2])
     # The short side of a very long image would round to 0.
-    inner = tuple(max(1, round(side * scale)) for side in pixels.shape[1:3])
-    scaled = interpolate(pixels.permute(0, 3, 1, 2).float(), inner, mode="bilinear", antialias=True)
+    inner = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[2] * scale)))
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = torch.zeros(len(pixels), height, width, 3, dtype=torch.uint8)
-    # Antialiasing weights sum to one only up to rounding, so 255 may become slightly more.
-    inside = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    canvas[:, top : top + inner[0], left : left + inner[1]] = inside
+    canvas[:, top : top + inner[0], left : left + inner[1]] = _scaled(pixels, inner)
     return canvas
 
 

@@ -19,7 +19,7 @@ from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.pseudo_actions import load_pseudo_actions
-from wla.data.transforms import resize
+from wla.data.transforms import ImageFit, resize
 from wla.data.video.random_access import RandomAccessFrames
 from wla.data.windows import Window, subtask_window, window
 
@@ -69,8 +69,8 @@ class WindowSource:
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
         end = np.repeat([episode.end for episode in dataset.episodes], lengths)
         valid_starts = chunk_starts(dataset, end, lookahead, chunk)
-        if config.validation_fraction:
-            held = np.repeat(held_out_episodes(dataset, config.validation_fraction), lengths)
+        if config.holds_out:
+            held = np.repeat(config.held_out(dataset), lengths)
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
         frames = _open_frames(dataset, config, cameras, primary)
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
@@ -115,11 +115,13 @@ class WindowSource:
         """The windows that start at these frames; see `wla.data.windows.window`."""
         return window(frames, self.start[frames], self.end[frames], chunk, history, subgoal_offset)
 
-    def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
+    def images(
+        self, camera: str, frames: Int64[np.ndarray, " B"], side: int, fit: ImageFit
+    ) -> UInt8[Tensor, "B S S 3"]:
         """Images of a camera as squares of `side` pixels, black if the dataset lacks the camera."""
         if camera not in self.frames:
             return torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)
-        return resize(self.frames[camera][frames], side)
+        return resize(self.frames[camera][frames], side, fit)
 
     def replayed_memory(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
         """Finished subtasks in the policy's memory at the frame, and the subtasks that it had predicted last."""
@@ -170,26 +172,13 @@ def chunk_starts(
     return starts
 
 
-def held_out_episodes(dataset: LeRobotDataset, fraction: float) -> Bool[np.ndarray, " E"]:
-    """Returns which episodes are held out, evenly spread and at least one. ValueError when they are all."""
-    count = len(dataset.episodes)
-    held = np.diff(np.floor(np.arange(count + 1) * fraction)) > 0
-    held[-1] |= not held.any()
-    if held.all():
-        raise ValueError(
-            f"{dataset.root}: validation_fraction {fraction} holds out all {count} episodes; lower it, or name other "
-            "episodes in validation_datasets"
-        )
-    return held
-
-
 def _of_split(
     dataset: LeRobotDataset, starts: Int64[np.ndarray, " V"], allowed: Bool[np.ndarray, " N"]
 ) -> Int64[np.ndarray, " W"]:
     chosen = starts[allowed[starts]]
     if not chosen.size:
         raise ValueError(
-            f"{dataset.root}: validation_fraction leaves training or validation without a whole window; change it"
+            f"{dataset.root}: training or validation is left without a whole window; hold out other episodes"
         )
     return chosen
 

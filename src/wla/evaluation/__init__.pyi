@@ -5,8 +5,8 @@ from .configs import ValueEvalConfig as ValueEvalConfig
 from .configs import WorldEvalConfig as WorldEvalConfig
 from .image_metrics import ImageMetrics as ImageMetrics
 from .image_metrics import compare_images as compare_images
-from .open_loop import OpenLoopMetrics as OpenLoopMetrics
 from .open_loop import evaluate_open_loop as evaluate_open_loop
+from .open_loop_metrics import OpenLoopMetrics as OpenLoopMetrics
 from .report import write_report as write_report
 from .summary import Summary as Summary
 from .summary import load_summary as load_summary

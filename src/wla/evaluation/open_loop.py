@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.data.transforms import resize
+from wla.evaluation.action_errors import ActionErrors, estimate
 from wla.evaluation.configs import OpenLoopConfig
-from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
-from wla.intervals import Interval, IntervalKind, mean_by_episode
+from wla.evaluation.open_loop_files import write_results
+from wla.evaluation.open_loop_metrics import OpenLoopMetrics
+from wla.evaluation.subtask_rates import subtask_rates
 from wla.rollout.recorded_episodes import (
     RecordedCall,
     load_baseline,
@@ -23,8 +25,7 @@ from wla.rollout.recorded_episodes import (
     steps_until_next_call,
 )
 from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskMetrics
-from wla.specs import RobotSpec
-from wla.types import ActionChunk, PolicyState
+from wla.types import ActionChunk, Policy, PolicyState
 
 MOTION_LEVELS, MOTION_FRACTION = 24, 0.005
 """Two images differ by motion when at least this fraction of the pixels changed by at least this many levels."""
@@ -32,53 +33,20 @@ BATCH_SIZE = 32
 Image = UInt8[np.ndarray, "H W 3"]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over calls and its 95 % interval by episode; None for a single episode."""
-
-    mean: float
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
-class OpenLoopMetrics:
-    """Metrics over the calls of a policy in recorded episodes. None: not measured, for the reason in `not_measured`.
-
-    subtasks: see `docs/conventions.md`; the reference is the recorded labels. action_error: mean absolute error of the
-    chunks in percent of each action's range. imagined_psnr, copy_baseline_psnr: mean PSNR in dB of the imagined image
-    and of the current frame against the frame at the chunk's end, over the `moving_frames` calls that have motion in
-    between. psnr_gain: their difference.
-    """
-
-    policy: str
-    checkpoint_sha256: str | None
-    dataset: str
-    episodes: int
-    calls: int
-    subtasks: SubtaskRates | None
-    action_error: Estimate | None
-    imagined_psnr: Estimate | None
-    copy_baseline_psnr: Estimate | None
-    psnr_gain: Estimate | None
-    moving_frames: int
-    not_measured: dict[str, str]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
-
-
-def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
+def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenLoopMetrics:
     """Returns the metrics of a policy's predictions at its calls in recorded episodes, see `replay_episodes`.
 
-    ValueError when the dataset is of a different robot, or has nothing to compare the policy's predictions with.
+    out: folder that gets `offline.json` and drawings. ValueError when the dataset is of a different robot, when the
+    policy was trained on all of its episodes, or when it has nothing to compare the policy's predictions with.
     """
     policy, dataset = load_baseline(config.policy, config.dataset) or load_with_dataset(
         config.policy, config.dataset, imagination=config.imagine, device=config.device
     )
-    chosen = np.unique(np.linspace(0, len(dataset.episodes) - 1, config.episodes).round().astype(int))
-    episodes = [dataset.episodes[index] for index in chosen]
+    held_out, trained = _held_out(config, policy, dataset)
+    chosen = np.unique(np.linspace(0, len(held_out) - 1, config.episodes).round().astype(int))
+    episodes = [held_out[index] for index in chosen]
     imagine = config.imagine and getattr(policy, "imagination", None) is not None
-    comparison = _Comparison(dataset, policy.robot_spec, episodes)
+    comparison = _Comparison(dataset, policy, episodes)
 
     def answer(calls: Sequence[RecordedCall[Any]]) -> list[tuple[int, Any]]:
         answers = policy.act_batch(
@@ -89,11 +57,29 @@ def evaluate_open_loop(config: OpenLoopConfig) -> OpenLoopMetrics:
         return [(steps_until_next_call(chunk), state) for chunk, state in answers]
 
     replay_episodes(policy, dataset, episodes, answer, batch_size=BATCH_SIZE, description="predicting")
-    metrics = comparison.metrics(config, policy.checkpoint_sha256)
+    metrics = comparison.metrics(config, policy.checkpoint_sha256, trained)
     if metrics.subtasks is None and metrics.action_error is None and metrics.imagined_psnr is None:
         reasons = ", ".join(metrics.not_measured.values())
         raise ValueError(f"{config.dataset}: nothing to compare policy {config.policy} with: {reasons}")
+    if out is not None:
+        write_results(out, metrics, policy.robot_spec.action, comparison.actions)
     return metrics
+
+
+def _held_out(
+    config: OpenLoopConfig, policy: Policy[Any], dataset: LeRobotDataset
+) -> tuple[Sequence[Episode], int | None]:
+    """The episodes that the policy was not trained on, and the number of the others where that is known."""
+    record = getattr(policy, "training_data", None)
+    if record is None:
+        return dataset.episodes, None
+    found = record.held_out(dataset)
+    if not found:
+        raise ValueError(
+            f"{config.dataset}: policy {config.policy} was trained on all of its {len(dataset.episodes)} episodes; "
+            "name another dataset, or train with some held out (DatasetConfig.validation_episodes)"
+        )
+    return found, len(dataset.episodes) - len(found)
 
 
 @dataclass
@@ -101,7 +87,6 @@ class _EpisodeComparison:
     """Predictions of an episode: subtasks, and per call the error of the actions and the PSNR of moving images."""
 
     subtasks: SubtaskMetrics
-    action_errors: list[float] = field(default_factory=list)
     imagined_psnrs: list[float] = field(default_factory=list)
     copy_psnrs: list[float] = field(default_factory=list)
 
@@ -113,10 +98,11 @@ class _EpisodeComparison:
 class _Comparison:
     """Collects the calls in these episodes."""
 
-    def __init__(self, dataset: LeRobotDataset, robot: RobotSpec, episodes: Sequence[Episode]) -> None:
+    def __init__(self, dataset: LeRobotDataset, policy: Policy[Any], episodes: Sequence[Episode]) -> None:
+        robot = policy.robot_spec
         self._dataset, self._primary = dataset, robot.observation.primary_camera
-        self._range = np.array(robot.action.high) - np.array(robot.action.low)
-        self._executed = dataset.action_executed
+        self._resize = getattr(policy, "resize", resize)
+        self.actions = None if dataset.actions is None else ActionErrors(dataset, robot.action, episodes)
         tolerance = round(TOLERANCE_S * robot.action.rate_hz)
         self._episodes = {
             episode.index: _EpisodeComparison(SubtaskMetrics(tolerance, _labels(dataset, episode)))
@@ -132,18 +118,15 @@ class _Comparison:
         comparison.subtasks.add_prediction(frame - episode.start, chunk.subtasks, length if length > 1 else 0, memory)
         self._calls += 1
         self._num_images += chunk.subgoal is not None
-        if self._dataset.actions is not None and self._range.any():
-            recorded = self._recorded_actions(frame, min(frame + length, episode.end))
-            moves = self._range > 0
-            error = np.abs(chunk.actions[: len(recorded)] - recorded)[:, moves] / self._range[moves]
-            comparison.action_errors.append(100 * float(error.mean()))
+        if self.actions is not None:
+            self.actions.add(frame, chunk.actions)
         if chunk.subgoal is not None and frame + length < episode.end:
             self._compare_images(comparison, frame, frame + length, chunk.subgoal)
 
-    def metrics(self, config: OpenLoopConfig, checkpoint_sha256: str | None) -> OpenLoopMetrics:
+    def metrics(self, config: OpenLoopConfig, checkpoint_sha256: str | None, trained: int | None) -> OpenLoopMetrics:
         episodes = self._episodes.values()
         rates = subtask_rates(episode.subtasks.score() for episode in episodes)
-        action_error = _mean_by_episode([episode.action_errors for episode in episodes])
+        action_error = None if self.actions is None else self.actions.percent()
         moving_frames = sum(len(episode.imagined_psnrs) for episode in episodes)
         no_labels = self._dataset.subtasks is None
         reasons = {
@@ -157,26 +140,21 @@ class _Comparison:
             checkpoint_sha256=checkpoint_sha256,
             dataset=str(config.dataset),
             episodes=len(episodes),
+            trained_episodes=trained,
             calls=self._calls,
             subtasks=rates,
             action_error=action_error,
-            imagined_psnr=_mean_by_episode([episode.imagined_psnrs for episode in episodes]),
-            copy_baseline_psnr=_mean_by_episode([episode.copy_psnrs for episode in episodes]),
-            psnr_gain=_mean_by_episode([episode.psnr_gains for episode in episodes], kind="paired by episode"),
+            dimensions=() if self.actions is None else self.actions.dimensions(),
+            imagined_psnr=estimate([episode.imagined_psnrs for episode in episodes]),
+            copy_baseline_psnr=estimate([episode.copy_psnrs for episode in episodes]),
+            psnr_gain=estimate([episode.psnr_gains for episode in episodes], kind="paired by episode"),
             moving_frames=moving_frames,
             not_measured={name: reason for name, reason in reasons.items() if isinstance(reason, str)},
         )
 
-    def _recorded_actions(self, first: int, end: int) -> Float32[np.ndarray, "m A"]:
-        """The recorded actions from a frame on, up to the first one that was not executed: the actions after that
-        belong to states that its execution would not have led to."""
-        assert self._dataset.actions is not None
-        not_executed = np.flatnonzero(~self._executed[first:end])
-        return self._dataset.actions[first : first + int(not_executed[0]) + 1 if not_executed.size else end]
-
     def _compare_images(self, comparison: _EpisodeComparison, frame: int, target: int, imagined: Image) -> None:
         frames = self._dataset.frames(self._primary)
-        current, truth = resize(np.stack([frames[frame], frames[target]]), imagined.shape[0]).numpy()
+        current, truth = self._resize(np.stack([frames[frame], frames[target]]), imagined.shape[0]).numpy()
         if has_motion(current, truth):
             comparison.imagined_psnrs.append(psnr(imagined, truth))
             comparison.copy_psnrs.append(psnr(current, truth))
@@ -199,11 +177,3 @@ def _labels(dataset: LeRobotDataset, episode: Episode) -> list[str | None]:
         return [None] * len(episode)
     indices = dataset.subtasks[episode.start : episode.end]
     return [dataset.subtask_texts[index] if index >= 0 else None for index in indices]
-
-
-def _mean_by_episode(values: Sequence[Sequence[float]], kind: IntervalKind = "by episode") -> Estimate | None:
-    """Mean over calls, with its interval by episode; None without calls."""
-    sums, counts = [sum(row) for row in values], [len(row) for row in values]
-    if not any(counts):
-        return None
-    return Estimate(sum(sums) / sum(counts), mean_by_episode(sums, counts, kind=kind))

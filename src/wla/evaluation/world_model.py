@@ -19,7 +19,6 @@ from torch import Tensor
 
 from wla.config import Record
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.transforms import resize
 from wla.evaluation.configs import WorldEvalConfig
 from wla.evaluation.image_metrics import ImageMetrics, compare_images
 from wla.files import disk_errors
@@ -291,8 +290,8 @@ def _imagine(
             conditions[RECORDED_CHUNK] = recorded[:, None].repeat(samples, 1)
     return ImaginedBatch(
         frames=batch,
-        current=resize(dataset.frames(primary)[batch], side),
-        ground_truth=resize(dataset.frames(primary)[batch + chunk], side),
+        current=policy.resize(dataset.frames(primary)[batch], side),
+        ground_truth=policy.resize(dataset.frames(primary)[batch + chunk], side),
         imagined={
             f"{method}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
                 policy.predict_images(encoding, samples=samples, flow_steps=count, actions=actions)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from wla.batch import Batch
 from wla.config import Config
 from wla.models.registry import BUILT_IN, ENTRY_POINTS
-from wla.specs import RobotSpec
+from wla.specs import ImageFit, RobotSpec
 from wla.types import IGNORE_INDEX, ImageKey
 
 Target = Literal["actions", "subgoal", "text"]
@@ -36,7 +36,7 @@ class ModelInterface:
     images: string form of a `wla.types.ImageKey` -> side in pixels, in the order in which the model reads them.
     primary: the camera whose later image is a target. chunk: number of actions. image_tokens: image -> number of its
     placeholder tokens in a prompt; empty for a model without text. subgoal_size: side in pixels of the image that it
-    learns to predict, None for a model that predicts no images.
+    learns to predict, None for a model that predicts no images. image_fit: how images become squares.
     """
 
     images: Mapping[str, int]
@@ -46,6 +46,7 @@ class ModelInterface:
     chunk: int
     image_tokens: Mapping[str, int] = field(default_factory=dict)
     subgoal_size: int | None = None
+    image_fit: ImageFit = "pad"
 
     def require_robot(self, spec: RobotSpec, *, model: str, robot: str, action_dim: int | None = None) -> None:
         """ValueError when state, actions or cameras are not the robot's; `model` and `robot` name both.

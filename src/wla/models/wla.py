@@ -34,6 +34,7 @@ from wla.models.model import (
     Target,
 )
 from wla.models.speculative_decoding import decode, truncate_cache
+from wla.specs import ImageFit
 from wla.types import IGNORE_INDEX
 
 
@@ -48,6 +49,9 @@ class WLAConfig(PolicyModelConfig):
     codec: ImageCodecConfig
     max_world_samples: PositiveInt | None = None
     """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
+    image_fit: ImageFit = "pad"
+    """How images that are not square become so, in training as in acting: padded with black, cropped to their middle,
+    or stretched."""
     loss_weights: LossWeights = LossWeights()
 
     @model_validator(mode="after")
@@ -79,6 +83,7 @@ class WLAConfig(PolicyModelConfig):
             chunk=self.action_expert.chunk,
             image_tokens=self.backbone.image_tokens,
             subgoal_size=self.target_side,
+            image_fit=self.image_fit,
         )
 
     def build(self, *, imagination: bool = True) -> WLA:

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 from wla.config import Config
 from wla.data import ActionRepresentationConfig, ActionTransform, NormalizationConfig, Normalizer, Statistics
 from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
-from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.models.model import AnyModelConfig, PolicyModel
 from wla.policy.checkpoint_files import (
@@ -27,11 +26,15 @@ from wla.policy.checkpoint_files import (
     ROBOT,
     STATISTICS,
     TOKENIZER,
+    TRAINING_DATA,
     read_passthrough,
+    read_tokenizer,
     require_files,
     require_tokens,
+    write_tokenizer,
 )
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
+from wla.policy.training_data import TrainingData
 from wla.specs import RobotSpec
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
 
@@ -67,6 +70,8 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerFast | None = None
     passthrough_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """See `PASSTHROUGH_TENSORS`."""
+    training_data: TrainingData | None = None
+    """None where it is not known."""
 
     @property
     def prompter(self) -> AnyPrompter:
@@ -104,7 +109,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
         checkpoint.statistics.save(fresh / STATISTICS)
         checkpoint.robot_spec.save(fresh / ROBOT)
         if checkpoint.tokenizer is not None:
-            save_tokenizer(checkpoint.tokenizer, fresh / TOKENIZER)
+            write_tokenizer(checkpoint.tokenizer, fresh)
+        if checkpoint.training_data is not None:
+            checkpoint.training_data.save(fresh / TRAINING_DATA)
         dtype = getattr(torch, checkpoint.config.dtype)
         cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
         save_weights(cast, fresh / WEIGHTS)
@@ -155,8 +162,9 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
         load_model(config, folder / WEIGHTS, imagination=imagination),
         Statistics.load(folder / STATISTICS),
         robot_spec,
-        None if config.prompt is None else load_tokenizer(folder / TOKENIZER),
+        None if config.prompt is None else read_tokenizer(folder),
         read_passthrough(folder),
+        TrainingData.load(folder / TRAINING_DATA) if (folder / TRAINING_DATA).is_file() else None,
     )
     try:
         _ = checkpoint.state_normalizer, checkpoint.action_transform
@@ -181,7 +189,7 @@ def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
             raise ValueError(
                 f"{folder / CONFIG}: has another {name} than the recipe gives now; resume what it was made of"
             )
-    tokenizer = None if stored.prompt is None else load_tokenizer(folder / TOKENIZER)
+    tokenizer = None if stored.prompt is None else read_tokenizer(folder)
     return replace(checkpoint, statistics=Statistics.load(folder / STATISTICS), tokenizer=tokenizer)
 
 

@@ -9,11 +9,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.no_text import NoText
-from wla.data.prompts.tokenizer import location_name
+from wla.data.prompts.tokenizer import load_tokenizer, location_name, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.migrations import FILES
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
@@ -32,6 +33,8 @@ from wla.weights import (
 
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
 README = "README.md"
+TRAINING_DATA = "training_data.json"
+"""The episodes that it was trained on; checkpoints of others lack it."""
 PASSTHROUGH_TENSORS = "passthrough_tensors.safetensors"
 """Tensors of another layout that no computation reads, kept so that `wla export` gives them back."""
 INDEX = ".safetensors.index.json"
@@ -42,6 +45,7 @@ CHECKPOINT_FILES = (
     ROBOT,
     TOKENIZER,
     README,
+    TRAINING_DATA,
     PASSTHROUGH_TENSORS,
     WEIGHTS,
     WEIGHTS.removesuffix(".safetensors") + INDEX,
@@ -62,6 +66,15 @@ def require_files(folder: Path, *names: str) -> None:
             f"{folder}: not a checkpoint, {', '.join(missing)} missing; pass the folder that training wrote, or that "
             "`wla import` made of a published one"
         )
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in a checkpoint's folder. ValueError when it is missing or damaged."""
+    return load_tokenizer(folder / TOKENIZER)
+
+
+def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    save_tokenizer(tokenizer, folder / TOKENIZER)
 
 
 def read_passthrough(folder: Path) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
+from torch import Tensor
 
 from wla.data.transforms import resize
 from wla.models.model import ModelInputs
@@ -23,7 +24,7 @@ class InputBuilder:
         self.prompter = checkpoint.prompter
         self._prompt_config = checkpoint.config.prompt
         self._spec = checkpoint.robot_spec.observation
-        self._images = checkpoint.config.model.interface.images
+        self._interface = checkpoint.config.model.interface
         self._state_normalizer = checkpoint.state_normalizer
         self._device = device
 
@@ -47,10 +48,7 @@ class InputBuilder:
         proprio = self._state_normalizer.normalize(np.stack([observation.state for observation in observations]))
         return ModelInputs(
             images={
-                name: resize(np.stack(images_of(name, observations, states, self.prompter.history)), side).to(
-                    self._device
-                )
-                for name, side in self._images.items()
+                name: self._image(name, side, observations, states) for name, side in self._interface.images.items()
             },
             proprio=torch.from_numpy(proprio).to(self._device),
             prompts=self._prompts([state.instruction for state in states], proprio, states),
@@ -60,6 +58,16 @@ class InputBuilder:
             ],
             layout=self.prompter,
         )
+
+    def resize(self, images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
+        """Camera images as squares, as the model reads them."""
+        return resize(images, side, self._interface.image_fit)
+
+    def _image(
+        self, name: str, side: int, observations: Sequence[Observation], states: Sequence[PolicyState]
+    ) -> UInt8[Tensor, "B S S 3"]:
+        images = np.stack(images_of(name, observations, states, self.prompter.history))
+        return self.resize(images, side).to(self._device)
 
     def without_instruction(self, inputs: ModelInputs, states: Sequence[PolicyState]) -> list[list[int]]:
         """The prompts of the same inputs with an empty instruction, for classifier-free guidance."""

@@ -51,6 +51,7 @@ class WLAPolicy:
         self.checkpoint_sha256 = checkpoint_sha256
         self._checkpoint = checkpoint
         self.robot_spec = checkpoint.robot_spec
+        self.training_data = checkpoint.training_data
         small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < MAX_CPU_PARAMETERS
         self.device = runtime.device("cpu" if device is None and small else device)
         self.model = checkpoint.model.to(self.device)
@@ -101,6 +102,10 @@ class WLAPolicy:
     def action_conditioned(self) -> bool:
         """Whether it predicts the images that given actions lead to."""
         return self.imagination is not None and self.imagination.action_conditioned
+
+    def resize(self, images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
+        """Camera images as squares, as the model reads and predicts them."""
+        return self._inputs.resize(images, side)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` and the hub take; an older one in that folder is replaced.

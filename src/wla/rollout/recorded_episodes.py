@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
 from wla.policy.wla_policy import WLAPolicy, load_policy
@@ -34,14 +36,18 @@ Answer = Callable[[Sequence[RecordedCall[State]]], Sequence[tuple[int, State]]]
 def load_with_dataset(
     name: str, root: Path, *, imagination: bool = False, device: str | None = None
 ) -> tuple[WLAPolicy, LeRobotDataset]:
-    """A checkpoint and a dataset of the same robot. A dataset that does not state its robot is read as the policy's.
+    """A checkpoint and a dataset of the same robot. A dataset that does not state its robot is read as the policy's,
+    in the columns that it was trained on.
 
     ValueError when the dataset is of a different robot.
     """
     policy = load_policy(name, imagination=imagination, device=device)
-    dataset = LeRobotDataset(root)
+    info = read_info(root)
+    known = () if policy.training_data is None else policy.training_data.columns
+    columns = next((each for each in known if each.fits(info)), Columns())
+    dataset = LeRobotDataset(root, columns=columns)
     if dataset.robot_spec is None:
-        return policy, LeRobotDataset(root, robot=policy.robot_spec)
+        return policy, LeRobotDataset(root, columns=columns, robot=policy.robot_spec)
     policy.robot_spec.require_equal(dataset.robot_spec, ours=f"policy {name}", theirs=str(root))
     return policy, dataset
 

@@ -7,8 +7,8 @@ from .objective import Objective as Objective
 from .objectives.auxiliary_grounding import GroundingConfig as GroundingConfig
 from .objectives.backbone import BackboneTrainConfig as BackboneTrainConfig
 from .objectives.codec import CodecTrainConfig as CodecTrainConfig
-from .objectives.initialization import FromBackbone as FromBackbone
-from .objectives.initialization import FromCheckpoint as FromCheckpoint
+from .objectives.from_backbone import FromBackbone as FromBackbone
+from .objectives.from_checkpoint import FromCheckpoint as FromCheckpoint
 from .objectives.initialization import FromScratch as FromScratch
 from .objectives.inverse_dynamics import InverseDynamicsTrainConfig as InverseDynamicsTrainConfig
 from .objectives.policy import PolicyTrainConfig as PolicyTrainConfig

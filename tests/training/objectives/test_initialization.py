@@ -18,7 +18,7 @@ from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_STA
 from wla.models.wla import WLAConfig
 from wla.policy.wla_policy import load_policy
 from wla.training.objective import LoopConfig
-from wla.training.objectives.initialization import FromCheckpoint
+from wla.training.objectives.from_checkpoint import FromCheckpoint
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.pretrained import FromPretrained
 from wla.training.optim import OptimConfig

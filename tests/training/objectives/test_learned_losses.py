@@ -10,7 +10,8 @@ from wla.data.dataset_config import DatasetConfig
 from wla.models.loss_weights import LossWeights
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.wla_policy import load_policy
-from wla.training.objectives.initialization import FromBackbone, Initialization
+from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train

@@ -17,7 +17,9 @@ from wla.data.published_statistics import write_published
 from wla.policy.checkpoint import load_checkpoint
 from wla.specs import RobotSpec
 from wla.training.objective import LoopConfig
-from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, Initialization
+from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.from_checkpoint import FromCheckpoint
+from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.policy_data import StatisticsConfig
 from wla.training.optim import OptimConfig

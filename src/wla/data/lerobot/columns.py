@@ -72,6 +72,10 @@ class Columns(Config):
             raise ValueError(f"{root / INFO}: the dataset has a camera {duplicates[0]!r} already; rename that one too")
         return renamed | features
 
+    def fits(self, info: DatasetInfo) -> bool:
+        """Whether a dataset has these columns of state and action."""
+        return self.state in info.features and self.action in info.features
+
     def require_present(self, root: Path, info: DatasetInfo) -> None:
         """ValueError when a column that reading needs is absent; without actions a dataset is action-free."""
         for name in (self.state, *INDEX_COLUMNS, *([] if self.action == ACTION else [self.action])):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
+from pydantic import model_validator
 from torch import Tensor, nn
 from transformers import DynamicCache, Qwen3Config, Qwen3Model
 
@@ -24,7 +25,7 @@ _SUB_BATCH_SIZE = 16
 
 
 class NanoBackboneConfig(Config):
-    """Sizes. cameras: camera -> side of its (square) images in pixels, a multiple of 16."""
+    """Sizes. cameras: camera -> side of its (square) images in pixels, a multiple of `stride`."""
 
     vocabulary: Vocabulary
     image_token: Token
@@ -42,6 +43,20 @@ class NanoBackboneConfig(Config):
     library_module: ClassVar[str | None] = None
     """Name of the module with a published library's weights: none, nano is trained from random weights."""
 
+    @model_validator(mode="after")
+    def _whole_patches(self) -> Self:
+        if not self.cameras:
+            raise ValueError("cameras: name at least one, the primary one first")
+        for camera, side in self.cameras.items():
+            if side % self.stride:
+                raise ValueError(f"cameras: {camera!r} has {side} pixels, give a multiple of {self.stride}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Pixels per image token along each side."""
+        return int(2 ** (len(self.stem_channels) + 1))
+
     def build(self) -> NanoBackbone:
         return NanoBackbone(self)
 
@@ -53,8 +68,7 @@ class NanoBackboneConfig(Config):
     @property
     def image_tokens(self) -> dict[str, int]:
         """Image -> number of its placeholder tokens."""
-        stride = 2 ** (len(self.stem_channels) + 1)
-        return {camera: (side // stride) ** 2 for camera, side in self.cameras.items()}
+        return {camera: (side // self.stride) ** 2 for camera, side in self.cameras.items()}
 
     @property
     def text_sizes(self) -> TextSizes:
@@ -88,12 +102,11 @@ class ConvStem(nn.Module):
             blocks.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
             # The first level has only its strided convolution: at half resolution a residual block costs the most.
             blocks.append(ResidualConv(after) if index else nn.SiLU())
-        self.stride = 2 ** (len(channels) - 1)
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(config.width)
         self.positions = nn.ParameterDict(
             {
-                camera: nn.Parameter(0.02 * torch.randn((side // self.stride) ** 2, config.width))
+                camera: nn.Parameter(0.02 * torch.randn((side // config.stride) ** 2, config.width))
                 for camera, side in config.cameras.items()
             }
         )

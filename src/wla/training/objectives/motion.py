@@ -6,7 +6,7 @@ from wla.data.action_transform import ActionTransform
 from wla.data.normalize import Normalizer
 from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
 from wla.models.model import ModelInterface
-from wla.specs import RobotSpec
+from wla.specs import UNKNOWN, RobotSpec
 
 
 def chunk_condition(
@@ -39,7 +39,8 @@ def motion_config(robot: RobotSpec, state: Normalizer, actions: ActionTransform,
         for name, kind in zip(robot.action.names, robot.action.kinds, strict=True)
         if kind == "delta" and name.startswith("d") and name[1:] in names and name in represented
     ]
-    if not pairs or robot.action.frame != robot.observation.state_frame:
+    same_frame = UNKNOWN != robot.action.frame == robot.observation.state_frame
+    if not pairs or not same_frame:
         raise ValueError(
             f"num_frequencies: no action of {robot.embodiment} adds to its state ({', '.join(robot.action.names)} and "
             f"{', '.join(names)}, in the same frame); leave num_frequencies away"

@@ -16,10 +16,9 @@ from wla.models.model import AnyModelConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.objective import LoopConfig, StepLosses
-from wla.training.objectives.initialization import FromBackbone, FromCheckpoint, FromScratch
+from wla.training.objectives.initialization_kinds import AnyInitialization
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec
-from wla.training.objectives.pretrained import FromPretrained
 
 
 class PolicyTrainConfig(PolicyDataConfig):
@@ -30,7 +29,7 @@ class PolicyTrainConfig(PolicyDataConfig):
     )
 
     model: AnyModelConfig
-    init: FromBackbone | FromPretrained | FromCheckpoint | FromScratch = Field(discriminator="kind")
+    init: AnyInitialization
     lora: LoraConfig | None = None
     """Adapters on the backbone, whose own weights then stay as they are."""
     activation_checkpointing: bool = False
@@ -92,7 +91,16 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         )
         ranges = init.ranges(normalization, representation)
         statistics = data.statistics(config.statistics, robot_spec, actions, interface.chunk, *ranges)
-        self.train_on(Checkpoint(checkpoint_config, self.model, statistics, robot_spec, init.tokenizer))
+        self.train_on(
+            Checkpoint(
+                checkpoint_config,
+                self.model,
+                statistics,
+                robot_spec,
+                init.tokenizer,
+                training_data=data.record(init.training_data),
+            )
+        )
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
         if config.lora is not None:

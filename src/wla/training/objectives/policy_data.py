@@ -23,6 +23,7 @@ from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
 from wla.data.published_statistics import read_published
 from wla.policy.checkpoint import Checkpoint
+from wla.policy.training_data import TrainingData
 from wla.specs import RobotSpec
 from wla.training.datasets import open_sources
 
@@ -90,13 +91,17 @@ class PolicyData:
 
         ValueError as for `open_sources`, and when they are of another robot.
         """
-        own = [(s, d) for s, d in zip(self.sources, self.datasets, strict=True) if s.validation_fraction]
+        own = [(s, d) for s, d in zip(self.sources, self.datasets, strict=True) if s.holds_out]
         own += zip(*open_sources(config.validation_datasets, "validation"), strict=True)
         if not own:
             return None
         found = PolicyData([source.replace(weight=None) for source, _ in own], [dataset for _, dataset in own])
         common_robot_spec([*self.with_actions, *found.with_actions])
         return found
+
+    def record(self, before: TrainingData | None) -> TrainingData:
+        """The episodes that are trained on, after those of the policy that is continued."""
+        return TrainingData.of(zip(self.sources, self.datasets, strict=True), before)
 
     @property
     def with_actions(self) -> list[LeRobotDataset]:
@@ -165,6 +170,7 @@ class PolicyData:
             with_subgoal=with_subgoal,
             subgoal_offsets=config.subgoal_offsets,
             held_out=held_out,
+            image_fit=interface.image_fit,
         )
 
 

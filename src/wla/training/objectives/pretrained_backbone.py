@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from accelerate import init_empty_weights
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from wla.data.normalize import Statistics
 from wla.data.prompts.nano import Prompter
@@ -60,3 +65,28 @@ def _read(folder: Path) -> PretrainedBackbone:
     except ValueError as error:
         raise ValueError(f"{folder / TOKENIZER}: does not fit {CONFIG}: {error}; {COPY_WHOLE_FOLDER}") from error
     return PretrainedBackbone(folder, config, backbone, prompter, Statistics.load(folder / STATISTICS))
+
+
+def adapt_cameras(backbone: NanoBackbone, cameras: Mapping[str, int]) -> dict[str, Tensor]:
+    """Weights of a backbone for other cameras: positions of a camera of the same name, or else of its primary one,
+    interpolated where the image has another size.
+
+    cameras: camera -> side of its images in pixels.
+    """
+    prefix = "stem.positions."
+    weights = backbone.state_dict()
+    known = {name.removeprefix(prefix): weights.pop(name) for name in list(weights) if name.startswith(prefix)}
+    for camera, side in cameras.items():
+        weights[prefix + camera] = _resized_positions(
+            known.get(camera, known[backbone.primary]), side // backbone.config.stride
+        )
+    return weights
+
+
+def _resized_positions(positions: Float[Tensor, "P D"], side: int) -> Float[Tensor, "Q D"]:
+    before = math.isqrt(len(positions))
+    if before == side:
+        return positions
+    grid = positions.unflatten(0, (before, before)).permute(2, 0, 1)[None]
+    resized = interpolate(grid, (side, side), mode="bicubic", antialias=True)
+    return resized[0].permute(1, 2, 0).flatten(0, 1)

@@ -1,0 +1,164 @@
+"""`wla init DATASET`: a recipe and a robot file from what a dataset states and what its owner answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wla.cli.names import require_dataset
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.robot_file import robot_of
+from wla.files import atomic_write_text, disk_errors
+from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
+from wla.specs import UNKNOWN, ActionSpec, RobotSpec
+
+if TYPE_CHECKING:
+    from wla.cli.init import InitArgs
+
+
+def init_dataset(args: InitArgs) -> int:
+    """Writes recipe and robot file. ValueError when the dataset cannot be used, or a question stays open."""
+    assert args.dataset is not None
+    if args.out.suffix != ".py":
+        raise ValueError(f"{args.out}: a recipe ends in .py")
+    robot_file = args.out.with_name(f"{args.out.stem}_robot.json")
+    if robot_file.exists():
+        raise ValueError(f"{robot_file} is there already; remove it or choose another --out")
+    require_dataset(args.dataset)
+    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action_columns))
+    _require_instructions(dataset)
+    if sys.stdin.isatty() and dataset.robot_spec is None:
+        args = _asked(args, list(dataset.cameras))
+    cameras = _cameras(args, dataset)
+    own = _own_robot(args, dataset)
+    robot = own or _robot(args, dataset, cameras)
+    shortest = min(map(len, dataset.episodes))
+    draft = RecipeDraft(
+        out=args.out.name,
+        dataset=str(args.dataset),
+        columns=dataset.columns,
+        robot=robot,
+        robot_file=None if own else robot_file.name,
+        episodes=len(dataset.episodes),
+        held_out=last_episodes(len(dataset.episodes)),
+        chunk=args.chunk or default_chunk(robot.action.rate_hz, shortest),
+        cameras=cameras,
+        image_fit=args.image_fit,
+        size=args.size,
+    )
+    with disk_errors(args.out, "choose another --out"):
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        if own is None:
+            robot.save(robot_file)
+        atomic_write_text(args.out, recipe_text(draft))
+    print("\n".join(_summary(draft, args.out, robot_file)))
+    return 0
+
+
+def _require_instructions(dataset: LeRobotDataset) -> None:
+    blank = [episode.index for episode in dataset.episodes if not episode.instruction.strip()]
+    if blank:
+        raise ValueError(
+            f"{dataset.root}: episode {blank[0]} has no instruction (its task is empty), and a policy is asked by one; "
+            "write what the robot does there into meta/tasks.parquet"
+        )
+
+
+def _own_robot(args: InitArgs, dataset: LeRobotDataset) -> RobotSpec | None:
+    """The robot that the dataset states itself; None where it states none. ValueError when an option contradicts it."""
+    spec = dataset.robot_spec
+    if spec is not None and args.action and _each(args.action, spec.action.dim) != spec.action.kinds:
+        raise ValueError(
+            f"--action {' '.join(args.action)}: {dataset.root} states its robot, whose actions are "
+            f"{_described(spec.action)}; leave --action out"
+        )
+    return spec
+
+
+def _each(kinds: tuple[str, ...], dim: int) -> tuple[str, ...]:
+    return kinds * dim if len(kinds) == 1 else kinds
+
+
+def _described(action: ActionSpec) -> str:
+    """The kinds of the dimensions: one for all of them, or each with its name."""
+    kinds = set(action.kinds)
+    if len(kinds) == 1:
+        return f"{kinds.pop()} ({', '.join(action.names)})"
+    return ", ".join(f"{name} {kind}" for name, kind in zip(action.names, action.kinds, strict=True))
+
+
+def _robot(args: InitArgs, dataset: LeRobotDataset, cameras: tuple[str, ...]) -> RobotSpec:
+    if not args.action:
+        raise ValueError(
+            "--action is missing: is an action a target (absolute) or a change (delta)? The numbers do not tell "
+            "(see wla init --help)"
+        )
+    spec = robot_of(
+        dataset,
+        kinds=args.action,
+        units=args.units,
+        state_units=args.state_units,
+        frame=args.frame,
+        gripper=args.gripper,
+        name=args.name,
+    )
+    sizes = {camera: dataset.cameras[camera] for camera in cameras}
+    return spec.replace(observation=spec.observation.replace(cameras=sizes))
+
+
+def _cameras(args: InitArgs, dataset: LeRobotDataset) -> tuple[str, ...]:
+    """The cameras of the policy, the primary one first. ValueError for one that is not there, and for too many."""
+    known = tuple(dataset.cameras if dataset.robot_spec is None else dataset.robot_spec.observation.cameras)
+    named = (*filter(None, [args.primary]), *args.cameras)
+    unknown = [camera for camera in named if camera not in known]
+    if unknown or not known:
+        what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
+        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(known) or 'none'}")
+    chosen = tuple(dict.fromkeys((*filter(None, [args.primary]), *(args.cameras or known))))
+    if len(chosen) > MAX_CAMERAS:
+        raise ValueError(
+            f"{dataset.root}: has {len(chosen)} cameras, a policy sees at most {MAX_CAMERAS}; choose some with "
+            f"--cameras ({', '.join(chosen)})"
+        )
+    return chosen
+
+
+def _asked(args: InitArgs, cameras: list[str]) -> InitArgs:
+    """The arguments with the answers to what is not among them."""
+    from rich.prompt import Prompt
+
+    answers: dict[str, object] = {}
+    if not args.action:
+        text = "Is an action a target (absolute) or a change (delta)"
+        answers["action"] = (Prompt.ask(text, choices=["absolute", "delta"]),)
+    if args.primary is None and len(args.cameras or cameras) > 1:
+        choices = list(args.cameras or cameras)
+        answers["primary"] = Prompt.ask("Primary camera, whose future is imagined", choices=choices, default=choices[0])
+    if args.frame == UNKNOWN:
+        frames = ["world", "tool", "joint", UNKNOWN]
+        answers["frame"] = Prompt.ask("Frame of states and actions", choices=frames, default=UNKNOWN)
+    if args.units == (UNKNOWN,):
+        answers["units"] = tuple(Prompt.ask("Units of the actions: one, or one for each", default=UNKNOWN).split())
+    if args.gripper == UNKNOWN:
+        answers["gripper"] = Prompt.ask("Sign of the gripper, e.g. '0 closed .. 1 open'", default=UNKNOWN)
+    return type(args).model_validate(args.model_dump() | answers)
+
+
+def _summary(draft: RecipeDraft, recipe: Path, robot_file: Path) -> list[str]:
+    robot, observation, action = draft.robot, draft.robot.observation, draft.robot.action
+    sizes = [f"{camera} ({' x '.join(map(str, observation.cameras[camera]))})" for camera in draft.cameras]
+    others = f"; beside it {', '.join(sizes[1:])}" if sizes[1:] else ""
+    first, _, end = draft.held_out.partition(":")
+    return [
+        f"robot:    {robot.embodiment}, {action.rate_hz:g} Hz",
+        f"action:   {action.dim} numbers, {_described(action)}",
+        f"state:    {observation.state_dim} numbers ({', '.join(observation.state_names)})",
+        f"cameras:  primary {sizes[0]}{others}",
+        f"episodes: {draft.episodes}, of which {first} .. {int(end) - 1} are held out of training",
+        f"chunk:    {draft.chunk} actions, {draft.chunk / action.rate_hz:.2g} s",
+        f"unknown:  {', '.join(robot.unknown) or 'nothing'}",
+        f"recipe:   {recipe}",
+        *([f"robot file: {robot_file}; read it through, and correct it"] if draft.robot_file else []),
+    ]

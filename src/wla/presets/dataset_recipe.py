@@ -1,0 +1,168 @@
+"""The text of a recipe for a dataset that somebody else recorded, with comments for the person who goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wla.data.lerobot.columns import Columns
+from wla.presets.names import Size
+from wla.specs import ImageFit, RobotSpec
+
+PRIMARY_SIDE, OTHER_SIDE = 96, 48
+"""Pixels along each side at which a nano model reads the primary camera and the others."""
+MAX_CAMERAS = 4
+MAX_CHUNK = 50
+
+
+@dataclass(frozen=True)
+class RecipeDraft:
+    """Everything that the recipe states.
+
+    out: its file's name. dataset: as the user named it. robot_file: name of the robot's file beside the recipe; None
+    where the dataset holds its robot itself. episodes: of the dataset. held_out: those that are never trained on, in
+    the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the model reads, the primary one first.
+    """
+
+    out: str
+    dataset: str
+    columns: Columns
+    robot: RobotSpec
+    robot_file: str | None
+    episodes: int
+    held_out: str
+    chunk: int
+    cameras: tuple[str, ...]
+    image_fit: ImageFit
+    size: Size = "nano"
+
+    @property
+    def sides(self) -> Mapping[str, int]:
+        """Camera -> pixels along each side at which a nano model reads it."""
+        return {camera: OTHER_SIDE if index else PRIMARY_SIDE for index, camera in enumerate(self.cameras)}
+
+
+def last_episodes(count: int) -> str:
+    """The last tenth of a dataset's episodes, at least one. ValueError for a dataset of a single episode."""
+    if count < 2:
+        raise ValueError("the dataset has a single episode; record a second one, because one is held out of training")
+    return f"{count - max(1, round(count / 10))}:{count}"
+
+
+def default_chunk(rate_hz: float, shortest: int) -> int:
+    """A second, in control steps, but not more than `MAX_CHUNK` or half of the shortest episode."""
+    return max(1, min(round(rate_hz), MAX_CHUNK, shortest // 2))
+
+
+def recipe_text(draft: RecipeDraft) -> str:
+    """Python that `wla train` takes."""
+    nano = draft.size == "nano"
+    imports = _NANO_IMPORTS if nano else _WLA0_IMPORTS
+    columns = draft.columns.model_dump(exclude_defaults=True)
+    lines = [
+        _docstring(draft),
+        "",
+        *(["from pathlib import Path", ""] if draft.robot_file or not nano else []),
+        f"from wla.data import {'Columns, ' if columns else ''}DatasetConfig",
+        *imports,
+        *(["from wla.specs import RobotSpec"] if draft.robot_file or not nano else []),
+        *(_NANO_TRAINING if nano else _WLA0_TRAINING),
+        "",
+        *_robot(draft),
+        "DATASET = DatasetConfig(",
+        f"    path={draft.dataset!r},",
+        *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
+        *(["    robot=ROBOT,"] if draft.robot_file else []),
+        f"    validation_episodes={draft.held_out!r},  # of {draft.episodes}; never trained on",
+        ")",
+        "",
+        "",
+        "def config() -> PolicyTrainConfig:",
+        "    return PolicyTrainConfig(",
+        *(_nano_model(draft) if nano else _wla0_model(draft)),
+        "        datasets=(DATASET,),",
+        f"        replan_steps={max(1, draft.chunk // 2)},  # actions that are executed before the next call",
+        "        action_noise=0.0,  # acts in the middle of what it has learned; 1.0 draws from all of it",
+        *(_NANO_LOOP if nano else _WLA0_LOOP),
+        "    )",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _docstring(draft: RecipeDraft) -> str:
+    robot, action = draft.robot, draft.robot.action
+    unknown = f"\nNot known: {', '.join(robot.unknown)} (see the robot file).\n" if robot.unknown else ""
+    return (
+        f'"""A policy for {_plain(robot.embodiment)}, from {draft.episodes} episodes at {action.rate_hz:g} Hz.\n\n'
+        f"    wla train {draft.out} --out run\n"
+        f"    wla eval-offline run --dataset {_plain(draft.dataset)} --out offline\n{unknown}\n"
+        'Every field and its meaning: wla train --help after the name of this file.\n"""'
+    )
+
+
+def _plain(text: str) -> str:
+    """A foreign text inside a docstring."""
+    return text.encode("unicode_escape").decode().replace('"', r"\"")
+
+
+def _robot(draft: RecipeDraft) -> list[str]:
+    if draft.robot_file is None and draft.size == "nano":
+        return []
+    path = f"Path(__file__).with_name({draft.robot_file!r})"
+    if draft.robot_file is None:
+        path = f"Path({draft.dataset!r}) / 'meta/wla_robot.json'"
+    return [f"ROBOT = RobotSpec.load({path})  # names, units, rate, limits: to be corrected there"]
+
+
+def _keywords(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+_NANO_IMPORTS = ("from wla.presets import NANO_POLICY_MATRICES, nano_model",)
+_NANO_TRAINING = ("from wla.training import FromBackbone, LoopConfig, OptimConfig, PolicyTrainConfig",)
+_NANO_LOOP = (
+    "        loop=LoopConfig(",
+    "            optim=OptimConfig(",
+    "                steps=800,",
+    "                learning_rate=1e-3,",
+    "                final_learning_rate=2e-5,",
+    "                warmup=50,",
+    "                weight_decay=0.01,",
+    "                muon=NANO_POLICY_MATRICES,",
+    "            ),",
+    "            batch_size=64,",
+    "            validation_every=200,  # steps between two losses on the held-out episodes",
+    "        ),",
+)
+_WLA0_IMPORTS = (
+    "from wla.presets import plain_prompt, wla0_model",
+    "from wla.presets.wla0 import SANA, VLM",
+)
+_WLA0_TRAINING = ("from wla.training import FromPretrained, LoopConfig, OptimConfig, PolicyTrainConfig",)
+_WLA0_LOOP = (
+    "        activation_checkpointing=True,",
+    '        dtype="bfloat16",',
+    "        loop=LoopConfig(optim=OptimConfig(steps=20_000), batch_size=64, micro_batches=8, validation_every=1000),",
+)
+
+
+def _nano_model(draft: RecipeDraft) -> list[str]:
+    observation, action = draft.robot.observation, draft.robot.action
+    sides = ", ".join(f"{camera!r}: {side}" for camera, side in draft.sides.items())
+    return [
+        "        model=nano_model(",
+        f"            state_dim={observation.state_dim},",
+        f"            action_dim={action.dim},",
+        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
+        f"            cameras={{{sides}}},  # the primary one first; pixels that are read, a multiple of 16",
+        f"            image_fit={draft.image_fit!r},  # how they become squares: pad, crop or stretch",
+        "        ),",
+        '        init=FromBackbone(backbone="nano-base", codec="nano-tabletop"),',
+    ]
+
+
+def _wla0_model(draft: RecipeDraft) -> list[str]:
+    return [
+        f"        model=wla0_model(ROBOT, chunk={draft.chunk}),  # {draft.chunk / draft.robot.action.rate_hz:.2g} s",
+        "        init=FromPretrained(vlm=VLM, sana=SANA, prompt=plain_prompt()),",
+    ]
