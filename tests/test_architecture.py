@@ -29,12 +29,13 @@ LAYERS = {
     **dict.fromkeys(("data", "models", "envs"), 2),
     "policy": 3,
     "presets": 4,
-    "rollout": 5,
-    "evaluation": 6,
-    **dict.fromkeys(("training", "compat", "annotate"), 7),
-    "recipes": 8,
-    **dict.fromkeys(("cli", "doctor"), 9),
-    "__main__": 10,
+    "serving": 5,
+    "rollout": 6,
+    "evaluation": 7,
+    **dict.fromkeys(("training", "compat", "annotate"), 8),
+    "recipes": 9,
+    **dict.fromkeys(("cli", "doctor"), 10),
+    "__main__": 11,
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -75,3 +75,9 @@ def test_states_are_normalised_and_memories_updated_without_torch() -> None:
 
 def test_datasets_and_normalisation_import_without_a_video_decoder() -> None:
     run("import wla.data.lerobot.reader, wla.data.normalize", blocked="av")
+
+
+def test_a_client_of_a_policy_server_needs_neither_torch_nor_a_simulator() -> None:
+    script = "from wla.serving import RemotePolicy, RemoteState; import wla.serving.wire"
+    run(script, blocked="torch")
+    run(script, blocked="mujoco")

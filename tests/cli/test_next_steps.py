@@ -15,6 +15,7 @@ from wla.policy.hub import CONFIG_FILES, bundled
 from wla.presets.recipe import load_recipe
 
 ENDS = {
+    "serve": "runs until it is stopped, and says where it listens",
     "list": "its sections name the commands that take the names",
     "report": "a page to look at",
     "data view": "a page to look at",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from wla.cli import annotate, checkpoints, collect, data, doctor, estimate, evaluate, init, list_names, report, train
+from wla.cli import (
+    annotate,
+    checkpoints,
+    collect,
+    data,
+    doctor,
+    estimate,
+    evaluate,
+    init,
+    list_names,
+    report,
+    serve,
+    train,
+)
 from wla.cli.command import Command, Group
 
 HELP = """usage: wla COMMAND [options]
@@ -46,6 +59,7 @@ COMMANDS: dict[str, Command | Group] = {
     **train.TRAIN,
     **evaluate.EVALUATE,
     **report.REPORT,
+    **serve.SERVE,
     **collect.RECORD_MEMORY,
     **checkpoints.CHECKPOINTS,
 }

@@ -12,6 +12,7 @@ from wla.cli.names import require_dataset, require_environment, require_path, re
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.files import disk_errors
 from wla.policy.hub import find
+from wla.serving.address import is_address
 
 DEMO_FOLDER = Path("outputs/demo")
 
@@ -118,8 +119,9 @@ def evaluate(args: EvalArgs) -> int:
 
 
 def _check(args: EvalArgs) -> None:
-    """Checks all that was named. ValueError before anything is loaded."""
-    require_policy(args.policy)
+    """Checks all that was named. ValueError before anything is loaded; whether a server answers is seen then."""
+    if not is_address(args.policy):
+        require_policy(args.policy)
     require_environment(args)
     _ = args.best_of_n  # checks that its options go together
     if args.value is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from wla.config_errors import nearest_path
 from wla.policy.hub import find
 from wla.rollout.configs import SCRIPTED, EnvironmentNames
+from wla.serving.address import is_address
 
 
 def require_environment(names: EnvironmentNames) -> None:
@@ -28,6 +29,8 @@ def require_environment(names: EnvironmentNames) -> None:
 
 def require_policy(name: str) -> None:
     """Checks a checkpoint or a scripted policy."""
+    if is_address(name):
+        raise ValueError(f"{name}: needs the policy itself, not a server of it; name its checkpoint")
     if name not in SCRIPTED:
         find(name, also=SCRIPTED)
 

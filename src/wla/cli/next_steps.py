@@ -16,6 +16,7 @@ from wla.presets.names import PRESETS
 from wla.presets.recipe import bundled_recipes
 from wla.rollout.configs import SCRIPTED, RecordMemoryConfig
 from wla.run_folder import CHECKPOINT, checkpoint_folder
+from wla.serving.address import is_address
 
 if TYPE_CHECKING:
     from wla.annotate.configs import LabelActionsConfig
@@ -135,6 +136,8 @@ def after_ablate(args: AblateArgs) -> list[Line]:
 def after_eval(args: EvalArgs) -> list[Line]:
     names = {"env": None if args.env == DEFAULT_FAMILY else args.env, "tasks": args.tasks, "setting": args.setting}
     names["protocol"] = args.protocol
+    if is_address(args.policy):
+        return []  # what comes next needs the checkpoint, which is where it is served
     if args.policy == "expert":
         return [line("collect", **names, out=Path("datasets") / args.out.name)]
     if args.env != DEFAULT_FAMILY:

@@ -20,6 +20,7 @@ from wla.rollout.configs import (
 from wla.rollout.dagger import ExpertLabels, MemoryPolicy, MixturePolicy
 from wla.rollout.memory_interventions import MemoryIntervention
 from wla.rollout.results import TaskVariant
+from wla.serving.address import is_address
 from wla.specs import RobotSpec
 from wla.types import Env, Policy
 
@@ -112,6 +113,8 @@ def load_shared(
         if imagine:
             raise ValueError(f"policy {policy} cannot imagine; --imagine is for checkpoints")
         return None
+    if is_address(policy):
+        return _remote(policy, best_of_n=best_of_n)
     # Imported here, because the scripted policies need none of the model libraries, which take seconds.
     from wla.policy.wla_policy import load_policy
 
@@ -157,6 +160,14 @@ def _policy(name: str, family: str, env: Env, shared: Policy | None) -> Policy:
         case _:
             assert shared is not None, "a checkpoint is loaded before environments are built"
             return shared
+
+
+def _remote(address: str, *, best_of_n: BestOfNConfig | None) -> Policy:
+    if best_of_n is not None:
+        raise ValueError(f"{address}: a remote policy chooses among candidates where it is served, not here")
+    from wla.serving.client import RemotePolicy
+
+    return RemotePolicy(address)
 
 
 def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig) -> Policy:

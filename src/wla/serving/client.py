@@ -1,0 +1,171 @@
+"""A policy behind a websocket: reset, act and observe like any other. Needs neither torch nor a simulator."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+from pydantic import ValidationError
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.sync.client import ClientConnection, connect
+
+from wla.foreign import one_line
+from wla.serving.wire import MAX_FRAME_BYTES, pack, unpack
+from wla.specs import RobotSpec
+from wla.types import ActionChunk, BasePolicy, MemoryItem, Observation, PolicyState
+
+TOKEN_VARIABLE = "WLA_TOKEN"
+
+
+@dataclass(frozen=True)
+class RemoteState(PolicyState):
+    """An episode whose state a server keeps; memory and subtasks are what it said last.
+
+    pending: the last prediction's identity; None before the first. executed: how many of its actions were executed.
+    """
+
+    session_id: str = ""
+    pending: int | None = None
+    executed: int = 0
+
+
+class RemotePolicy(BasePolicy[RemoteState]):
+    """A policy that `wla serve` serves.
+
+    A connection that breaks is made again, and the request repeated: the server answers it as if it had come once.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 60.0) -> None:
+        """url: ws://HOST:PORT or wss://HOST:PORT. token: that of WLA_TOKEN when left out. timeout_s: for a reply.
+
+        ConnectionError when nothing answers there; ValueError when it is no server of this package.
+        """
+        self._url, self._timeout = url, timeout_s
+        self._token = token or os.environ.get(TOKEN_VARIABLE)
+        self._connections: list[ClientConnection] = []
+        first, self.metadata = self._connect()
+        self._connections.append(first)
+        try:
+            self.robot_spec = RobotSpec.model_validate(self.metadata["robot"])
+            self.checkpoint_sha256 = self.metadata["checkpoint_sha256"]
+            self._names = list(self.metadata["observation"])
+        except (KeyError, TypeError, ValidationError) as error:
+            raise ValueError(f"{url}: does not say which robot it is for; serve it with `wla serve`") from error
+
+    def reset(self, instruction: str, *, seed: int = 0) -> RemoteState:
+        return RemoteState(instruction, seed, session_id=uuid.uuid4().hex)
+
+    def act(self, observation: Observation, state: RemoteState, **options: Any) -> tuple[ActionChunk, RemoteState]:
+        """The next chunk and the state for the next call. options: `imagine` and `flow_steps` of `Policy.act`."""
+        fields = self._request(observation, state, options)
+        answer = self._ask(fields)
+        try:
+            chunk = _chunk(answer)
+            memory = tuple(MemoryItem(text, 0, 0) for text in answer.get("wla/memory", ()))
+            pending = int(answer["wla/prediction_id"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{self._url}: an answer that is no action chunk ({one_line(error)})") from error
+        answered = replace(state, pending=pending, executed=1, memory=memory, subtasks=chunk.subtasks)
+        return chunk, replace(answered, num_calls=state.num_calls + 1, env_step=state.env_step + 1)
+
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        states: Sequence[RemoteState],
+        *,
+        prefix: Float32[np.ndarray, "B p A"] | None = None,
+        **options: Any,
+    ) -> list[tuple[ActionChunk, RemoteState]]:
+        """The answers of several episodes, asked for at once: the server computes them in a batch."""
+        if prefix is not None:
+            options["prefix"] = prefix
+        with ThreadPoolExecutor(max(1, len(states))) as pool:
+            return list(pool.map(lambda each: self.act(*each, **options), zip(observations, states, strict=True)))
+
+    def observe(self, observation: Observation, state: RemoteState) -> RemoteState:
+        return replace(state, executed=state.executed + 1, env_step=state.env_step + 1)
+
+    def close(self) -> None:
+        """Closes its connections."""
+        while self._connections:
+            self._connections.pop().close()
+
+    def _request(self, observation: Observation, state: RemoteState, options: Mapping[str, Any]) -> dict[str, Any]:
+        unknown = {name for name, value in options.items() if value is not None} - {"imagine", "flow_steps"}
+        if unknown:
+            raise ValueError(f"{self._url}: a remote policy does not take {', '.join(sorted(unknown))}")
+        images = [observation.images[camera] for camera in self.robot_spec.observation.cameras]
+        fields: dict[str, Any] = dict(zip(self._names, images, strict=False))
+        if self.robot_spec.observation.state_dim:
+            fields["observation/state"] = observation.state
+        fields |= {"prompt": state.instruction, "wla/session_id": state.session_id, "wla/seed": state.seed}
+        if state.pending is not None:
+            fields["wla/commit"] = {"prediction_id": state.pending, "executed": state.executed}
+        if options.get("imagine"):
+            fields["wla/imagine"] = True
+        if options.get("flow_steps") is not None:
+            fields["wla/flow_steps"] = options["flow_steps"]
+        return fields
+
+    def _ask(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The server's answer, on a connection that nobody else uses meanwhile."""
+        frame = pack(fields)
+        try:
+            connection = self._connections.pop()
+        except IndexError:
+            connection, _ = self._connect()
+        try:
+            answer = self._exchange(connection, frame)
+        except (ConnectionClosed, TimeoutError):
+            connection.close()
+            connection, _ = self._connect()
+            answer = self._exchange(connection, frame)
+        self._connections.append(connection)
+        if isinstance(answer, str):
+            raise ValueError(f"{self._url}: {answer}")
+        return unpack(answer)
+
+    def _exchange(self, connection: ClientConnection, frame: bytes) -> str | bytes:
+        connection.send(frame)
+        return connection.recv(self._timeout)
+
+    def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
+        headers = {"Authorization": f"Api-Key {self._token}"} if self._token else None
+        try:
+            opened = connect(
+                self._url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=headers, open_timeout=10
+            )
+            # It is closed by `close`, after many calls: no block of this file is its context.
+            connection = opened.__enter__()
+            hello = unpack(connection.recv(self._timeout, decode=False))
+        except InvalidURI as error:
+            raise ValueError(f"{self._url}: is no address of a policy server; give ws://HOST:PORT") from error
+        except InvalidHandshake as error:
+            raise ConnectionError(
+                f"{self._url}: refused the connection ({one_line(error)}); check {TOKEN_VARIABLE}"
+            ) from error
+        except (OSError, ConnectionClosed, TypeError) as error:
+            raise ConnectionError(
+                f"{self._url}: no policy server answers ({one_line(error)}); start `wla serve`"
+            ) from error
+        return connection, hello
+
+
+def _chunk(answer: dict[str, Any]) -> ActionChunk:
+    subgoal = answer.get("wla/subgoal")
+    return ActionChunk(
+        actions=np.array(answer["actions"], np.float32),
+        subtasks=tuple(answer["wla/subtasks"]),
+        subgoal=None
+        if subgoal is None
+        else np.asarray(Image.open(io.BytesIO(subgoal), formats=("PNG",)).convert("RGB")),
+        replan_steps=int(answer["wla/replan_steps"]),
+    )

@@ -1,0 +1,199 @@
+"""A policy on a websocket, for the clients of openpi and RoboArena, and for `RemotePolicy`.
+
+The first frame after connecting is a map about the policy; each binary frame after it is a request, answered by a
+chunk. An error is one frame of text, after which the connection stays usable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import ssl
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import websockets
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+from wla.serving.batching import Batcher
+from wla.serving.metrics import ServerMetrics
+from wla.serving.replies import metadata, reply
+from wla.serving.requests import Request, RequestReader
+from wla.serving.session import Session
+from wla.serving.wire import MAX_FRAME_BYTES, WireError, pack, unpack
+from wla.types import Policy
+
+logger = logging.getLogger("wla.serving")
+MAX_SESSIONS = 1000
+"""Named sessions that are kept; the one that was unused for longest is forgotten first."""
+SEND_TIMEOUT_S = 10.0
+"""Seconds after which a client that does not read its reply is dropped."""
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where and how to serve.
+
+    port: 0 for any free one. token: what clients have to send as `Authorization: Api-Key TOKEN` or `Bearer TOKEN`;
+    None: no one is asked for any. batch_window_s: see `Batcher`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    tls: ssl.SSLContext | None = None
+    max_batch: int = 32
+    batch_window_s: float = 0.005
+
+
+class PolicyServer:
+    """Serves one policy to any number of clients. Used as `async with PolicyServer(policy, name, config) as server`."""
+
+    def __init__(self, policy: Policy, name: str, config: ServerConfig) -> None:
+        """name: of the policy, for its clients."""
+        self._policy, self._config = policy, config
+        self._reader = RequestReader(policy.robot_spec.observation)
+        self._batcher = Batcher(policy, max_batch=config.max_batch, window_s=config.batch_window_s)
+        self._hello = pack(metadata(policy, name, self._reader.names))
+        self._sessions: OrderedDict[str, _Shared] = OrderedDict()
+        self.metrics = ServerMetrics()
+        self._server: Server | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> PolicyServer:
+        """OSError when the port is in use."""
+        self._server = await serve(
+            self._connection,
+            self._config.host,
+            self._config.port,
+            ssl=self._config.tls,
+            compression=None,
+            max_size=MAX_FRAME_BYTES,
+            max_queue=2,
+            process_request=self._http,
+            close_timeout=1,
+            logger=logging.getLogger("wla.serving.websockets"),
+        )
+        self._work = asyncio.create_task(self._batcher.run())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._server is not None, "entered"
+        assert self._work is not None, "entered"
+        self._server.close()
+        await self._server.wait_closed()
+        self._work.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._work
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None, "entered"
+        return next(iter(self._server.sockets)).getsockname()[1]
+
+    def _http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+        """Answers plain requests, and connections without the token; None: go on to the websocket."""
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        if not self._allowed(request.headers.get("Authorization", "")):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing token: Authorization: Api-Key TOKEN\n")
+        if request.path == "/metrics":
+            return connection.respond(HTTPStatus.OK, self.metrics.text(self._batcher))
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return connection.respond(
+                HTTPStatus.UPGRADE_REQUIRED,
+                "a websocket is here, for openpi's client; see also /healthz and /metrics\n",
+            )
+        return None
+
+    def _allowed(self, authorization: str) -> bool:
+        if self._config.token is None:
+            return True
+        kind, _, token = authorization.partition(" ")
+        known = hmac.compare_digest(token.encode(), self._config.token.encode())
+        return known and kind in ("Api-Key", "Bearer")
+
+    async def _connection(self, connection: ServerConnection) -> None:
+        peer = str(connection.remote_address[0]) if connection.remote_address else "unknown"
+        logger.info("connected", extra={"peer": peer})
+        own, previous_ms = _Shared(Session(self._policy)), None
+        with self.metrics.connection(), suppress(websockets.ConnectionClosed):
+            await connection.send(self._hello)
+            async for frame in connection:
+                began = time.perf_counter()
+                try:
+                    answer = await self._answer(frame, own, previous_ms)
+                except WireError as error:
+                    self.metrics.errors.inc()
+                    logger.warning("refused", extra={"peer": peer, "reason": str(error)})
+                    answer = str(error)
+                if not await _sent(connection, answer):
+                    logger.warning("dropped", extra={"peer": peer, "reason": "did not read its reply"})
+                    break
+                previous_ms = 1000 * (time.perf_counter() - began)
+                self.metrics.seconds.observe(previous_ms / 1000)
+        logger.info("disconnected", extra={"peer": peer})
+
+    async def _answer(self, frame: str | bytes, own: _Shared, previous_ms: float | None) -> bytes | str:
+        if isinstance(frame, str):
+            raise WireError("requests are binary frames of msgpack, not text")
+        fields = unpack(frame)
+        endpoint = fields.pop("endpoint", None) if isinstance(fields, dict) else None
+        if endpoint == "reset":
+            self._session(fields.get("wla/session_id", fields.get("session_id")), own).session.reset()
+            return "reset successful"
+        if endpoint not in (None, "infer"):
+            raise WireError("endpoint is infer or reset")
+        request = self._reader.read(fields)
+        shared = self._session(request.session_id, own)
+        async with shared.lock:
+            began = time.perf_counter()
+            chunk, prediction_id, state = await self._act(request, shared.session)
+            timing = {"infer_ms": 1000 * (time.perf_counter() - began)}
+        if endpoint is not None:
+            return pack(chunk.actions)
+        return reply(chunk, prediction_id, state, timing, previous_ms)
+
+    async def _act(self, request: Request, session: Session) -> tuple[Any, int, Any]:
+        state = session.prepare(request)
+        options: dict[str, Any] = {"imagine": True} if request.imagine else {}
+        if request.flow_steps is not None:
+            options["flow_steps"] = request.flow_steps
+        chunk, after = await self._batcher.act(request.observation, state, options)
+        return chunk, session.predicted(request, chunk, after).id, after
+
+    def _session(self, name: object, own: _Shared) -> _Shared:
+        """The session of that name, which outlives its connection; the connection's own for None."""
+        if not isinstance(name, str):
+            return own
+        if name not in self._sessions:
+            self._sessions[name] = _Shared(Session(self._policy))
+            if len(self._sessions) > MAX_SESSIONS:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(name)
+        return self._sessions[name]
+
+
+class _Shared:
+    """A session and the lock that lets one request at a time into it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.lock = session, asyncio.Lock()
+
+
+async def _sent(connection: ServerConnection, answer: bytes | str) -> bool:
+    """Sends the answer. False when the client did not read it in time: its connection is cut."""
+    try:
+        await asyncio.wait_for(connection.send(answer), SEND_TIMEOUT_S)
+    except TimeoutError:
+        connection.transport.abort()
+        return False
+    return True

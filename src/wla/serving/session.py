@@ -1,0 +1,114 @@
+"""The state of one client's episode: it advances with executed actions only.
+
+A prediction stays pending until its successor: a request commits it (so many actions were executed) or discards it
+(none were); without either, the advised number of its actions counts as executed. So memory holds what was done, and
+not what was planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from wla.serving.requests import Request
+from wla.serving.wire import WireError
+from wla.types import ActionChunk, Observation, Policy, PolicyState
+
+
+@runtime_checkable
+class RemembersText(Protocol):
+    """A policy whose memory can be edited."""
+
+    def with_memory(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState: ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A chunk that a client has, or had: the policy's states before and after it."""
+
+    id: int
+    chunk: ActionChunk
+    observation: Observation
+    before: Any
+    after: Any
+
+    @property
+    def advised(self) -> int:
+        """How many of its actions the policy advises to execute."""
+        return self.chunk.replan_steps or len(self.chunk.actions)
+
+
+class Session:
+    """An episode in progress. A changed instruction begins another one."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._instruction: str | None = None
+        self._state: Any = None
+        self._pending: Prediction | None = None
+        self._settled = 0
+        self._next_id = 1
+
+    def reset(self) -> None:
+        """Forgets the episode; the next request begins another one."""
+        self._instruction, self._state, self._pending = None, None, None
+
+    def prepare(self, request: Request) -> Any:
+        """The policy's state in which it answers the request.
+
+        WireError for a prediction that is not pending, and for what the policy refuses.
+        """
+        try:
+            if request.prompt != self._instruction:
+                state = self._policy.reset(request.prompt, seed=request.seed)
+                self.reset()
+                self._instruction, self._state = request.prompt, state
+            else:
+                self._settle(request)
+            if request.memory is not None:
+                self._state = self._remember(request.memory)
+        except WireError:
+            raise
+        except ValueError as error:
+            raise WireError(str(error).partition("\n")[0]) from error
+        return self._state
+
+    def predicted(self, request: Request, chunk: ActionChunk, after: Any) -> Prediction:
+        """Keeps the answer to a prepared request as the pending prediction."""
+        self._pending = Prediction(self._next_id, chunk, request.observation, self._state, after)
+        self._next_id += 1
+        return self._pending
+
+    def _settle(self, request: Request) -> None:
+        named = request.commit.prediction_id if request.commit else request.discard
+        pending = self._pending
+        if pending is None or (named is not None and named == self._settled):
+            # The reply after that one was lost on its way: nothing of it was executed.
+            self._pending = None
+            if named is not None and named != self._settled:
+                raise WireError(f"prediction {named} is not pending; begin the episode again")
+            return
+        if named is not None and named != pending.id:
+            raise WireError(f"prediction {named} is not pending, {pending.id} is; commit or discard that one")
+        executed = 0 if request.discard is not None else pending.advised
+        if request.commit is not None:
+            executed = request.commit.executed
+            if executed > len(pending.chunk.actions):
+                raise WireError(f"prediction {named} has {len(pending.chunk.actions)} actions, not {executed}")
+        self._state = self._executed(pending, executed)
+        self._settled, self._pending = pending.id, None
+
+    def _executed(self, prediction: Prediction, count: int) -> Any:
+        """The state after `count` of its actions; images between them were not sent, the one before stands in."""
+        if not count:
+            return prediction.before
+        state = prediction.after
+        for _ in range(count - 1):
+            state = self._policy.observe(prediction.observation, state)
+        return state
+
+    def _remember(self, memory: tuple[str, ...]) -> Any:
+        if not isinstance(self._state, PolicyState) or not isinstance(self._policy, RemembersText):
+            raise WireError("wla/memory: this policy has no memory that can be edited")
+        return self._policy.with_memory(self._state, memory, self._state.subtasks)

@@ -1,0 +1,225 @@
+"""The server: clients of openpi and of this package, together, and whatever else connects."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from served import Teller, fields, observation, served
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from wla.serving.client import RemotePolicy
+from wla.serving.wire import pack, unpack
+
+
+def ask(connection, **changes):
+    connection.send(pack(fields(**changes)))
+    answer = connection.recv(10)
+    return answer if isinstance(answer, str) else unpack(answer)
+
+
+def http(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(address.replace("ws://", "http://") + path, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_client_of_openpi_gets_metadata_first_and_then_chunks() -> None:
+    with served(Teller()) as address, connect(address, compression=None, max_size=None) as connection:
+        hello = unpack(connection.recv(10))
+        assert hello["observation"] == ["observation/image", "observation/wrist_image", "observation/state", "prompt"]
+        assert hello["image_sizes"] == {"front": [32, 48], "wrist": [32, 48]}
+        first, second = ask(connection, value=1.5), ask(connection, value=2.5)
+    assert first["actions"].tolist() == [[1.5, 0]] * 4
+    assert second["actions"].tolist() == [[2.5, 2]] * 4  # two of four were executed, as advised
+    assert [first["wla/subtasks"], second["wla/memory"]] == [["step 0"], ["acted at 0", "acted at 2"]]
+    assert "prev_total_ms" in second["server_timing"]
+    # openpi's ActionChunkBroker slices every array of a reply by step.
+    assert [name for name, value in second.items() if isinstance(value, np.ndarray)] == ["actions"]
+
+
+def test_the_dialect_of_roboarena() -> None:
+    with served(Teller()) as address, connect(address, compression=None) as connection:
+        connection.recv(10)
+        assert ask(connection, value=3, endpoint="infer", session_id="s").tolist() == [[3, 0]] * 4
+        assert ask(connection, value=3, endpoint="infer", session_id="s").tolist() == [[3, 2]] * 4
+        assert "reset" in ask(connection, endpoint="reset", session_id="s")
+        assert ask(connection, value=3, endpoint="infer", session_id="s").tolist() == [[3, 0]] * 4
+        assert "infer or reset" in ask(connection, endpoint="stop")
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"\xc1", "0xc1"),
+        ("text", "binary frames"),
+        (pack(5), "a map"),
+        (pack(fields(prompt="refuse")), "this is refused"),
+        (pack(fields(prompt="fail")), "the policy failed: ZeroDivisionError: by zero"),
+        (pack(fields(prompt="nan")), "not all finite"),
+        (pack(fields(observation__state=np.zeros(2))), "has 2 numbers"),
+    ],
+)
+def test_a_bad_request_is_one_line_of_text_and_the_connection_lives_on(sent: bytes | str, message: str) -> None:
+    with served(Teller()) as address, connect(address, compression=None) as connection:
+        connection.recv(10)
+        connection.send(sent)
+        answer = connection.recv(10)
+        assert isinstance(answer, str)
+        assert message in answer
+        assert "\n" not in answer
+        assert ask(connection, value=1)["actions"][0].tolist() == [1, 0]
+
+
+def test_a_frame_that_is_too_large_closes_its_own_connection_only() -> None:
+    with served(Teller()) as address, connect(address, compression=None) as other:
+        other.recv(10)
+        with connect(address, compression=None) as connection:
+            connection.recv(10)
+            connection.send(bytes(33 * 2**20))
+            with pytest.raises(ConnectionClosed):
+                connection.recv(10)
+        assert ask(other)["wla/prediction_id"] == 1
+
+
+def test_plain_requests() -> None:
+    with served(Teller()) as address:
+        assert http(address, "/healthz") == (200, "OK\n")
+        assert http(address, "/")[0] == 426
+        with connect(address, compression=None) as connection:
+            connection.recv(10)
+            ask(connection)
+            text = http(address, "/metrics")[1]
+        assert "wla_predictions 1.0" in text
+        assert "wla_connections 1.0" in text
+
+
+def test_a_token_is_asked_for() -> None:
+    with served(Teller(), token="secret") as address:
+        assert http(address, "/healthz")[0] == 200
+        assert http(address, "/metrics")[0] == 401
+        with pytest.raises(ConnectionError, match="refused"):
+            RemotePolicy(address, token="wrong")
+        policy = RemotePolicy(address, token="secret")
+        assert len(policy.act(observation(), policy.reset("go"))[0].actions) == 4
+        policy.close()
+
+
+class Slow(Teller):
+    """A call takes a while, however many rows it has."""
+
+    def act_batch(self, observations, states, **options):
+        time.sleep(0.05)
+        return super().act_batch(observations, states, **options)
+
+
+def test_clients_that_ask_together_are_computed_together() -> None:
+    policy = Slow()
+    with served(policy) as address:
+        clients = [RemotePolicy(address) for _ in range(6)]
+
+        def episode(client: RemotePolicy) -> list[int]:
+            state, steps = client.reset("go"), []
+            for _ in range(5):
+                chunk, state = client.act(observation(), state)
+                steps.append(int(chunk.actions[0, 1]))
+            return steps
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(episode, clients)) == [[0, 1, 2, 3, 4]] * 6
+        for client in clients:
+            client.close()
+    assert sum(policy.batches) == 30
+    assert len(policy.batches) < 20
+
+
+def test_a_row_that_fails_fails_alone() -> None:
+    policy = Slow()
+    with served(policy) as address:
+        clients = [RemotePolicy(address) for _ in range(4)]
+
+        def answer(client: RemotePolicy, instruction: str) -> str:
+            try:
+                return str(len(client.act(observation(), client.reset(instruction))[0].actions))
+            except ValueError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(4) as pool:
+            first, second, third, fourth = pool.map(answer, clients, ["go", "fail", "refuse", "go"])
+        for client in clients:
+            client.close()
+    assert (first, fourth) == ("4", "4")
+    assert "ZeroDivisionError" in second
+    assert "this is refused" in third
+
+
+def test_a_client_that_never_reads_delays_nobody() -> None:
+    with served(Teller()) as address, ExitStack() as stalled:
+        for _ in range(20):
+            stalled.enter_context(connect(address, compression=None)).send(pack(fields()))
+        policy = RemotePolicy(address, timeout_s=5.0)
+        state = policy.reset("go")
+        for _ in range(10):
+            _, state = policy.act(observation(), state)
+        policy.close()
+
+
+def test_a_connection_that_breaks_is_made_again_and_the_episode_goes_on() -> None:
+    with served(Teller()) as address:
+        policy = RemotePolicy(address)
+        _, state = policy.act(observation(), policy.reset("go"))
+        policy._connections[0].socket.close()
+        chunk, _ = policy.act(observation(), policy.observe(observation(), state))
+        policy.close()
+    assert chunk.actions[0, 1] == 2
+
+
+def test_remote_answers_are_those_of_the_policy() -> None:
+    policy = Teller()
+    with served(policy) as address:
+        remote = RemotePolicy(address)
+        assert (remote.robot_spec, remote.checkpoint_sha256) == (policy.robot_spec, "abc")
+        state, here = remote.reset("go", seed=3), policy.reset("go", seed=3)
+        for executed in (4, 1, 3):
+            chunk, state = remote.act(observation(executed), state, imagine=True)
+            expected, here = policy.act(observation(executed), here, imagine=True)
+            np.testing.assert_array_equal(chunk.actions, expected.actions)
+            np.testing.assert_array_equal(chunk.subgoal, expected.subgoal)
+            assert (chunk.subtasks, chunk.replan_steps) == (expected.subtasks, expected.replan_steps)
+            assert [item.text for item in state.memory] == [item.text for item in here.memory]
+            for _ in range(executed - 1):
+                state, here = remote.observe(observation(), state), policy.observe(observation(), here)
+        both = remote.act_batch([observation(1), observation(2)], [remote.reset("a"), remote.reset("b")])
+        assert [chunk.actions[0, 0] for chunk, _ in both] == [1, 2]
+        with pytest.raises(ValueError, match="does not take prefix"):
+            remote.act(observation(), state, prefix=np.zeros((1, 2), np.float32))
+        remote.close()
+
+
+def test_no_server_is_one_line() -> None:
+    with pytest.raises(ConnectionError, match="no policy server answers"):
+        RemotePolicy("ws://127.0.0.1:9")
+    with pytest.raises(ValueError, match="no address"):
+        RemotePolicy("ws://")
+
+
+def test_sessions_of_many_threads_do_not_mix() -> None:
+    with served(Teller()) as address:
+        policy = RemotePolicy(address)
+        states = [policy.reset("go", seed=index) for index in range(8)]
+        for step in range(3):
+            answers = policy.act_batch([observation(index) for index in range(8)], states)
+            assert [chunk.actions[0].tolist() for chunk, _ in answers] == [[index, step] for index in range(8)]
+            states = [replace(state) for _, state in answers]
+        policy.close()
+    assert threading.active_count() < 20
