@@ -16,6 +16,7 @@ from served import Teller, fields, observation, served
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from wla.serving import server
 from wla.serving.client import RemotePolicy
 from wla.serving.wire import pack, unpack
 
@@ -196,7 +197,7 @@ def test_remote_answers_are_those_of_the_policy() -> None:
             np.testing.assert_array_equal(chunk.actions, expected.actions)
             np.testing.assert_array_equal(chunk.subgoal, expected.subgoal)
             assert (chunk.subtasks, chunk.replan_steps) == (expected.subtasks, expected.replan_steps)
-            assert [item.text for item in state.memory] == [item.text for item in here.memory]
+            assert state.memory == here.memory
             for _ in range(executed - 1):
                 state, here = remote.observe(observation(), state), policy.observe(observation(), here)
         both = remote.act_batch([observation(1), observation(2)], [remote.reset("a"), remote.reset("b")])
@@ -211,6 +212,17 @@ def test_no_server_is_one_line() -> None:
         RemotePolicy("ws://127.0.0.1:9")
     with pytest.raises(ValueError, match="no address"):
         RemotePolicy("ws://")
+
+
+def test_old_sessions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_SESSIONS", 2)
+    with served(Teller()) as address, connect(address, compression=None) as connection:
+        connection.recv(10)
+        step = {name: ask(connection, session_id=name)["actions"][0, 1] for name in "abca"}
+        assert step == {"a": 0, "b": 0, "c": 0}  # the second "a" began again
+        monkeypatch.setattr(server, "SESSION_S", 0.0)
+        ask(connection, session_id="d")
+        assert ask(connection, session_id="a")["actions"][0, 1] == 0
 
 
 def test_sessions_of_many_threads_do_not_mix() -> None:

@@ -69,7 +69,8 @@ class RemotePolicy(BasePolicy[RemoteState]):
         answer = self._ask(fields)
         try:
             chunk = _chunk(answer)
-            memory = tuple(MemoryItem(text, 0, 0) for text in answer.get("wla/memory", ()))
+            items = zip(answer.get("wla/memory", ()), answer.get("wla/memory_steps", ()), strict=True)
+            memory = tuple(MemoryItem(text, *map(int, steps)) for text, steps in items)
             pending = int(answer["wla/prediction_id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._url}: an answer that is no action chunk ({one_line(error)})") from error

@@ -50,6 +50,7 @@ def reply(
     }
     if isinstance(state, PolicyState):
         fields["wla/memory"] = [item.text for item in state.memory]
+        fields["wla/memory_steps"] = [[item.start_step, item.end_step] for item in state.memory]
     if chunk.subgoal is not None:
         buffer = io.BytesIO()
         Image.fromarray(chunk.subgoal).save(buffer, "PNG")

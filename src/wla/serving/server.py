@@ -31,8 +31,10 @@ from wla.serving.wire import MAX_FRAME_BYTES, WireError, pack, unpack
 from wla.types import Policy
 
 logger = logging.getLogger("wla.serving")
-MAX_SESSIONS = 1000
+MAX_SESSIONS = 256
 """Named sessions that are kept; the one that was unused for longest is forgotten first."""
+SESSION_S = 600.0
+"""Seconds after which a named session that nobody uses is forgotten."""
 SEND_TIMEOUT_S = 10.0
 """Seconds after which a client that does not read its reply is dropped."""
 
@@ -175,18 +177,26 @@ class PolicyServer:
         if not isinstance(name, str):
             return own
         if name not in self._sessions:
+            self._forget_sessions()
             self._sessions[name] = _Shared(Session(self._policy))
-            if len(self._sessions) > MAX_SESSIONS:
-                self._sessions.popitem(last=False)
         self._sessions.move_to_end(name)
+        self._sessions[name].used = time.monotonic()
         return self._sessions[name]
+
+    def _forget_sessions(self) -> None:
+        """Makes room for one more session, and forgets those that nobody uses."""
+        while self._sessions:
+            oldest = next(iter(self._sessions.values()))
+            if len(self._sessions) < MAX_SESSIONS and time.monotonic() - oldest.used < SESSION_S:
+                return
+            self._sessions.popitem(last=False)
 
 
 class _Shared:
     """A session and the lock that lets one request at a time into it."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.lock = session, asyncio.Lock()
+        self.session, self.lock, self.used = session, asyncio.Lock(), time.monotonic()
 
 
 async def _sent(connection: ServerConnection, answer: bytes | str) -> bool:
