@@ -19,7 +19,7 @@ class EvalConfig(Config):
     """Arguments of `run_benchmark`."""
 
     policy: str
-    """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero."""
+    """A checkpoint (folder, bundled name or hub id), a server (ws://HOST:PORT), or one of: expert, random, zero."""
     env: str = DEFAULT_FAMILY
     """Environment: name of a family, mapping file of a gymnasium environment (see wla init), or gymnasium id."""
     tasks: tuple[str, ...] = ()
