@@ -29,13 +29,14 @@ LAYERS = {
     **dict.fromkeys(("data", "models", "envs"), 2),
     "policy": 3,
     "presets": 4,
-    "serving": 5,
-    "rollout": 6,
-    "evaluation": 7,
-    **dict.fromkeys(("training", "compat", "annotate"), 8),
-    "recipes": 9,
-    **dict.fromkeys(("cli", "doctor"), 10),
-    "__main__": 11,
+    "control": 5,
+    "serving": 6,
+    "rollout": 7,
+    "evaluation": 8,
+    **dict.fromkeys(("training", "compat", "annotate"), 9),
+    "recipes": 10,
+    **dict.fromkeys(("cli", "doctor"), 11),
+    "__main__": 12,
 }
 NEIGHBOURS = {(a, b) for a in LAYERS for b in LAYERS if LAYERS[a] == LAYERS[b] == 0} | {("cli", "doctor")}
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -1,2 +1,3 @@
 from .aloha import aloha_robot as aloha_robot
 from .libero import libero_robot as libero_robot
+from .safety_limits import SafetyLimits as SafetyLimits

@@ -1,0 +1,5 @@
+"""Between a policy and a robot in motion: safety, timing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .safety import Intervention as Intervention
+from .safety import SafetyLayer as SafetyLayer
