@@ -85,8 +85,9 @@ class SafetyLayer:
         as soon as its limits allow. None: nothing may be sent yet, because nobody knows where an absolute dimension is
         before its first action.
 
-        action: of shape (A,); one of another shape is not executed. None where there is none in time. state: as measured now. age_s: seconds since the moment for which
-        the action was meant; an older one than `SafetyLimits.hold_after_s` is not executed.
+        action: (A,); one of another shape is not executed. None where there is none in time. state: as measured now.
+        age_s: seconds since the moment for which the action was meant; an older one than `SafetyLimits.hold_after_s` is
+        not executed.
         """
         self._steps += 1
         reason = self._refusal(action, age_s)
