@@ -91,13 +91,26 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class StepTiming:
+    """How an action reached the robot in time.
+
+    stale: no action was there for the step, the robot held. border: the first action that is executed of a chunk, the
+    episode's first chunk excepted.
+    """
+
+    stale: bool
+    border: bool
+
+
+@dataclass(frozen=True)
 class ActionChunk:
     """The answer of a policy: the next n actions and their purpose.
 
     actions: float32 (n, A) in environment units. subtasks: the consecutive subtasks that the chunk covers (empty when
     the policy predicts none). subgoal: uint8 (H, W, 3), the predicted primary image after the chunk, when asked for.
     replan_steps: how many of the actions to execute before acting again, as the policy advises (None: all).
-    candidates: the chunks that it was chosen from, by a policy that compares several.
+    candidates: the chunks that it was chosen from, by a policy that compares several. timing: of its only action, by a
+    policy that acts while the next chunk is computed.
     """
 
     actions: Float32[np.ndarray, "n A"]
@@ -105,6 +118,7 @@ class ActionChunk:
     subgoal: UInt8[np.ndarray, "H W 3"] | None = None
     replan_steps: int | None = None
     candidates: Candidates | None = None
+    timing: StepTiming | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from wla.cli.names import require_dataset, require_environment, require_path, re
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.files import disk_errors
 from wla.policy.hub import find
-from wla.serving.address import is_address
+from wla.rollout.configs import is_address
 
 DEMO_FOLDER = Path("outputs/demo")
 

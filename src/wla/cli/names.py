@@ -9,8 +9,7 @@ from pathlib import Path
 
 from wla.config_errors import nearest_path
 from wla.policy.hub import find
-from wla.rollout.configs import SCRIPTED, EnvironmentNames
-from wla.serving.address import is_address
+from wla.rollout.configs import SCRIPTED, EnvironmentNames, is_address
 
 
 def require_environment(names: EnvironmentNames) -> None:

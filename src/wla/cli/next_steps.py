@@ -14,9 +14,8 @@ from wla.envs.registry import DEFAULT_FAMILY
 from wla.policy.hub import checkpoint_kind
 from wla.presets.names import PRESETS
 from wla.presets.recipe import bundled_recipes
-from wla.rollout.configs import SCRIPTED, RecordMemoryConfig
+from wla.rollout.configs import SCRIPTED, RecordMemoryConfig, is_address
 from wla.run_folder import CHECKPOINT, checkpoint_folder
-from wla.serving.address import is_address
 
 if TYPE_CHECKING:
     from wla.annotate.configs import LabelActionsConfig

@@ -46,9 +46,12 @@ def run_benchmark(config: EvalConfig, out: Path) -> Summary:
         protocol=variants[0].protocol,
         memory_intervention=config.memory_intervention,
         best_of_n=config.best_of_n,
+        timing=config.timing,
     )
-    make = partial(build, policy=config.policy, memory_intervention=config.memory_intervention)
-    runner = EpisodeRunner(make, config.policy, shared, config.replan_steps, config.imagine)
+    make = partial(build, policy=config.policy, memory_intervention=config.memory_intervention, timing=config.timing)
+    # A policy behind a delay gives an action per step.
+    replan_steps = None if config.timing is not None else config.replan_steps
+    runner = EpisodeRunner(make, config.policy, shared, replan_steps, config.imagine)
     return evaluate(
         variants,
         config.seeds,

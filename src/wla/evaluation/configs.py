@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from wla.config import Config
+from wla.control.latency import Chunking, Latency, TimingConfig
 from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 
@@ -58,6 +59,15 @@ class EvalConfig(Config):
     """Image file of the goal, as the primary camera would see it; imagined outcomes are scored by agreement."""
     time_budget_ms: float | None = Field(default=None, gt=0)
     """Milliseconds for a call with several candidates; after that, the best so far is executed."""
+    latency_ms: float | None = Field(default=None, ge=0, le=60_000)
+    """Simulate a policy whose chunk comes that many milliseconds after its observation, in virtual time."""
+    jitter_ms: float = Field(default=0.0, ge=0, le=60_000)
+    """With a latency: its standard deviation."""
+    drop_rate: float = Field(default=0.0, ge=0, lt=1)
+    """With a latency: fraction of the answers that get lost and are asked for again."""
+    chunking: Chunking = "sync"
+    """With a latency: what the robot does meanwhile. It stands still (sync), executes the rest of its chunk (async), or
+    the mean of all chunks for the step (ensemble)."""
     device: str | None = None
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
     max_videos: int = Field(default=6, ge=0)
@@ -94,6 +104,16 @@ class EvalConfig(Config):
             action_conditioning=self.action_conditioning,
             time_budget_ms=self.time_budget_ms,
         )
+
+    @property
+    def timing(self) -> TimingConfig | None:
+        """How chunks reach the robot; None where they take no time. ValueError for a part of it without a latency."""
+        if self.latency_ms is None:
+            if (self.jitter_ms, self.drop_rate, self.chunking) != (0.0, 0.0, "sync"):
+                raise ValueError("--jitter-ms, --drop-rate and --chunking describe a latency: give --latency-ms, too")
+            return None
+        latency = Latency(latency_ms=self.latency_ms, jitter_ms=self.jitter_ms, drop_rate=self.drop_rate)
+        return TimingConfig(chunking=self.chunking, latency=latency, replan_steps=self.replan_steps)
 
     @property
     def seeds(self) -> range:

@@ -10,8 +10,10 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.config import Config
+from wla.control.latency import TimingConfig
 from wla.envs.registry import DEFAULT_PROTOCOL
 from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
+from wla.evaluation.timing_rates import TimingRates, timing_rates
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results, success_rate
@@ -28,6 +30,7 @@ class Identity(Config):
     protocol: str = DEFAULT_PROTOCOL
     memory_intervention: MemoryInterventionKind | None = None
     best_of_n: BestOfNConfig | None = None
+    timing: TimingConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Summary:
     total: Rate
     subtask_metrics: tuple[SubtaskRates | None, ...]
     """Of each case."""
+    timing: tuple[TimingRates | None, ...]
+    """Of each case; None without a latency."""
 
     def save(self, path: Path) -> None:
         tree = {
@@ -52,7 +57,10 @@ class Summary:
                 asdict(variant)
                 | _rate_fields(rate)
                 | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
-                for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
+                | {"timing": None if timing is None else asdict(timing)}
+                for (variant, rate), subtask_metrics, timing in zip(
+                    self.variants, self.subtask_metrics, self.timing, strict=True
+                )
             ],
             "all": _rate_fields(self.total),
         }
@@ -79,6 +87,7 @@ def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
         variants=rates,
         total=success_rate(results),
         subtask_metrics=subtask_metrics,
+        timing=tuple(timing_rates(r for r in results if r.variant == variant) for variant in variants),
     )
 
 
@@ -98,5 +107,7 @@ def describe(identity: Identity) -> str:
         scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
         kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
         selection = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+    delay = f", {identity.timing.chunking} behind {identity.timing.latency.latency_ms:g} ms" if identity.timing else ""
     protocol = "" if identity.protocol == DEFAULT_PROTOCOL else f", protocol {identity.protocol}"
-    return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{protocol}{fault}{selection}"
+    parts = f"{protocol}{fault}{selection}{delay}"
+    return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{parts}"

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wla.control.delayed_policy import DelayedPolicy, TimingConfig
 from wla.envs.perturb import PerturbedActions
 from wla.envs.registry import load_family, make_env, make_expert
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
@@ -16,11 +17,11 @@ from wla.rollout.configs import (
     CollectConfig,
     EnvironmentNames,
     MemoryInterventionKind,
+    is_address,
 )
 from wla.rollout.dagger import ExpertLabels, MemoryPolicy, MixturePolicy
 from wla.rollout.memory_interventions import MemoryIntervention
 from wla.rollout.results import TaskVariant
-from wla.serving.address import is_address
 from wla.specs import RobotSpec
 from wla.types import Env, Policy
 
@@ -34,11 +35,14 @@ def build(
     *,
     policy: str,
     memory_intervention: MemoryInterventionKind | None = None,
+    timing: TimingConfig | None = None,
 ) -> tuple[Env, Policy]:
     """The environment of the variant and the named policy for it; `shared` is that of `load_shared`."""
     env = _env(variant)
     acting = _policy(policy, variant.env, env, shared)
-    return env, acting if memory_intervention is None else MemoryIntervention(acting, memory_intervention)
+    if memory_intervention is not None:
+        acting = MemoryIntervention(acting, memory_intervention)
+    return env, acting if timing is None else DelayedPolicy(acting, timing)
 
 
 def build_expert(

@@ -34,6 +34,11 @@ class EnvironmentNames(Protocol):
     def protocol(self) -> str | None: ...
 
 
+def is_address(name: str) -> bool:
+    """Whether the name of a policy is the address of a server, ws://HOST:PORT or wss://HOST:PORT."""
+    return name.startswith(("ws://", "wss://"))
+
+
 class BestOfNConfig(Config):
     """Selection among a policy's candidate chunks by a value model or a goal image (see `wla.policy.best_of_n`)."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskMetrics
+from wla.rollout.timing_metrics import TimingMetrics
 from wla.rollout.versions import versions
 from wla.specs import RobotSpec
 from wla.texts import encodable
@@ -62,6 +63,7 @@ def run_episode(
         memory=tuple((step, encodable(item.text)) for step, item in episode.metrics.memory),
         subtask_metrics=episode.metrics.score(),
         versions=versions(),
+        timing=episode.timing.score(),
     )
 
 
@@ -73,6 +75,7 @@ class _Episode:
         self._observation: Observation | None = None
         self.instruction, self.steps = "", 0
         self.subtasks: list[tuple[int, str]] = []
+        self.timing = TimingMetrics(env.robot_spec.action)
         self.metrics = SubtaskMetrics(tolerance=round(TOLERANCE_S * env.robot_spec.action.rate_hz))
 
     def run(self, seed: int, policy_seed: int) -> tuple[Outcome, str | None]:
@@ -117,6 +120,7 @@ class _Episode:
                 self._record(before, action, chunk, offset, None)
                 raise
             self._record(before, action, chunk, offset, result)
+            self.timing.add(action, chunk.timing)
             self.steps += 1
             if result.terminated or result.truncated:
                 return ("success" if result.success else "failure"), state

@@ -15,6 +15,7 @@ from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
 from wla.rollout.subtask_metrics import SubtaskScore
+from wla.rollout.timing_metrics import TimingScore
 from wla.types import Outcome
 
 
@@ -37,6 +38,7 @@ class EpisodeResult:
     were executed. checkpoint_sha256: None for experts and baselines. subtasks: (step, text) pairs, one at each change
     of the policy's subtasks. memory: (step, text) of every item that entered the policy's memory. subtask_metrics: None
     without predicted subtasks, or without true ones to compare them with. versions: of the libraries and the renderer.
+    timing: None for a policy whose answers took no time.
     """
 
     env: str
@@ -55,6 +57,7 @@ class EpisodeResult:
     memory: tuple[tuple[int, str], ...]
     subtask_metrics: SubtaskScore | None
     versions: dict[str, str]
+    timing: TimingScore | None = None
 
     @property
     def variant(self) -> TaskVariant:

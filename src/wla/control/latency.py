@@ -1,0 +1,45 @@
+"""A slow policy and an unreliable network in virtual time: how many control steps an answer takes."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from wla.config import Config
+
+Chunking = Literal["sync", "async", "ensemble"]
+
+
+class Latency(Config):
+    """Time from an observation until the chunk that was predicted from it can be executed."""
+
+    latency_ms: float = Field(default=0.0, ge=0, le=60_000)
+    """Milliseconds, on average."""
+    jitter_ms: float = Field(default=0.0, ge=0, le=60_000)
+    """Standard deviation of it."""
+    drop_rate: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the answers that never arrive; each is asked for again after twice the average."""
+
+    def steps(self, rate_hz: float, *, seed: int, call: int) -> int:
+        """Whole control steps of the episode's call number `call`; the same seed gives the same ones."""
+        rng = np.random.default_rng((seed, call))
+        seconds = 0.0
+        while rng.random() < self.drop_rate:
+            seconds += max(2 * self.latency_ms / 1000, 1 / rate_hz)
+        seconds += max(0.0, rng.normal(self.latency_ms, self.jitter_ms)) / 1000
+        # A latency of a whole number of periods is that number of steps, in spite of rounding.
+        return ceil(seconds * rate_hz - 1e-9)
+
+
+class TimingConfig(Config):
+    """How chunks reach the robot."""
+
+    chunking: Chunking = "sync"
+    """While the next chunk is computed: stand still (sync), go on with the present one (async), or execute the mean of
+    all chunks for the step and ask for another as soon as one arrives (ensemble)."""
+    latency: Latency = Latency()
+    replan_steps: int | None = Field(default=None, ge=1)
+    """Control steps between two requests; the policy's advice when left out."""

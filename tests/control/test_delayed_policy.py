@@ -1,0 +1,131 @@
+"""A policy behind a delay: which action is executed at which step, and what the wrapped policy sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_robot import robot
+
+from wla.control.delayed_policy import DelayedPolicy, hold_action
+from wla.control.latency import Latency, TimingConfig
+from wla.control.plan import Planned, ensembled
+from wla.types import ActionChunk, BasePolicy, Observation, PolicyState
+
+RATE = 10.0
+
+
+class Clock(BasePolicy[PolicyState]):
+    """Chunks of eight actions: the step that each is meant for, and the step at which the policy was asked."""
+
+    def __init__(self, advised: int = 4) -> None:
+        self.robot_spec, self.advised = robot(limits=(-100.0, 100.0)), advised
+        self.asked: list[int] = []
+
+    def reset(self, instruction: str, *, seed: int = 0) -> PolicyState:
+        return PolicyState(instruction, seed)
+
+    def act(self, observation, state, **options):
+        now = int(observation.state[0])
+        assert state.env_step == now, "it saw every step"
+        self.asked.append(now)
+        actions = np.array([[now + index, now] for index in range(8)], np.float32)
+        after = replace(state, env_step=state.env_step + 1, num_calls=state.num_calls + 1)
+        return ActionChunk(actions, (f"asked at {now}",), replan_steps=self.advised), after
+
+    def observe(self, observation, state):
+        return replace(state, env_step=state.env_step + 1)
+
+
+def run(chunking: str, delay: int, steps: int, *, policy: Clock | None = None, **latency: float):
+    """The executed actions (steps, 2), which of them were stale and which began another chunk."""
+    milliseconds = 1000 * delay / RATE
+    timing = TimingConfig(chunking=chunking, latency=Latency(latency_ms=milliseconds, **latency))
+    delayed = DelayedPolicy(policy or Clock(), timing)
+    state, actions, timings = delayed.reset("go"), [], []
+    for step in range(steps):
+        image = np.zeros((32, 48, 3), np.uint8)
+        seen = Observation({"front": image, "wrist": image}, np.array([step, 0, 0], np.float32))
+        chunk, state = delayed.act(seen, state)
+        assert (len(chunk.actions), chunk.replan_steps) == (1, 1)
+        actions.append(chunk.actions[0])
+        timings.append(chunk.timing)
+    stale = [index for index, timing in enumerate(timings) if timing.stale]
+    return np.array(actions), stale, [index for index, timing in enumerate(timings) if timing.border]
+
+
+@pytest.mark.parametrize("chunking", ["sync", "async"])
+def test_without_a_delay_chunks_are_executed_as_they_are_advised(chunking: str) -> None:
+    policy = Clock()
+    actions, stale, borders = run(chunking, 0, 12, policy=policy)
+    assert actions[:, 0].tolist() == list(range(12))
+    assert policy.asked == [0, 4, 8]
+    assert (stale, borders) == ([], [4, 8])
+
+
+def test_sync_stands_still_while_it_waits_and_begins_each_chunk_at_its_beginning() -> None:
+    policy = Clock()
+    actions, stale, borders = run("sync", 3, 14, policy=policy)
+    assert policy.asked == [0, 7]
+    assert stale == [0, 1, 2, 7, 8, 9]
+    assert actions[3:7, 0].tolist() == [0, 1, 2, 3]
+    assert not actions[stale, 0].any()
+    assert actions[10:, 0].tolist() == [7, 8, 9, 10]
+    assert borders == [10]
+
+
+def test_async_goes_on_and_leaves_out_what_is_too_late_by_its_step() -> None:
+    policy = Clock()
+    actions, stale, borders = run("async", 3, 16, policy=policy)
+    assert policy.asked == [0, 4, 8, 12]
+    assert stale == [0, 1, 2]
+    assert actions[3:, 0].tolist() == list(range(3, 16))
+    assert actions[3:, 1].tolist() == [0] * 4 + [4] * 4 + [8] * 4 + [12]
+    assert borders == [7, 11, 15]
+
+
+def test_async_holds_where_a_chunk_ends_before_the_next_comes() -> None:
+    actions, stale, _ = run("async", 6, 20)
+    assert stale == [*range(6), *range(8, 12), *range(14, 18)]
+    executed = [step for step in range(20) if step not in stale]
+    assert actions[executed, 0].tolist() == executed
+
+
+def test_ensembles_average_what_all_chunks_have_for_the_step() -> None:
+    policy = Clock()
+    actions, stale, _ = run("ensemble", 2, 12, policy=policy)
+    assert stale == [0, 1]
+    assert policy.asked == [0, 2, 4, 6, 8, 10]
+    np.testing.assert_allclose(actions[2:, 0], np.arange(2, 12))  # all chunks agree about each step
+    weights = np.exp(-0.01 * np.arange(3))
+    assert actions[6, 1] == pytest.approx(np.average([0, 2, 4], weights=weights))
+
+
+def test_an_ensemble_of_nothing_is_nothing() -> None:
+    planned = Planned(ActionChunk(np.ones((2, 2), np.float32)), 3)
+    assert ensembled([planned], 2) is None
+    assert ensembled([planned], 5) is None
+    assert ensembled([], 0) is None
+
+
+def test_a_lost_answer_is_asked_for_again_and_jitter_is_the_same_every_time() -> None:
+    latency = Latency(latency_ms=150.0, jitter_ms=50.0, drop_rate=0.3)
+    steps = [latency.steps(RATE, seed=1, call=call) for call in range(400)]
+    assert steps == [latency.steps(RATE, seed=1, call=call) for call in range(400)]
+    assert min(steps) >= 0
+    assert max(steps) > 5
+    assert 0.2 < np.mean(np.array(steps) > 3) < 0.45
+    assert Latency(latency_ms=300.0).steps(RATE, seed=0, call=0) == 3
+    assert Latency(latency_ms=301.0).steps(RATE, seed=0, call=0) == 4
+    assert Latency().steps(RATE, seed=0, call=0) == 0
+
+
+def test_holding_is_zero_for_deltas_and_the_last_target_for_the_others() -> None:
+    spec = robot()
+    image = np.zeros((32, 48, 3), np.uint8)
+    seen = Observation({"front": image, "wrist": image}, np.array([0.5, 0, 0], np.float32))
+    assert hold_action(spec, None, seen).tolist() == [0, -1]
+    assert hold_action(spec, np.array([0.3, 0.7], np.float32), seen).tolist() == pytest.approx([0, 0.7])
+    absolute = spec.replace(action=spec.action.replace(names=("x", "gripper"), kinds=("absolute", "absolute")))
+    assert hold_action(absolute, None, seen).tolist() == [0.5, -1]
