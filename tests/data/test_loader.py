@@ -22,6 +22,7 @@ from wla.data.loader import WindowSampler
 from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer, VectorStatistics
+from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
@@ -37,7 +38,6 @@ def datasets(tmp_path_factory) -> list[LeRobotDataset]:
 
 
 def make_sampler(datasets, weights=None, instructions=None, settings=None, **changes) -> WindowSampler:
-    statistics = tiny.statistics()
     nothing = [None] * len(datasets)
     configs = [
         DatasetConfig(path=str(dataset.root), weight=weight, instructions=file, **(settings or {}))
@@ -46,15 +46,16 @@ def make_sampler(datasets, weights=None, instructions=None, settings=None, **cha
     values = {
         "datasets": datasets,
         "configs": configs,
-        "prompter": Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1}),
-        "state_normalizer": Normalizer(statistics.state, name="state", dimensions="xyz"),
+        "state_normalizer": tiny.checkpoint().state_normalizer,
         "action_transform": tiny.checkpoint().action_transform,
         "images": tiny.CAMERAS,
         "primary": "front",
         "subgoal_size": 32,
         "chunk": tiny.CHUNK,
-        "memory_augmentation": MemoryAugmentation(),
     }
+    prompter = changes.pop("prompter", None) or Prompter(tiny.PROMPT, tiny.tokenizer(), {"front": 4, "wrist": 1})
+    own = {name: changes.pop(name) for name in ("memory_augmentation", "instruction_dropout") if name in changes}
+    values["prompts"] = PromptSampler(prompter, tiny.CHUNK, **own)
     return WindowSampler(**{**values, **changes})
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from wla.batch import Batch, left_pad
 from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
+from wla.data.image_augmentation import ImageAugmentation
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.memory import MemoryAugmentation
 from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.kinds import AnyPrompter
@@ -30,27 +30,25 @@ class WindowSampler:
     """Samples batches of windows.
 
     images: string form of a `wla.types.ImageKey` -> side in pixels at which the backbone sees the image. primary: the
-    camera whose frame after the chunk is the subgoal, a square of `subgoal_size` pixels. memory_augmentation: errors
-    of the memory in prompts. instruction_dropout: fraction of the samples with an empty instruction, for
-    classifier-free guidance. image_dropout: fraction of the samples without images and state, from which only text is
-    learned. with_subgoal: sample only windows whose episode continues after the chunk. subgoal_offsets: frames between
-    the current frame and the subgoal, one of them drawn per sample; () for the chunk's length. held_out: of datasets
-    that hold episodes out, sample these instead of the others. image_fit: how images become squares.
+    camera whose frame after the chunk is the subgoal, a square of `subgoal_size` pixels. image_augmentation: random
+    crops and colours (None: none). image_dropout: fraction of the samples without images and state, from which only
+    text is learned. with_subgoal: sample only windows whose episode continues after the chunk. subgoal_offsets: frames
+    between the current frame and the subgoal, one of them drawn per sample; () for the chunk's length. held_out: of
+    datasets that hold episodes out, sample these instead of the others. image_fit: how images become squares.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
     """
 
     datasets: Sequence[LeRobotDataset]
     configs: Sequence[DatasetConfig]
-    prompter: AnyPrompter
+    prompts: PromptSampler
     state_normalizer: Normalizer
     action_transform: ActionTransform
     images: dict[str, int]
     primary: str
     subgoal_size: int | None
     chunk: int
-    memory_augmentation: MemoryAugmentation
-    instruction_dropout: float = 0.0
+    image_augmentation: ImageAugmentation | None = None
     image_dropout: float = 0.0
     with_subgoal: bool = False
     subgoal_offsets: tuple[int, ...] = ()
@@ -58,11 +56,9 @@ class WindowSampler:
     image_fit: ImageFit = "pad"
     _keys: dict[ImageKey, int] = field(init=False)
     _sources: list[WindowSource] = field(init=False)
-    _prompts: PromptSampler = field(init=False)
 
     def __post_init__(self) -> None:
         self._keys = {ImageKey.parse(name): side for name, side in self.images.items()}
-        self._prompts = PromptSampler(self.prompter, self.memory_augmentation, self.instruction_dropout, self.chunk)
         self._sources = [
             WindowSource.prepare(
                 dataset,
@@ -79,14 +75,18 @@ class WindowSampler:
         ]
         self._probabilities = _mixture_probabilities(self.datasets, self.configs)
 
+    @property
+    def prompter(self) -> AnyPrompter:
+        return self.prompts.prompter
+
     def sample_batch(self, size: int, rng: np.random.Generator, *, images: bool = True) -> Batch:
         """A batch of `size` windows, datasets by weight and frames uniformly within them.
 
         Without images, which cost the most, the same batch lacks its images and subgoals.
         """
         counts = rng.multinomial(size, self._probabilities)
-        fraction = self.memory_augmentation.policy_memory_fraction
-        return _collate(
+        fraction = self.prompts.memory_augmentation.policy_memory_fraction
+        batch = _collate(
             [
                 self._samples(source, *source.sample_frames(int(count), fraction, rng), rng, images=images)
                 for source, count in zip(self._sources, counts, strict=True)
@@ -94,6 +94,10 @@ class WindowSampler:
             ],
             self.prompter.pad,
         )
+        # Drawn last, so that the same batch without images or augmentation has the same samples.
+        if self.image_augmentation is None or not images:
+            return batch
+        return self.image_augmentation.apply(batch, self.primary, rng)
 
     def num_targets(self) -> dict[str, list[int]]:
         """Returns the number of windows of each dataset that have actions, a subgoal and a text, and of all."""
@@ -139,7 +143,7 @@ class WindowSampler:
             view[torch.from_numpy(~seen)] = 0
         return _Samples(
             prompts=[
-                self._prompts.sample(
+                self.prompts.sample(
                     source, int(frame), values, rng, has_history=bool(has_history), replayed=bool(from_policy)
                 )
                 for frame, values, has_history, from_policy in zip(

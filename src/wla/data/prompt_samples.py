@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,12 +15,16 @@ from wla.data.window_source import WindowSource
 
 @dataclass
 class PromptSampler:
-    """Builds the tokens and labels of a window; `wla.data.loader.WindowSampler` describes the fields."""
+    """Builds the tokens and labels of a window.
+
+    memory_augmentation: errors of the memory in prompts. instruction_dropout: fraction of the samples with an empty
+    instruction, for classifier-free guidance. chunk: number of actions, whose subtasks are the labels.
+    """
 
     prompter: AnyPrompter
-    memory_augmentation: MemoryAugmentation
-    instruction_dropout: float
     chunk: int
+    memory_augmentation: MemoryAugmentation = field(default_factory=MemoryAugmentation)
+    instruction_dropout: float = 0.0
 
     def sample(
         self,

@@ -49,8 +49,10 @@ def test_statistics_are_those_of_the_datasets_whose_actions_are_trained(tmp_path
 
 
 def recipe_of(folder, monkeypatch, **changes) -> PolicyTrainConfig:
-    start = Initialization(tiny.checkpoint().model, tiny.PROMPT, tiny.tokenizer())
-    monkeypatch.setattr(FromBackbone, "initialize", lambda *_: start)
+    def initialize(*_) -> Initialization:
+        return Initialization(tiny.checkpoint().model, tiny.PROMPT, tiny.tokenizer())
+
+    monkeypatch.setattr(FromBackbone, "initialize", initialize)
     values = {
         "model": tiny.model_config(),
         "init": FromBackbone(backbone="unused", codec="unused"),

@@ -13,6 +13,7 @@ from wla.config import Config
 from wla.data import (
     ActionRepresentation,
     ActionRepresentationConfig,
+    ImageAugmentation,
     LeRobotDataset,
     MemoryAugmentation,
     NormalizationConfig,
@@ -21,6 +22,7 @@ from wla.data import (
 )
 from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
+from wla.data.prompt_samples import PromptSampler
 from wla.data.published_statistics import read_published
 from wla.policy.checkpoint import Checkpoint
 from wla.policy.training_data import TrainingData
@@ -63,6 +65,8 @@ class PolicyDataConfig(MixtureConfig):
     """What the model's actions are (None: as in the initialisation, or else the robot's actions)."""
     memory_augmentation: MemoryAugmentation = MemoryAugmentation()
     """Errors of the memory in the prompts, as they will occur in acting."""
+    image_augmentation: ImageAugmentation | None = None
+    """Random crops and colours of the images, the same in all images of a sample (None: none; `{}`: the usual ones)."""
     image_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the samples that see no images and train the text alone. Where videos of another robot show other
     tasks than the actions do, their appearance gives the task away and nothing has to be read; without images, only the
@@ -157,15 +161,16 @@ class PolicyData:
         return WindowSampler(
             datasets=self.datasets,
             configs=self.sources,
-            prompter=checkpoint.prompter,
+            prompts=PromptSampler(
+                checkpoint.prompter, interface.chunk, config.memory_augmentation, config.instruction_dropout
+            ),
             state_normalizer=checkpoint.state_normalizer,
             action_transform=checkpoint.action_transform,
             images=dict(interface.images),
             primary=interface.primary,
             subgoal_size=interface.subgoal_size,
             chunk=interface.chunk,
-            memory_augmentation=config.memory_augmentation,
-            instruction_dropout=config.instruction_dropout,
+            image_augmentation=None if held_out else config.image_augmentation,
             image_dropout=config.image_dropout,
             with_subgoal=with_subgoal,
             subgoal_offsets=config.subgoal_offsets,
