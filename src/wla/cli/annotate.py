@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from wla.cli.command import CliArgs, Command
+from wla.cli.command import Command
+from wla.cli.dataset_columns import ColumnArgs
 from wla.cli.names import require_dataset, require_path
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from wla.data.lerobot.reader import LeRobotDataset
 
 
-class AnnotateArgs(CliArgs):
+class AnnotateArgs(ColumnArgs):
     """Write subtasks into a dataset that has none: by rules, with a vision-language model, or by hand.
 
     One source: --rules (motion of gripper and tool, text templates), --endpoint (any OpenAI-compatible server that
@@ -73,10 +74,6 @@ class AnnotateArgs(CliArgs):
     """Embed the videos in the HTML page, to send it; otherwise they lie in a folder beside it."""
     html_episodes: int = Field(default=100, ge=1)
     """Episodes that the page shows, spread evenly; the CSV that it exports has all of them."""
-    state: str = "observation.state"
-    """Column of the state."""
-    action: str = "action"
-    """Column of the action."""
 
 
 def annotate(args: AnnotateArgs) -> int:
@@ -85,10 +82,9 @@ def annotate(args: AnnotateArgs) -> int:
         return _undo(args.dataset)
     from wla.annotate.segments import segments_of
     from wla.annotate.write import require_unlabelled, write_labels
-    from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
 
-    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
+    dataset = LeRobotDataset(args.dataset, columns=args.columns)
     writes = source and not (args.dry_run or args.compare)
     if writes:
         require_unlabelled(dataset, replace=args.replace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
+from wla.cli.dataset_columns import ColumnArgs
 from wla.cli.names import require_dataset, require_path
 from wla.cli.view import VIEW
 from wla.policy.hub import find
@@ -103,7 +105,7 @@ class LabelActionsArgs(LabelActionsConfig):
     """
 
 
-class CheckArgs(CliArgs):
+class CheckArgs(ColumnArgs):
     """Look through a whole dataset and list every problem: files, videos, times, numbers, texts.
 
     Decodes all images. Exits with 1 when there are errors; warnings are worth a look.
@@ -115,13 +117,9 @@ class CheckArgs(CliArgs):
 
     dataset: Path
     """Folder of a LeRobot v3.0 dataset."""
-    state: str = "observation.state"
-    """Column of the state."""
-    action: str = "action"
-    """Column of the action."""
 
 
-class RobotArgs(CliArgs):
+class RobotArgs(ColumnArgs):
     """Write the robot file of a dataset that another program recorded, which training with actions needs.
 
     LeRobot stores neither what an action means nor its unit. Here you state it; names, cameras and rate come from the
@@ -149,13 +147,9 @@ class RobotArgs(CliArgs):
     """Name of the robot; the dataset's own when left out."""
     cameras: tuple[str, ...] = ()
     """The first cameras, the primary one in front; the dataset's order when left out."""
-    state: str = "observation.state"
-    """Column of the state."""
-    action: str = "action"
-    """Column of the action."""
 
 
-class StatsArgs(CliArgs):
+class StatsArgs(ColumnArgs):
     """Print minimum, maximum, mean and standard deviation of each dimension of state and action.
 
     With --out the ranges are written as JSON: one entry per dataset, with the name of its folder, or a single one for
@@ -173,10 +167,6 @@ class StatsArgs(CliArgs):
     """JSON file to write the ranges into."""
     name: str | None = None
     """One entry of this name over all the datasets."""
-    state: str = "observation.state"
-    """Column of the state."""
-    action: str = "action"
-    """Column of the action."""
 
 
 def convert(args: ConvertArgs) -> int:
@@ -221,11 +211,10 @@ def label_actions(args: LabelActionsArgs) -> int:
 
 def check(args: CheckArgs) -> int:
     require_path(args.dataset, "dataset")
-    from wla.data.lerobot.columns import Columns
     from wla.data.validation.dataset import check
     from wla.data.validation.issues import count_errors, issues_table
 
-    issues = check(args.dataset, Columns(state=args.state, action=args.action))
+    issues = check(args.dataset, args.columns)
     if issues:
         _console().print(issues_table(issues))
     errors = count_errors(issues)
@@ -235,11 +224,10 @@ def check(args: CheckArgs) -> int:
 
 def robot(args: RobotArgs) -> int:
     require_dataset(args.dataset)
-    from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.robot_file import robot_of, write_robot
 
-    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
+    dataset = LeRobotDataset(args.dataset, columns=args.columns)
     spec = robot_of(
         dataset,
         kinds=args.kind,
@@ -258,46 +246,46 @@ def robot(args: RobotArgs) -> int:
 def stats(args: StatsArgs) -> int:
     for path in args.datasets:
         require_dataset(path)
-    from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.normalize import compute_statistics
     from wla.data.published_statistics import write_published
     from wla.progress import progress_bar
 
-    columns = Columns(state=args.state, action=args.action)
     groups: dict[str, list[LeRobotDataset]] = {}
     with progress_bar() as progress:
         for path in progress.track(args.datasets, description="reading"):
-            groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=columns))
+            groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=args.columns))
     if args.name is None and len(groups) < len(args.datasets):
         raise ValueError("two of the datasets have folders of the same name; give --name, or one of them at a time")
     entries = {name: compute_statistics(group) for name, group in groups.items()}
     for name, statistics in entries.items():
-        features = groups[name][0].info.features
-        for column, vector in ((args.state, statistics.state), (args.action, statistics.action)):
-            if vector is not None:
-                _print_vector(f"{name}: {column}", vector, features[column].names)
+        first = groups[name][0]
+        for columns, names, vector in (
+            (first.columns.state, first.state_names, statistics.state),
+            (first.columns.action, first.action_names, statistics.action),
+        ):
+            if vector is not None and columns:
+                _print_vector(f"{name}: {' + '.join(columns)}", vector, names)
     if args.out is not None:
         write_published(args.out, entries)
         print(f"{args.out}: {', '.join(entries)}")
     return 0
 
 
-def _print_vector(title: str, vector: VectorStatistics, names: object) -> None:
+def _print_vector(title: str, vector: VectorStatistics, names: Sequence[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from wla.data.normalize import QUANTILES, NormalizationMode, Normalizer
-    from wla.data.validation.numbers import dimension_names
 
-    known, dimensions = vector.known, dimension_names(names, vector.dim)
+    known = vector.known
     shown = ("min", *QUANTILES, "max", "mean", "std")
     table = Table("dimension", *shown, title=f"{escape(title)}, {vector.count} frames")
-    for name, row in zip(dimensions, zip(*(known[each] for each in shown), strict=True), strict=True):
+    for name, row in zip(names, zip(*(known[each] for each in shown), strict=True), strict=True):
         table.add_row(escape(name), *(f"{value:.4g}" for value in row))
     _console().print(table)
     modes: tuple[NormalizationMode, ...] = get_args(NormalizationMode)
-    notes = (Normalizer(vector, mode, name=title, dimensions=dimensions).notes for mode in modes)
+    notes = (Normalizer(vector, mode, name=title, dimensions=list(names)).notes for mode in modes)
     for note in dict.fromkeys(chain.from_iterable(notes)):
         print(note)
 

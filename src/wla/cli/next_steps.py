@@ -212,9 +212,9 @@ def _best_of_n(value: str | Path) -> Line:
     return line("eval", "nano-memory", **best, out="outputs/best_of_2")
 
 
-def _columns(state: str, action: str) -> dict[str, object]:
+def _columns(state: tuple[str, ...], action: tuple[str, ...]) -> dict[str, object]:
     """Options for columns that are not called as usual."""
-    usual = {"state": "observation.state", "action": "action"}
+    usual = {"state": ("observation.state",), "action": ("action",)}
     return {name: value for name, value in {"state": state, "action": action}.items() if value != usual[name]}
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from wla.cli.command import CliArgs, Command
+from wla.cli.command import Command
+from wla.cli.dataset_columns import ColumnArgs
 from wla.cli.names import require_dataset
 
 
-class ViewArgs(CliArgs):
+class ViewArgs(ColumnArgs):
     """Write an HTML page of a dataset's episodes: videos of all cameras, curves of state and action, subtasks.
 
     Works offline, and for any LeRobot v3.0 dataset; subtasks and a robot file are not needed. The videos are encoded
@@ -29,22 +30,17 @@ class ViewArgs(CliArgs):
     """Episodes to show, spread evenly."""
     single_file: bool = False
     """Embed the videos in the page."""
-    state: str = "observation.state"
-    """Column of the state."""
-    action: str = "action"
-    """Column of the action."""
 
 
 def view(args: ViewArgs) -> int:
     require_dataset(args.dataset)
     from wla.annotate.review import parts_of
     from wla.annotate.segments import segments_of
-    from wla.data.lerobot.columns import Columns
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.viewer.page import write_dataset_page
 
     page = args.out if args.out.suffix in (".html", ".htm") else args.out / "index.html"
-    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action))
+    dataset = LeRobotDataset(args.dataset, columns=args.columns)
     subtasks = parts_of(segments_of(dataset))
     shown = write_dataset_page(page, dataset, subtasks, episodes=args.episodes, single_file=args.single_file)
     print(f"{page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")

@@ -10,7 +10,6 @@ import numpy as np
 
 from wla.data.lerobot.format import ROBOT
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.validation.numbers import dimension_names
 from wla.files import disk_errors
 from wla.foreign import path_below
 from wla.specs import UNKNOWN, ActionSpec, Frame, ObservationSpec, RobotSpec
@@ -37,28 +36,27 @@ def robot_of(
     names do not fit the dataset.
     """
     if dataset.actions is None:
-        raise ValueError(f"{dataset.root}: has no column {dataset.columns.action!r}; name the column of the action")
+        raise ValueError(f"{dataset.root}: has no actions; name the columns that hold them (--action)")
     unknown = [camera for camera in cameras if camera not in dataset.cameras]
     if unknown or not dataset.cameras:
         what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
         raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(dataset.cameras) or 'none'}")
     dim, state_dim = dataset.actions.shape[1], dataset.state.shape[1]
-    features, fps = dataset.info.features, dataset.info.fps
     robot_type = dataset.info.robot_type
     action = ActionSpec(
-        names=tuple(dimension_names(features[dataset.columns.action].names, dim)),
+        names=dataset.action_names,
         units=tuple(_each(units, dim, "units")),
         kinds=tuple(_each(kinds, dim, "kinds")),
         low=tuple(map(float, np.min(dataset.actions, axis=0))),
         high=tuple(map(float, np.max(dataset.actions, axis=0))),
         frame=frame,
         gripper=gripper,
-        rate_hz=float(fps),
+        rate_hz=dataset.fps,
         limits="data",
     )
     observation = ObservationSpec(
         cameras={camera: dataset.cameras[camera] for camera in dict.fromkeys((*cameras, *dataset.cameras))},
-        state_names=tuple(dimension_names(features[dataset.columns.state].names, state_dim)),
+        state_names=dataset.state_names,
         state_units=tuple(_each(state_units, state_dim, "units of the state")),
         state_frame=frame,
     )

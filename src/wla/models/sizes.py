@@ -8,6 +8,8 @@ from pydantic import Field
 
 Width = Annotated[int, Field(ge=1, le=2**17)]
 """Channels, heads or numbers of a vector."""
+StateWidth = Annotated[int, Field(ge=0, le=2**17)]
+"""Numbers of a robot's state, which a robot may not measure."""
 Depth = Annotated[int, Field(ge=1, le=1024)]
 """Layers."""
 Layers = Annotated[int, Field(ge=0, le=1024)]

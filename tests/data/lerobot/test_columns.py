@@ -96,7 +96,11 @@ def test_a_dataset_of_a_different_robot_is_refused(other, message, foreign):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (Columns(), r"feature 'observation.state' is missing; the dataset has \[.*\]; name the column that holds it"),
+        (
+            Columns(),
+            r"feature 'observation.state' is missing; the dataset has \['qpos', 'target'\]; name the columns that are "
+            r"the state, or none \(`--state`, `columns.state`\)",
+        ),
         (Columns(state="q"), r"feature 'q' is missing; the dataset has .*; name the column that holds it"),
         (Columns(state="qpos", action="a"), r"feature 'a' is missing; the dataset has"),
         (

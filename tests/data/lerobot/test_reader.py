@@ -180,7 +180,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no state": (
         lambda root: edit_info(root, lambda info: info["features"].pop("observation.state")),
-        "meta/info.json: feature 'observation.state' is missing",
+        r"meta/info.json: 'state' has shape \(0,\) and meta/wla_robot.json has \(3,\); correct one",
     ),
     "missing data file": (lambda root: (root / DATA).unlink(), f"{DATA}: file is missing"),
     "truncated data": (lambda root: cut(root / DATA), f"{DATA}: damaged parquet"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from wla.config import Config
 from wla.data.lerobot.format import (
@@ -26,6 +25,8 @@ from wla.data.lerobot.format import (
     frame_rate,
     video_feature,
 )
+from wla.data.lerobot.vectors import joined_name, width
+from wla.foreign import one_line
 from wla.specs import RobotSpec
 
 TYPES = {
@@ -36,18 +37,36 @@ TYPES = {
 """Types in which columns are compared, whatever they are stored as."""
 
 
+def _names(value: Any) -> Any:
+    """A single name as a tuple of one; the text `none` for no column."""
+    value = (value,) if isinstance(value, str) else value
+    return () if isinstance(value, list | tuple) and list(value) == ["none"] else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""Names of columns, whose numbers are joined in this order; one name alone may be given as a text."""
+
+
 class Columns(Config):
     """Columns of a dataset that another program recorded; the defaults are LeRobot's own names.
 
-    cameras: our name of a camera -> its feature, in full or without `observation.images.`. Cameras that are not listed
-    keep their names. camera_order: alternatively, our names of the first cameras in the order in which the dataset
-    lists them, the primary one first, as for the published datasets.
+    state, action: one column or several, which are joined in order; `none` or () for a dataset without. cameras: our
+    name of a camera -> its feature, in full or without `observation.images.`. Cameras that are not listed keep their
+    names. camera_order: alternatively, our names of the first cameras in the order in which the dataset lists them, the
+    primary one first, as for the published datasets.
     """
 
-    state: str = STATE
-    action: str = ACTION
+    state: Names = (STATE,)
+    action: Names = (ACTION,)
     cameras: dict[str, str] = Field(default_factory=dict)
     camera_order: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for role, names in (("state", self.state), ("action", self.action)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{role}: a column is named twice in {list(names)}")
+        return self
 
     def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
         """Camera -> feature. ValueError when a feature is not a camera, or when two cameras would have one name."""
@@ -74,28 +93,36 @@ class Columns(Config):
 
     def fits(self, info: DatasetInfo) -> bool:
         """Whether a dataset has these columns of state and action."""
-        return self.state in info.features and self.action in info.features
+        return all(name in info.features for name in (*self.state, *self.action))
 
-    def require_present(self, root: Path, info: DatasetInfo) -> None:
-        """ValueError when a column that reading needs is absent; without actions a dataset is action-free."""
-        for name in (self.state, *INDEX_COLUMNS, *([] if self.action == ACTION else [self.action])):
-            if name not in info.features:
-                configurable = name in (self.state, self.action)
-                remedy = "; name the column that holds it" if configurable else "; restore it"
+    def of_dataset(self, root: Path, info: DatasetInfo) -> Columns:
+        """The columns that a dataset has: without `action` it is action-free, and without anything that may be a state
+        it is stateless. ValueError when a column that was named is absent, or the state has another name."""
+        found = self
+        if self.action == (ACTION,) and ACTION not in info.features:
+            found = found.replace(action=())
+        if self.state == (STATE,) and STATE not in info.features:
+            others = [name for name, feature in info.features.items() if _may_be_state(name, feature)]
+            others = [name for name in others if name not in self.action]
+            if others:
                 raise ValueError(
-                    f"{root / INFO}: feature {name!r} is missing; the dataset has {list(info.features)}{remedy}"
+                    f"{root / INFO}: feature {STATE!r} is missing; the dataset has {one_line(others)}; name the "
+                    "columns that are the state, or none (`--state`, `columns.state`)"
                 )
+            found = found.replace(state=())
+        for name in (*found.state, *found.action):
+            if name not in info.features:
+                raise ValueError(
+                    f"{root / INFO}: feature {name!r} is missing; the dataset has {one_line(list(info.features))}; "
+                    "name the column that holds it"
+                )
+        return found
 
 
-def matrix(table: pa.Table, key: str, width: int) -> Float32[np.ndarray, "N D"] | None:
-    """A column as a matrix; None when it does not have `width` numbers in every row."""
-    column = table[key].combine_chunks()
-    listed = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-    values = column.flatten() if listed else column
-    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
-    if not numeric or len(values) != len(table) * width or values.null_count:
-        return None
-    return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), width)
+def _may_be_state(name: str, feature: Feature) -> bool:
+    """True for numbers of a frame that somebody may mean by the state."""
+    numbers = feature.dtype.startswith("float") and name not in (*INDEX_COLUMNS, *RESULT_COLUMNS)
+    return numbers and not name.startswith(("action", "next."))
 
 
 def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSpec, *, given: bool) -> None:
@@ -108,10 +135,13 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
     remedy = "give the robot of this dataset" if given else "correct one"
     if frame_rate(spec.action.rate_hz) != frame_rate(float(info.fps)):
         raise ValueError(f"{path}: fps is {info.fps:g} and {owner} has {spec.action.rate_hz:g} Hz; {remedy}")
-    vectors: dict[str, tuple[int, ...]] = {columns.state: (spec.observation.state_dim,)}
-    if columns.action in info.features:
-        vectors[columns.action] = (spec.action.dim,)
-    found = {key: info.features[key].shape for key in vectors}
+    vectors: dict[str, tuple[int, ...]] = {joined_name(columns.state) or "state": (spec.observation.state_dim,)}
+    found: dict[str, tuple[int, ...]] = {
+        name: (sum(width(info.features[key]) for key in columns.state),) for name in vectors
+    }
+    if columns.action:
+        vectors[joined_name(columns.action)] = (spec.action.dim,)
+        found[joined_name(columns.action)] = (sum(width(info.features[key]) for key in columns.action),)
     cameras = columns.camera_features(root, info)
     for camera, size in spec.observation.cameras.items():
         if camera not in cameras:
@@ -126,13 +156,13 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
 def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> dict[str, Feature]:
     """Columns of a dataset of this robot."""
     fps = frame_rate(spec.action.rate_hz)
-    features = {
-        STATE: Feature(dtype="float32", shape=(spec.observation.state_dim,), names=list(spec.observation.state_names))
-    }
+    features, state = {}, spec.observation
+    if state.state_dim:
+        features[STATE] = Feature(dtype="float32", shape=(state.state_dim,), names=list(state.state_names))
     if with_actions:
         features[ACTION] = Feature(dtype="float32", shape=(spec.action.dim,), names=list(spec.action.names))
-    for camera, (height, width) in spec.observation.cameras.items():
-        features[IMAGE_PREFIX + camera] = video_feature(height, width, fps)
+    for camera, size in spec.observation.cameras.items():
+        features[IMAGE_PREFIX + camera] = video_feature(*size, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
     for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **INDEX_COLUMNS}.items():
         features[name] = Feature(dtype=dtype, shape=(1,))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from wla.data.lerobot.columns import TYPES, Columns, matrix, require_robot
+from wla.data.lerobot.columns import TYPES, Columns, require_robot
 from wla.data.lerobot.format import (
     IMAGE_PREFIX,
     INDEX_COLUMNS,
@@ -27,6 +27,7 @@ from wla.data.lerobot.format import (
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
 from wla.data.lerobot.tables import read_images, read_table, typed
+from wla.data.lerobot.vectors import matrix, vector_names, width
 from wla.data.video.frame_cache import FileSegment, cached_frames
 from wla.data.video.random_access import RandomAccessFrames
 from wla.foreign import one_line, path_below
@@ -58,16 +59,16 @@ class LeRobotDataset:
 
     robot_spec is None for datasets that other programs recorded, unless `robot` is given: LeRobot does not store units
     and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks; without `action` they
-    are action-free. `columns` names their columns of state, action and cameras.
+    are action-free, and without a state they are stateless. `columns` names their columns of state, action and cameras.
 
     Subtasks come from our own column `subtask_text` if it has a text in any frame, else from LeRobot's
     `language_persistent`; the two are never mixed.
 
-    Attributes: state float32 (N, S). actions float32 (N, A), or None. rewards float32 (N,), or None: the reward of each
-    frame's action. subtask_texts: the distinct subtasks. subtasks
+    Attributes: columns: those that it has. state float32 (N, S), S 0 without one. actions float32 (N, A), or None.
+    rewards float32 (N,), or None: the reward of each frame's action. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
-    into instructions. cameras: name -> (height, width);
-    cameras outside `observation.images.` keep the full name of their feature.
+    into instructions. cameras: name -> (height, width); cameras outside `observation.images.` keep the full name of
+    their feature.
     """
 
     def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
@@ -75,11 +76,13 @@ class LeRobotDataset:
         the dataset is of a different robot than the given one."""
         self.root = Path(root)
         self.info = read_info(self.root)
-        self.columns = columns or Columns()
+        self.columns = (columns or Columns()).of_dataset(self.root, self.info)
         self.fps = float(self.info.fps)
         self._camera_features = self.columns.camera_features(self.root, self.info)
         self.cameras = {camera: self.info.image_size(self.root, key) for camera, key in self._camera_features.items()}
-        self.columns.require_present(self.root, self.info)
+        for name in INDEX_COLUMNS:
+            if name not in self.info.features:
+                raise ValueError(f"{self.root / INFO}: feature {name!r} is missing; restore it")
         self.robot_spec = self._robot(robot)
         self._rows = read_episodes(self.root, self.info)
         if not self._rows:
@@ -89,9 +92,9 @@ class LeRobotDataset:
         self._starts = np.array([episode.start for episode in self.episodes])
         self._check_videos()
         table = self._read_frames()
-        self.state: Float32[np.ndarray, "N S"] = self._matrix(table, self.columns.state)
+        self.state: Float32[np.ndarray, "N S"] = self._joined(table, self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
-            self._matrix(table, self.columns.action) if self.columns.action in self.info.features else None
+            self._joined(table, self.columns.action) if self.columns.action else None
         )
         self.rewards: Float32[np.ndarray, " N"] | None = (
             table[REWARD].to_numpy().astype(np.float32) if REWARD in table.column_names else None
@@ -102,6 +105,16 @@ class LeRobotDataset:
 
     def __len__(self) -> int:
         return self.episodes[-1].end
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the dimensions of the state, S of them."""
+        return vector_names(self.info, self.columns.state)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the dimensions of the actions; none without actions."""
+        return vector_names(self.info, self.columns.action)
 
     def require_robot(self) -> RobotSpec:
         """The robot spec. ValueError, with the command that writes it, when the dataset has none."""
@@ -217,10 +230,10 @@ class LeRobotDataset:
 
     def _read_frames(self) -> pa.Table:
         """The columns of all frames. ValueError when a file does not have the rows that meta/episodes counts."""
-        optional = [name for name in (self.columns.action, SUBTASK) if name in self.info.features]
+        optional = [name for name in (SUBTASK,) if name in self.info.features]
         if REWARD in self.info.features and self.info.features[REWARD].shape == (1,):
             optional.append(REWARD)
-        columns = [self.columns.state, *optional, *INDEX_COLUMNS]
+        columns = list(dict.fromkeys((*self.columns.state, *self.columns.action, *optional, *INDEX_COLUMNS)))
         counts = {segment.path: segment.first + segment.length for segment in self.data_segments()}
         tables = []
         for path, count in counts.items():
@@ -242,9 +255,13 @@ class LeRobotDataset:
             files.setdefault(segment.path, []).append((segment.first, segment.length))
         return subtask_texts(table, self.info, files, self.fps)
 
+    def _joined(self, table: pa.Table, columns: Sequence[str]) -> np.ndarray:
+        parts = [self._matrix(table, key) for key in columns]
+        return np.concatenate([np.zeros((len(self), 0), np.float32), *parts], axis=1)
+
     def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
         shape = self.info.features[key].shape
-        numbers = matrix(table, key, shape[0]) if len(shape) == 1 else None
+        numbers = matrix(table, key, width(self.info.features[key]))
         if numbers is None:
             raise ValueError(
                 f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} states; restore the file"

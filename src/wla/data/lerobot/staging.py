@@ -114,7 +114,7 @@ def _index_columns(episode: EpisodeData, progress: Progress, rate: Fraction) -> 
 
 
 def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict[str, FeatureStats]:
-    stats = {STATE: vector_stats(episode.state)}
+    stats = {STATE: vector_stats(episode.state)} if episode.state.shape[1] else {}
     if episode.actions is not None:
         stats[ACTION] = vector_stats(episode.actions)
     columns = episode.results | indices
@@ -123,7 +123,7 @@ def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict
 
 
 def _frames_table(episode: EpisodeData, indices: dict[str, np.ndarray]) -> pa.Table:
-    columns: dict[str, Any] = {STATE: _vectors(episode.state)}
+    columns: dict[str, Any] = {STATE: _vectors(episode.state)} if episode.state.shape[1] else {}
     if episode.actions is not None:
         columns[ACTION] = _vectors(episode.actions)
     columns[SUBTASK] = pa.array(episode.subtasks, pa.string())

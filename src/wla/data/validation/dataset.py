@@ -20,9 +20,13 @@ def check(root: Path, columns: Columns | None = None) -> list[Issue]:
 
     ValueError only when `root` is not such a dataset.
     """
-    columns = columns or Columns()
     info = read_info(root)
     rows, issues = read_rows(root, info)
+    try:
+        columns = (columns or Columns()).of_dataset(root, info)
+    except ValueError as error:
+        issues.append(Issue.of(error))
+        columns = Columns(state=(), action=())
     tasks, found = check_tasks(root, rows)
     issues += found
     issues += check_frames(root, info, rows, columns, tasks=None if tasks is None else len(tasks))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wla.data.lerobot.columns import TYPES, Columns, matrix
+from wla.data.lerobot.columns import TYPES, Columns
 from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo
 from wla.data.lerobot.tables import count_rows, read_schema, read_table, typed
+from wla.data.lerobot.vectors import joined_name, matrix, vector_names, width
 from wla.data.validation.episodes import EpisodeRow, files_of
 from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
@@ -38,16 +39,12 @@ class _FrameCheck:
         self.info = info
         self.tasks = tasks
         self.issues: list[Issue] = []
-        self.vectors = {
-            key: feature.shape[0]
-            for key, feature in info.features.items()
-            if feature.dtype.startswith(("float", "int")) and len(feature.shape) == 1 and key not in INDEX_COLUMNS
-        }
+        self.columns = columns
+        self.vectors = {key: width(info.features[key]) for key in (*columns.state, *columns.action)}
         # State and action: the numbers of each episode.
-        self.ranges: dict[str, dict[int, np.ndarray]] = {
-            key: {} for key in (columns.state, columns.action) if key in self.vectors
+        self.ranges: dict[tuple[str, ...], dict[int, np.ndarray]] = {
+            names: {} for names in (columns.state, columns.action) if names
         }
-        self.action = columns.action
         self.without_subtask: dict[int, tuple[int, int]] = {}
         for name in INDEX_COLUMNS:
             if name not in info.features:
@@ -100,16 +97,18 @@ class _FrameCheck:
             for episode, (empty, length) in gaps.items():
                 message = f"{empty} of {length} frames have no {SUBTASK}"
                 self._warn(episode, message, "annotate them; no language is learned from them")
-        for key, episodes in self.ranges.items():
-            names = self.info.features[key].names
-            self.issues += check_range(key, names, episodes, jumps=key == self.action)
+        for names, episodes in self.ranges.items():
+            named = vector_names(self.info, names)
+            self.issues += check_range(joined_name(names), named, episodes, jumps=names == self.columns.action)
         return self.issues
 
     def _episode(self, table: pa.Table, row: EpisodeRow) -> None:
         self._indices(table, row)
-        for key in self.vectors:
-            if key in table.column_names:
-                self._numbers(key, table, row["episode_index"])
+        found = {key: self._numbers(key, table, row["episode_index"]) for key in self.vectors}
+        for names, episodes in self.ranges.items():
+            parts = [part for name in names if (part := found[name]) is not None]
+            if len(parts) == len(names):
+                episodes[row["episode_index"]] = np.concatenate(parts, axis=1)
         if SUBTASK in table.column_names:
             texts = table[SUBTASK].to_pylist()
             self.without_subtask[row["episode_index"]] = (sum(not (t or "").strip() for t in texts), len(texts))
@@ -142,19 +141,22 @@ class _FrameCheck:
                 message = f"{bad.size} frames from frame {bad[0]} on have a task_index that is not in {TASKS}"
                 self._error(row["episode_index"], message, "restore it")
 
-    def _numbers(self, key: str, table: pa.Table, episode: int) -> None:
-        width = self.vectors[key]
-        numbers = matrix(table, key, width)
+    def _numbers(self, key: str, table: pa.Table, episode: int) -> np.ndarray | None:
+        """The numbers of a column; None, and an issue, when they are not what the dataset states."""
+        if key not in table.column_names:
+            return None
+        count = self.vectors[key]
+        numbers = matrix(table, key, count)
         if numbers is None:
-            message = f"{key!r} does not have {width} numbers in every frame, as {INFO} states"
+            message = f"{key!r} does not have {count} numbers in every frame, as {INFO} states"
             self._error(episode, message, "restore the file or remove the episode")
-            return
+            return None
         bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
             message = f"{key!r} is not finite in {bad.size} frames, the first is frame {bad[0]}"
             self._error(episode, message, "remove the episode")
-        elif key in self.ranges:
-            self.ranges[key][episode] = numbers
+            return None
+        return numbers
 
     def _error(self, episode: int | None, message: str, fix: str) -> None:
         self.issues.append(Issue("error", episode, message, fix))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from wla.data.validation.issues import Issue
-from wla.foreign import one_line
 
 JUMP_FACTOR, JUMP_FRACTION = 20.0, 0.25
 """A jump is a change over one frame that exceeds 20 times the 95 % quantile of the changes, and a quarter of the
@@ -18,34 +16,26 @@ COMMON_FRACTION = 0.1
 """A dimension that jumps in more than this fraction of the episodes is discrete, such as an open or closed gripper."""
 
 
-def dimension_names(names: Any, width: int) -> list[str]:
-    """Names of dimensions, from any form that datasets use: list, list in a list, {"motors": [...]}, or none."""
-    if isinstance(names, Mapping):
-        names = [name for part in names.values() for name in (part if isinstance(part, list) else [part])]
-    if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
-        names = names[0]
-    fitting = names if isinstance(names, list) and len(names) == width else range(width)
-    return [one_line(name) for name in fitting]
-
-
 def check_range(
-    key: str, names: Any, episodes: Mapping[int, Float32[np.ndarray, "_ D"]], *, jumps: bool
+    key: str, named: Sequence[str], episodes: Mapping[int, Float32[np.ndarray, "_ D"]], *, jumps: bool
 ) -> list[Issue]:
-    """Warnings about constant dimensions of a column and, with `jumps`, about jumps. episodes: their finite numbers."""
+    """Warnings about constant dimensions of a vector and, with `jumps`, about jumps.
+
+    key, named: names of the vector and of its dimensions. episodes: their finite numbers.
+    """
     if not episodes:
         return []
     values = list(episodes.values())
     low, high = np.min([part.min(0) for part in values], axis=0), np.max([part.max(0) for part in values], axis=0)
-    named = dimension_names(names, len(low))
     issues = [
         Issue("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "check whether it should change")
-        for i in np.flatnonzero(low == high)
+        for i in map(int, np.flatnonzero(low == high))
     ]
     return issues + (_jumps(key, named, episodes, high - low) if jumps else [])
 
 
 def _jumps(
-    key: str, names: list[str], episodes: Mapping[int, np.ndarray], span: Float32[np.ndarray, " D"]
+    key: str, names: Sequence[str], episodes: Mapping[int, np.ndarray], span: Float32[np.ndarray, " D"]
 ) -> list[Issue]:
     steps = {number: np.abs(np.diff(part, axis=0)) for number, part in episodes.items() if len(part) > 1}
     if not steps:

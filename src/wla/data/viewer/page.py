@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from wla.data.lerobot.reader import Episode, LeRobotDataset
-from wla.data.validation.numbers import dimension_names
 from wla.data.viewer.clips import write_clips
 from wla.files import disk_errors
 from wla.html import beside, embedded, template, write_page
@@ -115,12 +114,11 @@ def episode_curves(dataset: LeRobotDataset, episode: Episode) -> list[dict[str, 
     """Returns groups of curves of an episode: state, action and reward, those that the dataset has."""
     spec, frames = dataset.robot_spec, slice(episode.start, episode.end)
     groups = []
-    for name, key, values, units in (
-        ("state", dataset.columns.state, dataset.state, spec.observation.state_units if spec else ()),
-        ("action", dataset.columns.action, dataset.actions, spec.action.units if spec else ()),
+    for name, names, values, units in (
+        ("state", dataset.state_names, dataset.state, spec.observation.state_units if spec else ()),
+        ("action", dataset.action_names, dataset.actions, spec.action.units if spec else ()),
     ):
         if values is not None and values.shape[1]:
-            names = dimension_names(dataset.info.features[key].names, values.shape[1])
             shown = ["" if unit == "1" else unit for unit in units]
             style: Style = "step" if name == "action" else "line"
             groups.append({"name": name, "curves": pack_columns(names, values[frames], units=shown, style=style)})

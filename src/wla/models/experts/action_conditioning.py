@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from wla.config import Config
-from wla.models.sizes import Depth, Width
+from wla.models.sizes import Depth, StateWidth, Width
 
 
 class MotionConfig(Config):
@@ -33,7 +33,7 @@ class ChunkConditionConfig(Config):
     """Configuration of a World Expert that is conditioned on a chunk of actions."""
 
     action_dim: Width
-    state_dim: Width
+    state_dim: StateWidth
     chunk: Width
     condition_dropout: float = Field(default=0.5, ge=0, le=1)
     """Probability that a training sample has no action condition, so that one model samples with it and without it."""

@@ -20,13 +20,13 @@ from wla.models.activation_checkpointing import run_block
 from wla.models.attention import attend
 from wla.models.flow import ActionTimeConfig, euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
-from wla.models.sizes import Depth, FlowSteps, Width
+from wla.models.sizes import Depth, FlowSteps, StateWidth, Width
 
 
 class ActionExpertConfig(Config):
     """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
 
-    state_dim: Width
+    state_dim: StateWidth
     action_dim: Width
     chunk: Width
     width: Width = 128
@@ -119,7 +119,8 @@ class ActionExpert(nn.Module):
         self.activation_checkpointing = False
         width = config.width
         inner = config.coder_width or width
-        self.state_encoder = relu_mlp(config.state_dim, inner, width)
+        # Without a state its token is a learned one: optimizers, shards and files know no weights without columns.
+        self.state_encoder = relu_mlp(max(config.state_dim, 1), inner, width)
         self.action_encoder = nn.Linear(config.action_dim, width)
         self.time_mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.positions = nn.Parameter(0.02 * torch.randn(config.max_chunk or config.chunk, width))
@@ -156,7 +157,7 @@ class ActionExpert(nn.Module):
             (B, n, A) in the precision of the weights.
         """
         dtype = self.positions.dtype
-        x, state = x.to(dtype), state.to(dtype)
+        x, state = x.to(dtype), (state if state.shape[1] else state.new_zeros(len(state), 1)).to(dtype)
         time = sinusoidal(t, self.config.width, self.config.time.buckets).to(dtype)
         time = time[:, None].expand(-1, x.shape[1], -1)
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
