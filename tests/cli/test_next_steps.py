@@ -79,7 +79,7 @@ def test_a_held_out_dataset_is_evaluated_on(dataset: Path, capsys: pytest.Captur
 def test_a_dataset_without_subtasks_is_annotated(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dataset / "meta" / "info.json").write_text(json.dumps({"features": {"action": {}}}))
     [(name, args)] = following(["data", "check", str(dataset), "--state", "qpos"], capsys)
-    assert (name, args.dataset, args.state, args.rules, args.dry_run) == ("annotate", dataset, "qpos", True, True)
+    assert (name, args.dataset, args.state, args.rules, args.dry_run) == ("annotate", dataset, ("qpos",), True, True)
 
 
 @pytest.mark.parametrize(
