@@ -115,7 +115,7 @@ def test_columns_are_joined_in_order(root, pristine):
         LeRobotDataset(root, columns=columns, robot=swapped)
 
 
-def test_dimensions_of_joined_columns_keep_names_that_tell_them_apart(root):
+def test_dimensions_of_joined_columns_have_distinct_names(root):
     split(root, STATE, {"left": slice(0, 2), "right": 2})
     edit_info(root, lambda info: info["features"]["left"].update(names=["x", "y"]))
     assert LeRobotDataset(root, columns=Columns(state=("left", "right"))).state_names == ("x", "y", "right")
