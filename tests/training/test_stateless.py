@@ -13,7 +13,8 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.policy.wla_policy import load_policy
 from wla.presets.nano import NANO_POLICY_MATRICES
 from wla.specs import RobotSpec
-from wla.training.objectives.initialization import FromBackbone, Initialization
+from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.optim import OptimConfig
 from wla.training.trainer import LoopConfig, train

@@ -44,10 +44,10 @@ class InitArgs(CliArgs):
     """Dataset: the cameras that the policy sees, at most 4; all when left out."""
     image_fit: ImageFit = "pad"
     """Dataset: how images become squares: padded with black, cropped to their middle, or stretched."""
-    state: str = "observation.state"
-    """Dataset: column of the state."""
-    action_columns: str = "action"
-    """Dataset: column of the action."""
+    state: tuple[str, ...] = ("observation.state",)
+    """Dataset: columns of the state, joined in this order; `none` for a dataset without one."""
+    action_columns: tuple[str, ...] = ("action",)
+    """Dataset: columns of the action, joined in this order."""
     chunk: int | None = Field(default=None, ge=1)
     """Dataset: actions that are predicted at once; about a second when left out."""
     size: Size = "nano"

@@ -154,7 +154,7 @@ def _summary(draft: RecipeDraft, recipe: Path, robot_file: Path) -> list[str]:
     return [
         f"robot:    {robot.embodiment}, {action.rate_hz:g} Hz",
         f"action:   {action.dim} numbers, {_described(action)}",
-        f"state:    {observation.state_dim} numbers ({', '.join(observation.state_names)})",
+        f"state:    {observation.state_dim} numbers ({', '.join(observation.state_names) or 'none'})",
         f"cameras:  primary {sizes[0]}{others}",
         f"episodes: {draft.episodes}, of which {first} .. {int(end) - 1} are held out of training",
         f"chunk:    {draft.chunk} actions, {draft.chunk / action.rate_hz:.2g} s",
