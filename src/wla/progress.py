@@ -23,6 +23,11 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+def note(text: str) -> None:
+    """Prints a line beside the results, such as what is about to take long."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def track(items: Iterable[Item], description: str) -> Iterator[Item]:
     """The items, with a `progress_bar` while they are iterated over."""
     with progress_bar() as progress:

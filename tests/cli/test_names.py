@@ -53,6 +53,7 @@ WRONG = (
     "list recipies",
     "list tasks --env tabletpo",
     "data check nosuch",
+    "data clear-cache nosuch",
     "data stats nosuch",
     "data view nosuch --out OUT",
     "data robot nosuch --kind absolute",

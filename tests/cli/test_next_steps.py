@@ -18,6 +18,7 @@ ENDS = {
     "serve": "runs until it is stopped, and says where it listens",
     "list": "its sections name the commands that take the names",
     "report": "a page to look at",
+    "data clear-cache": "what is removed comes back by itself",
     "data view": "a page to look at",
     "export": "the published layout is for other programs",
     "parity": "a test",

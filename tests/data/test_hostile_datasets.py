@@ -24,6 +24,7 @@ from wla.data.lerobot.relabel import relabel
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.validation.dataset import check
 from wla.data.video import codec
+from wla.data.video.video_files import VideoFiles
 
 CAMERA = "observation.images.front"
 
@@ -229,8 +230,8 @@ def test_a_video_of_a_larger_frame_is_not_decoded(root):
     with pytest.raises(ValueError, match=r"file-000.mp4: damaged video at frame 0"):
         list(codec.decode(root / VIDEO, size=(32, 48)))
     with pytest.raises(ValueError, match=r"file-000.mp4: damaged video at frame 1"):
-        list(codec.decode_at(root / VIDEO, [1], codec.Fraction(10), size=(32, 48)))
-    assert_refused(root, "file-000.mp4: holds 2 frames, the episodes 20")
+        list(VideoFiles(codec.Fraction(10), (32, 48)).read(root / VIDEO, [1]))
+    assert_refused(root, "file-000.mp4: is 2048x2176, meta/info.json has 32x48")
 
 
 def test_a_codec_that_is_not_known_is_one_line(root):
@@ -242,7 +243,7 @@ def test_a_codec_that_is_not_known_is_one_line(root):
 def test_a_git_lfs_pointer_is_called_that(root, name):
     (root / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
     with pytest.raises(ValueError, match=f"{name}: is a Git LFS pointer .*git lfs pull"):
-        LeRobotDataset(root)
+        LeRobotDataset(root).frames("front")
 
 
 def test_a_parquet_file_of_more_rows_than_declared_is_not_decoded(root):

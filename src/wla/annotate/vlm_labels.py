@@ -132,9 +132,9 @@ def _request(dataset: LeRobotDataset, episode: Episode, camera: str, count: int)
     frames = key_frames(episode, count)
     prompt = PROMPT.format(instruction=episode.instruction, count=len(frames), last=len(episode) - 1, fps=dataset.fps)
     parts: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
-    images = dataset.frames(camera)
-    for frame in frames.tolist():
-        url = data_url(jpeg(images[episode.start + frame], MAX_IMAGE_SIDE))
+    images = dataset.random_access_frames(camera)[episode.start + frames]
+    for frame, image in zip(frames.tolist(), images, strict=True):
+        url = data_url(jpeg(image, MAX_IMAGE_SIDE))
         parts += [{"type": "text", "text": f"frame {frame}"}, {"type": "image_url", "image_url": {"url": url}}]
     return parts
 

@@ -32,6 +32,7 @@ HELP = """usage: wla data COMMAND [options]
 examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
+  wla data clear-cache datasets/hammer                           removes the decoded frames that training keeps
   wla data robot downloads/pusht --kind absolute                 states what the actions of others mean
   wla data view datasets/hammer --out hammer.html                its episodes in a browser: videos, curves, subtasks
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
@@ -117,6 +118,18 @@ class CheckArgs(ColumnArgs):
 
     dataset: Path
     """Folder of a LeRobot v3.0 dataset."""
+
+
+class ClearCacheArgs(CliArgs):
+    """Remove the decoded frames that training keeps in DATASET/.cache; they are decoded again when needed.
+
+    examples:
+      wla data clear-cache datasets/place
+      wla data clear-cache datasets/*
+    """
+
+    datasets: tuple[Path, ...] = Field(min_length=1)
+    """Folders of LeRobot v3.0 datasets."""
 
 
 class RobotArgs(ColumnArgs):
@@ -222,6 +235,16 @@ def check(args: CheckArgs) -> int:
     return 1 if errors else 0
 
 
+def clear_cache(args: ClearCacheArgs) -> int:
+    for path in args.datasets:
+        require_dataset(path)
+    from wla.data.video.frame_cache import clear_caches
+
+    for path in args.datasets:
+        print(f"{path}: {clear_caches(path) / 1e6:.1f} MB removed")
+    return 0
+
+
 def robot(args: RobotArgs) -> int:
     require_dataset(args.dataset)
     from wla.data.lerobot.reader import LeRobotDataset
@@ -305,6 +328,7 @@ DATA = Group(
         "from-videos": Command(FromVideosArgs, from_videos, positional=("source",)),
         "label-actions": Command(LabelActionsArgs, label_actions, positional=("inverse",)),
         "check": Command(CheckArgs, check, positional=("dataset",)),
+        "clear-cache": Command(ClearCacheArgs, clear_cache, positional=("datasets",)),
         "robot": Command(RobotArgs, robot, positional=("dataset",)),
         **VIEW,
         "stats": Command(StatsArgs, stats, positional=("datasets",)),

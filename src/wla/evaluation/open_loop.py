@@ -153,8 +153,8 @@ class _Comparison:
         )
 
     def _compare_images(self, comparison: _EpisodeComparison, frame: int, target: int, imagined: Image) -> None:
-        frames = self._dataset.frames(self._primary)
-        current, truth = self._resize(np.stack([frames[frame], frames[target]]), imagined.shape[0]).numpy()
+        frames = self._dataset.random_access_frames(self._primary)
+        current, truth = self._resize(frames[np.array([frame, target])], imagined.shape[0]).numpy()
         if has_motion(current, truth):
             comparison.imagined_psnrs.append(psnr(imagined, truth))
             comparison.copy_psnrs.append(psnr(current, truth))

@@ -290,8 +290,8 @@ def _imagine(
             conditions[RECORDED_CHUNK] = recorded[:, None].repeat(samples, 1)
     return ImaginedBatch(
         frames=batch,
-        current=policy.resize(dataset.frames(primary)[batch], side),
-        ground_truth=policy.resize(dataset.frames(primary)[batch + chunk], side),
+        current=policy.resize(dataset.random_access_frames(primary)[batch], side),
+        ground_truth=policy.resize(dataset.random_access_frames(primary)[batch + chunk], side),
         imagined={
             f"{method}, {count} step{'s' if count > 1 else ''}": torch.from_numpy(
                 policy.predict_images(encoding, samples=samples, flow_steps=count, actions=actions)

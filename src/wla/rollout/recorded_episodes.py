@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+import numpy as np
+
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import Episode, LeRobotDataset
@@ -88,7 +90,8 @@ def replay_episodes(
 
 def recorded_observation(dataset: LeRobotDataset, frame: int, cameras: Sequence[str]) -> Observation:
     """The images of these cameras and the state of a frame."""
-    return Observation({camera: dataset.frames(camera)[frame] for camera in cameras}, dataset.state[frame])
+    images = {camera: dataset.random_access_frames(camera)[np.array([frame])][0] for camera in cameras}
+    return Observation(images, dataset.state[frame])
 
 
 def steps_until_next_call(chunk: ActionChunk) -> int:

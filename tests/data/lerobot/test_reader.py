@@ -24,6 +24,7 @@ from wla.data.video import codec
 RATE = Fraction(10)
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+ENDS = np.array([0, 19])
 VIDEO = "videos/observation.images.front/chunk-000/file-000.mp4"
 
 
@@ -160,7 +161,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "fps and video": (
         lambda root: write_other_video(root, rate=Fraction(30)),
-        rf"{VIDEO}: has 30 frames/s, meta/info.json has 10",
+        rf"{VIDEO}: frame 1 is shown at 0.033 s, at 10 frames/s the dataset has it at 0.100 s; correct fps",
     ),
     "state shape and robot": (
         lambda root: edit_info(root, feature("observation.state", shape=[4])),
@@ -224,14 +225,17 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing video": (lambda root: (root / VIDEO).unlink(), f"{VIDEO}: video file is missing"),
     "corrupt video": (lambda root: (root / VIDEO).write_bytes(b"no video" * 99), f"{VIDEO}: damaged video"),
-    "short video": (lambda root: write_other_video(root, frames=19), f"{VIDEO}: holds 19 frames, the episodes 20"),
+    "short video": (
+        lambda root: write_other_video(root, frames=19),
+        f"{VIDEO}: holds 19 frames, an episode its frames 10 to 19",
+    ),
     "video size": (
         lambda root: write_other_video(root, size=(32, 32)),
         f"{VIDEO}: is 32x32, meta/info.json has",
     ),
     "video boundaries": (
         lambda root: edit_table(root / EPISODES, set_cell("videos/observation.images.front/from_timestamp", 1, 1.3)),
-        f"{VIDEO}: episode 1 starts at frame 13 of the video, it must be 10",
+        f"{VIDEO}: holds 20 frames, an episode its frames 13 to 22",
     ),
 }
 
@@ -240,9 +244,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_or_inconsistent_dataset_is_refused(root, name):
     damage, message = BAD[name]
     damage(root)
-    with pytest.raises(ValueError, match=message) as caught:
-        LeRobotDataset(root)
-    assert "\n" not in str(caught.value)
+    for read in (lambda dataset: dataset.frames("front"), lambda dataset: dataset.random_access_frames("front")[ENDS]):
+        with pytest.raises(ValueError, match=message) as caught:
+            read(LeRobotDataset(root))
+        assert "\n" not in str(caught.value)
 
 
 def test_an_empty_dataset_is_refused(tmp_path):

@@ -87,23 +87,26 @@ NAN = float("nan")
 BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "clip shorter": (
         lambda root: other_video(root, frames=14),
-        ["error 1: .*mp4: holds 14 frames, its episodes 20 -> restore it or remove the episode"],
+        ["error 1: .*mp4: holds 14 frames, an episode its frames 10 to 19 -> restore the file"],
     ),
-    "clip longer": (lambda root: other_video(root, frames=21), ["error None: .*mp4: holds 21 frames, its episodes 20"]),
+    "clip longer": (
+        lambda root: other_video(root, frames=21),
+        ["warning None: .*mp4: 1 of its 21 frames belong to no episode -> nothing"],
+    ),
     "clip too small": (
         lambda root: other_video(root, size=(32, 32)),
         ["error None: .*mp4: is 32x32 at frame 0, meta/info.json has 32x48 -> correct meta/info.json"],
     ),
     "clip rate": (
         lambda root: other_video(root, rate=Fraction(30)),
-        ["error None: .*mp4: has 30 frames/s, meta/info.json has 10 -> correct meta/info.json"],
+        ["error 0: .*mp4: frame 1 is shown at 0.033 s, .* at 0.100 s -> correct fps in meta/info.json"],
     ),
     "clip missing": (lambda root: (root / VIDEO).unlink(), [f"error None: {VIDEO}: video file is missing -> restore"]),
     "clip damaged": (lambda root: cut(root / VIDEO), ["error None: .*mp4: damaged video"]),
     "frames damaged": (damaged_frames, [r"error [01]: .*mp4: damaged video at frame \d+ .* -> restore it"]),
     "clip position": (
         episodes(set_cell("videos/observation.images.front/from_timestamp", 1, 1.3)),
-        ["error 1: .*mp4: starts at frame 13 of the video, it must be 10 -> correct from_timestamp"],
+        ["error 1: .*mp4: holds 20 frames, an episode its frames 13 to 22 -> restore the file"],
     ),
     "data missing": (lambda root: (root / DATA).unlink(), ["error None: .*parquet: file is missing -> restore it"]),
     "data damaged": (lambda root: cut(root / DATA), ["error None: .*parquet: damaged parquet"]),

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from small_datasets import image
 
+from wla.cli.main import main
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.video import codec, frame_cache
+from wla.data.video.video_files import VideoFiles
 
 VIDEO = "videos/observation.images.front/chunk-000/file-000.mp4"
 
 
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode(path: Path, size: tuple[int, int]) -> None:
+    def read(self: VideoFiles, path: Path, numbers: list[int]) -> None:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(codec, "decode", decode)
+    monkeypatch.setattr(VideoFiles, "read", read)
 
 
 def test_the_second_use_reads_the_cache(root, monkeypatch):
@@ -69,33 +71,29 @@ def test_damage_inside_a_video_is_found_and_leaves_no_cache(root):
 
 
 def test_interrupt_leaves_no_cache(root, monkeypatch):
-    def interrupted(path: Path, size: tuple[int, int]):
+    def interrupted(self: VideoFiles, path: Path, numbers: list[int]):
         yield image(0, 0)
         raise KeyboardInterrupt
 
     dataset = LeRobotDataset(root)
-    monkeypatch.setattr(codec, "decode", interrupted)
+    monkeypatch.setattr(VideoFiles, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         dataset.frames("front")
     assert not list((root / ".cache").iterdir())
-
-
-@pytest.mark.parametrize(("count", "found"), [(7, "7 frames, the episodes"), (25, "more than")])
-def test_wrong_number_of_frames(root, monkeypatch, count, found):
-    dataset = LeRobotDataset(root)
-    monkeypatch.setattr(codec, "decode", lambda path, size: iter([image(0, 0)] * count))
-    with pytest.raises(ValueError, match=f"holds {found} [12]0.*; restore"):
-        dataset.frames("front")
-
-
-def test_wrong_frame_size(root, monkeypatch):
-    dataset = LeRobotDataset(root)
-    monkeypatch.setattr(codec, "decode", lambda path, size: iter([image(0, 0, (32, 32))]))
-    with pytest.raises(ValueError, match=r"frame 0 is \(32, 32, 3\), meta/info.json has \(32, 48, 3\)"):
-        dataset.frames("front")
 
 
 def test_full_disk(root, monkeypatch):
     monkeypatch.setattr(frame_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(ValueError, match=r"decoded frames \(0.0 GB needed, 0.0 GB free\); free disk space"):
         LeRobotDataset(root).frames("front")
+
+
+def test_a_cache_is_announced_and_cleared(root, capsys):
+    LeRobotDataset(root).frames("front")
+    said = capsys.readouterr().err
+    assert str(root / ".cache") in said
+    assert "30 frames of 48x32, 0.1 MB" in said
+    assert f"`wla data clear-cache {root}`" in said
+    assert main(["data", "clear-cache", str(root)]) == 0
+    assert capsys.readouterr().out == f"{root}: 0.1 MB removed\n"
+    assert not list((root / ".cache").iterdir())

@@ -10,6 +10,7 @@ import pytest
 from small_datasets import image, psnr
 
 from wla.data.video import codec
+from wla.data.video.video_files import VideoFiles
 
 
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(25, 2), Fraction(30), Fraction(30000, 1001)])
@@ -53,4 +54,4 @@ def test_the_limit_of_a_frame_s_size_leaves_decoders_their_buffers(tmp_path, enc
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((*size, 3), 80 * level, np.uint8))))
         container.mux(stream.encode())
     assert [frame.shape for frame in codec.decode(path, size=size)] == [(*size, 3)] * 3
-    assert [frame.shape for frame in codec.decode_at(path, [0, 2], Fraction(10), size=size)] == [(*size, 3)] * 2
+    assert [frame.shape for frame in VideoFiles(Fraction(10), size).read(path, [0, 2])] == [(*size, 3)] * 2

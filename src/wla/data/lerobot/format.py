@@ -99,6 +99,11 @@ class DatasetInfo(BaseModel):
         keys = [key for key, feature in self.features.items() if feature.dtype in CAMERA_DTYPES]
         return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
 
+    def is_colour(self, key: str) -> bool:
+        """Whether a camera feature states colour images, unlike those of depth cameras."""
+        shape = self.features[key].shape
+        return len(shape) == 3 and 3 in (shape[0], shape[2])
+
     def image_size(self, root: Path, key: str) -> tuple[int, int]:
         """(height, width) of a camera feature. ValueError when it is not a colour image of a usual size."""
         shape = self.features[key].shape

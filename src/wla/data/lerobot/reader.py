@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from wla.data.lerobot.camera_frames import CameraFrames
 from wla.data.lerobot.columns import TYPES, Columns, require_robot
 from wla.data.lerobot.format import (
     IMAGE_PREFIX,
@@ -26,9 +26,9 @@ from wla.data.lerobot.format import (
     read_tasks,
 )
 from wla.data.lerobot.language import index_texts, subtask_texts
-from wla.data.lerobot.tables import read_images, read_table, typed
+from wla.data.lerobot.tables import read_table, typed
 from wla.data.lerobot.vectors import matrix, vector_names, width
-from wla.data.video.frame_cache import FileSegment, cached_frames
+from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
 from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
@@ -79,7 +79,12 @@ class LeRobotDataset:
         self.columns = (columns or Columns()).of_dataset(self.root, self.info)
         self.fps = float(self.info.fps)
         self._camera_features = self.columns.camera_features(self.root, self.info)
-        self.cameras = {camera: self.info.image_size(self.root, key) for camera, key in self._camera_features.items()}
+        self._opened: dict[str, CameraFrames] = {}
+        self.cameras = {
+            camera: self.info.image_size(self.root, key)
+            for camera, key in self._camera_features.items()
+            if self.info.is_colour(key)
+        }
         for name in INDEX_COLUMNS:
             if name not in self.info.features:
                 raise ValueError(f"{self.root / INFO}: feature {name!r} is missing; restore it")
@@ -90,7 +95,6 @@ class LeRobotDataset:
         self.instructions = tuple(read_tasks(self.root))
         self.episodes = _episodes(self.root, self._rows)
         self._starts = np.array([episode.start for episode in self.episodes])
-        self._check_videos()
         table = self._read_frames()
         self.state: Float32[np.ndarray, "N S"] = self._joined(table, self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
@@ -146,31 +150,41 @@ class LeRobotDataset:
         episode = self.episode_of(index)
         return f"{self.root} episode {episode.index} frame {index - episode.start}"
 
-    def frames(self, camera: str) -> UInt8[np.ndarray, "N H W 3"]:
+    def frames(self, camera: str, side: int | None = None) -> UInt8[np.ndarray, "N H W 3"]:
         """All frames of a camera, memory-mapped and read-only; decoded on first use into `ROOT/.cache`.
 
-        ValueError for an unknown camera, a damaged video, or when the folder cannot hold the cache.
+        side: pixels of square images, resized as for training; None for the camera's own size. ValueError for an
+        unknown camera, a damaged video, or when the folder cannot hold the cache.
         """
-        if camera not in self.cameras:
-            raise ValueError(f"{self.root}: no camera {camera!r}; the dataset has {list(self.cameras)}")
-        key = self._camera_features[camera]
-        name = key.removeprefix(IMAGE_PREFIX)  # the same cache under any name of the camera
-        shape = (len(self), *self.cameras[camera], 3)
-        if key in self.info.video_keys:
-            # Imported here, so that a process that decodes no video does not load the decoder.
-            from wla.data.video import codec
-
-            decode = partial(codec.decode, size=self.cameras[camera])
-            return cached_frames(self.root, name, self._video_segments(key), shape, decode)
-        decode = partial(read_images, key=key, size=self.cameras[camera])
-        return cached_frames(self.root, name, self.data_segments(), shape, decode)
+        return self.camera_frames(camera).cache(side).open()
 
     def random_access_frames(self, camera: str) -> RandomAccessFrames:
-        """All frames of a camera that is a video, decoded from its files when they are indexed, without a cache."""
-        key = self._camera_features.get(camera)
-        if key not in self.info.video_keys:
-            raise ValueError(f"{self.root}: no video of a camera {camera!r}; the dataset has {list(self.cameras)}")
-        return RandomAccessFrames(self._video_segments(key), frame_rate(self.fps), (*self.cameras[camera], 3))
+        """All frames of a camera, read from its files when they are indexed, without a cache.
+
+        ValueError as for `frames`; a damaged file is found when it is read.
+        """
+        return self.camera_frames(camera).random_access
+
+    def camera_frames(self, camera: str) -> CameraFrames:
+        """Where the frames of a camera lie. ValueError for an unknown one."""
+        if camera not in self.cameras:
+            what = (
+                "no camera" if camera not in self._camera_features else "only colour images can be read, not those of"
+            )
+            raise ValueError(f"{self.root}: {what} {camera!r}; the dataset has {list(self.cameras)}")
+        if camera not in self._opened:
+            key = self._camera_features[camera]
+            is_video = key in self.info.video_keys
+            self._opened[camera] = CameraFrames(
+                self.root,
+                key.removeprefix(IMAGE_PREFIX),  # the same cache under any name of the camera
+                key,
+                self.cameras[camera],
+                self._video_segments(key) if is_video else self.data_segments(),
+                frame_rate(self.fps),
+                is_video,
+            )
+        return self._opened[camera]
 
     def _video_segments(self, key: str) -> list[FileSegment]:
         """The segment of a video file that holds the frames of each episode."""
@@ -200,33 +214,6 @@ class LeRobotDataset:
         if spec is not None:
             require_robot(self.root, self.info, self.columns, spec, given=own is None)
         return spec
-
-    def _check_videos(self) -> None:
-        from wla.data.video import codec
-
-        for key in self.info.video_keys:
-            counts: dict[Path, int] = {}
-            for episode, segment in zip(self.episodes, self._video_segments(key), strict=True):
-                if segment.first != counts.get(segment.path, 0):
-                    raise ValueError(
-                        f"{segment.path}: episode {episode.index} starts at frame {segment.first} of the video, it "
-                        f"must be {counts.get(segment.path, 0)}; correct from_timestamp in meta/episodes"
-                    )
-                counts[segment.path] = segment.first + segment.length
-            height, width = self.info.image_size(self.root, key)
-            for path, count in counts.items():
-                header = codec.probe(path)
-                if header.frames != count:
-                    raise ValueError(
-                        f"{path}: holds {header.frames} frames, the episodes {count}; restore it or collect the "
-                        "dataset again"
-                    )
-                if (header.height, header.width) != (height, width):
-                    raise ValueError(
-                        f"{path}: is {header.height}x{header.width}, {INFO} has {height}x{width}; correct {INFO}"
-                    )
-                if abs(header.rate - frame_rate(self.fps)) > 0.01:
-                    raise ValueError(f"{path}: has {header.rate} frames/s, {INFO} has {self.fps:g}; correct {INFO}")
 
     def _read_frames(self) -> pa.Table:
         """The columns of all frames. ValueError when a file does not have the rows that meta/episodes counts."""

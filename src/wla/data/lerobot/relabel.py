@@ -34,7 +34,7 @@ from wla.data.lerobot.language import (
 )
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.tables import read_schema, read_table, typed
-from wla.data.video.frame_cache import FileSegment
+from wla.data.video.frame_files import FileSegment, by_file
 from wla.locks import locked
 
 
@@ -47,9 +47,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
     """
     assert len(texts) == len(dataset)
     root, data = dataset.root, dataset.root / "data"
-    files: dict[Path, list[FileSegment]] = {}
-    for segment in dataset.data_segments():
-        files.setdefault(segment.path, []).append(segment)
+    files = by_file(dataset.data_segments())
     language = language_columns or PERSISTENT in dataset.info.features
     staged = root / INFO.replace("info", ".info.labels")
     with locked(root), _write_errors(root), ExitStack() as held:

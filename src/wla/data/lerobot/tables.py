@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import UInt8
 
-from wla.data.images import decode_image
 from wla.foreign import damaged, one_line
 
 HINT = "restore the file or collect the dataset again"
@@ -28,7 +25,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, rows: int | 
     columns: names; None for all. rows: number that it must have; None for any. ValueError when it is absent or
     damaged, lacks a column, has another number of rows, or when it would not fit into memory.
     """
-    with _open_parquet(path) as file:
+    with open_parquet(path) as file:
         names = file.schema_arrow.names
         chosen = list(dict.fromkeys(names if columns is None else columns))
         for name in chosen:
@@ -44,7 +41,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, rows: int | 
         free, total, batches = psutil.virtual_memory().available, 0, []
         if _decoded_bytes(file, chosen) > free:
             raise _too_large(path)
-        for batch in file.iter_batches(_batch_rows(file, chosen), columns=chosen):
+        for batch in file.iter_batches(batch_rows(file, chosen), columns=chosen):
             batch.validate(full=True)  # texts are UTF-8, lists lie within their values
             batches.append(batch)
             total += batch.nbytes
@@ -56,13 +53,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, rows: int | 
 
 def count_rows(path: Path) -> int:
     """The number of rows as the file's own description has it. ValueError when it is absent or damaged."""
-    with _open_parquet(path) as file:
+    with open_parquet(path) as file:
         return int(file.metadata.num_rows)
 
 
 def read_schema(path: Path) -> pa.Schema:
     """The columns of a parquet file. ValueError when it is absent or damaged."""
-    with _open_parquet(path) as file:
+    with open_parquet(path) as file:
         return file.schema_arrow
 
 
@@ -84,45 +81,9 @@ def typed(table: pa.Table, name: str, kind: pa.DataType, path: Path, *, nulls: b
     return column
 
 
-def read_images(path: Path, key: str, size: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The single images of a feature of dtype 'image', in the order of the rows.
-
-    size: their (height, width). ValueError names the row of an image that is absent, damaged or of another size.
-    """
-    with _open_parquet(path) as file:
-        names = file.schema_arrow.names
-        if key not in names:
-            raise ValueError(f"{path}: column {key!r} is missing; the file has {names}")
-        row = 0
-        for batch in file.iter_batches(min(64, _batch_rows(file, [key])), columns=[key]):
-            for data in _image_bytes(path, key, batch.column(0), row):
-                try:
-                    yield decode_image(data, size=size)
-                except ValueError as error:
-                    raise ValueError(f"{path}: {key!r} in row {row}: {error}; restore the file") from error
-                row += 1
-
-
-def _image_bytes(path: Path, key: str, column: pa.Array, row: int) -> Iterator[bytes]:
-    """The bytes of each image of a column, which begins at `row`: a struct with `bytes`, or the bytes alone."""
-    kind = column.type
-    binary = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    cells, paths = (column.field("bytes") if binary else column), [None] * len(column)
-    if binary and kind.get_field_index("path") >= 0 and pa.types.is_string(kind.field("path").type):
-        paths = column.field("path").to_pylist()
-    if not (pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type) or pa.types.is_null(cells.type)):
-        raise ValueError(f"{path}: column {key!r} is {kind}, images are structs with `bytes`; restore the file")
-    valid = column.is_valid()
-    for index, (cell, name) in enumerate(zip(cells, paths, strict=True)):
-        data = cell.as_py() if valid[index].as_py() else None
-        if not data:
-            where = f"; {name!r} lies elsewhere, store its bytes in the column" if name else "; restore the file"
-            raise ValueError(f"{path}: {key!r} has a row without an image (row {row + index}){where}")
-        yield data
-
-
 @contextmanager
-def _open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Context with a parquet file. ValueError when it is absent or damaged."""
     if not path.is_file():
         raise ValueError(f"{path}: file is missing; restore it or collect the dataset again")
     try:
@@ -150,7 +111,7 @@ def _decoded_bytes(file: pq.ParquetFile, columns: Sequence[str]) -> int:
     )
 
 
-def _batch_rows(file: pq.ParquetFile, columns: Sequence[str]) -> int:
+def batch_rows(file: pq.ParquetFile, columns: Sequence[str]) -> int:
     """Number of rows to decode at once. A text that is stored once for many rows is as long in each of them."""
     longest = [c.total_uncompressed_size for c in _chunks(file, columns) if c.physical_type.endswith("BYTE_ARRAY")]
     return max(1, min(65536, _BATCH_BYTES // max(1, *longest, 1)))

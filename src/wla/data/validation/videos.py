@@ -13,81 +13,114 @@ from threading import Event
 import numpy as np
 
 from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate
-from wla.data.lerobot.tables import read_images, read_schema
+from wla.data.lerobot.image_files import ParquetImages
+from wla.data.lerobot.tables import count_rows, read_schema
 from wla.data.validation.episodes import EpisodeRow, files_of
 from wla.data.validation.issues import Issue
 from wla.data.video import codec
+from wla.data.video.frame_files import FileSegment, FrameFiles
+from wla.data.video.video_files import VideoFiles
 from wla.progress import progress_bar
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A file to decode. starts: (first frame, episode) of each episode in it, in order."""
+    """A file to decode. frames: their number. starts: (first frame, episode) of each episode in it, ascending."""
 
     path: Path
-    decode: Callable[[Path], Iterator[np.ndarray]]
+    decode: Callable[[], Iterator[np.ndarray]]
     shape: tuple[int, int, int]
     frames: int
     starts: list[tuple[int, int]]
 
     def episode_at(self, frame: int) -> int:
-        return [episode for first, episode in self.starts if first <= frame][-1]
+        return [episode for first, episode in self.starts if first <= frame or first == self.starts[0][0]][-1]
 
 
 def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[Issue]:
-    """Issues of videos and single images: files, sizes, rates, numbers of frames, frames that cannot be decoded."""
+    """Issues of videos and single images: files, sizes, times, numbers of frames, frames that cannot be decoded."""
     issues: list[Issue] = []
     jobs: list[_Job] = []
     for key in info.cameras.values():
+        if not info.is_colour(key):
+            message = f"{key!r} has shape {info.features[key].shape}; only colour images are read, and checked"
+            issues.append(Issue("warning", None, message, "nothing, unless it is needed"))
+            continue
         try:
-            height, width = info.image_size(root, key)
+            size = info.image_size(root, key)
             is_video = key in info.video_keys
             files = files_of(root, info, rows, key if is_video else None)
         except ValueError as error:
             issues.append(Issue.of(error))
             continue
         for path, part in files.items():
-            job, found = (_video_job if is_video else _data_job)(path, part, info, key, (height, width, 3))
+            job, found = (_video_job if is_video else _data_job)(path, part, info, key, size)
             issues += found
             jobs += [job] if job else []
     return issues + _decode_all(jobs)
 
 
 def _video_job(
-    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, size: tuple[int, int]
 ) -> tuple[_Job | None, list[Issue]]:
-    """The job to decode the file, None when it cannot be opened, and the issues of its header."""
-    issues = []
-    starts, frames = [], 0
-    for row in rows:
-        first = round(row[f"videos/{key}/from_timestamp"] * info.fps)
-        if first != frames:
-            message = f"{path}: starts at frame {first} of the video, it must be {frames}"
-            issues.append(Issue("error", row["episode_index"], message, "correct from_timestamp in meta/episodes"))
-        starts.append((frames, row["episode_index"]))
-        frames += row["length"]
+    """The job to decode the file, None when it cannot be opened, and the issues of its times."""
+    files = VideoFiles(frame_rate(float(info.fps)), size)
     try:
-        header = codec.probe(path)
+        codec.probe(path)
+        index = files.index(path)
     except ValueError as error:
-        return None, [*issues, Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
-    if abs(header.rate - frame_rate(float(info.fps))) > 0.01:
-        message = f"{path}: has {float(header.rate):g} frames/s, {INFO} has {info.fps:g}"
-        issues.append(Issue("error", None, message, f"correct {INFO}"))
-    return _Job(path, partial(codec.decode, size=shape[:2]), shape, frames, starts), issues
+        return None, [Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
+    firsts = [round(row[f"videos/{key}/from_timestamp"] * info.fps) for row in rows]
+    starts, issues = _locate(path, rows, firsts, files)
+    used = np.zeros(len(index.times), int)
+    for first, row in zip(starts, rows, strict=True):
+        used[first : first + row["length"]] += 1
+    if not issues and (used > 1).any():
+        message = f"{path}: frame {np.argmax(used > 1)} belongs to two episodes"
+        issues.append(Issue("warning", None, message, "compare from_timestamp in meta/episodes with the video"))
+    if not issues and not used.all():
+        message = f"{path}: {np.sum(used == 0)} of its {len(used)} frames belong to no episode"
+        issues.append(Issue("warning", None, message, "nothing, if they were left out on purpose"))
+    return _job(path, partial(codec.decode, path, size), size, len(used), starts, rows), issues
 
 
 def _data_job(
-    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, shape: tuple[int, int, int]
+    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, size: tuple[int, int]
 ) -> tuple[_Job | None, list[Issue]]:
+    files = ParquetImages(key, size)
     try:
-        names = read_schema(path).names
+        names, count = read_schema(path).names, count_rows(path)
     except ValueError:
         return None, []  # reported by the check of the frames
     if key not in names:
         return None, [Issue("error", None, f"{path}: column {key!r} is missing", "restore the file")]
-    ends = np.cumsum([0, *(row["length"] for row in rows)]).tolist()
-    starts = [(first, row["episode_index"]) for first, row in zip(ends, rows, strict=False)]
-    return _Job(path, partial(read_images, key=key, size=shape[:2]), shape, ends[-1], starts), []
+    firsts = np.cumsum([0, *(row["length"] for row in rows)]).tolist()[:-1]
+    starts, issues = _locate(path, rows, firsts, files)
+    return _job(path, partial(files.read, path, range(count)), size, count, starts, rows), issues
+
+
+def _locate(path: Path, rows: list[EpisodeRow], firsts: list[int], files: FrameFiles) -> tuple[list[int], list[Issue]]:
+    """The frame of the file with which each episode begins, and the issues of those whose frames are not there."""
+    starts, issues = [], []
+    for row, first in zip(rows, firsts, strict=True):
+        try:
+            starts.append(files.locate(FileSegment(path, first, 0, row["length"])))
+        except ValueError as error:
+            starts.append(first)
+            issues.append(Issue.of(error, row["episode_index"]))
+    return starts, issues
+
+
+def _job(
+    path: Path,
+    decode: Callable[[], Iterator[np.ndarray]],
+    size: tuple[int, int],
+    frames: int,
+    starts: list[int],
+    rows: list[EpisodeRow],
+) -> _Job:
+    episodes = [row["episode_index"] for row in rows]
+    return _Job(path, decode, (*size, 3), frames, sorted(zip(starts, episodes, strict=True)))
 
 
 def _decode_all(jobs: list[_Job]) -> list[Issue]:
@@ -109,7 +142,7 @@ def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Issue]:
     issues: list[Issue] = []
     count, size_reported = 0, False
     try:
-        for image in job.decode(job.path):
+        for image in job.decode():
             if stop.is_set():
                 return issues
             if image.shape != job.shape and not size_reported:
@@ -123,7 +156,7 @@ def _decode(job: _Job, stop: Event, advance: Callable[[], None]) -> list[Issue]:
         return [*issues, Issue.of(error, job.episode_at(count))]
     if count != job.frames:
         episode = job.episode_at(count) if count < job.frames else _only_episode(job)
-        message = f"{job.path}: holds {count} frames, its episodes {job.frames}"
+        message = f"{job.path}: {count} of its {job.frames} frames can be decoded"
         issues.append(Issue("error", episode, message, "restore it or remove the episode"))
     return issues
 

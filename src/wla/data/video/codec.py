@@ -28,8 +28,6 @@ from jaxtyping import UInt8
 from wla.data.images import MAX_PIXELS
 from wla.foreign import damaged
 
-MAX_GAP = 48
-"""Number of frames above which seeking is cheaper than decoding the frames in between."""
 RECORDING = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 """Encoder settings of datasets."""
 VIEWING = RECORDING | {"crf": "23", "g": "15"}
@@ -81,15 +79,17 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
                     if packet.dts is None:  # the empty packet that ends a stream
                         continue
                     packet.stream = stream
-                    packet.pts = packet.dts = round(count / (rate * _fraction(packet.time_base)))
+                    packet.pts = packet.dts = round(count / (rate * fraction(packet.time_base)))
                     output.mux(packet)
                     count += 1
 
 
 def probe(path: Path) -> VideoInfo:
     """Reads a video's header. ValueError when the file is absent or damaged, or its codec unknown."""
-    with _open(path, lambda: "its header") as (_, stream):
-        return VideoInfo(stream.frames, stream.height, stream.width, _fraction(stream.average_rate))
+    with video_errors(path, lambda: "its header"):
+        container, stream = open_video(path)
+        with container:
+            return VideoInfo(stream.frames, stream.height, stream.width, fraction(stream.average_rate))
 
 
 def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -99,76 +99,49 @@ def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np
     damaged file stops, or one that is larger.
     """
     count = 0
-    with _open(path, lambda: f"frame {count}", size) as (container, stream):
-        # By default FFmpeg conceals damaged blocks and continues.
-        stream.codec_context.options |= {"err_detect": "explode"}
-        converter = VideoReformatter()
-        for frame in container.decode(stream):
-            yield converter.reformat(frame, format="rgb24").to_ndarray()
-            count += 1
-
-
-def decode_at(
-    path: Path, numbers: Sequence[int], rate: Fraction, size: tuple[int, int] | None = None
-) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The frames `numbers` (ascending, distinct) of a video with `rate` frames per second, RGB, in order.
-
-    Neighbouring frames are decoded in one go, from the key frame before the first of them. size: as for `decode`.
-    ValueError when the file is damaged or ends too early.
-    """
-    count = 0
-    with _open(path, lambda: f"frame {[*numbers, 'end'][count]}", size) as (container, stream):
-        for near in np.split(np.array(numbers), np.flatnonzero(np.diff(numbers) > MAX_GAP) + 1):
-            for image in _seek_and_decode(container, stream, near.tolist(), rate):
-                yield image
+    with video_errors(path, lambda: f"frame {count}"):
+        container, stream = open_video(path, size)
+        with container:
+            converter = VideoReformatter()
+            for frame in container.decode(stream):
+                yield converter.reformat(frame, format="rgb24").to_ndarray()
                 count += 1
 
 
-def _fraction(value: Any) -> Fraction:
+def fraction(value: Any) -> Fraction:
     """PyAV's rational number, which is no `Fraction` since version 19; 0 for None."""
     return Fraction(value.numerator, value.denominator) if value else Fraction(0)
 
 
-@contextmanager
-def _open(
-    path: Path, position: Callable[[], str], size: tuple[int, int] | None = None
-) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Context with the first video stream of a file.
+def open_video(
+    path: Path, size: tuple[int, int] | None = None, *, strict: bool = True
+) -> tuple[InputContainer, VideoStream]:
+    """Opens a file and its first video stream, to be used inside `video_errors`.
 
-    position: the place that is being decoded, for messages. size: the largest (height, width) that is decoded.
-    ValueError when the file is absent, damaged, without a video, or when its codec is not known.
+    size: the largest (height, width) that is decoded; None for `MAX_PIXELS`. strict: whether any damaged block is an
+    error; by default FFmpeg conceals them and continues. ValueError when the file is absent, without a video, or when
+    its codec is not known.
     """
     if not path.is_file():
         raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
+    container = av.open(str(path))
+    stream = next(iter(container.streams.video), None)
+    if stream is None or stream.codec_context is None:
+        container.close()
+        if stream is None:
+            raise ValueError(f"{path}: holds no video stream; restore it or collect the dataset again")
+        raise ValueError(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
+    pixels = MAX_PIXELS if size is None else max(_MIN_PIXELS, 2 * size[0] * size[1])
+    # Compared by the decoder before it allocates a frame: the size may change after the header.
+    stream.codec_context.options |= {"max_pixels": str(pixels)} | ({"err_detect": "explode"} if strict else {})
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+@contextmanager
+def video_errors(path: Path, position: Callable[[], str]) -> Iterator[None]:
+    """Context in which errors of the decoder become a ValueError. position: what is being decoded, for the message."""
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path}: holds no video stream; restore it or collect the dataset again")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise ValueError(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
-            pixels = MAX_PIXELS if size is None else max(_MIN_PIXELS, 2 * size[0] * size[1])
-            # Compared by the decoder before it allocates a frame: the size may change after the header.
-            stream.codec_context.options |= {"max_pixels": str(pixels)}
-            stream.codec_context.thread_count = 1
-            yield container, stream
+        yield
     except (FFmpegError, OSError, MemoryError) as error:
         raise damaged(path, f"video at {position()}", error, "restore it or collect the dataset again") from error
-
-
-def _seek_and_decode(
-    container: InputContainer, stream: VideoStream, numbers: list[int], rate: Fraction
-) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    begin, unit = stream.start_time or 0, _fraction(stream.time_base) or Fraction(1)
-    container.seek(begin + round(numbers[0] / (rate * unit)), stream=stream)
-    missing = numbers
-    for frame in container.decode(stream):
-        number = round(((frame.pts or 0) - begin) * unit * rate)
-        if number > missing[0]:
-            break
-        if number == missing[0]:
-            yield frame.to_ndarray(format="rgb24")
-            missing = missing[1:]
-            if not missing:
-                return
-    raise ValueError(f"{container.name}: has no frame {missing[0]}; `wla data check` finds such clips")

@@ -42,10 +42,8 @@ def write_clips(dataset: LeRobotDataset, episode: Episode, folder: Path, size: i
 
 
 def _images(dataset: LeRobotDataset, episode: Episode, camera: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """All frames of an episode. Videos are decoded where they lie: no cache of the whole dataset is written."""
-    feature = dataset.columns.camera_features(dataset.root, dataset.info)[camera]
-    is_video = feature in dataset.info.video_keys
-    frames = dataset.random_access_frames(camera) if is_video else dataset.frames(camera)
+    """All frames of an episode, read where they lie: no cache of the whole dataset is written."""
+    frames = dataset.random_access_frames(camera)
     for start in range(episode.start, episode.end, FRAMES_AT_ONCE):
         yield from frames[np.arange(start, min(start + FRAMES_AT_ONCE, episode.end))]
 
