@@ -90,10 +90,10 @@ def test_full_disk(root, monkeypatch):
 
 def test_a_cache_is_announced_and_cleared(root, capsys):
     LeRobotDataset(root).frames("front")
-    said = capsys.readouterr().err
-    assert str(root / ".cache") in said
-    assert "30 frames of 48x32, 0.1 MB" in said
-    assert f"`wla data clear-cache {root}`" in said
+    printed = capsys.readouterr().err
+    assert str(root / ".cache") in printed
+    assert "30 frames of 48x32, 0.1 MB" in printed
+    assert f"`wla data clear-cache {root}`" in printed
     assert main(["data", "clear-cache", str(root)]) == 0
     assert capsys.readouterr().out == f"{root}: 0.1 MB removed\n"
     assert not list((root / ".cache").iterdir())
