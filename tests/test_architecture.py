@@ -18,7 +18,7 @@ FOLDERS = ("src", "tests", "benchmarks")
 
 BASE = (
     *("types", "specs", "batch", "config", "config_errors", "overrides", "files", "weights", "runtime", "gl"),
-    *("foreign", "progress", "process_pool", "html", "json_lines", "texts", "migrations", "intervals"),
+    *("foreign", "progress", "process_pool", "html", "json_lines", "hardware", "texts", "migrations", "intervals"),
     *("locks", "run_folder"),
 )
 

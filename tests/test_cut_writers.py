@@ -96,7 +96,7 @@ def test_a_collection_holds_each_seed_once(tmp_path, every):
 def test_an_evaluation_holds_each_episode_once_and_gets_its_report(tmp_path, every):
     def write(root: Path) -> None:
         runner = EpisodeRunner(build, "walker")
-        evaluate([TASK_VARIANT], range(3), runner, IDENTITY, root / "out", max_videos=2)
+        evaluate([(TASK_VARIANT, seed) for seed in range(3)], runner, IDENTITY, root / "out", max_videos=2)
         write_report(root / "out")
 
     def check(root: Path, completed: bool) -> None:

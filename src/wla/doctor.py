@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wla import __version__
+from wla.hardware import cores, memory_gib
 
 # libopengl0: PyOpenGL loads GL functions from it, and neither of the others depends on it.
 GL_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
@@ -177,10 +178,8 @@ def video_finding() -> Finding:
 
 def machine_findings() -> Iterator[Finding]:
     """Findings for information only: cores, memory, disk, GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", str(cores), None)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield Finding("memory", f"{memory / 2**30:.1f} GiB", None)
+    yield Finding("cores", str(cores()), None)
+    yield Finding("memory", f"{memory_gib():.1f} GiB", None)
     yield Finding("disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free", None)
     yield Finding("gpu", _gpus(), None)
 

@@ -21,7 +21,8 @@ IDENTITY = Identity(policy="walker", checkpoint_sha256=None, replan_steps=None)
 
 def go(out, seeds, *, runner=None, identity=IDENTITY, num_envs=1, max_videos=0):
     runner = runner or EpisodeRunner(build, identity.policy, identity.replan_steps)
-    return evaluate([TASK_VARIANT], seeds, runner, identity, out, num_envs=num_envs, max_videos=max_videos)
+    episodes = [(TASK_VARIANT, seed) for seed in seeds]
+    return evaluate(episodes, runner, identity, out, num_envs=num_envs, max_videos=max_videos)
 
 
 def lines(out):

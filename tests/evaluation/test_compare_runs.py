@@ -11,14 +11,15 @@ from urllib.parse import unquote
 import pytest
 from browser import CONTRAST, DESK, PHONE, in_window, needs_browser, opened, overflow
 from fakes import TASK_VARIANT, Walker, build
+from scipy.stats import binomtest
 from test_benchmark import go
 
 from wla.cli.main import main
-from wla.evaluation.compare_runs import _read as read_run
-from wla.evaluation.compare_runs import differing_episodes, paired_row, write_comparison
+from wla.evaluation.compare_runs import write_comparison
+from wla.evaluation.paired import PairedRow, changed_episodes, paired_row, paired_rows, read_pair
 from wla.evaluation.report import write_report
 from wla.evaluation.summary import Identity
-from wla.html import beside
+from wla.rollout.results import success_rate
 from wla.rollout.runner import EpisodeRunner
 
 
@@ -46,23 +47,54 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def loaded(runs: tuple[Path, Path]):
-    page = runs[0].parent / "page.html"
-    return tuple(read_run(run, prefix, beside(page), beside(page)) for run, prefix in zip(runs, "ab", strict=True))
+    return tuple(run.results for run in read_pair(*runs))
 
 
 def test_differences_are_over_the_episodes_that_both_decided(runs):
-    row = paired_row(TASK_VARIANT, loaded(runs))
+    row = paired_row(TASK_VARIANT, *loaded(runs))
     # Seed 7 crashes in both, 8 is of the first alone: 0 .. 6 are pairs, of which 1, 3, 5 are won and 6 is lost.
     assert (row.pairs, row.only_first, row.only_second) == (7, 1, 3)
     assert row.difference.estimate == pytest.approx((6 - 4) / 7)
     assert (row.difference.kind, row.difference.n) == ("paired by episode", 7)
     assert [rate.n for rate in row.rates] == [7, 7]
-    assert paired_row(None, loaded(runs)) == replace(row, variant=None)
+    assert paired_rows(*loaded(runs)) == [replace(row, variant=None), row]
 
 
 def test_episodes_that_differ_are_listed_lost_ones_first(runs):
-    found = differing_episodes(loaded(runs))
-    assert [each.results[0].seed for each in found] == [6, 1, 3, 5]
+    found = [(key[1], before.outcome, after.outcome) for key, before, after in changed_episodes(*loaded(runs))]
+    assert found == [(6, "success", "failure"), *((seed, "failure", "success") for seed in (1, 3, 5))]
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (0, 5), (5, 0), (3, 3), (1, 9), (12, 4)])
+def test_the_p_value_is_that_of_an_exact_test(only_first, only_second):
+    row = PairedRow(None, (success_rate([]), success_rate([])), 40, only_first, only_second, None)
+    n = only_first + only_second
+    assert row.p_value == pytest.approx(binomtest(only_first, n).pvalue if n else 1)
+
+
+def test_the_terminal_shows_differences_and_changed_episodes(runs, capsys):
+    assert main(["compare-runs", *map(str, runs)]) == 0
+    shown = capsys.readouterr()
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert ["all", "57.1", "85.7", "+28.6", "-44.5", "..", "+82.8", "1", "3", "7", "0.62"] in rows
+    assert "paired by episode, of these runs, n = 7 episodes; p: McNemar's exact test" in shown.out
+    assert "left out of the differences: 1 of A, 0 of B" in shown.out
+    assert "  walk clean, seed 6: success -> failure\n  walk clean, seed 1: failure -> success" in shown.out
+    assert "wla report " in shown.err
+
+
+def test_runs_that_cannot_be_compared_are_one_line(runs, tmp_path, capsys):
+    go(tmp_path / "other", range(20, 22))
+    capsys.readouterr()
+    for pair, message in (
+        ((runs[0], tmp_path / "other"), "no episode of the same task, setting, robot, protocol and seed"),
+        ((runs[0], runs[0]), "is compared with itself"),
+        ((runs[0], tmp_path), "holds no evaluation"),
+    ):
+        assert main(["compare-runs", *map(str, pair)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_links_lead_to_the_episodes_of_both_reports(runs, tmp_path):

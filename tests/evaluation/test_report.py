@@ -237,8 +237,7 @@ def test_no_episode_takes_the_report_along(tmp_path, robot, policy):
 
     for task in ("walk", "odd"):
         evaluate(
-            [replace(TASK_VARIANT, task=task)],
-            range(2),
+            [(replace(TASK_VARIANT, task=task), seed) for seed in range(2)],
             EpisodeRunner(make, MARKUP.policy, imagine=True),
             MARKUP,
             tmp_path,

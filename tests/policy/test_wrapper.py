@@ -77,7 +77,7 @@ def test_a_batch_gives_each_row_its_own_prefix():
 def test_an_evaluation_takes_it(tmp_path, policy, steps):
     runner = EpisodeRunner(lambda variant, shared: (LineEnv(), shared), "walker", policy)
     identity = Identity(policy="walker", checkpoint_sha256=None, replan_steps=None)
-    assert evaluate([TASK_VARIANT], range(0, 4, 2), runner, identity, tmp_path).total.successes == 2
+    assert evaluate([(TASK_VARIANT, seed) for seed in (0, 2)], runner, identity, tmp_path).total.successes == 2
     assert f'"steps": {steps},' in (tmp_path / "results.jsonl").read_text()
 
 

@@ -118,12 +118,8 @@ def _parser(kind: type[BaseModel], positional: Sequence[str], prog: str) -> _Par
 
 def _usage(kind: type[BaseModel], positional: Sequence[str]) -> str:
     fields = kind.model_fields
-    words = [
-        (f"{name.upper()} .." if _is_tuple(fields[name]) else name.upper())
-        if fields[name].is_required()
-        else f"[{name.upper()} ..]"
-        for name in positional
-    ]
+    words = [f"{name.upper()} .." if _is_tuple(fields[name]) else name.upper() for name in positional]
+    words = [word if fields[name].is_required() else f"[{word}]" for name, word in zip(positional, words, strict=True)]
     required = [name for name, field in fields.items() if field.is_required() and name not in positional]
     words += [f"{_option(name)} {name.upper()}" for name in required]
     return " ".join(["%(prog)s", *words, "[options]"])
@@ -136,7 +132,7 @@ def _help(field: FieldInfo) -> str:
         text += " (required)"
     elif default is True:
         text += " (default: yes)"
-    elif default is not None and default is not False and default != ():
+    elif default is not None and default is not False and default not in ((), ""):
         text += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
     return text.strip().replace("%", "%%")
 

@@ -15,6 +15,8 @@ from wla.policy.hub import find
 from wla.rollout.configs import is_address
 
 DEMO_FOLDER = Path("outputs/demo")
+MAY_DIFFER = frozenset({"policy", "value", "goal", "device", "num_envs", "env_timeout_s", "max_videos"})
+"""Options that a reproduction may have another value of: where things lie, and how fast they run."""
 
 
 class EvalArgs(EvalConfig):
@@ -24,14 +26,23 @@ class EvalArgs(EvalConfig):
     resumes where it stopped. Crashes are errors: no rate counts them, they are listed separately, and the exit code
     is 1.
 
+    With --reproduce, everything else comes from summary.json: the episodes run again, on a checkpoint with the same
+    sha256, and are compared one by one. The exit code is 1 where one ends otherwise.
+
     examples:
       wla eval expert --tasks place stack --episodes 50 --out outputs/expert
       wla eval my_run/checkpoint --setting clean randomized --seed 200000 --num-envs 8 --out outputs/my_run
       wla eval my_run/checkpoint --tasks place --replan-steps 4 --imagine --out outputs/imagined
       wla eval nano-memory --num-candidates 2 --memory-reset-candidates --selection-margin 0.3 --value nano-value \\
           --out outputs/best_of_2
+      wla eval --reproduce outputs/my_run/summary.json --out outputs/again
     """
 
+    policy: str = ""
+    """A checkpoint (folder, bundled name or hub id), or one of: expert, random, zero. With --reproduce: where the
+    checkpoint lies, unless it is where it was."""
+    reproduce: Path | None = None
+    """The summary.json of an evaluation, to run it again and compare."""
     out: Path
     """Folder of the results."""
 
@@ -104,6 +115,10 @@ class DemoArgs(CliArgs):
 
 
 def evaluate(args: EvalArgs) -> int:
+    if args.reproduce is not None:
+        return _reproduce(args, args.reproduce)
+    if not args.policy:
+        raise ValueError("POLICY is missing (see wla eval --help)")
     _check(args)
     from wla.cli.evaluation_table import print_summary
     from wla.evaluation.benchmark import run_benchmark
@@ -116,6 +131,27 @@ def evaluate(args: EvalArgs) -> int:
     print_summary(summary)
     print(f"report: {write_report(args.out)}")
     return 1 if summary.total.errors else 0
+
+
+def _reproduce(args: EvalArgs, source: Path) -> int:
+    fixed = args.model_fields_set - MAY_DIFFER - {"out", "reproduce"}
+    if fixed:
+        raise ValueError(f"--{min(fixed).replace('_', '-')}: --reproduce takes it from {source}; leave it out")
+    from wla.cli.compare_runs import print_reproduction
+    from wla.evaluation.report import write_report
+    from wla.evaluation.reproduce import read_recorded, reproduce
+
+    recorded = read_recorded(source)
+    changes = {name: getattr(args, name) for name in args.model_fields_set & MAY_DIFFER}
+    policy = changes.get("policy", recorded.reproduction.config.policy)
+    try:
+        require_policy(policy)
+    except ValueError as error:
+        raise ValueError(f"{error}; or give it: wla eval CHECKPOINT --reproduce {source}") from error
+    found = reproduce(source, recorded, args.out, **changes)
+    print_reproduction(found)
+    print(f"report: {write_report(args.out)}")
+    return 1 if found.differing else 0
 
 
 def _check(args: EvalArgs) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wla.cli.annotate import AnnotateArgs
     from wla.cli.checkpoints import ConvertCheckpointArgs, ImportArgs
     from wla.cli.collect import CollectArgs
+    from wla.cli.compare_runs import CompareRunsArgs
     from wla.cli.data import CheckArgs, ConvertArgs, FromVideosArgs, RobotArgs, StatsArgs
     from wla.cli.estimate import EstimateArgs
     from wla.cli.evaluate import DemoArgs, EvalArgs
@@ -132,7 +133,13 @@ def after_ablate(args: AblateArgs) -> list[Line]:
     return [line("ablate", args.recipe, *args.overrides, "seeds=0,1,2,3,4", out=out)]
 
 
+def after_compare_runs(args: CompareRunsArgs) -> list[Line]:
+    return [line("report", args.baseline, args.candidate)]
+
+
 def after_eval(args: EvalArgs) -> list[Line]:
+    if args.reproduce is not None:
+        return [line("report", args.reproduce if args.reproduce.is_dir() else args.reproduce.parent, args.out)]
     names = {"env": None if args.env == DEFAULT_FAMILY else args.env, "tasks": args.tasks, "setting": args.setting}
     names["protocol"] = args.protocol
     if is_address(args.policy):
@@ -250,6 +257,7 @@ NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
     "train": after_train,
     "ablate": after_ablate,
     "eval": after_eval,
+    "compare-runs": after_compare_runs,
     "eval-offline": after_eval_offline,
     "eval-world": after_eval_world,
     "eval-value": after_eval_value,

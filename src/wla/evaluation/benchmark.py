@@ -16,20 +16,24 @@ from wla.envs.registry import load_family
 from wla.envs.seeds import require_seeds
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import VideoQuota, episode_folder
-from wla.evaluation.summary import Identity, Summary, describe, summarise
+from wla.evaluation.paired import Key, by_key
+from wla.evaluation.provenance import Provenance, provenance
+from wla.evaluation.summary import SUMMARY, Identity, Summary, describe, summarise
 from wla.files import clear_staging, disk_errors
 from wla.locks import locked
 from wla.rollout.build import build, load_shared, make_variants, require_expert
 from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
 from wla.rollout.progress import EpisodeProgress
-from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
-from wla.rollout.runner import EpisodeRunner, Job
+from wla.rollout.results import EpisodeResult, append_result, read_results, write_results
+from wla.rollout.runner import Episode, EpisodeRunner, Job
 
 RESUME_HINT = "finished episodes are kept: free disk space or choose another --out, then the same command continues"
 
 
-def run_benchmark(config: EvalConfig, out: Path) -> Summary:
+def run_benchmark(config: EvalConfig, out: Path, episodes: Sequence[Key] | None = None) -> Summary:
     """Runs an evaluation, adding to what `out` already holds.
+
+    episodes: those to run, in this order; when left out, every seed of every task variant that the configuration names.
 
     ValueError for seeds outside the split's range, unknown names, a policy of another robot, or a folder with results
     of another policy.
@@ -53,20 +57,19 @@ def run_benchmark(config: EvalConfig, out: Path) -> Summary:
     replan_steps = None if config.timing is not None else config.replan_steps
     runner = EpisodeRunner(make, config.policy, shared, replan_steps, config.imagine)
     return evaluate(
-        variants,
-        config.seeds,
+        episodes or [(variant, seed) for variant in variants for seed in config.seeds],
         runner,
         identity,
         out,
         num_envs=config.num_envs,
         env_timeout_s=config.env_timeout_s,
         max_videos=config.max_videos,
+        reproduction=provenance(config, out),
     )
 
 
 def evaluate(
-    variants: Sequence[TaskVariant],
-    seeds: Sequence[int],
+    episodes: Sequence[Key],
     runner: EpisodeRunner,
     identity: Identity,
     out: Path,
@@ -74,52 +77,46 @@ def evaluate(
     num_envs: int = 1,
     env_timeout_s: float = ENV_TIMEOUT_S,
     max_videos: int = 0,
+    reproduction: Provenance | None = None,
 ) -> Summary:
-    """Run every seed of every variant that `out` does not have yet; an interruption loses only episodes in progress.
+    """Runs the episodes that `out` does not have yet, in order; an interruption loses only episodes in progress.
 
-    ValueError when another process writes into `out`, or when it holds results of another run.
+    reproduction: how to run them again, for the summary. ValueError when another process writes into `out`, or when it
+    holds results of another run.
     """
     with locked(out, RESUME_HINT):
         clear_staging(out)
-        return _evaluate(variants, seeds, runner, identity, out, num_envs, env_timeout_s, max_videos)
-
-
-def _evaluate(
-    variants: Sequence[TaskVariant],
-    seeds: Sequence[int],
-    runner: EpisodeRunner,
-    identity: Identity,
-    out: Path,
-    num_envs: int,
-    env_timeout_s: float,
-    max_videos: int,
-) -> Summary:
-    results = _decided_results(out, identity)
-    finished = {(result.variant, result.seed) for result in results}
-    missing = [(variant, seed) for variant in variants for seed in seeds if (variant, seed) not in finished]
-    videos = VideoQuota(out / "episodes", max_videos)
-    jobs = (Job(variant, seed, videos.has_room(variant)) for variant, seed in missing)
-    total = len(variants) * len(seeds)
-    episodes = run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s)
-    try:
-        with EpisodeProgress(total, total - len(missing)) as progress, closing(episodes):
-            for result, recording in episodes:
+        results = _decided_results(out, identity)
+        finished = by_key(results)
+        missing = [episode for episode in episodes if episode not in finished]
+        videos = VideoQuota(out / "episodes", max_videos)
+        jobs = (Job(variant, seed, videos.has_room(variant)) for variant, seed in missing)
+        run = run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s)
+        try:
+            with EpisodeProgress(len(episodes), len(episodes) - len(missing)) as progress, closing(run):
+                for episode in run:
+                    _store(episode, out, identity, videos, first=not results)
+                    results.append(episode[0])
+                    progress.show(episode[0])
+        finally:
+            # Also after an interruption the summary describes the folder.
+            summary = summarise(results, identity)
+            if results:
                 with disk_errors(out, RESUME_HINT):
-                    if not results:  # not before: a refused run must not claim the folder
-                        out.mkdir(parents=True, exist_ok=True)
-                        identity.save(out / "run.json")
-                    if recording is not None and videos.accepts(result.variant, result.outcome):
-                        videos.add(result, recording)
-                    append_result(out / "results.jsonl", result)
-                results.append(result)
-                progress.show(result)
-    finally:
-        # Also after an interruption the summary describes the folder.
-        summary = summarise(results, identity)
-        if results:
-            with disk_errors(out, RESUME_HINT):
-                summary.save(out / "summary.json")
-    return summary
+                    summary.save(out / SUMMARY, reproduction)
+        return summary
+
+
+def _store(episode: Episode, out: Path, identity: Identity, videos: VideoQuota, *, first: bool) -> None:
+    """Writes an episode. first: of the folder, which is claimed only now, because a refused run must not claim it."""
+    result, recording = episode
+    with disk_errors(out, RESUME_HINT):
+        if first:
+            out.mkdir(parents=True, exist_ok=True)
+            identity.save(out / "run.json")
+        if recording is not None and videos.accepts(result.variant, result.outcome):
+            videos.add(result, recording)
+        append_result(out / "results.jsonl", result)
 
 
 def _decided_results(out: Path, identity: Identity) -> list[EpisodeResult]:

@@ -16,7 +16,7 @@ import numpy as np
 from wla.evaluation.cards import EpisodeCard, make_card
 from wla.evaluation.episode_files import EpisodeRecord, episode_folder, read_episodes
 from wla.evaluation.subtask_rates import COLUMNS, REFERENCE, SubtaskRates
-from wla.evaluation.summary import RULE, Summary, load_summary
+from wla.evaluation.summary import RULE, Summary, load_summary, version_sets
 from wla.html import beside, embedded, template, write_page
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results
 
@@ -66,7 +66,7 @@ def write_report(out: Path, *, page: Path | None = None, single_file: bool = Fal
         outcomes=Counter(card.record.outcome for card in cards.values()),
         errors=[result for result in results if result.outcome == "error"],
         seeds=(min(r.seed for r in results), max(r.seed for r in results)) if results else None,
-        version_sets=_version_sets(results),
+        version_sets=version_sets(results),
         latency=summarise_latency([record for _, record in episodes]),
         anchor=lambda result: episode_folder(result.variant, result.seed),
     )
@@ -106,8 +106,3 @@ def _episodes_of(
     own = sorted((r for r in results if r.variant == variant), key=lambda r: r.seed)
     shown = [card for card in cards.values() if card.record.variant == variant]
     return own, sorted(shown, key=lambda card: (card.record.outcome == "success", card.record.seed))
-
-
-def _version_sets(results: Iterable[EpisodeResult]) -> list[dict[str, str]]:
-    """Distinct sets of software versions among the results: with more than one, numbers may not be comparable."""
-    return list({tuple(sorted(r.versions.items())): r.versions for r in results}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from pydantic import Field
 from wla.config import Config
 from wla.control.latency import TimingConfig
 from wla.envs.registry import DEFAULT_PROTOCOL
+from wla.evaluation.provenance import Provenance
 from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
 from wla.evaluation.timing_rates import TimingRates, timing_rates
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
 from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results, success_rate
 
+SUMMARY = "summary.json"
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
 
 
@@ -35,7 +37,7 @@ class Identity(Config):
 
 @dataclass(frozen=True)
 class Summary:
-    """All episodes of a folder, per case and together."""
+    """All episodes of a folder, per case and together. results: the episodes, in the order in which they ended."""
 
     policy: str
     checkpoint_sha256: str | None
@@ -44,10 +46,15 @@ class Summary:
     total: Rate
     subtask_metrics: tuple[SubtaskRates | None, ...]
     """Of each case."""
+<<<<<<< HEAD
     timing: tuple[TimingRates | None, ...]
     """Of each case; None without a latency."""
+=======
+    results: tuple[EpisodeResult, ...]
+>>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, reproduction: Provenance | None = None) -> None:
+        """Writes the summary. reproduction: how to run the evaluation again."""
         tree = {
             "policy": self.policy,
             "checkpoint_sha256": self.checkpoint_sha256,
@@ -57,14 +64,25 @@ class Summary:
                 asdict(variant)
                 | _rate_fields(rate)
                 | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
+<<<<<<< HEAD
                 | {"timing": None if timing is None else asdict(timing)}
                 for (variant, rate), subtask_metrics, timing in zip(
                     self.variants, self.subtask_metrics, self.timing, strict=True
                 )
+=======
+                | {"episodes": self._episodes(variant)}
+                for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
+>>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
             ],
             "all": _rate_fields(self.total),
+            "versions": version_sets(self.results),
         }
+        if reproduction is not None:
+            tree["reproduction"] = reproduction.model_dump(mode="json")
         atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
+
+    def _episodes(self, variant: TaskVariant) -> dict[str, dict[str, str | int]]:
+        return {str(r.seed): {"outcome": r.outcome, "steps": r.steps} for r in self.results if r.variant == variant}
 
 
 def _rate_fields(rate: Rate) -> dict[str, int | float | str | None]:
@@ -87,7 +105,11 @@ def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
         variants=rates,
         total=success_rate(results),
         subtask_metrics=subtask_metrics,
+<<<<<<< HEAD
         timing=tuple(timing_rates(r for r in results if r.variant == variant) for variant in variants),
+=======
+        results=tuple(results),
+>>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
     )
 
 
@@ -96,6 +118,11 @@ def load_summary(out: Path) -> Summary:
     if not (out / "run.json").exists():
         raise FileNotFoundError(f"{out} holds no evaluation: run.json is missing")
     return summarise(read_results(out / "results.jsonl"), Identity.load(out / "run.json"))
+
+
+def version_sets(results: Iterable[EpisodeResult]) -> list[dict[str, str]]:
+    """Distinct sets of software versions among the results: with more than one, numbers may not be comparable."""
+    return list({tuple(sorted(r.versions.items())): r.versions for r in results}.values())
 
 
 def describe(identity: Identity) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -98,7 +98,14 @@ class Rate:
         )
 
 
-def success_rate(results: Iterable[EpisodeResult]) -> Rate:
+class Ended(Protocol):
+    """An episode, by how it ended."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+
+def success_rate(results: Iterable[Ended]) -> Rate:
     """Returns the success rate of episodes with its interval; errors are counted apart."""
     outcomes = [result.outcome for result in results]
     successes, errors = outcomes.count("success"), outcomes.count("error")

@@ -1,0 +1,40 @@
+"""The hardware of this machine, as results and `wla doctor` name it. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    """Returns the processor's name, or its architecture where the system does not tell the name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), platform.processor() or platform.machine())
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_gib() -> float:
+    """Returns the size of the memory in GiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def loaded_hardware() -> dict[str, str]:
+    """Returns names of processor, cores and memory, and of what torch computes with where it is loaded: threads and
+    GPUs."""
+    found = {"cpu": cpu_name(), "cores": str(cores()), "memory": f"{memory_gib():.1f} GiB"}
+    if "torch" in sys.modules:
+        import torch
+
+        gpus = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+        found |= {"threads": str(torch.get_num_threads()), "gpus": ", ".join(gpus) or "none"}
+    return found
