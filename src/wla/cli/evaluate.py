@@ -145,7 +145,8 @@ def _reproduce(args: EvalArgs, source: Path) -> int:
     changes = {name: getattr(args, name) for name in args.model_fields_set & MAY_DIFFER}
     policy = changes.get("policy", recorded.reproduction.config.policy)
     try:
-        require_policy(policy)
+        if not is_address(policy):
+            require_policy(policy)
     except ValueError as error:
         raise ValueError(f"{error}; or give it: wla eval CHECKPOINT --reproduce {source}") from error
     found = reproduce(source, recorded, args.out, **changes)

@@ -17,7 +17,9 @@ from wla.evaluation.provenance import Provenance, scorer_sha256
 from wla.evaluation.summary import SUMMARY
 from wla.files import read_json
 from wla.hardware import loaded_hardware
-from wla.rollout.configs import SCRIPTED
+from wla.policy.hub import load_from
+from wla.rollout.build import load_shared
+from wla.rollout.configs import SCRIPTED, is_address
 from wla.rollout.results import EpisodeResult, TaskVariant, read_results
 from wla.types import Outcome
 
@@ -129,13 +131,10 @@ def _require_same_models(source: Path, recorded: RecordedRun, config: EvalConfig
         if config.policy != before:
             raise ValueError(f"{source}: is an evaluation of {before}; leave out {config.policy}")
     else:
-        from wla.policy.checkpoint_files import sha256
-        from wla.policy.hub import load_from
-
-        found = load_from(config.policy, sha256)
+        found = _checkpoint_sha256(config.policy)
         if found != recorded.checkpoint_sha256:
             raise ValueError(
-                f"{config.policy}: has sha256 {found[:12]}, and {source} is an evaluation of the checkpoint with "
+                f"{config.policy}: has sha256 {str(found)[:12]}, and {source} is an evaluation of the checkpoint with "
                 f"{recorded.checkpoint_sha256[:12]}; give that one: wla eval CHECKPOINT --reproduce {source}"
             )
     if scorer_sha256(config) != recorded.reproduction.scorer_sha256:
@@ -143,6 +142,16 @@ def _require_same_models(source: Path, recorded: RecordedRun, config: EvalConfig
             f"{config.value or config.goal}: has other files than {source} was evaluated with; give those by --value "
             "or --goal"
         )
+
+
+def _checkpoint_sha256(policy: str) -> str | None:
+    """Fingerprint of a checkpoint before it is loaded, or of that which a server says that it has."""
+    if is_address(policy):
+        server = load_shared(policy)
+        return None if server is None else server.checkpoint_sha256
+    from wla.policy.checkpoint_files import sha256
+
+    return load_from(policy, sha256)
 
 
 def _changes(before: Iterable[Mapping[str, str]], now: Iterable[Mapping[str, str]]) -> Iterator[str]:

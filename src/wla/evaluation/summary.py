@@ -46,12 +46,9 @@ class Summary:
     total: Rate
     subtask_metrics: tuple[SubtaskRates | None, ...]
     """Of each case."""
-<<<<<<< HEAD
     timing: tuple[TimingRates | None, ...]
     """Of each case; None without a latency."""
-=======
     results: tuple[EpisodeResult, ...]
->>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
 
     def save(self, path: Path, reproduction: Provenance | None = None) -> None:
         """Writes the summary. reproduction: how to run the evaluation again."""
@@ -64,15 +61,11 @@ class Summary:
                 asdict(variant)
                 | _rate_fields(rate)
                 | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
-<<<<<<< HEAD
                 | {"timing": None if timing is None else asdict(timing)}
+                | {"episodes": self._episodes(variant)}
                 for (variant, rate), subtask_metrics, timing in zip(
                     self.variants, self.subtask_metrics, self.timing, strict=True
                 )
-=======
-                | {"episodes": self._episodes(variant)}
-                for (variant, rate), subtask_metrics in zip(self.variants, self.subtask_metrics, strict=True)
->>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
             ],
             "all": _rate_fields(self.total),
             "versions": version_sets(self.results),
@@ -105,11 +98,8 @@ def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
         variants=rates,
         total=success_rate(results),
         subtask_metrics=subtask_metrics,
-<<<<<<< HEAD
         timing=tuple(timing_rates(r for r in results if r.variant == variant) for variant in variants),
-=======
         results=tuple(results),
->>>>>>> 7443982 (Evaluations state how to run them again; wla eval --reproduce, wla compare-runs)
     )
 
 
