@@ -7,62 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
-
-from wla.config import Record
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.paired import Key, PairedRow, by_key, paired_row
-from wla.evaluation.provenance import Provenance, scorer_sha256
-from wla.evaluation.summary import SUMMARY
-from wla.files import read_json
+from wla.evaluation.provenance import scorer_sha256
+from wla.evaluation.recorded_run import RecordedEpisode, RecordedRun
 from wla.hardware import loaded_hardware
 from wla.policy.hub import load_from
 from wla.rollout.build import load_shared
 from wla.rollout.configs import SCRIPTED, is_address
-from wla.rollout.results import EpisodeResult, TaskVariant, read_results
-from wla.types import Outcome
-
-
-class RecordedEpisode(Record):
-    """How an episode ended, and after how many control steps."""
-
-    outcome: Outcome
-    steps: int
-
-
-class _Case(Record):
-    """A task variant of a summary, with its episodes by seed."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    env: str
-    task: str
-    setting: str
-    embodiment: str
-    protocol: str
-    episodes: dict[int, RecordedEpisode]
-
-    @property
-    def variant(self) -> TaskVariant:
-        return TaskVariant(self.env, self.task, self.setting, self.embodiment, self.protocol)
-
-
-class RecordedRun(Record):
-    """The parts of a summary that its evaluation is run again from, and compared with."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    checkpoint_sha256: str | None
-    cases: tuple[_Case, ...]
-    versions: tuple[dict[str, str], ...]
-    """Distinct sets of software versions of the episodes."""
-    reproduction: Provenance
-
-    @property
-    def episodes(self) -> dict[Key, RecordedEpisode]:
-        """The episodes in the order in which they were run."""
-        return {(case.variant, seed): episode for case in self.cases for seed, episode in case.episodes.items()}
+from wla.rollout.results import EpisodeResult, read_results
 
 
 @dataclass(frozen=True)
@@ -79,24 +33,12 @@ class Reproduction:
     surroundings: list[str]
 
 
-def read_recorded(path: Path) -> RecordedRun:
-    """Returns the run that a `summary.json`, or the folder with it, describes. ValueError where it does not."""
-    file = path / SUMMARY if path.is_dir() else path
-    tree = read_json(file, missing=f"no such file; give the {SUMMARY} of an evaluation")
-    if "reproduction" not in tree:
-        raise ValueError(
-            f"{file}: does not state how to run it again (it is not the {SUMMARY} of `wla eval`, or of an earlier "
-            "version); run that evaluation's command instead, and compare with `wla compare-runs`"
-        )
-    return RecordedRun.load(file)
-
-
 def reproduce(source: Path, recorded: RecordedRun, out: Path, **changes: Any) -> Reproduction:
     """Runs all episodes of a recorded run into `out`, resuming there, and compares them.
 
     Args:
         source: the recorded run's `summary.json` or folder, for messages.
-        recorded: see `read_recorded`.
+        recorded: see `wla.evaluation.recorded_run`.
         out: another folder than that of the recorded run.
         changes: fields of `EvalConfig` that may differ here, such as where the checkpoint lies.
 
