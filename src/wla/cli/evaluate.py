@@ -138,8 +138,9 @@ def _reproduce(args: EvalArgs, source: Path) -> int:
     if fixed:
         raise ValueError(f"--{min(fixed).replace('_', '-')}: --reproduce takes it from {source}; leave it out")
     from wla.cli.compare_runs import print_reproduction
+    from wla.evaluation.recorded_run import read_recorded
     from wla.evaluation.report import write_report
-    from wla.evaluation.reproduce import read_recorded, reproduce
+    from wla.evaluation.reproduce import reproduce
 
     recorded = read_recorded(source)
     changes = {name: getattr(args, name) for name in args.model_fields_set & MAY_DIFFER}
