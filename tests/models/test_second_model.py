@@ -30,7 +30,7 @@ from wla.training.memory_estimate.workload import workload
 from wla.training.objective import LoopConfig
 from wla.training.objectives.from_backbone import FromBackbone
 from wla.training.objectives.from_checkpoint import FromCheckpoint
-from wla.training.objectives.initialization import FromScratch
+from wla.training.objectives.from_scratch import FromScratch
 from wla.training.objectives.policy import PolicyTrainConfig
 from wla.training.objectives.world_model import WorldModelTrainConfig
 from wla.training.optim import OptimConfig
@@ -86,7 +86,8 @@ def test_it_trains_saves_loads_acts_and_is_evaluated(plugin, tmp_path, monkeypat
     assert rows[-1]["action"] < 0.7 * rows[0]["action"]
     assert rows[0]["loss"] == rows[0]["action"]
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors", "robot.json", "statistics.json"]
+    files = ["README.md", "config.json", "model.safetensors", "robot.json", "statistics.json", "training_data.json"]
+    assert names == files
     assert "It generates no text" in (folder / "README.md").read_text()
     assert "It predicts no images" in (folder / "README.md").read_text()
 
@@ -141,7 +142,7 @@ def refusals(config: PolicyTrainConfig) -> dict[str, tuple[object, str]]:
         "a backbone": (backbone.build, "init.backbone: needs a model of kind 'wla', not 'behaviour_cloning'"),
         "the estimate": (lambda: workload(config), "the estimate: needs a model of kind 'wla'"),
         "recomputation": (config.replace(activation_checkpointing=True).build, "do not recompute"),
-        "text from scratch": (config.replace(model=tiny.model_config()).build, "reads text; name the backbone"),
+        "text from scratch": (config.replace(model=tiny.model_config()).build, "reads text; set init.prompt"),
         "adapters": (
             config.replace(lora=LoraConfig(rank=1, alpha=1, target_modules=("nowhere",))).build,
             "'nowhere' match",

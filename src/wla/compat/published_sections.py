@@ -31,7 +31,7 @@ def sections_of(config: WLAConfig) -> Sections:
     """
     backbone = config.backbone
     if not isinstance(backbone, QwenBackboneConfig):
-        raise ValueError("only models with the Qwen3-VL backbone have a published layout; this one is nano")
+        raise ValueError("only models with the Qwen3-VL backbone have a published layout")
     return Sections(
         {
             WLA: _wla_section(config, backbone),

@@ -8,6 +8,8 @@ from .nano import nano_backbone as nano_backbone
 from .nano import nano_model as nano_model
 from .nano import nano_tabletop_finetune as nano_tabletop_finetune
 from .recipe import load_recipe as load_recipe
+from .small import SMALL_PROMPT as SMALL_PROMPT
+from .small import small_model as small_model
 from .wla0 import language_prompt as language_prompt
 from .wla0 import plain_prompt as plain_prompt
 from .wla0 import presets as presets

@@ -9,7 +9,8 @@ from .objectives.backbone import BackboneTrainConfig as BackboneTrainConfig
 from .objectives.codec import CodecTrainConfig as CodecTrainConfig
 from .objectives.from_backbone import FromBackbone as FromBackbone
 from .objectives.from_checkpoint import FromCheckpoint as FromCheckpoint
-from .objectives.initialization import FromScratch as FromScratch
+from .objectives.from_scratch import FromScratch as FromScratch
+from .objectives.from_smolvlm import FromSmolVLM as FromSmolVLM
 from .objectives.inverse_dynamics import InverseDynamicsTrainConfig as InverseDynamicsTrainConfig
 from .objectives.policy import PolicyTrainConfig as PolicyTrainConfig
 from .objectives.pretrained import FromPretrained as FromPretrained

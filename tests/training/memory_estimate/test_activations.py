@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from wla.batch import Batch
 from wla.models import attention
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.backbones.smolvlm import SmolVLMBackboneConfig, SmolVLMTextConfig, SmolVLMVisionConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.connector import ConnectorConfig
 from wla.models.experts.world_expert import WorldExpertConfig
@@ -80,6 +81,29 @@ def qwen_config(*, width: int = 256) -> WLAConfig:
     )
 
 
+def smolvlm_config(*, width: int = 256) -> WLAConfig:
+    """A few layers of the small model with a published backbone."""
+    whole = qwen_config(width=width)
+    backbone = SmolVLMBackboneConfig(
+        text=SmolVLMTextConfig(
+            vocab_size=600,
+            hidden_size=width,
+            intermediate_size=3 * width,
+            num_hidden_layers=4,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            head_dim=32,
+        ),
+        vision=SmolVLMVisionConfig(
+            hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, image_size=256
+        ),
+        image_token=IMAGE,
+        cameras={"front": 256, "wrist": 256},
+        primary="front",
+    )
+    return whole.replace(backbone=backbone)
+
+
 def work(model: WLAConfig, **changes: object) -> Workload:
     return Workload(model=model, samples=SAMPLES, text_tokens=TEXT, **changes)
 
@@ -89,8 +113,8 @@ def batch(model: WLAConfig) -> Batch:
     backbone, generator = model.backbone, torch.Generator().manual_seed(0)
     qwen = isinstance(backbone, QwenBackboneConfig)
     row: list[int] = []
-    for side in backbone.cameras.values():
-        image = [backbone.image_token] * ((side // (32 if qwen else 16)) ** 2)
+    for count in backbone.image_tokens.values():
+        image = [backbone.image_token] * count
         row += [VISION_START, *image, VISION_END] if qwen else image
     queries = [model.queries.begin, *range(model.queries.first, model.queries.first + model.queries.count)]
     length = work(model).tokens
@@ -132,11 +156,11 @@ def measured(model: WLA, inputs: Batch) -> int:
     return sum(storage.nbytes() for address, storage in held.items() if address not in own)
 
 
-CONFIGS = {"tiny": tiny.model_config, "qwen": qwen_config}
+CONFIGS = {"tiny": tiny.model_config, "qwen": qwen_config, "smolvlm": smolvlm_config}
 CHANGES = {
     "all": {},
     "without the backbone": {"freeze": ("^backbone",)},
-    "without the vision tower": {"freeze": (r"^backbone\.(model\.visual|stem)",)},
+    "without the vision tower": {"freeze": (r"^backbone\.(model\.(visual|vision_model)|stem)",)},
     "recomputed": {"activation_checkpointing": True},
 }
 

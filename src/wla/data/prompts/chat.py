@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.data.prompts.tokenizer import consecutive, encode_text, mark_special, token_ids
+from wla.data.prompts.tokenizer import append_tokens, consecutive, encode_text, mark_special, token_ids
 from wla.types import IGNORE_INDEX, ImageKey
 
 START, END, IMAGE = "<|im_start|>", "<|im_end|>", "<|image_pad|>"
@@ -254,17 +254,4 @@ def add_queries(tokenizer: PreTrainedTokenizerFast, *, first: int, queries: int)
     if missing:
         raise ValueError(f"tokenizer: lacks {', '.join(missing)}; give the tokenizer of a Qwen3-VL model")
     names = [BEGIN_QUERIES, END_QUERIES, *map(query_name, range(queries))]
-    if BEGIN_QUERIES not in known:
-        if len(tokenizer) > first:
-            raise ValueError(
-                f"tokenizer: has {len(tokenizer)} tokens, the model's begin marker is token {first}; give "
-                "the tokenizer that belongs to the model"
-            )
-        tokenizer.add_tokens([f"<pad_token_{i}>" for i in range(first - len(tokenizer))], special_tokens=True)
-        tokenizer.add_tokens(names, special_tokens=True)
-    found = tokenizer.convert_tokens_to_ids(names)
-    if found != list(range(first, first + len(names))):
-        raise ValueError(
-            f"tokenizer: {BEGIN_QUERIES} is token {found[0]}, the model's is {first}; give the tokenizer that belongs "
-            "to the model"
-        )
+    append_tokens(tokenizer, names, first=first, filler="pad_token", what="begin marker")

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
 from wla.data.prompts.nano import CURRENT_PREFIX, FINISHED_PREFIX, PromptConfig, Prompter
 from wla.data.prompts.no_text import NoText
-from wla.data.prompts.tokenizer import extend_tokenizer
+from wla.data.prompts.tokenizer import extend_tokenizer, train_tokenizer
 
 AnyPromptConfig = Annotated[PromptConfig | ChatPromptConfig, Field(discriminator="kind")]
 AnyPrompter = Prompter | ChatPrompter | NoText
@@ -29,6 +29,12 @@ def build_prompter(
     if tokenizer is None:
         raise ValueError("there is no tokenizer for the prompts; a model with text has one")
     return config.build(tokenizer, image_tokens)
+
+
+def trained_tokenizer(config: PromptConfig, texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
+    """A new tokenizer with the tokens of these prompts, for these texts and those of a memory."""
+    all_texts = [*texts, FINISHED_PREFIX, CURRENT_PREFIX]
+    return train_tokenizer(all_texts, queries=config.queries, locations=config.locations, size=size)
 
 
 def extended_tokenizer(

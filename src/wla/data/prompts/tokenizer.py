@@ -92,6 +92,30 @@ def mark_special(tokenizer: PreTrainedTokenizerFast, names: Iterable[str]) -> No
         tokenizer.add_tokens(unmarked, special_tokens=True)
 
 
+def append_tokens(
+    tokenizer: PreTrainedTokenizerFast, names: Sequence[str], *, first: int, filler: str, what: str
+) -> None:
+    """Adds special tokens as vocabulary entries from `first` on, unless it has them already.
+
+    Unused entries before them, for which the model's embedding has rows, are named `filler` and a number. what: the
+    first token in messages. ValueError when the tokenizer has more entries, or the tokens elsewhere.
+    """
+    if names[0] not in tokenizer.get_vocab():
+        if len(tokenizer) > first:
+            raise ValueError(
+                f"tokenizer: has {len(tokenizer)} tokens, the model's {what} is token {first}; give the tokenizer that "
+                "belongs to the model"
+            )
+        unused = [f"<{filler}_{index}>" for index in range(first - len(tokenizer))]
+        tokenizer.add_tokens([*unused, *names], special_tokens=True)
+    found = tokenizer.convert_tokens_to_ids(list(names))
+    if found != list(range(first, first + len(names))):
+        raise ValueError(
+            f"tokenizer: {names[0]} is token {found[0]}, the model's is {first}; give the tokenizer that belongs to "
+            "the model"
+        )
+
+
 def consecutive(ids: Mapping[str, int], names: Iterable[str]) -> list[int]:
     """Returns the ids of tokens that are numbered through. ValueError when these are not."""
     found = {name: ids[name] for name in names}

@@ -58,7 +58,7 @@ class MetaQueryConfig(Config):
 
 @dataclass(frozen=True)
 class TextSizes:
-    """Sizes of causal text layers. groups: heads of keys and values."""
+    """Sizes of causal text layers. groups: heads of keys and values. head_norms: whether each head is normed."""
 
     width: int
     mlp: int
@@ -67,6 +67,7 @@ class TextSizes:
     groups: int
     head_width: int
     vocabulary: int
+    head_norms: bool = True
 
 
 class Backbone(nn.Module, ABC):

@@ -40,6 +40,10 @@ class NanoBackboneConfig(Config):
     """Name of the module list of text layers."""
     vision_module: ClassVar[str] = "stem"
     """Name of the module that reads images."""
+    vision_blocks: ClassVar[str] = "stem.blocks"
+    """Name of its module list of blocks."""
+    vision_embeddings: ClassVar[str] = r"stem\.positions"
+    """Regular expression of its other parameters."""
     library_module: ClassVar[str | None] = None
     """Name of the module with a published library's weights: none, nano is trained from random weights."""
 

@@ -70,6 +70,10 @@ class QwenBackboneConfig(Config):
     """Name of the module list of text layers."""
     vision_module: ClassVar[str] = "model.visual"
     """Name of the module that reads images."""
+    vision_blocks: ClassVar[str] = "model.visual.blocks"
+    """Name of its module list of blocks."""
+    vision_embeddings: ClassVar[str] = r"model\.visual\.(patch_embed|pos_embed)"
+    """Regular expression of its parameters before the blocks."""
     library_module: ClassVar[str | None] = "model"
     """Name of the module with the published library's weights."""
 

@@ -15,6 +15,7 @@ from functools import singledispatch
 from wla.models.backbones.base import TextSizes
 from wla.models.backbones.nano import NanoBackboneConfig
 from wla.models.backbones.qwen3_vl import QwenBackboneConfig
+from wla.models.backbones.smolvlm import SmolVLMBackboneConfig
 from wla.models.experts.action_expert import ActionExpertConfig
 from wla.models.experts.world_expert import WorldExpertConfig
 
@@ -59,7 +60,9 @@ def text_layer(sizes: TextSizes, tokens: int, kernels: Kernels) -> int:
     product: 4 M.
     """
     queries, keys = sizes.heads * sizes.head_width, sizes.groups * sizes.head_width
-    heads = (FLOAT32_BYTES + kernels.matmul_bytes) * (queries + keys) + FLOAT32_BYTES * (sizes.heads + sizes.groups)
+    heads = 0
+    if sizes.head_norms:
+        heads = (FLOAT32_BYTES + kernels.matmul_bytes) * (queries + keys) + FLOAT32_BYTES * (sizes.heads + sizes.groups)
     each = 2 * norm(sizes.width) + kernels.linear_inputs(sizes.width, 3) + heads
     each += kernels.linear_inputs(sizes.width, 2) + 4 * kernels.matmul_bytes * sizes.mlp
     return tokens * each + kernels.attention(tokens, tokens, queries, sizes.heads, masked=True)
@@ -118,6 +121,20 @@ def _vision_transformer(config: QwenBackboneConfig, kernels: Kernels) -> VisionS
     merger = FLOAT32_BYTES * width + kernels.linear_inputs(width) + 2 * kernels.matmul_bytes * width
     io = patches * (pixels + merger * (1 + len(sizes.deepstack_visual_indexes)))
     return VisionSizes(io, sizes.depth, block, kernels.matmul_bytes * patches * width)
+
+
+@vision.register(SmolVLMBackboneConfig)
+def _merged_patches(config: SmolVLMBackboneConfig, kernels: Kernels) -> VisionSizes:
+    """A block: norm, queries, keys and values, answer, its copy, norm, MLP of 2 M. Outside: pixels of the patches, the
+    norm after the last block, and the merged patches that the projection reads."""
+    sizes = config.vision
+    width, mlp = sizes.hidden_size, sizes.intermediate_size
+    patches = sum(config.image_tokens.values()) * config.scale_factor**2
+    norms = 2 * FLOAT32_BYTES * width + kernels.linear_inputs(width, 3) + kernels.linear_inputs(width)
+    block = patches * (norms + kernels.matmul_bytes * (5 * width + 2 * mlp) + FLOAT32_BYTES * sizes.num_attention_heads)
+    pixels = kernels.matmul_bytes * 3 * sizes.patch_size**2
+    io = patches * (pixels + FLOAT32_BYTES * width + kernels.linear_inputs(width))
+    return VisionSizes(io, sizes.num_hidden_layers, block, FLOAT32_BYTES * patches * width)
 
 
 def connector_layer(world: WorldExpertConfig, width: int, tokens: int, kernels: Kernels) -> int:

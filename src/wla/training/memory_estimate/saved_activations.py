@@ -40,8 +40,8 @@ class SavedActivations:
             return
         found = activations.vision(backbone, self._kernels)
         if found.blocks:
-            early = self._sizes.any_trained(rf"{module}\.(patch_embed|pos_embed)")
-            first = 0 if early else self._sizes.first_trained(f"{module}.blocks", found.blocks)
+            early = self._sizes.any_trained(rf"backbone\.{backbone.vision_embeddings}")
+            first = 0 if early else self._sizes.first_trained(f"backbone.{backbone.vision_blocks}", found.blocks)
             self._block("vision", found.blocks - first, samples * found.block, samples * found.block_input)
         self.parts["vision"] += samples * found.io
 

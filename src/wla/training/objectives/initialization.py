@@ -1,20 +1,18 @@
-"""A policy before its first step of training; random weights here, others in the modules `from_backbone` (a pretrained
-nano backbone and codec), `from_checkpoint` (a finished policy) and `pretrained` (published library models)."""
+"""A policy before its first step of training; the modules `from_scratch`, `from_backbone` (a pretrained nano backbone),
+`from_checkpoint` (a finished policy), `from_smolvlm` and `pretrained` (published library models) make one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from wla.config import Config
 from wla.data import ActionRepresentationConfig, NormalizationConfig, VectorStatistics
 from wla.data.prompts.kinds import AnyPromptConfig
-from wla.models.model import PolicyModel, PolicyModelConfig
+from wla.models.model import PolicyModel
 from wla.policy.training_data import TrainingData
-from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding, GroundingConfig
+from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding
 
 
 @dataclass(frozen=True)
@@ -57,20 +55,3 @@ class Initialization:
         if self.prompt is None or trained or self.generates_text:
             return self.prompt
         return self.prompt.replace(language=False)
-
-
-class FromScratch(Config):
-    """Random weights, for a model without text."""
-
-    kind: Literal["scratch"] = "scratch"
-
-    grounding: ClassVar[GroundingConfig | None] = None
-    predicts_subtasks: ClassVar[bool] = False
-
-    def initialize(self, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
-        """ValueError for a model that needs a tokenizer."""
-        if config.interface.image_tokens:
-            raise ValueError(
-                f"init: a model of kind {config.kind!r} reads text; name the backbone or policy with its tokenizer"
-            )
-        return Initialization(config.build())

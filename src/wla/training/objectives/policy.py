@@ -14,6 +14,7 @@ from wla import runtime
 from wla.batch import Batch
 from wla.models.model import AnyModelConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.checkpoint_files import require_tokens
 from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization_kinds import AnyInitialization
@@ -78,7 +79,7 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
             robot_spec,
             action_dim=actions.dim,
             model="the recipe's model",
-            robot=str(data.with_actions[0].root),
+            robot=f"{data.with_actions[0].root}{'' if actions.is_plain else ', in this action_representation,'}",
         )
         checkpoint_config = CheckpointConfig(
             model=self.model.config,
@@ -91,16 +92,16 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         )
         ranges = init.ranges(normalization, representation)
         statistics = data.statistics(config.statistics, robot_spec, actions, interface.chunk, *ranges)
-        self.train_on(
-            Checkpoint(
-                checkpoint_config,
-                self.model,
-                statistics,
-                robot_spec,
-                init.tokenizer,
-                training_data=data.record(init.training_data),
-            )
+        checkpoint = Checkpoint(
+            checkpoint_config,
+            self.model,
+            statistics,
+            robot_spec,
+            init.tokenizer,
+            training_data=data.record(init.training_data),
         )
+        require_tokens(self.model.config, checkpoint.prompter)
+        self.train_on(checkpoint)
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
         if config.lora is not None:
