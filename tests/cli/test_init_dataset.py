@@ -92,6 +92,14 @@ def test_the_published_size_is_a_recipe_too(folder: Path) -> None:
     assert list(config.model.interface.images) == ["history front", "front", "wrist"]
 
 
+def test_the_small_size_is_a_recipe_that_builds(folder: Path) -> None:
+    assert init("--action", "absolute", "--size", "small", "--cameras", "wrist", "front", "--chunk", "2") == 0
+    config = load_recipe("mine.py")
+    assert dict(config.model.interface.images) == {"wrist": 128, "front": 128}
+    assert (config.model.interface.primary, config.model.interface.chunk) == ("wrist", 2)
+    assert config.build().checkpoint.prompter.predicts_subtasks is False  # its dataset has no labels
+
+
 def edit_info(folder: Path, change) -> None:
     path = folder / "mine/meta/info.json"
     info = json.loads(path.read_text())

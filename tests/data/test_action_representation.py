@@ -86,6 +86,11 @@ def test_states_are_found_by_name_and_by_the_names_that_are_given():
     np.testing.assert_array_equal(encoded, [[4, 3, 5]])
 
 
+def test_units_that_nobody_stated_are_not_compared():
+    representation = config(RELATIVE).build(robot(units="unknown"))
+    np.testing.assert_array_equal(representation.encode(np.float32([[5, 5, 5]]), np.float32([1, 2, 3])), [[4, 3, 5]])
+
+
 def test_deltas_stay_what_they_are():
     arm = robot()
     kinds = ("delta", "absolute", "absolute")

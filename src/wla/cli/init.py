@@ -51,7 +51,7 @@ class InitArgs(CliArgs):
     chunk: int | None = Field(default=None, ge=1)
     """Dataset: actions that are predicted at once; about a second when left out."""
     size: Size = "nano"
-    """Dataset: size of the model; wla0 is the published one, for GPUs."""
+    """Dataset: size of the model; small is for one GPU (docs/guides/small.md), wla0 the published one, for several."""
     name: str | None = None
     """Dataset: name of the robot; the dataset's own when left out."""
     units: tuple[str, ...] = Field(default=(UNKNOWN,), min_length=1)

@@ -26,7 +26,7 @@ from wla.data.rotations import (
     to_matrices,
 )
 from wla.foreign import one_line
-from wla.specs import RobotSpec
+from wla.specs import UNKNOWN, RobotSpec
 
 
 class RelativeActionsConfig(Config):
@@ -209,7 +209,7 @@ def _state_columns(config: RelativeActionsConfig | None, robot: RobotSpec) -> di
             )
         targets[dim] = observation.state_names.index(other)
         units = action.units[dim], observation.state_units[targets[dim]]
-        if units[0] != units[1]:
+        if units[0] != units[1] and UNKNOWN not in units:
             raise ValueError(
                 f"relative: the action {name!r} is in {one_line(units[0])!r} and its state {other!r} in "
                 f"{one_line(units[1])!r}; correct the robot, or exclude the action"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wla.data.lerobot.columns import Columns
@@ -56,19 +56,19 @@ def default_chunk(rate_hz: float, shortest: int) -> int:
 
 def recipe_text(draft: RecipeDraft) -> str:
     """Python that `wla train` takes."""
-    nano = draft.size == "nano"
-    imports = _NANO_IMPORTS if nano else _WLA0_IMPORTS
+    parts = _PARTS[draft.size]
+    reads_robot = bool(draft.robot_file) or parts.needs_robot
     columns = draft.columns.model_dump(exclude_defaults=True)
     lines = [
         _docstring(draft),
         "",
-        *(["from pathlib import Path", ""] if draft.robot_file or not nano else []),
+        *(["from pathlib import Path", ""] if reads_robot else []),
         f"from wla.data import {'Columns, ' if columns else ''}DatasetConfig",
-        *imports,
-        *(["from wla.specs import RobotSpec"] if draft.robot_file or not nano else []),
-        *(_NANO_TRAINING if nano else _WLA0_TRAINING),
+        *parts.imports,
+        *(["from wla.specs import RobotSpec"] if reads_robot else []),
+        *parts.training,
         "",
-        *_robot(draft),
+        *(_robot(draft) if reads_robot else []),
         "DATASET = DatasetConfig(",
         f"    path={draft.dataset!r},",
         *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
@@ -79,11 +79,11 @@ def recipe_text(draft: RecipeDraft) -> str:
         "",
         "def config() -> PolicyTrainConfig:",
         "    return PolicyTrainConfig(",
-        *(_nano_model(draft) if nano else _wla0_model(draft)),
+        *parts.model(draft),
         "        datasets=(DATASET,),",
         f"        replan_steps={max(1, draft.chunk // 2)},  # actions that are executed before the next call",
         "        action_noise=0.0,  # acts in the middle of what it has learned; 1.0 draws from all of it",
-        *(_NANO_LOOP if nano else _WLA0_LOOP),
+        *parts.loop,
         "    )",
     ]
     return "\n".join(lines) + "\n"
@@ -106,8 +106,6 @@ def _plain(text: str) -> str:
 
 
 def _robot(draft: RecipeDraft) -> list[str]:
-    if draft.robot_file is None and draft.size == "nano":
-        return []
     path = f"Path(__file__).with_name({draft.robot_file!r})"
     if draft.robot_file is None:
         path = f"Path({draft.dataset!r}) / 'meta/wla_robot.json'"
@@ -116,34 +114,6 @@ def _robot(draft: RecipeDraft) -> list[str]:
 
 def _keywords(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
-
-
-_NANO_IMPORTS = ("from wla.presets import NANO_POLICY_MATRICES, nano_model",)
-_NANO_TRAINING = ("from wla.training import FromBackbone, LoopConfig, OptimConfig, PolicyTrainConfig",)
-_NANO_LOOP = (
-    "        loop=LoopConfig(",
-    "            optim=OptimConfig(",
-    "                steps=800,",
-    "                learning_rate=1e-3,",
-    "                final_learning_rate=2e-5,",
-    "                warmup=50,",
-    "                weight_decay=0.01,",
-    "                muon=NANO_POLICY_MATRICES,",
-    "            ),",
-    "            batch_size=64,",
-    "            validation_every=200,  # steps between two losses on the held-out episodes",
-    "        ),",
-)
-_WLA0_IMPORTS = (
-    "from wla.presets import plain_prompt, wla0_model",
-    "from wla.presets.wla0 import SANA, VLM",
-)
-_WLA0_TRAINING = ("from wla.training import FromPretrained, LoopConfig, OptimConfig, PolicyTrainConfig",)
-_WLA0_LOOP = (
-    "        activation_checkpointing=True,",
-    '        dtype="bfloat16",',
-    "        loop=LoopConfig(optim=OptimConfig(steps=20_000), batch_size=64, micro_batches=8, validation_every=1000),",
-)
 
 
 def _nano_model(draft: RecipeDraft) -> list[str]:
@@ -161,8 +131,82 @@ def _nano_model(draft: RecipeDraft) -> list[str]:
     ]
 
 
+def _small_model(draft: RecipeDraft) -> list[str]:
+    observation, action = draft.robot.observation, draft.robot.action
+    return [
+        "        model=small_model(",
+        f"            state_dim={observation.state_dim},",
+        f"            action_dim={action.dim},",
+        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
+        f"            cameras={draft.cameras!r},  # the primary one first",
+        f"            image_fit={draft.image_fit!r},  # how they become squares: pad, crop or stretch",
+        "        ),",
+        "        # From a published backbone: vlm='256M' above, and init=FromSmolVLM(vlm=FOLDER, codec=.., prompt=..).",
+        '        init=FromScratch(codec="nano-tabletop", prompt=SMALL_PROMPT),',
+    ]
+
+
 def _wla0_model(draft: RecipeDraft) -> list[str]:
     return [
         f"        model=wla0_model(ROBOT, chunk={draft.chunk}),  # {draft.chunk / draft.robot.action.rate_hz:.2g} s",
         "        init=FromPretrained(vlm=VLM, sana=SANA, prompt=plain_prompt()),",
     ]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The lines of a size. needs_robot: whether its model is made from the robot."""
+
+    imports: tuple[str, ...]
+    training: tuple[str, ...]
+    model: Callable[[RecipeDraft], list[str]]
+    loop: tuple[str, ...]
+    needs_robot: bool = False
+
+
+_PARTS: Mapping[Size, _Parts] = {
+    "nano": _Parts(
+        imports=("from wla.presets import NANO_POLICY_MATRICES, nano_model",),
+        training=("from wla.training import FromBackbone, LoopConfig, OptimConfig, PolicyTrainConfig",),
+        model=_nano_model,
+        loop=(
+            "        loop=LoopConfig(",
+            "            optim=OptimConfig(",
+            "                steps=800,",
+            "                learning_rate=1e-3,",
+            "                final_learning_rate=2e-5,",
+            "                warmup=50,",
+            "                weight_decay=0.01,",
+            "                muon=NANO_POLICY_MATRICES,",
+            "            ),",
+            "            batch_size=64,",
+            "            validation_every=200,  # steps between two losses on the held-out episodes",
+            "        ),",
+        ),
+    ),
+    "small": _Parts(
+        imports=("from wla.presets import SMALL_PROMPT, small_model",),
+        training=("from wla.training import FromScratch, LoopConfig, OptimConfig, PolicyTrainConfig",),
+        model=_small_model,
+        loop=(
+            "        loop=LoopConfig(",
+            "            optim=OptimConfig(steps=20_000, learning_rate=3e-4, final_learning_rate=3e-6),",
+            "            batch_size=64,",
+            "            validation_every=1000,  # steps between two losses on the held-out episodes",
+            "        ),",
+        ),
+    ),
+    "wla0": _Parts(
+        imports=("from wla.presets import plain_prompt, wla0_model", "from wla.presets.wla0 import SANA, VLM"),
+        training=("from wla.training import FromPretrained, LoopConfig, OptimConfig, PolicyTrainConfig",),
+        model=_wla0_model,
+        loop=(
+            "        activation_checkpointing=True,",
+            '        dtype="bfloat16",',
+            "        loop=LoopConfig(",
+            "            optim=OptimConfig(steps=20_000), batch_size=64, micro_batches=8, validation_every=1000",
+            "        ),",
+        ),
+        needs_robot=True,
+    ),
+}
