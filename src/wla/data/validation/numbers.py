@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32
 
+from wla.data.normalize import MIN_RANGE
 from wla.data.validation.issues import Issue
 
 JUMP_FACTOR, JUMP_FRACTION = 20.0, 0.25
 """A jump is a change over one frame that exceeds 20 times the 95 % quantile of the changes, and a quarter of the
 dimension's range. The second limit excludes measurement noise, the first one fast motions."""
+HINT = "check whether it should change"
 COMMON_FRACTION = 0.1
 """A dimension that jumps in more than this fraction of the episodes is discrete, such as an open or closed gripper."""
 
@@ -28,10 +30,14 @@ def check_range(
     values = list(episodes.values())
     low, high = np.min([part.min(0) for part in values], axis=0), np.max([part.max(0) for part in values], axis=0)
     issues = [
-        Issue("warning", None, f"{key!r}: dimension {named[i]} is always {low[i]:g}", "check whether it should change")
-        for i in map(int, np.flatnonzero(low == high))
+        Issue("warning", None, f"{key!r}: dimension {named[i]} is always {_about(float(low[i]), float(high[i]))}", HINT)
+        for i in map(int, np.flatnonzero(high - low < MIN_RANGE))
     ]
     return issues + (_jumps(key, named, episodes, high - low) if jumps else [])
+
+
+def _about(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"about {low:g} (within {high - low:.1g}, which counts as constant)"
 
 
 def _jumps(
