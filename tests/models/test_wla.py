@@ -165,3 +165,11 @@ def test_action_conditions_of_another_size_than_the_action_expert_s_are_refused(
     config["world_expert"]["actions"]["chunk"] = CHUNK + 1
     with pytest.raises(ValueError, match="they are the same actions"):
         WLAConfig.model_validate(config)
+
+
+def test_a_current_frame_of_another_size_than_the_imagined_one_is_refused():
+    config = model_config()
+    world = config.world_expert.replace(condition_on_current_frame=True)
+    assert config.replace(world_expert=world).target_side == config.backbone.cameras["front"]
+    with pytest.raises(ValueError, match="the primary image has 32 pixels along each side and the imagined one 16"):
+        config.replace(world_expert=world.replace(latent_size=4))

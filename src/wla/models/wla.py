@@ -68,6 +68,16 @@ class WLAConfig(PolicyModelConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _same_frames(self) -> Self:
+        side = self.backbone.cameras.get(self.backbone.primary)
+        if self.world_expert.condition_on_current_frame and side != self.target_side:
+            raise ValueError(
+                f"world_expert.condition_on_current_frame: the primary image has {side} pixels along each side and the "
+                f"imagined one {self.target_side} (latent_size x the codec's downsampling); make them equal"
+            )
+        return self
+
     @property
     def target_side(self) -> int:
         """Pixels along each side of the image that the World Expert imagines."""

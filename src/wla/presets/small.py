@@ -31,8 +31,10 @@ SMOLVLM_TEXTS = {
     },
 }
 """Sizes of the text layers where they are not those of the 256M model."""
-SMOLVLM_SIDE, SCRATCH_SIDE, TARGET_SIDE = 512, 128, 96
-"""Pixels of the images that each backbone reads, and of the image that the World Expert imagines."""
+SMOLVLM_SIDE, SCRATCH_SIDE = 512, 128
+"""Pixels along each side of the images that each backbone reads."""
+TARGET_SIDE = 128
+"""Of the image that the World Expert imagines."""
 
 
 def small_model(
@@ -80,7 +82,7 @@ def small_model(
             cross_heads=8,
             connector=ConnectorConfig(mlp=768, head_width=64, out=256, final_norm=True),
             interpolation_scale=1,
-            condition_on_current_frame=True,
+            condition_on_current_frame=vlm is None,  # an image of the imagined one's size
             flow_steps=8,
         ),
         codec=CODEC,

@@ -132,6 +132,21 @@ def test_what_a_policy_from_nothing_lacks_is_named(init, message, tmp_path, monk
         recipe(tmp_path / "robot", monkeypatch, init).build()
 
 
+def test_the_preset_learns_to_act_and_imagine(tmp_path, monkeypatch):
+    """With the sizes of the images that it reads and imagines, but fewer channels."""
+    monkeypatch.undo()
+    sizes = small_model(cameras=("front", "wrist"), state_dim=tiny.STATE, action_dim=tiny.ACTION, chunk=tiny.CHUNK)
+    backbone = sizes.backbone.replace(width=64, layers=8, heads=2, mlp=64, stem_channels=(8, 8, 8))
+    narrow = sizes.replace(
+        backbone=backbone, action_expert=sizes.action_expert.replace(width=32, heads=2), max_world_samples=1
+    )
+    init = FromScratch(prompt=SMALL_PROMPT, codec="nano-tabletop")
+    objective = recipe(tmp_path / "robot", monkeypatch, init, model=narrow).build()
+    losses = objective.model.compute_loss(objective.sample_batch(2, torch.Generator().manual_seed(0)))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert losses["world"] > 0
+
+
 @pytest.mark.parametrize(("vlm", "low", "high"), [(None, 20e6, 60e6), ("256M", 256e6, 320e6), ("500M", 507e6, 580e6)])
 def test_the_preset_has_its_size_and_the_tokens_of_its_prompt(vlm, low, high):
     config = small_model(cameras=("front", "wrist"), state_dim=7, action_dim=7, chunk=16, vlm=vlm)
