@@ -33,7 +33,9 @@ def metrics_for(paths, monkeypatch, tmp_path, rule):
     """Metrics of a value model whose scores follow from the true values by `rule`."""
     frames = ValueTargetFrames(LeRobotDataset(paths / "rollouts"), "front")
     values = discounted_return(torch.from_numpy(frames.success), torch.from_numpy(frames.steps_to_go), 0.98).numpy()
-    true_value = {image.tobytes(): value for image, value in zip(frames.images, values, strict=True)}
+    true_value = {
+        image.tobytes(): value for image, value in zip(frames.images[np.arange(len(frames))], values, strict=True)
+    }
 
     def score(self, frame_contexts, images):
         return np.array([rule(true_value[image.tobytes()]) for image in images], np.float32)

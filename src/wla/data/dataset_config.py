@@ -13,6 +13,7 @@ from wla.config import Config
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import INFO
 from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.training_frames import CACHE_GB
 from wla.specs import RobotSpec
 
 
@@ -43,8 +44,11 @@ class DatasetConfig(Config):
     """Alternatively, the episodes to hold out by their index, in LeRobot's notation of splits: `45:50` are 45 .. 49,
     `45:` all from 45 on."""
     cache_frames: bool = True
-    """Decode all videos once into `ROOT/.cache`, which is the fastest to read; False: seek in the videos, for datasets
-    too large for a cache."""
+    """Decode all frames once into `ROOT/.cache`, at the size that the model reads, which is the fastest to read; False:
+    seek in the files. `wla data clear-cache` removes caches."""
+    cache_gb: float = Field(default=CACHE_GB, gt=0)
+    """Limit of this dataset's decoded frames in GB (10^9 bytes). Where they, or the disk's free space, exceed it,
+    training seeks in the files, and says so."""
 
     @model_validator(mode="before")
     @classmethod

@@ -63,7 +63,8 @@ class WindowSampler:
             WindowSource.prepare(
                 dataset,
                 config,
-                list(dict.fromkeys((self.primary, *(key.camera for key in self._keys)))),
+                self._sides(),
+                self.image_fit,
                 self.primary,
                 self.state_normalizer,
                 self.action_transform,
@@ -78,6 +79,13 @@ class WindowSampler:
     @property
     def prompter(self) -> AnyPrompter:
         return self.prompts.prompter
+
+    def _sides(self) -> dict[str, list[int]]:
+        """The sides of the squares that are read of each camera, the primary one first."""
+        sides: dict[str, list[int]] = {self.primary: [] if self.subgoal_size is None else [self.subgoal_size]}
+        for key, side in self._keys.items():
+            sides.setdefault(key.camera, []).append(side)
+        return sides
 
     def sample_batch(self, size: int, rng: np.random.Generator, *, images: bool = True) -> Batch:
         """A batch of `size` windows, datasets by weight and frames uniformly within them.
@@ -136,7 +144,7 @@ class WindowSampler:
             state, mask = state * seen[:, None], mask & seen[:, None, None]
         times = {"current": frames, "history": windows.history, "first": source.start[frames]}
         views = {
-            str(key): source.images(key.camera, times[key.time], side, self.image_fit)
+            str(key): source.images(key.camera, times[key.time], side)
             for key, side in (self._keys.items() if images else ())
         }
         for view in views.values():
@@ -153,7 +161,7 @@ class WindowSampler:
             images=views,
             subgoal=None
             if self.subgoal_size is None or not images
-            else source.images(self.primary, windows.subgoal, self.subgoal_size, self.image_fit),
+            else source.images(self.primary, windows.subgoal, self.subgoal_size),
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),

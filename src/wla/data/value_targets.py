@@ -6,14 +6,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.training_frames import Frames, open_training_frames
 from wla.types import FrameContext
 
 
 class ValueTargetFrames:
-    """Frames of a camera. success: bool (N,), of the episode. steps_to_go: int64 (N,), until the episode ends."""
+    """Frames of a camera. images: of their own size, or squares. success: bool (N,), of the episode. steps_to_go: int64
+    (N,), until the episode ends."""
 
-    def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
-        """ValueError when the outcome of an episode is unknown."""
+    def __init__(self, dataset: LeRobotDataset, camera: str, side: int | None = None) -> None:
+        """side: of the squares that training reads, from a cache; None to seek in the files. ValueError when the
+        outcome of an episode is unknown."""
         unknown = [episode.index for episode in dataset.episodes if episode.success is None]
         if unknown:
             raise ValueError(
@@ -21,7 +24,11 @@ class ValueTargetFrames:
                 "collect the episodes again"
             )
         self.dataset = dataset
-        self.images = dataset.frames(camera)
+        self.images: Frames = (
+            dataset.random_access_frames(camera)
+            if side is None
+            else open_training_frames(dataset, {camera: [side]})[camera, side]
+        )
         lengths = [len(episode) for episode in dataset.episodes]
         self.success = np.repeat([bool(episode.success) for episode in dataset.episodes], lengths)
         self.steps_to_go = np.concatenate([np.arange(length)[::-1] for length in lengths]).astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,8 +19,8 @@ from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.pseudo_actions import load_pseudo_actions
-from wla.data.transforms import ImageFit, resize
-from wla.data.video.random_access import RandomAccessFrames
+from wla.data.training_frames import Frames, open_training_frames
+from wla.data.transforms import ImageFit
 from wla.data.windows import Window, subtask_window, window
 
 
@@ -28,14 +28,14 @@ from wla.data.windows import Window, subtask_window, window
 class WindowSource:
     """A dataset of N frames and, per frame, what windows that start there need.
 
-    frames: camera -> images. state: normalised. actions: in the robot's units; None when none are learned from it.
-    start, end: first frame of the frame's episode, and the one after its last. valid_starts: the frames at which
-    windows may start. paraphrases: by task, of the tasks that have some. memory_replay: the memory of a policy that
-    acted on the dataset.
+    frames: (camera, side in pixels) -> square images. state: normalised. actions: in the robot's units; None when none
+    are learned from it. start, end: first frame of the frame's episode, and the one after its last. valid_starts: the
+    frames at which windows may start. paraphrases: by task, of the tasks that have some. memory_replay: the memory of a
+    policy that acted on the dataset.
     """
 
     dataset: LeRobotDataset
-    frames: dict[str, np.ndarray | RandomAccessFrames]
+    frames: dict[tuple[str, int], Frames]
     state: Float32[np.ndarray, "N S"]
     actions: Float32[np.ndarray, "N A"] | None
     start: Int64[np.ndarray, " N"]
@@ -49,7 +49,8 @@ class WindowSource:
         cls,
         dataset: LeRobotDataset,
         config: DatasetConfig,
-        cameras: Sequence[str],
+        sides: Mapping[str, Sequence[int]],
+        fit: ImageFit,
         primary: str,
         state: Normalizer,
         action_transform: ActionTransform,
@@ -58,8 +59,9 @@ class WindowSource:
         chunk: int,
         held_out: bool = False,
     ) -> Self:
-        """primary: the camera that no dataset may lack. lookahead: number of frames of the episode that must follow the
-        first frame of a window. held_out: windows of the episodes that the configuration holds out, instead of others.
+        """sides: camera -> sides of the squares that are read of it. fit: how images become squares. primary: the
+        camera that no dataset may lack. lookahead: number of frames of the episode that must follow the first frame of
+        a window. held_out: windows of the episodes that the configuration holds out, instead of others.
 
         ValueError when no window fits, a camera is absent, or a file that the configuration names does not fit.
         """
@@ -72,7 +74,7 @@ class WindowSource:
         if config.holds_out:
             held = np.repeat(config.held_out(dataset), lengths)
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
-        frames = _open_frames(dataset, config, cameras, primary)
+        frames = _open_frames(dataset, config, sides, fit, primary)
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None
@@ -115,13 +117,11 @@ class WindowSource:
         """The windows that start at these frames; see `wla.data.windows.window`."""
         return window(frames, self.start[frames], self.end[frames], chunk, history, subgoal_offset)
 
-    def images(
-        self, camera: str, frames: Int64[np.ndarray, " B"], side: int, fit: ImageFit
-    ) -> UInt8[Tensor, "B S S 3"]:
+    def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
         """Images of a camera as squares of `side` pixels, black if the dataset lacks the camera."""
-        if camera not in self.frames:
+        if camera not in self.dataset.cameras:
             return torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)
-        return resize(self.frames[camera][frames], side, fit)
+        return torch.from_numpy(np.asarray(self.frames[camera, side][frames]))
 
     def replayed_memory(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
         """Finished subtasks in the policy's memory at the frame, and the subtasks that it had predicted last."""
@@ -184,16 +184,14 @@ def _of_split(
 
 
 def _open_frames(
-    dataset: LeRobotDataset, config: DatasetConfig, cameras: Sequence[str], primary: str
-) -> dict[str, np.ndarray | RandomAccessFrames]:
-    """Images by camera. ValueError when the dataset lacks the primary camera or, if it has actions to learn, any."""
-    absent = [camera for camera in (cameras if config.actions else [primary]) if camera not in dataset.cameras]
+    dataset: LeRobotDataset, config: DatasetConfig, sides: Mapping[str, Sequence[int]], fit: ImageFit, primary: str
+) -> dict[tuple[str, int], Frames]:
+    """Images by camera and side. ValueError when the dataset lacks the primary camera or, if it has actions to learn,
+    any."""
+    absent = [camera for camera in (sides if config.actions else [primary]) if camera not in dataset.cameras]
     if absent:
         raise ValueError(
             f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}, name them in `columns`"
         )
-    return {
-        camera: dataset.frames(camera) if config.cache_frames else dataset.random_access_frames(camera)
-        for camera in cameras
-        if camera in dataset.cameras
-    }
+    there = {camera: each for camera, each in sides.items() if camera in dataset.cameras}
+    return open_training_frames(dataset, there, fit, cache=config.cache_frames, limit_gb=config.cache_gb)

@@ -17,7 +17,6 @@ from torch import Tensor
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import VectorStatistics
-from wla.data.transforms import resize
 from wla.files import atomic_dir
 from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
 from wla.run_folder import checkpoint_folder, read_checkpoint
@@ -70,7 +69,7 @@ class InverseCheckpoint:
         lasts = np.array([dataset.episode_of(int(frame)).end - 1 for frame in frames])
         indices = np.minimum(frames[:, None] + np.arange(1 + self.config.model.lookahead), lasts[:, None])
         return {
-            camera: resize(dataset.frames(camera)[indices.ravel()], side).unflatten(0, indices.shape)
+            camera: torch.from_numpy(np.asarray(dataset.frames(camera, side)[indices]))
             for camera, side in self.config.model.cameras.items()
         }
 

@@ -16,6 +16,7 @@ from wla.data.lerobot.image_files import ParquetImages
 from wla.data.video.frame_cache import FrameCache
 from wla.data.video.frame_files import FileSegment, FrameFiles, by_file
 from wla.data.video.random_access import RandomAccessFrames
+from wla.specs import ImageFit
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class CameraFrames:
     rate: Fraction
     is_video: bool
 
-    def cache(self, side: int | None) -> FrameCache:
+    def cache(self, side: int | None, fit: ImageFit = "pad") -> FrameCache:
         """The cache of all frames as squares of `side` pixels, as training resizes them; None for their own size."""
-        size = (side, side) if side is not None else self.size
-        frames = sum(segment.length for segment in self.segments)
-        return FrameCache(self.root, self.name, self.segments, self.files, (frames, *size, 3), _Fit(side))
+        size = self.size if side is None else (side, side)
+        name = f"{size[0]}x{size[1]}" + (f"-{fit}" if fit != "pad" and size != self.size else "")
+        shape = (sum(segment.length for segment in self.segments), *size, 3)
+        return FrameCache(self.root, self.name, name, self.segments, self.files, shape, _Fit(size, self.size, fit))
 
     @cached_property
     def random_access(self) -> RandomAccessFrames:
@@ -70,14 +72,16 @@ class CameraFrames:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Brings frames to squares of `side` pixels exactly as training does; None leaves them."""
+    """Brings frames of a size to squares exactly as training does."""
 
-    side: int | None
+    size: tuple[int, int]
+    own_size: tuple[int, int]
+    fit: ImageFit
 
     def __call__(self, images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B h w 3"]:
-        if self.side is None:
+        if self.size == self.own_size:
             return images
         # Imported here, so that datasets are read without torch.
         from wla.data.transforms import resize
 
-        return resize(images, self.side).numpy()
+        return resize(images, self.size[0], self.fit).numpy()

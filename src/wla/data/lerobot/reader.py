@@ -31,7 +31,7 @@ from wla.data.lerobot.vectors import matrix, vector_names, width
 from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
 from wla.foreign import one_line, path_below
-from wla.specs import RobotSpec
+from wla.specs import ImageFit, RobotSpec
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,13 @@ class LeRobotDataset:
         episode = self.episode_of(index)
         return f"{self.root} episode {episode.index} frame {index - episode.start}"
 
-    def frames(self, camera: str, side: int | None = None) -> UInt8[np.ndarray, "N H W 3"]:
+    def frames(self, camera: str, side: int | None = None, fit: ImageFit = "pad") -> UInt8[np.ndarray, "N H W 3"]:
         """All frames of a camera, memory-mapped and read-only; decoded on first use into `ROOT/.cache`.
 
-        side: pixels of square images, resized as for training; None for the camera's own size. ValueError for an
-        unknown camera, a damaged video, or when the folder cannot hold the cache.
+        side: pixels of square images, resized as for training; None for the camera's own size. fit: how they become
+        squares. ValueError for an unknown camera, a damaged video, or when the folder cannot hold the cache.
         """
-        return self.camera_frames(camera).cache(side).open()
+        return self.camera_frames(camera).cache(side, fit).open()
 
     def random_access_frames(self, camera: str) -> RandomAccessFrames:
         """All frames of a camera, read from its files when they are indexed, without a cache.

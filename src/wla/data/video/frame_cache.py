@@ -36,11 +36,12 @@ Fit = Callable[[UInt8[np.ndarray, "B H W 3"]], UInt8[np.ndarray, "B S S 3"]]
 class FrameCache:
     """All frames of a camera of a dataset, at one size, as a file in `ROOT/.cache`.
 
-    shape: (N, H, W, 3) of the array. fit: brings frames of the files to that size.
+    name: of the size. shape: (N, H, W, 3) of the array. fit: brings frames of the files to that size.
     """
 
     root: Path
     camera: str
+    name: str
     segments: Sequence[FileSegment]
     files: FrameFiles
     shape: tuple[int, int, int, int]
@@ -84,7 +85,7 @@ class FrameCache:
 
     @property
     def _name(self) -> str:
-        return f"{_file_name(self.camera)}-{self.shape[1]}x{self.shape[2]}"
+        return f"{_file_name(self.camera)}-{self.name}"
 
     def _key(self) -> str:
         files = {segment.path: segment.path.stat() for segment in self.segments if segment.path.is_file()}

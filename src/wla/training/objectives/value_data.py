@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from wla.data.transforms import jitter, resize
+from wla.data.transforms import jitter
 from wla.data.value_targets import ValueTargetFrames
 from wla.models.value_model import discounted_return
 from wla.policy.value_checkpoint import ValueCheckpoint
@@ -39,12 +39,12 @@ class ValueData:
     def __init__(self, value: ValueCheckpoint, datasets: Sequence[str]) -> None:
         """ValueError when a dataset does not tell which episodes succeeded."""
         self._value = value
-        self._frames = [ValueTargetFrames(dataset, value.camera) for dataset in open_datasets(datasets)]
+        self._side = value.config.model.backbone.cameras[value.camera]
+        self._frames = [ValueTargetFrames(each, value.camera, self._side) for each in open_datasets(datasets)]
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> ValueBatch:
         """A batch that follows from the generator alone."""
         rng = numpy_rng(generator)
-        side = self._value.config.model.backbone.cameras[self._value.camera]
         names: list[str] = []
         moments: list[FrameContext] = []
         images, success, left = [], [], []
@@ -52,7 +52,7 @@ class ValueData:
             frames = self._frames[number]
             names += [frames.dataset.frame_id(int(row)) for row in rows]
             moments += frames.frame_contexts(rows)
-            images.append(resize(frames.images[rows], side))
+            images.append(torch.from_numpy(np.asarray(frames.images[rows])))
             success.append(frames.success[rows])
             left.append(frames.steps_to_go[rows])
         tokens, mask, times = self._value.model_inputs(moments)
