@@ -18,7 +18,7 @@ from wla.annotate.chat_client import ChatClient
 from wla.annotate.frames import key_frames, primary_camera
 from wla.annotate.segments import Segment, validate_segments
 from wla.data.lerobot.reader import Episode, LeRobotDataset
-from wla.files import atomic_write_text, disk_errors, read_text
+from wla.files import atomic_write_text, clear_staging, disk_errors, read_text
 from wla.foreign import path_below
 from wla.html import data_url, jpeg
 from wla.progress import progress_bar
@@ -68,6 +68,7 @@ def label_dataset(dataset: LeRobotDataset, client: ChatClient, *, frames: int) -
     """
     camera = primary_camera(dataset)
     folder = dataset.root / CACHE
+    clear_staging(folder)
     kept = f"nothing was changed; answers so far are cached in {folder}, repeat the command to resume"
     segments: list[Segment] = []
     try:
