@@ -11,6 +11,7 @@ from wla.cli import (
     doctor,
     estimate,
     evaluate,
+    hub,
     init,
     list_names,
     report,
@@ -64,4 +65,5 @@ COMMANDS: dict[str, Command | Group] = {
     **serve.SERVE,
     **collect.RECORD_MEMORY,
     **checkpoints.CHECKPOINTS,
+    **hub.HUB,
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wla.cli.data import CheckArgs, ConvertArgs, FromVideosArgs, RobotArgs, StatsArgs
     from wla.cli.estimate import EstimateArgs
     from wla.cli.evaluate import DemoArgs, EvalArgs
+    from wla.cli.hub import PullArgs
     from wla.cli.init import InitArgs
     from wla.cli.train import AblateArgs, TrainArgs
     from wla.evaluation.configs import OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
@@ -174,6 +175,10 @@ def after_convert(args: ConvertCheckpointArgs) -> list[Line]:
     return _use(args.out, args.out)
 
 
+def after_pull(args: PullArgs) -> list[Line]:
+    return [line("data check", args.out)] if _features(args.out) else _use(args.out, args.out)
+
+
 def after_import(args: ImportArgs) -> list[Line]:
     return [line("convert", args.out, dtype="bfloat16", out=args.out.with_name(f"{args.out.name}_bfloat16"))]
 
@@ -262,6 +267,8 @@ NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
     "eval-world": after_eval_world,
     "eval-value": after_eval_value,
     "record-memory": after_record_memory,
+    "push": lambda args: [line("pull", args.target, out=Path("pulled") / args.target.rpartition("/")[2])],
+    "pull": after_pull,
     "convert": after_convert,
     "import": after_import,
 }
