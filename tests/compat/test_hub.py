@@ -92,6 +92,15 @@ def test_a_dataset_goes_and_comes_back_the_same(hub, tmp_path, capsys):
     np.testing.assert_array_equal(ours.frames("front")[:], theirs.frames("front")[:])
 
 
+def test_a_card_without_front_matter_gets_some(hub, capfd):
+    assert run("push", "nano-value", "me/value", "--license", "other") == 0
+    shown = capfd.readouterr()
+    assert "metadata block" not in shown.err
+    card = hub.files["model", "me/value"]["README.md"].decode()
+    assert card.startswith("---\ntags:")
+    assert "\nlicense: other\n" in card
+
+
 def test_other_files_are_not_replaced_unasked(hub, policy, capsys):
     assert run("push", policy, "me/policy") == 0
     commits = hub.commits

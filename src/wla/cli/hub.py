@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wla.cli.command import CliArgs, Command
 from wla.cli.names import require_path
+from wla.policy.hub import local_folder
 
 
 class PushArgs(CliArgs):
@@ -21,7 +22,7 @@ class PushArgs(CliArgs):
     """
 
     source: Path
-    """Folder of a run, checkpoint or dataset."""
+    """Folder of a run, checkpoint or dataset, or a bundled name."""
     target: str
     """Repository: OWNER/NAME."""
     license: str | None = None
@@ -52,7 +53,8 @@ class PullArgs(CliArgs):
 
 
 def push(args: PushArgs) -> int:
-    require_path(args.source, "folder")
+    if not local_folder(args.source).exists():
+        require_path(args.source, "folder")
     if args.results is not None:
         require_path(args.results, "file")
     from wla.compat.hub import push

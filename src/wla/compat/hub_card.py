@@ -26,7 +26,9 @@ def card_of(shared: SharedFolder, license_id: str | None, results: Path | None) 
     from huggingface_hub import RepoCard
 
     path = shared.root / CARD
-    text = path.read_text("utf-8") if path.is_file() else _new_card(shared)
+    text = path.read_text("utf-8") if path.is_file() else _new_text(shared)
+    if not text.startswith("---"):
+        text = f"{_front_matter(shared)}\n{text}"
     if results is not None:
         text = _with_results(_without(text, NO_RESULTS), _results(shared, results))
     if license_id is not None:
@@ -47,23 +49,24 @@ def license_of(card: str) -> str | None:
     return found[1].strip().strip("'\"") if found else None
 
 
-def _new_card(shared: SharedFolder) -> str:
+def _front_matter(shared: SharedFolder) -> str:
     tags = ["robotics", "wla", *(["LeRobot"] if shared.kind == "dataset" else [])]
     front = ["---", "tags:", *(f"- {tag}" for tag in tags)]
     if shared.kind == "dataset":
-        info = read_info(shared.root)
-        front += [
-            "task_categories:",
-            "- robotics",
-            "configs:",
-            "- config_name: default",
-            "  data_files: data/*/*.parquet",
-        ]
-        about = f"{info.total_episodes} episodes in the LeRobot v3.0 format; `meta/info.json` describes their columns."
+        front += ["task_categories:", "- robotics"]
+        front += ["configs:", "- config_name: default", "  data_files: data/*/*.parquet"]
     else:
         front.append("library_name: wla")
+    return "\n".join([*front, "---"])
+
+
+def _new_text(shared: SharedFolder) -> str:
+    if shared.kind == "dataset":
+        episodes = read_info(shared.root).total_episodes
+        about = f"{episodes} episodes in the LeRobot v3.0 format; `meta/info.json` describes their columns."
+    else:
         about = "Written by `wla train`; the README of wla says what it is for."
-    return "\n".join([*front, "---", f"# {shared.what[0].upper()}{shared.what[1:]}", "", about, ""])
+    return f"# {shared.what[0].upper()}{shared.what[1:]}\n\n{about}\n"
 
 
 def _results(shared: SharedFolder, results: Path) -> str:
