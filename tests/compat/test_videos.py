@@ -3,8 +3,10 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from test_video_times import write_video
 
 from wla.compat.videos import CAMERA, caption_from_name, convert_videos
 from wla.data.lerobot.reader import LeRobotDataset
@@ -115,3 +117,83 @@ def test_captions_from_names():
     assert caption_from_name("pick_up-the_cup_03") == "pick up the cup"
     assert caption_from_name("Drei Würfel.stapeln") == "drei würfel stapeln"
     assert caption_from_name("0001") == ""
+
+
+def varying(path: Path) -> None:
+    """Ten frames a second, and thirty from the first second on; frame k has the level 50 + 4 k."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = [*range(0, 1000, 100), *(1000 + 1000 * k // 30 for k in range(30))]
+    write_video(path, [np.full((32, 48, 3), 50 + 4 * k, np.uint8) for k in range(40)], times=times, options={"bf": "0"})
+
+
+def test_frames_are_taken_at_the_times_at_which_they_are_shown(tmp_path):
+    varying(tmp_path / "in" / "go.mp4")
+    convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32, cuts=False)
+    expected = [50 + 4 * k for k in (*range(10), *range(10, 40, 3))]
+    (found,) = levels(tmp_path / "out")
+    np.testing.assert_allclose(found[:20], expected, atol=2)
+    assert len(found) <= 21  # the last frame may be shown a little longer
+    table = tmp_path / "clips.csv"
+    table.write_text("file,caption,start,end\ngo.mp4,second half,1.0,2.0\n")
+    convert_videos(tmp_path / "in", tmp_path / "half", fps=10.0, side=32, captions=table, cuts=False)
+    np.testing.assert_allclose(levels(tmp_path / "half"), [expected[10:]], atol=2)
+
+
+def test_what_is_after_the_end_of_a_video_is_named(tmp_path):
+    clip(tmp_path / "in" / "a.mp4", [100] * 20, rate=10)
+    table = tmp_path / "clips.csv"
+    table.write_text("file,caption,start,end\na.mp4,all,0,9\na.mp4,nothing,5,6\na.mp4,fits,0,2\n")
+    count, left_out = convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32, captions=table)
+    assert count == 2
+    assert left_out == [
+        "a.mp4: 2.0 to 9 s of 'all'; the video ends at 2.0 s",
+        "a.mp4: 5.0 to 6 s of 'nothing'; the video ends at 2.0 s",
+    ]
+
+
+def test_damaged_files_and_those_of_other_kinds_are_named_and_the_rest_goes_on(tmp_path):
+    clip(tmp_path / "in" / "good.mp4", [100] * 20, rate=10)
+    whole = (tmp_path / "in" / "good.mp4").read_bytes()
+    (tmp_path / "in" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "empty.mov").touch()
+    (tmp_path / "in" / "notes.txt").write_text("none")
+    (tmp_path / "in" / "._good.mp4").write_bytes(b"\0\5\x16\7")
+    count, left_out = convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32)
+    assert count == 1
+    assert [line.split(": ")[0].rpartition("/")[2] for line in left_out] == [
+        "files with other endings",
+        "cut.mp4",
+        "empty.mov",
+    ]
+    assert "notes.txt" in left_out[0]
+    (tmp_path / "in" / "good.mp4").unlink()
+    with pytest.raises(ValueError, match=r"no clip has 2 frames .*cut.mp4: damaged video") as caught:
+        convert_videos(tmp_path / "in", tmp_path / "none", fps=10.0, side=32)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "encoder", "pix_fmt"),
+    [
+        (".mpg", "mpeg2video", "yuv420p"),
+        (".m4v", "libx264", "yuv420p"),
+        (".gif", "gif", "rgb8"),
+        (".ts", "libx264", "yuv420p"),
+        (".webm", "libvpx-vp9", "yuv420p"),
+        (".avi", "mpeg4", "yuv420p"),
+        (".MOV", "libx264", "gray"),
+    ],
+)
+def test_usual_formats_are_read(tmp_path, ending, encoder, pix_fmt):
+    path = tmp_path / "in" / f"go{ending}"
+    path.parent.mkdir()
+    with av.open(str(path), "w", format="mov" if ending == ".MOV" else None) as container:
+        stream = container.add_stream(encoder, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, pix_fmt
+        for level in range(60, 180, 6):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), level, np.uint8)).reformat(format=pix_fmt)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    convert_videos(tmp_path / "in", tmp_path / "out", fps=5.0, side=32, cuts=False)
+    np.testing.assert_allclose(levels(tmp_path / "out"), [[60, 90, 120, 150]], atol=4 if pix_fmt == "yuv420p" else 20)

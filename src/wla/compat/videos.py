@@ -19,12 +19,17 @@ from jaxtyping import UInt8
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import resize_with_pad
 from wla.data.video import codec
+from wla.data.video.codec import TimedFrame
 from wla.files import atomic_dir, read_text
 from wla.foreign import damaged, path_below
 from wla.progress import progress_bar
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+    *(".3gp", ".wmv", ".flv", ".ogv"),
+)
+"""Endings of the files that are taken for videos."""
 CAMERA = "front"
 HEADER = ("file", "caption", "start", "end")
 CUT_THRESHOLD = 60.0
@@ -67,17 +72,18 @@ def convert_videos(
         cuts: whether to split clips at cuts.
 
     Returns:
-        Number of episodes, and the reasons for parts that were left out, one line each.
+        Number of episodes, and what was left out and why, one line each: damaged files, ends that are not there.
 
     Raises:
-        ValueError: there is nothing to write, a file is damaged, or `out` exists; nothing is left behind.
+        ValueError: there is nothing to write, or `out` exists; nothing is left behind.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; give a new folder")
     if side % 2:
         raise ValueError(f"side is {side}; H.264 video requires an even number of pixels")
     clips = _clips_from_csv(captions, source) if captions is not None else _clips_from_names(source)
-    spec, left_out, count = video_robot_spec(fps, side), list[str](), 0
+    left_out = [] if captions is not None else _other_files(source)
+    spec, count = video_robot_spec(fps, side), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         atomic_dir(out) as target,
@@ -85,17 +91,25 @@ def convert_videos(
         progress_bar() as progress,
     ):
         for clip in progress.track(clips, description="reading videos"):
-            for frames in split_scenes(_resample(clip, fps, side), cuts=cuts):
-                if len(frames) < MIN_CLIP_FRAMES:
-                    left_out.append(f"{clip.file.name}: {len(frames)} frames of {clip.caption!r} are too few")
-                    continue
-                for frame in frames:
-                    writer.add_frame({CAMERA: frame}, np.zeros(1, np.float32), None)
-                writer.end_episode(clip.caption, keep=True)
-                count += 1
+            reader = _ClipReader(clip, fps, side)
+            try:
+                for frames in split_scenes(reader.frames(), cuts=cuts):
+                    if len(frames) < MIN_CLIP_FRAMES:
+                        left_out.append(f"{clip.file.name}: {len(frames)} frames of {clip.caption!r} are too few")
+                        continue
+                    for frame in frames:
+                        writer.add_frame({CAMERA: frame}, np.zeros(1, np.float32), None)
+                    writer.end_episode(clip.caption, keep=True)
+                    count += 1
+            except ValueError as error:  # of this file; the others are worth having
+                left_out.append(str(error))
+            else:
+                left_out += reader.missing()
         if not count:
+            reasons = f" ({'; '.join(left_out[:3])})" if left_out else ""
             raise ValueError(
-                f"{source}: no clip has {MIN_CLIP_FRAMES} frames at {fps:g} fps; nothing was written, give longer clips"
+                f"{source}: no clip has {MIN_CLIP_FRAMES} frames at {fps:g} fps{reasons}; nothing was written, give "
+                "other clips"
             )
     return count, left_out
 
@@ -137,8 +151,21 @@ def caption_from_name(name: str) -> str:
     return " ".join(word for word in re.split(r"[^\w]+|_+", name) if word and not word.isdigit()).lower()
 
 
+def _files(source: Path) -> list[Path]:
+    """The files of a folder and its subfolders; hidden ones, which programs leave behind, are none."""
+    found = (file.relative_to(source) for file in source.rglob("*") if file.is_file())
+    return sorted(source / file for file in found if not any(part.startswith(".") for part in file.parts))
+
+
+def _other_files(source: Path) -> list[str]:
+    """A line about the files that are not taken for videos, if any."""
+    names = [file.name for file in _files(source) if file.suffix.lower() not in SUFFIXES]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"files with other endings: {', '.join(names[:5])}{more}"] if names else []
+
+
 def _clips_from_names(source: Path) -> list[Clip]:
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = [file for file in _files(source) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise ValueError(f"{source}: no videos here ({', '.join(SUFFIXES)}); correct the path")
     clips = [Clip(file, caption_from_name(file.stem)) for file in files]
@@ -178,17 +205,47 @@ def _clip(row: dict[str, str], where: str, source: Path) -> Clip:
     return Clip(file, caption, start, end)
 
 
-def _resample(clip: Clip, fps: float, side: int) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-    """Yields the frames of a clip at the times 0, 1/fps, 2/fps ... after its start."""
-    rate = codec.probe(clip.file).rate
-    if not 1 / MAX_FRAME_SECONDS <= rate <= 10_000:
-        raise ValueError(f"{clip.file}: has {float(rate):g} frames/s, which no video has; convert it to mp4 first")
-    output_index = 0
-    for index, frame in enumerate(codec.decode(clip.file)):
-        time = float(index / rate) - clip.start
-        if clip.end is not None and time >= clip.end - clip.start:
-            return
-        # A frame is valid until the time of the next one; frames of slow videos are repeated.
-        while time >= 0 and output_index / fps < time + float(1 / rate) - 1e-6 and output_index / fps >= time - 1e-6:
-            yield resize_with_pad(frame[None], side, side).numpy()[0]
-            output_index += 1
+class _ClipReader:
+    """Reads a clip at the times 0, 1/fps, 2/fps ... after its start, as squares."""
+
+    def __init__(self, clip: Clip, fps: float, side: int) -> None:
+        self._clip, self._fps, self._side = clip, fps, side
+        self._video_end: float | None = None
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+        """The frames, each repeated or left out as its time says. ValueError when the file is damaged, or shows a frame
+        longer than any video does."""
+        clip, count = self._clip, 0
+        for frame, end in _with_ends(codec.decode_timed(clip.file)):
+            if end - frame.seconds > MAX_FRAME_SECONDS:
+                raise ValueError(
+                    f"{clip.file}: shows one frame for {end - frame.seconds:.0f} s, which no video does; convert it to "
+                    "mp4 first"
+                )
+            while (time := clip.start + count / self._fps) < end - 1e-6:
+                if clip.end is not None and time >= clip.end - 1e-6:
+                    return
+                yield resize_with_pad(frame.image[None], self._side, self._side, frame.pixel_aspect).numpy()[0]
+                count += 1
+            self._video_end = end
+
+    def missing(self) -> list[str]:
+        """A line about the part of the clip that is after the end of its video, if any; after all frames are read."""
+        clip, end = self._clip, self._video_end
+        if end is None or clip.end is None or clip.end <= end + 0.5 / self._fps:
+            return []
+        return [
+            f"{clip.file.name}: {max(end, clip.start):.1f} to {clip.end:g} s of {clip.caption!r}; the video ends at "
+            f"{end:.1f} s"
+        ]
+
+
+def _with_ends(frames: Iterator[TimedFrame]) -> Iterator[tuple[TimedFrame, float]]:
+    """Frames with the second until which each is shown: that of the next one, or its own duration."""
+    last = None
+    for frame in frames:
+        if last is not None:
+            yield last, frame.seconds
+        last = frame
+    if last is not None:
+        yield last, last.seconds + last.duration

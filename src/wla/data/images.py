@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from wla.foreign import one_line
 
@@ -15,6 +15,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Formats that are read. The library has more, some of which start other programs."""
 MAX_PIXELS = 2**26
 """Number of pixels of the largest image or video frame that is decoded where no size is given."""
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError, RuntimeError),
     *(struct.error, Image.DecompressionBombError),
@@ -23,10 +24,10 @@ _DECODER_ERRORS = (
 
 
 def decode_image(data: bytes, *, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """The RGB image in a file's bytes.
+    """The RGB image in a file's bytes, upright where the file states how it was held (EXIF).
 
     size: (height, width) that it must have; None for any with at most `MAX_PIXELS`. ValueError, without the file's
-    name, when it is damaged or of a different size, in which case it is not decoded.
+    name, when it is damaged, has more than 8 bits, or is of a different size, in which case it is not decoded.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -35,11 +36,19 @@ def decode_image(data: bytes, *, size: tuple[int, int] | None = None) -> UInt8[n
     except _DECODER_ERRORS as error:
         raise ValueError(f"damaged image ({one_line(error)})") from error
     height, width = image.height, image.width
-    if size is not None and (height, width) != size:
+    if size is not None and (height, width) not in (size, size[::-1]):
         raise ValueError(f"is {height}x{width}, it must be {size[0]}x{size[1]}")
     if height * width > MAX_PIXELS:
         raise ValueError(f"is {height}x{width}, larger than {MAX_PIXELS >> 20} megapixels")
+    if image.mode in _DEEP_MODES:
+        raise ValueError(
+            f"has one channel of more than 8 bits (mode {image.mode}), such as depth, which colour images do not hold; "
+            "leave the camera out or store 8-bit images"
+        )
     try:
-        return np.asarray(image.convert("RGB"))
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except _DECODER_ERRORS as error:
         raise ValueError(f"damaged image ({one_line(error)})") from error
+    if size is not None and pixels.shape[:2] != size:
+        raise ValueError(f"is {pixels.shape[0]}x{pixels.shape[1]}, it must be {size[0]}x{size[1]}")
+    return pixels

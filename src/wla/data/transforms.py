@@ -46,21 +46,24 @@ def _scaled(pixels: UInt8[Tensor, "B H W 3"], size: tuple[int, int]) -> UInt8[Te
     return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def resize_with_pad(images: UInt8[np.ndarray, "B H W 3"], height: int, width: int) -> UInt8[Tensor, "B height width 3"]:
+def resize_with_pad(
+    images: UInt8[np.ndarray, "B H W 3"], height: int, width: int, pixel_aspect: float = 1.0
+) -> UInt8[Tensor, "B height width 3"]:
     """Images scaled to fit into height x width at their aspect ratio, centred on black.
 
     Scaling is bilinear and antialiased, as in torchvision's resize. Images of the requested size are returned
-    unchanged. The lower or right margin is one pixel larger where the margins differ. ValueError for a size below one
-    pixel.
+    unchanged. The lower or right margin is one pixel larger where the margins differ. pixel_aspect: width of a
+    displayed pixel over its height. ValueError for a size below one pixel.
     """
     if height < 1 or width < 1:
         raise ValueError(f"images cannot be resized to {height} x {width} pixels; both sides must be at least 1")
     pixels = torch.from_numpy(np.ascontiguousarray(images))
-    if pixels.shape[1:3] == (height, width):
+    if pixels.shape[1:3] == (height, width) and pixel_aspect == 1:
         return pixels
-    scale = min(height / pixels.shape[1], width / pixels.shape[2])
+    across = pixels.shape[2] * pixel_aspect
+    scale = min(height / pixels.shape[1], width / across)
     # The short side of a very long image would round to 0.
-    inner = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[2] * scale)))
+    inner = (max(1, round(pixels.shape[1] * scale)), max(1, round(across * scale)))
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = torch.zeros(len(pixels), height, width, 3, dtype=torch.uint8)
     canvas[:, top : top + inner[0], left : left + inner[1]] = _scaled(pixels, inner)

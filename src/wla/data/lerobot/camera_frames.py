@@ -58,7 +58,8 @@ class CameraFrames:
         files = VideoFiles(self.rate, self.size)
         for path, segments in by_file(self.segments).items():
             header = codec.probe(path)
-            if (header.height, header.width) != self.size:
+            # A video may state that its frames lie on their side; the decoder compares them when they are upright.
+            if (header.height, header.width) not in (self.size, self.size[::-1]):
                 raise ValueError(
                     f"{path}: is {header.height}x{header.width}, {INFO} has {self.size[0]}x{self.size[1]}; correct "
                     f"{INFO}"

@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from wla.data.images import MAX_PIXELS
+from wla.data.video.orientation import display_matrix, is_transposed, upright
 from wla.foreign import damaged
 
 RECORDING = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
@@ -38,12 +39,23 @@ _MIN_PIXELS = 2**22
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Header of a video; rate in frames per second."""
+    """Header of a video; rate in frames per second. height and width are those of stored frames, not yet turned."""
 
     frames: int
     height: int
     width: int
     rate: Fraction
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A decoded frame, upright. seconds: when it is shown after the video's start, and for how long if it is the last
+    one. pixel_aspect: width of a displayed pixel over its height."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    seconds: float
+    duration: float
+    pixel_aspect: float
 
 
 def encode(
@@ -93,19 +105,36 @@ def probe(path: Path) -> VideoInfo:
 
 
 def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """All frames in order, RGB.
+    """All frames in order, RGB and upright.
 
     size: the largest (height, width) that is decoded; None for `MAX_PIXELS`. ValueError names the frame at which a
     damaged file stops, or one that is larger.
     """
+    for frame in decode_timed(path, size):
+        yield frame.image
+
+
+def decode_timed(path: Path, size: tuple[int, int] | None = None) -> Iterator[TimedFrame]:
+    """As `decode`, with the times of the frames."""
     count = 0
     with video_errors(path, lambda: f"frame {count}"):
         container, stream = open_video(path, size)
         with container:
-            converter = VideoReformatter()
-            for frame in container.decode(stream):
-                yield converter.reformat(frame, format="rgb24").to_ndarray()
-                count += 1
+            unit, converter = fraction(stream.time_base) or Fraction(1), VideoReformatter()
+            usual = float(1 / (fraction(stream.average_rate) or Fraction(25)))
+            aspect = float(fraction(stream.sample_aspect_ratio) or 1)
+            # The clock of a player: it begins with the first stream, which may be a sound.
+            begin = None if container.start_time is None else container.start_time / av.time_base
+            for count, frame in enumerate(container.decode(stream)):
+                if count == 0:
+                    matrix = display_matrix(frame)
+                    next_time = 0.0 if begin is None else begin
+                time = next_time if frame.pts is None else float(frame.pts * unit)
+                begin = time if begin is None else begin
+                duration = float(frame.duration * unit) if frame.duration else usual
+                next_time = time + duration
+                image = upright(converter.reformat(frame, format="rgb24").to_ndarray(), matrix)
+                yield TimedFrame(image, time - begin, duration, 1 / aspect if is_transposed(matrix) else aspect)
 
 
 def fraction(value: Any) -> Fraction:

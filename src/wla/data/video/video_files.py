@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from wla.data.video.codec import open_video, video_errors
 from wla.data.video.frame_files import FileSegment
 from wla.data.video.index import VideoIndex, read_index
+from wla.data.video.orientation import Matrix, display_matrix, upright
 
 MAX_OPEN = 64
 """Number of videos that are kept open for the next access."""
@@ -92,6 +93,8 @@ class _Decoder:
         self._converter = VideoReformatter()
         self._frames = self._container.decode(self._stream)
         self._last = -1
+        self._matrix: Matrix | None = None
+        self._is_new = True
 
     def close(self) -> None:
         self._container.close()
@@ -107,7 +110,7 @@ class _Decoder:
             frame = self._next()
         if frame is None or self._last != number:
             raise ValueError(f"{self.path}: frame {number} cannot be decoded; restore it or collect the dataset again")
-        image: np.ndarray = self._converter.reformat(frame, format="rgb24").to_ndarray()
+        image = upright(self._converter.reformat(frame, format="rgb24").to_ndarray(), self._matrix)
         if image.shape[:2] != self._size:
             (height, width), (wanted_height, wanted_width) = image.shape[:2], self._size
             raise ValueError(
@@ -119,6 +122,8 @@ class _Decoder:
     def _next(self) -> VideoFrame | None:
         frame = next(self._frames, None)
         if frame is not None:
+            if self._is_new:
+                self._matrix, self._is_new = display_matrix(frame), False
             time = frame.dts if frame.pts is None else frame.pts
             self._last = self._last + 1 if time is None else int(np.searchsorted(self._index.times, time))
         return frame
