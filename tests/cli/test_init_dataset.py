@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny
 
 from wla.cli.main import main
+from wla.data.lerobot.writer import DatasetWriter
 from wla.presets.recipe import load_recipe
 from wla.specs import RobotSpec
 
@@ -100,11 +101,23 @@ def test_the_small_size_is_a_recipe_that_builds(folder: Path) -> None:
     assert config.build().checkpoint.prompter.predicts_subtasks is False  # its dataset has no labels
 
 
-def edit_info(folder: Path, change) -> None:
-    path = folder / "mine/meta/info.json"
-    info = json.loads(path.read_text())
-    change(info)
-    path.write_text(json.dumps(info))
+@pytest.mark.parametrize(("lag", "relative"), [(0.01, True), (5.0, False)])
+def test_targets_near_their_state_are_learned_as_offsets(tmp_path, monkeypatch, lag, relative) -> None:
+    """Names alone do not tell that an action is a target for the state: the numbers have to agree."""
+    monkeypatch.chdir(tmp_path)
+    spec = tiny.robot_spec()
+    names = {"names": ("x", "gripper"), "kinds": ("absolute", "absolute")}
+    with DatasetWriter(tmp_path / "mine", spec.replace(action=spec.action.replace(**names))) as writer:
+        for _ in range(3):
+            for step in range(12):
+                seen = tiny.observation(step)
+                state = np.array([step, 0, 0], np.float32)
+                writer.add_frame(seen.images, state, np.array([step + lag, 0.05], np.float32))
+            writer.end_episode("go", keep=True)
+    (tmp_path / "mine/meta/wla_robot.json").unlink()
+    assert init("--action", "absolute", "--chunk", "3") == 0
+    representation = load_recipe("mine.py").action_representation
+    assert (representation is not None and representation.relative is not None) == relative
 
 
 def remove_instruction(folder: Path) -> None:

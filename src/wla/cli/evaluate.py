@@ -53,8 +53,9 @@ class EvalOfflineArgs(OpenLoopConfig):
     The episodes are replayed: the policy sees every recorded frame and is called as often as when it acts, with the
     memory of its own predictions. Episodes that it was trained on are left out, where its checkpoint states them.
     Actions are compared over whole chunks, per dimension, with two baselines: holding still and the mean action. With
-    --out they are printed as a table, and OUT gets offline.json and drawings; without it the JSON is printed. What the
-    dataset or the policy lacks is null there, with the reason in not_measured.
+    --out they are printed as a table, and OUT gets offline.json, drawings and a page, offline.html, with prompts and
+    images of calls; without it the JSON is printed. What the dataset or the policy lacks is null there, with the reason
+    in not_measured.
 
     examples:
       wla eval-offline run --dataset mine --out offline
@@ -177,10 +178,11 @@ def eval_offline(args: EvalOfflineArgs) -> int:
     if args.out is None:
         print(metrics.to_json())
         return 0
-    from wla.evaluation.open_loop_files import summary
+    from wla.evaluation.open_loop_report import PAGE
+    from wla.evaluation.open_loop_summary import summary
 
     print(summary(metrics))
-    print(f"metrics and drawings: {args.out}")
+    print(f"page: {args.out / PAGE}")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wla.cli.names import require_dataset
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.robot_file import robot_of
+from wla.data.robot_file import follows_state, robot_of
 from wla.files import atomic_write_text, disk_errors
 from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
 from wla.specs import UNKNOWN, ActionSpec, RobotSpec
@@ -46,6 +46,7 @@ def init_dataset(args: InitArgs) -> int:
         chunk=args.chunk or default_chunk(robot.action.rate_hz, shortest),
         cameras=cameras,
         image_fit=args.image_fit,
+        relative=follows_state(dataset, robot),
         size=args.size,
     )
     with disk_errors(args.out, "choose another --out"):
@@ -157,6 +158,7 @@ def _summary(draft: RecipeDraft, recipe: Path, robot_file: Path) -> list[str]:
         f"state:    {observation.state_dim} numbers ({', '.join(observation.state_names) or 'none'})",
         f"cameras:  primary {sizes[0]}{others}",
         f"episodes: {draft.episodes}, of which {first} .. {int(end) - 1} are held out of training",
+        *(["learned:  targets as offsets from the state (the gripper's as they are)"] if draft.relative else []),
         f"chunk:    {draft.chunk} actions, {draft.chunk / action.rate_hz:.2g} s",
         f"unknown:  {', '.join(robot.unknown) or 'nothing'}",
         f"recipe:   {recipe}",

@@ -14,6 +14,8 @@ from wla.files import disk_errors
 from wla.foreign import path_below
 from wla.specs import UNKNOWN, ActionSpec, Frame, ObservationSpec, RobotSpec
 
+NEAR = 0.1
+"""Largest median distance between target and state, as a fraction of the target's range, of a target for that state."""
 T = TypeVar("T")
 Kind = Literal["absolute", "delta"]
 
@@ -62,6 +64,26 @@ def robot_of(
     )
     embodiment = name or (robot_type if isinstance(robot_type, str) and robot_type else dataset.root.resolve().name)
     return RobotSpec(embodiment=embodiment, action=action, observation=observation)
+
+
+def follows_state(dataset: LeRobotDataset, robot: RobotSpec) -> bool:
+    """Whether the actions are targets for the state: each dimension but a gripper's is an absolute one, has a state of
+    the same name and unit, and is near it in the recordings."""
+    state = robot.observation
+    units = dict(zip(state.state_names, state.state_units, strict=True))
+    if dataset.actions is None:
+        return False
+    for dim, (name, unit, kind) in enumerate(
+        zip(robot.action.names, robot.action.units, robot.action.kinds, strict=True)
+    ):
+        if "gripper" in name.lower() and kind == "absolute":
+            continue
+        if kind != "absolute" or units.get(name) != unit:
+            return False
+        targets, values = dataset.actions[:, dim], dataset.state[:, state.state_names.index(name)]
+        if np.median(np.abs(targets - values)) > NEAR * np.ptp(targets):
+            return False
+    return True
 
 
 def write_robot(dataset: LeRobotDataset, spec: RobotSpec) -> Path:

@@ -14,8 +14,8 @@ from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.data.transforms import resize
 from wla.evaluation.action_errors import ActionErrors, estimate
 from wla.evaluation.configs import OpenLoopConfig
-from wla.evaluation.open_loop_files import write_results
 from wla.evaluation.open_loop_metrics import OpenLoopMetrics
+from wla.evaluation.open_loop_report import OpenLoopReport
 from wla.evaluation.subtask_rates import subtask_rates
 from wla.rollout.recorded_episodes import (
     RecordedCall,
@@ -36,8 +36,8 @@ Image = UInt8[np.ndarray, "H W 3"]
 def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenLoopMetrics:
     """Returns the metrics of a policy's predictions at its calls in recorded episodes, see `replay_episodes`.
 
-    out: folder that gets `offline.json` and drawings. ValueError when the dataset is of a different robot, when the
-    policy was trained on all of its episodes, or when it has nothing to compare the policy's predictions with.
+    out: folder that gets `offline.json`, drawings and `offline.html`. ValueError when the dataset is of a different
+    robot, when the policy was trained on all of its episodes, or when there is nothing to compare its predictions with.
     """
     policy, dataset = load_baseline(config.policy, config.dataset) or load_with_dataset(
         config.policy, config.dataset, imagination=config.imagine, device=config.device
@@ -47,6 +47,7 @@ def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenL
     episodes = [held_out[index] for index in chosen]
     imagine = config.imagine and getattr(policy, "imagination", None) is not None
     comparison = _Comparison(dataset, policy, episodes)
+    report = None if out is None else OpenLoopReport(dataset, policy, episodes)
 
     def answer(calls: Sequence[RecordedCall[Any]]) -> list[tuple[int, Any]]:
         answers = policy.act_batch(
@@ -54,6 +55,8 @@ def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenL
         )
         for call, (chunk, state) in zip(calls, answers, strict=True):
             comparison.add(call.frame, chunk, state)
+            if report is not None:
+                report.add(call, chunk)
         return [(steps_until_next_call(chunk), state) for chunk, state in answers]
 
     replay_episodes(policy, dataset, episodes, answer, batch_size=BATCH_SIZE, description="predicting")
@@ -61,8 +64,8 @@ def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenL
     if metrics.subtasks is None and metrics.action_error is None and metrics.imagined_psnr is None:
         reasons = ", ".join(metrics.not_measured.values())
         raise ValueError(f"{config.dataset}: nothing to compare policy {config.policy} with: {reasons}")
-    if out is not None:
-        write_results(out, metrics, policy.robot_spec.action, comparison.actions)
+    if report is not None and out is not None:
+        report.write(out, metrics, comparison.actions)
     return metrics
 
 

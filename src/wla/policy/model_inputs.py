@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,6 +59,15 @@ class InputBuilder:
             ],
             layout=self.prompter,
         )
+
+    def shown(self, observation: Observation, state: PolicyState) -> tuple[dict[str, UInt8[np.ndarray, "S S 3"]], str]:
+        """The images of `build` for one episode, and its prompt as text, with a single mark for each run of image
+        tokens; '' for a model without text."""
+        inputs = self.build([observation], [state])
+        images = {name: pixels[0].cpu().numpy() for name, pixels in inputs.images.items()}
+        tokenizer = getattr(self.prompter, "tokenizer", None)
+        text = "" if tokenizer is None else tokenizer.decode(list(inputs.prompts[0]))
+        return images, re.sub(r"(<\|image_pad\|>)+", "<image>", text)
 
     def resize(self, images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
         """Camera images as squares, as the model reads them."""

@@ -103,6 +103,12 @@ class WLAPolicy:
         """Whether it predicts the images that given actions lead to."""
         return self.imagination is not None and self.imagination.action_conditioned
 
+    def inputs_of(
+        self, observation: Observation, state: PolicyState
+    ) -> tuple[dict[str, UInt8[np.ndarray, "S S 3"]], str]:
+        """What the model reads at a call: its images by name, those of earlier steps among them, and its prompt."""
+        return self._inputs.shown(observation, state)
+
     def resize(self, images: UInt8[np.ndarray, "B H W 3"], side: int) -> UInt8[Tensor, "B S S 3"]:
         """Camera images as squares, as the model reads and predicts them."""
         return self._inputs.resize(images, side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class RecipeDraft:
     out: its file's name. dataset: as the user named it. robot_file: name of the robot's file beside the recipe; None
     where the dataset holds its robot itself. episodes: of the dataset. held_out: those that are never trained on, in
     the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the model reads, the primary one first.
+    relative: whether targets are learned as offsets from the state.
     """
 
     out: str
@@ -34,6 +36,7 @@ class RecipeDraft:
     chunk: int
     cameras: tuple[str, ...]
     image_fit: ImageFit
+    relative: bool
     size: Size = "nano"
 
     @property
@@ -63,17 +66,17 @@ def recipe_text(draft: RecipeDraft) -> str:
         _docstring(draft),
         "",
         *(["from pathlib import Path", ""] if reads_robot else []),
-        f"from wla.data import {'Columns, ' if columns else ''}DatasetConfig",
+        f"from wla.data import {', '.join(_data_names(draft))}",
         *parts.imports,
         *(["from wla.specs import RobotSpec"] if reads_robot else []),
         *parts.training,
         "",
         *(_robot(draft) if reads_robot else []),
         "DATASET = DatasetConfig(",
-        f"    path={draft.dataset!r},",
+        f"    path={_quoted(draft.dataset)},",
         *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
         *(["    robot=ROBOT,"] if draft.robot_file else []),
-        f"    validation_episodes={draft.held_out!r},  # of {draft.episodes}; never trained on",
+        f"    validation_episodes={_quoted(draft.held_out)},  # of {draft.episodes}; never trained on",
         ")",
         "",
         "",
@@ -81,6 +84,7 @@ def recipe_text(draft: RecipeDraft) -> str:
         "    return PolicyTrainConfig(",
         *parts.model(draft),
         "        datasets=(DATASET,),",
+        *([_RELATIVE] if draft.relative else []),
         f"        replan_steps={max(1, draft.chunk // 2)},  # actions that are executed before the next call",
         "        action_noise=0.0,  # acts in the middle of what it has learned; 1.0 draws from all of it",
         *parts.loop,
@@ -100,15 +104,20 @@ def _docstring(draft: RecipeDraft) -> str:
     )
 
 
+def _quoted(text: str) -> str:
+    """A foreign text as a Python literal: JSON strings are ones."""
+    return json.dumps(text)
+
+
 def _plain(text: str) -> str:
     """A foreign text inside a docstring."""
     return text.encode("unicode_escape").decode().replace('"', r"\"")
 
 
 def _robot(draft: RecipeDraft) -> list[str]:
-    path = f"Path(__file__).with_name({draft.robot_file!r})"
-    if draft.robot_file is None:
-        path = f"Path({draft.dataset!r}) / 'meta/wla_robot.json'"
+    path = f"Path({_quoted(draft.dataset)}) / 'meta/wla_robot.json'"
+    if draft.robot_file is not None:
+        path = f"Path(__file__).with_name({_quoted(draft.robot_file)})"
     return [f"ROBOT = RobotSpec.load({path})  # names, units, rate, limits: to be corrected there"]
 
 
@@ -116,16 +125,28 @@ def _keywords(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
+def _data_names(draft: RecipeDraft) -> list[str]:
+    relative = ["ActionRepresentationConfig", "RelativeActionsConfig"] if draft.relative else []
+    augmentation = ["ImageAugmentation"] if draft.size == "nano" else []
+    return sorted(["DatasetConfig", *augmentation, *relative, *(["Columns"] if draft.columns != Columns() else [])])
+
+
+_RELATIVE = (
+    "        action_representation=ActionRepresentationConfig(relative=RelativeActionsConfig()),"
+    "  # offsets from the state"
+)
+
+
 def _nano_model(draft: RecipeDraft) -> list[str]:
     observation, action = draft.robot.observation, draft.robot.action
-    sides = ", ".join(f"{camera!r}: {side}" for camera, side in draft.sides.items())
+    sides = ", ".join(f"{_quoted(camera)}: {side}" for camera, side in draft.sides.items())
     return [
         "        model=nano_model(",
         f"            state_dim={observation.state_dim},",
         f"            action_dim={action.dim},",
         f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
         f"            cameras={{{sides}}},  # the primary one first; pixels that are read, a multiple of 16",
-        f"            image_fit={draft.image_fit!r},  # how they become squares: pad, crop or stretch",
+        f"            image_fit={_quoted(draft.image_fit)},  # how they become squares: pad, crop or stretch",
         "        ),",
         '        init=FromBackbone(backbone="nano-base", codec="nano-tabletop"),',
     ]
@@ -139,7 +160,7 @@ def _small_model(draft: RecipeDraft) -> list[str]:
         f"            action_dim={action.dim},",
         f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
         f"            cameras={draft.cameras!r},  # the primary one first",
-        f"            image_fit={draft.image_fit!r},  # how they become squares: pad, crop or stretch",
+        f"            image_fit={_quoted(draft.image_fit)},  # how they become squares: pad, crop or stretch",
         "        ),",
         "        # From a published backbone: vlm='256M' above, and init=FromSmolVLM(vlm=FOLDER, codec=.., prompt=..).",
         '        init=FromScratch(codec="nano-tabletop", prompt=SMALL_PROMPT),',
@@ -170,9 +191,10 @@ _PARTS: Mapping[Size, _Parts] = {
         training=("from wla.training import FromBackbone, LoopConfig, OptimConfig, PolicyTrainConfig",),
         model=_nano_model,
         loop=(
+            "        image_augmentation=ImageAugmentation(),  # random crops and colours: episodes are few",
             "        loop=LoopConfig(",
             "            optim=OptimConfig(",
-            "                steps=800,",
+            "                steps=600,",
             "                learning_rate=1e-3,",
             "                final_learning_rate=2e-5,",
             "                warmup=50,",

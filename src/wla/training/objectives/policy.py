@@ -19,7 +19,7 @@ from wla.training.lora import LoraConfig, add_lora, merged
 from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization_kinds import AnyInitialization
 from wla.training.objectives.mixture_objective import MixtureObjective
-from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec
+from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec, require_instructions
 
 
 class PolicyTrainConfig(PolicyDataConfig):
@@ -102,6 +102,7 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         )
         require_tokens(self.model.config, checkpoint.prompter)
         self.train_on(checkpoint)
+        require_instructions(data.with_actions, checkpoint)
         if config.activation_checkpointing:
             self.model.enable_activation_checkpointing()
         if config.lora is not None:

@@ -180,12 +180,39 @@ class PolicyData:
 
 
 def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
-    """The robot of all these datasets. ValueError when there are none, when they differ or when one names none."""
+    """The robot of all these datasets; limits that come from data reach as far as any of them.
+
+    ValueError when there are none, when they differ or when one names none.
+    """
     if not datasets:
         raise ValueError(
             "datasets: none has actions to learn (actions=false everywhere); a policy needs at least one that does"
         )
-    first, spec = datasets[0], datasets[0].require_robot()
-    for dataset in datasets[1:]:
-        spec.require_equal(dataset.require_robot(), ours=str(first.root), theirs=str(dataset.root))
-    return spec
+    first, specs = datasets[0], [dataset.require_robot() for dataset in datasets]
+    for dataset, spec in zip(datasets[1:], specs[1:], strict=True):
+        specs[0].require_equal(spec, ours=str(first.root), theirs=str(dataset.root))
+    stated = [spec for spec in specs if spec.action.limits == "stated"]
+    if stated:
+        return stated[0]
+    low, high = (
+        tuple(map(of, zip(*(getattr(spec.action, name) for spec in specs), strict=True)))
+        for of, name in ((min, "low"), (max, "high"))
+    )
+    return specs[0].replace(action=specs[0].action.replace(low=low, high=high))
+
+
+def require_instructions(datasets: Sequence[LeRobotDataset], checkpoint: Checkpoint) -> None:
+    """ValueError for an episode whose instruction a policy would not take: it is blank, or too long for nano's prompts
+    (the published ones cut it)."""
+    prompt = checkpoint.config.prompt
+    if prompt is None:
+        return
+    prompter, room = checkpoint.prompter, prompt.instruction_tokens
+    for dataset in datasets:
+        for text, episode in {episode.instruction: episode for episode in reversed(dataset.episodes)}.items():
+            where = f"{dataset.root} episode {episode.index}"
+            if not text.strip():
+                raise ValueError(f"{where}: has no instruction (its task is empty); write it into meta/tasks.parquet")
+            length = prompter.instruction_length(text)
+            if prompt.kind == "nano" and length > room:
+                raise ValueError(f"{where}: its instruction has {length} tokens, prompts hold {room}; make it shorter")
