@@ -1,7 +1,7 @@
 """Command-line arguments from the fields of a configuration: each option, its default and its help are declared once.
 
-A field ``num_envs`` is the option ``--num-envs``, its docstring the help. A field without default is required; a tuple
-takes several values, a flag has ``--name`` and ``--no-name``.
+A field ``num_envs`` is the option ``--num-envs``, ``from_`` is ``--from``, its docstring the help. A field without
+default is required; a tuple takes several values, a flag has ``--name`` and ``--no-name``.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _options(kind: type[BaseModel], positional: Sequence[str]) -> set[str]:
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
 def _parser(kind: type[BaseModel], positional: Sequence[str], prog: str) -> _Parser:

@@ -47,25 +47,32 @@ examples:
 class ConvertArgs(CliArgs):
     """Write a dataset of another format as a new LeRobot v3.0 dataset.
 
-    SOURCE is recognised by its content: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
-    are), or raw RoboTwin 2.0 or RMBench episodes (data/episode0.hdf5; needs pip install h5py). The seen
-    phrasings of raw episodes go into OUT/instructions.json, subtasks of an annotation into the column subtask_text.
-    OUT appears when everything is written: after Ctrl-C or an error nothing is left behind.
+    SOURCE is recognised by its files: a LeRobot v2.1 folder (its columns, videos and statistics are kept as they
+    are), or raw episodes (HDF5; needs pip install h5py): RoboTwin and RMBench (data/episode0.hdf5, or the present
+    data/episode_0000000.hdf5), ALOHA (episode_0.hdf5), LIBERO (*_demo.hdf5; images turned upright, actions as
+    recorded). Phrasings of instructions go into OUT/instructions.json, subtasks of an annotation into the column
+    subtask_text. OUT appears when everything is written: after Ctrl-C or an error nothing is left behind.
 
     examples:
       wla data convert downloads/pusht_v21 --out datasets/pusht
       wla data convert data/beat_block_hammer/demo_clean --out datasets/hammer
       wla data convert data/beat_block_hammer/demo_clean --action endpose --out datasets/hammer_poses
+      wla data convert recordings/fold --from aloha --task "fold the towel" --out datasets/fold
+      wla data convert LIBERO/libero_goal --from libero --out datasets/libero_goal
     """
 
     source: Path
     """Folder of a LeRobot v2.1 dataset, or of raw episodes."""
     out: Path
     """Folder of the new dataset."""
+    from_: Literal["lerobot", "robotwin", "aloha", "libero"] | None = None
+    """Layout of SOURCE; recognised by its files when left out."""
     action: Literal["joint", "endpose"] | None = None
-    """Raw episodes: 14 joints (joint, the default) or 16 numbers of the hands' poses (endpose)."""
+    """RoboTwin: 14 joints (joint, the default) or 16 numbers of the hands' poses (endpose)."""
     fps: float | None = Field(default=None, gt=0)
-    """Raw episodes: frames per second, 30 when left out."""
+    """Raw episodes: frames per second; when left out, what they state, or 30 (RoboTwin), 50 (ALOHA), 20 (LIBERO)."""
+    task: str | None = None
+    """ALOHA: the instruction, which its files do not contain."""
 
 
 class FromVideosArgs(CliArgs):
@@ -186,7 +193,7 @@ def convert(args: ConvertArgs) -> int:
     require_path(args.source, "folder")
     from wla.compat.convert import convert
 
-    count = convert(args.source, args.out, action=args.action, fps=args.fps)
+    count = convert(args.source, args.out, layout=args.from_, action=args.action, fps=args.fps, task=args.task)
     print(f"{args.out}: {count} episodes")
     return 0
 

@@ -12,18 +12,18 @@ Sources: RoboTwin-Platform/RoboTwin and RoboTwin-Platform/RMBench (envs/utils/pk
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wla.compat.hdf5 import columns, images, open_hdf5, require_h5py
+from wla.compat.raw_convert import RawEpisode
 from wla.data.images import decode_image
 from wla.files import read_json
-from wla.foreign import damaged
 
 ActionSpace = Literal["joint", "endpose"]
 CAMERAS = {
@@ -33,40 +33,23 @@ CAMERAS = {
     "front_camera": "cam_front",
 }
 """RoboTwin's camera -> its name in the published LeRobot datasets, the primary one first; some may be absent."""
-MAX_EPISODE_BYTES = 2**34
+TRUE_COLOURS = b"XPL-RGB1"
+"""Comment of the JPEGs whose colours are those that any reader sees."""
+FPS = 30.0
+"""Frame rate of the published RMBench-LeRobot datasets of the same episodes; the raw files do not contain it."""
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+_OTHER = "record it, or choose the other --action"
 _FILE = re.compile(r"episode(\d+)\.hdf5")
 
 
-@dataclass(frozen=True)
-class RawEpisode:
-    """One episode of T frames.
+def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """An image of RoboTwin as RGB. ValueError for a damaged one.
 
-    Attributes:
-        number: in the file name.
-        path: HDF5 file.
-        vectors: measured joint positions or end-effector poses, (T, D).
-        cameras: our name of the camera -> T encoded images.
-        instructions: RoboTwin's "seen" phrasings of the instruction.
-        subtasks: text for each frame, '' without an annotation.
+    RGB arrays were encoded by OpenCV, which assumes BGR: in the JPEG, red and blue are swapped, unless a comment in its
+    header says otherwise.
     """
-
-    number: int
-    path: Path
-    vectors: Float32[np.ndarray, "T D"]
-    cameras: dict[str, list[bytes]]
-    instructions: tuple[str, ...]
-    subtasks: tuple[str, ...]
-
-    def images(self, camera: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """Yields decoded RGB images in order. ValueError for a damaged one."""
-        for frame, data in enumerate(self.cameras[camera]):
-            try:
-                pixels = decode_image(data)
-            except ValueError as error:
-                raise ValueError(f"{self.path}: camera {camera!r}, frame {frame}: {error}; restore the file") from error
-            # RGB arrays were encoded by OpenCV, which assumes BGR: in the JPEG, red and blue are swapped.
-            yield np.ascontiguousarray(pixels[..., ::-1])
+    pixels = decode_image(data)
+    return pixels if TRUE_COLOURS in data[: data.find(b"\xff\xda")] else np.ascontiguousarray(pixels[..., ::-1])
 
 
 class RawDataset:
@@ -82,11 +65,8 @@ class RawDataset:
         Raises:
             ValueError: h5py is not installed, or the folder contains no episodes.
         """
-        try:
-            import h5py  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ValueError(f"{root}: reading HDF5 needs h5py; run pip install h5py") from error
-        self.root = root
+        require_h5py(root)
+        self.root, self.fps = root, FPS
         self.space = space
         self.numbers = sorted(episode_numbers(root))
         if not self.numbers:
@@ -94,33 +74,45 @@ class RawDataset:
         path = root / "language_annotation.json"
         self._annotation = read_json(path) if path.exists() else None
 
-    def read(self, number: int) -> RawEpisode:
-        """Reads one episode. ValueError when a part of it is absent, damaged or inconsistent."""
-        path = self.root / f"data/episode{number}.hdf5"
-        with _open(path) as file:
-            vectors = _joints(file, path) if self.space == "joint" else _poses(file, path)
-            length = len(vectors)
-            cameras = {}
-            for theirs, ours in CAMERAS.items():
-                name = f"observation/{theirs}/rgb"
-                if name in file:
-                    cameras[ours] = [bytes(image) for image in _array(file, path, name)]
-        for camera, images in cameras.items():
-            if len(images) != length:
-                raise ValueError(f"{path}: camera {camera!r} has {len(images)} images for {length} frames; restore it")
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def episodes(self) -> Iterator[RawEpisode]:
+        """Reads one episode after the other. ValueError when a part of one is absent, damaged or inconsistent."""
+        for number in self.numbers:
+            path = self.root / f"data/episode{number}.hdf5"
+            with open_hdf5(path) as file:
+                yield self._episode(file, path, number)
+
+    def _episode(self, file: Any, path: Path, number: int) -> RawEpisode:
+        vectors = _joints(file, path) if self.space == "joint" else _poses(file, path)
+        if len(vectors) < 2:
+            raise ValueError(f"{path}: has fewer than 2 frames; remove the episode")
+        cameras = {ours: f"observation/{theirs}/rgb" for theirs, ours in CAMERAS.items()}
+        cameras = {camera: name for camera, name in cameras.items() if name in file}
         if not cameras:
             raise ValueError(f"{path}: has none of the cameras {', '.join(CAMERAS)}; record with RGB images")
-        if length < 2 or not np.isfinite(vectors).all():
-            problem = "has fewer than 2 frames" if length < 2 else "has values that are not finite"
-            raise ValueError(f"{path}: {problem}; remove the episode")
-        return RawEpisode(number, path, vectors, cameras, self._instructions(number), self._subtasks(number, length))
+        names = self._names(vectors.shape[1])
+        return RawEpisode(
+            path=path,
+            state=vectors,
+            # The measurement at t + 1, because the arms reach their targets within one step; the last one is its own.
+            actions=np.concatenate([vectors[1:], vectors[-1:]]),
+            state_names=names,
+            action_names=names,
+            cameras={
+                camera: partial(images, file, path, name, len(vectors), decode_jpeg) for camera, name in cameras.items()
+            },
+            instructions=self._instructions(number),
+            subtasks=self._subtasks(number, len(vectors)),
+        )
 
-    def names(self, width: int) -> list[str]:
-        """Returns the names of `width` state and action dimensions."""
+    def _names(self, width: int) -> tuple[str, ...]:
+        """Names of `width` state and action dimensions."""
         if self.space == "endpose":
-            return [f"{side}_{name}" for side in ("left", "right") for name in (*_POSE, "gripper")]
+            return tuple(f"{side}_{name}" for side in ("left", "right") for name in (*_POSE, "gripper"))
         joints = [f"joint_{i}" for i in range(1, width // 2)]
-        return [f"{side}_{name}" for side in ("left", "right") for name in (*joints, "gripper")]
+        return tuple(f"{side}_{name}" for side in ("left", "right") for name in (*joints, "gripper"))
 
     def _instructions(self, number: int) -> tuple[str, ...]:
         path = self.root / f"instructions/episode{number}.json"
@@ -153,19 +145,8 @@ def episode_numbers(root: Path) -> list[int]:
     return [int(match[1]) for match in matches if match]
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise damaged(path, "HDF5 file", error) from error
-
-
 def _joints(file: Any, path: Path) -> Float32[np.ndarray, "T D"]:
-    (vectors,) = _columns(file, path, ["joint_action/vector"])
+    (vectors,) = columns(file, path, ["joint_action/vector"], _OTHER)
     if vectors.shape[1] % 2:
         raise ValueError(
             f"{path}: joint_action/vector has {vectors.shape[1]} dimensions; an even number, for two arms, is required"
@@ -175,34 +156,12 @@ def _joints(file: Any, path: Path) -> Float32[np.ndarray, "T D"]:
 
 def _poses(file: Any, path: Path) -> Float32[np.ndarray, "T 16"]:
     names = [f"endpose/{side}_{part}" for side in ("left", "right") for part in ("endpose", "gripper")]
-    parts = _columns(file, path, names)
+    parts = columns(file, path, names, _OTHER)
     widths = [part.shape[1] for part in parts]
     if widths != [7, 1, 7, 1] or len({len(part) for part in parts}) != 1:
         shapes = ", ".join(f"{name} {part.shape}" for name, part in zip(names, parts, strict=True))
         raise ValueError(f"{path}: inconsistent poses ({shapes}), 7 and 1 dimensions are required; restore it")
     return np.concatenate(parts, axis=1)
-
-
-def _columns(file: Any, path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Returns datasets as float32 matrices; one-dimensional ones become a column."""
-    missing = [name for name in names if name not in file]
-    if missing:
-        raise ValueError(f"{path}: /{missing[0]} is missing; record it, or choose the other --action")
-    arrays = [_array(file, path, name) for name in names]
-    for name, array in zip(names, arrays, strict=True):
-        if array.dtype.kind not in "fiub" or not array.size:
-            raise ValueError(f"{path}: /{name} is {array.dtype} {array.shape}, numbers are required; restore it")
-    return [array.astype(np.float32).reshape(len(array), -1) for array in arrays]
-
-
-def _array(file: Any, path: Path, name: str) -> np.ndarray:
-    """A dataset of a file with at least one dimension. ValueError for anything else, before it is read into memory."""
-    node = file[name]
-    if not getattr(node, "ndim", 0):
-        raise ValueError(f"{path}: /{name} is not a series of frames; restore it")
-    if node.size * node.dtype.itemsize > MAX_EPISODE_BYTES:
-        raise ValueError(f"{path}: /{name} is larger than {MAX_EPISODE_BYTES >> 30} GiB; restore it")
-    return np.asarray(node[()])
 
 
 def _is_span(span: Any) -> bool:

@@ -1,22 +1,20 @@
-"""Raw RoboTwin 2.0 and RMBench episodes -> LeRobot v3.0.
-
-The state of frame t is the measurement at t, its action the measurement at t + 1, because the arms reach their targets
-within one step. The action of the last frame is its own measurement.
-"""
+"""Raw recordings of robots -> LeRobot v3.0, whatever their layout: readers give one episode after the other."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from wla.compat.lerobot_writing import new_dataset, write_metadata
-from wla.compat.robotwin import ActionSpace, RawDataset, RawEpisode
 from wla.data.lerobot.format import (
     ACTION,
     IMAGE_PREFIX,
@@ -38,14 +36,51 @@ from wla.progress import progress_bar
 SHARD_FRAMES = 5000
 
 
-def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float) -> int:
-    """Converts raw episodes. RoboTwin's "seen" phrasings are written to OUT/instructions.json.
+@dataclass(frozen=True)
+class RawEpisode:
+    """One episode of T frames.
+
+    Attributes:
+        path: file.
+        state: (T, S).
+        actions: (T, A).
+        state_names: of the S dimensions.
+        action_names: of the A dimensions.
+        cameras: name of the camera, the primary one first -> reader of its T images, in order.
+        instructions: phrasings of the instruction; the first one becomes the task.
+        subtasks: text for each frame, '' for none.
+    """
+
+    path: Path
+    state: Float32[np.ndarray, "T S"]
+    actions: Float32[np.ndarray, "T A"]
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    cameras: dict[str, Callable[[], Iterator[UInt8[np.ndarray, "H W 3"]]]]
+    instructions: tuple[str, ...]
+    subtasks: tuple[str, ...]
+
+
+class RawSource(Protocol):
+    """Recordings of one robot in one layout."""
+
+    fps: float
+    """Frames per second, by what the files state or by their makers' convention."""
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+
+    def episodes(self) -> Iterator[RawEpisode]:
+        """Reads one episode after the other. ValueError when a part of one is absent, damaged or inconsistent."""
+
+
+def convert_raw(raw: RawSource, out: Path, *, fps: float | None = None) -> int:
+    """Converts raw episodes. All phrasings of their instructions are written to OUT/instructions.json.
 
     Args:
-        source: folder that contains `data`.
+        raw: reader of the episodes.
         out: folder of the new dataset.
-        space: of states and actions.
-        fps: frames per second.
+        fps: frames per second; None for those of the source.
 
     Returns:
         Number of episodes.
@@ -53,22 +88,16 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
     Raises:
         ValueError: an episode is incomplete, damaged or of another robot, or `out` exists or cannot be written.
     """
-    raw = RawDataset(source, space)
-    rate = frame_rate(fps)
+    rate = frame_rate(fps or raw.fps)
     state = Progress()
     features: dict[str, Feature] = {}
     phrasings: dict[str, dict[str, None]] = {}
     pending: list[EpisodeData] = []
-    with (
-        new_dataset(out) as root,
-        progress_bar() as progress,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        task = progress.add_task("converting", total=len(raw.numbers))
-        for number in raw.numbers:
-            episode = raw.read(number)
-            data, sizes = _encode(episode, rate, pool)
-            episode_features = _features(raw.names(episode.vectors.shape[1]), sizes, rate)
+    with new_dataset(out) as root, progress_bar() as progress:
+        task = progress.add_task("converting", total=len(raw))
+        for episode in raw.episodes():
+            data, sizes = _encode(episode, rate)
+            episode_features = _features(episode, sizes, rate)
             if episode_features != (features := features or episode_features):
                 raise ValueError(
                     f"{episode.path}: has other dimensions, cameras or image sizes than the first episode; "
@@ -88,13 +117,10 @@ def convert_robotwin(source: Path, out: Path, *, space: ActionSpace, fps: float)
     return state.episodes
 
 
-def _encode(
-    episode: RawEpisode, rate: Fraction, pool: ThreadPoolExecutor
-) -> tuple[EpisodeData, dict[str, tuple[int, int]]]:
+def _encode(episode: RawEpisode, rate: Fraction) -> tuple[EpisodeData, dict[str, tuple[int, int]]]:
     """Encodes the cameras of an episode as videos, in parallel threads, and returns their (height, width) too."""
 
-    def encode_camera(name: str) -> tuple[bytes, FeatureStats, tuple[int, int]]:
-        frames = list(episode.images(name))
+    def encode_camera(name: str, frames: list[np.ndarray]) -> tuple[bytes, FeatureStats, tuple[int, int]]:
         sizes = {frame.shape[:2] for frame in frames}
         height, width = frames[0].shape[:2]
         if len(sizes) != 1 or height % 2 or width % 2:
@@ -103,12 +129,14 @@ def _encode(
             )
         return codec.encode(frames, rate), image_stats(frames), (height, width)
 
-    encoded = dict(zip(episode.cameras, pool.map(encode_camera, episode.cameras), strict=True))
-    next_frames = np.minimum(np.arange(len(episode.vectors)) + 1, len(episode.vectors) - 1)
+    # The files are read by this thread alone: their library is not made for several.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = {name: pool.submit(encode_camera, name, list(read())) for name, read in episode.cameras.items()}
+        encoded = {name: job.result() for name, job in jobs.items()}
     data = EpisodeData(
         instruction=episode.instructions[0],
-        state=episode.vectors,
-        actions=episode.vectors[next_frames],
+        state=episode.state,
+        actions=episode.actions,
         subtasks=episode.subtasks,
         videos={IMAGE_PREFIX + name: clip for name, (clip, _, _) in encoded.items()},
         image_stats={IMAGE_PREFIX + name: stats for name, (_, stats, _) in encoded.items()},
@@ -119,8 +147,11 @@ def _encode(
     return data, {name: size for name, (_, _, size) in encoded.items()}
 
 
-def _features(names: list[str], sizes: dict[str, tuple[int, int]], rate: Fraction) -> dict[str, Feature]:
-    features = {key: Feature(dtype="float32", shape=(len(names),), names=names) for key in (STATE, ACTION)}
+def _features(episode: RawEpisode, sizes: dict[str, tuple[int, int]], rate: Fraction) -> dict[str, Feature]:
+    features = {
+        key: Feature(dtype="float32", shape=(len(names),), names=list(names))
+        for key, names in ((STATE, episode.state_names), (ACTION, episode.action_names))
+    }
     features |= {IMAGE_PREFIX + camera: video_feature(*size, rate) for camera, size in sizes.items()}
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
     return features | {name: Feature(dtype=dtype, shape=(1,)) for name, dtype in INDEX_COLUMNS.items()}
