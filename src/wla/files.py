@@ -154,12 +154,9 @@ def staging(target: Path) -> Iterator[Path]:
 
     It stays locked meanwhile, so those of killed writers are recognised by their free locks; they are removed first.
     """
-    prefix = f".{target.name}."
-    for entry in os.scandir(target.parent):
-        if entry.name.startswith(prefix) and entry.name.endswith(_STAGING):
-            _remove_if_free(Path(entry.path))
+    clear_staging_of(target)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_STAGING, dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_STAGING, dir=target.parent))
         lock = os.open(folder, os.O_RDONLY)
         _try_lock(lock)
         if folder.exists():  # else another writer took it for a leftover before it was locked
@@ -172,6 +169,13 @@ def staging(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(lock)
+
+
+def clear_staging_of(target: Path) -> None:
+    """Removes what killed writers of a file or folder left beside it."""
+    for entry in os.scandir(target.parent):
+        if entry.name.startswith(f".{target.name}.") and entry.name.endswith(_STAGING):
+            _remove_if_free(Path(entry.path))
 
 
 def clear_staging(root: Path) -> None:

@@ -14,7 +14,7 @@ from wla.data.transforms import resize
 from wla.envs.family import VisibleObject
 from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
 from wla.envs.seeds import require_seeds
-from wla.files import atomic_dir, disk_errors, require_replaceable
+from wla.files import atomic_dir, clear_staging_of, disk_errors, require_replaceable
 from wla.json_lines import read_lines, write_lines
 from wla.process_pool import submit, worker_pool
 from wla.progress import track
@@ -79,6 +79,7 @@ def render_scenes(config: SceneConfig, folder: Path, *, workers: int) -> Scenes:
     """The scenes in `folder`, rendered now unless the same ones are there already. ValueError for any other folder."""
     config = config.resolved()
     if (folder / "scenes.json").is_file() and SceneConfig.load(folder / "scenes.json") == config:
+        clear_staging_of(folder)  # of a writer that was killed after it had finished
         return Scenes(folder)
     seeds = range(config.seed, config.seed + config.scenes_per_variant)
     require_seeds(seeds, "training", load_family(config.env).seeds)
