@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
@@ -121,11 +122,10 @@ def test_targets_near_their_state_are_learned_as_offsets(tmp_path, monkeypatch, 
 
 
 def remove_instruction(folder: Path) -> None:
-    for path in (folder / "mine/meta/episodes").rglob("*.parquet"):
-        table = pq.read_table(path)
-        tasks = table.schema.get_field_index("tasks")
-        blank = [[" "] for _ in range(len(table))]
-        pq.write_table(table.set_column(tasks, "tasks", [blank]), path)
+    path = folder / "mine/meta/tasks.parquet"
+    table = pq.read_table(path)
+    blank = pa.array([" "] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("task"), "task", blank), path)
 
 
 def keep_one_episode(folder: Path) -> None:

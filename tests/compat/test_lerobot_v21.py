@@ -18,7 +18,8 @@ from hostile import TEXTS
 
 from wla.compat import lerobot_v21
 from wla.compat.lerobot_v21 import convert_v21
-from wla.data.lerobot.format import read_episodes, read_info
+from wla.data.lerobot.episode_table import read_episodes
+from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import LeRobotDataset
 
 CLIP = "videos/chunk-000/observation.images.top/episode_000001.mp4"
@@ -156,7 +157,7 @@ def test_videos_are_copied_unchanged(pristine, tmp_path):
 def test_statistics_are_copied_and_joined(pristine, tmp_path):
     convert_v21(pristine, tmp_path / "new")
     old = [json.loads(line)["stats"] for line in (pristine / "meta/episodes_stats.jsonl").read_text().splitlines()]
-    rows = read_episodes(tmp_path / "new", read_info(tmp_path / "new"), with_stats=True)
+    rows = read_episodes(tmp_path / "new", read_info(tmp_path / "new"), with_stats=True)[0]
     assert rows[1]["stats/action/mean"] == old[1]["action"]["mean"]
     assert rows[2]["stats/effort/q50"] == old[2]["effort"]["q50"]
     assert np.shape(rows[0]["stats/observation.image/min"]) == (3, 1, 1)

@@ -16,7 +16,8 @@ from full_disk import full_disk
 from wla.compat import raw_convert
 from wla.compat.raw_convert import convert_raw
 from wla.compat.robotwin import ActionSpace, RawDataset
-from wla.data.lerobot.format import read_episodes, read_info
+from wla.data.lerobot.episode_table import read_episodes
+from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.paraphrases import read_paraphrases
 
@@ -120,7 +121,7 @@ def test_statistics_are_written(converted):
     dataset = LeRobotDataset(converted)
     stats = json.loads((converted / "meta/stats.json").read_text())
     np.testing.assert_allclose(stats["action"]["mean"], dataset.actions.mean(0), rtol=1e-5)
-    rows = read_episodes(converted, read_info(converted), with_stats=True)
+    rows = read_episodes(converted, read_info(converted), with_stats=True)[0]
     np.testing.assert_allclose(rows[1]["stats/observation.state/max"], joints(1, LENGTHS[1]).max(0), rtol=1e-6)
 
 

@@ -232,13 +232,13 @@ def label_actions(args: LabelActionsArgs) -> int:
 def check(args: CheckArgs) -> int:
     require_path(args.dataset, "dataset")
     from wla.data.validation.dataset import check
-    from wla.data.validation.issues import count_errors, issues_table
+    from wla.data.validation.issues import count_errors, count_warnings, issues_table
 
     issues = check(args.dataset, args.columns)
     if issues:
         _console().print(issues_table(issues))
     errors = count_errors(issues)
-    print(f"{args.dataset}: {errors} errors, {len(issues) - errors} warnings")
+    print(f"{args.dataset}: {errors} errors, {count_warnings(issues)} warnings")
     return 1 if errors else 0
 
 

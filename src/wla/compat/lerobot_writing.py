@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from av.error import FFmpegError
 
-from wla.data.lerobot.format import INFO, STATS, TASKS, tasks_table
+from wla.data.lerobot.format import INFO, STATS, TASKS
+from wla.data.lerobot.text_table import tasks_table
 from wla.files import atomic_dir
 
 

@@ -106,11 +106,11 @@ def convert_raw(raw: RawSource, out: Path, *, fps: float | None = None) -> int:
             phrasings.setdefault(data.instruction, {}).update(dict.fromkeys(episode.instructions))
             pending.append(data)
             if sum(len(part.state) for part in pending) >= SHARD_FRAMES:
-                write_shard(root, pending, state, rate)
+                write_shard(root, pending, state, rate, INDEX_COLUMNS)
                 pending = []
             progress.advance(task)
         if pending:
-            write_shard(root, pending, state, rate)
+            write_shard(root, pending, state, rate, INDEX_COLUMNS)
         write_metadata(root, _info(features, state, rate), state.tasks, state.stats)
         texts = {instruction: list(paraphrases) for instruction, paraphrases in phrasings.items()}
         (root / INSTRUCTIONS).write_text(json.dumps(texts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

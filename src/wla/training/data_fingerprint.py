@@ -8,7 +8,8 @@ from pathlib import Path
 
 from wla.config import Config
 from wla.data.dataset_config import DatasetConfig
-from wla.data.lerobot.format import INFO, episode_files
+from wla.data.lerobot.episode_table import episode_files
+from wla.data.lerobot.format import INFO
 from wla.files import atomic_write_text, read_json
 
 DATA = "data.json"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.envs.seeds import Split, require_seeds
+from wla.progress import note
 
 
 def open_sources(
@@ -19,6 +20,8 @@ def open_sources(
     sources = [source for config in configs for source in config.expand()]
     datasets = [source.open() for source in sources]
     for dataset in datasets:
+        for line in dataset.notes:
+            note(f"{dataset.root}: {line}")
         try:
             require_seeds((episode.seed for episode in dataset.episodes if episode.seed is not None), split)
         except ValueError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_datasets import image, write_dataset
+from small_datasets import add_frames, image, write_dataset
+from toy_robot import robot
 
 from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.writer import DatasetWriter
 
 lerobot_dataset = pytest.importorskip("lerobot.datasets.lerobot_dataset")
 
@@ -66,3 +68,28 @@ def test_we_read_a_dataset_of_lerobot(tmp_path, use_videos):
             error = np.abs(ours.frames("top")[episode.start + i].astype(int) - image(episode.index, i, (64, 80)))
             assert error.mean() < 6  # the next frame differs by more where a block moved
             assert np.median(error) <= 2
+
+
+def test_the_tools_of_lerobot_keep_what_protects_our_recordings(tmp_path):
+    """Deleting, splitting and merging write `meta/episodes` and the robot file anew, without what is ours."""
+    tools = pytest.importorskip("lerobot.datasets.dataset_tools")
+    for name, seeds in (("a", (100_000, 100_001, 100_002)), ("b", (3, 4))):
+        with DatasetWriter(tmp_path / name, robot()) as writer:
+            for seed in seeds:
+                add_frames(writer, seed % 7, 10)
+                executed = [True] * 5 + [False] * 5 if seed % 3 == 0 else None
+                writer.end_episode("do it", keep=True, seed=seed, success=seed % 2 == 0, action_executed=executed)
+    a, b = (lerobot_dataset.LeRobotDataset(f"x/{name}", root=tmp_path / name, video_backend="pyav") for name in "ab")
+    tools.delete_episodes(a, [1], output_dir=tmp_path / "deleted", repo_id="x/deleted")
+    tools.split_dataset(a, {"train": [0, 2], "val": [1]}, output_dir=tmp_path / "split")
+    tools.merge_datasets([a, b], output_repo_id="x/merged", output_dir=tmp_path / "merged")
+    expected = {
+        "deleted": [(100_000, True, 10), (100_002, True, 5)],
+        "split/val": [(100_001, False, 10)],
+        "merged": [(100_000, True, 10), (100_001, False, 10), (100_002, True, 5), (3, False, 5), (4, True, 10)],
+    }
+    for name, episodes in expected.items():
+        dataset = LeRobotDataset(tmp_path / name)
+        executed = [int(dataset.action_executed[e.start : e.end].sum()) for e in dataset.episodes]
+        assert [(e.seed, e.success, n) for e, n in zip(dataset.episodes, executed, strict=True)] == episodes
+        assert dataset.subtask_texts == ("grasp", "move", "reach")

@@ -17,6 +17,7 @@ from PIL import Image
 from small_datasets import image
 from toy_robot import robot
 
+from wla.data.lerobot.format import EPISODE_COLUMNS
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.video import codec
@@ -74,12 +75,13 @@ def test_a_dataset_of_another_program_is_read(root):
     for path in root.glob("meta/episodes/*/*.parquet"):
         edit_table(path, lambda table: rename(table).drop_columns(["seed"]))
     for path in root.glob("data/*/*.parquet"):
-        edit_table(path, lambda table: table.drop_columns(["subtask_text"]))
+        edit_table(path, lambda table: table.drop_columns(["subtask_text", *EPISODE_COLUMNS]))
         edit_table(path, lambda table: table.set_column(1, "action", table["action"].cast(pa.list_(pa.float64()))))
     edit_table(root / "meta/tasks.parquet", lambda t: t.rename_columns(["task_index", "__index_level_0__"]))
 
     def change(info: dict) -> None:
-        info["features"].pop("subtask_text")
+        for name in ("subtask_text", *EPISODE_COLUMNS):
+            info["features"].pop(name)
         info["features"]["observation.image"] = info["features"].pop("observation.images.wrist")
         info["by_someone_else"] = True
 
@@ -201,7 +203,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "rows": (
         lambda root: edit_table(root / DATA, lambda table: table.slice(0, 19)),
-        f"{DATA}: has 19 rows, meta/episodes counts 20",
+        f"{DATA}: has 9 frames of episode 1, meta/episodes has 10; restore the file",
     ),
     "episode boundaries": (
         lambda root: edit_table(root / EPISODES, set_cell("dataset_from_index", 1, 11)),
@@ -235,7 +237,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "video boundaries": (
         lambda root: edit_table(root / EPISODES, set_cell("videos/observation.images.front/from_timestamp", 1, 1.3)),
-        f"{VIDEO}: holds 20 frames, an episode its frames 13 to 22",
+        "episode 1 is 10 frames long and its part of the video 'observation.images.front' 1.3 .. 2 s",
     ),
 }
 

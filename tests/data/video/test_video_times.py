@@ -61,6 +61,7 @@ def wrong_frames(root: Path) -> list[int]:
 def place(root: Path, firsts: Sequence[int]) -> None:
     for episode, first in enumerate(firsts):
         edit_table(root / EPISODES, set_cell(FROM, episode, first / 10))
+        edit_table(root / EPISODES, set_cell(FROM.replace("from", "to"), episode, (first + 10) / 10))
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,18 @@ from wla.config import Config
 from wla.data.lerobot.format import (
     ACTION,
     CAMERA_DTYPES,
+    EPISODE_COLUMNS,
+    EXECUTED,
     IMAGE_PREFIX,
     INDEX_COLUMNS,
     INFO,
     RESULT_COLUMNS,
     REWARD,
     ROBOT,
+    SEED,
     STATE,
     SUBTASK,
+    SUCCEEDED,
     DatasetInfo,
     Feature,
     frame_rate,
@@ -31,6 +35,9 @@ from wla.specs import RobotSpec
 
 TYPES = {
     **{name: pa.int64() if dtype == "int64" else pa.float64() for name, dtype in INDEX_COLUMNS.items()},
+    SEED: pa.int64(),
+    SUCCEEDED: pa.int64(),
+    EXECUTED: pa.bool_(),
     REWARD: pa.float64(),
     SUBTASK: pa.string(),
 }
@@ -164,6 +171,6 @@ def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> 
     for camera, size in spec.observation.cameras.items():
         features[IMAGE_PREFIX + camera] = video_feature(*size, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
-    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **INDEX_COLUMNS}.items():
+    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **EPISODE_COLUMNS, **INDEX_COLUMNS}.items():
         features[name] = Feature(dtype=dtype, shape=(1,))
     return features

@@ -8,25 +8,30 @@ Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+)
 
-from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.files import read_json, recover
 from wla.foreign import fill_template, invisible, one_line, path_below, shown
-from wla.migrations import COLUMNS
 
 VERSION = "v3.0"
 INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
+SUBTASKS = "meta/subtasks.parquet"
 ROBOT = "meta/wla_robot.json"
 _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA_PATH = f"data/{_FILE}.parquet"
@@ -40,6 +45,10 @@ SUBTASK = "subtask_text"
 REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
 """LeRobot's names of what an environment returned for a frame's action."""
 RESULT_COLUMNS = {REWARD: "float32", DONE: "bool", SUCCESS: "bool"}
+SEED, SUCCEEDED, EXECUTED = "wla.seed", "wla.success", "wla.action_executed"
+EPISODE_COLUMNS = {SEED: "int64", SUCCEEDED: "int64", EXECUTED: "bool"}
+"""What our recorder knows of an episode, in each of its frames too: LeRobot's tools write `meta/episodes` anew without
+it, but keep the columns of frames. -1 where it is unknown."""
 IMAGE_PREFIX = "observation.images."
 CAMERA_DTYPES = ("video", "image")
 INDEX_COLUMNS = {
@@ -65,6 +74,23 @@ class Feature(BaseModel):
     dtype: str
     shape: tuple[Dimension, ...]
     names: Any = None
+    stated: Any = Field(default=None, repr=False)
+    """What `info.json` has where it is not a feature; only one that is used has to be one."""
+
+    @model_serializer(mode="wrap")
+    def _as_stated(self, handler: SerializerFunctionWrapHandler) -> Any:
+        tree = handler(self)
+        stated = tree.pop("stated")
+        return tree if self.dtype else stated
+
+
+def _lenient(tree: Any, handler: ValidatorFunctionWrapHandler) -> Feature:
+    """The feature, or one without a dtype for what is none."""
+    try:
+        feature: Feature = handler(tree)
+    except ValidationError:
+        return Feature(dtype="", shape=(), stated=tree)
+    return feature
 
 
 class DatasetInfo(BaseModel):
@@ -75,16 +101,16 @@ class DatasetInfo(BaseModel):
     codebase_version: str = VERSION
     robot_type: Any = None
     total_episodes: int = Field(default=0, ge=0, le=MAX_EPISODES)
-    total_frames: int = Field(default=0, ge=0, le=2**40)
+    total_frames: Any = 0
     total_tasks: Any = 0
-    chunks_size: int = Field(default=FILES_PER_CHUNK, ge=1, le=2**31)
-    data_files_size_in_mb: int = Field(default=100, ge=1, le=2**31)
+    chunks_size: Any = FILES_PER_CHUNK
+    data_files_size_in_mb: Any = 100
     video_files_size_in_mb: Any = 200
     fps: int | float = Field(gt=0, le=10**5, allow_inf_nan=False)
     splits: Any = {}
     data_path: str = DATA_PATH
     video_path: str | None = VIDEO_PATH
-    features: dict[str, Feature]
+    features: dict[str, Annotated[Feature, WrapValidator(_lenient)]]
 
     @property
     def video_keys(self) -> tuple[str, ...]:
@@ -101,8 +127,10 @@ class DatasetInfo(BaseModel):
 
     def is_colour(self, key: str) -> bool:
         """Whether a camera feature states colour images, unlike those of depth cameras."""
-        shape = self.features[key].shape
-        return len(shape) == 3 and 3 in (shape[0], shape[2])
+        feature = self.features[key]
+        about = {**_object(feature, "video_info"), **_object(feature, "info")}
+        depth = about.get("is_depth_map") or about.get("video.is_depth_map")
+        return not depth and len(feature.shape) == 3 and 3 in (feature.shape[0], feature.shape[2])
 
     def image_size(self, root: Path, key: str) -> tuple[int, int]:
         """(height, width) of a camera feature. ValueError when it is not a colour image of a usual size."""
@@ -130,9 +158,21 @@ class DatasetInfo(BaseModel):
     def _file(
         root: Path, field: str, template: str, row: Mapping[str, Any], folder: str, names: dict[str, str]
     ) -> Path:
-        numbers = {name: row[f"{folder}/{name}"] for name in file_numbers(0)}
+        stated = {name: row.get(f"{folder}/{name}") for name in file_numbers(0)}
+        numbers = {name: number for name, number in stated.items() if number is not None}
+        if len(numbers) < len(stated):
+            raise ValueError(
+                f"{root}/meta/episodes: episode {row['episode_index']} has no file in {folder!r} (chunk_index, "
+                "file_index); restore it, or remove the episode"
+            )
         source = f"{root / INFO}: {field}"
         return path_below(root, fill_template(template, source, **numbers, **names), source)
+
+
+def _object(feature: Feature, name: str) -> dict[str, Any]:
+    """An object of a feature that LeRobot keeps there, such as `info`; empty where there is none."""
+    found = (feature.model_extra or {}).get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def read_info(root: Path) -> DatasetInfo:
@@ -179,7 +219,7 @@ def video_feature(height: int, width: int, fps: Fraction) -> Feature:
         "video.width": width,
         "video.codec": "h264",
         "video.pix_fmt": "yuv420p",
-        "video.is_depth_map": False,
+        "is_depth_map": False,
         "video.fps": rate_to_number(fps),
         "video.channels": 3,
         "has_audio": False,
@@ -200,93 +240,3 @@ def rate_to_number(fps: Fraction) -> int | float:
 def file_numbers(number: int) -> dict[str, int]:
     """The path fields of shard `number`."""
     return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
-
-
-EPISODE_TYPES = {
-    **dict.fromkeys(("episode_index", "length", "dataset_from_index", "dataset_to_index"), pa.int64()),
-    **dict.fromkeys(("data/chunk_index", "data/file_index"), pa.int64()),
-    "tasks": pa.list_(pa.string()),
-}
-OPTIONAL_EPISODE_TYPES = {"seed": pa.int64(), "success": pa.bool_(), "action_executed": pa.list_(pa.bool_())}
-
-
-def read_episodes(root: Path, info: DatasetInfo, *, with_stats: bool = False) -> list[dict[str, Any]]:
-    """The rows of `meta/episodes` of all published episodes, in order. Rows after those that `info` counts are ignored:
-    they belong to a shard whose publication was interrupted."""
-    rows: list[dict[str, Any]] = []
-    for path in episode_files(root):
-        if len(rows) >= info.total_episodes:
-            break
-        rows += read_episode_file(path, info, with_stats=with_stats, limit=info.total_episodes - len(rows))
-    if len(rows) < info.total_episodes:
-        raise ValueError(
-            f"{root}: {INFO} counts {info.total_episodes} episodes, meta/episodes describes {len(rows)}; "
-            "restore the missing file or collect the dataset again"
-        )
-    return rows
-
-
-def episode_files(root: Path) -> list[Path]:
-    """The files of `meta/episodes` in the order of their episodes. ValueError for one that lies outside the dataset."""
-    found = sorted((root / "meta/episodes").glob("*/*.parquet"))
-    return [path_below(root, path.relative_to(root).as_posix(), root / "meta/episodes") for path in found]
-
-
-def read_episode_file(
-    path: Path, info: DatasetInfo, *, with_stats: bool = False, limit: int = MAX_EPISODES
-) -> list[dict[str, Any]]:
-    """The first `limit` rows of a file of `meta/episodes`, with the types that the reader relies on.
-
-    ValueError names the column that is absent, or of another type.
-    """
-    names = read_schema(path).names
-    kinds = EPISODE_TYPES | {
-        f"videos/{key}/{name}": kind
-        for key in info.video_keys
-        for name, kind in (("chunk_index", pa.int64()), ("file_index", pa.int64()), ("from_timestamp", pa.float64()))
-    }
-    optional = {
-        name: OPTIONAL_EPISODE_TYPES[now] for name in names if (now := _present(name)) in OPTIONAL_EPISODE_TYPES
-    }
-    stats = [name for name in names if with_stats and name.startswith("stats/")]
-    table = read_table(path, [*kinds, *optional, *stats]).slice(0, limit)
-    columns: dict[str, Any] = {name: typed(table, name, kind, path) for name, kind in kinds.items()}
-    columns |= {_present(name): typed(table, name, kind, path, nulls=True) for name, kind in optional.items()}
-    for name, kind in kinds.items():
-        limit_of = {pa.int64(): 2**62, pa.float64(): 1e9}.get(kind)
-        values = columns[name].to_numpy() if limit_of else np.empty(0)
-        if limit_of and not ((values >= 0) & (values <= limit_of)).all():
-            raise ValueError(f"{path}: column {name!r} has a value outside 0 .. {limit_of:g}; restore the file")
-    return pa.table(columns | {name: table[name] for name in stats}).to_pylist()
-
-
-def _present(column: str) -> str:
-    return COLUMNS.get(column, column)
-
-
-def read_tasks(root: Path) -> list[str]:
-    """Instructions in the order of their task_index."""
-    path = path_below(root, TASKS, root)
-    schema = read_schema(path)
-    # pandas stores the instruction as the index: named `task`, or `__index_level_0__` in older files.
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    texts += [field.name for field in schema if pa.types.is_large_string(field.type)]
-    if "task_index" not in schema.names or not texts:
-        raise ValueError(f"{path}: needs the columns 'task' and 'task_index'; it has {schema.names}")
-    table = read_table(path, ["task_index", texts[0]])
-    numbers = typed(table, "task_index", pa.int64(), path).to_pylist()
-    by_index = dict(sorted(zip(numbers, typed(table, texts[0], pa.string(), path).to_pylist(), strict=True)))
-    if list(by_index) != list(range(len(by_index))):
-        raise ValueError(f"{path}: task_index must count from 0 without gaps, it is {list(by_index)[:8]}")
-    return list(by_index.values())
-
-
-def tasks_table(instructions: list[str]) -> pa.Table:
-    """The table of `meta/tasks.parquet`; LeRobot reads it with pandas and expects the instruction as the index."""
-    columns = [
-        {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy_type, "metadata": None}
-        for name, kind, numpy_type in (("task_index", "int64", "int64"), ("task", "unicode", "object"))
-    ]
-    pandas = {"index_columns": ["task"], "column_indexes": [], "columns": columns, "pandas_version": "2.0.0"}
-    arrays = {"task_index": pa.array(range(len(instructions)), pa.int64()), "task": pa.array(instructions, pa.string())}
-    return pa.table(arrays).replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from wla.data.lerobot.format import SUBTASK, DatasetInfo, Feature
+from wla.data.lerobot.format import Feature
 from wla.data.lerobot.tables import read_table
 from wla.foreign import one_line
 
@@ -47,27 +47,6 @@ def index_texts(texts: Sequence[str | None]) -> tuple[Int64[np.ndarray, " N"] | 
         return None, ()
     numbers = {text: number for number, text in enumerate(distinct)} | {"": -1}
     return np.array([numbers[text] for text in clean], np.int64), distinct
-
-
-def subtask_texts(
-    table: pa.Table, info: DatasetInfo, files: dict[Path, list[tuple[int, int]]], fps: float
-) -> Sequence[str | None]:
-    """The subtask of every frame of a dataset: our own `subtask_text` if it has a text in any frame, else the rows of
-    style `subtask` in `language_persistent`.
-
-    table: the frames, in order. files: the data files, with (first row in the file, frames) of each episode in order.
-    ValueError names a file that cannot be read.
-    """
-    own = table[SUBTASK].to_pylist() if SUBTASK in table.column_names else [None] * len(table)
-    if PERSISTENT not in info.features or any((text or "").strip() for text in own):
-        return own
-    texts: list[str | None] = []
-    for path, episodes in files.items():
-        # Every frame of an episode repeats the same rows.
-        rows = persistent_rows(path, [first for first, _ in episodes])
-        for own_rows, (_, length) in zip(rows, episodes, strict=True):
-            texts += subtask_per_frame(own_rows, length, fps)
-    return texts
 
 
 def persistent_rows(path: Path, frames: Sequence[int]) -> list[list[LanguageRow]]:

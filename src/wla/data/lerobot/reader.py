@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from wla.data.lerobot.camera_frames import CameraFrames
-from wla.data.lerobot.columns import TYPES, Columns, require_robot
-from wla.data.lerobot.format import (
-    IMAGE_PREFIX,
-    INDEX_COLUMNS,
-    INFO,
-    REWARD,
-    ROBOT,
-    SUBTASK,
-    frame_rate,
-    read_episodes,
-    read_info,
-    read_tasks,
-)
-from wla.data.lerobot.language import index_texts, subtask_texts
-from wla.data.lerobot.tables import read_table, typed
-from wla.data.lerobot.vectors import matrix, vector_names, width
+from wla.data.lerobot.columns import Columns, require_robot
+from wla.data.lerobot.episode_table import Episode, begin_in_video, make_episodes, read_episodes, uncounted
+from wla.data.lerobot.format import IMAGE_PREFIX, ROBOT, SUBTASK, frame_rate, read_info
+from wla.data.lerobot.frame_table import FrameTable
+from wla.data.lerobot.subtasks import read_frame_subtasks
+from wla.data.lerobot.vectors import vector_names
 from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
-from wla.foreign import one_line, path_below
+from wla.foreign import path_below
 from wla.specs import ImageFit, RobotSpec
-
-
-@dataclass(frozen=True)
-class Episode:
-    """Frames start <= i < end of a dataset.
-
-    seed: reset seed of the environment. success: None where it is unknown. action_executed: per frame, whether the
-    recorded action was the executed one (None: all were).
-    """
-
-    index: int
-    start: int
-    end: int
-    instruction: str
-    seed: int | None = None
-    success: bool | None = None
-    action_executed: tuple[bool, ...] | None = None
-
-    def __len__(self) -> int:
-        return self.end - self.start
 
 
 class LeRobotDataset:
@@ -61,8 +28,8 @@ class LeRobotDataset:
     and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks; without `action` they
     are action-free, and without a state they are stateless. `columns` names their columns of state, action and cameras.
 
-    Subtasks come from our own column `subtask_text` if it has a text in any frame, else from LeRobot's
-    `language_persistent`; the two are never mixed.
+    Subtasks come from one column, `subtask_source`; see `wla.data.lerobot.subtasks`. `notes` are lines about what the
+    folder holds and is not read.
 
     Attributes: columns: those that it has. state float32 (N, S), S 0 without one. actions float32 (N, A), or None.
     rewards float32 (N,), or None: the reward of each frame's action. subtask_texts: the distinct subtasks. subtasks
@@ -85,27 +52,28 @@ class LeRobotDataset:
             for camera, key in self._camera_features.items()
             if self.info.is_colour(key)
         }
-        for name in INDEX_COLUMNS:
-            if name not in self.info.features:
-                raise ValueError(f"{self.root / INFO}: feature {name!r} is missing; restore it")
         self.robot_spec = self._robot(robot)
-        self._rows = read_episodes(self.root, self.info)
+        self._rows, others = read_episodes(self.root, self.info)
+        self.notes = [uncounted(others, self.info)] if others else []
         if not self._rows:
             raise ValueError(f"{self.root}: the dataset has no episodes yet; collect some first")
-        self.instructions = tuple(read_tasks(self.root))
-        self.episodes = _episodes(self.root, self._rows)
+        self.episodes = make_episodes(self.root, self._rows)
         self._starts = np.array([episode.start for episode in self.episodes])
-        table = self._read_frames()
-        self.state: Float32[np.ndarray, "N S"] = self._joined(table, self.columns.state)
+        table = FrameTable.read(self.root, self.info, self.columns, self._rows, self.frame_id)
+        self.instructions, self.task_index = table.instructions, table.task_index
+        self.episodes = tuple(table.complete(number, episode) for number, episode in enumerate(self.episodes))
+        self._begin_times = table.begin_times()
+        self._data = table.segments
+        self.state: Float32[np.ndarray, "N S"] = table.vectors(self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
-            self._joined(table, self.columns.action) if self.columns.action else None
+            table.vectors(self.columns.action) if self.columns.action else None
         )
-        self.rewards: Float32[np.ndarray, " N"] | None = (
-            table[REWARD].to_numpy().astype(np.float32) if REWARD in table.column_names else None
+        self.rewards: Float32[np.ndarray, " N"] | None = table.rewards()
+        self.subtasks, self.subtask_texts, self.subtask_source = read_frame_subtasks(
+            self.root, table.columns, self.info, self._data
         )
-        self.task_index: Int64[np.ndarray, " N"] = table["task_index"].to_numpy()
-        self._check_frames(table)
-        self.subtasks, self.subtask_texts = index_texts(self._texts(table))
+        if self.subtask_source not in (None, SUBTASK):
+            self.notes.append(f"its {len(self.subtask_texts)} subtasks are those of the column {self.subtask_source!r}")
 
     def __len__(self) -> int:
         return self.episodes[-1].end
@@ -189,21 +157,15 @@ class LeRobotDataset:
     def _video_segments(self, key: str) -> list[FileSegment]:
         """The segment of a video file that holds the frames of each episode."""
         segments = []
-        for episode, row in zip(self.episodes, self._rows, strict=True):
-            first = round(row[f"videos/{key}/from_timestamp"] * self.fps)
+        for episode, row, time in zip(self.episodes, self._rows, self._begin_times, strict=True):
             path = self.info.video_file(self.root, row, key)
+            first = round(begin_in_video(self.root, row, key, time, self.fps) * self.fps)
             segments.append(FileSegment(path, first, episode.start, len(episode)))
         return segments
 
-    def data_segments(self) -> list[FileSegment]:
-        """The segment of a data file that holds the rows of each episode."""
-        counts: dict[Path, int] = {}
-        segments = []
-        for episode, row in zip(self.episodes, self._rows, strict=True):
-            path = self.info.data_file(self.root, row)
-            segments.append(FileSegment(path, counts.get(path, 0), episode.start, len(episode)))
-            counts[path] = counts.get(path, 0) + len(episode)
-        return segments
+    def data_segments(self) -> Sequence[FileSegment]:
+        """The segments of data files that hold the rows of each episode, in the order of the dataset."""
+        return self._data
 
     def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
         path = path_below(self.root, ROBOT, self.root)
@@ -214,97 +176,3 @@ class LeRobotDataset:
         if spec is not None:
             require_robot(self.root, self.info, self.columns, spec, given=own is None)
         return spec
-
-    def _read_frames(self) -> pa.Table:
-        """The columns of all frames. ValueError when a file does not have the rows that meta/episodes counts."""
-        optional = [name for name in (SUBTASK,) if name in self.info.features]
-        if REWARD in self.info.features and self.info.features[REWARD].shape == (1,):
-            optional.append(REWARD)
-        columns = list(dict.fromkeys((*self.columns.state, *self.columns.action, *optional, *INDEX_COLUMNS)))
-        counts = {segment.path: segment.first + segment.length for segment in self.data_segments()}
-        tables = []
-        for path, count in counts.items():
-            table = read_table(path, columns, rows=count)
-            for name in {*columns} & TYPES.keys():
-                column = typed(table, name, TYPES[name], path, nulls=name in (REWARD, SUBTASK))
-                table = table.set_column(table.column_names.index(name), name, column)
-            tables.append(table)
-        try:
-            return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-        except pa.ArrowException as error:
-            raise ValueError(
-                f"{self.root / 'data'}: columns of its files have different types ({one_line(error)}); restore them"
-            ) from error
-
-    def _texts(self, table: pa.Table) -> Sequence[str | None]:
-        files: dict[Path, list[tuple[int, int]]] = {}
-        for segment in self.data_segments():
-            files.setdefault(segment.path, []).append((segment.first, segment.length))
-        return subtask_texts(table, self.info, files, self.fps)
-
-    def _joined(self, table: pa.Table, columns: Sequence[str]) -> np.ndarray:
-        parts = [self._matrix(table, key) for key in columns]
-        return np.concatenate([np.zeros((len(self), 0), np.float32), *parts], axis=1)
-
-    def _matrix(self, table: pa.Table, key: str) -> np.ndarray:
-        shape = self.info.features[key].shape
-        numbers = matrix(table, key, width(self.info.features[key]))
-        if numbers is None:
-            raise ValueError(
-                f"{self.root}: {key!r} does not have {shape} numbers in every frame, as {INFO} states; restore the file"
-            )
-        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
-        if bad.size:
-            raise ValueError(
-                f"{self.frame_id(int(bad[0]))}: {key!r} is not finite: {numbers[bad[0]]}; remove the episode"
-            )
-        return numbers
-
-    def _check_frames(self, table: pa.Table) -> None:
-        lengths = [len(episode) for episode in self.episodes]
-        within = np.arange(len(self)) - np.repeat(self._starts, lengths)
-        expected: dict[str, tuple[np.ndarray, float]] = {
-            "index": (np.arange(len(self)), 0),
-            "frame_index": (within, 0),
-            "episode_index": (np.repeat([episode.index for episode in self.episodes], lengths), 0),
-            # Half a frame: float32 seconds are that precise for hours, and a wrong rate is found at the second frame.
-            "timestamp": (within / self.fps, 0.5 / self.fps),
-        }
-        for name, (correct, tolerance) in expected.items():
-            values = table[name].to_numpy()
-            wrong = np.flatnonzero(~(np.abs(values - correct) <= tolerance))
-            if wrong.size:
-                first = int(wrong[0])
-                raise ValueError(
-                    f"{self.frame_id(first)}: {name} is {values[first]}, it must be {correct[first]:g} (fps "
-                    f"{self.fps:g}); restore the data files or correct {INFO}"
-                )
-        wrong = np.flatnonzero((self.task_index < 0) | (self.task_index >= len(self.instructions)))
-        if wrong.size:
-            first = int(wrong[0])
-            raise ValueError(
-                f"{self.frame_id(first)}: task_index {self.task_index[first]} is not in meta/tasks.parquet; restore it"
-            )
-
-
-def _episodes(root: Path, rows: Sequence[dict[str, Any]]) -> tuple[Episode, ...]:
-    episodes: list[Episode] = []
-    for number, row in enumerate(rows):
-        start, end = row["dataset_from_index"], row["dataset_to_index"]
-        expected = episodes[-1].end if episodes else 0
-        if row["episode_index"] != number or start != expected or end - start != row["length"] or end <= start:
-            raise ValueError(
-                f"{root}/meta/episodes: episode {number} spans frames {start}..{end}, length {row['length']}, "
-                f"after {expected} frames; episodes must follow each other, restore the file"
-            )
-        if not row["tasks"]:
-            raise ValueError(f"{root}/meta/episodes: episode {number} has no task; give it one")
-        action_executed = row.get("action_executed")
-        if action_executed is not None and len(action_executed) != end - start:
-            raise ValueError(
-                f"{root}/meta/episodes: episode {number} has {end - start} frames and {len(action_executed)} values of "
-                "action_executed; restore the file"
-            )
-        executed = None if action_executed is None else tuple(action_executed)
-        episodes.append(Episode(number, start, end, row["tasks"][0], row.get("seed"), row.get("success"), executed))
-    return tuple(episodes)

@@ -33,7 +33,7 @@ from wla.data.lerobot.language import (
     subtask_rows,
 )
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.lerobot.tables import read_schema, read_table, typed
+from wla.data.lerobot.tables import count_rows, read_schema, read_table, typed
 from wla.data.video.frame_files import FileSegment, by_file
 from wla.locks import locked
 
@@ -48,6 +48,13 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
     assert len(texts) == len(dataset)
     root, data = dataset.root, dataset.root / "data"
     files = by_file(dataset.data_segments())
+    for path, segments in files.items():
+        segments.sort(key=lambda segment: segment.first)
+        if (rows := count_rows(path)) != sum(segment.length for segment in segments):
+            raise ValueError(
+                f"{path}: {rows} rows hold more than the episodes that {INFO} counts; correct total_episodes and "
+                "total_frames first, nothing was changed"
+            )
     language = language_columns or PERSISTENT in dataset.info.features
     staged = root / INFO.replace("info", ".info.labels")
     with locked(root), _write_errors(root), ExitStack() as held:

@@ -20,25 +20,26 @@ import pyarrow.parquet as pq
 from av.error import FFmpegError
 
 from wla.data.lerobot.columns import features_for
+from wla.data.lerobot.episode_table import read_episodes
 from wla.data.lerobot.format import (
     ACTION,
     DATA_PATH,
+    EPISODE_COLUMNS,
     INFO,
     REWARD,
     ROBOT,
+    SEED,
     STATS,
     TASKS,
     DatasetInfo,
     frame_rate,
     rate_to_number,
-    read_episodes,
     read_info,
-    read_tasks,
-    tasks_table,
 )
 from wla.data.lerobot.language import PERSISTENT
 from wla.data.lerobot.staging import EpisodeData, Progress, write_shard
 from wla.data.lerobot.stats import join_stats
+from wla.data.lerobot.text_table import read_tasks, tasks_table
 from wla.files import disk_errors, sync, sync_tree
 from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
@@ -75,7 +76,7 @@ class ShardStore:
         with self._disk_errors():
             stage = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
             try:
-                write_shard(stage, episodes, progress, self.rate)
+                write_shard(stage, episodes, progress, self.rate, self._info.features.keys())
                 pq.write_table(tasks_table(progress.tasks), stage / TASKS)
                 (stage / STATS).write_text(json.dumps(progress.stats, indent=4), encoding="utf-8")
                 (stage / INFO).write_text(_info_json(self._info, progress), encoding="utf-8")
@@ -121,9 +122,11 @@ class ShardStore:
         if PERSISTENT in self._info.features:
             raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")
         ours = features_for(spec, with_actions=with_actions, with_rewards=with_rewards)
-        if self._info.features.keys() != ours.keys() or self._info.data_path != DATA_PATH:
+        # A dataset that an earlier version began goes on without the columns that it does not have.
+        known = {*self._info.features, *EPISODE_COLUMNS} if SEED not in self._info.features else {*self._info.features}
+        if known != ours.keys() or self._info.data_path != DATA_PATH:
             raise ValueError(f"{self.root}: dataset of another program; write the new episodes into a new folder")
-        rows = read_episodes(self.root, self._info, with_stats=True)
+        rows, _ = read_episodes(self.root, self._info, with_stats=True)
         self.published = [(row.get("seed"), next(iter(row["tasks"]), "")) for row in rows]
         if rows:
             last = rows[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,10 +17,14 @@ from jaxtyping import Float32, Shaped
 from wla.data.lerobot.format import (
     ACTION,
     DATA_PATH,
+    EPISODE_COLUMNS,
     EPISODES_PATH,
+    EXECUTED,
     INDEX_COLUMNS,
+    SEED,
     STATE,
     SUBTASK,
+    SUCCEEDED,
     VIDEO_PATH,
     file_numbers,
 )
@@ -64,8 +68,13 @@ class Progress:
         self.frames += len(episode.state)
 
 
-def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress, rate: Fraction) -> None:
-    """Write a shard below the folder `stage`, numbered and counted on from `progress`, which then includes it."""
+def write_shard(
+    stage: Path, episodes: Sequence[EpisodeData], progress: Progress, rate: Fraction, columns: Collection[str]
+) -> None:
+    """Write a shard below the folder `stage`, numbered and counted on from `progress`, which then includes it.
+
+    columns: of the dataset; one that was begun by an earlier version has fewer.
+    """
     place = file_numbers(progress.shards)
     rows: list[dict[str, Any]] = []
     tables = []
@@ -74,6 +83,7 @@ def write_shard(stage: Path, episodes: Sequence[EpisodeData], progress: Progress
         if episode.instruction not in progress.tasks:
             progress.tasks.append(episode.instruction)
         indices = _index_columns(episode, progress, rate)
+        indices = {name: values for name, values in indices.items() if name in columns}
         stats = _episode_stats(episode, indices)
         tables.append(_frames_table(episode, indices))
         rows.append(_row(episode, progress, stats, place, start_in_file, rate))
@@ -109,8 +119,11 @@ def _index_columns(episode: EpisodeData, progress: Progress, rate: Fraction) -> 
         "episode_index": np.full(length, progress.episodes),
         "index": progress.frames + np.arange(length),
         "task_index": np.full(length, progress.tasks.index(episode.instruction)),
+        SEED: np.full(length, -1 if episode.seed is None else episode.seed),
+        SUCCEEDED: np.full(length, -1 if episode.success is None else episode.success),
+        EXECUTED: np.ones(length) if episode.action_executed is None else np.array(episode.action_executed),
     }
-    return {name: columns[name].astype(dtype) for name, dtype in INDEX_COLUMNS.items()}
+    return {name: columns[name].astype(dtype) for name, dtype in {**EPISODE_COLUMNS, **INDEX_COLUMNS}.items()}
 
 
 def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict[str, FeatureStats]:

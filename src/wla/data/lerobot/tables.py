@@ -63,6 +63,18 @@ def read_schema(path: Path) -> pa.Schema:
         return file.schema_arrow
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds texts, in any form that other programs store them in."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def visible(path: Path) -> bool:
+    """False for what programs leave beside the files of others: `._file-000.parquet`, `.ipynb_checkpoints`."""
+    return not any(part.startswith(".") for part in path.parts)
+
+
 def typed(table: pa.Table, name: str, kind: pa.DataType, path: Path, *, nulls: bool = False) -> pa.ChunkedArray:
     """A column as another type that holds the same values, e.g. whole numbers that were stored as floats.
 

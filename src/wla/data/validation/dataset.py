@@ -27,14 +27,17 @@ def check(root: Path, columns: Columns | None = None) -> list[Issue]:
     except ValueError as error:
         issues.append(Issue.of(error))
         columns = Columns(state=(), action=())
-    tasks, found = check_tasks(root, rows)
+    tasks, found = check_tasks(root)
     issues += found
-    issues += check_frames(root, info, rows, columns, tasks=None if tasks is None else len(tasks))
-    issues += check_images(root, info, rows)
+    frames = check_frames(root, info, rows, columns, tasks)
+    issues += frames.issues
+    issues += check_images(root, info, rows, frames)
     if not count_errors(issues):
         # The reader may reject more than the checks above.
         try:
             dataset = LeRobotDataset(root, columns=columns)
+            known = {issue.message for issue in issues}
+            issues += [Issue("note", None, note, "") for note in dataset.notes if note not in known]
             issues += [] if dataset.actions is None else _missing_robot(dataset)
         except ValueError as error:
             issues.append(Issue.of(error))

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from wla.data.lerobot.episode_table import EpisodeRow, episode_files, read_episode_file, uncounted
 from wla.data.lerobot.format import (
     INFO,
+    ROBOT,
     TASKS,
     DatasetInfo,
-    episode_files,
-    read_episode_file,
-    read_tasks,
 )
-from wla.data.validation.issues import Issue
-
-EpisodeRow = dict[str, Any]
-"""One row of `meta/episodes`."""
+from wla.data.lerobot.text_table import read_tasks
+from wla.data.validation.issues import Issue, Severity
 
 
 def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Issue]]:
@@ -25,15 +21,17 @@ def read_rows(root: Path, info: DatasetInfo) -> tuple[list[EpisodeRow], list[Iss
     issues: list[Issue] = []
     for path in episode_files(root):
         try:
-            found += read_episode_file(path, info)
+            found += read_episode_file(path, root, info)
         except ValueError as error:
             issues.append(Issue.of(error))
     # Rows beyond those that `info` counts are of a shard whose publication was interrupted, or were counted wrong.
     rows = [row for row in found if row["episode_index"] < info.total_episodes]
     if len(found) > len(rows):
-        message = f"meta/episodes describes {len(found) - len(rows)} more episodes than the {info.total_episodes} that "
-        message += f"{INFO} counts; they are not read"
-        issues.append(Issue("warning", None, message, f"correct total_episodes in {INFO} if they belong to it"))
+        others = [row for row in found if row["episode_index"] >= info.total_episodes]
+        # Beside our robot file they are what an interrupted recording leaves, and the next one writes over them.
+        severity: Severity = "warning" if (root / ROBOT).is_file() else "error"
+        fix = f"correct total_episodes and total_frames in {INFO} if they belong to it, or remove them"
+        issues.append(Issue(severity, None, uncounted(others, info), fix))
     if len(rows) != info.total_episodes:
         message = f"meta/episodes describes {len(rows)} episodes, {INFO} counts {info.total_episodes}"
         issues.append(Issue("error", None, message, "restore the missing file"))
@@ -51,54 +49,53 @@ def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
     issues = []
     number, end = 0, 0
     for row in rows:
-        episode, start, length = row["episode_index"], row["dataset_from_index"], row["length"]
+        episode, length = row["episode_index"], row["length"]
+        start = row.get("dataset_from_index", end)
+        last = row.get("dataset_to_index", start + length)
         if episode != number:
             message = f"episode {episode} follows episode {number - 1} in meta/episodes"
             issues.append(Issue("error", episode, message, "restore the missing file"))
         elif start != end:
             message = f"starts at frame {start} of the dataset, the episodes before it end at {end}"
             issues.append(Issue("error", episode, message, "restore meta/episodes"))
-        if row["dataset_to_index"] - start != length:
-            message = f"spans frames {start}..{row['dataset_to_index']} and its length is {length}"
+        if last - start != length:
+            message = f"spans frames {start}..{last} and its length is {length}"
             issues.append(Issue("error", episode, message, "restore meta/episodes"))
         if length < 2:
             message = f"has {length} frames, too few for an action and its result"
             issues.append(Issue("error" if length < 1 else "warning", episode, message, "remove the episode"))
-        if not row["tasks"]:
-            issues.append(Issue("error", episode, "has no task in meta/episodes", "give it one"))
-        elif not all(str(task).strip() for task in row["tasks"]):
-            issues.append(Issue("error", episode, "has an empty instruction", "give it one in meta/episodes"))
-        number, end = episode + 1, row["dataset_to_index"]
+        number, end = episode + 1, last
     return issues
 
 
-def files_of(
-    root: Path, info: DatasetInfo, rows: list[EpisodeRow], video_key: str | None = None
-) -> dict[Path, list[EpisodeRow]]:
-    """The files of a camera's videos, or of the frames, with the episodes that are in each. ValueError for a file
-    outside the dataset."""
+def videos_of(root: Path, info: DatasetInfo, rows: list[EpisodeRow], key: str) -> dict[Path, list[EpisodeRow]]:
+    """The files of a camera's videos, with the episodes that are in each. ValueError for a file outside the dataset,
+    and for a camera that some of the episodes lack."""
+    absent = [row["episode_index"] for row in rows if row.get(f"videos/{key}/file_index") is None]
+    if absent:
+        raise ValueError(
+            f"meta/episodes: {key!r} has no video in {len(absent)} of {len(rows)} episodes, the first is episode "
+            f"{absent[0]}; split the dataset, or remove the camera from {INFO}"
+        )
     files: dict[Path, list[EpisodeRow]] = {}
     for row in rows:
-        path = info.data_file(root, row) if video_key is None else info.video_file(root, row, video_key)
-        files.setdefault(path, []).append(row)
+        files.setdefault(info.video_file(root, row, key), []).append(row)
     return files
 
 
-def check_tasks(root: Path, rows: list[EpisodeRow]) -> tuple[list[str] | None, list[Issue]]:
+def check_tasks(root: Path) -> tuple[list[str] | None, list[Issue]]:
     """The instructions in the order of their task_index (None when they cannot be read), and their issues."""
     try:
         tasks = read_tasks(root)
     except ValueError as error:
         return None, [Issue.of(error)]
-    issues = [
-        Issue("error", None, f"{TASKS}: the instruction of task {index} is empty", "write one")
-        for index, task in enumerate(tasks)
-        if not task.strip()
+    blank = [index for index, task in enumerate(tasks) if not task.strip()]
+    if blank and len(blank) == len(tasks):
+        message = f"{TASKS}: no task has a text, so the dataset has no instruction"
+        return tasks, [Issue("error", None, message, "write what the robot does there")]
+    if not tasks:
+        message = f"{TASKS}: holds no task, so the dataset has no instruction"
+        return tasks, [Issue("error", None, message, "write what the robot does into it")]
+    return tasks, [
+        Issue("error", None, f"{TASKS}: the instruction of task {index} is empty", "write one") for index in blank
     ]
-    known = set(tasks)
-    for row in rows:
-        absent = [task for task in row["tasks"] if task not in known]
-        if absent:
-            message = f"its task {absent[0]!r} is not in {TASKS}"
-            issues.append(Issue("error", row["episode_index"], message, "restore it"))
-    return tasks, issues

@@ -1,31 +1,49 @@
-"""Checks of the data files: indices, times, numbers, subtasks."""
+"""Checks of the data files: rows, times, numbers, tasks, subtasks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from wla.data.lerobot.columns import TYPES, Columns
+from wla.data.lerobot.episode_table import EpisodeRow
 from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo
-from wla.data.lerobot.tables import count_rows, read_schema, read_table, typed
+from wla.data.lerobot.frame_rows import OWNER, Rows, find_rows, irregular, other_rate
+from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.data.lerobot.vectors import joined_name, matrix, vector_names, width
-from wla.data.validation.episodes import EpisodeRow, files_of
 from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
 from wla.progress import progress_bar
 
 
+@dataclass
+class FoundFrames:
+    """The rows of the episodes that have all of theirs, the time of each one's first frame, and the issues."""
+
+    rows: Rows
+    begin_times: dict[int, float] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+
+
 def check_frames(
-    root: Path, info: DatasetInfo, rows: list[EpisodeRow], columns: Columns, *, tasks: int | None
-) -> list[Issue]:
-    """Issues of all data files. tasks: number of tasks, None if it is unknown."""
-    check = _FrameCheck(root, info, columns, tasks)
+    root: Path, info: DatasetInfo, rows: list[EpisodeRow], columns: Columns, tasks: Sequence[str] | None
+) -> FoundFrames:
+    """Checks all data files. tasks: instructions by task_index, None if they are unknown."""
     try:
-        files = files_of(root, info, rows)
+        found, problems = find_rows(root, info, rows)
     except ValueError as error:
-        return [*check.finish(), Issue.of(error)]
+        return FoundFrames({}, issues=[Issue.of(error)])
+    check = _FrameCheck(info, columns, tasks, FoundFrames(found))
+    for owner, problem in problems:
+        check.found.issues.append(Issue.of(problem, owner if isinstance(owner, int) else None))
+    files: dict[Path, list[tuple[EpisodeRow, int, int]]] = {}
+    for row in rows:
+        for path, first, count in found.get(row[OWNER], ()):
+            files.setdefault(path, []).append((row, first, count))
     with progress_bar() as progress:
         for path in progress.track(files, description="reading frames"):
             check.file(path, files[path])
@@ -35,62 +53,43 @@ def check_frames(
 class _FrameCheck:
     """Checks the data files one by one and collects what only the whole dataset shows."""
 
-    def __init__(self, root: Path, info: DatasetInfo, columns: Columns, tasks: int | None) -> None:
-        self.info = info
-        self.tasks = tasks
-        self.issues: list[Issue] = []
-        self.columns = columns
+    def __init__(self, info: DatasetInfo, columns: Columns, tasks: Sequence[str] | None, found: FoundFrames) -> None:
+        self.info, self.columns, self.tasks, self.found = info, columns, tasks, found
         self.vectors = {key: width(info.features[key]) for key in (*columns.state, *columns.action)}
         # State and action: the numbers of each episode.
         self.ranges: dict[tuple[str, ...], dict[int, np.ndarray]] = {
             names: {} for names in (columns.state, columns.action) if names
         }
         self.without_subtask: dict[int, tuple[int, int]] = {}
-        for name in INDEX_COLUMNS:
-            if name not in info.features:
-                self._error(None, f"{root / INFO}: feature {name!r} is missing", "restore it")
+        self.other_rates: list[str] = []
 
-    def file(self, path: Path, rows: list[EpisodeRow]) -> None:
-        """Checks one data file with the episodes that are in it."""
-        expected = [*INDEX_COLUMNS, *self.vectors, *([SUBTASK] if SUBTASK in self.info.features else [])]
-        counted = sum(row["length"] for row in rows)
+    def file(self, path: Path, parts: list[tuple[EpisodeRow, int, int]]) -> None:
+        """Checks one data file. parts: its episodes, each with its first row and number of rows."""
+        optional = [*INDEX_COLUMNS, *([SUBTASK] if SUBTASK in self.info.features else [])]
         try:
-            if (found := count_rows(path)) > 10 * counted + 1000:  # not worth the memory
-                raise ValueError(f"{path}: has {found} rows, meta/episodes counts {counted}; restore the file")
             names = read_schema(path).names
-            table = read_table(path, [name for name in expected if name in names])
+            table = read_table(path, [name for name in (*optional, *self.vectors) if name in names])
             for name in TYPES.keys() & set(table.column_names):
                 column = typed(table, name, TYPES[name], path, nulls=True)
                 table = table.set_column(table.column_names.index(name), name, column)
         except ValueError as error:
-            episodes = [row["episode_index"] for row in rows]
-            self.issues.append(Issue.of(error, episodes[0] if len(episodes) == 1 else None))
+            self.found.issues.append(Issue.of(error, parts[0][0][OWNER] if len(parts) == 1 else None))
             return
-        for name in expected:
-            if name not in names and name in self.info.features:
+        for name in self.vectors:
+            if name not in names:
                 self._error(None, f"{path}: column {name!r} is missing", "restore the file")
-        if "episode_index" not in names:
-            return
-        owner = table["episode_index"].to_numpy()
-        numbers = [row["episode_index"] for row in rows]
-        foreign = np.flatnonzero(~np.isin(owner, numbers))
-        if foreign.size:
-            message = f"{path}: {foreign.size} rows from row {foreign[0]} on are of other episodes"
-            self._error(None, message, "restore the file")
-        for row in rows:
-            indices = np.flatnonzero(owner == row["episode_index"])
-            if len(indices) != row["length"]:
-                message = f"{path}: has {len(indices)} frames of the episode, meta/episodes has {row['length']}"
-                self._error(row["episode_index"], message, "restore the file or remove the episode")
-            if not len(indices):
-                continue
-            if indices[-1] - indices[0] + 1 != len(indices):
-                self._error(row["episode_index"], f"{path}: its rows do not follow each other", "restore the file")
-                continue
-            self._episode(table.slice(indices[0], len(indices)), row)
+        taken = sum(count for _, _, count in parts)
+        if taken < len(table):
+            message = f"{path}: {len(table) - taken} of its {len(table)} rows are of no episode that {INFO} counts"
+            fix = f"restore the file, or correct total_episodes in {INFO}"
+            self.found.issues.append(Issue("error", None, message, fix))
+        for row, first, count in parts:
+            self._episode(table.slice(first, count), row)
 
-    def finish(self) -> list[Issue]:
+    def finish(self) -> FoundFrames:
         """All issues, including those of the dataset as a whole."""
+        if self.other_rates:
+            self._error(None, self.other_rates[0], f"correct fps in {INFO}")
         gaps = {episode: count for episode, count in self.without_subtask.items() if count[0]}
         # A dataset without any subtask needs none.
         if any(empty < length for empty, length in self.without_subtask.values()):
@@ -99,47 +98,61 @@ class _FrameCheck:
                 self._warn(episode, message, "annotate them; no language is learned from them")
         for names, episodes in self.ranges.items():
             named = vector_names(self.info, names)
-            self.issues += check_range(joined_name(names), named, episodes, jumps=names == self.columns.action)
-        return self.issues
+            self.found.issues += check_range(joined_name(names), named, episodes, jumps=names == self.columns.action)
+        return self.found
 
     def _episode(self, table: pa.Table, row: EpisodeRow) -> None:
-        self._indices(table, row)
-        found = {key: self._numbers(key, table, row["episode_index"]) for key in self.vectors}
+        episode = row[OWNER]
+        self._times(table, episode)
+        self._task(table, row)
+        if "timestamp" in table.column_names:
+            self.found.begin_times.setdefault(episode, table["timestamp"][0].as_py() or 0.0)
+        found = {key: self._numbers(key, table, episode) for key in self.vectors}
         for names, episodes in self.ranges.items():
             parts = [part for name in names if (part := found[name]) is not None]
             if len(parts) == len(names):
-                episodes[row["episode_index"]] = np.concatenate(parts, axis=1)
+                episodes[episode] = np.concatenate(parts, axis=1)
         if SUBTASK in table.column_names:
             texts = table[SUBTASK].to_pylist()
-            self.without_subtask[row["episode_index"]] = (sum(not (t or "").strip() for t in texts), len(texts))
+            self.without_subtask[episode] = (sum(not (t or "").strip() for t in texts), len(texts))
 
-    def _indices(self, table: pa.Table, row: EpisodeRow) -> None:
-        """Issues of indices, timestamps and tasks."""
-        fps, steps = float(self.info.fps), np.arange(len(table))
-        expected = {
-            "frame_index": (steps, 0.0),
-            "index": (row["dataset_from_index"] + steps, 0.0),
-            "timestamp": (steps / fps, 0.5 / fps),
-        }
+    def _times(self, table: pa.Table, episode: int) -> None:
+        """Issues of frames that do not follow each other, or not at the rate of the dataset."""
+        fps, start, length = float(self.info.fps), np.array([0]), np.array([len(table)])
         wrong: dict[str, int] = {}
-        for name, (values, tolerance) in expected.items():
-            if name in table.column_names:
-                bad = np.flatnonzero(~(np.abs(table[name].to_numpy() - values) <= tolerance))
-                if bad.size:
-                    wrong[name] = int(bad[0])
+        for name, step in (("frame_index", 1.0), ("timestamp", 1 / fps)):
+            if name not in table.column_names:
+                continue
+            values = table[name].to_numpy()
+            bad = irregular(values, start, length, step)
+            if bad.size and name == "timestamp" and (rate := other_rate(values, fps)):
+                self.other_rates.append(rate)
+            elif bad.size:
+                wrong[name] = int(bad[0])
         if wrong:
             name, frame = min(wrong.items(), key=lambda item: item[1])
-            value, correct = table[name][frame].as_py(), expected[name][0][frame]
+            value, first = table[name][frame].as_py(), table[name][0].as_py() or 0
+            correct = first + frame * (1.0 if name == "frame_index" else 1 / fps)
             message = f"frame {frame}: {name} is {value}, it must be {correct:g} (fps {fps:g})"
             others = [other for other in wrong if other != name]
             message += f"; {', '.join(others)} also" if others else ""
-            self._error(row["episode_index"], message, "restore the missing frames or remove the episode")
-        if self.tasks is not None and "task_index" in table.column_names:
-            task = table["task_index"].to_numpy()
-            bad = np.flatnonzero(~((task >= 0) & (task < self.tasks)))
-            if bad.size:
-                message = f"{bad.size} frames from frame {bad[0]} on have a task_index that is not in {TASKS}"
-                self._error(row["episode_index"], message, "restore it")
+            self._error(episode, message, "restore the missing frames or remove the episode")
+
+    def _task(self, table: pa.Table, row: EpisodeRow) -> None:
+        """Issues of tasks that are not there, and of an episode that is said to have another one than its frames."""
+        if self.tasks is None or "task_index" not in table.column_names:
+            return
+        numbers = table["task_index"].to_numpy()
+        bad = np.flatnonzero(~((numbers >= 0) & (numbers < len(self.tasks))))
+        if bad.size:
+            message = f"{bad.size} frames from frame {bad[0]} on have a task_index that is not in {TASKS}"
+            self._error(row[OWNER], message, "restore it")
+            return
+        own = {self.tasks[int(number)] for number in np.unique(numbers)}
+        others = [task for task in row["tasks"] if task not in own]
+        if others:
+            message = f"meta/episodes has the task {others[0]!r} and its frames have {sorted(own)[0]!r}, which is used"
+            self._warn(row[OWNER], message, "correct task_index in its frames, or the task in meta/episodes")
 
     def _numbers(self, key: str, table: pa.Table, episode: int) -> np.ndarray | None:
         """The numbers of a column; None, and an issue, when they are not what the dataset states."""
@@ -159,7 +172,7 @@ class _FrameCheck:
         return numbers
 
     def _error(self, episode: int | None, message: str, fix: str) -> None:
-        self.issues.append(Issue("error", episode, message, fix))
+        self.found.issues.append(Issue("error", episode, message, fix))
 
     def _warn(self, episode: int | None, message: str, fix: str) -> None:
-        self.issues.append(Issue("warning", episode, message, fix))
+        self.found.issues.append(Issue("warning", episode, message, fix))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.table import Table
 from rich.text import Text
+
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Issue:
     """A problem of a dataset.
 
-    severity: an error would stop training or corrupt it; a warning may be intended. episode: None when the problem
-    concerns several or none.
+    severity: an error would stop training or corrupt it; a warning may be intended; a note is good to know. episode:
+    None when the problem concerns several or none.
     """
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     episode: int | None
     message: str
     fix: str
@@ -34,12 +36,19 @@ def count_errors(issues: Iterable[Issue]) -> int:
     return sum(issue.severity == "error" for issue in issues)
 
 
+def count_warnings(issues: Iterable[Issue]) -> int:
+    return sum(issue.severity == "warning" for issue in issues)
+
+
 def issues_table(issues: Iterable[Issue]) -> Table:
     """A table of the issues, errors first."""
     table = Table("severity", "episode", "problem", "fix")
-    ordered = sorted(issues, key=lambda issue: (issue.severity, -1 if issue.episode is None else issue.episode))
+    order = get_args(Severity)
+    ordered = sorted(
+        issues, key=lambda issue: (order.index(issue.severity), -1 if issue.episode is None else issue.episode)
+    )
     for issue in ordered:
-        colour = "red" if issue.severity == "error" else "yellow"
+        colour = {"error": "red", "warning": "yellow", "note": "cyan"}[issue.severity]
         episode = "" if issue.episode is None else str(issue.episode)
         # Text, because brackets in a message are not markup.
         table.add_row(Text(issue.severity, colour), episode, Text(issue.message), Text(issue.fix))

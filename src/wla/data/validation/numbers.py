@@ -29,11 +29,14 @@ def check_range(
         return []
     values = list(episodes.values())
     low, high = np.min([part.min(0) for part in values], axis=0), np.max([part.max(0) for part in values], axis=0)
+    span = high - low
+    if jumps and len(span) and (span < MIN_RANGE).all() and sum(map(len, values)) > 1:
+        return [Issue("error", None, f"{key!r} never changes: nothing can be learned from it", "name another column")]
     issues = [
         Issue("warning", None, f"{key!r}: dimension {named[i]} is always {_about(float(low[i]), float(high[i]))}", HINT)
-        for i in map(int, np.flatnonzero(high - low < MIN_RANGE))
+        for i in map(int, np.flatnonzero(span < MIN_RANGE))
     ]
-    return issues + (_jumps(key, named, episodes, high - low) if jumps else [])
+    return issues + (_jumps(key, named, episodes, span) if jumps else [])
 
 
 def _about(low: float, high: float) -> str:

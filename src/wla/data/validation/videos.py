@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,12 @@ from threading import Event
 
 import numpy as np
 
+from wla.data.lerobot.episode_table import EpisodeRow, begin_in_video
 from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate
 from wla.data.lerobot.image_files import ParquetImages
 from wla.data.lerobot.tables import count_rows, read_schema
-from wla.data.validation.episodes import EpisodeRow, files_of
+from wla.data.validation.episodes import videos_of
+from wla.data.validation.frames import FoundFrames
 from wla.data.validation.issues import Issue
 from wla.data.video import codec
 from wla.data.video.frame_files import FileSegment, FrameFiles
@@ -37,7 +39,7 @@ class _Job:
         return [episode for first, episode in self.starts if first <= frame or first == self.starts[0][0]][-1]
 
 
-def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[Issue]:
+def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow], frames: FoundFrames) -> list[Issue]:
     """Issues of videos and single images: files, sizes, times, numbers of frames, frames that cannot be decoded."""
     issues: list[Issue] = []
     jobs: list[_Job] = []
@@ -48,44 +50,75 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow]) -> list[
             continue
         try:
             size = info.image_size(root, key)
-            is_video = key in info.video_keys
-            files = files_of(root, info, rows, key if is_video else None)
+            if key in info.video_keys:
+                for path, part in videos_of(root, info, rows, key).items():
+                    job, found = _video_job(root, path, part, info, key, size, frames.begin_times)
+                    issues += found
+                    jobs += [job] if job else []
+                continue
         except ValueError as error:
             issues.append(Issue.of(error))
             continue
-        for path, part in files.items():
-            job, found = (_video_job if is_video else _data_job)(path, part, info, key, size)
+        for path, parts in _by_file(frames).items():
+            job, found = _data_job(path, parts, key, size)
             issues += found
             jobs += [job] if job else []
     return issues + _decode_all(jobs)
 
 
+def _by_file(frames: FoundFrames) -> dict[Path, list[tuple[int, int, int]]]:
+    """Data file -> (episode, first row, number of rows) of each episode in it."""
+    files: dict[Path, list[tuple[int, int, int]]] = {}
+    for episode, parts in frames.rows.items():
+        for path, first, count in parts:
+            files.setdefault(path, []).append((episode, first, count))
+    return files
+
+
 def _video_job(
-    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, size: tuple[int, int]
+    root: Path,
+    path: Path,
+    rows: list[EpisodeRow],
+    info: DatasetInfo,
+    key: str,
+    size: tuple[int, int],
+    begin_times: Mapping[int, float],
 ) -> tuple[_Job | None, list[Issue]]:
     """The job to decode the file, None when it cannot be opened, and the issues of its times."""
-    files = VideoFiles(frame_rate(float(info.fps)), size)
+    fps = float(info.fps)
+    files = VideoFiles(frame_rate(fps), size)
     try:
         codec.probe(path)
         index = files.index(path)
     except ValueError as error:
         return None, [Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
-    firsts = [round(row[f"videos/{key}/from_timestamp"] * info.fps) for row in rows]
-    starts, issues = _locate(path, rows, firsts, files)
+    parts: list[tuple[int, int, int]] = []
+    issues: list[Issue] = []
+    for row in rows:
+        episode = row["episode_index"]
+        try:
+            begin = begin_in_video(root, row, key, begin_times.get(episode, 0.0), fps)
+            parts.append((episode, round(begin * fps), row["length"]))
+        except ValueError as error:
+            issues.append(Issue.of(error, episode))
+    starts, found = _locate(path, parts, files)
+    issues += found
     used = np.zeros(len(index.times), int)
-    for first, row in zip(starts, rows, strict=True):
-        used[first : first + row["length"]] += 1
+    for first, (_, _, length) in zip(starts, parts, strict=True):
+        used[first : first + length] += 1
     if not issues and (used > 1).any():
         message = f"{path}: frame {np.argmax(used > 1)} belongs to two episodes"
         issues.append(Issue("warning", None, message, "compare from_timestamp in meta/episodes with the video"))
     if not issues and not used.all():
         message = f"{path}: {np.sum(used == 0)} of its {len(used)} frames belong to no episode"
         issues.append(Issue("warning", None, message, "nothing, if they were left out on purpose"))
-    return _job(path, partial(codec.decode, path, size), size, len(used), starts, rows), issues
+    if not parts:
+        return None, issues
+    return _job(path, partial(codec.decode, path, size), size, len(used), starts, parts), issues
 
 
 def _data_job(
-    path: Path, rows: list[EpisodeRow], info: DatasetInfo, key: str, size: tuple[int, int]
+    path: Path, parts: list[tuple[int, int, int]], key: str, size: tuple[int, int]
 ) -> tuple[_Job | None, list[Issue]]:
     files = ParquetImages(key, size)
     try:
@@ -94,20 +127,19 @@ def _data_job(
         return None, []  # reported by the check of the frames
     if key not in names:
         return None, [Issue("error", None, f"{path}: column {key!r} is missing", "restore the file")]
-    firsts = np.cumsum([0, *(row["length"] for row in rows)]).tolist()[:-1]
-    starts, issues = _locate(path, rows, firsts, files)
-    return _job(path, partial(files.read, path, range(count)), size, count, starts, rows), issues
+    starts, issues = _locate(path, parts, files)
+    return _job(path, partial(files.read, path, range(count)), size, count, starts, parts), issues
 
 
-def _locate(path: Path, rows: list[EpisodeRow], firsts: list[int], files: FrameFiles) -> tuple[list[int], list[Issue]]:
+def _locate(path: Path, parts: list[tuple[int, int, int]], files: FrameFiles) -> tuple[list[int], list[Issue]]:
     """The frame of the file with which each episode begins, and the issues of those whose frames are not there."""
     starts, issues = [], []
-    for row, first in zip(rows, firsts, strict=True):
+    for episode, first, length in parts:
         try:
-            starts.append(files.locate(FileSegment(path, first, 0, row["length"])))
+            starts.append(files.locate(FileSegment(path, first, 0, length)))
         except ValueError as error:
             starts.append(first)
-            issues.append(Issue.of(error, row["episode_index"]))
+            issues.append(Issue.of(error, episode))
     return starts, issues
 
 
@@ -117,9 +149,9 @@ def _job(
     size: tuple[int, int],
     frames: int,
     starts: list[int],
-    rows: list[EpisodeRow],
+    parts: list[tuple[int, int, int]],
 ) -> _Job:
-    episodes = [row["episode_index"] for row in rows]
+    episodes = [episode for episode, _, _ in parts]
     return _Job(path, decode, (*size, 3), frames, sorted(zip(starts, episodes, strict=True)))
 
 

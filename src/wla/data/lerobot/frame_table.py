@@ -1,0 +1,186 @@
+"""The columns of all frames of a dataset, in the order of its episodes: numbers, tasks and times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Int64
+
+from wla.data.lerobot.columns import TYPES, Columns
+from wla.data.lerobot.episode_table import Episode, EpisodeRow
+from wla.data.lerobot.format import (
+    EPISODE_COLUMNS,
+    EXECUTED,
+    INDEX_COLUMNS,
+    INFO,
+    REWARD,
+    SEED,
+    SUBTASK,
+    SUCCEEDED,
+    DatasetInfo,
+)
+from wla.data.lerobot.frame_rows import irregular, other_rate, row_segments
+from wla.data.lerobot.tables import read_schema, read_table, typed
+from wla.data.lerobot.text_table import read_tasks
+from wla.data.lerobot.vectors import matrix, width
+from wla.data.video.frame_files import FileSegment, by_file
+from wla.foreign import one_line
+
+SUBTASK_COLUMNS = (SUBTASK, "subtask_index", "subtask")
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """N frames of E episodes.
+
+    segments: their rows in the data files, in order. starts, lengths: of the episodes. columns: what was read of the
+    files. frame_id: name of a frame in messages.
+    """
+
+    root: Path
+    info: DatasetInfo
+    segments: Sequence[FileSegment]
+    starts: Int64[np.ndarray, " E"]
+    lengths: Int64[np.ndarray, " E"]
+    columns: pa.Table
+    instructions: tuple[str, ...]
+    task_index: Int64[np.ndarray, " N"]
+    frame_id: Callable[[int], str]
+
+    @classmethod
+    def read(
+        cls,
+        root: Path,
+        info: DatasetInfo,
+        names: Columns,
+        rows: Sequence[EpisodeRow],
+        frame_id: Callable[[int], str],
+    ) -> FrameTable:
+        """ValueError when rows are absent, or columns have other types."""
+        lengths = np.array([row["length"] for row in rows])
+        starts = np.cumsum(lengths) - lengths
+        instructions = tuple(read_tasks(root))
+        segments = row_segments(root, info, rows)
+        columns = _read_columns(root, info, names, segments)
+        task_index = _task_index(root, columns, rows, instructions, frame_id)
+        return cls(root, info, segments, starts, lengths, columns, instructions, task_index, frame_id)
+
+    def begin_times(self) -> list[float]:
+        """The time of each episode's first frame. ValueError when frames do not follow each other at the rate."""
+        fps = float(self.info.fps)
+        for name, step in (("frame_index", 1.0), ("timestamp", 1 / fps)):
+            if name not in self.columns.column_names:
+                continue
+            values = self.columns[name].to_numpy()
+            wrong = irregular(values, self.starts, self.lengths, step)
+            if not wrong.size:
+                continue
+            rate = other_rate(values, fps) if name == "timestamp" else None
+            if rate:
+                raise ValueError(f"{self.root}: {rate}; correct {INFO}")
+            frame = int(wrong[0])
+            start = int(self.starts[np.searchsorted(self.starts, frame, side="right") - 1])
+            raise ValueError(
+                f"{self.frame_id(frame)}: {name} is {values[frame]}, it must be "
+                f"{values[start] + step * (frame - start):g} (fps {fps:g}); restore the data files or correct {INFO}"
+            )
+        if "timestamp" not in self.columns.column_names:
+            return [0.0] * len(self.lengths)
+        return [float(value) for value in self.columns["timestamp"].to_numpy()[self.starts]]
+
+    def vectors(self, names: Sequence[str]) -> Float32[np.ndarray, "N D"]:
+        """Columns of numbers, joined. ValueError when one does not have its numbers in every frame, all finite."""
+        parts = [self._matrix(name) for name in names]
+        return np.concatenate([np.zeros((len(self.columns), 0), np.float32), *parts], axis=1)
+
+    def rewards(self) -> Float32[np.ndarray, " N"] | None:
+        if REWARD not in self.columns.column_names:
+            return None
+        return self.columns[REWARD].to_numpy().astype(np.float32)
+
+    def complete(self, number: int, episode: Episode) -> Episode:
+        """An episode with its instruction and what its frames state of it, where `meta/episodes` does not."""
+        start, length = int(self.starts[number]), int(self.lengths[number])
+        found: dict[str, Any] = {"instruction": self.instructions[self.task_index[start]]}
+        names = self.columns.column_names
+        if episode.seed is None and SEED in names and (seed := self.columns[SEED][start].as_py()) >= 0:
+            found["seed"] = seed
+        if episode.success is None and SUCCEEDED in names and (success := self.columns[SUCCEEDED][start].as_py()) >= 0:
+            found["success"] = bool(success)
+        if episode.action_executed is None and EXECUTED in names:
+            executed = self.columns[EXECUTED].slice(start, length).to_pylist()
+            found["action_executed"] = None if all(executed) else tuple(executed)
+        return replace(episode, **found)
+
+    def _matrix(self, name: str) -> Float32[np.ndarray, "N D"]:
+        feature = self.info.features[name]
+        numbers = matrix(self.columns, name, width(feature))
+        if numbers is None:
+            raise ValueError(
+                f"{self.root}: {name!r} does not have {feature.shape} numbers in every frame, as {INFO} states; "
+                "restore the file"
+            )
+        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
+        if bad.size:
+            raise ValueError(
+                f"{self.frame_id(int(bad[0]))}: {name!r} is not finite: {numbers[bad[0]]}; remove the episode"
+            )
+        return numbers
+
+
+def _read_columns(root: Path, info: DatasetInfo, names: Columns, segments: Sequence[FileSegment]) -> pa.Table:
+    needed = [*names.state, *names.action]
+    optional = [*INDEX_COLUMNS, *(name for name in (*SUBTASK_COLUMNS, *EPISODE_COLUMNS) if name in info.features)]
+    if REWARD in info.features and width(info.features[REWARD]) == 1:
+        optional.append(REWARD)
+    parts: list[tuple[int, pa.Table]] = []
+    for path, own in by_file(segments).items():
+        present = read_schema(path).names
+        table = read_table(path, [*needed, *(name for name in optional if name in present)])
+        for name in TYPES.keys() & set(table.column_names):
+            column = typed(table, name, TYPES[name], path, nulls=name not in (*INDEX_COLUMNS, *EPISODE_COLUMNS))
+            table = table.set_column(table.column_names.index(name), name, column)
+        parts += [(part.start, table.slice(part.first, part.length)) for part in own]
+    tables = [table for _, table in sorted(parts, key=lambda part: part[0])]
+    common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+    try:
+        return pa.concat_tables([table.select(common) for table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"{root / 'data'}: columns of its files have different types ({one_line(error)}); restore them"
+        ) from error
+
+
+def _task_index(
+    root: Path,
+    columns: pa.Table,
+    rows: Sequence[EpisodeRow],
+    instructions: Sequence[str],
+    frame_id: Callable[[int], str],
+) -> Int64[np.ndarray, " N"]:
+    """The task of each frame: its own or, in data without tasks, that of `meta/episodes`."""
+    if "task_index" in columns.column_names:
+        values = columns["task_index"].to_numpy()
+    else:
+        numbers = {text: number for number, text in reversed(list(enumerate(instructions)))}
+        values = np.repeat([_only_task(root, row, numbers) for row in rows], [row["length"] for row in rows])
+    wrong = np.flatnonzero((values < 0) | (values >= len(instructions)))
+    if wrong.size:
+        first = int(wrong[0])
+        raise ValueError(f"{frame_id(first)}: task_index {values[first]} is not in meta/tasks.parquet; restore it")
+    return values
+
+
+def _only_task(root: Path, row: EpisodeRow, numbers: Mapping[str, int]) -> int:
+    known = [numbers[text] for text in row["tasks"] if text in numbers]
+    if len(known) == len(row["tasks"]) == 1 or (not row["tasks"] and len(numbers) == 1):
+        return [*known, 0][0]
+    raise ValueError(
+        f"{root}: episode {row['episode_index']} has no task: its frames have no task_index, and meta/episodes names "
+        f"{row['tasks'] or 'none'}; add the column"
+    )
