@@ -29,7 +29,7 @@ from wla.data.lerobot.format import (
     frame_rate,
     video_feature,
 )
-from wla.data.lerobot.vectors import joined_name, width
+from wla.data.lerobot.vectors import joined_name, vector_names, width
 from wla.foreign import one_line
 from wla.specs import RobotSpec
 
@@ -74,6 +74,14 @@ class Columns(Config):
             if len(set(names)) < len(names):
                 raise ValueError(f"{role}: a column is named twice in {list(names)}")
         return self
+
+    def state_names(self, info: DatasetInfo) -> tuple[str, ...]:
+        """Names of the dimensions of the state."""
+        return vector_names(info, self.state)
+
+    def action_names(self, info: DatasetInfo) -> tuple[str, ...]:
+        """Names of the dimensions of the actions; none without actions."""
+        return vector_names(info, self.action)
 
     def camera_features(self, root: Path, info: DatasetInfo) -> dict[str, str]:
         """Camera -> feature. ValueError when a feature is not a camera, or when two cameras would have one name."""

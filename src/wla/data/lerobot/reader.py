@@ -14,7 +14,6 @@ from wla.data.lerobot.episode_table import Episode, begin_in_video, make_episode
 from wla.data.lerobot.format import IMAGE_PREFIX, ROBOT, SUBTASK, frame_rate, read_info
 from wla.data.lerobot.frame_table import FrameTable
 from wla.data.lerobot.subtasks import read_frame_subtasks
-from wla.data.lerobot.vectors import vector_names
 from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
 from wla.foreign import path_below
@@ -81,12 +80,12 @@ class LeRobotDataset:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of the dimensions of the state, S of them."""
-        return vector_names(self.info, self.columns.state)
+        return self.columns.state_names(self.info)
 
     @property
     def action_names(self) -> tuple[str, ...]:
         """Names of the dimensions of the actions; none without actions."""
-        return vector_names(self.info, self.columns.action)
+        return self.columns.action_names(self.info)
 
     def require_robot(self) -> RobotSpec:
         """The robot spec. ValueError, with the command that writes it, when the dataset has none."""

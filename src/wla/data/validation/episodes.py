@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from wla.data.lerobot.episode_table import EpisodeRow, episode_files, read_episode_file, uncounted
+from wla.data.lerobot.episode_table import (
+    EpisodeRow,
+    begin_in_video,
+    episode_files,
+    read_episode_file,
+    uncounted,
+)
 from wla.data.lerobot.format import (
     INFO,
     ROBOT,
@@ -68,19 +75,36 @@ def _sequence(rows: list[EpisodeRow]) -> list[Issue]:
     return issues
 
 
-def videos_of(root: Path, info: DatasetInfo, rows: list[EpisodeRow], key: str) -> dict[Path, list[EpisodeRow]]:
-    """The files of a camera's videos, with the episodes that are in each. ValueError for a file outside the dataset,
-    and for a camera that some of the episodes lack."""
+Part = tuple[int, int, int]
+"""Episode, its first frame in a file, and its length."""
+
+
+def videos_of(
+    root: Path, info: DatasetInfo, rows: list[EpisodeRow], key: str, begin_times: Mapping[int, float]
+) -> tuple[dict[Path, list[Part]], list[Issue]]:
+    """The files of a camera's videos with the parts of episodes in each, and the issues of those without a part.
+
+    begin_times: episode -> the time of its first frame. ValueError for a file outside the dataset, and for a camera
+    that some of the episodes lack.
+    """
     absent = [row["episode_index"] for row in rows if row.get(f"videos/{key}/file_index") is None]
     if absent:
         raise ValueError(
             f"meta/episodes: {key!r} has no video in {len(absent)} of {len(rows)} episodes, the first is episode "
             f"{absent[0]}; split the dataset, or remove the camera from {INFO}"
         )
-    files: dict[Path, list[EpisodeRow]] = {}
+    files: dict[Path, list[Part]] = {}
+    issues: list[Issue] = []
+    fps = float(info.fps)
     for row in rows:
-        files.setdefault(info.video_file(root, row, key), []).append(row)
-    return files
+        episode = row["episode_index"]
+        parts = files.setdefault(info.video_file(root, row, key), [])
+        try:
+            begin = begin_in_video(root, row, key, begin_times.get(episode, 0.0), fps)
+            parts.append((episode, round(begin * fps), row["length"]))
+        except ValueError as error:
+            issues.append(Issue.of(error, episode))
+    return files, issues
 
 
 def check_tasks(root: Path) -> tuple[list[str] | None, list[Issue]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +12,10 @@ from threading import Event
 
 import numpy as np
 
-from wla.data.lerobot.episode_table import EpisodeRow, begin_in_video
 from wla.data.lerobot.format import INFO, DatasetInfo, frame_rate
 from wla.data.lerobot.image_files import ParquetImages
 from wla.data.lerobot.tables import count_rows, read_schema
-from wla.data.validation.episodes import videos_of
+from wla.data.validation.episodes import EpisodeRow, Part, videos_of
 from wla.data.validation.frames import FoundFrames
 from wla.data.validation.issues import Issue
 from wla.data.video import codec
@@ -51,8 +50,10 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow], frames: 
         try:
             size = info.image_size(root, key)
             if key in info.video_keys:
-                for path, part in videos_of(root, info, rows, key).items():
-                    job, found = _video_job(root, path, part, info, key, size, frames.begin_times)
+                files, found = videos_of(root, info, rows, key, frames.begin_times)
+                issues += found
+                for path, parts in files.items():
+                    job, found = _video_job(path, parts, float(info.fps), size)
                     issues += found
                     jobs += [job] if job else []
                 continue
@@ -66,43 +67,24 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow], frames: 
     return issues + _decode_all(jobs)
 
 
-def _by_file(frames: FoundFrames) -> dict[Path, list[tuple[int, int, int]]]:
+def _by_file(frames: FoundFrames) -> dict[Path, list[Part]]:
     """Data file -> (episode, first row, number of rows) of each episode in it."""
-    files: dict[Path, list[tuple[int, int, int]]] = {}
+    files: dict[Path, list[Part]] = {}
     for episode, parts in frames.rows.items():
         for path, first, count in parts:
             files.setdefault(path, []).append((episode, first, count))
     return files
 
 
-def _video_job(
-    root: Path,
-    path: Path,
-    rows: list[EpisodeRow],
-    info: DatasetInfo,
-    key: str,
-    size: tuple[int, int],
-    begin_times: Mapping[int, float],
-) -> tuple[_Job | None, list[Issue]]:
+def _video_job(path: Path, parts: list[Part], fps: float, size: tuple[int, int]) -> tuple[_Job | None, list[Issue]]:
     """The job to decode the file, None when it cannot be opened, and the issues of its times."""
-    fps = float(info.fps)
     files = VideoFiles(frame_rate(fps), size)
     try:
         codec.probe(path)
         index = files.index(path)
     except ValueError as error:
-        return None, [Issue.of(error, rows[0]["episode_index"] if len(rows) == 1 else None)]
-    parts: list[tuple[int, int, int]] = []
-    issues: list[Issue] = []
-    for row in rows:
-        episode = row["episode_index"]
-        try:
-            begin = begin_in_video(root, row, key, begin_times.get(episode, 0.0), fps)
-            parts.append((episode, round(begin * fps), row["length"]))
-        except ValueError as error:
-            issues.append(Issue.of(error, episode))
-    starts, found = _locate(path, parts, files)
-    issues += found
+        return None, [Issue.of(error, parts[0][0] if len(parts) == 1 else None)]
+    starts, issues = _locate(path, parts, files)
     used = np.zeros(len(index.times), int)
     for first, (_, _, length) in zip(starts, parts, strict=True):
         used[first : first + length] += 1
@@ -117,9 +99,7 @@ def _video_job(
     return _job(path, partial(codec.decode, path, size), size, len(used), starts, parts), issues
 
 
-def _data_job(
-    path: Path, parts: list[tuple[int, int, int]], key: str, size: tuple[int, int]
-) -> tuple[_Job | None, list[Issue]]:
+def _data_job(path: Path, parts: list[Part], key: str, size: tuple[int, int]) -> tuple[_Job | None, list[Issue]]:
     files = ParquetImages(key, size)
     try:
         names, count = read_schema(path).names, count_rows(path)
@@ -131,7 +111,7 @@ def _data_job(
     return _job(path, partial(files.read, path, range(count)), size, count, starts, parts), issues
 
 
-def _locate(path: Path, parts: list[tuple[int, int, int]], files: FrameFiles) -> tuple[list[int], list[Issue]]:
+def _locate(path: Path, parts: list[Part], files: FrameFiles) -> tuple[list[int], list[Issue]]:
     """The frame of the file with which each episode begins, and the issues of those whose frames are not there."""
     starts, issues = [], []
     for episode, first, length in parts:
@@ -149,7 +129,7 @@ def _job(
     size: tuple[int, int],
     frames: int,
     starts: list[int],
-    parts: list[tuple[int, int, int]],
+    parts: list[Part],
 ) -> _Job:
     episodes = [episode for episode, _, _ in parts]
     return _Job(path, decode, (*size, 3), frames, sorted(zip(starts, episodes, strict=True)))
