@@ -33,8 +33,7 @@ def test_robotwin_is_recognised_and_has_joints_at_30_hz(tmp_path):
     ("version", "message"),
     [
         ("v3.0", "is LeRobot v3.0 already; there is nothing to convert"),
-        ("v2.0", "is LeRobot v2.0; convert it to v2.1 with LeRobot's own scripts first"),
-        ("v1.6", "is LeRobot v1.6; convert"),
+        ("v1.6", "is LeRobot v1.6; only v2.0 and v2.1 are converted"),
     ],
 )
 def test_other_versions_are_refused(version, message, tmp_path):

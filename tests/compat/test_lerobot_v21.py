@@ -320,3 +320,19 @@ def test_ctrl_c_leaves_nothing_behind(pristine, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         convert_v21(pristine, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["v2.0", "v2.1"])
+def test_statistics_that_are_absent_are_computed(version, tmp_path):
+    """v2.0 has none by episode, and neither have datasets that others made of it."""
+    source = write_v21(tmp_path / "old")
+    convert_v21(source, tmp_path / "complete")
+    (source / "meta/episodes_stats.jsonl").unlink()
+    edit_json(source / "meta/info.json", codebase_version=version)
+    convert_v21(source, tmp_path / "new")
+    ours, theirs = (json.loads((tmp_path / name / "meta/stats.json").read_text()) for name in ("new", "complete"))
+    assert theirs.keys() <= ours.keys()
+    for name in ("min", "max", "mean", "std"):
+        np.testing.assert_allclose(ours["observation.state"][name], theirs["observation.state"][name], rtol=1e-5)
+    assert [key for key in ours if np.shape(ours[key]["mean"]) == (3, 1, 1)]
+    np.testing.assert_array_equal(LeRobotDataset(tmp_path / "new").state, LeRobotDataset(tmp_path / "complete").state)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from wla.compat.aloha import AlohaEpisodes, aloha_files
-from wla.compat.lerobot_v21 import V21, convert_v21
+from wla.compat.lerobot_v21 import VERSIONS, convert_v21
 from wla.compat.libero import LiberoEpisodes, libero_files
 from wla.compat.raw_convert import RawSource, convert_raw
 from wla.compat.robotwin import ActionSpace, RawDataset, episode_numbers
@@ -29,7 +29,7 @@ def convert(
     """Converts a dataset.
 
     Args:
-        source: folder of a LeRobot v2.1 dataset, or of raw RoboTwin, RMBench, ALOHA or LIBERO episodes.
+        source: folder of a LeRobot v2.0 or v2.1 dataset, or of raw RoboTwin, RMBench, ALOHA or LIBERO episodes.
         out: folder of the new dataset.
         layout: of the source; None to recognise it by its files.
         action: for RoboTwin, joint positions (None) or end-effector poses.
@@ -52,8 +52,9 @@ def convert(
         version = str(read_info_tree(source).get("codebase_version"))
         if version.startswith("v3."):
             raise ValueError(f"{source}: is LeRobot {version} already; there is nothing to convert")
-        if version != V21:
-            raise ValueError(f"{source}: is LeRobot {version}; convert it to {V21} with LeRobot's own scripts first")
+        if version not in VERSIONS:
+            known = " and ".join(VERSIONS)
+            raise ValueError(f"{source}: is LeRobot {version}; only {known} are converted")
         return convert_v21(source, out)
     if fps is not None and fps <= 0:
         raise ValueError(f"fps is {fps:g}; it must be positive")
@@ -71,7 +72,7 @@ def _recognised(source: Path) -> Layout:
     if libero_files(source):
         return "libero"
     raise ValueError(
-        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {V21} folder (with "
+        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {VERSIONS[-1]} folder (with "
         f"{INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), ALOHA "
         "(with episode_0.hdf5) or LIBERO (with *_demo.hdf5)"
     )

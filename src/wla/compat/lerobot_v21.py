@@ -1,4 +1,4 @@
-"""LeRobot v2.1 -> v3.0, without loss: every column is copied, and no video is encoded again.
+"""LeRobot v2.0 and v2.1 -> v3.0, without loss: every column is copied, and no video is encoded again.
 
 In v2.1 each episode has one parquet file and one mp4 for each camera; episodes, tasks and statistics are JSON lines.
 Each mp4 is copied as a separate file, which v3.0 allows: concatenating videos of unknown encoders is not safe, because
@@ -26,17 +26,22 @@ from wla.data.lerobot.format import (
     VIDEO_PATH,
     DatasetInfo,
     file_numbers,
+    frame_rate,
     parse_info,
     read_info_tree,
 )
-from wla.data.lerobot.stats import join_stats
+from wla.data.lerobot.image_files import ParquetImages
+from wla.data.lerobot.stats import SAMPLED_FRAMES, image_stats, join_stats, vector_stats
 from wla.data.lerobot.tables import read_table
+from wla.data.lerobot.vectors import matrix, width
 from wla.data.video import codec
+from wla.data.video.video_files import VideoFiles
 from wla.files import parse_json, read_text
 from wla.foreign import fill_template, one_line, path_below, shown
 from wla.progress import progress_bar
 
-V21 = "v2.1"
+VERSIONS = ("v2.0", "v2.1")
+"""v2.0 lacks statistics by episode, and so do datasets that others made of it; they are computed then."""
 _STANDARD = ("min", "max", "mean", "std", "count")
 
 
@@ -71,7 +76,11 @@ class _Source:
         episodes: {episode_index, length, tasks, ...}, in order.
         tasks: instructions in the order of their task_index.
         stats: one for each episode, by feature.
+        joined: over all episodes.
     """
+
+    stats: list[dict[str, Any]]
+    joined: dict[str, Any]
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -81,22 +90,30 @@ class _Source:
         self.episodes = _read_indexed_jsonl(lines, "episode_index")
         if not self.episodes:
             raise ValueError(f"{lines}: contains no episodes; there is nothing to convert")
-        self.tasks = [
-            str(line.get("task", "")) for line in _read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")
-        ]
-        path = root / "meta/episodes_stats.jsonl"
-        self.stats: list[dict[str, Any]] = [
-            line["stats"] if isinstance(line.get("stats"), dict) else {}
-            for line in _read_indexed_jsonl(path, "episode_index")
-        ]
-        if len(self.stats) != len(self.episodes):
-            raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
-        for number, (episode, stats) in enumerate(zip(self.episodes, self.stats, strict=True)):
+        for number, episode in enumerate(self.episodes):
             tasks = episode.get("tasks")
             if not _is_count(episode.get("length")) or not isinstance(tasks, list) or not tasks:
                 raise ValueError(f"{lines}: episode {number} needs a length and tasks; restore it")
             if not all(isinstance(task, str) for task in tasks):
                 raise ValueError(f"{lines}: episode {number} has a task that is not a text; restore it")
+        self.tasks = [
+            str(line.get("task", "")) for line in _read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")
+        ]
+        for name in ("chunks_size", "data_files_size_in_mb"):
+            if not _is_count(value := getattr(self.info, name)):
+                raise ValueError(f"{root / INFO}: {name} is {shown(value)}, it must be a number from 1 on; correct it")
+        path = root / "meta/episodes_stats.jsonl"
+        if not path.is_file():
+            self.stats = [computed_stats(self, episode) for episode in self.episodes]
+            self.joined = join_stats(self.stats)
+            return
+        self.stats = [
+            line["stats"] if isinstance(line.get("stats"), dict) else {}
+            for line in _read_indexed_jsonl(path, "episode_index")
+        ]
+        if len(self.stats) != len(self.episodes):
+            raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
+        for number, stats in enumerate(self.stats):
             if stats.keys() != self.stats[0].keys():
                 feature = sorted(stats.keys() ^ self.stats[0].keys())[0]
                 raise ValueError(f"{path}: episode {number} and episode 0 differ in {feature!r}; restore it")
@@ -111,6 +128,26 @@ class _Source:
         numbers = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
         source = self.root / INFO
         return path_below(self.root, fill_template(template, source, **numbers, **names), source)
+
+
+def computed_stats(old: _Source, episode: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of an episode, from its rows and some of its images."""
+    number, info = episode["episode_index"], old.info
+    path = old.file(info.data_path, number)
+    table = read_table(path)
+    stats: dict[str, Any] = {}
+    chosen = np.unique(np.linspace(0, episode["length"] - 1, SAMPLED_FRAMES).round().astype(int)).tolist()
+    for key, feature in info.features.items():
+        if key in info.cameras.values() and info.is_colour(key):
+            size = info.image_size(old.root, key)
+            if key in info.video_keys:
+                clip = old.file(info.video_path or "", number, video_key=key)
+                stats[key] = image_stats(list(VideoFiles(frame_rate(float(info.fps)), size).read(clip, chosen)))
+            else:
+                stats[key] = image_stats(list(ParquetImages(key, size).read(path, chosen)))
+        elif key in table.column_names and (numbers := matrix(table, key, width(feature))) is not None:
+            stats[key] = vector_stats(numbers)
+    return stats
 
 
 class _DataFiles:

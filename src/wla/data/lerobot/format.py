@@ -181,7 +181,7 @@ def read_info(root: Path) -> DatasetInfo:
     tree = read_info_tree(root)
     version = tree.get("codebase_version")
     if not str(version).startswith("v3."):
-        tool = f"`wla data convert {root} --out NEW_FOLDER`" if version == "v2.1" else "LeRobot's own scripts"
+        tool = f"`wla data convert {root} --out NEW_FOLDER`" if version in ("v2.0", "v2.1") else "LeRobot's own scripts"
         raise ValueError(
             f"{root / INFO}: dataset format {one_line(version)} cannot be read, only v3.x; convert it with {tool}"
         )

@@ -13,7 +13,7 @@ FeatureStats = dict[str, Any]
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 """Those that LeRobot stores."""
-_SAMPLED_FRAMES = 16
+SAMPLED_FRAMES = 16
 _MOMENTS = ("min", "max", "mean", "std")
 
 
@@ -26,7 +26,7 @@ def vector_stats(values: Num[np.ndarray, "N D"]) -> FeatureStats:
 
 def image_stats(frames: Sequence[UInt8[np.ndarray, "H W 3"]]) -> FeatureStats:
     """Statistics per channel, shape (3, 1, 1), in [0, 1], over at most 16 evenly spaced frames."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, _SAMPLED_FRAMES).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(frames) - 1, SAMPLED_FRAMES).round().astype(int))
     pixels = np.stack([frames[i] for i in chosen])
     # Levels are counted: sorting all pixels takes a hundred times as long.
     counts = np.stack([np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(3)])
