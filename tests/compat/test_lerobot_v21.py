@@ -229,7 +229,6 @@ def episode_lines(root: Path, **fields: Callable[[int], object]) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no episodes file": (lambda root: (root / "meta/episodes.jsonl").unlink(), "meta/episodes.jsonl: file is missing"),
     "no episodes": (lambda root: (root / "meta/episodes.jsonl").write_text(""), "contains no episodes; there is"),
-    "no stats": (lambda root: (root / "meta/episodes_stats.jsonl").unlink(), "episodes_stats.jsonl: file is missing"),
     "half a line": (
         lambda root: (root / "meta/tasks.jsonl").write_text('{"task_index": 0, "ta'),
         "meta/tasks.jsonl: damaged JSON in line 1",
