@@ -72,8 +72,8 @@ def _recognised(source: Path) -> Layout:
     if libero_files(source):
         return "libero"
     raise ValueError(
-        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {VERSIONS[-1]} folder (with "
-        f"{INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), ALOHA "
+        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {VERSIONS[-1]} folder "
+        f"(with {INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), ALOHA "
         "(with episode_0.hdf5) or LIBERO (with *_demo.hdf5)"
     )
 

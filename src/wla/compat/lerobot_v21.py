@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wla.compat.episode_stats import computed_stats
 from wla.compat.lerobot_writing import new_dataset, write_metadata
 from wla.data.lerobot.format import (
     DATA_PATH,
@@ -26,16 +27,12 @@ from wla.data.lerobot.format import (
     VIDEO_PATH,
     DatasetInfo,
     file_numbers,
-    frame_rate,
     parse_info,
     read_info_tree,
 )
-from wla.data.lerobot.image_files import ParquetImages
-from wla.data.lerobot.stats import SAMPLED_FRAMES, image_stats, join_stats, vector_stats
+from wla.data.lerobot.stats import join_stats
 from wla.data.lerobot.tables import read_table
-from wla.data.lerobot.vectors import matrix, width
 from wla.data.video import codec
-from wla.data.video.video_files import VideoFiles
 from wla.files import parse_json, read_text
 from wla.foreign import fill_template, one_line, path_below, shown
 from wla.progress import progress_bar
@@ -104,7 +101,7 @@ class _Source:
                 raise ValueError(f"{root / INFO}: {name} is {shown(value)}, it must be a number from 1 on; correct it")
         path = root / "meta/episodes_stats.jsonl"
         if not path.is_file():
-            self.stats = [computed_stats(self, episode) for episode in self.episodes]
+            self.stats = [self._computed_stats(episode) for episode in self.episodes]
             self.joined = join_stats(self.stats)
             return
         self.stats = [
@@ -124,30 +121,15 @@ class _Source:
         except (ValueError, IndexError, TypeError) as error:
             raise ValueError(f"{path}: shapes of its statistics differ ({one_line(error)}); restore it") from error
 
+    def _computed_stats(self, episode: dict[str, Any]) -> dict[str, Any]:
+        number = episode["episode_index"]
+        clips = {key: self.file(self.info.video_path or "", number, video_key=key) for key in self.info.video_keys}
+        return computed_stats(self.root, self.info, self.file(self.info.data_path, number), clips, episode["length"])
+
     def file(self, template: str, episode: int, **names: str) -> Path:
         numbers = {"episode_chunk": episode // self.info.chunks_size, "episode_index": episode}
         source = self.root / INFO
         return path_below(self.root, fill_template(template, source, **numbers, **names), source)
-
-
-def computed_stats(old: _Source, episode: dict[str, Any]) -> dict[str, Any]:
-    """Statistics of an episode, from its rows and some of its images."""
-    number, info = episode["episode_index"], old.info
-    path = old.file(info.data_path, number)
-    table = read_table(path)
-    stats: dict[str, Any] = {}
-    chosen = np.unique(np.linspace(0, episode["length"] - 1, SAMPLED_FRAMES).round().astype(int)).tolist()
-    for key, feature in info.features.items():
-        if key in info.cameras.values() and info.is_colour(key):
-            size = info.image_size(old.root, key)
-            if key in info.video_keys:
-                clip = old.file(info.video_path or "", number, video_key=key)
-                stats[key] = image_stats(list(VideoFiles(frame_rate(float(info.fps)), size).read(clip, chosen)))
-            else:
-                stats[key] = image_stats(list(ParquetImages(key, size).read(path, chosen)))
-        elif key in table.column_names and (numbers := matrix(table, key, width(feature))) is not None:
-            stats[key] = vector_stats(numbers)
-    return stats
 
 
 class _DataFiles:
