@@ -184,11 +184,13 @@ class Policy(Protocol[State]):
         imagine: bool = False,
         flow_steps: int | None = None,
         prefix: Float32[np.ndarray, "p A"] | None = None,
+        delay: int | None = None,
     ) -> tuple[ActionChunk, State]:
         """The next chunk (n >= 1) and the state to pass to the next call.
 
         imagine: also the subgoal image. flow_steps: of sampling; None for the policy's own. prefix: actions, in
-        environment units, with which the chunk has to begin.
+        environment units, that remain of the chunk that is being executed. delay: how many of these will have been
+        executed when the new chunk begins (None: all): it has to begin with them, the others only guide it.
         """
         ...
 
@@ -200,6 +202,7 @@ class Policy(Protocol[State]):
         imagine: bool = False,
         flow_steps: int | None = None,
         prefix: Float32[np.ndarray, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> list[tuple[ActionChunk, State]]:
         """The answers of `act` for several episodes, a row each."""
         ...

@@ -129,3 +129,23 @@ def test_holding_is_zero_for_deltas_and_the_last_target_for_the_others() -> None
     assert hold_action(spec, np.array([0.3, 0.7], np.float32), seen).tolist() == pytest.approx([0, 0.7])
     absolute = spec.replace(action=spec.action.replace(names=("x", "gripper"), kinds=("absolute", "absolute")))
     assert hold_action(absolute, None, seen).tolist() == [0.5, -1]
+
+
+class Continuing(Clock):
+    """Remembers what it was asked to continue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefixes: list[tuple[list[float], int] | None] = []
+
+    def act(self, observation, state, *, prefix=None, delay=None):
+        self.prefixes.append(None if prefix is None else (prefix[:, 0].tolist(), delay))
+        return super().act(observation, state)
+
+
+def test_real_time_chunking_asks_to_continue_what_remains() -> None:
+    policy = Continuing()
+    actions, stale, _ = run("rtc", 3, 16, policy=policy)
+    assert policy.asked == [0, 4, 8, 12]
+    assert policy.prefixes == [None, ([4, 5, 6, 7], 3), ([8, 9, 10, 11], 3), ([12, 13, 14, 15], 3)]
+    assert (stale, actions[3:, 0].tolist()) == ([0, 1, 2], list(range(3, 16)))

@@ -78,7 +78,13 @@ class BehaviourCloning(PolicyModel[Features]):
         return Features(inputs, inputs.texts, self._predict(inputs.images, inputs.proprio))
 
     def sample_actions(
-        self, encoding: Features, *, noise: Tensor, num_steps: int | None = None, prefix: Tensor | None = None
+        self,
+        encoding: Features,
+        *,
+        noise: Tensor,
+        num_steps: int | None = None,
+        prefix: Tensor | None = None,
+        delay: int | None = None,
     ) -> Tensor:
         if prefix is not None:
             raise ValueError("behaviour cloning does not continue a given prefix of actions; leave prefix out")

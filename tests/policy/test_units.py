@@ -25,7 +25,9 @@ def policy() -> WLAPolicy:
 
 @pytest.mark.parametrize(("sampled", "actions"), [(0.5, (0.06, 0.05)), (-1.0, (0.0, -0.1)), (2.0, (0.1, 0.2))])
 def test_sampled_actions_are_denormalised_and_clipped_to_the_robot_s_limits(monkeypatch, sampled, actions):
-    monkeypatch.setattr(ActionExpert, "sample", lambda _, __, ___, noise, *____: torch.full_like(noise, sampled))
+    monkeypatch.setattr(
+        ActionExpert, "sample", lambda _, __, ___, noise, *____, **_____: torch.full_like(noise, sampled)
+    )
     acting = policy()
     chunk, _ = acting.act(tiny.observation(), acting.reset("press the button"))
     np.testing.assert_allclose(chunk.actions, np.tile(np.float32(actions), (tiny.CHUNK, 1)), atol=1e-6)
@@ -34,7 +36,7 @@ def test_sampled_actions_are_denormalised_and_clipped_to_the_robot_s_limits(monk
 def test_the_model_receives_the_normalised_state(monkeypatch):
     states = []
 
-    def sample(_, __, state, noise, *___):
+    def sample(_, __, state, noise, *___, **____):
         states.append(state)
         return noise
 
@@ -93,7 +95,9 @@ def test_a_policy_runs_the_actions_whose_representation_its_model_samples(monkey
     wanted = rng.uniform(-1, 1, (2, tiny.CHUNK, 4)).astype(np.float32)
     state = np.stack([observation.state for observation in observations])
     sampled = torch.from_numpy(checkpoint.action_transform.encode(wanted, state))
-    monkeypatch.setattr(ActionExpert, "sample", lambda _, __, ___, noise, *____: sampled.repeat(len(noise) // 2, 1, 1))
+    monkeypatch.setattr(
+        ActionExpert, "sample", lambda _, __, ___, noise, *____, **_____: sampled.repeat(len(noise) // 2, 1, 1)
+    )
     states = [acting.reset("press the button")] * 2
     answers = acting.act_batch(observations, states)
     np.testing.assert_allclose([chunk.actions for chunk, _ in answers], wanted, atol=1e-5)
@@ -104,7 +108,7 @@ def test_a_policy_runs_the_actions_whose_representation_its_model_samples(monkey
 def test_a_prefix_is_represented_from_the_state_of_the_call(monkeypatch):
     prefixes = []
 
-    def sample_actions(_, encoding, *, noise, num_steps, prefix):
+    def sample_actions(_, encoding, *, noise, num_steps, prefix, delay):
         prefixes.append(prefix)
         return noise
 

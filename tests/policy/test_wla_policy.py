@@ -101,8 +101,11 @@ def test_flow_steps_and_a_prefix_are_options_of_acting(policy):
     default, same, one = (policy.act(tiny.observation(), state, flow_steps=steps)[0].actions for steps in (None, 3, 1))
     np.testing.assert_array_equal(default, same)
     assert not np.allclose(default, one)
-    with pytest.raises(ValueError, match="do not continue a given prefix of actions"):
-        policy.act(tiny.observation(), state, prefix=np.zeros((2, tiny.ACTION), np.float32))
+    begun = default[:2] - 0.05
+    continued = policy.act(tiny.observation(), state, prefix=begun, delay=1)[0].actions
+    assert np.abs(continued[0] - begun[0]).max() < 0.5 * np.abs(default[0] - begun[0]).max()
+    with pytest.raises(ValueError, match="a prefix of 50 actions"):
+        policy.act(tiny.observation(), state, prefix=np.zeros((50, tiny.ACTION), np.float32))
 
 
 def change(**fields: object) -> Observation:

@@ -1,8 +1,9 @@
 """A policy behind a delay, in virtual time: what a robot does while it waits for the next chunk.
 
 The wrapped policy is asked at a control step, and its answer can be executed some steps later. Until then the robot
-stands still (sync), goes on with the chunk that it has (async), or executes the mean of all chunks that cover the
-step (ensemble). Actions of a chunk that are too late are left out by their step, not by an estimate of the latency.
+stands still (sync), goes on with the chunk that it has (async), which the next one continues (rtc), or executes the
+mean of all chunks that cover the step (ensemble). Actions of a chunk that are too late are left out by their step, not
+by an estimate of the latency.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
         return ActionChunk(executed[None], subtasks, subgoal, replan_steps=1, timing=timing), after
 
     def _requested(self, observation: Observation, state: DelayedState, options: dict[str, Any]) -> DelayedState:
-        chunk, inner = self.policy.act(observation, state.inner, **options)
+        chunk, inner = self.policy.act(observation, state.inner, **options, **self._continued(state))
         delay = self._timing.latency.steps(self.robot_spec.action.rate_hz, seed=state.seed, call=state.num_calls)
         ready = state.env_step + delay
         # The robot stood still meanwhile: the chunk begins when it arrives.
@@ -79,6 +80,16 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
             requested=state.env_step,
             num_calls=state.num_calls + 1,
         )
+
+    def _continued(self, state: DelayedState) -> dict[str, Any]:
+        """What remains of the present chunk, and how much of it will be executed until the answer comes."""
+        if self._timing.chunking != "rtc" or not state.planned:
+            return {}
+        remaining = state.planned[-1].from_step(state.env_step)
+        if not len(remaining):
+            return {}
+        delay = self._timing.latency.expected_steps(self.robot_spec.action.rate_hz)
+        return {"prefix": remaining, "delay": min(delay, len(remaining))}
 
     def _arrived(self, state: DelayedState) -> DelayedState:
         """The state with the chunk that has arrived by now."""

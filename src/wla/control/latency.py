@@ -10,7 +10,7 @@ from pydantic import Field
 
 from wla.config import Config
 
-Chunking = Literal["sync", "async", "ensemble"]
+Chunking = Literal["sync", "async", "ensemble", "rtc"]
 
 
 class Latency(Config):
@@ -22,6 +22,10 @@ class Latency(Config):
     """Standard deviation of it."""
     drop_rate: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the answers that never arrive; each is asked for again after twice the average."""
+
+    def expected_steps(self, rate_hz: float) -> int:
+        """Whole control steps of an answer that takes the average time."""
+        return ceil(self.latency_ms / 1000 * rate_hz - 1e-9)
 
     def steps(self, rate_hz: float, *, seed: int, call: int) -> int:
         """Whole control steps of the episode's call number `call`; the same seed gives the same ones."""
@@ -38,8 +42,9 @@ class TimingConfig(Config):
     """How chunks reach the robot."""
 
     chunking: Chunking = "sync"
-    """While the next chunk is computed: stand still (sync), go on with the present one (async), or execute the mean of
-    all chunks for the step and ask for another as soon as one arrives (ensemble)."""
+    """While the next chunk is computed: stand still (sync), go on with the present one (async), the same with the next
+    one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step and ask for another as
+    soon as one arrives (ensemble)."""
     latency: Latency = Latency()
     replan_steps: int | None = Field(default=None, ge=1)
     """Control steps between two requests; the policy's advice when left out."""

@@ -26,6 +26,10 @@ class Planned:
         index = step - self.start
         return self.chunk.actions[index] if 0 <= index < len(self.chunk.actions) else None
 
+    def from_step(self, step: int) -> Float32[np.ndarray, "p A"]:
+        """The actions that remain from a control step on."""
+        return self.chunk.actions[max(0, step - self.start) :]
+
 
 def ensembled(chunks: Sequence[Planned], step: int) -> Float32[np.ndarray, " A"] | None:
     """The weighted mean of what all chunks, oldest first, have for a control step; None where none has anything."""

@@ -66,8 +66,8 @@ class EvalConfig(Config):
     drop_rate: float = Field(default=0.0, ge=0, lt=1)
     """With a latency: fraction of the answers that get lost and are asked for again."""
     chunking: Chunking = "sync"
-    """With a latency: what the robot does meanwhile. It stands still (sync), executes the rest of its chunk (async), or
-    the mean of all chunks for the step (ensemble)."""
+    """With a latency: what the robot does meanwhile. It stands still (sync), executes the rest of its chunk (async) and
+    has the next one continue it (rtc), or executes the mean of all chunks for the step (ensemble)."""
     device: str | None = None
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
     max_videos: int = Field(default=6, ge=0)

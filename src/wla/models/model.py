@@ -83,6 +83,13 @@ class PolicyModelConfig(Config, ABC):
     def build(self, *, imagination: bool = True) -> PolicyModel[Any]:
         """Returns the model with random weights. imagination=False leaves out the parts that only predict images."""
 
+    def with_max_delay(self, max_delay: int) -> PolicyModelConfig:
+        """Returns this configuration for a model that learns to continue up to `max_delay` given actions.
+
+        ValueError for a kind that cannot.
+        """
+        raise ValueError(f"realtime.max_delay: models of kind {self.kind!r} do not learn to continue given actions")
+
     def with_frozen_parts(self, other: PolicyModelConfig) -> PolicyModelConfig:
         """Returns this configuration for a model that is initialised from one with the configuration `other`.
 
@@ -186,11 +193,14 @@ class PolicyModel(nn.Module, ABC, Generic[EncodingT]):
         noise: Float[Tensor, "R n A"],
         num_steps: int | None = None,
         prefix: Float[Tensor, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> Float[Tensor, "R n A"]:
         """Normalised action chunks, one or several per episode: row r belongs to episode r mod B.
 
         num_steps: integration steps of a model that samples by integration; None for its default. prefix: normalised
-        actions that are being executed already. ValueError for a prefix that the model cannot continue.
+        actions that remain of the chunk that is being executed. delay: how many of these will have been executed when
+        the new chunk begins (None: all); it has to agree with them, the others only guide it. ValueError for a prefix
+        that the model cannot continue.
         """
 
     def generate(self, inputs: ModelInputs) -> EncodingT:

@@ -99,6 +99,9 @@ class WLAConfig(PolicyModelConfig):
     def build(self, *, imagination: bool = True) -> WLA:
         return WLA(self, imagination=imagination)
 
+    def with_max_delay(self, max_delay: int) -> WLAConfig:
+        return self.replace(action_expert=self.action_expert.replace(max_delay=max_delay))
+
     def with_frozen_parts(self, other: PolicyModelConfig) -> WLAConfig:
         """The codec is frozen: the latents keep the units of the other model's."""
         return self.replace(codec=other.codec) if isinstance(other, WLAConfig) else self
@@ -197,11 +200,12 @@ class WLA(PolicyModel[WLAEncoding]):
         noise: Float[Tensor, "R n A"],
         num_steps: int | None = None,
         prefix: Float[Tensor, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> Float[Tensor, "R n A"]:
-        """Normalised action chunks by flow matching, in `num_steps` Euler steps. ValueError for a prefix."""
-        if prefix is not None:
-            raise ValueError("models of kind 'wla' do not continue a given prefix of actions; leave prefix out")
-        return self.action_expert.sample(encoding.query_hidden, encoding.inputs.proprio, noise, num_steps)
+        """Normalised action chunks by flow matching, in `num_steps` Euler steps. prefix, delay: see
+        `ActionExpert.sample`."""
+        proprio = encoding.inputs.proprio
+        return self.action_expert.sample(encoding.query_hidden, proprio, noise, num_steps, prefix=prefix, delay=delay)
 
     @property
     def imagination(self) -> Imagination | None:

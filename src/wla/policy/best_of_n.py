@@ -270,6 +270,6 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
 
 
 def _require_supported(options: dict[str, Any]) -> None:
-    for name in ("flow_steps", "prefix"):
+    for name in ("flow_steps", "prefix", "delay"):
         if options.get(name) is not None:
             raise ValueError(f"a policy that chooses among candidates takes no {name}; leave it out")

@@ -154,15 +154,18 @@ class WLAPolicy:
         imagine: bool = False,
         flow_steps: int | None = None,
         prefix: Float32[np.ndarray, "p A"] | None = None,
+        delay: int | None = None,
     ) -> tuple[ActionChunk, PolicyState]:
         """The next chunk and the state for the next call.
 
         imagine: also predict the image of the primary camera after the chunk (after these actions, where the policy is
-        action-conditioned). flow_steps: integration steps of the actions; None for the model's own. prefix: actions in
-        environment units that are being executed already. ValueError for a prefix that the model cannot continue.
+        action-conditioned). flow_steps: integration steps of the actions; None for the model's own. prefix, delay: see
+        `Policy.act`. ValueError for a prefix that the model cannot continue.
         """
-        prefixes = None if prefix is None else prefix[None]
-        return self.act_batch([observation], [state], imagine=imagine, flow_steps=flow_steps, prefix=prefixes)[0]
+        begun = None if prefix is None else prefix[None]
+        return self.act_batch(
+            [observation], [state], imagine=imagine, flow_steps=flow_steps, prefix=begun, delay=delay
+        )[0]
 
     @torch.inference_mode()
     def act_batch(
@@ -173,12 +176,13 @@ class WLAPolicy:
         imagine: bool = False,
         flow_steps: int | None = None,
         prefix: Float32[np.ndarray, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> list[tuple[ActionChunk, PolicyState]]:
         """`act` for several episodes at once, in one pass through the model."""
         if imagine:
             self.require_imagination()
         encoding = self.encode(observations, states)
-        actions = self.sample_actions(encoding, flow_steps=flow_steps, prefix=prefix)
+        actions = self.sample_actions(encoding, flow_steps=flow_steps, prefix=prefix, delay=delay)
         subgoals = (
             self.predict_images(encoding, actions=actions if self.action_conditioned else None) if imagine else None
         )
@@ -211,8 +215,9 @@ class WLAPolicy:
         *,
         flow_steps: int | None = None,
         prefix: Float32[np.ndarray, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> Float32[np.ndarray, "B count n A"]:
-        """Chunks of actions in environment units, each from its own noise. flow_steps, prefix: see `act`.
+        """Chunks of actions in environment units, each from its own noise. flow_steps, prefix, delay: see `act`.
 
         The first is the one that acting alone runs: its noise has the standard deviation `action_noise`. The noise of
         the others has the same, or 1 where that is 0.
@@ -222,9 +227,8 @@ class WLAPolicy:
         noise[:, 1:] *= self.action_noise or 1.0
         transform, state = self._action_transform, encoding.robot_state
         begun = None if prefix is None else torch.from_numpy(transform.encode(prefix, state)).to(self.device)
-        rows = self.model.sample_actions(
-            encoding.model, noise=noise.transpose(0, 1).flatten(0, 1), num_steps=flow_steps, prefix=begun
-        )
+        noise = noise.transpose(0, 1).flatten(0, 1)
+        rows = self.model.sample_actions(encoding.model, noise=noise, num_steps=flow_steps, prefix=begun, delay=delay)
         sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
         return self._clipped(transform.decode(sampled.float().cpu().numpy(), _repeated(state, count)))
 

@@ -11,7 +11,7 @@ import math
 from typing import Self, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from wla.models.activation_checkpointing import run_block
 from wla.models.attention import attend
 from wla.models.flow import ActionTimeConfig, euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
+from wla.models.realtime_chunking import CLEAN, continued, guided, sample_delays, with_given
 from wla.models.sizes import Depth, FlowSteps, StateWidth, Width
 
 
@@ -42,11 +43,15 @@ class ActionExpertConfig(Config):
     flow_steps: FlowSteps = 32
     """Default number of Euler steps in sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
+    max_delay: int = Field(default=0, ge=0)
+    """Actions at the beginning of a chunk that may be given, for real-time chunking; training draws 0 .. max_delay."""
 
     @model_validator(mode="after")
     def _has_positions(self) -> Self:
         if self.max_chunk is not None and self.max_chunk < self.chunk:
             raise ValueError(f"max_chunk {self.max_chunk} is below chunk {self.chunk}; actions need positions")
+        if self.max_delay >= self.chunk:
+            raise ValueError(f"max_delay {self.max_delay} leaves nothing of a chunk of {self.chunk}; lower it")
         return self
 
 
@@ -100,14 +105,17 @@ def relu_mlp(source: int, hidden: int, target: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), nn.Linear(hidden, target))
 
 
-def sinusoidal(t: Float[Tensor, " B"], width: int, buckets: int) -> Float[Tensor, "B D"]:
-    """Sinusoidal features (B, width) of times in [0, 1], each rounded down to one of `buckets` levels."""
-    levels = (t.float() * buckets).long().clamp(0, buckets - 1)
+def sinusoidal(t: Float[Tensor, "*B"], width: int, buckets: int) -> Float[Tensor, "*B D"]:
+    """Sinusoidal features (.., width) of times in [0, 1], each rounded down to one of `buckets` levels.
+
+    Time 1, that of given actions, has a level of its own.
+    """
+    levels = (t.float() * buckets).long().clamp(0, buckets)
     frequencies = torch.exp(
         -math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
     )
-    angles = levels[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    angles = levels[..., None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class ActionExpert(nn.Module):
@@ -141,7 +149,7 @@ class ActionExpert(nn.Module):
     def velocity(
         self,
         x: Float[Tensor, "B n A"],
-        t: Float[Tensor, " B"],
+        t: Float[Tensor, "B ..."],
         state: Float[Tensor, "B S"],
         condition: list[KeysValues | None],
     ) -> Float[Tensor, "B n A"]:
@@ -149,7 +157,7 @@ class ActionExpert(nn.Module):
 
         Args:
             x: noisy actions (B, n, A) in normalised units.
-            t: times (B,) from 0 (noise) to 1 (data).
+            t: times (B,) from 0 (noise) to 1 (data), or one for each action, (B, n).
             state: proprioception (B, S), normalised.
             condition: keys and values of each block, from `condition`.
 
@@ -159,7 +167,7 @@ class ActionExpert(nn.Module):
         dtype = self.positions.dtype
         x, state = x.to(dtype), (state if state.shape[1] else state.new_zeros(len(state), 1)).to(dtype)
         time = sinusoidal(t, self.config.width, self.config.time.buckets).to(dtype)
-        time = time[:, None].expand(-1, x.shape[1], -1)
+        time = time if time.ndim == 3 else time[:, None].expand(-1, x.shape[1], -1)
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
         tokens = torch.cat([self.state_encoder(state)[:, None], actions], dim=1)
         for block, keys_values in zip(self.blocks, condition, strict=True):
@@ -187,7 +195,8 @@ class ActionExpert(nn.Module):
         size = self.config.noise_samples_per_chunk * len(actions)
         noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
         t = sample_action_times(self.config.time, size, generator).to(actions)
-        return self.loss_at(query_hidden, state, actions, mask, noise, t)
+        delays = sample_delays(self.config.max_delay, size, generator) if self.config.max_delay else None
+        return self.loss_at(query_hidden, state, actions, mask, noise, t, delays)
 
     def loss_at(
         self,
@@ -197,16 +206,23 @@ class ActionExpert(nn.Module):
         mask: Bool[Tensor, "B n A"],
         noise: Float[Tensor, "R n A"],
         t: Float[Tensor, " R"],
+        delays: Int64[Tensor, " R"] | None = None,
     ) -> Float[Tensor, ""]:
         """The `loss` at given noise samples and times: R is a multiple of B, and row r belongs to sample r mod B.
 
-        Keys and values of the backbone's states are computed once per sample and repeated, not the states.
+        Keys and values of the backbone's states are computed once per sample and repeated, not the states. delays:
+        number of actions at the beginning of each row that are given, clean, and not learned.
         """
         repeats = len(noise) // len(actions)
-        x, target = interpolate_to_data(noise, _repeat(actions, repeats), t)
+        actions, mask = _repeat(actions, repeats), _repeat(mask, repeats)
+        x, target = interpolate_to_data(noise, actions, t)
+        times: Tensor = t
+        if delays is not None:
+            x, times = with_given(x, t, actions, delays)
+            mask = mask & (times < CLEAN)[..., None]
         condition = self._repeated_condition(query_hidden, repeats)
-        error = (self.velocity(x, t, _repeat(state, repeats), condition).float() - target.float()).square()
-        return masked_mean(error, _repeat(mask, repeats))
+        error = (self.velocity(x, times, _repeat(state, repeats), condition).float() - target.float()).square()
+        return masked_mean(error, mask)
 
     def sample(
         self,
@@ -214,14 +230,38 @@ class ActionExpert(nn.Module):
         state: Float[Tensor, "B S"],
         noise: Float[Tensor, "R n A"],
         num_steps: int | None = None,
+        *,
+        prefix: Float[Tensor, "B p A"] | None = None,
+        delay: int | None = None,
     ) -> Float[Tensor, "R n A"]:
         """Actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
 
-        Rows belong to samples as in `loss_at`.
+        Rows belong to samples as in `loss_at`. prefix, delay: what remains of the old chunk, and how many actions of it
+        will have been executed (None: all), see `wla.models.realtime_chunking`. ValueError for a delay that the network
+        was not trained for, where it was trained for any.
         """
-        repeats = len(noise) // len(state)
+        repeats, steps = len(noise) // len(state), num_steps or self.config.flow_steps
         condition, state = self._repeated_condition(query_hidden, repeats), _repeat(state, repeats)
-        return euler(lambda x, t: self.velocity(x, t, state, condition), noise, num_steps or self.config.flow_steps)
+
+        def velocity(x: Float[Tensor, "R n A"], t: Float[Tensor, "R ..."]) -> Float[Tensor, "R n A"]:
+            return self.velocity(x, t, state, condition)
+
+        if prefix is None:
+            return euler(velocity, noise, steps)
+        delay = prefix.shape[1] if delay is None else delay
+        self._require_prefix(prefix.shape[1], delay)
+        prefix = _repeat(prefix.to(noise), repeats)
+        if not self.config.max_delay:
+            return euler(guided(velocity, prefix, delay, steps), noise, steps)
+        continuing, begun = continued(velocity, prefix[:, :delay], noise)
+        return euler(continuing, begun, steps)
+
+    def _require_prefix(self, length: int, delay: int) -> None:
+        known, chunk = self.config.max_delay, self.config.chunk
+        if not 0 <= delay <= length <= chunk:
+            raise ValueError(f"a prefix of {length} actions with a delay of {delay} does not fit a chunk of {chunk}")
+        if known and delay > known:
+            raise ValueError(f"the policy was trained for delays of up to {known} control steps, not {delay}")
 
     def _repeated_condition(self, query_hidden: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
         """The condition, repeated for several noise samples per sample of the batch."""

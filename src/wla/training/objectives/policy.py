@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.config import Config
 from wla.models.model import AnyModelConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.policy.checkpoint_files import require_tokens
@@ -20,6 +21,14 @@ from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization_kinds import AnyInitialization
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec, require_instructions
+
+
+class RealtimeConfig(Config):
+    """Real-time chunking that is learned (arXiv 2512.05964)."""
+
+    max_delay: int = Field(default=0, ge=0)
+    """Actions of the chunk before that a new one can continue, in control steps; 0: none. Training gives 0 .. max_delay
+    of each chunk's actions, clean, and learns the others."""
 
 
 class PolicyTrainConfig(PolicyDataConfig):
@@ -31,6 +40,7 @@ class PolicyTrainConfig(PolicyDataConfig):
 
     model: AnyModelConfig
     init: AnyInitialization
+    realtime: RealtimeConfig = RealtimeConfig()
     lora: LoraConfig | None = None
     """Adapters on the backbone, whose own weights then stay as they are."""
     activation_checkpointing: bool = False
@@ -70,7 +80,9 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         super().__init__(config, config.loop)
         data = self.data
         robot_spec = common_robot_spec(data.with_actions)
-        init = config.init.initialize(config.model, data.texts)
+        max_delay = config.realtime.max_delay
+        model = config.model.with_max_delay(max_delay) if max_delay else config.model
+        init = config.init.initialize(model, data.texts)
         self.model, self.grounding = init.model, init.grounding
         normalization = config.normalization or init.normalization
         representation = config.action_representation or init.action_representation
