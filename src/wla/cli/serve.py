@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_VARIABLE = "WLA_TOKEN"
+NEEDED = {"websockets": "websockets", "msgpack": "msgpack", "prometheus_client": "prometheus-client"}
+"""Module -> package, of those that are no part of a plain installation."""
 
 
 class ServeArgs(CliArgs):
@@ -60,9 +62,9 @@ class ServeArgs(CliArgs):
 
 def serve(args: ServeArgs) -> int:
     find(args.policy)
-    missing = [name for name in ("websockets", "msgpack", "prometheus_client") if find_spec(name) is None]
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
-        raise ValueError(f"serving needs {', '.join(missing)}: pip install 'wla[serving]'")
+        raise ValueError(f"serving needs {', '.join(missing)}: pip install {' '.join(missing)}")
     config = _config(args)
     import asyncio
 
