@@ -102,6 +102,7 @@ def test_options() -> None:
         ({"wla__commit": [1, 2]}, "prediction_id and executed"),
         ({"wla__commit": {"prediction_id": 1, "executed": -1}}, "executed"),
         ({"wla__discard": "x"}, "wla/discard"),
+        ({"wla__past_images": np.zeros((2, 2, 3), np.uint8)}, "steps, height, width"),
         ({"wla__memory": "text"}, "list of texts"),
         ({"wla__memory": [""]}, "an item"),
         ({"wla__session_id": "x" * 200}, "session_id"),

@@ -207,6 +207,38 @@ def test_remote_answers_are_those_of_the_policy() -> None:
         remote.close()
 
 
+class Looking(Teller):
+    """Its actions are the number of images that it saw, and the first pixel of the last one."""
+
+    reads_past_images = True
+
+    def _act(self, observation, state, **options):
+        seen = (*state.frame_history, observation.images["front"])
+        chunk, after = super()._act(observation, state, **options)
+        actions = np.tile(np.array([len(seen), seen[-2][0, 0, 0] if len(seen) > 1 else 0], np.float32), (4, 1))
+        return replace(chunk, actions=actions), after
+
+    def observe(self, observation, state):
+        seen = (*state.frame_history, observation.images["front"])
+        return replace(super().observe(observation, state), frame_history=seen)
+
+
+def test_a_remote_policy_sees_the_images_between_its_calls() -> None:
+    policy = Looking()
+    with served(policy) as address:
+        remote = RemotePolicy(address)
+        there, here = remote.reset("go"), policy.reset("go")
+        for step in range(0, 9, 3):
+            frames = [np.full((32, 48, 3), step + offset, np.uint8) for offset in range(3)]
+            seen = [replace(observation(), images={"front": frame, "wrist": frame}) for frame in frames]
+            chunk, there = remote.act(seen[0], there)
+            expected, here = policy.act(seen[0], here)
+            np.testing.assert_array_equal(chunk.actions, expected.actions)
+            for each in seen[1:]:
+                there, here = remote.observe(each, there), policy.observe(each, here)
+        remote.close()
+
+
 def test_no_server_is_one_line() -> None:
     with pytest.raises(ConnectionError, match="no policy server answers"):
         RemotePolicy("ws://127.0.0.1:9")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from served import Teller, fields, observation
@@ -58,6 +60,35 @@ def test_memory_advances_with_executed_actions_only() -> None:
         number, state = predict(session, **settled)
         assert state == reference(executed)
     assert 0 < len(executed) < 60
+
+
+class Historian(Teller):
+    """Remembers the first pixel of every step's primary image."""
+
+    reads_past_images = True
+
+    def observe(self, observation, state):
+        seen = super().observe(observation, state)
+        return replace(seen, subtasks=(*seen.subtasks, str(observation.images["front"][0, 0, 0])))
+
+
+def test_images_between_two_requests_are_seen_where_they_are_sent() -> None:
+    policy = Historian()
+    session = Session(policy)
+
+    def ask(value: int, **changes: object) -> tuple[str, ...]:
+        asked = request(observation__image=np.full((32, 48, 3), value, np.uint8), **changes)
+        state = session.prepare(asked)
+        chunk, after = policy.act(asked.observation, state)
+        session.predicted(asked, chunk, after)
+        return state.subtasks
+
+    ask(10)
+    past = np.stack([np.full((32, 48, 3), value, np.uint8) for value in (11, 12)])
+    assert ask(13, wla__commit=commit(1, 3), wla__past_images=past)[-3:] == ("10", "11", "12")
+    assert ask(16, wla__commit=commit(2, 3))[-3:] == ("13", "13", "13")
+    with pytest.raises(WireError, match="2 images, 2 actions were executed; send 1"):
+        ask(17, wla__commit=commit(3, 2), wla__past_images=past)
 
 
 def test_another_prompt_or_a_reset_begins_another_episode() -> None:

@@ -94,6 +94,11 @@ class WLAPolicy:
         return self._prompter.predicts_subtasks
 
     @property
+    def reads_past_images(self) -> bool:
+        """Whether the primary camera's images of the steps without acting matter to it."""
+        return any(ImageKey.parse(name).time != "current" for name in self._interface.images)
+
+    @property
     def imagination(self) -> Imagination | None:
         """Properties of its image prediction; None where its model predicts none, or was loaded without."""
         return self.model.imagination
@@ -286,7 +291,7 @@ class WLAPolicy:
     def observe(self, observation: Observation, state: PolicyState) -> PolicyState:
         """The state after a step without acting; it keeps the primary camera's image if the model reads past ones."""
         state = replace(state, env_step=state.env_step + 1)
-        if all(ImageKey.parse(name).time == "current" for name in self._interface.images):
+        if not self.reads_past_images:
             return state
         return append_frame(state, observation.images[self._interface.primary], self._prompter.history)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from PIL import Image
 from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -30,11 +30,13 @@ class RemoteState(PolicyState):
     """An episode whose state a server keeps; memory and subtasks are what it said last.
 
     pending: the last prediction's identity; None before the first. executed: how many of its actions were executed.
+    past_images: of the primary camera since the last call, where the policy reads them.
     """
 
     session_id: str = ""
     pending: int | None = None
     executed: int = 0
+    past_images: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 
 
 class RemotePolicy(BasePolicy[RemoteState]):
@@ -74,7 +76,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
             pending = int(answer["wla/prediction_id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._url}: an answer that is no action chunk ({one_line(error)})") from error
-        answered = replace(state, pending=pending, executed=1, memory=memory, subtasks=chunk.subtasks)
+        answered = replace(state, pending=pending, executed=1, past_images=(), memory=memory, subtasks=chunk.subtasks)
         return chunk, replace(answered, num_calls=state.num_calls + 1, env_step=state.env_step + 1)
 
     def act_batch(
@@ -92,7 +94,10 @@ class RemotePolicy(BasePolicy[RemoteState]):
             return list(pool.map(lambda each: self.act(*each, **options), zip(observations, states, strict=True)))
 
     def observe(self, observation: Observation, state: RemoteState) -> RemoteState:
-        return replace(state, executed=state.executed + 1, env_step=state.env_step + 1)
+        seen = state.past_images
+        if self.metadata.get("reads_past_images"):
+            seen = (*seen, observation.images[self.robot_spec.observation.primary_camera])
+        return replace(state, executed=state.executed + 1, past_images=seen, env_step=state.env_step + 1)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -110,6 +115,8 @@ class RemotePolicy(BasePolicy[RemoteState]):
         fields |= {"prompt": state.instruction, "wla/session_id": state.session_id, "wla/seed": state.seed}
         if state.pending is not None:
             fields["wla/commit"] = {"prediction_id": state.pending, "executed": state.executed}
+        if state.past_images:
+            fields["wla/past_images"] = np.stack(state.past_images)
         if options.get("imagine"):
             fields["wla/imagine"] = True
         if options.get("flow_steps") is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from wla.serving.session import ReadsPastImages
 from wla.serving.wire import pack
 from wla.types import ActionChunk, Policy, PolicyState
 
@@ -29,6 +30,7 @@ def metadata(policy: Policy, name: str, names: Sequence[str]) -> dict[str, Any]:
         "image_sizes": {camera: list(size) for camera, size in spec.observation.cameras.items()},
         "control_frequency": spec.action.rate_hz,
         "action_dim": spec.action.dim,
+        "reads_past_images": isinstance(policy, ReadsPastImages) and policy.reads_past_images,
         "normalization": "none: states and actions are in the units of the robot",
     }
 

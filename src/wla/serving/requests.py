@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
+from PIL import Image as PillowImage
 
 from wla.foreign import shown
 from wla.serving.wire import WireError
@@ -23,6 +23,7 @@ from wla.types import Observation
 MAX_PROMPT_BYTES = 4096
 MAX_SIDE = 4096
 """Pixels of the longest side of an image."""
+MAX_PAST_IMAGES = 256
 MAX_NAME = 128
 """Characters of a session's name."""
 _STATE_PARTS = ("observation/joint_position", "observation/gripper_position")
@@ -31,7 +32,11 @@ _CAMERA_ALIASES = (
     ("observation/wrist_image", "observation/wrist_image_left"),
 )
 """Names of the first and of the second camera."""
-OPTIONS = ("wla/session_id", "wla/seed", "wla/commit", "wla/discard", "wla/imagine", "wla/flow_steps", "wla/memory")
+OPTIONS = tuple(
+    f"wla/{name}"
+    for name in ("session_id", "seed", "commit", "discard", "imagine", "flow_steps", "memory", "past_images")
+)
+Image = UInt8[np.ndarray, "H W 3"]
 ROBOARENA = ("endpoint", "session_id")
 
 
@@ -48,7 +53,8 @@ class Request:
     """A request for a chunk.
 
     commit: what was executed of an earlier prediction; None: its advised number of actions. discard: the prediction of
-    which nothing was. memory: finished subtasks in place of those that the policy remembers.
+    which nothing was. memory: finished subtasks in place of those that the policy remembers. past_images: of the
+    primary camera since the last request, for a policy that reads them.
     """
 
     observation: Observation
@@ -60,6 +66,7 @@ class Request:
     imagine: bool = False
     flow_steps: int | None = None
     memory: tuple[str, ...] | None = None
+    past_images: tuple[Image, ...] = ()
 
 
 class RequestReader:
@@ -91,6 +98,7 @@ class RequestReader:
             fields.get("wla/imagine") is True,
             None if fields.get("wla/flow_steps") is None else _whole(fields["wla/flow_steps"], "wla/flow_steps", 1000),
             _memory(fields.get("wla/memory")),
+            self._past_images(fields.get("wla/past_images")),
         )
 
     @property
@@ -115,6 +123,16 @@ class RequestReader:
             name = self.names[list(self._spec.cameras).index(absent[0])]
             raise WireError(f"the image of camera {absent[0]!r} is missing; send it as {name}")
         return {camera: _image(given[camera], camera, size) for camera, size in self._spec.cameras.items()}
+
+    def _past_images(self, value: Any) -> tuple[Image, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, np.ndarray) or value.ndim != 4 or len(value) > MAX_PAST_IMAGES:
+            raise WireError(
+                f"wla/past_images is {_described(value)}; send uint8 (steps, height, width, 3), up to {MAX_PAST_IMAGES}"
+            )
+        camera, size = self._spec.primary_camera, self._spec.cameras[self._spec.primary_camera]
+        return tuple(_image(image, camera, size) for image in value)
 
     def _state(self, fields: Mapping[str, Any]) -> Float32[np.ndarray, " S"]:
         names = next((parts for parts in (("observation/state",), ("state",)) if parts[0] in fields), _STATE_PARTS)
@@ -160,7 +178,7 @@ def _fitted(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[n
     height, width = size
     scale = min(height / image.shape[0], width / image.shape[1])
     inner = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
-    scaled = Image.fromarray(image).resize((inner[1], inner[0]), Image.Resampling.BILINEAR)
+    scaled = PillowImage.fromarray(image).resize((inner[1], inner[0]), PillowImage.Resampling.BILINEAR)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[top : top + inner[0], left : left + inner[1]] = np.asarray(scaled)

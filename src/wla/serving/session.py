@@ -8,10 +8,10 @@ not what was planned.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from wla.serving.requests import Request
+from wla.serving.requests import Image, Request
 from wla.serving.wire import WireError
 from wla.types import ActionChunk, Observation, Policy, PolicyState
 
@@ -21,6 +21,14 @@ class RemembersText(Protocol):
     """A policy whose memory can be edited."""
 
     def with_memory(self, state: PolicyState, memory: Sequence[str], window: Sequence[str]) -> PolicyState: ...
+
+
+@runtime_checkable
+class ReadsPastImages(Protocol):
+    """A policy that says whether it reads images of the steps between its calls."""
+
+    @property
+    def reads_past_images(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -96,16 +104,25 @@ class Session:
             executed = request.commit.executed
             if executed > len(pending.chunk.actions):
                 raise WireError(f"prediction {named} has {len(pending.chunk.actions)} actions, not {executed}")
-        self._state = self._executed(pending, executed)
+        self._state = self._executed(pending, executed, request.past_images)
         self._settled, self._pending = pending.id, None
 
-    def _executed(self, prediction: Prediction, count: int) -> Any:
-        """The state after `count` of its actions; images between them were not sent, the one before stands in."""
+    def _executed(self, prediction: Prediction, count: int, images: Sequence[Image]) -> Any:
+        """The state after `count` of its actions.
+
+        images: of the primary camera before each but the first of them; where they were not sent, the image before the
+        first stands in.
+        """
         if not count:
             return prediction.before
-        state = prediction.after
-        for _ in range(count - 1):
-            state = self._policy.observe(prediction.observation, state)
+        if len(images) not in (0, count - 1):
+            raise WireError(f"wla/past_images: {len(images)} images, {count} actions were executed; send {count - 1}")
+        state, primary = prediction.after, self._policy.robot_spec.observation.primary_camera
+        for index in range(count - 1):
+            seen = prediction.observation
+            if images:
+                seen = replace(seen, images={**seen.images, primary: images[index]})
+            state = self._policy.observe(seen, state)
         return state
 
     def _remember(self, memory: tuple[str, ...]) -> Any:
