@@ -67,6 +67,14 @@ class ModelInterface:
             raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
 
 
+class RealtimeConfig(Config):
+    """Real-time chunking that is learned (arXiv 2512.05964)."""
+
+    max_delay: int = Field(default=0, ge=0)
+    """Actions of the chunk before that a new one can continue, in control steps; 0: none. Training gives 0 .. max_delay
+    of each chunk's actions, clean, and learns the others."""
+
+
 class PolicyModelConfig(Config, ABC):
     """Base of the models' configurations. A subclass fixes `kind` (``kind: Literal["mine"] = "mine"``)."""
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.config import Config
-from wla.models.model import AnyModelConfig
+from wla.models.model import AnyModelConfig, RealtimeConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.policy.checkpoint_files import require_tokens
 from wla.training.lora import LoraConfig, add_lora, merged
@@ -21,14 +20,6 @@ from wla.training.objective import LoopConfig, StepLosses
 from wla.training.objectives.initialization_kinds import AnyInitialization
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec, require_instructions
-
-
-class RealtimeConfig(Config):
-    """Real-time chunking that is learned (arXiv 2512.05964)."""
-
-    max_delay: int = Field(default=0, ge=0)
-    """Actions of the chunk before that a new one can continue, in control steps; 0: none. Training gives 0 .. max_delay
-    of each chunk's actions, clean, and learns the others."""
 
 
 class PolicyTrainConfig(PolicyDataConfig):
