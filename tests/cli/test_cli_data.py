@@ -164,6 +164,7 @@ def test_convert_names_the_next_step(tmp_path, capsys, monkeypatch):
     asked = []
     monkeypatch.setattr("wla.compat.convert.convert", lambda *words, **options: asked.append((words, options)) or 7)
     assert wla("data", "convert", tmp_path, "--out", tmp_path / "new", "--action", "endpose", "--fps", "20") == 0
-    assert asked == [((tmp_path, tmp_path / "new"), {"action": "endpose", "fps": 20.0})]
+    options = {"layout": None, "action": "endpose", "fps": 20.0, "task": None}
+    assert asked == [((tmp_path, tmp_path / "new"), options)]
     text = capsys.readouterr().out
     assert text == f"{tmp_path / 'new'}: 7 episodes\n"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from math import ceil
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from wla.config import Config
@@ -29,11 +29,11 @@ class Latency(Config):
 
     def steps(self, rate_hz: float, *, seed: int, call: int) -> int:
         """Whole control steps of the episode's call number `call`; the same seed gives the same ones."""
-        rng = np.random.default_rng((seed, call))
+        rng = random.Random(f"{seed} {call}")
         seconds = 0.0
         while rng.random() < self.drop_rate:
             seconds += max(2 * self.latency_ms / 1000, 1 / rate_hz)
-        seconds += max(0.0, rng.normal(self.latency_ms, self.jitter_ms)) / 1000
+        seconds += max(0.0, rng.gauss(self.latency_ms, self.jitter_ms)) / 1000
         # A latency of a whole number of periods is that number of steps, in spite of rounding.
         return ceil(seconds * rate_hz - 1e-9)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,7 +142,8 @@ def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:
 
 def _result(row: Any, where: str) -> EpisodeResult:
     row = migrate("results.jsonl", row) if isinstance(row, dict) else {}
-    if row.keys() != {field.name for field in fields(EpisodeResult)}:
+    known = {field.name: field.default is MISSING for field in fields(EpisodeResult)}
+    if not {name for name, required in known.items() if required} <= row.keys() <= known.keys():
         raise ValueError(f"{where} is not an episode result; use another --out folder")
     try:
         return _RESULT.validate_python(row)
