@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from toy_robot import robot
 
 from wla.cli import main as cli
 
@@ -47,6 +49,15 @@ def test_a_mistyped_policy_and_a_port_in_use_are_one_line(capsys: pytest.Capture
         message = refused(capsys, "nano-tabletop", "--port", str(taken.getsockname()[1]))
     assert "cannot listen on 127.0.0.1" in message
     assert message.count("\n") == 1
+
+
+def test_a_robot_of_which_something_is_unknown_is_not_driven(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = robot()
+    unknown = SimpleNamespace(robot_spec=spec.replace(action=spec.action.replace(gripper="unknown")))
+    monkeypatch.setattr("wla.policy.wla_policy.load_policy", lambda *_, **__: unknown)
+    assert "action.gripper are unknown, so nothing may be driven" in refused(capsys, "nano-memory")
 
 
 def test_an_address_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

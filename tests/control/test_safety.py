@@ -212,6 +212,12 @@ def test_braking_leaves_room_to_stop() -> None:
     assert _braking(np.array([inf]), np.array([1.0])) == inf
 
 
+def test_a_robot_of_which_something_is_unknown_is_not_driven() -> None:
+    spec = arm()
+    with pytest.raises(ValueError, match=r"'arm', action\.frame are unknown, so nothing may be driven"):
+        SafetyLayer(spec.replace(action=spec.action.replace(frame="unknown")), LIMITS)
+
+
 def test_limits_that_fit_no_robot_are_refused() -> None:
     with pytest.raises(ValueError, match="2 dimensions, the robot's actions 3"):
         SafetyLayer(

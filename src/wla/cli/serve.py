@@ -73,6 +73,7 @@ def serve(args: ServeArgs) -> int:
 
     json_lines(logging.getLogger("wla.serving"))
     policy = load_policy(args.policy, imagination=args.imagine, device=args.device)
+    policy.robot_spec.require_known(args.policy)
     asyncio.run(_serve(policy, args, config))
     return 0
 

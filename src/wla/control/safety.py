@@ -34,7 +34,9 @@ class SafetyLayer:
     """Filters one robot's actions, a call per control step."""
 
     def __init__(self, spec: RobotSpec, limits: SafetyLimits) -> None:
-        """ValueError for limits of another number of dimensions, and for a state dimension that does not exist."""
+        """ValueError for limits of another number of dimensions, for a state dimension that does not exist, and for a
+        robot of which something is unknown."""
+        spec.require_known("the safety layer")
         action = spec.action
         if len(limits.velocity) != action.dim:
             raise ValueError(f"safety limits have {len(limits.velocity)} dimensions, the robot's actions {action.dim}")
