@@ -184,7 +184,6 @@ def changed_config(part: str, **fields: object) -> CheckpointConfig:
 CONNECTOR = tiny_qwen.model_config().world_expert.connector
 UNPUBLISHED = {
     "other order of blocks": ("action_expert", {"first_cross": 1}),
-    "condition on the current frame": ("world_expert", {"condition_on_current_frame": True}),
     "an additional norm": ("world_expert", {"connector": CONNECTOR.replace(final_norm=True)}),
     "other heads": ("world_expert", {"connector": CONNECTOR.replace(head_width=32)}),
     "another MLP": ("world_expert", {"connector": CONNECTOR.replace(mlp=100)}),
