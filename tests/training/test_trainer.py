@@ -285,7 +285,7 @@ def test_ranges_that_have_changed_are_reported(tmp_path, capsys):
     objective = Toy()
     objective.resume = lambda folder: (folder / "step").read_text() == "2"
     train(objective, loop(4), tmp_path, resume=True)
-    assert "the datasets have changed since this run was started; its ranges" in capsys.readouterr().err
+    assert "the data changed since this run was started; its ranges" in capsys.readouterr().err
 
 
 def test_a_run_is_never_overwritten(tmp_path):
