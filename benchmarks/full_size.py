@@ -27,7 +27,7 @@ from wla import runtime
 from wla.batch import Batch, left_pad
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
-from wla.models.loss_weights import weighted_sum
+from wla.models.losses import weighted_sum
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from wla.policy.wla_policy import load_policy

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from wla.config import Config
 from wla.run_folder import checkpoint_folder, generations, latest_step, read_checkpoint, state_folder
 from wla.training import sinks, trainer
-from wla.training.objective import LoopConfig, StepLosses
-from wla.training.optim import OptimConfig
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objective import StepLosses
 from wla.weights import read_tensors, save_weights
 
 CONFIG, WEIGHTS, RETURNED = "config.json", "weights.safetensors", "returned"

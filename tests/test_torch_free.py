@@ -1,4 +1,7 @@
-"""Prompts, memory and normalisation run in a process that cannot import torch, as a client of a policy server may."""
+"""Prompts, memory and normalisation run in a process that cannot import torch, as a client of a policy server may.
+
+So does everything about a recipe but its training: a mistake in one is answered at once.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,22 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
+HEAVY = ("torch", "transformers", "diffusers")
 
 
-def run(script: str, *, blocked: str) -> None:
-    """Runs a script in a process in which importing `blocked` fails."""
-    lines = f"import sys\nsys.path.insert(0, {str(SOURCE)!r})\nsys.modules[{blocked!r}] = None\n"
-    done = subprocess.run([sys.executable, "-c", lines + textwrap.dedent(script)], capture_output=True, text=True)
+def run(script: str, *arguments: str, blocked: str | tuple[str, ...]) -> str:
+    """Runs a script in a process in which importing `blocked` fails. Returns what it wrote to standard error."""
+    names = [blocked] if isinstance(blocked, str) else blocked
+    lines = f"import sys\nsys.path.insert(0, {str(SOURCE)!r})\nsys.modules |= dict.fromkeys({names!r})\n"
+    command = [sys.executable, "-c", lines + textwrap.dedent(script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def errors(text: str) -> list[str]:
+    """The lines of standard error that report a mistake."""
+    return [line for line in text.splitlines() if line.startswith("wla: error: ")]
 
 
 def test_blocking_a_module_makes_its_import_fail() -> None:
@@ -81,3 +93,75 @@ def test_a_client_of_a_policy_server_needs_neither_torch_nor_a_simulator() -> No
     script = "from wla.serving import RemotePolicy, RemoteState; import wla.serving.wire"
     run(script, blocked="torch")
     run(script, blocked="mujoco")
+
+
+def test_the_help_of_every_recipe_needs_no_torch() -> None:
+    script = """
+        from wla.cli.main import main
+        from wla.presets.recipe import bundled_recipes
+        assert [name for name in bundled_recipes() if main(["train", name, "--help"])] == []
+        """
+    run(script, blocked=HEAVY)
+
+
+def test_mistakes_in_a_bundled_recipe_are_reported_without_torch() -> None:
+    script = """
+        from wla.cli.main import main
+        assert main(["train", "nano_tabletop", "--print-config", "loop.optim.steps=3"]) == 0
+        for command, recipe, override in (
+            ("train", "nano_tabletop", "loop.optim.stepz=3"),
+            ("train", "nano_tabletop", "loop.validation_every=0"),
+            ("train", "nano_tabletop", "--ouut=x"),
+            ("train", "ablate_world", "episodes=3"),
+            ("ablate", "ablate_world", "recipe.loop.optim.stepz=3"),
+            ("ablate", "nano_tabletop", "episodes=3"),
+            ("estimate", "wla0_rmbench", "loop.batch_size=0"),
+            ("estimate", "nano_codec", "loop.batch_size=1"),
+        ):
+            out = ["--out", "runs"] if command == "ablate" else []
+            assert main([command, recipe, override, *out]) == 2
+        """
+    lines = errors(run(script, blocked=HEAVY))
+    expected = (
+        "did you mean 'loop.optim.steps'?",
+        "loop.validation_every: Input should be greater than or equal to 1",
+        "no option --ouut; did you mean --out?",
+        "ablate_world is an ablation",
+        "did you mean 'recipe.loop.optim.steps'?",
+        "nano_tabletop is not an ablation",
+        "loop.batch_size: Input should be greater than or equal to 1",
+        "nano_codec does not train a policy",
+    )
+    assert len(lines) == len(expected), lines
+    assert [text for text, line in zip(expected, lines, strict=True) if text not in line] == []
+
+
+def test_mistakes_in_a_recipe_for_a_dataset_are_reported_without_torch(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pathlib import Path
+        from typing import get_args
+        from wla.cli.main import main
+        from wla.data import Columns
+        from wla.presets.dataset_recipe import RecipeDraft, recipe_text
+        from wla.presets.names import Size
+        from wla.robots.libero import libero_robot
+
+        robot, folder = libero_robot(), Path(sys.argv[1])
+        robot.save(folder / "robot.json")
+        for size in get_args(Size):
+            path = folder / f"{size}.py"
+            draft = RecipeDraft(
+                out=path.name, dataset="mine", columns=Columns(), robot=robot, robot_file="robot.json", episodes=20,
+                held_out="18:20", chunk=8, cameras=tuple(robot.observation.cameras), image_fit="pad", relative=True,
+                size=size,
+            )
+            path.write_text(recipe_text(draft), encoding="utf-8")
+            assert main(["train", str(path), "--help"]) == 0
+            assert main(["train", str(path), "loop.optim.stepz=3"]) == 2
+            assert main(["train", str(path), "loop.validation_every=0"]) == 2
+        """
+    lines = errors(run(script, str(tmp_path), blocked=HEAVY))
+    wrong = [line for line in lines[::2] if "did you mean 'loop.optim.steps'?" not in line]
+    wrong += [line for line in lines[1::2] if "loop.validation_every: Input should be greater" not in line]
+    assert (len(lines), wrong) == (6, [])

@@ -10,15 +10,14 @@ from toy_robot import robot
 
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.data.prompts.nano import PromptConfig, Prompter
-from wla.data.prompts.tokenizer import special_tokens, train_tokenizer
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.experts.action_conditioning import ChunkConditionConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.image_codec import residual_codec
-from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
+from wla.data.prompts.configs import PromptConfig
+from wla.data.prompts.nano import Prompter
+from wla.data.prompts.special_tokens import special_tokens
+from wla.data.prompts.tokenizer import train_tokenizer
+from wla.models.backbones.configs import MetaQueryConfig, NanoBackboneConfig
+from wla.models.configs import WLAConfig, residual_codec
+from wla.models.experts.configs import ActionExpertConfig, ChunkConditionConfig, ConnectorConfig, WorldExpertConfig
+from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.specs import RobotSpec
 from wla.types import Observation

@@ -13,13 +13,12 @@ from toy_robot import robot
 from transformers import PreTrainedTokenizerFast
 
 from wla.data.normalize import Statistics, VectorStatistics
-from wla.data.prompts.chat import ChatPromptConfig, add_queries
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.image_codec import ImageCodecConfig
-from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
+from wla.data.prompts.chat import add_queries
+from wla.data.prompts.configs import ChatPromptConfig
+from wla.models.backbones.configs import MetaQueryConfig, QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.configs import ImageCodecConfig, WLAConfig
+from wla.models.experts.configs import ActionExpertConfig, ConnectorConfig, WorldExpertConfig
+from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 from wla.types import Observation
 

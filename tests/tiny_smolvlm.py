@@ -9,13 +9,9 @@ import tiny_qwen
 import torch
 from transformers import SmolVLMForConditionalGeneration
 
-from wla.models.backbones.smolvlm import (
-    SmolVLMBackbone,
-    SmolVLMBackboneConfig,
-    SmolVLMTextConfig,
-    SmolVLMVisionConfig,
-)
-from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.models.backbones.configs import MetaQueryConfig, SmolVLMBackboneConfig, SmolVLMTextConfig, SmolVLMVisionConfig
+from wla.models.backbones.smolvlm import SmolVLMBackbone
+from wla.models.configs import WLAConfig
 
 IMAGE = 400
 """The first new token, after those of the published vocabulary: the image, 8 locations, 2 markers, 3 queries."""

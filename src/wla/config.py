@@ -17,7 +17,7 @@ from wla.overrides import override
 
 
 class Config(BaseModel):
-    """Base of every configuration class, which lives beside the class that it configures.
+    """Base of every configuration class. Its module imports no torch: mistakes in a recipe are answered at once.
 
     Every number has bounds (a test looks for fields without), and infinity and NaN are refused. The string
     below a field is its description: the help of commands and of recipes shows it.

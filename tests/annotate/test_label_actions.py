@@ -14,7 +14,8 @@ from wla.annotate.inverse_dynamics import label_actions
 from wla.cli.main import main
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.pseudo_actions import load_pseudo_actions
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.models.configs import InverseConfig
+from wla.models.inverse_dynamics import InverseDynamics
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 
 

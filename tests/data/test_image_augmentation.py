@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from test_loader import make_sampler, sample_batch
 
 from wla.batch import Batch
-from wla.data.image_augmentation import ImageAugmentation, crop_and_resize, hue_matrix
+from wla.data.image_augmentation import crop_and_resize, hue_matrix
+from wla.data.image_augmentation_config import ImageAugmentation
 from wla.data.lerobot.reader import LeRobotDataset
 
 NOTHING = {"crop": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}

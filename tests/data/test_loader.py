@@ -23,7 +23,8 @@ from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer, VectorStatistics
 from wla.data.prompt_samples import PromptSampler
-from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter
+from wla.data.prompts.chat import ChatPrompter
+from wla.data.prompts.configs import ChatPromptConfig
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
 from wla.types import IGNORE_INDEX

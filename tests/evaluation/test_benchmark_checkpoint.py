@@ -13,7 +13,8 @@ from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import write_report
-from wla.models.value_model import ValueConfig, ValueModel
+from wla.models.configs import ValueConfig
+from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig

@@ -12,7 +12,8 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.data.value_targets import ValueTargetFrames
 from wla.evaluation.configs import ValueEvalConfig
 from wla.evaluation.value_model import evaluate_value
-from wla.models.value_model import ValueConfig, ValueModel, discounted_return
+from wla.models.configs import ValueConfig
+from wla.models.value_model import ValueModel, discounted_return
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 
 

@@ -17,13 +17,13 @@ from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
 from wla.migrations import DEFAULTS, FIELDS, WEIGHT_PREFIXES, migrate, migrate_weight
-from wla.models.experts.action_conditioning import ChunkConditionConfig
+from wla.models.experts.configs import ChunkConditionConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.hub import bundled
 from wla.policy.value_checkpoint import ValueCheckpointConfig
 from wla.rollout.results import read_results
-from wla.training.objectives.backbone import BackboneTrainConfig
+from wla.training.objectives.configs import BackboneTrainConfig
 from wla.weights import load_weights
 
 OLD = Path(__file__).parent / "old"

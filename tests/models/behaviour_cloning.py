@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from wla.batch import Batch
 from wla.config import Config
 from wla.models.losses import masked_mean
-from wla.models.model import ModelEncoding, ModelInputs, ModelInterface, PolicyModel, PolicyModelConfig, Target
+from wla.models.model import ModelEncoding, ModelInputs, PolicyModel, Target
+from wla.models.model_config import ModelInterface, PolicyModelConfig
 
 
 class LossWeights(Config):

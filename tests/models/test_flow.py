@@ -3,14 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wla.models.flow import (
-    ActionTimeConfig,
-    euler,
-    interpolate_to_data,
-    interpolate_to_noise,
-    sample_action_times,
-    sample_noise_levels,
-)
+from wla.models.experts.configs import ActionTimeConfig
+from wla.models.flow import euler, interpolate_to_data, interpolate_to_noise, sample_action_times, sample_noise_levels
 
 
 def test_paths_reach_their_ends_and_move_with_their_velocity():

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.models.configs import InverseConfig
+from wla.models.inverse_dynamics import InverseDynamics
 
 
 def model(**changes) -> InverseDynamics:

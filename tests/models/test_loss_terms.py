@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from wla.models.loss_weights import LossWeights, weighted_sum
-from wla.models.losses import masked_mean, next_token_loss
+from wla.models.configs import LossWeights
+from wla.models.losses import masked_mean, next_token_loss, weighted_sum
 from wla.types import IGNORE_INDEX
 
 

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
+from wla.models.experts.action_expert import ActionExpert
+from wla.models.experts.configs import ActionExpertConfig
 from wla.models.flow import euler
 from wla.models.realtime_chunking import continued, guidance_weights, guided, sample_delays, with_given
 

@@ -20,20 +20,15 @@ import wla
 from wla.data.loader import DatasetConfig
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
-from wla.models.model import model_config_class, model_kinds
+from wla.models.model_config import model_config_class, model_kinds
 from wla.policy.checkpoint import CheckpointConfig, load_checkpoint
 from wla.rollout.collect import collect
 from wla.rollout.configs import CollectConfig
 from wla.rollout.results import read_results
-from wla.training.lora import LoraConfig
+from wla.training.configs import LoopConfig, LoraConfig, OptimConfig
 from wla.training.memory_estimate.workload import workload
-from wla.training.objective import LoopConfig
-from wla.training.objectives.from_backbone import FromBackbone
-from wla.training.objectives.from_checkpoint import FromCheckpoint
-from wla.training.objectives.from_scratch import FromScratch
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.objectives.world_model import WorldModelTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig, WorldModelTrainConfig
+from wla.training.objectives.initialization_kinds import FromBackbone, FromCheckpoint, FromScratch
 from wla.training.trainer import train
 from wla.types import Observation
 

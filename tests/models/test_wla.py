@@ -16,8 +16,9 @@ from tiny import (
 )
 
 from wla.batch import Batch, left_pad
+from wla.models.configs import WLAConfig
 from wla.models.model import ModelInputs
-from wla.models.wla import WLA, WLAConfig
+from wla.models.wla import WLA
 from wla.types import IGNORE_INDEX
 
 

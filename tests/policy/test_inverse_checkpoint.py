@@ -6,7 +6,8 @@ import tiny
 import torch
 
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.models.configs import InverseConfig
+from wla.models.inverse_dynamics import InverseDynamics
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 
 

@@ -8,9 +8,10 @@ import tiny
 import torch
 
 from wla.data.memory import MemoryConfig
-from wla.data.prompts.tokenizer import location_name
+from wla.data.prompts.special_tokens import location_name
 from wla.envs.registry import make_env
-from wla.models.value_model import MAX_STEPS, ValueConfig, ValueModel, discounted_return
+from wla.models.configs import ValueConfig
+from wla.models.value_model import MAX_STEPS, ValueModel, discounted_return
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
 from wla.policy.wla_policy import load_policy
 from wla.types import FrameContext

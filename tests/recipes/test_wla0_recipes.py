@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from accelerate import init_empty_weights
 
-from wla.models.loss_weights import LossWeights
+from wla.models.configs import LossWeights
 from wla.models.wla import WLA
 from wla.presets.recipe import load_recipe
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "src" / "wla" / "recipes").glob("wla0_*.py"))
 PUBLISHED = {  # chunk, history, action, state, first frame, language, steps, batch

@@ -19,12 +19,14 @@ from wla.batch import Batch
 from wla.config import Config
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.models.loss_weights import LossWeights, weighted_sum
+from wla.models.configs import LossWeights
+from wla.models.losses import weighted_sum
 from wla.policy.checkpoint import save_checkpoint
-from wla.training.objective import LoopConfig, StepLosses, Validation
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objective import StepLosses, Validation
+from wla.training.objectives.configs import PolicyDataConfig
 from wla.training.objectives.dummy_targets import all_losses
-from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.policy_data import PolicyData
 from wla.training.sampling import sample_batch, to_device
 from wla.training.trainer import train
 

@@ -15,7 +15,7 @@ from wla.rollout.results import write_results
 from wla.training import ablation
 from wla.training.ablation import ablate
 from wla.training.ablation_config import Ablation, folder_name
-from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.objectives.initialization_kinds import FromBackbone
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def root(tmp_path_factory) -> Path:
     from test_end_to_end import loop
     from test_fine_tuning import train_backbone
 
-    from wla.training.objectives.codec import CodecTrainConfig
+    from wla.training.objectives.configs import CodecTrainConfig
     from wla.training.trainer import train
 
     root = tmp_path_factory.mktemp("ablation")

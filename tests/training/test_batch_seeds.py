@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from wla.training.objective import LoopConfig
-from wla.training.optim import OptimConfig
+from wla.training.configs import LoopConfig, OptimConfig
 from wla.training.sampling import numpy_rng
 from wla.training.step import micro_batch_seed
 

@@ -18,15 +18,17 @@ from wla.annotate.chat_client import ChatClient
 from wla.annotate.vlm_labels import CACHE, label_dataset
 from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
-from wla.models.value_model import ValueConfig, ValueModel
+from wla.models.configs import InverseConfig, ValueConfig
+from wla.models.inverse_dynamics import InverseDynamics
+from wla.models.value_model import ValueModel
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
 from wla.training.grounding import scenes
-from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
+from wla.training.grounding.configs import SceneConfig
+from wla.training.grounding.scenes import Scenes, render_scenes
 from wla.training.objectives import backbone_files
 from wla.training.objectives.backbone_files import load_tokens_and_ranges, save_backbone
-from wla.training.objectives.codec import CodecTrainConfig
+from wla.training.objectives.configs import CodecTrainConfig
 from wla.training.objectives.pretrained_codec import load_codec
 from wla.weights import read_tensors
 

@@ -9,9 +9,8 @@ import torch
 from test_trainer import Toy, loop
 from torch import nn
 
+from wla.training.configs import LoopConfig, OptimConfig
 from wla.training.ema import EMA
-from wla.training.objective import LoopConfig
-from wla.training.optim import OptimConfig
 from wla.training.trainer import train
 from wla.weights import read_tensors, save_weights
 

@@ -19,19 +19,20 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.envs.registry import make_env, make_expert
 from wla.models.experts.action_conditioning import ActionCondition
 from wla.policy.checkpoint import load_checkpoint
+from wla.training.configs import LoopConfig, LoraConfig, OptimConfig
+from wla.training.grounding.configs import GroundingConfig, SceneConfig
 from wla.training.grounding.patches import PatchTargets
-from wla.training.grounding.scenes import SceneConfig, Scenes, render_scenes
-from wla.training.lora import LoraConfig
-from wla.training.objective import LoopConfig
-from wla.training.objectives.auxiliary_grounding import GroundingConfig
-from wla.training.objectives.backbone import BackboneTrainConfig
-from wla.training.objectives.codec import CodecTrainConfig
-from wla.training.objectives.from_backbone import FromBackbone
-from wla.training.objectives.policy import PolicyObjective, PolicyTrainConfig
+from wla.training.grounding.scenes import Scenes, render_scenes
+from wla.training.objectives.configs import (
+    BackboneTrainConfig,
+    CodecTrainConfig,
+    PolicyTrainConfig,
+    WorldModelTrainConfig,
+)
+from wla.training.objectives.initialization_kinds import FromBackbone
+from wla.training.objectives.policy import PolicyObjective
 from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.pretrained_codec import load_codec
-from wla.training.objectives.world_model import WorldModelTrainConfig
-from wla.training.optim import OptimConfig
 from wla.training.trainer import train
 from wla.types import Observation
 

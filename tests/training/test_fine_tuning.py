@@ -16,12 +16,9 @@ from wla.data.memory import MemoryConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.hub import fetch_checkpoint
 from wla.rollout.recorded_episodes import recorded_observation
-from wla.training.grounding.scenes import SceneConfig
-from wla.training.objectives.auxiliary_grounding import GroundingConfig
-from wla.training.objectives.backbone import BackboneTrainConfig
-from wla.training.objectives.codec import CodecTrainConfig
-from wla.training.objectives.from_checkpoint import FromCheckpoint
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.grounding.configs import GroundingConfig, SceneConfig
+from wla.training.objectives.configs import BackboneTrainConfig, CodecTrainConfig, PolicyTrainConfig
+from wla.training.objectives.initialization_kinds import FromCheckpoint
 from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.trainer import train
 from wla.types import Observation

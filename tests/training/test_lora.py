@@ -6,8 +6,9 @@ import pytest
 import tiny
 import torch
 
+from wla.training.configs import LoraConfig
 from wla.training.freeze import freeze
-from wla.training.lora import LoraConfig, add_lora, merged
+from wla.training.lora import add_lora, merged
 
 CONFIG = LoraConfig(rank=2, alpha=6, target_modules=(r"self_attn\.[qv]_proj", r"down_proj"))
 

@@ -5,7 +5,8 @@ import torch
 from test_trainer import Toy, loop, losses
 from torch import nn
 
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.configs import LoopConfig
+from wla.training.objective import StepLosses
 from wla.training.step import TrainingStopped, build_learner, sample_micro_batches, training_step
 from wla.training.trainer import train
 

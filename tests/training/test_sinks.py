@@ -21,7 +21,7 @@ from wandb.proto import wandb_internal_pb2
 from wla.cli.main import main
 from wla.run_folder import latest_step
 from wla.training import sinks
-from wla.training.objective import WandbConfig
+from wla.training.configs import WandbConfig
 from wla.training.plots import plot_term
 from wla.training.sinks import TENSORBOARD, WANDB_ID, require_installed
 from wla.training.trainer import train

@@ -13,10 +13,10 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.policy.wla_policy import load_policy
 from wla.presets.nano import NANO_POLICY_MATRICES
 from wla.specs import RobotSpec
-from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.configs import OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.objectives.initialization import Initialization
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.initialization_kinds import FromBackbone
 from wla.training.trainer import LoopConfig, train
 from wla.types import Observation
 

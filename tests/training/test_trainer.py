@@ -16,9 +16,10 @@ from torch import nn
 
 from wla.config import Config
 from wla.run_folder import checkpoint_folder, state_folder
+from wla.training.configs import LoopConfig, OptimConfig
 from wla.training.freeze import freeze
-from wla.training.objective import LoopConfig, StepLosses
-from wla.training.optim import OptimConfig, build_optimizers, schedule
+from wla.training.objective import StepLosses
+from wla.training.optim import build_optimizers, schedule
 from wla.training.step import TrainingStopped
 from wla.training.trainer import train
 from wla.weights import read_tensors

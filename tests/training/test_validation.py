@@ -16,11 +16,11 @@ from wla.data.dataset_config import DatasetConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.wla_policy import load_policy
 from wla.run_folder import generations
-from wla.training.objective import LoopConfig, Validation
-from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objective import Validation
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.objectives.initialization import Initialization
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.initialization_kinds import FromBackbone
 from wla.training.trainer import train
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from test_trainer import Toy, loop
 
-from wla.training.objective import LoopConfig
+from wla.training.configs import LoopConfig
 from wla.training.trainer import train
 
 

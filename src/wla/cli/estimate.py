@@ -38,12 +38,14 @@ class EstimateArgs(CliArgs):
 
 def estimate(args: EstimateArgs) -> int:
     config = _load(args.recipe)
-    from wla.training.memory_estimate.suggestions import report
-    from wla.training.objectives.policy import PolicyTrainConfig
+    from wla.training import PolicyTrainConfig
 
     if not isinstance(config, PolicyTrainConfig):
         raise ValueError(f"{args.recipe} does not train a policy ({type(config).__name__}); estimates are for policies")
-    print(report(Path(args.recipe).stem, config.override(args.overrides), gpu=args.gpu, processes=args.processes))
+    config = config.override(args.overrides)
+    from wla.training.memory_estimate.suggestions import report
+
+    print(report(Path(args.recipe).stem, config, gpu=args.gpu, processes=args.processes))
     return 0
 
 
@@ -51,7 +53,7 @@ def _load(recipe: str) -> Any:
     """Returns the configuration of a recipe or of a preset."""
     if recipe not in PRESETS:
         return load_recipe(recipe)
-    from wla.training.memory_estimate.suggestions import preset_train_config
+    from wla.training.wla0 import preset_train_config
 
     return preset_train_config(recipe)
 

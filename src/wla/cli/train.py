@@ -65,13 +65,7 @@ class AblateArgs(CliArgs):
 
 def train(args: TrainArgs) -> int:
     config = load_recipe(args.recipe)
-    # Imported after the recipe, because a wrong name should not wait for torch.
-    from wla import runtime
-    from wla.training.ablation_config import Ablation
-    from wla.training.saving import output_dir
-    from wla.training.sinks import require_installed
-    from wla.training.step import micro_batch_range
-    from wla.training.trainer import train
+    from wla.training import Ablation
 
     if isinstance(config, Ablation):
         raise ValueError(f"{args.recipe} is an ablation; run it with `wla ablate {args.recipe} --out FOLDER`")
@@ -81,6 +75,13 @@ def train(args: TrainArgs) -> int:
         return 0
     if not hasattr(config, "loop"):
         raise ValueError(f"{args.recipe}: config() returns a {type(config).__name__}, which nothing trains; see --help")
+    # Imported after the configuration is checked and printed, because a mistake in it should not wait for torch.
+    from wla import runtime
+    from wla.training.saving import output_dir
+    from wla.training.sinks import require_installed
+    from wla.training.step import micro_batch_range
+    from wla.training.trainer import train
+
     out = args.out or Path("outputs") / Path(args.recipe).stem
     with runtime.process_group(), output_dir(out, resume=args.resume):
         micro_batch_range(config.loop)
@@ -94,9 +95,7 @@ def train(args: TrainArgs) -> int:
 
 def ablate(args: AblateArgs) -> int:
     config = load_recipe(args.recipe)
-    from wla.evaluation.comparison import table
-    from wla.training.ablation import ablate, table_path
-    from wla.training.ablation_config import Ablation
+    from wla.training import Ablation
 
     if not isinstance(config, Ablation):
         raise ValueError(
@@ -104,6 +103,9 @@ def ablate(args: AblateArgs) -> int:
             "or write an ablation of it as the bundled recipe ablate_world does"
         )
     config = config.override(args.overrides)
+    from wla.evaluation.comparison import table
+    from wla.training.ablation import ablate, table_path
+
     print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")
     print(f"table: {table_path(config, args.out)}")
     return 0

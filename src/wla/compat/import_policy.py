@@ -11,22 +11,14 @@ from transformers import PreTrainedTokenizerFast
 from wla.compat.published import import_model
 from wla.compat.published_config import WLA, read_sections
 from wla.compat.published_files import PUBLISHED_STATISTICS
-from wla.data.prompts.chat import (
-    END,
-    IMAGE,
-    PAD,
-    QWEN_SPECIAL_TOKENS,
-    VISION_END,
-    VISION_START,
-    ChatPromptConfig,
-    add_queries,
-)
+from wla.data.prompts.chat import END, IMAGE, PAD, QWEN_SPECIAL_TOKENS, VISION_END, VISION_START, add_queries
+from wla.data.prompts.configs import ChatPromptConfig
 from wla.data.prompts.tokenizer import save_tokenizer
 from wla.data.published_statistics import read_published
 from wla.files import atomic_dir, disk_errors
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.model import require_config
-from wla.models.wla import WLAConfig
+from wla.models.backbones.configs import QwenBackboneConfig
+from wla.models.configs import WLAConfig
+from wla.models.model_config import require_config
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.checkpoint_files import ROBOT, STATISTICS, TOKENIZER
 from wla.presets.wla0 import Preset, presets

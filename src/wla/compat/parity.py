@@ -12,10 +12,10 @@ from torch import Tensor
 
 from wla.compat.published import export_model, import_model
 from wla.models.backbones.qwen3_vl import QwenBackbone
+from wla.models.configs import LossWeights
 from wla.models.experts.world_expert import WorldExpert
 from wla.models.flow import interpolate_to_noise
-from wla.models.loss_weights import LossWeights, weighted_sum
-from wla.models.losses import next_token_loss
+from wla.models.losses import next_token_loss, weighted_sum
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_model
 from wla.types import IGNORE_INDEX

@@ -16,10 +16,11 @@ from wla.compat.published_keys import CODEC, EMBEDDING, LM_HEAD, passthrough_sha
 from wla.compat.published_sections import prompt_settings, require_exportable, sections_of
 from wla.data.action_representation import ActionRepresentationConfig
 from wla.data.normalize import NormalizationConfig
-from wla.data.prompts.chat import ChatPromptConfig
+from wla.data.prompts.configs import ChatPromptConfig
 from wla.files import atomic_dir, disk_errors, read_json
-from wla.models.model import require_config
-from wla.models.wla import WLA, WLAConfig
+from wla.models.configs import WLAConfig
+from wla.models.model_config import require_config
+from wla.models.wla import WLA
 from wla.policy.checkpoint import CheckpointConfig
 from wla.policy.checkpoint_files import CONFIG, PASSTHROUGH_TENSORS, read_passthrough
 from wla.weights import (

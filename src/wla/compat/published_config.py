@@ -10,13 +10,9 @@ from pydantic import ValidationError
 
 from wla.compat.published_keys import EMBEDDING
 from wla.files import read_json
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.flow import ActionTimeConfig
-from wla.models.image_codec import ImageCodecConfig
-from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.models.backbones.configs import MetaQueryConfig, QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
+from wla.models.configs import ImageCodecConfig, WLAConfig
+from wla.models.experts.configs import ActionExpertConfig, ActionTimeConfig, ConnectorConfig, WorldExpertConfig
 from wla.weights import Shapes
 
 WLA, VLM, SANA, CODEC = "wla", "qwen3_vl", "sana", "autoencoder_dc"

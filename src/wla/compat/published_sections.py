@@ -6,10 +6,10 @@ from typing import Any
 
 from wla.compat.published_config import CODEC, SANA, VLM, WLA, Sections, model_config
 from wla.config import Config
-from wla.data.prompts.chat import ChatPromptConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.wla import WLAConfig
+from wla.data.prompts.configs import ChatPromptConfig
+from wla.models.backbones.configs import QwenBackboneConfig
+from wla.models.configs import WLAConfig
+from wla.models.experts.configs import WorldExpertConfig
 from wla.policy.checkpoint import CheckpointConfig
 from wla.types import ImageKey
 from wla.weights import Shapes

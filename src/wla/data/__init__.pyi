@@ -4,7 +4,7 @@ from .action_representation import RelativeActionsConfig as RelativeActionsConfi
 from .action_representation import RotationConfig as RotationConfig
 from .action_transform import ActionTransform as ActionTransform
 from .dataset_config import DatasetConfig as DatasetConfig
-from .image_augmentation import ImageAugmentation as ImageAugmentation
+from .image_augmentation_config import ImageAugmentation as ImageAugmentation
 from .lerobot.columns import Columns as Columns
 from .lerobot.reader import Episode as Episode
 from .lerobot.reader import LeRobotDataset as LeRobotDataset

@@ -7,70 +7,52 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from wla.batch import Batch
-from wla.config import Config
+from wla.data.image_augmentation_config import ImageAugmentation
 from wla.types import ImageKey
 
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """RGB -> luma and two axes of colour, in whose plane the hue is an angle."""
 
 
-class ImageAugmentation(Config):
-    """Random crop and colours. Each sample has its own; each camera is cropped on its own.
+def augment(batch: Batch, config: ImageAugmentation, primary: str, rng: np.random.Generator) -> Batch:
+    """The batch with other images. primary: the camera of the subgoal."""
+    samples = len(batch.tokens)
+    cameras = list(dict.fromkeys([*(ImageKey.parse(name).camera for name in batch.images), primary]))
+    matrix, offset = _draw_colours(config, samples, rng)
+    corners = {camera: rng.uniform(0, 1 - config.crop, (samples, 2)) for camera in cameras}
 
-    Whatever two images of a sample have in common, they still have in common: the colours of a pixel depend on that
-    pixel alone. Black images, which stand for absent ones, stay black.
-    """
+    def augmented(images: UInt8[Tensor, "B S S 3"], camera: str) -> UInt8[Tensor, "B S S 3"]:
+        pixels = images.float() / 255
+        if config.crop < 1:
+            pixels = crop_and_resize(pixels, torch.from_numpy(corners[camera]).float(), config.crop)
+        colours = torch.einsum("bij,bhwj->bhwi", matrix, pixels) + offset[:, None, None, None]
+        present = images.flatten(1).any(1)[:, None, None, None]
+        return ((colours * 255).round().clamp(0, 255) * present).to(torch.uint8)
 
-    crop: float = Field(default=0.95, gt=0, le=1)
-    """Side of the part that is cut out, as a fraction of the image's side, and scaled back to it."""
-    brightness: float = Field(default=0.2, ge=0, lt=1)
-    """Colours are multiplied by 1 - brightness .. 1 + brightness."""
-    contrast: float = Field(default=0.2, ge=0, lt=1)
-    """Distances from mid-grey are multiplied by 1 - contrast .. 1 + contrast."""
-    saturation: float = Field(default=0.4, ge=0, le=1)
-    """Distances from the grey of the same luma are multiplied by 1 - saturation .. 1 + saturation."""
-    hue: float = Field(default=0.05, ge=0, le=0.5)
-    """Hues are turned by up to this fraction of a full turn, either way."""
+    return replace(
+        batch,
+        images={name: augmented(images, ImageKey.parse(name).camera) for name, images in batch.images.items()},
+        subgoal=None if batch.subgoal is None else augmented(batch.subgoal, primary),
+    )
 
-    def apply(self, batch: Batch, primary: str, rng: np.random.Generator) -> Batch:
-        """The batch with other images. primary: the camera of the subgoal."""
-        samples = len(batch.tokens)
-        cameras = list(dict.fromkeys([*(ImageKey.parse(name).camera for name in batch.images), primary]))
-        matrix, offset = self._draw_colours(samples, rng)
-        corners = {camera: rng.uniform(0, 1 - self.crop, (samples, 2)) for camera in cameras}
 
-        def augmented(images: UInt8[Tensor, "B S S 3"], camera: str) -> UInt8[Tensor, "B S S 3"]:
-            pixels = images.float() / 255
-            if self.crop < 1:
-                pixels = crop_and_resize(pixels, torch.from_numpy(corners[camera]).float(), self.crop)
-            colours = torch.einsum("bij,bhwj->bhwi", matrix, pixels) + offset[:, None, None, None]
-            present = images.flatten(1).any(1)[:, None, None, None]
-            return ((colours * 255).round().clamp(0, 255) * present).to(torch.uint8)
-
-        return replace(
-            batch,
-            images={name: augmented(images, ImageKey.parse(name).camera) for name, images in batch.images.items()},
-            subgoal=None if batch.subgoal is None else augmented(batch.subgoal, primary),
-        )
-
-    def _draw_colours(
-        self, samples: int, rng: np.random.Generator
-    ) -> tuple[Float32[Tensor, "B 3 3"], Float32[Tensor, " B"]]:
-        """Matrix and offset of each sample's colours, which are in 0 .. 1."""
-        brightness, contrast, saturation = (
-            rng.uniform(1 - limit, 1 + limit, samples) for limit in (self.brightness, self.contrast, self.saturation)
-        )
-        hue = hue_matrix(2 * np.pi * rng.uniform(-self.hue, self.hue, samples))
-        grey = np.broadcast_to(YIQ[0], (3, 3))
-        colour = saturation[:, None, None] * np.eye(3) + (1 - saturation)[:, None, None] * grey
-        # Neither saturation nor hue changes grey, so the offset of the contrast passes through both.
-        matrix = (brightness * contrast)[:, None, None] * (hue @ colour)
-        return torch.from_numpy(matrix).float(), torch.from_numpy(0.5 * (1 - contrast)).float()
+def _draw_colours(
+    config: ImageAugmentation, samples: int, rng: np.random.Generator
+) -> tuple[Float32[Tensor, "B 3 3"], Float32[Tensor, " B"]]:
+    """Matrix and offset of each sample's colours, which are in 0 .. 1."""
+    brightness, contrast, saturation = (
+        rng.uniform(1 - limit, 1 + limit, samples) for limit in (config.brightness, config.contrast, config.saturation)
+    )
+    hue = hue_matrix(2 * np.pi * rng.uniform(-config.hue, config.hue, samples))
+    grey = np.broadcast_to(YIQ[0], (3, 3))
+    colour = saturation[:, None, None] * np.eye(3) + (1 - saturation)[:, None, None] * grey
+    # Neither saturation nor hue changes grey, so the offset of the contrast passes through both.
+    matrix = (brightness * contrast)[:, None, None] * (hue @ colour)
+    return torch.from_numpy(matrix).float(), torch.from_numpy(0.5 * (1 - contrast)).float()
 
 
 def hue_matrix(angle: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, "B 3 3"]:

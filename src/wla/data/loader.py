@@ -16,7 +16,8 @@ from torch import Tensor
 from wla.batch import Batch, left_pad
 from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
-from wla.data.image_augmentation import ImageAugmentation
+from wla.data.image_augmentation import augment
+from wla.data.image_augmentation_config import ImageAugmentation
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler
@@ -105,7 +106,7 @@ class WindowSampler:
         # Drawn last, so that the same batch without images or augmentation has the same samples.
         if self.image_augmentation is None or not images:
             return batch
-        return self.image_augmentation.apply(batch, self.primary, rng)
+        return augment(batch, self.image_augmentation, self.primary, rng)
 
     def num_targets(self) -> dict[str, list[int]]:
         """Returns the number of windows of each dataset that have actions, a subgoal and a text, and of all."""

@@ -10,22 +10,9 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from wla.config import Config
-
-
-class ActionTimeConfig(Config):
-    """Distribution of training times, t = scale * (1 - Beta(alpha, beta)): early times are sampled more often.
-
-    buckets: number of levels that the network's time features distinguish (times are rounded down).
-    """
-
-    alpha: PositiveFloat = 1.5
-    beta: PositiveFloat = 1.0
-    scale: float = Field(default=0.999, gt=0, le=1)
-    buckets: PositiveInt = 1000
+from wla.models.experts.configs import ActionTimeConfig
 
 
 def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Generator | None) -> Float[Tensor, " B"]:

@@ -2,71 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from diffusers import AutoencoderDC
 from jaxtyping import Float, UInt8
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from wla.config import Config
-from wla.models.sizes import Layers, Width
-
-Block = Literal["ResBlock", "EfficientViTBlock"]
-
-
-class ImageCodecConfig(Config):
-    """Constructor arguments of AutoencoderDC, under its names and with its defaults.
-
-    scaling_factor: factor that gives latents about unit variance.
-    layers_per_block: a first entry of 0 makes the first convolution downsample.
-    """
-
-    in_channels: Width = 3
-    latent_channels: Width = 32
-    attention_head_dim: Width = 32
-    encoder_block_types: Block | tuple[Block, ...] = "ResBlock"
-    decoder_block_types: Block | tuple[Block, ...] = "ResBlock"
-    encoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
-    decoder_block_out_channels: tuple[Width, ...] = (128, 256, 512, 512, 1024, 1024)
-    encoder_layers_per_block: tuple[Layers, ...] = (2, 2, 2, 3, 3, 3)
-    decoder_layers_per_block: tuple[Layers, ...] = (3, 3, 3, 3, 3, 3)
-    encoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
-    decoder_qkv_multiscales: tuple[tuple[PositiveInt, ...], ...] = ((), (), (), (5,), (5,), (5,))
-    upsample_block_type: str = "pixel_shuffle"
-    downsample_block_type: str = "pixel_unshuffle"
-    decoder_norm_types: str | tuple[str, ...] = "rms_norm"
-    decoder_act_fns: str | tuple[str, ...] = "silu"
-    encoder_out_shortcut: bool = True
-    decoder_in_shortcut: bool = True
-    decoder_conv_act_fn: str = "relu"
-    scaling_factor: float = Field(default=1.0, gt=0)
-
-    @property
-    def downsampling(self) -> int:
-        """Pixels per latent along each side."""
-        return int(2 ** (len(self.encoder_block_out_channels) - 1))
-
-
-def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: tuple[int, ...]) -> ImageCodecConfig:
-    """A codec of residual convolutions only, encoder and decoder of the same sizes: cheap on a CPU.
-
-    Args:
-        latent_channels: channels of a latent.
-        channels: channels per resolution; each one after the first halves the image.
-        layers: residual blocks per resolution.
-    """
-    scales: tuple[tuple[int, ...], ...] = ((),) * len(channels)
-    return ImageCodecConfig(
-        latent_channels=latent_channels,
-        encoder_block_out_channels=channels,
-        decoder_block_out_channels=channels,
-        encoder_layers_per_block=layers,
-        decoder_layers_per_block=layers,
-        encoder_qkv_multiscales=scales,
-        decoder_qkv_multiscales=scales,
-    )
+from wla.models.configs import ImageCodecConfig
 
 
 class ImageCodec(nn.Module):

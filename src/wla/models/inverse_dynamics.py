@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from jaxtyping import Float, UInt8
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from wla.config import Config
 from wla.models.backbones.nano import ResidualConv
-from wla.models.sizes import Side, Width
+from wla.models.configs import InverseConfig
 
 MOTION_SCALE = 10
 """Scale of displacements relative to positions: a step moves objects by a tenth of the image or less."""
-
-
-class InverseConfig(Config):
-    """Sizes. cameras: camera -> side of the (square) images, a multiple of 4."""
-
-    cameras: dict[str, Side] = Field(min_length=1)
-    action_dim: Width
-    lookahead: Width = 2
-    """Number of input frames after the first: a finger takes more than one step to close."""
-    channels: tuple[Width, Width] = (16, 32)
-    num_keypoints: Width = 32
-    """Keypoints per camera."""
-    width: Width = 256
-
-    @model_validator(mode="after")
-    def _check_image_sides(self) -> Self:
-        for camera, side in self.cameras.items():
-            if side % 4:
-                raise ValueError(f"cameras.{camera}: {side} pixels are not a multiple of 4")
-        return self
 
 
 class SpatialSoftmax(nn.Module):

@@ -7,26 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field
 from torch import Tensor, nn
 
-from wla.config import Config
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.sizes import Width
+from wla.models.configs import ValueConfig
 
 MAX_STEPS = 1000
 """Control steps at which times are clipped."""
-
-
-class ValueConfig(Config):
-    """Sizes and discount. The backbone has one camera: the one whose future is imagined."""
-
-    backbone: NanoBackboneConfig | QwenBackboneConfig
-    discount: float = Field(default=0.98, gt=0, lt=1)
-    """Discount per control step: the value of a frame is its power of the steps until success; 0 in failed episodes."""
-    width: Width = 64
-    """Width of the head's two hidden layers."""
 
 
 class ValueModel(nn.Module):

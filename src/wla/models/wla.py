@@ -8,103 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
-from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from wla.batch import Batch, left_pad
-from wla.models.backbones.base import Backbone, Context, MetaQueryConfig
-from wla.models.backbones.kinds import BackboneConfig
+from wla.models.backbones.base import Backbone, Context
+from wla.models.configs import WLAConfig
 from wla.models.experts.action_conditioning import ActionCondition
-from wla.models.experts.action_expert import ActionExpert, ActionExpertConfig
-from wla.models.experts.world_expert import WorldCondition, WorldExpert, WorldExpertConfig
-from wla.models.image_codec import ImageCodec, ImageCodecConfig
-from wla.models.loss_weights import LossWeights
+from wla.models.experts.action_expert import ActionExpert
+from wla.models.experts.world_expert import WorldCondition, WorldExpert
+from wla.models.image_codec import ImageCodec
 from wla.models.losses import next_token_loss
-from wla.models.model import (
-    Imagination,
-    ModelEncoding,
-    ModelInputs,
-    ModelInterface,
-    PolicyModel,
-    PolicyModelConfig,
-    Target,
-)
+from wla.models.model import Imagination, ModelEncoding, ModelInputs, PolicyModel, Target
 from wla.models.speculative_decoding import decode, truncate_cache
-from wla.specs import ImageFit
 from wla.types import IGNORE_INDEX
-
-
-class WLAConfig(PolicyModelConfig):
-    """The whole model. Each expert reads the states of as many last backbone layers as it has blocks."""
-
-    kind: Literal["wla"] = "wla"
-    backbone: BackboneConfig
-    queries: MetaQueryConfig
-    action_expert: ActionExpertConfig
-    world_expert: WorldExpertConfig
-    codec: ImageCodecConfig
-    max_world_samples: PositiveInt | None = None
-    """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
-    image_fit: ImageFit = "pad"
-    """How images that are not square become so, in training as in acting: padded with black, cropped to their middle,
-    or stretched."""
-    loss_weights: LossWeights = LossWeights()
-
-    @model_validator(mode="after")
-    def _same_actions(self) -> Self:
-        read, expert = self.world_expert.actions, self.action_expert
-        if read is None:
-            return self
-        sizes = [(each.chunk, each.action_dim, each.state_dim) for each in (read, expert)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                f"world_expert.actions reads {read.chunk} x {read.action_dim} numbers from a state of "
-                f"{read.state_dim}, the Action Expert's chunk is {expert.chunk} x {expert.action_dim} from a state of "
-                f"{expert.state_dim}: they are the same actions"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _same_frames(self) -> Self:
-        side = self.backbone.cameras.get(self.backbone.primary)
-        if self.world_expert.condition_on_current_frame and side != self.target_side:
-            raise ValueError(
-                f"world_expert.condition_on_current_frame: the primary image has {side} pixels along each side and the "
-                f"imagined one {self.target_side} (latent_size x the codec's downsampling); make them equal"
-            )
-        return self
-
-    @property
-    def target_side(self) -> int:
-        """Pixels along each side of the image that the World Expert imagines."""
-        return self.world_expert.latent_size * self.codec.downsampling
-
-    @property
-    def interface(self) -> ModelInterface:
-        return ModelInterface(
-            images=self.backbone.cameras,
-            primary=self.backbone.primary,
-            state_dim=self.action_expert.state_dim,
-            action_dim=self.action_expert.action_dim,
-            chunk=self.action_expert.chunk,
-            image_tokens=self.backbone.image_tokens,
-            subgoal_size=self.target_side,
-            image_fit=self.image_fit,
-        )
-
-    def build(self, *, imagination: bool = True) -> WLA:
-        return WLA(self, imagination=imagination)
-
-    def with_max_delay(self, max_delay: int) -> WLAConfig:
-        return self.replace(action_expert=self.action_expert.replace(max_delay=max_delay))
-
-    def with_frozen_parts(self, other: PolicyModelConfig) -> WLAConfig:
-        """The codec is frozen: the latents keep the units of the other model's."""
-        return self.replace(codec=other.codec) if isinstance(other, WLAConfig) else self
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from transformers import PreTrainedTokenizerFast
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.no_text import NoText
-from wla.data.prompts.tokenizer import load_tokenizer, location_name, save_tokenizer
+from wla.data.prompts.special_tokens import location_name
+from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.migrations import FILES
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.model import PolicyModelConfig
-from wla.models.wla import WLAConfig
+from wla.models.backbones.configs import QwenBackboneConfig
+from wla.models.configs import WLAConfig
+from wla.models.model_config import PolicyModelConfig
 from wla.weights import (
     WEIGHTS,
     HalfPrecisionTensors,

@@ -18,7 +18,8 @@ from wla.config import Config
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import VectorStatistics
 from wla.files import atomic_dir
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.models.configs import InverseConfig
+from wla.models.inverse_dynamics import InverseDynamics
 from wla.run_folder import checkpoint_folder, read_checkpoint
 from wla.specs import RobotSpec
 from wla.weights import load_weights, save_weights

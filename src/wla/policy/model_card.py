@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wla.models.model import ModelInterface
+from wla.models.model_config import ModelInterface
 from wla.specs import RobotSpec
 from wla.types import ImageKey
 

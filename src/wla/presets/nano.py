@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wla.data.prompts.nano import PromptConfig
-from wla.data.prompts.tokenizer import special_tokens
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.image_codec import residual_codec
-from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.data.prompts.configs import PromptConfig
+from wla.data.prompts.special_tokens import special_tokens
+from wla.models.backbones.configs import MetaQueryConfig, NanoBackboneConfig
+from wla.models.configs import WLAConfig, residual_codec
+from wla.models.experts.configs import ActionExpertConfig, ConnectorConfig, WorldExpertConfig
 from wla.specs import ImageFit
 
 CAMERAS = {"front": 96, "wrist": 48}

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from wla.data.prompts.nano import PromptConfig
-from wla.data.prompts.tokenizer import special_tokens
+from wla.data.prompts.configs import PromptConfig
+from wla.data.prompts.special_tokens import special_tokens
 from wla.models import ActionExpertConfig, WLAConfig, WorldExpertConfig
-from wla.models.backbones.base import MetaQueryConfig
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.backbones.smolvlm import SmolVLMBackboneConfig, SmolVLMTextConfig
-from wla.models.experts.connector import ConnectorConfig
+from wla.models.backbones.configs import MetaQueryConfig, NanoBackboneConfig, SmolVLMBackboneConfig, SmolVLMTextConfig
+from wla.models.experts.configs import ConnectorConfig
 from wla.presets.nano import CODEC, NOISY_ACTIONS
 from wla.specs import ImageFit
 

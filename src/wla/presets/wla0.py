@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wla.data.prompts.chat import ChatPromptConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.image_codec import ImageCodecConfig
-from wla.models.wla import MetaQueryConfig, WLAConfig
+from wla.data.prompts.configs import ChatPromptConfig
+from wla.models.backbones.configs import MetaQueryConfig, QwenBackboneConfig, QwenTextConfig
+from wla.models.configs import ImageCodecConfig, WLAConfig
+from wla.models.experts.configs import ActionExpertConfig, ConnectorConfig, WorldExpertConfig
 from wla.robots import aloha, libero
 from wla.specs import RobotSpec
 from wla.types import ImageKey

@@ -15,7 +15,7 @@ from wla.rollout.results import EpisodeResult, read_results
 from wla.run_folder import checkpoint_folder, latest_step, state_folder
 from wla.specs import RobotSpec
 from wla.training.ablation_config import Ablation, folder_name
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.trainer import require_trainable, train
 
 CONFIG = "config.json"

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 from wla.config import Config
 from wla.envs.registry import DEFAULT_FAMILY
 from wla.evaluation.configs import EvalConfig
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 
 MAX_NAME_LENGTH = 100
 

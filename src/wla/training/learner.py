@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from wla.training.configs import OptimConfig
 from wla.training.ema import EMA
 from wla.training.freeze import freeze
 from wla.training.fsdp import LossModule, gather, reshard, shard
-from wla.training.optim import OptimConfig, build_optimizers, schedule
+from wla.training.optim import build_optimizers, schedule
 from wla.training.train_state import OptimizerState, load_training_state, save_training_state
 
 

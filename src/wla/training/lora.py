@@ -9,30 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from wla.config import Config
+from wla.training.configs import LoraConfig
 
 _BASE, _A, _B = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
 _MAX_LISTED = 8
 """Maximum number of layers listed in an error message."""
-
-
-class LoraConfig(Config):
-    """LoRA adapters (Hu et al. 2021, section 4.1); the names are those of peft."""
-
-    rank: int = Field(ge=1)
-    """Rank of the update."""
-    alpha: int = Field(ge=1)
-    """Scale of the update: alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout probability on an adapter's input."""
-    target_modules: tuple[str, ...]
-    """Regular expressions; linear layers whose name matches one of them get an adapter."""
-    modules_to_save: tuple[str, ...] = ("embed_tokens",)
-    """Regular expressions of parameters that are trained in full: meta-queries are tokens, so the embeddings of new
-    ones must be learned."""
 
 
 def add_lora(module: nn.Module, config: LoraConfig) -> None:

@@ -4,57 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
-from wla.config import Config
+from wla.training.configs import OptimConfig
 from wla.training.muon import Muon
-
-_Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimConfig(Config):
-    """AdamW with linear warm-up and cosine decay, and Muon for selected matrices.
-
-    Muon (orthogonalised momentum) suits small transformers trained from scratch: on the nano backbone it left the
-    initial plateau, before any attention had formed, within 200 steps, where AdamW stayed for thousands.
-    """
-
-    may_change: ClassVar[frozenset[str]] = frozenset(
-        {"steps", "learning_rate", "final_learning_rate", "muon_learning_rate", "warmup", "weight_decay", "clip"}
-    )
-
-    steps: int = Field(ge=1)
-    """Total number of steps."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """Peak learning rate of AdamW."""
-    final_learning_rate: float = Field(default=5e-6, ge=0)
-    """Learning rate of AdamW at the end of the decay."""
-    warmup: int = Field(default=1000, ge=0)
-    """Steps of linear warm-up."""
-    betas: tuple[_Beta, _Beta] = (0.9, 0.95)
-    weight_decay: float = Field(default=1e-8, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    """Maximum norm of the gradient over all parameters."""
-    muon: tuple[str, ...] = ()
-    """Regular expressions; matrices whose name matches one of them are trained by Muon."""
-    muon_learning_rate: float = Field(default=0.02, gt=0)
-    """Peak learning rate of Muon, with the same warm-up and decay."""
-    freeze: tuple[str, ...] = ()
-    """Regular expressions; parameters whose name matches one of them are not trained."""
-
-    @model_validator(mode="after")
-    def _rates_decay(self) -> Self:
-        if self.final_learning_rate > self.learning_rate:
-            raise ValueError(
-                f"final_learning_rate {self.final_learning_rate} is above the peak, {self.learning_rate} "
-                "(learning_rate); lower it, or give both the same value for a constant rate"
-            )
-        return self
 
 
 def build_optimizers(config: OptimConfig, module: nn.Module) -> list[torch.optim.Optimizer]:

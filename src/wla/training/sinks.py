@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wla.files import atomic_write_text, sync
+from wla.training.configs import LoopConfig, WandbConfig
 from wla.training.metrics import METRICS, VALIDATION, keep_lines_before, log_step
-from wla.training.objective import LoopConfig, WandbConfig
 from wla.training.plots import plot_metrics
 
 TENSORBOARD, WANDB_ID = "tensorboard", "wandb_id"

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from wla import runtime
+from wla.training.configs import LoopConfig
 from wla.training.learner import Learner
-from wla.training.objective import LoopConfig, Objective
+from wla.training.objective import Objective
 from wla.training.prefetch import prefetch
 from wla.training.zero1 import Zero1Learner
 

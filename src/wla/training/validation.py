@@ -9,10 +9,11 @@ import torch
 
 from wla import runtime
 from wla.run_folder import BEST, STEPS, generations, move_pointer
+from wla.training.configs import LoopConfig
 from wla.training.learner import Learner
 from wla.training.metrics import METRICS, VALIDATION, read_metrics
-from wla.training.objective import LoopConfig, Objective, Validation
-from wla.training.objectives.policy_data import MixtureConfig
+from wla.training.objective import Objective, Validation
+from wla.training.objectives.configs import MixtureConfig
 
 LOSS = VALIDATION + "loss"
 

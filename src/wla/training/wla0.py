@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.columns import Columns
-from wla.presets.wla0 import SANA, VLM, Preset
-from wla.training.objective import LoopConfig
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.objectives.pretrained import FromPretrained
-from wla.training.optim import OptimConfig
+from wla.presets.wla0 import SANA, VLM, Preset, presets
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
+from wla.training.objectives.initialization_kinds import FromPretrained
 
 GPUS = 8
 """Number of GPUs of the published training."""
@@ -58,3 +57,13 @@ def published_train_config(
             save_every=5000,
         ),
     )
+
+
+def preset_train_config(name: str) -> PolicyTrainConfig:
+    """The recipe of a published model, by the name of its preset. ValueError when there is none."""
+    known = presets()
+    if name not in known:
+        raise ValueError(f"{name} is neither a recipe (a .py file) nor a preset; there are {', '.join(known)}")
+    preset = known[name]
+    # Two batch sizes were published, the larger one for the models that speak.
+    return published_train_config(preset, datasets=(), steps=1, batch_size=448 if preset.prompt.language else 256)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from wla import runtime
+from wla.training.configs import OptimConfig
 from wla.training.learner import Learner
-from wla.training.optim import OptimConfig
 from wla.training.train_state import load_training_state, save_training_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -9,7 +9,8 @@ import pytest
 import tiny_qwen
 from transformers import PreTrainedTokenizerFast
 
-from wla.data.prompts.chat import ChatPromptConfig, ChatPrompter, add_queries, join_sentences
+from wla.data.prompts.chat import ChatPrompter, add_queries, join_sentences
+from wla.data.prompts.configs import ChatPromptConfig
 from wla.types import IGNORE_INDEX
 
 STATE = np.zeros(3, np.float32)

@@ -6,14 +6,8 @@ import pytest
 import torch
 from tiny import ACTION, CHUNK, PROMPT, STATE, WIDTH
 
-from wla.models.experts.action_conditioning import (
-    ActionCondition,
-    ActionConditioner,
-    ChunkConditionConfig,
-    MotionConfig,
-    displacement,
-    fourier_features,
-)
+from wla.models.experts.action_conditioning import ActionCondition, ActionConditioner, displacement, fourier_features
+from wla.models.experts.configs import ChunkConditionConfig, MotionConfig
 
 MOTION = MotionConfig(state=(2, 0), action=(0, 1), gain=(0.5, 2.0), offset=(0.0, 0.25), num_frequencies=3)
 

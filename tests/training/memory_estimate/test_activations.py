@@ -11,12 +11,18 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from wla.batch import Batch
 from wla.models import attention
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig, QwenTextConfig, QwenVisionConfig
-from wla.models.backbones.smolvlm import SmolVLMBackboneConfig, SmolVLMTextConfig, SmolVLMVisionConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.connector import ConnectorConfig
-from wla.models.experts.world_expert import WorldExpertConfig
-from wla.models.wla import WLA, MetaQueryConfig, WLAConfig
+from wla.models.backbones.configs import (
+    MetaQueryConfig,
+    QwenBackboneConfig,
+    QwenTextConfig,
+    QwenVisionConfig,
+    SmolVLMBackboneConfig,
+    SmolVLMTextConfig,
+    SmolVLMVisionConfig,
+)
+from wla.models.configs import WLAConfig
+from wla.models.experts.configs import ActionExpertConfig, ConnectorConfig, WorldExpertConfig
+from wla.models.wla import WLA
 from wla.training.freeze import freeze
 from wla.training.memory_estimate.activations import Kernels
 from wla.training.memory_estimate.estimate import training_memory

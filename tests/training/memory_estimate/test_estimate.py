@@ -10,12 +10,14 @@ from test_activations import qwen_config
 
 from wla.cli.main import main
 from wla.models.wla import WLA
+from wla.training.configs import LoraConfig, OptimConfig
 from wla.training.freeze import freeze
-from wla.training.lora import LoraConfig, add_lora
+from wla.training.lora import add_lora
 from wla.training.memory_estimate.estimate import inference_memory, training_memory
-from wla.training.memory_estimate.suggestions import GB, Estimate, preset_train_config, report
+from wla.training.memory_estimate.suggestions import GB, Estimate, report
 from wla.training.memory_estimate.workload import Sizes, Workload, workload
-from wla.training.optim import OptimConfig, build_optimizers
+from wla.training.optim import build_optimizers
+from wla.training.wla0 import preset_train_config
 
 RECIPES = Path(__file__).parents[3] / "src" / "wla" / "recipes"
 

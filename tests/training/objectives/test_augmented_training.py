@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 from test_policy_statistics import recipe_of
 
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.configs import OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.trainer import train
 
 

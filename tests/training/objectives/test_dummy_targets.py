@@ -9,8 +9,9 @@ import torch
 
 from wla.batch import Batch
 from wla.data.dataset_config import DatasetConfig
+from wla.training.objectives.configs import PolicyDataConfig
 from wla.training.objectives.dummy_targets import all_losses, with_dummy_targets
-from wla.training.objectives.policy_data import PolicyData, PolicyDataConfig
+from wla.training.objectives.policy_data import PolicyData
 from wla.training.sampling import sample_batch
 from wla.types import IGNORE_INDEX
 

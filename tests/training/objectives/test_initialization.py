@@ -14,14 +14,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wla.compat.published_config import model_config, read_sections
 from wla.data.dataset_config import DatasetConfig
-from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, ChatPromptConfig
-from wla.models.wla import WLAConfig
+from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START
+from wla.data.prompts.configs import ChatPromptConfig
+from wla.models.configs import WLAConfig
 from wla.policy.wla_policy import load_policy
-from wla.training.objective import LoopConfig
-from wla.training.objectives.from_checkpoint import FromCheckpoint
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.objectives.pretrained import FromPretrained
-from wla.training.optim import OptimConfig
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
+from wla.training.objectives.initialization_kinds import FromCheckpoint, FromPretrained
 from wla.training.trainer import train
 from wla.weights import shapes
 

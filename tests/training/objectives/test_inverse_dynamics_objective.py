@@ -11,7 +11,7 @@ from test_end_to_end import loop
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.policy.inverse_checkpoint import load_inverse
-from wla.training.objectives.inverse_dynamics import InverseDynamicsTrainConfig
+from wla.training.objectives.configs import InverseDynamicsTrainConfig
 from wla.training.trainer import train
 
 

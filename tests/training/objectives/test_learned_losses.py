@@ -7,13 +7,13 @@ import tiny
 import torch
 
 from wla.data.dataset_config import DatasetConfig
-from wla.models.loss_weights import LossWeights
+from wla.models.configs import LossWeights
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.wla_policy import load_policy
-from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.configs import OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.objectives.initialization import Initialization
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.initialization_kinds import FromBackbone
 from wla.training.trainer import LoopConfig, train
 
 

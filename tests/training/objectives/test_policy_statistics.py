@@ -16,13 +16,10 @@ from wla.data.normalize import NormalizationConfig, Statistics, VectorStatistics
 from wla.data.published_statistics import write_published
 from wla.policy.checkpoint import load_checkpoint
 from wla.specs import RobotSpec
-from wla.training.objective import LoopConfig
-from wla.training.objectives.from_backbone import FromBackbone
-from wla.training.objectives.from_checkpoint import FromCheckpoint
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig, StatisticsConfig
 from wla.training.objectives.initialization import Initialization
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.objectives.policy_data import StatisticsConfig
-from wla.training.optim import OptimConfig
+from wla.training.objectives.initialization_kinds import FromBackbone, FromCheckpoint
 from wla.training.trainer import train
 
 

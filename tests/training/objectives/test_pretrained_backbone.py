@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from wla.models.backbones.nano import NanoBackboneConfig
+from wla.models.backbones.configs import NanoBackboneConfig
 from wla.presets import nano_backbone, nano_model
-from wla.training.objectives.auxiliary_grounding import GroundingConfig
-from wla.training.objectives.from_backbone import FromBackbone
+from wla.training.grounding.configs import GroundingConfig
+from wla.training.objectives.initialization_kinds import FromBackbone
 from wla.training.objectives.pretrained_backbone import PretrainedBackbone, adapt_cameras, load_backbone
 
 

@@ -10,10 +10,9 @@ from behaviour_cloning import BehaviourCloningConfig
 from wla.data.loader import DatasetConfig
 from wla.policy.checkpoint import save_checkpoint
 from wla.policy.wla_policy import load_policy
-from wla.training.objective import LoopConfig
-from wla.training.objectives.from_checkpoint import FromCheckpoint
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
+from wla.training.configs import LoopConfig, OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
+from wla.training.objectives.initialization_kinds import FromCheckpoint
 from wla.training.trainer import train
 
 

@@ -16,9 +16,9 @@ from wla.models.wla import WLA
 from wla.policy.wla_policy import WLAPolicy
 from wla.presets import SMALL_PROMPT, small_model
 from wla.training import FromScratch, FromSmolVLM
+from wla.training.configs import OptimConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.objectives.initialization_kinds import AnyInitialization
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.optim import OptimConfig
 from wla.training.trainer import train
 
 

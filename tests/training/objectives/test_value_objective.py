@@ -14,7 +14,7 @@ from wla.data.lerobot.writer import DatasetWriter
 from wla.data.value_targets import ValueTargetFrames
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.value_checkpoint import load_value
-from wla.training.objectives.value import ValueTrainConfig
+from wla.training.objectives.configs import ValueTrainConfig
 from wla.training.trainer import train
 from wla.types import FrameContext
 

@@ -14,15 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
-from wla.config import Config
 from wla.data.memory import MemoryConfig
+from wla.data.prompts.configs import ChatPromptConfig
 from wla.data.prompts.tokenizer import append_tokens, consecutive, encode_text, mark_special, token_ids
 from wla.types import IGNORE_INDEX, ImageKey
 
@@ -38,26 +36,6 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 def query_name(index: int) -> str:
     return f"<img{index}>"
-
-
-class ChatPromptConfig(Config):
-    """queries: number of meta-queries. language: whether the model generates subtasks before the queries.
-
-    history: control steps between now and the images of the past. system: text of the system turn (None: no such turn).
-    """
-
-    kind: Literal["chat"] = "chat"
-    queries: int = Field(default=64, ge=1, le=1024)
-    language: bool = False
-    history: int = Field(default=8, ge=0)
-    system: str | None = ""
-    instruction_tokens: int = Field(default=256, ge=1)
-    """Maximum length of an instruction; longer ones are cut in training and an error in acting."""
-    memory: MemoryConfig = MemoryConfig(tokens=1024, merge_counters=False)
-    """Limits of the previous subtasks in language mode. The published system has none."""
-
-    def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> ChatPrompter:
-        return ChatPrompter(self, tokenizer, image_tokens)
 
 
 class ChatPrompter:

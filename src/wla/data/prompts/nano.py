@@ -9,39 +9,19 @@ published layout.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
-from wla.config import Config
 from wla.data.memory import MemoryConfig
-from wla.data.prompts import tokenizer as vocab
+from wla.data.prompts.configs import PromptConfig
+from wla.data.prompts.special_tokens import BEGIN_QUERIES, END_QUERIES, location_name, query_name, special_tokens
+from wla.data.prompts.tokenizer import consecutive, encode_text, mark_special, token_ids
 from wla.types import IGNORE_INDEX
 
 SEPARATOR = "; "
 FINISHED_PREFIX, CURRENT_PREFIX = "done:", "now:"
-
-
-class PromptConfig(Config):
-    """queries: number of meta-queries; locations: number of bins for a coordinate in [-1, 1]."""
-
-    kind: Literal["nano"] = "nano"
-    queries: int = Field(default=8, ge=1, le=1024)
-    locations: int = Field(default=64, ge=2, le=4096)
-    language: bool = True
-    """Whether the model generates subtasks before the queries."""
-    memory: MemoryConfig | None = None
-    """Limits of the memory in the prompt; None: neither finished subtasks nor those predicted last are in it."""
-    history: int = Field(default=0, ge=0)
-    """Control steps between now and the images of the past, for models that have any."""
-    instruction_tokens: int = Field(default=128, ge=1)
-    """Maximum length of an instruction; longer ones are an error."""
-
-    def build(self, tokenizer: PreTrainedTokenizerFast, image_tokens: Mapping[str, int]) -> Prompter:
-        return Prompter(self, tokenizer, image_tokens)
 
 
 class Prompter:
@@ -52,13 +32,13 @@ class Prompter:
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
-        names = vocab.special_tokens(config.queries, config.locations)
-        ids = vocab.token_ids(tokenizer, [*names, SEPARATOR.strip()], "use the tokenizer of this model")
-        vocab.mark_special(tokenizer, names)
+        names = special_tokens(config.queries, config.locations)
+        ids = token_ids(tokenizer, [*names, SEPARATOR.strip()], "use the tokenizer of this model")
+        mark_special(tokenizer, names)
         self.pad, self.start, self.stop, self.image = (ids[name] for name in names[:4])
-        self.begin_queries, self.end_queries = ids[vocab.BEGIN_QUERIES], ids[vocab.END_QUERIES]
-        self.first_query = vocab.consecutive(ids, map(vocab.query_name, range(config.queries)))[0]
-        self.first_location = vocab.consecutive(ids, map(vocab.location_name, range(config.locations)))[0]
+        self.begin_queries, self.end_queries = ids[BEGIN_QUERIES], ids[END_QUERIES]
+        self.first_query = consecutive(ids, map(query_name, range(config.queries)))[0]
+        self.first_location = consecutive(ids, map(location_name, range(config.locations)))[0]
         self.images = [self.image] * sum(image_tokens.values())
         self.newline = self.encode("\n")
         self._separator = ids[SEPARATOR.strip()]
@@ -66,7 +46,7 @@ class Prompter:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, never a special one."""
-        return vocab.encode_text(self.tokenizer, text)
+        return encode_text(self.tokenizer, text)
 
     def require_image_token(self, index: int) -> None:
         """ValueError when the model has the image token under another index: it would read no images."""

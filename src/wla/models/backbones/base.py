@@ -13,12 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field
 from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
-
-from wla.config import Config
 
 # transformers 5.24 gave the layers' cache another name; the old one goes with 5.40.
 CACHE = "cache" if "cache" in inspect.signature(Qwen3DecoderLayer.forward).parameters else "past_key_values"
@@ -45,29 +42,6 @@ class Context:
     def last(self) -> Float[Tensor, "B T D"]:
         """Hidden states of the last layer."""
         return self.layers[-1]
-
-
-class MetaQueryConfig(Config):
-    """Meta-queries are ordinary vocabulary entries: begin marker, end marker, then `count` queries in a row."""
-
-    begin: int = Field(ge=0)
-    end: int = Field(ge=0)
-    first: int = Field(ge=0)
-    count: int = Field(ge=1)
-
-
-@dataclass(frozen=True)
-class TextSizes:
-    """Sizes of causal text layers. groups: heads of keys and values. head_norms: whether each head is normed."""
-
-    width: int
-    mlp: int
-    layers: int
-    heads: int
-    groups: int
-    head_width: int
-    vocabulary: int
-    head_norms: bool = True
 
 
 class Backbone(nn.Module, ABC):

@@ -7,78 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import model_validator
 from torch import Tensor, nn
 from transformers import DynamicCache, Qwen3Config, Qwen3Model
 
-from wla.config import Config
 from wla.models import attention
-from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
-from wla.models.sizes import Depth, Side, Token, Vocabulary, Width
+from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.models.backbones.configs import NanoBackboneConfig
 
 _SUB_BATCH_SIZE = 16
 """Rows per forward pass of the layers, for a batch without a cache."""
-
-
-class NanoBackboneConfig(Config):
-    """Sizes. cameras: camera -> side of its (square) images in pixels, a multiple of `stride`."""
-
-    vocabulary: Vocabulary
-    image_token: Token
-    cameras: dict[str, Side]
-    width: Width = 192
-    layers: Depth = 4
-    heads: Width = 6
-    mlp: Width = 512
-    stem_channels: tuple[Width, ...] = (24, 48, 96)
-
-    text_layers: ClassVar[str] = "text.layers"
-    """Name of the module list of text layers."""
-    vision_module: ClassVar[str] = "stem"
-    """Name of the module that reads images."""
-    vision_blocks: ClassVar[str] = "stem.blocks"
-    """Name of its module list of blocks."""
-    vision_embeddings: ClassVar[str] = r"stem\.positions"
-    """Regular expression of its other parameters."""
-    library_module: ClassVar[str | None] = None
-    """Name of the module with a published library's weights: none, nano is trained from random weights."""
-
-    @model_validator(mode="after")
-    def _whole_patches(self) -> Self:
-        if not self.cameras:
-            raise ValueError("cameras: name at least one, the primary one first")
-        for camera, side in self.cameras.items():
-            if side % self.stride:
-                raise ValueError(f"cameras: {camera!r} has {side} pixels, give a multiple of {self.stride}")
-        return self
-
-    @property
-    def stride(self) -> int:
-        """Pixels per image token along each side."""
-        return int(2 ** (len(self.stem_channels) + 1))
-
-    def build(self) -> NanoBackbone:
-        return NanoBackbone(self)
-
-    @property
-    def primary(self) -> str:
-        """The image whose future the World Expert predicts: the first."""
-        return next(iter(self.cameras))
-
-    @property
-    def image_tokens(self) -> dict[str, int]:
-        """Image -> number of its placeholder tokens."""
-        return {camera: (side // self.stride) ** 2 for camera, side in self.cameras.items()}
-
-    @property
-    def text_sizes(self) -> TextSizes:
-        """Sizes of the text layers."""
-        head_width = self.width // self.heads
-        return TextSizes(self.width, self.mlp, self.layers, self.heads, self.heads, head_width, self.vocabulary)
 
 
 class ResidualConv(nn.Module):

@@ -3,102 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLModel
 
-from wla.config import Config
 from wla.models import attention
-from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
-from wla.models.sizes import Depth, Side, Token, Vocabulary, Width
+from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.models.backbones.configs import QwenBackboneConfig
 from wla.types import ImageKey
-
-
-class QwenTextConfig(Config):
-    """Constructor arguments of Qwen3VLTextConfig, with the sizes of the 2B model."""
-
-    vocab_size: Vocabulary
-    hidden_size: Width = 2048
-    intermediate_size: Width = 6144
-    num_hidden_layers: Depth = 28
-    num_attention_heads: Width = 16
-    num_key_value_heads: Width = 8
-    head_dim: Width = 128
-    max_position_embeddings: PositiveInt = 262_144
-    rms_norm_eps: PositiveFloat = 1e-6
-    rope_theta: PositiveFloat = 5_000_000.0
-    mrope_section: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (24, 20, 20)
-
-
-class QwenVisionConfig(Config):
-    """Constructor arguments of Qwen3VLVisionConfig, with the sizes of the 2B model."""
-
-    depth: Depth = 24
-    hidden_size: Width = 1024
-    intermediate_size: Width = 4096
-    num_heads: Width = 16
-    patch_size: Side = 16
-    spatial_merge_size: Side = 2
-    temporal_patch_size: Side = 2
-    out_hidden_size: Width = 2048
-    num_position_embeddings: Vocabulary = 2304
-    deepstack_visual_indexes: tuple[NonNegativeInt, ...] = (5, 11, 17)
-    in_channels: Width = 3
-
-
-class QwenBackboneConfig(Config):
-    """Sizes and special tokens.
-
-    cameras: image -> side of the (square) image in pixels, in the order of the prompt (keys are those of
-    `wla.types.ImageKey`).
-    primary: the camera whose future the World Expert imagines.
-    """
-
-    text: QwenTextConfig
-    vision: QwenVisionConfig = QwenVisionConfig()
-    image_token: Token
-    vision_start: Token
-    vision_end: Token
-    cameras: dict[str, Side]
-    primary: str
-
-    text_layers: ClassVar[str] = "model.language_model.layers"
-    """Name of the module list of text layers."""
-    vision_module: ClassVar[str] = "model.visual"
-    """Name of the module that reads images."""
-    vision_blocks: ClassVar[str] = "model.visual.blocks"
-    """Name of its module list of blocks."""
-    vision_embeddings: ClassVar[str] = r"model\.visual\.(patch_embed|pos_embed)"
-    """Regular expression of its parameters before the blocks."""
-    library_module: ClassVar[str | None] = "model"
-    """Name of the module with the published library's weights."""
-
-    def build(self) -> QwenBackbone:
-        return QwenBackbone(self)
-
-    @property
-    def image_tokens(self) -> dict[str, int]:
-        """Image -> number of its placeholder tokens."""
-        pixels = self.vision.patch_size * self.vision.spatial_merge_size
-        return {name: (side // pixels) ** 2 for name, side in self.cameras.items()}
-
-    @property
-    def text_sizes(self) -> TextSizes:
-        """Sizes of the text layers."""
-        text = self.text
-        return TextSizes(
-            text.hidden_size,
-            text.intermediate_size,
-            text.num_hidden_layers,
-            text.num_attention_heads,
-            text.num_key_value_heads,
-            text.head_dim,
-            text.vocab_size,
-        )
 
 
 class QwenBackbone(Backbone):

@@ -6,105 +6,15 @@ Published weights have the names of this module's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from transformers import DynamicCache, SmolVLMConfig, SmolVLMModel
 
-from wla.config import Config
 from wla.models import attention
-from wla.models.backbones.base import Backbone, Context, TextSizes, run_layers, token_positions
-from wla.models.sizes import Depth, Side, Token, Vocabulary, Width
-
-
-class SmolVLMTextConfig(Config):
-    """Constructor arguments of LlamaConfig, with the sizes of the 256M model."""
-
-    vocab_size: Vocabulary
-    hidden_size: Width = 576
-    intermediate_size: Width = 1536
-    num_hidden_layers: Depth = 30
-    num_attention_heads: Width = 9
-    num_key_value_heads: Width = 3
-    head_dim: Width = 64
-    max_position_embeddings: PositiveInt = 8192
-    rms_norm_eps: PositiveFloat = 1e-5
-    rope_theta: PositiveFloat = 100_000.0
-
-
-class SmolVLMVisionConfig(Config):
-    """Constructor arguments of transformers' SmolVLMVisionConfig, with the sizes of the 256M and 500M models."""
-
-    hidden_size: Width = 768
-    intermediate_size: Width = 3072
-    num_hidden_layers: Depth = 12
-    num_attention_heads: Width = 12
-    image_size: Side = 512
-    """Side of the image whose patches the position embedding has rows for; other sides share them."""
-    patch_size: Side = 16
-
-
-class SmolVLMBackboneConfig(Config):
-    """Sizes and special tokens.
-
-    cameras: image -> side of the (square) image in pixels, in the order of the prompt (keys are those of
-    `wla.types.ImageKey`). primary: the camera whose future the World Expert imagines.
-    """
-
-    text: SmolVLMTextConfig
-    vision: SmolVLMVisionConfig = SmolVLMVisionConfig()
-    scale_factor: Width = 4
-    """Patches along each side of the square that becomes one token."""
-    tie_word_embeddings: bool = False
-    image_token: Token
-    cameras: dict[str, Side]
-    primary: str
-
-    text_layers: ClassVar[str] = "model.text_model.layers"
-    """Name of the module list of text layers."""
-    vision_module: ClassVar[str] = "model.vision_model"
-    """Name of the module that reads images."""
-    vision_blocks: ClassVar[str] = "model.vision_model.encoder.layers"
-    """Name of its module list of blocks."""
-    vision_embeddings: ClassVar[str] = r"model\.vision_model\.embeddings"
-    """Regular expression of its parameters before the blocks."""
-    library_module: ClassVar[str | None] = None
-    """Name of the module with the published library's weights: none, the whole backbone has them."""
-
-    @model_validator(mode="after")
-    def _check_sides(self) -> Self:
-        pixels = self.vision.patch_size * self.scale_factor
-        for name, side in self.cameras.items():
-            if side % pixels:
-                raise ValueError(f"cameras.{name}: {side} pixels are not a multiple of {pixels}, those of one token")
-        return self
-
-    def build(self) -> SmolVLMBackbone:
-        return SmolVLMBackbone(self)
-
-    @property
-    def image_tokens(self) -> dict[str, int]:
-        """Image -> number of its placeholder tokens."""
-        pixels = self.vision.patch_size * self.scale_factor
-        return {name: (side // pixels) ** 2 for name, side in self.cameras.items()}
-
-    @property
-    def text_sizes(self) -> TextSizes:
-        """Sizes of the text layers."""
-        text = self.text
-        return TextSizes(
-            text.hidden_size,
-            text.intermediate_size,
-            text.num_hidden_layers,
-            text.num_attention_heads,
-            text.num_key_value_heads,
-            text.head_dim,
-            text.vocab_size,
-            head_norms=False,
-        )
+from wla.models.backbones.base import Backbone, Context, run_layers, token_positions
+from wla.models.backbones.configs import SmolVLMBackboneConfig
 
 
 class SmolVLMBackbone(Backbone):

@@ -7,38 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, FiniteFloat, NonNegativeInt
 from torch import Tensor, nn
 
-from wla.config import Config
-from wla.models.sizes import Depth, StateWidth, Width
-
-
-class MotionConfig(Config):
-    """Linear model of motion: action dimension `action[i]` adds gain[i] x action + offset[i] to state `state[i]`.
-
-    All in normalised units, so gains and offsets follow from the statistics.
-    """
-
-    state: tuple[NonNegativeInt, ...]
-    action: tuple[NonNegativeInt, ...]
-    gain: tuple[FiniteFloat, ...]
-    offset: tuple[FiniteFloat, ...]
-    num_frequencies: Depth = 6
-    """Number of Fourier features per position, each of half the wavelength of the one before; the longest spans the
-    range of the state."""
-
-
-class ChunkConditionConfig(Config):
-    """Configuration of a World Expert that is conditioned on a chunk of actions."""
-
-    action_dim: Width
-    state_dim: StateWidth
-    chunk: Width
-    condition_dropout: float = Field(default=0.5, ge=0, le=1)
-    """Probability that a training sample has no action condition, so that one model samples with it and without it."""
-    motion: MotionConfig | None = None
-    """Model of motion whose end position is a further input (None: the network has to sum the actions itself)."""
+from wla.models.experts.configs import ChunkConditionConfig, MotionConfig
 
 
 @dataclass(frozen=True)

@@ -8,52 +8,18 @@ action tokens.
 from __future__ import annotations
 
 import math
-from typing import Self, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from wla.config import Config
 from wla.models.activation_checkpointing import run_block
 from wla.models.attention import attend
-from wla.models.flow import ActionTimeConfig, euler, interpolate_to_data, sample_action_times
+from wla.models.experts.configs import ActionExpertConfig
+from wla.models.flow import euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
 from wla.models.realtime_chunking import CLEAN, continued, guided, sample_delays, with_given
-from wla.models.sizes import Depth, FlowSteps, StateWidth, Width
-
-
-class ActionExpertConfig(Config):
-    """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
-
-    state_dim: StateWidth
-    action_dim: Width
-    chunk: Width
-    width: Width = 128
-    heads: Width = 4
-    layers: Depth = 4
-    first_cross: int = Field(default=0, ge=0, le=1)
-    coder_width: Width | None = None
-    """Width inside the state encoder and the decoder (None: `width`)."""
-    max_chunk: Width | None = None
-    """Rows of the position embedding (None: `chunk`)."""
-    noise_samples_per_chunk: Width = 16
-    """Noise samples that each chunk is trained with per step; they share the queries' keys and values."""
-    flow_steps: FlowSteps = 32
-    """Default number of Euler steps in sampling."""
-    time: ActionTimeConfig = ActionTimeConfig()
-    max_delay: int = Field(default=0, ge=0)
-    """Actions at the beginning of a chunk that may be given, for real-time chunking; training draws 0 .. max_delay."""
-
-    @model_validator(mode="after")
-    def _has_positions(self) -> Self:
-        if self.max_chunk is not None and self.max_chunk < self.chunk:
-            raise ValueError(f"max_chunk {self.max_chunk} is below chunk {self.chunk}; actions need positions")
-        if self.max_delay >= self.chunk:
-            raise ValueError(f"max_delay {self.max_delay} leaves nothing of a chunk of {self.chunk}; lower it")
-        return self
-
 
 KeysValues = tuple[Float[Tensor, "R h Q d"], Float[Tensor, "R h Q d"]]
 

@@ -10,24 +10,10 @@ import math
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from wla.config import Config
 from wla.models.attention import attend
-from wla.models.sizes import Width
-
-
-class ConnectorConfig(Config):
-    """Sizes (WLA-0: mlp 8192, head_width 64, out 2304)."""
-
-    mlp: Width
-    head_width: Width
-    out: Width
-    layers: int = Field(default=1, ge=0, le=1024)
-    final_norm: bool = False
-    """A further norm of the states before the linear layers. WLA-0: no; the bundled nano expert was trained with it."""
-    rope_theta: PositiveFloat = 10_000.0
+from wla.models.experts.configs import ConnectorConfig
 
 
 class Connector(nn.Module):

@@ -12,58 +12,19 @@ from dataclasses import dataclass
 import torch
 from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from wla.config import Config
 from wla.models.activation_checkpointing import run_block
 from wla.models.attention import unfused_on_cpu
-from wla.models.experts.action_conditioning import ActionCondition, ActionConditioner, ChunkConditionConfig
-from wla.models.experts.connector import Connector, ConnectorConfig
+from wla.models.experts.action_conditioning import ActionCondition, ActionConditioner
+from wla.models.experts.configs import WorldExpertConfig
+from wla.models.experts.connector import Connector
 from wla.models.flow import interpolate_to_noise, sample_noise_levels
-from wla.models.sizes import Depth, FlowSteps, Side, Width
 
 TIMESTEPS = 1000
 
 PixelError = Callable[[Float[Tensor, "B c h w"]], Float[Tensor, ""]]
 """Error of the images that given latents decode to (`ImageCodec.pixel_error` with its images bound)."""
-
-
-class WorldExpertConfig(Config):
-    """Sizes (WLA-0: 28 layers, 36 heads of 32, 16 heads across, latent 64 x 16 x 16).
-
-    latent_channels beyond those of the image codec hold depth, zeros where there is none; the loss ignores them.
-    """
-
-    latent_channels: Width
-    latent_size: Side
-    layers: Depth
-    heads: Width
-    head_width: Width
-    cross_heads: Width
-    mlp_ratio: PositiveFloat = 2.5
-    connector: ConnectorConfig
-    interpolation_scale: PositiveInt | None = None
-    """Scale of fixed position features of the latent (None: no such features; convolutions distinguish positions)."""
-    condition_on_current_frame: bool = False
-    """The latent of the current frame is a further input, concatenated to the noisy one by channel, so that unchanged
-    regions are copied instead of generated. WLA-0: no, the current frame reaches it through the backbone's tokens
-    alone."""
-    timestep_shift: PositiveFloat = 1.0
-    """Shift of the training noise levels; above 1, high levels are sampled more often (see `sample_noise_levels`).
-    WLA-0: uniform."""
-    pixel_loss_weight: NonNegativeFloat = 0.0
-    """Weight of the decoded image's error in the training loss, added to the latent's error: some errors of a latent
-    are hardly visible. WLA-0: 0."""
-    flow_steps: FlowSteps = 30
-    """Default number of sampling steps of DPM-Solver++."""
-    sampling_shift: PositiveFloat = 1.0
-    """Shift of the sampling noise levels; above 1, more steps are at high levels (SANA: 3)."""
-    guidance: NonNegativeFloat = 1.0
-    """Scale of classifier-free guidance against an empty instruction (WLA-0: 3); 1 is without guidance."""
-    actions: ChunkConditionConfig | None = None
-    """Action conditioning: two candidate chunks then give two images. WLA-0: None, its images follow from the policy's
-    plan, the same for every candidate."""
 
 
 @dataclass(frozen=True)

@@ -7,44 +7,16 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, PositiveInt
 
-from wla.config import Config
 from wla.data.transforms import resize
 from wla.envs.family import VisibleObject
-from wla.envs.registry import DEFAULT_FAMILY, load_family, make_env
+from wla.envs.registry import load_family, make_env
 from wla.envs.seeds import require_seeds
 from wla.files import atomic_dir, clear_staging_of, disk_errors, require_replaceable
 from wla.json_lines import read_lines, write_lines
 from wla.process_pool import submit, worker_pool
 from wla.progress import track
-
-
-class SceneConfig(Config):
-    """The scenes to render: `scenes_per_variant` of each task and setting, seeds from `seed` on.
-
-    No settings means all of the family's, embodiment None its first one.
-    """
-
-    env: str = DEFAULT_FAMILY
-    tasks: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    embodiment: str | None = None
-    scenes_per_variant: int = Field(default=1500, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    cameras: dict[str, PositiveInt] = Field(min_length=1)
-    """Camera -> side to keep."""
-
-    def resolved(self) -> SceneConfig:
-        """The same scenes with all names spelled out. ValueError for an unknown task, or a family without scenes."""
-        family = load_family(self.env)
-        if family.sample_scene is None or family.objects is None:
-            raise ValueError(f"{self.env} has no still scenes to ask questions about; train without grounding")
-        return self.replace(
-            tasks=family.select_tasks(self.tasks),
-            settings=self.settings or family.settings,
-            embodiment=self.embodiment or family.embodiments[0],
-        )
+from wla.training.grounding.configs import SceneConfig
 
 
 class Scenes:

@@ -12,12 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 
-from wla.models.backbones.base import TextSizes
-from wla.models.backbones.nano import NanoBackboneConfig
-from wla.models.backbones.qwen3_vl import QwenBackboneConfig
-from wla.models.backbones.smolvlm import SmolVLMBackboneConfig
-from wla.models.experts.action_expert import ActionExpertConfig
-from wla.models.experts.world_expert import WorldExpertConfig
+from wla.models.backbones.configs import NanoBackboneConfig, QwenBackboneConfig, SmolVLMBackboneConfig, TextSizes
+from wla.models.experts.configs import ActionExpertConfig, WorldExpertConfig
 
 FLOAT32_BYTES = 4
 """Bytes of a float32."""

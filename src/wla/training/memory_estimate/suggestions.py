@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import NamedTuple
 
-from wla.models.model import require_config
-from wla.models.wla import WLAConfig
-from wla.presets.wla0 import presets
+from wla.models.configs import WLAConfig
+from wla.models.model_config import require_config
 from wla.training.memory_estimate.activations import Kernels
 from wla.training.memory_estimate.estimate import RESERVE, Memory, inference_memory, training_memory
 from wla.training.memory_estimate.saved_activations import SavedActivations
 from wla.training.memory_estimate.workload import Sizes, Workload, workload
-from wla.training.objectives.policy import PolicyTrainConfig
-from wla.training.wla0 import published_train_config
+from wla.training.objectives.configs import PolicyTrainConfig
 
 GB = 10**9
 MEMORY_LABELS = {
@@ -147,16 +145,6 @@ def _reduced_training(config: PolicyTrainConfig) -> list[str]:
     if config.loop.ema is not None:
         found.append("loop.ema=null")
     return found
-
-
-def preset_train_config(name: str) -> PolicyTrainConfig:
-    """The recipe of a published model, by the name of its preset. ValueError when there is none."""
-    known = presets()
-    if name not in known:
-        raise ValueError(f"{name} is neither a recipe (a .py file) nor a preset; there are {', '.join(known)}")
-    preset = known[name]
-    # Two batch sizes were published, the larger one for the models that speak.
-    return published_train_config(preset, datasets=(), steps=1, batch_size=448 if preset.prompt.language else 256)
 
 
 def report(name: str, config: PolicyTrainConfig, *, gpu: float, processes: int) -> str:

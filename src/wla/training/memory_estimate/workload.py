@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from accelerate import init_empty_weights
 from torch import nn
 
-from wla.models.model import require_config
-from wla.models.wla import WLA, WLAConfig
+from wla.models.configs import WLAConfig
+from wla.models.model_config import require_config
+from wla.models.wla import WLA
 from wla.training.freeze import freeze
-from wla.training.objectives.policy import PolicyTrainConfig
+from wla.training.objectives.configs import PolicyTrainConfig
 
 TEXT_TOKENS, LABELLED = 64, 12
 """Tokens of a prompt that are neither image nor query, and labelled tokens of a sample: the usual numbers."""

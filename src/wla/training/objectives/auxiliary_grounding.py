@@ -7,25 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
-from wla.config import Config
 from wla.models.backbones.base import Backbone
+from wla.training.grounding.configs import GroundingConfig
 from wla.training.grounding.objective import Grounding
 from wla.training.sampling import numpy_rng
 from wla.weights import strip_prefix
 
 METRICS = ("position_error_m", "location_bin_error", "token_accuracy")
-
-
-class GroundingConfig(Config):
-    """Amount of the auxiliary objective in a policy's training."""
-
-    samples: int = Field(default=8, ge=1)
-    """Scenes in each step, drawn from those of the backbone's recipe."""
-    weight: float = Field(default=0.1, ge=0)
-    """Weight of its loss, beside the policy's."""
 
 
 @dataclass(frozen=True)

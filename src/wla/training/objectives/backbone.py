@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from wla import runtime
 from wla.data.normalize import Statistics
-from wla.data.prompts.nano import PromptConfig, Prompter
-from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
+from wla.data.prompts.nano import Prompter
+from wla.models.backbones.nano import NanoBackbone
 from wla.training.datasets import open_datasets
-from wla.training.grounding.source import GroundingSource
-from wla.training.objective import BaseObjective, LoopConfig, StepLosses
+from wla.training.objective import BaseObjective, StepLosses
 from wla.training.objectives.backbone_files import load_tokens_and_ranges, save_backbone
 from wla.training.objectives.backbone_initialization import backbone_of, new_backbone
+from wla.training.objectives.configs import BackboneTrainConfig
 from wla.training.sampling import numpy_rng
-
-
-class BackboneTrainConfig(GroundingSource):
-    """Recipe of a pretrained backbone. datasets: sources of the tokenizer's texts and of the state's range; folders of
-    datasets too."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "scenes_folder", "workers"})
-
-    backbone: NanoBackboneConfig
-    prompt: PromptConfig
-    datasets: tuple[str, ...] = Field(min_length=1)
-    policy: str | None = None
-    """A finished policy whose backbone is trained further, its tokenizer with tokens for new texts; None: new ones."""
-    vision_pretrain_steps: int = Field(default=1000, ge=0)
-    """At the beginning only the vision stem is trained, on patches: five times as many samples per second."""
-    loop: LoopConfig
-
-    def build(self) -> BackboneObjective:
-        return BackboneObjective(self)
 
 
 class BackboneObjective(BaseObjective):

@@ -9,9 +9,11 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import Statistics, compute_statistics
-from wla.data.prompts.kinds import PromptConfig, extended_tokenizer
+from wla.data.prompts.configs import PromptConfig
+from wla.data.prompts.kinds import extended_tokenizer
 from wla.data.prompts.tokenizer import train_tokenizer
-from wla.models.backbones.nano import NanoBackbone, NanoBackboneConfig
+from wla.models.backbones.configs import NanoBackboneConfig
+from wla.models.backbones.nano import NanoBackbone
 from wla.models.model import require_model
 from wla.models.wla import WLA
 from wla.policy.hub import fetch_checkpoint

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
-from wla.config import Config
 from wla.files import atomic_dir
-from wla.models.image_codec import ImageCodec, ImageCodecConfig
+from wla.models.image_codec import ImageCodec
 from wla.training.datasets import open_datasets
-from wla.training.objective import BaseObjective, LoopConfig, StepLosses
+from wla.training.objective import BaseObjective, StepLosses
+from wla.training.objectives.configs import CodecTrainConfig
 from wla.weights import save_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
-
-
-class CodecTrainConfig(Config):
-    """Recipe of a codec for the frames of one camera."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
-
-    codec: ImageCodecConfig
-    datasets: tuple[str, ...] = Field(min_length=1)
-    camera: str
-    loop: LoopConfig
-
-    def build(self) -> CodecObjective:
-        return CodecObjective(self)
 
 
 class CodecObjective(BaseObjective):

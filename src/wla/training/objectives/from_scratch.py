@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
 
-from wla.config import Config
-from wla.data.prompts.kinds import PromptConfig, trained_tokenizer
+from wla.data.prompts.kinds import trained_tokenizer
 from wla.models import WLA, PolicyModelConfig, WLAConfig
-from wla.models.model import require_config
+from wla.models.model_config import require_config
 from wla.training.objectives.initialization import Initialization
+from wla.training.objectives.initialization_kinds import FromScratch
 from wla.training.objectives.pretrained_codec import load_codec
 
 
-class FromScratch(Config):
-    """Random weights; for a model with text also a new tokenizer, trained on the texts of the datasets."""
-
-    kind: Literal["scratch"] = "scratch"
-
-    grounding: ClassVar[None] = None
-
-    prompt: PromptConfig | None = None
-    """Prompt of a model with text (None: a model without text)."""
-    codec: str | None = None
-    """A codec's folder, or a policy (folder or bundled name) whose codec it is, for a model that predicts images."""
-
-    @property
-    def predicts_subtasks(self) -> bool:
-        return self.prompt is not None and self.prompt.language
-
-    def initialize(self, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
-        """ValueError for a model that lacks a prompt or a codec."""
-        if not config.interface.image_tokens:
-            return Initialization(config.build())
-        if self.prompt is None:
-            raise ValueError(
-                f"init: a model of kind {config.kind!r} reads text; set init.prompt, or name the backbone or policy "
-                "with its tokenizer"
-            )
-        own = require_config(config, WLAConfig, "init.prompt")
-        if self.codec is None:
-            raise ValueError("init.codec: the model predicts images; name a codec, or a policy whose codec it is")
-        tokenizer = trained_tokenizer(self.prompt, texts, size=own.backbone.text_sizes.vocabulary)
-        return Initialization(model_with_codec(own, self.codec), self.prompt, tokenizer)
+def initialize(init: FromScratch, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
+    """ValueError for a model that lacks a prompt or a codec."""
+    if not config.interface.image_tokens:
+        return Initialization(config.build())
+    if init.prompt is None:
+        raise ValueError(
+            f"init: a model of kind {config.kind!r} reads text; set init.prompt, or name the backbone or policy "
+            "with its tokenizer"
+        )
+    own = require_config(config, WLAConfig, "init.prompt")
+    if init.codec is None:
+        raise ValueError("init.codec: the model predicts images; name a codec, or a policy whose codec it is")
+    tokenizer = trained_tokenizer(init.prompt, texts, size=own.backbone.text_sizes.vocabulary)
+    return Initialization(model_with_codec(own, init.codec), init.prompt, tokenizer)
 
 
 def model_with_codec(config: WLAConfig, codec: str) -> WLA:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from transformers import AutoConfig
 
-from wla.config import Config
-from wla.data.prompts.kinds import PromptConfig
-from wla.data.prompts.tokenizer import append_tokens, load_tokenizer, special_tokens
+from wla.data.prompts.special_tokens import special_tokens
+from wla.data.prompts.tokenizer import append_tokens, load_tokenizer
 from wla.files import read_json
 from wla.models import PolicyModelConfig, WLAConfig
-from wla.models.backbones.smolvlm import SmolVLMBackboneConfig
+from wla.models.backbones.configs import SmolVLMBackboneConfig
 from wla.policy.hub import resolve
 from wla.training.objectives.from_scratch import model_with_codec
 from wla.training.objectives.initialization import Initialization
+from wla.training.objectives.initialization_kinds import FromSmolVLM
 from wla.training.objectives.pretrained import load_pretrained
 
 KINDS = ("smolvlm", "idefics3")
@@ -24,47 +24,30 @@ KINDS = ("smolvlm", "idefics3")
 LM_HEAD = "lm_head.weight"
 
 
-class FromSmolVLM(Config):
-    """SmolVLM2 (256M, 500M), or another model of its layout, and an image codec; folders or hub ids."""
+def initialize(init: FromSmolVLM, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
+    """The experts are random; the embeddings of new tokens are drawn around the mean of the others.
 
-    kind: Literal["smolvlm"] = "smolvlm"
-
-    grounding: ClassVar[None] = None
-
-    vlm: str
-    """Folder or hub id of the model, with its tokenizer: HuggingFaceTB/SmolVLM2-256M-Video-Instruct."""
-    codec: str
-    """A codec's folder, or a policy (folder or bundled name) whose codec it is."""
-    prompt: PromptConfig
-
-    @property
-    def predicts_subtasks(self) -> bool:
-        return self.prompt.language
-
-    def initialize(self, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
-        """The experts are random; the embeddings of new tokens are drawn around the mean of the others.
-
-        ValueError when a folder, a weight or a token of the tokenizer is missing or does not fit.
-        """
-        backbone = config.backbone if isinstance(config, WLAConfig) else None
-        if not isinstance(config, WLAConfig) or not isinstance(backbone, SmolVLMBackboneConfig):
-            raise ValueError("init.vlm: the recipe's backbone is not a SmolVLM; use small_model(vlm=..)")
-        vlm = resolve(self.vlm, "vision-language model")
-        require_sizes(vlm, backbone)
-        tokenizer = load_tokenizer(vlm / "tokenizer.json")
-        known = tokenizer.get_vocab()
-        # Its own start and end of a turn, and padding, are used; the others are new.
-        names = special_tokens(self.prompt.queries, self.prompt.locations)
-        missing = [name for name in names[:3] if name not in known]
-        if missing:
-            raise ValueError(f"{vlm}: its tokenizer lacks {', '.join(missing)}; give the tokenizer of a SmolVLM")
-        try:
-            append_tokens(tokenizer, names[3:], first=backbone.image_token, filler="unused", what="image token")
-        except ValueError as error:
-            raise ValueError(f"{vlm}: {error}") from error
-        model = model_with_codec(config, self.codec)
-        load_pretrained(model.backbone, vlm, ignored=(LM_HEAD,) if backbone.tie_word_embeddings else ())
-        return Initialization(model, self.prompt, tokenizer)
+    ValueError when a folder, a weight or a token of the tokenizer is missing or does not fit.
+    """
+    backbone = config.backbone if isinstance(config, WLAConfig) else None
+    if not isinstance(config, WLAConfig) or not isinstance(backbone, SmolVLMBackboneConfig):
+        raise ValueError("init.vlm: the recipe's backbone is not a SmolVLM; use small_model(vlm=..)")
+    vlm = resolve(init.vlm, "vision-language model")
+    require_sizes(vlm, backbone)
+    tokenizer = load_tokenizer(vlm / "tokenizer.json")
+    known = tokenizer.get_vocab()
+    # Its own start and end of a turn, and padding, are used; the others are new.
+    names = special_tokens(init.prompt.queries, init.prompt.locations)
+    missing = [name for name in names[:3] if name not in known]
+    if missing:
+        raise ValueError(f"{vlm}: its tokenizer lacks {', '.join(missing)}; give the tokenizer of a SmolVLM")
+    try:
+        append_tokens(tokenizer, names[3:], first=backbone.image_token, filler="unused", what="image token")
+    except ValueError as error:
+        raise ValueError(f"{vlm}: {error}") from error
+    model = model_with_codec(config, init.codec)
+    load_pretrained(model.backbone, vlm, ignored=(LM_HEAD,) if backbone.tie_word_embeddings else ())
+    return Initialization(model, init.prompt, tokenizer)
 
 
 def require_sizes(folder: Path, backbone: SmolVLMBackboneConfig) -> None:

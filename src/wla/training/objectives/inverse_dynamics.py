@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from wla import runtime
-from wla.config import Config
 from wla.data.normalize import compute_statistics
-from wla.models.inverse_dynamics import InverseConfig, InverseDynamics
+from wla.models.configs import InverseConfig
+from wla.models.inverse_dynamics import InverseDynamics
 from wla.policy.inverse_checkpoint import InverseCheckpoint, InverseCheckpointConfig, load_inverse
 from wla.training.datasets import open_datasets
-from wla.training.objective import BaseObjective, LoopConfig, StepLosses
+from wla.training.objective import BaseObjective, StepLosses
+from wla.training.objectives.configs import InverseDynamicsTrainConfig
 from wla.training.objectives.inverse_dynamics_data import InverseBatch, InverseData
 from wla.training.objectives.policy_data import common_robot_spec
-
-
-class InverseDynamicsTrainConfig(Config):
-    """Recipe of a model of inverse dynamics."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
-
-    cameras: dict[str, PositiveInt] = Field(min_length=1)
-    """Camera -> side of its images."""
-    datasets: tuple[str, ...] = Field(min_length=1)
-    """Datasets of one robot, with actions."""
-    loop: LoopConfig
-
-    def build(self) -> InverseDynamicsObjective:
-        return InverseDynamicsObjective(self)
 
 
 class InverseDynamicsObjective(BaseObjective):

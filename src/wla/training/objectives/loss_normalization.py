@@ -12,7 +12,7 @@ import torch
 
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
-from wla.training.objective import LoopConfig
+from wla.training.configs import LoopConfig
 from wla.training.sampling import numpy_rng
 from wla.training.step import micro_batch_seed
 

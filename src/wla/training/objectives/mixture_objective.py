@@ -13,8 +13,10 @@ from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.models.model import PolicyModel
 from wla.policy.checkpoint import Checkpoint, with_data_of
-from wla.training.objective import LoopConfig, Validation
-from wla.training.objectives.policy_data import MixtureConfig, PolicyData, PolicyDataConfig
+from wla.training.configs import LoopConfig
+from wla.training.objective import Validation
+from wla.training.objectives.configs import MixtureConfig, PolicyDataConfig
+from wla.training.objectives.policy_data import PolicyData
 from wla.training.objectives.policy_loss import PolicyLoss
 
 ConfigT = TypeVar("ConfigT", bound=MixtureConfig)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wla.data.action_transform import ActionTransform
 from wla.data.normalize import Normalizer
-from wla.models.experts.action_conditioning import ChunkConditionConfig, MotionConfig
-from wla.models.model import ModelInterface
+from wla.models.experts.configs import ChunkConditionConfig, MotionConfig
+from wla.models.model_config import ModelInterface
 from wla.specs import UNKNOWN, RobotSpec
 
 

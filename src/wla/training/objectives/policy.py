@@ -4,63 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.models.model import AnyModelConfig, RealtimeConfig
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
 from wla.policy.checkpoint_files import require_tokens
-from wla.training.lora import LoraConfig, add_lora, merged
-from wla.training.objective import LoopConfig, StepLosses
-from wla.training.objectives.initialization_kinds import AnyInitialization
+from wla.training.lora import add_lora, merged
+from wla.training.objective import StepLosses
+from wla.training.objectives.configs import PolicyDataConfig, PolicyTrainConfig
 from wla.training.objectives.mixture_objective import MixtureObjective
-from wla.training.objectives.policy_data import PolicyDataConfig, common_robot_spec, require_instructions
-
-
-class PolicyTrainConfig(PolicyDataConfig):
-    """Recipe of a policy."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset(
-        {"loop", "activation_checkpointing", "replan_steps", "action_noise"}
-    )
-
-    model: AnyModelConfig
-    init: AnyInitialization
-    realtime: RealtimeConfig = RealtimeConfig()
-    lora: LoraConfig | None = None
-    """Adapters on the backbone, whose own weights then stay as they are."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them: far less memory, a third more time."""
-    replan_steps: int | None = Field(default=None, ge=1)
-    """Written into the checkpoint: number of actions of a chunk to run before acting again."""
-    action_noise: float = Field(default=1.0, ge=0)
-    """Written into the checkpoint: see `CheckpointConfig`."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the checkpoint's weights. Training keeps them in float32 and multiplies in bfloat16."""
-    loop: LoopConfig
-
-    @model_validator(mode="after")
-    def _require_executable_chunk(self) -> Self:
-        chunk = self.model.interface.chunk
-        if self.replan_steps is not None and self.replan_steps > chunk:
-            raise ValueError(f"replan_steps {self.replan_steps} is more than the {chunk} actions of a chunk; lower it")
-        return self
-
-    @model_validator(mode="after")
-    def _require_divisible_scenes(self) -> Self:
-        grounding = self.init.grounding
-        if grounding is not None and grounding.samples % self.loop.micro_batches:
-            scenes, count = grounding.samples, self.loop.micro_batches
-            raise ValueError(f"init.grounding.samples {scenes} is not a multiple of loop.micro_batches {count}")
-        return self
-
-    def build(self) -> PolicyObjective:
-        return PolicyObjective(self)
+from wla.training.objectives.policy_data import common_robot_spec, require_instructions
 
 
 class PolicyObjective(MixtureObjective[PolicyTrainConfig]):

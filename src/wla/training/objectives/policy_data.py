@@ -4,76 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from wla.config import Config
 from wla.data import (
     ActionRepresentation,
-    ActionRepresentationConfig,
-    ImageAugmentation,
     LeRobotDataset,
-    MemoryAugmentation,
-    NormalizationConfig,
     Statistics,
     VectorStatistics,
 )
 from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
 from wla.data.prompt_samples import PromptSampler
-from wla.data.published_statistics import read_published
 from wla.policy.checkpoint import Checkpoint
 from wla.policy.training_data import TrainingData
 from wla.specs import RobotSpec
 from wla.training.datasets import open_sources
-
-
-class StatisticsConfig(Config):
-    """A JSON file of statistics in the published form, and the dataset in it (None: its only one)."""
-
-    path: str
-    entry: str | None = None
-
-    def read(self, robot: RobotSpec) -> Statistics:
-        """ValueError when they are absent, damaged, or of another robot."""
-        dims = {"state_dim": robot.observation.state_dim, "action_dim": robot.action.dim}
-        return read_published(Path(self.path), self.entry, **dims)
-
-
-class MixtureConfig(Config):
-    """Datasets of one robot, and how their prompts are config."""
-
-    datasets: tuple[DatasetConfig, ...]
-    validation_datasets: tuple[DatasetConfig, ...] = ()
-    """Datasets with validation seeds (`wla collect --split validation`), or of others, that are never trained on: the
-    held-out loss is computed on them (see `loop.validation_every`), frames by their number."""
-    instruction_dropout: float = Field(default=0.05, ge=0, le=1)
-    """Fraction of the samples whose instruction is emptied, for classifier-free guidance."""
-
-
-class PolicyDataConfig(MixtureConfig):
-    """The data of a policy's recipe."""
-
-    statistics: StatisticsConfig | None = None
-    """Ranges of states and actions, in the published form (None: those of the initialisation, or else those of the
-    datasets)."""
-    normalization: NormalizationConfig | None = None
-    """Modes that normalise states and actions (None: those of the initialisation, or else MIN_MAX)."""
-    action_representation: ActionRepresentationConfig | None = None
-    """What the model's actions are (None: as in the initialisation, or else the robot's actions)."""
-    memory_augmentation: MemoryAugmentation = MemoryAugmentation()
-    """Errors of the memory in the prompts, as they will occur in acting."""
-    image_augmentation: ImageAugmentation | None = None
-    """Random crops and colours of the images, the same in all images of a sample (None: none; `{}`: the usual ones)."""
-    image_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of the samples that see no images and train the text alone. Where videos of another robot show other
-    tasks than the actions do, their appearance gives the task away and nothing has to be read; without images, only the
-    instruction does."""
-    subgoal_offsets: tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...] = ()
-    """Control steps from now to the frame that the World Expert learns to predict, one of them drawn for each sample;
-    negative ones are past. Empty: the chunk's length, and acting predicts no other."""
+from wla.training.objectives.configs import MixtureConfig, PolicyDataConfig, StatisticsConfig
 
 
 @dataclass(frozen=True)

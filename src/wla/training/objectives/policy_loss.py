@@ -11,9 +11,10 @@ from torch import Tensor
 
 from wla.batch import Batch
 from wla.data.loader import WindowSampler
-from wla.models.loss_weights import weighted_sum
+from wla.models.losses import weighted_sum
 from wla.models.model import PolicyModel
-from wla.training.objective import LoopConfig, Validation
+from wla.training.configs import LoopConfig
+from wla.training.objective import Validation
 from wla.training.objectives.dummy_targets import all_losses
 from wla.training.objectives.learned_losses import describe_losses
 from wla.training.objectives.loss_normalization import LossNormalizer

@@ -4,60 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from wla.config import Config
-from wla.data.prompts.chat import ChatPromptConfig, add_queries
+from wla.data.prompts.chat import add_queries
 from wla.data.prompts.tokenizer import load_tokenizer
-from wla.models.model import PolicyModelConfig, require_config
-from wla.models.wla import WLA, WLAConfig
+from wla.models.configs import WLAConfig
+from wla.models.model_config import PolicyModelConfig, require_config
+from wla.models.wla import WLA
 from wla.policy.hub import resolve
-from wla.training.objectives.auxiliary_grounding import GroundingConfig
 from wla.training.objectives.initialization import Initialization
+from wla.training.objectives.initialization_kinds import FromPretrained
 from wla.weights import WeightFiles, find_weights, mismatch, shapes
 
 
-class FromPretrained(Config):
-    """Qwen3-VL (RynnBrain-2B) and SANA with its codec; folders or hub ids."""
+def initialize(init: FromPretrained, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
+    """Connector and Action Expert are random; the embeddings of new tokens are drawn around the mean of the others.
 
-    kind: Literal["pretrained"] = "pretrained"
-
-    grounding: ClassVar[GroundingConfig | None] = None
-
-    vlm: str
-    sana: str
-    prompt: ChatPromptConfig
-
-    @property
-    def predicts_subtasks(self) -> bool:
-        return self.prompt.language
-
-    def initialize(self, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
-        """Connector and Action Expert are random; the embeddings of new tokens are drawn around the mean of the others.
-
-        ValueError when a folder, a weight or a token of the tokenizer is missing or does not fit.
-        """
-        own = require_config(config, WLAConfig, "init.vlm")
-        library_module = own.backbone.library_module
-        if library_module is None:
-            raise ValueError("init.vlm: the recipe's backbone is not a Qwen3-VL; start from init.backbone")
-        vlm, sana = resolve(self.vlm, "vision-language model"), resolve(self.sana, "Sana model")
-        tokenizer = load_tokenizer(vlm / "tokenizer.json")
-        try:
-            add_queries(tokenizer, first=own.queries.begin, queries=own.queries.count)
-        except ValueError as error:
-            raise ValueError(f"{vlm}: {error}") from error
-        model = WLA(own)
-        assert model.world_expert is not None
-        assert model.codec is not None
-        backbone = model.backbone.get_submodule(library_module)
-        load_pretrained(backbone, vlm, prefix="model.", ignored=("lm_head.weight",))
-        load_pretrained(model.world_expert.sana, sana / "transformer")
-        load_pretrained(model.codec.vae, sana / "vae")
-        return Initialization(model, self.prompt, tokenizer)
+    ValueError when a folder, a weight or a token of the tokenizer is missing or does not fit.
+    """
+    own = require_config(config, WLAConfig, "init.vlm")
+    library_module = own.backbone.library_module
+    if library_module is None:
+        raise ValueError("init.vlm: the recipe's backbone is not a Qwen3-VL; start from init.backbone")
+    vlm, sana = resolve(init.vlm, "vision-language model"), resolve(init.sana, "Sana model")
+    tokenizer = load_tokenizer(vlm / "tokenizer.json")
+    try:
+        add_queries(tokenizer, first=own.queries.begin, queries=own.queries.count)
+    except ValueError as error:
+        raise ValueError(f"{vlm}: {error}") from error
+    model = WLA(own)
+    assert model.world_expert is not None
+    assert model.codec is not None
+    backbone = model.backbone.get_submodule(library_module)
+    load_pretrained(backbone, vlm, prefix="model.", ignored=("lm_head.weight",))
+    load_pretrained(model.world_expert.sana, sana / "transformer")
+    load_pretrained(model.codec.vae, sana / "vae")
+    return Initialization(model, init.prompt, tokenizer)
 
 
 @torch.no_grad()

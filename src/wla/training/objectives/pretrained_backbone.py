@@ -20,8 +20,8 @@ from wla.models.backbones.nano import NanoBackbone
 from wla.policy.hub import local_folder
 from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
-from wla.training.objectives.backbone import BackboneTrainConfig
 from wla.training.objectives.backbone_files import CONFIG, GROUNDING, STATISTICS, TOKENIZER, WEIGHTS
+from wla.training.objectives.configs import BackboneTrainConfig
 from wla.weights import COPY_WHOLE_FOLDER, load_weights, require_fit
 
 

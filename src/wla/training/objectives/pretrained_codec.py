@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 
-from wla.models.image_codec import ImageCodec, ImageCodecConfig
+from wla.models.configs import ImageCodecConfig
+from wla.models.image_codec import ImageCodec
 from wla.models.model import require_model
 from wla.models.wla import WLA
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from wla import runtime
-from wla.config import Config
 from wla.policy.value_checkpoint import load_value
-from wla.training.objective import BaseObjective, LoopConfig, StepLosses
+from wla.training.objective import BaseObjective, StepLosses
+from wla.training.objectives.configs import ValueTrainConfig
 from wla.training.objectives.value_data import ValueBatch, ValueData
 from wla.training.objectives.value_initialization import value_of
-
-
-class ValueTrainConfig(Config):
-    """Recipe of a value model."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
-
-    policy: str
-    """A checkpoint whose backbone the value model starts from, with the camera whose future it predicts."""
-    datasets: tuple[str, ...] = Field(min_length=1)
-    """Rollouts: folders of datasets whose episodes record whether they succeeded (`wla collect --policy`)."""
-    discount: float = Field(default=0.98, gt=0, lt=1)
-    """See `ValueConfig`."""
-    loop: LoopConfig
-
-    def build(self) -> ValueObjective:
-        return ValueObjective(self)
 
 
 class ValueObjective(BaseObjective):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from wla.data.prompts.nano import PromptConfig
-from wla.models.backbones.nano import NanoBackboneConfig
+from wla.data.prompts.configs import PromptConfig
+from wla.models.backbones.configs import NanoBackboneConfig
+from wla.models.configs import ValueConfig
 from wla.models.model import require_model
-from wla.models.value_model import ValueConfig, ValueModel
+from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
 from wla.policy.hub import fetch_checkpoint
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig

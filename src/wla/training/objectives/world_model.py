@@ -4,56 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
+from wla.models.configs import WLAConfig
 from wla.models.model import require_model
-from wla.models.wla import WLA, WLAConfig
+from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, save_checkpoint
 from wla.policy.hub import fetch_checkpoint
-from wla.training.objective import LoopConfig, StepLosses
+from wla.training.objective import StepLosses
+from wla.training.objectives.configs import PolicyDataConfig, WorldModelTrainConfig
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
-from wla.training.objectives.policy_data import MixtureConfig, PolicyDataConfig, common_robot_spec
-
-
-class WorldModelTrainConfig(MixtureConfig):
-    """Recipe of a World Expert. policy: a checkpoint (folder, bundled name or hub id) to start from."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
-
-    policy: str
-    timestep_shift: float = Field(default=1.0, gt=0)
-    """See `WorldExpertConfig`."""
-    pixel_loss_weight: float = Field(default=0.0, ge=0)
-    """See `WorldExpertConfig`."""
-    action_condition_dropout: float | None = Field(default=None, ge=0, le=1)
-    """Condition it on actions, leaving them out for this fraction of the samples; None leaves it as the policy has it.
-    See `ChunkConditionConfig`."""
-    num_frequencies: int | None = Field(default=None, ge=1)
-    """Where `action_condition_dropout` is set: also condition it on the motion that the actions cause, in this number
-    of Fourier frequencies (see `MotionConfig`); None leaves it as the policy has it."""
-    flow_steps: int = Field(ge=1)
-    """Written into the checkpoint: the number of steps in which images are sampled."""
-    heads: int | None = Field(default=None, ge=1)
-    """Start from a new World Expert with this number of heads of the old one's width; None: fine-tune the policy's."""
-    loop: LoopConfig
-
-    @model_validator(mode="after")
-    def _require_action_conditioning(self) -> Self:
-        if self.num_frequencies is not None and self.action_condition_dropout is None:
-            raise ValueError(
-                "num_frequencies: describes the motion of actions; set action_condition_dropout, so that it reads some"
-            )
-        return self
-
-    def build(self) -> WorldModelObjective:
-        return WorldModelObjective(self)
+from wla.training.objectives.policy_data import common_robot_spec
 
 
 class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
