@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from test_loader import make_sampler, sample_batch
 
 from wla.batch import Batch
-from wla.data.image_augmentation import crop_and_resize, hue_matrix
-from wla.data.image_augmentation_config import ImageAugmentation
+from wla.data.dataset_config import ImageAugmentation
+from wla.data.image_augmentation import augment, crop_and_resize, hue_matrix
 from wla.data.lerobot.reader import LeRobotDataset
 
 NOTHING = {"crop": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -42,7 +42,7 @@ def noise(samples: int = 6, side: int = 24, seed: int = 0) -> torch.Tensor:
 
 
 def augmented(config: ImageAugmentation, batch: Batch, seed: int = 3) -> Batch:
-    return config.apply(batch, "front", np.random.default_rng(seed))
+    return augment(batch, config, "front", np.random.default_rng(seed))
 
 
 def test_all_frames_of_a_sample_are_changed_alike():

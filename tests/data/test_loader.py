@@ -14,17 +14,16 @@ import torch
 
 from wla.batch import Batch
 from wla.compat.videos import video_robot_spec
+from wla.data import ChatPromptConfig, MemoryAugmentation, MemoryConfig
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.loader import WindowSampler
-from wla.data.memory import MemoryAugmentation, MemoryConfig
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer, VectorStatistics
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.configs import ChatPromptConfig
 from wla.data.prompts.nano import Prompter
 from wla.data.transforms import resize
 from wla.types import IGNORE_INDEX

@@ -4,7 +4,7 @@ from .action_representation import RelativeActionsConfig as RelativeActionsConfi
 from .action_representation import RotationConfig as RotationConfig
 from .action_transform import ActionTransform as ActionTransform
 from .dataset_config import DatasetConfig as DatasetConfig
-from .image_augmentation_config import ImageAugmentation as ImageAugmentation
+from .dataset_config import ImageAugmentation as ImageAugmentation
 from .lerobot.columns import Columns as Columns
 from .lerobot.reader import Episode as Episode
 from .lerobot.reader import LeRobotDataset as LeRobotDataset
@@ -16,6 +16,8 @@ from .normalize import Normalizer as Normalizer
 from .normalize import Statistics as Statistics
 from .normalize import VectorStatistics as VectorStatistics
 from .normalize import compute_statistics as compute_statistics
+from .prompts.configs import ChatPromptConfig as ChatPromptConfig
+from .prompts.configs import PromptConfig as PromptConfig
 from .transforms import resize as resize
 from .transforms import resize_with_pad as resize_with_pad
 from .windows import Window as Window

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from wla.batch import Batch
-from wla.data.image_augmentation_config import ImageAugmentation
+from wla.data.dataset_config import ImageAugmentation
 from wla.types import ImageKey
 
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from wla.batch import Batch, left_pad
 from wla.data.action_transform import ActionTransform
-from wla.data.dataset_config import DatasetConfig
+from wla.data.dataset_config import DatasetConfig, ImageAugmentation
 from wla.data.image_augmentation import augment
-from wla.data.image_augmentation_config import ImageAugmentation
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler

@@ -17,7 +17,10 @@ from .model import ModelEncoding as ModelEncoding
 from .model import ModelInputs as ModelInputs
 from .model import PolicyModel as PolicyModel
 from .model import Target as Target
+from .model import require_model as require_model
+from .model_config import AnyModelConfig as AnyModelConfig
 from .model_config import ModelInterface as ModelInterface
 from .model_config import PolicyModelConfig as PolicyModelConfig
+from .model_config import require_config as require_config
 from .value_model import ValueModel as ValueModel
 from .wla import WLA as WLA

@@ -15,11 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
 from wla.data import ActionRepresentationConfig, ActionTransform, NormalizationConfig, Normalizer, Statistics
-from wla.data.prompts.configs import AnyPromptConfig
-from wla.data.prompts.kinds import AnyPrompter, build_prompter
+from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.files import atomic_dir, disk_errors
-from wla.models.model import PolicyModel
-from wla.models.model_config import AnyModelConfig
+from wla.models import AnyModelConfig, PolicyModel
 from wla.policy.checkpoint_files import (
     CHECKPOINT_FILES,
     CONFIG,

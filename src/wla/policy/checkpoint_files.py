@@ -18,9 +18,8 @@ from wla.data.prompts.special_tokens import location_name
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.migrations import FILES
+from wla.models import PolicyModelConfig, WLAConfig
 from wla.models.backbones.configs import QwenBackboneConfig
-from wla.models.configs import WLAConfig
-from wla.models.model_config import PolicyModelConfig
 from wla.weights import (
     WEIGHTS,
     HalfPrecisionTensors,

@@ -15,13 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 from wla.batch import left_pad
 from wla.config import Config
-from wla.data.prompts.configs import PromptConfig
+from wla.data import PromptConfig, resize
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
-from wla.data.transforms import resize
 from wla.files import atomic_dir
-from wla.models.configs import ValueConfig
-from wla.models.value_model import ValueModel
+from wla.models import ValueConfig, ValueModel
 from wla.policy.hub import load_from
 from wla.types import FrameContext
 from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights

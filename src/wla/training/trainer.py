@@ -13,9 +13,8 @@ from wla import runtime
 from wla.files import disk_errors
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
-from wla.training.configs import LoopConfig
+from wla.training import LoopConfig, Objective, Validation
 from wla.training.learner import Learner
-from wla.training.objective import Objective, Validation
 from wla.training.saving import (
     DISK_HINT,
     output_dir,

@@ -6,7 +6,7 @@ Apart from the prompters, because a recipe is read and printed without the libra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -61,6 +61,3 @@ class ChatPromptConfig(Config):
         from wla.data.prompts.chat import ChatPrompter
 
         return ChatPrompter(self, tokenizer, image_tokens)
-
-
-AnyPromptConfig = Annotated[PromptConfig | ChatPromptConfig, Field(discriminator="kind")]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
+from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
 from wla.data.prompts.chat import ChatPrompter
-from wla.data.prompts.configs import AnyPromptConfig, PromptConfig
+from wla.data.prompts.configs import ChatPromptConfig, PromptConfig
 from wla.data.prompts.nano import CURRENT_PREFIX, FINISHED_PREFIX, Prompter
 from wla.data.prompts.no_text import NoText
 from wla.data.prompts.tokenizer import extend_tokenizer, train_tokenizer
 
+AnyPromptConfig = Annotated[PromptConfig | ChatPromptConfig, Field(discriminator="kind")]
 AnyPrompter = Prompter | ChatPrompter | NoText
 
 

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from wla.data.prompts.configs import PromptConfig
 from wla.data.prompts.kinds import extended_tokenizer
-from wla.models.configs import WLAConfig
-from wla.models.model import require_model
-from wla.models.model_config import PolicyModelConfig, require_config
-from wla.models.wla import WLA
+from wla.models import WLA, PolicyModelConfig, WLAConfig, require_config, require_model
 from wla.policy.hub import fetch_checkpoint
 from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding
 from wla.training.objectives.initialization import Initialization

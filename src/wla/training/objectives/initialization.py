@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from wla.data import ActionRepresentationConfig, NormalizationConfig, VectorStatistics
-from wla.data.prompts.configs import AnyPromptConfig
+from wla.data.prompts.kinds import AnyPromptConfig
 from wla.models.model import PolicyModel
 from wla.policy.training_data import TrainingData
 from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.models.configs import WLAConfig
-from wla.models.model import require_model
-from wla.models.wla import WLA
-from wla.policy.checkpoint import Checkpoint, save_checkpoint
+from wla.models import WLA, require_model
+from wla.policy import Checkpoint, save_checkpoint
 from wla.policy.hub import fetch_checkpoint
 from wla.training.objective import StepLosses
 from wla.training.objectives.configs import PolicyDataConfig, WorldModelTrainConfig
@@ -37,7 +35,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
         before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
         robot, theirs = common_robot_spec(self.data.datasets), str(self.data.datasets[0].root)
         checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=theirs)
-        world = before.config.world_expert.replace(**self._changes(checkpoint, before.config))
+        world = before.config.world_expert.replace(**self._changes(checkpoint, before))
         # Every sample of a batch predicts images: nothing else is learned here.
         model_config = before.config.replace(world_expert=world, max_world_samples=None)
         self.model = WLA(model_config)
@@ -56,7 +54,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
     def window_config(self) -> PolicyDataConfig:
         return PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
 
-    def _changes(self, checkpoint: Checkpoint, before: WLAConfig) -> dict[str, Any]:
+    def _changes(self, checkpoint: Checkpoint, before: WLA) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
         conditioned on another motion."""
         config = self.config
@@ -66,7 +64,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
             "flow_steps": config.flow_steps,
         }
         if config.action_condition_dropout is not None:
-            read = before.world_expert.actions
+            read = before.config.world_expert.actions
             motion = None if read is None else read.motion
             if config.num_frequencies is not None:
                 if config.heads is None:
@@ -77,7 +75,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
                     checkpoint.action_transform,
                     config.num_frequencies,
                 )
-            changes["actions"] = chunk_condition(before.interface, config.action_condition_dropout, motion)
+            changes["actions"] = chunk_condition(before.config.interface, config.action_condition_dropout, motion)
         if config.heads is not None:
             changes |= {"heads": config.heads, "cross_heads": config.heads}
         return changes
