@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -26,6 +27,12 @@ def progress_bar() -> Progress:
 def note(text: str) -> None:
     """Prints a line beside the results, such as what is about to take long."""
     print(text, file=sys.stderr, flush=True)
+
+
+def notes(root: Path, lines: Iterable[str]) -> None:
+    """Prints lines about a dataset or another folder."""
+    for line in lines:
+        note(f"{root}: {line}")
 
 
 def track(items: Iterable[Item], description: str) -> Iterator[Item]:

@@ -12,9 +12,9 @@ def primary_camera(dataset: LeRobotDataset) -> str:
     """Returns the camera that shows the scene. ValueError when the dataset has no camera."""
     if dataset.robot_spec is not None:
         return dataset.robot_spec.observation.primary_camera
-    if not dataset.cameras:
+    if not dataset.readable_cameras:
         raise ValueError(f"{dataset.root}: has no camera; annotate with --rules or --csv")
-    return next(iter(dataset.cameras))
+    return dataset.readable_cameras[0]
 
 
 def key_frames(episode: Episode, count: int) -> Int64[np.ndarray, " K"]:

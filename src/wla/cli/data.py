@@ -256,8 +256,10 @@ def robot(args: RobotArgs) -> int:
     require_dataset(args.dataset)
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.robot_file import robot_of, write_robot
+    from wla.progress import notes
 
     dataset = LeRobotDataset(args.dataset, columns=args.columns)
+    notes(dataset.root, dataset.notes)
     spec = robot_of(
         dataset,
         kinds=args.kind,

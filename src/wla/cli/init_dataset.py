@@ -12,6 +12,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.robot_file import follows_state, robot_of
 from wla.files import atomic_write_text, disk_errors
 from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
+from wla.progress import notes
 from wla.specs import UNKNOWN, ActionSpec, RobotSpec
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def init_dataset(args: InitArgs) -> int:
         raise ValueError(f"{robot_file} is there already; remove it or choose another --out")
     require_dataset(args.dataset)
     dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action_columns))
+    notes(dataset.root, dataset.notes)
     _require_instructions(dataset)
     if sys.stdin.isatty() and dataset.robot_spec is None:
-        args = _asked(args, list(dataset.cameras))
+        args = _asked(args, list(dataset.readable_cameras))
     cameras = _cameras(args, dataset)
     own = _own_robot(args, dataset)
     robot = own or _robot(args, dataset, cameras)
@@ -111,7 +113,9 @@ def _robot(args: InitArgs, dataset: LeRobotDataset, cameras: tuple[str, ...]) ->
 
 def _cameras(args: InitArgs, dataset: LeRobotDataset) -> tuple[str, ...]:
     """The cameras of the policy, the primary one first. ValueError for one that is not there, and for too many."""
-    known = tuple(dataset.cameras if dataset.robot_spec is None else dataset.robot_spec.observation.cameras)
+    spec = dataset.robot_spec
+    known = dataset.readable_cameras
+    known = known if spec is None else tuple(each for each in spec.observation.cameras if each in known)
     named = (*filter(None, [args.primary]), *args.cameras)
     unknown = [camera for camera in named if camera not in known]
     if unknown or not known:

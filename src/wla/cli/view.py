@@ -38,9 +38,11 @@ def view(args: ViewArgs) -> int:
     from wla.annotate.segments import segments_of
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.viewer.page import write_dataset_page
+    from wla.progress import notes
 
     page = args.out if args.out.suffix in (".html", ".htm") else args.out / "index.html"
     dataset = LeRobotDataset(args.dataset, columns=args.columns)
+    notes(dataset.root, dataset.notes)
     subtasks = parts_of(segments_of(dataset))
     shown = write_dataset_page(page, dataset, subtasks, episodes=args.episodes, single_file=args.single_file)
     print(f"{page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")

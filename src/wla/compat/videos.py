@@ -213,9 +213,10 @@ class _ClipReader:
         self._video_end: float | None = None
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """The frames, each repeated or left out as its time says. ValueError when the file is damaged, or shows a frame
-        longer than any video does."""
+        """The frames, each repeated or left out as its time says. ValueError when the file is damaged or of depth, or
+        shows a frame longer than any video does."""
         clip, count = self._clip, 0
+        codec.probe(clip.file)
         for frame, end in _with_ends(codec.decode_timed(clip.file)):
             if end - frame.seconds > MAX_FRAME_SECONDS:
                 raise ValueError(

@@ -39,10 +39,11 @@ def robot_of(
     """
     if dataset.actions is None:
         raise ValueError(f"{dataset.root}: has no actions; name the columns that hold them (--action)")
-    unknown = [camera for camera in cameras if camera not in dataset.cameras]
-    if unknown or not dataset.cameras:
+    known = dataset.readable_cameras
+    unknown = [camera for camera in cameras if camera not in known]
+    if unknown or not known:
         what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
-        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(dataset.cameras) or 'none'}")
+        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(known) or 'none'}")
     dim, state_dim = dataset.actions.shape[1], dataset.state.shape[1]
     robot_type = dataset.info.robot_type
     action = ActionSpec(
@@ -57,7 +58,7 @@ def robot_of(
         limits="data",
     )
     observation = ObservationSpec(
-        cameras={camera: dataset.cameras[camera] for camera in dict.fromkeys((*cameras, *dataset.cameras))},
+        cameras={camera: dataset.cameras[camera] for camera in dict.fromkeys((*cameras, *known))},
         state_names=dataset.state_names,
         state_units=tuple(_each(state_units, state_dim, "units of the state")),
         state_frame=frame,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.envs.seeds import Split, require_seeds
-from wla.progress import note
+from wla.progress import notes
 
 
 def open_sources(
@@ -20,8 +20,7 @@ def open_sources(
     sources = [source for config in configs for source in config.expand()]
     datasets = [source.open() for source in sources]
     for dataset in datasets:
-        for line in dataset.notes:
-            note(f"{dataset.root}: {line}")
+        notes(dataset.root, dataset.notes)
         try:
             require_seeds((episode.seed for episode in dataset.episodes if episode.seed is not None), split)
         except ValueError as error:

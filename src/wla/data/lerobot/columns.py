@@ -30,7 +30,7 @@ from wla.data.lerobot.format import (
     video_feature,
 )
 from wla.data.lerobot.vectors import joined_name, vector_names, width
-from wla.foreign import one_line
+from wla.foreign import one_line, path_below
 from wla.specs import RobotSpec
 
 TYPES = {
@@ -138,6 +138,18 @@ def _may_be_state(name: str, feature: Feature) -> bool:
     """True for numbers of a frame that somebody may mean by the state."""
     numbers = feature.dtype.startswith("float") and name not in (*INDEX_COLUMNS, *RESULT_COLUMNS)
     return numbers and not name.startswith(("action", "next."))
+
+
+def find_robot(root: Path, info: DatasetInfo, columns: Columns, given: RobotSpec | None) -> RobotSpec | None:
+    """The robot that a dataset's own file states, or the given one. ValueError when they differ, or it does not fit."""
+    path = path_below(root, ROBOT, root)
+    own = RobotSpec.load(path) if path.is_file() else None
+    if own is not None and given is not None:
+        own.require_equal(given, ours=str(root), theirs="the given robot")
+    spec = own or given
+    if spec is not None:
+        require_robot(root, info, columns, spec, given=own is None)
+    return spec
 
 
 def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSpec, *, given: bool) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from wla.data.lerobot.camera_frames import CameraFrames
-from wla.data.lerobot.columns import Columns, require_robot
-from wla.data.lerobot.episode_table import Episode, begin_in_video, make_episodes, read_episodes, uncounted
-from wla.data.lerobot.format import IMAGE_PREFIX, ROBOT, SUBTASK, frame_rate, read_info
+from wla.data.lerobot.cameras import Cameras
+from wla.data.lerobot.columns import Columns, find_robot
+from wla.data.lerobot.episode_table import Episode, make_episodes, read_episodes, uncounted
+from wla.data.lerobot.format import ROBOT, SUBTASK, read_info
 from wla.data.lerobot.frame_table import FrameTable
 from wla.data.lerobot.subtasks import read_frame_subtasks
 from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
-from wla.foreign import path_below
 from wla.specs import ImageFit, RobotSpec
 
 
@@ -26,6 +26,8 @@ class LeRobotDataset:
     robot_spec is None for datasets that other programs recorded, unless `robot` is given: LeRobot does not store units
     and frames, and they are never guessed. Such datasets may have any cameras, and no subtasks; without `action` they
     are action-free, and without a state they are stateless. `columns` names their columns of state, action and cameras.
+    Of a camera whose videos are not read as colour images (an unknown codec, depth) `notes` says so, and its frames are
+    refused; when this holds of all cameras, the dataset is.
 
     Subtasks come from one column, `subtask_source`; see `wla.data.lerobot.subtasks`. `notes` are lines about what the
     folder holds and is not read.
@@ -33,8 +35,8 @@ class LeRobotDataset:
     Attributes: columns: those that it has. state float32 (N, S), S 0 without one. actions float32 (N, A), or None.
     rewards float32 (N,), or None: the reward of each frame's action. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
-    into instructions. cameras: name -> (height, width); cameras outside `observation.images.` keep the full name of
-    their feature.
+    into instructions. cameras: name -> (height, width) of those that state colour images; cameras outside
+    `observation.images.` keep the full name of their feature.
     """
 
     def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
@@ -44,16 +46,12 @@ class LeRobotDataset:
         self.info = read_info(self.root)
         self.columns = (columns or Columns()).of_dataset(self.root, self.info)
         self.fps = float(self.info.fps)
-        self._camera_features = self.columns.camera_features(self.root, self.info)
-        self._opened: dict[str, CameraFrames] = {}
-        self.cameras = {
-            camera: self.info.image_size(self.root, key)
-            for camera, key in self._camera_features.items()
-            if self.info.is_colour(key)
-        }
-        self.robot_spec = self._robot(robot)
+        self.robot_spec = find_robot(self.root, self.info, self.columns, robot)
         self._rows, others = read_episodes(self.root, self.info)
-        self.notes = [uncounted(others, self.info)] if others else []
+        self._cameras = Cameras.find(self.root, self.info, self.columns, self._rows)
+        self._opened: dict[str, CameraFrames] = {}
+        self.cameras = self._cameras.sizes
+        self.notes = [*([uncounted(others, self.info)] if others else []), *self._cameras.notes]
         if not self._rows:
             raise ValueError(f"{self.root}: the dataset has no episodes yet; collect some first")
         self.episodes = make_episodes(self.root, self._rows)
@@ -76,6 +74,11 @@ class LeRobotDataset:
 
     def __len__(self) -> int:
         return self.episodes[-1].end
+
+    @property
+    def readable_cameras(self) -> tuple[str, ...]:
+        """The cameras whose frames can be read, as far as their headers tell."""
+        return tuple(camera for camera in self.cameras if camera not in self._cameras.unreadable)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -133,45 +136,13 @@ class LeRobotDataset:
         return self.camera_frames(camera).random_access
 
     def camera_frames(self, camera: str) -> CameraFrames:
-        """Where the frames of a camera lie. ValueError for an unknown one."""
-        if camera not in self.cameras:
-            what = (
-                "no camera" if camera not in self._camera_features else "only colour images can be read, not those of"
-            )
-            raise ValueError(f"{self.root}: {what} {camera!r}; the dataset has {list(self.cameras)}")
+        """Where the frames of a camera lie. ValueError for an unknown one, and one that cannot be read."""
         if camera not in self._opened:
-            key = self._camera_features[camera]
-            is_video = key in self.info.video_keys
-            self._opened[camera] = CameraFrames(
-                self.root,
-                key.removeprefix(IMAGE_PREFIX),  # the same cache under any name of the camera
-                key,
-                self.cameras[camera],
-                self._video_segments(key) if is_video else self.data_segments(),
-                frame_rate(self.fps),
-                is_video,
+            self._opened[camera] = self._cameras.open(
+                camera, self.episodes, self._rows, self._begin_times, self.data_segments()
             )
         return self._opened[camera]
-
-    def _video_segments(self, key: str) -> list[FileSegment]:
-        """The segment of a video file that holds the frames of each episode."""
-        segments = []
-        for episode, row, time in zip(self.episodes, self._rows, self._begin_times, strict=True):
-            path = self.info.video_file(self.root, row, key)
-            first = round(begin_in_video(self.root, row, key, time, self.fps) * self.fps)
-            segments.append(FileSegment(path, first, episode.start, len(episode)))
-        return segments
 
     def data_segments(self) -> Sequence[FileSegment]:
         """The segments of data files that hold the rows of each episode, in the order of the dataset."""
         return self._data
-
-    def _robot(self, given: RobotSpec | None) -> RobotSpec | None:
-        path = path_below(self.root, ROBOT, self.root)
-        own = RobotSpec.load(path) if path.is_file() else None
-        if own is not None and given is not None:
-            own.require_equal(given, ours=str(self.root), theirs="the given robot")
-        spec = own or given
-        if spec is not None:
-            require_robot(self.root, self.info, self.columns, spec, given=own is None)
-        return spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -51,11 +51,9 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow], frames: 
             size = info.image_size(root, key)
             if key in info.video_keys:
                 files, found = videos_of(root, info, rows, key, frames.begin_times)
-                issues += found
-                for path, parts in files.items():
-                    job, found = _video_job(path, parts, float(info.fps), size)
-                    issues += found
-                    jobs += [job] if job else []
+                more, others = _video_jobs(files, float(info.fps), size)
+                issues += found + others
+                jobs += more
                 continue
         except ValueError as error:
             issues.append(Issue.of(error))
@@ -76,12 +74,34 @@ def _by_file(frames: FoundFrames) -> dict[Path, list[Part]]:
     return files
 
 
+def _video_jobs(files: dict[Path, list[Part]], fps: float, size: tuple[int, int]) -> tuple[list[_Job], list[Issue]]:
+    """The jobs to decode a camera's videos, and their issues: one for all that are not of colour images."""
+    jobs: list[_Job] = []
+    issues: list[Issue] = []
+    unreadable: list[Issue] = []
+    for path, parts in files.items():
+        try:
+            job, found = _video_job(path, parts, fps, size)
+        except codec.UnreadableVideo as error:
+            unreadable.append(Issue.of(error))
+            continue
+        issues += found
+        jobs += [job] if job else []
+    for first in unreadable[:1]:
+        more = f" (and {len(unreadable) - 1} more files of this camera are unreadable)" if unreadable[1:] else ""
+        issues.append(replace(first, message=first.message + more))
+    return jobs, issues
+
+
 def _video_job(path: Path, parts: list[Part], fps: float, size: tuple[int, int]) -> tuple[_Job | None, list[Issue]]:
-    """The job to decode the file, None when it cannot be opened, and the issues of its times."""
+    """The job to decode the file, None when it is damaged, and the issues of its times. `UnreadableVideo` for one that
+    is not of colour images."""
     files = VideoFiles(frame_rate(fps), size)
     try:
         codec.probe(path)
         index = files.index(path)
+    except codec.UnreadableVideo:
+        raise
     except ValueError as error:
         return None, [Issue.of(error, parts[0][0] if len(parts) == 1 else None)]
     starts, issues = _locate(path, parts, files)

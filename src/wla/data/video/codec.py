@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,17 @@ from wla.data.images import MAX_PIXELS
 from wla.data.video.orientation import display_matrix, is_transposed, upright
 from wla.foreign import damaged
 
+
+class UnreadableVideo(ValueError):
+    """A whole video that is not read as colour images: of a codec that is not known here, or of depth."""
+
+
 RECORDING = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0"}
 """Encoder settings of datasets."""
 VIEWING = RECORDING | {"crf": "23", "g": "15"}
 """Encoder settings of pages: files of less than half the size, for people and without random access by training."""
+COLOUR_FRAMES = 8
+"""Number of frames of more than 8 bits that are searched for colour."""
 _MIN_PIXELS = 2**22
 """Pixels that a decoder may always use: blocks are whole, and some decoders have buffers of several frames."""
 
@@ -97,11 +105,35 @@ def join(parts: Sequence[bytes], path: Path, rate: Fraction) -> None:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Reads a video's header. ValueError when the file is absent or damaged, or its codec unknown."""
+    """Reads a video's header. ValueError when the file is absent or damaged; `UnreadableVideo` when its codec is not
+    known, or for depth."""
     with video_errors(path, lambda: "its header"):
         container, stream = open_video(path)
         with container:
+            _require_colour(path, container, stream)
             return VideoInfo(stream.frames, stream.height, stream.width, fraction(stream.average_rate))
+
+
+def _require_colour(path: Path, container: InputContainer, stream: VideoStream) -> None:
+    """`UnreadableVideo` for one channel of more than 8 bits, which would lose the others of its bits in silence.
+
+    Some codecs have no such format: a video of three channels, whose frames all lack colour, counts as one of one.
+    """
+    stored = stream.codec_context.format
+    bits = max((part.bits for part in stored.components), default=8) if stored is not None else 8
+    if stored is None or bits <= 8:
+        return
+    single = all(part.is_luma or part.is_alpha for part in stored.components)
+    if single or not any(_has_colour(frame) for frame in islice(container.decode(stream), COLOUR_FRAMES)):
+        raise UnreadableVideo(
+            f"{path}: has one channel of {bits} bits ({stored.name}), which is depth and not colour; state "
+            '"is_depth_map": true in its feature in meta/info.json, or convert it to 8 bits'
+        )
+
+
+def _has_colour(frame: av.VideoFrame) -> bool:
+    chroma = frame.reformat(format="yuv444p16le").to_ndarray()[..., 1:]
+    return bool(np.abs(chroma.astype(int) - 2**15).max() > 2**8)
 
 
 def decode(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -148,8 +180,8 @@ def open_video(
     """Opens a file and its first video stream, to be used inside `video_errors`.
 
     size: the largest (height, width) that is decoded; None for `MAX_PIXELS`. strict: whether any damaged block is an
-    error; by default FFmpeg conceals them and continues. ValueError when the file is absent, without a video, or when
-    its codec is not known.
+    error; by default FFmpeg conceals them and continues. ValueError when the file is absent or without a video;
+    `UnreadableVideo` when its codec is not known.
     """
     if not path.is_file():
         raise ValueError(f"{path}: video file is missing; restore it or collect the dataset again")
@@ -159,7 +191,7 @@ def open_video(
         container.close()
         if stream is None:
             raise ValueError(f"{path}: holds no video stream; restore it or collect the dataset again")
-        raise ValueError(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
+        raise UnreadableVideo(f"{path}: its codec is unknown to FFmpeg here; convert it to H.264 or AV1")
     pixels = MAX_PIXELS if size is None else max(_MIN_PIXELS, 2 * size[0] * size[1])
     # Compared by the decoder before it allocates a frame: the size may change after the header.
     stream.codec_context.options |= {"max_pixels": str(pixels)} | ({"err_detect": "explode"} if strict else {})

@@ -17,7 +17,7 @@ FRAMES_AT_ONCE = 64
 
 
 def write_clips(dataset: LeRobotDataset, episode: Episode, folder: Path, size: int) -> list[Path]:
-    """Writes one mp4 per camera, in the order of `dataset.cameras`, with exactly the episode's frames.
+    """Writes one mp4 per camera, in the order of `dataset.readable_cameras`, with exactly the episode's frames.
 
     Args:
         dataset: dataset of the episode.
@@ -33,7 +33,7 @@ def write_clips(dataset: LeRobotDataset, episode: Episode, folder: Path, size: i
     from wla.data.video.codec import VIEWING, encode
 
     files = []
-    for number, camera in enumerate(dataset.cameras):
+    for number, camera in enumerate(dataset.readable_cameras):
         frames = [_fitted(image, size) for image in _images(dataset, episode, camera)]
         file = folder / f"episode-{episode.index:06d}-{number}.mp4"
         file.write_bytes(encode(frames, frame_rate(dataset.fps), VIEWING))

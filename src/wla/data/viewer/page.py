@@ -61,7 +61,7 @@ def write_dataset_page(
         "name": dataset.root.resolve().name,
         "key": dataset_key(dataset),
         "fps": dataset.fps,
-        "cameras": list(dataset.cameras),
+        "cameras": list(dataset.readable_cameras),
         "episodes": [
             _episode_tree(dataset, episode, subtasks.get(episode.index, []), media.get(number))
             for number, episode in enumerate(dataset.episodes)
