@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from wla.cli.main import main
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.envs import registry
 from wla.envs.registry import load_family, make_env, make_expert
+from wla.robots import load_robot
 from wla.rollout.results import read_results
 
 KITCHEN = '''
@@ -182,3 +185,24 @@ def test_a_name_that_several_packages_offer_is_refused(site: Path, name: str, ot
         install(site, package, f"{name} = kitchen_sim:FAMILY")
     with pytest.raises(ValueError, match=rf"'{name}' is offered by several packages \({others}\); uninstall all but"):
         load_family(name)
+
+
+def test_a_robot_of_another_package_has_a_name(site: Path) -> None:
+    (site / "kitchen_robot.py").write_text(
+        "from wla.robots import load_robot\n"
+        "ARM = load_robot('libero_panda').replace(embodiment='kitchen-arm')\nSTRANGER = ARM.action\n"
+    )
+    folder = site / "kitchen_robot-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: kitchen-robot\nVersion: 1.0\n")
+    points = "kitchen-arm = kitchen_robot:ARM\nstranger = kitchen_robot:STRANGER\nother = kitchen_robot:ARM\n"
+    (folder / "entry_points.txt").write_text(f"[wla.robots]\n{points}")
+    assert load_robot("kitchen-arm").embodiment == "kitchen-arm"
+    assert DatasetConfig(path="data", robot="kitchen-arm").robot == load_robot("kitchen-arm")
+    for name, message in (
+        ("kitchen_arm", "unknown robot 'kitchen_arm'; did you mean 'kitchen-arm'?"),
+        ("stranger", "is a ActionSpec; the entry point leads to a RobotSpec of its own name"),
+        ("other", "is called 'kitchen-arm'; the entry point leads to a RobotSpec of its own name"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            load_robot(name)

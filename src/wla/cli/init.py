@@ -1,4 +1,4 @@
-"""`wla init`: the file that a road begins with, of a dataset (a recipe), or of a gymnasium environment (a mapping)."""
+"""`wla init`: the file that a road begins with: a recipe, a mapping of a gymnasium environment, or a package."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
+from wla.envs.registry import is_gym_id
 from wla.presets.names import Size
 from wla.specs import UNKNOWN, Frame, ImageFit
 
@@ -15,27 +16,34 @@ Kind = Literal["absolute", "delta"]
 
 
 class InitArgs(CliArgs):
-    """Look at a dataset, and write the recipe of a policy for its robot; or at an environment, and write its mapping.
+    """Write the file that a road begins with: a dataset's recipe, a gymnasium environment's mapping, or a package.
 
     DATASET, a LeRobot dataset that somebody else recorded, is not changed: beside the recipe OUT a robot file
     (NAME_robot.json) states what the dataset does not: units, frames, the gripper's sign. What the data do not show is
     asked on a terminal or given as an option; what nobody states is `unknown`, and nothing that drives a robot takes
     it. The last tenth of the episodes is held out of training.
 
-    With --env the file is the one that --env of other commands takes. What the environment does not show is marked with
-    TODO; the image of each camera is written beside it.
+    With --env GYM_ID the file is the one that --env of other commands takes. What the environment does not show is
+    marked with TODO; the image of each camera is written beside it.
+
+    With --env NAME, --robot NAME or both, the folder OUT becomes a small package with an environment family and its
+    robot, or with a robot alone, commented and working: `wla list` shows them after `pip install -e OUT`, or with OUT
+    on PYTHONPATH, and every command takes their names.
 
     examples:
       wla init mine --action absolute --out mine.py
       wla init mine --action absolute --primary front --cameras front wrist --units rad --frame joint --out mine.py
+      wla init mine --robot six_axis_arm --out mine.py
       wla init --env CarRacing-v3 --out car.toml
       wla init --env my_package.envs:my_package/Reach-v0 --out reach.toml
+      wla init --env reach --robot two_axis_arm --out reach_sim
+      wla init --robot six_axis_arm --out my_robots
     """
 
     dataset: Path | None = None
     """Folder of a LeRobot v3.0 dataset."""
     out: Path
-    """File to write: a recipe (.py) or a mapping (.toml)."""
+    """To write: a recipe (.py), a mapping (.toml), or the folder of a package. It must not exist."""
     action: tuple[Kind, ...] = ()
     """Dataset: whether an action is a target (absolute) or a change (delta); once, or for each dimension."""
     primary: str | None = None
@@ -62,23 +70,33 @@ class InitArgs(CliArgs):
     """Dataset: frame in which actions and states are given."""
     gripper: str = UNKNOWN
     """Dataset: sign of the gripper, e.g. '0 closed .. 1 open'."""
+    robot: str | None = None
+    """Dataset: its robot, a name of `wla list robots`, in place of a robot file. Package: name of the new robot."""
     env: str | None = None
-    """Gymnasium id, as MODULE:ID where importing a module registers it."""
+    """Gymnasium id, as MODULE:ID where importing a module registers it; or the name of a new environment family."""
 
 
 def init(args: InitArgs) -> int:
-    if (args.dataset is None) == (args.env is None):
+    if args.dataset is None and args.env is None and args.robot is None:
+        raise ValueError("name one thing to begin with: DATASET, --env or --robot (see wla init --help)")
+    if args.dataset is not None and args.env is not None:
         raise ValueError("name one thing to look at: DATASET, or --env ID (see wla init --help)")
     if args.out.exists():
         raise ValueError(f"{args.out} is there already; remove it or choose another --out")
-    if args.env is None:
+    if args.dataset is not None:
         from wla.cli.init_dataset import init_dataset
 
         return init_dataset(args)
-    return _init_env(args.env, args.out)
+    if args.env is not None and (is_gym_id(args.env) or args.out.suffix == ".toml"):
+        if args.robot is not None:
+            raise ValueError("--robot is for a dataset or a new package; a mapping states its robot itself")
+        return _init_mapping(args.env, args.out)
+    from wla.cli.init_package import init_package
+
+    return init_package(args.env, args.robot, args.out)
 
 
-def _init_env(env: str, out: Path) -> int:
+def _init_mapping(env: str, out: Path) -> int:
     from PIL import Image
 
     from wla.envs.gym.draft_file import mapping_text

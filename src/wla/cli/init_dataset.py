@@ -13,6 +13,7 @@ from wla.data.robot_file import follows_state, robot_of
 from wla.files import atomic_write_text, disk_errors
 from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
 from wla.progress import notes
+from wla.robots import load_robot
 from wla.specs import UNKNOWN, ActionSpec, RobotSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def init_dataset(args: InitArgs) -> int:
     if robot_file.exists():
         raise ValueError(f"{robot_file} is there already; remove it or choose another --out")
     require_dataset(args.dataset)
-    dataset = LeRobotDataset(args.dataset, columns=Columns(state=args.state, action=args.action_columns))
+    columns = Columns(state=args.state, action=args.action_columns)
+    given = None if args.robot is None else load_robot(args.robot)
+    dataset = LeRobotDataset(args.dataset, columns=columns, robot=given)
     notes(dataset.root, dataset.notes)
     _require_instructions(dataset)
     if sys.stdin.isatty() and dataset.robot_spec is None:
@@ -43,6 +46,7 @@ def init_dataset(args: InitArgs) -> int:
         columns=dataset.columns,
         robot=robot,
         robot_file=None if own else robot_file.name,
+        robot_name=args.robot,
         episodes=len(dataset.episodes),
         held_out=last_episodes(len(dataset.episodes)),
         chunk=args.chunk or default_chunk(robot.action.rate_hz, shortest),

@@ -18,6 +18,7 @@ from wla.envs.registry import DEFAULT_FAMILY, family_names, load_family
 from wla.models.registry import BUILT_IN, ENTRY_POINTS
 from wla.policy.hub import bundled
 from wla.presets.recipe import bundled_recipes
+from wla.robots.registry import ROBOTS, load_robot
 
 Kind = Literal[
     "environments",
@@ -25,6 +26,7 @@ Kind = Literal[
     "settings",
     "embodiments",
     "protocols",
+    "robots",
     "policies",
     "value-models",
     "backbones",
@@ -113,6 +115,17 @@ def _protocols(env: str) -> Iterator[Name]:
     return _first_is_default(load_family(env).protocols)
 
 
+def _robots(_: str) -> Iterator[Name]:
+    for name in ROBOTS.names():
+        try:
+            action, observation = (robot := load_robot(name)).action, robot.observation
+        except ValueError as error:  # one that does not load hides no other
+            yield Name(name, str(error))
+        else:
+            sizes = f"{action.dim} actions, {observation.state_dim} state dimensions, {action.rate_hz:g} Hz"
+            yield Name(name, f"{sizes}, cameras {', '.join(observation.cameras)}")
+
+
 def _first_is_default(names: Iterable[str]) -> Iterator[Name]:
     return (Name(name, "" if index else "default") for index, name in enumerate(names))
 
@@ -158,6 +171,7 @@ SECTIONS: dict[Kind, Section] = {
     "settings": Section("--setting", _settings),
     "embodiments": Section("--embodiment", _embodiments),
     "protocols": Section("--protocol", _protocols),
+    "robots": Section("wla init DATASET --robot, robot=.. of a dataset in a recipe", _robots),
     "policies": Section("wla eval POLICY", _policies),
     "value-models": Section("wla eval .. --value", lambda _: _checkpoints("value model")),
     "backbones": Section("wla train RECIPE init.backbone=..", lambda _: _checkpoints("backbone")),

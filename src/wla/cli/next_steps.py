@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wla.envs.registry import DEFAULT_FAMILY
+from wla.envs.family import no_expert
+from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.policy.hub import checkpoint_kind
 from wla.presets.names import PRESETS
 from wla.presets.recipe import bundled_recipes
@@ -112,6 +113,10 @@ def after_record_memory(args: RecordMemoryConfig) -> list[Line]:
 def after_init(args: InitArgs) -> list[Line]:
     if args.dataset is not None:
         return [line("train", args.out, out=f"outputs/{args.out.stem}")]
+    if args.env is None:
+        return [line("list robots")]
+    if args.out.is_dir():
+        return [line("eval expert", env=args.env, episodes=5, out=f"outputs/{args.env}")]
     return [line("eval", "random", env=args.out, episodes=5, out=f"outputs/{args.out.stem}")]
 
 
@@ -147,8 +152,9 @@ def after_eval(args: EvalArgs) -> list[Line]:
         return []  # what comes next needs the checkpoint, which is where it is served
     if args.policy == "expert":
         return [line("collect", **names, out=Path("datasets") / args.out.name)]
-    if args.env != DEFAULT_FAMILY:
-        # A gymnasium environment has no expert, and no bundled policy is for its robot.
+    if args.env != DEFAULT_FAMILY:  # no bundled policy is for its robot
+        if load_family(args.env).make_expert is not no_expert:
+            return [line("eval", "expert", **names, out=args.out.with_name("expert"))]
         alone = {"policy": "random", "expert_fraction": 0, "episodes": 10}
         return [line("collect", **names, **alone, out=Path("datasets") / args.out.name)]
     if args.policy in SCRIPTED:
@@ -205,8 +211,11 @@ def _use(checkpoint: Path, run: Path) -> list[Line]:
 
 
 def _training(*datasets: Path) -> list[Line]:
-    """A training on datasets of the bundled policies' robot; nothing for others."""
-    if not all(_robot(folder / "meta" / "wla_robot.json") == BUNDLED_ROBOT for folder in datasets):
+    """A training on datasets of the bundled policies' robot, a recipe for a dataset of another one; else nothing."""
+    robots = [_robot(folder / "meta" / "wla_robot.json") for folder in datasets]
+    if len(robots) == 1 and robots[0] not in (BUNDLED_ROBOT, None):
+        return [line("init", datasets[0], out=f"{datasets[0].resolve().name}.py")]
+    if not all(robot == BUNDLED_ROBOT for robot in robots):
         return []
     return [_train(f"datasets={','.join(map(str, datasets))}", out=f"outputs/{datasets[0].resolve().name}")]
 

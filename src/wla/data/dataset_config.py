@@ -7,13 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wla.config import Config
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import INFO
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.training_frames import CACHE_GB
+from wla.robots import load_robot
 from wla.specs import RobotSpec
 
 
@@ -28,7 +29,7 @@ class DatasetConfig(Config):
     columns: Columns = Columns()
     """Columns that hold state, action and cameras, where another program recorded the dataset."""
     robot: RobotSpec | None = None
-    """The robot of a dataset that does not carry it (meta/wla_robot.json)."""
+    """The robot of a dataset that does not carry it (meta/wla_robot.json); a text is a name of `wla list robots`."""
     actions: bool = True
     """False: train the world model on it, but no actions; it may be of another robot, and lack cameras other than the
     primary one, whose images are then black."""
@@ -55,6 +56,11 @@ class DatasetConfig(Config):
     def _path_alone(cls, value: Any) -> Any:
         """A plain string is the path: `datasets=PATH` on the command line."""
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("robot", mode="before")
+    @classmethod
+    def _robot_by_name(cls, value: Any) -> Any:
+        return load_robot(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _held_out_once(self) -> Self:

@@ -10,23 +10,27 @@ Nothing is imported before it is asked for by name, so that reading options need
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+import re
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from wla.plugins import Registry
 
+if TYPE_CHECKING:
     from wla.envs.family import EnvFamily
     from wla.types import Env, Policy
 
 DEFAULT_FAMILY = "tabletop"
 DEFAULT_PROTOCOL = "default"
 """Protocol of families that have a single one."""
-ENTRY_POINTS = "wla.envs"
-OWN: Mapping[str, str] = {"tabletop": "wla.envs.tabletop.family:FAMILY"}
-"""Family name -> module and the name of the `EnvFamily` in it."""
+FAMILIES: Registry[EnvFamily] = Registry(
+    group="wla.envs",
+    what="environment family",
+    own={"tabletop": "wla.envs.tabletop.family:FAMILY"},
+    name_of=attrgetter("name"),
+)
 
+_GYM_ID = re.compile(r"[\w./:-]+-v\d+")
 _loaded: dict[str, EnvFamily] = {}
 
 
@@ -73,67 +77,33 @@ def make_expert(name: str, env: Env) -> Policy:
     return expert
 
 
+def is_gym_id(name: str) -> bool:
+    """Whether a name is a gymnasium id, `ID` or `MODULE:ID`."""
+    return bool(_GYM_ID.fullmatch(name))
+
+
 def family_versions() -> dict[str, str]:
     """Versions of the packages behind the families that this process has loaded."""
     return {key: value for family in _loaded.values() for key, value in family.versions.items()}
 
 
 def _load(name: str) -> EnvFamily:
-    offers = _offers(name)
-    if len(offers) > 1:
-        raise ValueError(
-            f"environment family {name!r} is offered by several packages ({', '.join(map(_origin, offers))}); "
-            "uninstall all but one"
-        )
-    if offers:
-        return _imported(name, offers[0])
+    from wla.envs.family import EnvFamily
+
+    family = FAMILIES.find(name, EnvFamily)
+    if family is not None:
+        return family
     from wla.envs.gym.family import gym_family
 
     family = gym_family(name)
     if family is None:
-        raise ValueError(_unknown(name))
-    return family
-
-
-def _offers(name: str) -> list[EntryPoint]:
-    from importlib.metadata import EntryPoint, entry_points
-
-    own = [EntryPoint(name, OWN[name], ENTRY_POINTS)] if name in OWN else []
-    # Sorted, because the order in which packages are found depends on the file system.
-    return [*own, *sorted(entry_points(group=ENTRY_POINTS, name=name), key=_origin)]
-
-
-def _origin(offer: EntryPoint) -> str:
-    return offer.dist.name if offer.dist else "wla"
-
-
-def _imported(name: str, offer: EntryPoint) -> EnvFamily:
-    from wla.envs.family import EnvFamily
-
-    where = f"environment family {name!r} of the package {_origin(offer)} ({offer.value})"
-    try:
-        family = offer.load()
-    except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{where} cannot be imported ({type(error).__name__}: {error}); repair or uninstall it"
-        ) from error
-    if not isinstance(family, EnvFamily) or family.name != name:
-        found = f"called {family.name!r}" if isinstance(family, EnvFamily) else f"a {type(family).__name__}"
-        raise ValueError(f"{where} is {found}; the entry point leads to an EnvFamily of its own name")
+            f"unknown environment {name!r}; {FAMILIES.hint(name)} (or a gymnasium id, or a mapping file: "
+            "wla init --env GYM_ID --out FILE)"
+        )
     return family
 
 
 def family_names() -> list[str]:
     """Names of all families, without importing any."""
-    from importlib.metadata import entry_points
-
-    return [*OWN, *sorted({offer.name for offer in entry_points(group=ENTRY_POINTS)} - OWN.keys())]
-
-
-def _unknown(name: str) -> str:
-    known = family_names()
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
-    return (
-        f"unknown environment {name!r}; {hint} (or a gymnasium id, or a mapping file: wla init --env GYM_ID --out FILE)"
-    )
+    return FAMILIES.names()

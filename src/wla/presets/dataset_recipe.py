@@ -21,9 +21,9 @@ class RecipeDraft:
     """Everything that the recipe states.
 
     out: its file's name. dataset: as the user named it. robot_file: name of the robot's file beside the recipe; None
-    where the dataset holds its robot itself. episodes: of the dataset. held_out: those that are never trained on, in
-    the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the model reads, the primary one first.
-    relative: whether targets are learned as offsets from the state.
+    where the dataset holds its robot itself, or a package has it, as `robot_name`. episodes: of the dataset. held_out:
+    those that are never trained on, in the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the
+    model reads, the primary one first. relative: whether targets are learned as offsets from the state.
     """
 
     out: str
@@ -38,6 +38,7 @@ class RecipeDraft:
     image_fit: ImageFit
     relative: bool
     size: Size = "nano"
+    robot_name: str | None = None
 
     @property
     def sides(self) -> Mapping[str, int]:
@@ -60,7 +61,9 @@ def default_chunk(rate_hz: float, shortest: int) -> int:
 def recipe_text(draft: RecipeDraft) -> str:
     """Python that `wla train` takes."""
     parts = _PARTS[draft.size]
-    reads_robot = bool(draft.robot_file) or parts.needs_robot
+    states_robot = bool(draft.robot_file or draft.robot_name)
+    has_robot = states_robot or parts.needs_robot
+    reads_robot = has_robot and draft.robot_name is None
     columns = draft.columns.model_dump(exclude_defaults=True)
     lines = [
         _docstring(draft),
@@ -68,14 +71,15 @@ def recipe_text(draft: RecipeDraft) -> str:
         *(["from pathlib import Path", ""] if reads_robot else []),
         f"from wla.data import {', '.join(_data_names(draft))}",
         *parts.imports,
+        *(["from wla.robots import load_robot"] if draft.robot_name else []),
         *(["from wla.specs import RobotSpec"] if reads_robot else []),
         *parts.training,
         "",
-        *(_robot(draft) if reads_robot else []),
+        *(_robot(draft) if has_robot else []),
         "DATASET = DatasetConfig(",
         f"    path={_quoted(draft.dataset)},",
         *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
-        *(["    robot=ROBOT,"] if draft.robot_file else []),
+        *(["    robot=ROBOT,"] if states_robot else []),
         f"    validation_episodes={_quoted(draft.held_out)},  # of {draft.episodes}; never trained on",
         ")",
         "",
@@ -115,6 +119,8 @@ def _plain(text: str) -> str:
 
 
 def _robot(draft: RecipeDraft) -> list[str]:
+    if draft.robot_name is not None:
+        return [f"ROBOT = load_robot({_quoted(draft.robot_name)})  # of an installed package: wla list robots"]
     path = f"Path({_quoted(draft.dataset)}) / 'meta/wla_robot.json'"
     if draft.robot_file is not None:
         path = f"Path(__file__).with_name({_quoted(draft.robot_file)})"

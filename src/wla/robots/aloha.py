@@ -30,3 +30,7 @@ def aloha_robot(*, end_effector: bool) -> RobotSpec:
             state_frame="world" if end_effector else "joint",
         ),
     )
+
+
+ALOHA_AGILEX = aloha_robot(end_effector=False)
+ALOHA_AGILEX_EEF = aloha_robot(end_effector=True)

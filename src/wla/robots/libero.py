@@ -27,3 +27,6 @@ def libero_robot() -> RobotSpec:
             state_frame="world",
         ),
     )
+
+
+LIBERO_PANDA = libero_robot()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -14,8 +13,7 @@ from wla.envs.family import EnvFamily
 from wla.envs.gym.env import GymEnv
 from wla.envs.gym.inspect import inspect_gym
 from wla.envs.gym.mapping import GymMapping
-
-_GYM_ID = re.compile(r"[\w./:-]+-v\d+")
+from wla.envs.registry import is_gym_id
 
 
 def gym_family(name: str) -> EnvFamily | None:
@@ -25,7 +23,7 @@ def gym_family(name: str) -> EnvFamily | None:
     """
     if name.endswith(".toml"):
         return mapping_family(name, GymMapping.read(Path(name)))
-    if not _GYM_ID.fullmatch(name):
+    if not is_gym_id(name):
         return None
     require_registered(name)
     draft = inspect_gym(name)
