@@ -23,7 +23,7 @@ train mine.py {SHORT} --out run
 eval-offline run --dataset data --out offline
 eval run --env kitchen --num-envs 2 --episodes 2 --out closed
 """
-ROBOT = """
+KITCHEN_PACKAGE = f"""{KITCHEN.replace("[[0.25]]", "[(1.05 - observation.state) / 3]")}
 ROBOT = Kitchen("turn", 16, 12).robot_spec
 """
 
@@ -33,7 +33,7 @@ def test_all_commands_work_with_what_lives_in_another_package(tmp_path: Path) ->
     site = tmp_path / "site"
     metadata = site / "kitchen_sim-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (site / "kitchen_sim.py").write_text(KITCHEN + ROBOT)
+    (site / "kitchen_sim.py").write_text(KITCHEN_PACKAGE)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: kitchen-sim\nVersion: 1.0\n")
     points = "[wla.envs]\nkitchen = kitchen_sim:FAMILY\n[wla.robots]\nkitchen-arm = kitchen_sim:ROBOT\n"
     (metadata / "entry_points.txt").write_text(points)

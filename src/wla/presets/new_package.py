@@ -77,9 +77,7 @@ class NewPackage:
             f"{self.module}/__init__.py": f'"""What {project} adds to wla."""\n',
             f"{self.module}/robot.py": robot,
             f"{metadata}/PKG-INFO": f"Metadata-Version: 2.1\nName: {project}\nVersion: 0.1\n",
-            f"{metadata}/entry_points.txt": "".join(
-                f"[{group}]\n{name} = {value}\n" for group, (name, value) in points
-            ),
+            f"{metadata}/entry_points.txt": "".join(f"[{group}]\n{line}\n" for group, line in lines),
         }
         return found if self.env is None else found | {f"{self.module}/env.py": self._template("env.py")}
 
