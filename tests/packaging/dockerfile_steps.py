@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 MACHINE = ("etc/apt", "etc/hosts", "etc/resolv.conf", "etc/pip.conf", "etc/xdg/pip")
 """Settings of this machine that reach its package registries, below the root."""
@@ -48,12 +51,26 @@ def local_wheels() -> list[Path]:
     return sorted({path for path in found if path.is_dir()})
 
 
-def run_steps(dockerfile: Path, root: Path, context: Path) -> None:
-    """Runs ENV, ARG, COPY, WORKDIR and RUN of a Dockerfile in `root`. CalledProcessError where a RUN fails."""
+class Image(NamedTuple):
+    """What the steps of a Dockerfile left: a root file system, its variables, and how a container of it starts."""
+
+    root: Path
+    variables: dict[str, str]
+    folder: str
+    entrypoint: tuple[str, ...]
+
+    def run(self, *arguments: str) -> None:
+        """Starts what a container would: the entry point, in the working folder. CalledProcessError where it fails."""
+        _run(self.root, self.variables, self.folder, shlex.join([*self.entrypoint, *arguments]))
+
+
+def build_image(dockerfile: Path, root: Path, context: Path) -> Image:
+    """Runs the instructions of a Dockerfile in `root`. CalledProcessError where a RUN fails."""
     variables = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-    variables |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    variables["PIP_CERT"] = f"/{CERTIFICATES}"
+    machine = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    machine["PIP_CERT"] = f"/{CERTIFICATES}"
     folder = "/"
+    entrypoint: tuple[str, ...] = ()
     for name, arguments in steps(dockerfile.read_text("utf-8")):
         match name:
             case "ENV" | "ARG":
@@ -67,12 +84,20 @@ def run_steps(dockerfile: Path, root: Path, context: Path) -> None:
                 folder = arguments
                 (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
             case "RUN":
-                command = ["chroot", root, "/bin/sh", "-c", f"cd {folder} && {arguments}"]
-                subprocess.run(command, env=variables, check=True)
-            case "FROM" | "ENTRYPOINT":
+                _run(root, variables | machine, folder, arguments)
+            case "ENTRYPOINT":
+                entrypoint = tuple(json.loads(arguments))
+            case "FROM":
                 pass
             case _:
                 raise ValueError(f"{dockerfile}: {name} is not an instruction that the test runs")
+    return Image(root, variables, folder, entrypoint)
+
+
+def _run(root: Path, variables: dict[str, str], folder: str, command: str) -> None:
+    # The command sees the image's PATH; chroot itself may lie elsewhere.
+    chroot = [shutil.which("chroot") or "chroot", root]
+    subprocess.run([*chroot, "/bin/sh", "-c", f"cd {folder} && {command}"], env=variables, check=True)
 
 
 def copy_context(repository: Path, target: Path) -> None:
