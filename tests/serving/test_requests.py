@@ -1,4 +1,4 @@
-"""Requests: every dialect means the same observation, and what is wrong is said in terms of what should come."""
+"""Requests: every dialect means the same observation, and errors name what was expected."""
 
 from __future__ import annotations
 

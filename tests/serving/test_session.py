@@ -33,7 +33,7 @@ def commit(prediction_id: int, executed: int) -> dict[str, int]:
 
 
 def reference(executed: list[int]) -> object:
-    """The state of a policy after chunks of which so many actions were executed."""
+    """The state of a policy after chunks, given the number of executed actions of each."""
     state = POLICY.reset("go", seed=0)
     for count in executed:
         _, state = POLICY.act(observation(), state)

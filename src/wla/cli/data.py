@@ -14,6 +14,7 @@ from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
 from wla.cli.dataset_columns import ColumnArgs
 from wla.cli.names import require_dataset, require_path
+from wla.cli.stated_robot import stated_robot
 from wla.cli.view import VIEW
 from wla.policy.hub import find
 from wla.specs import UNKNOWN, Frame
@@ -255,21 +256,12 @@ def clear_cache(args: ClearCacheArgs) -> int:
 def robot(args: RobotArgs) -> int:
     require_dataset(args.dataset)
     from wla.data.lerobot.reader import LeRobotDataset
-    from wla.data.robot_file import robot_of, write_robot
+    from wla.data.robot_file import write_robot
     from wla.progress import notes
 
     dataset = LeRobotDataset(args.dataset, columns=args.columns)
     notes(dataset.root, dataset.notes)
-    spec = robot_of(
-        dataset,
-        kinds=args.kind,
-        units=args.units,
-        state_units=args.state_units,
-        frame=args.frame,
-        gripper=args.gripper,
-        name=args.name,
-        cameras=args.cameras,
-    )
+    spec = stated_robot(dataset, args, kinds=args.kind, cameras=args.cameras)
     path = write_robot(dataset, spec)
     print(f"{path}: robot {spec.embodiment!r}, {spec.action.dim} action dimensions; read it through, and correct it")
     return 0

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wla.cli.names import require_dataset
+from wla.cli.stated_robot import stated_robot
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.robot_file import follows_state, robot_of
+from wla.data.robot_file import follows_state, require_cameras
 from wla.files import atomic_write_text, disk_errors
 from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
 from wla.progress import notes
@@ -102,15 +103,7 @@ def _robot(args: InitArgs, dataset: LeRobotDataset, cameras: tuple[str, ...]) ->
             "--action is missing: is an action a target (absolute) or a change (delta)? The numbers do not tell "
             "(see wla init --help)"
         )
-    spec = robot_of(
-        dataset,
-        kinds=args.action,
-        units=args.units,
-        state_units=args.state_units,
-        frame=args.frame,
-        gripper=args.gripper,
-        name=args.name,
-    )
+    spec = stated_robot(dataset, args, kinds=args.action)
     sizes = {camera: dataset.cameras[camera] for camera in cameras}
     return spec.replace(observation=spec.observation.replace(cameras=sizes))
 
@@ -120,12 +113,9 @@ def _cameras(args: InitArgs, dataset: LeRobotDataset) -> tuple[str, ...]:
     spec = dataset.robot_spec
     known = dataset.readable_cameras
     known = known if spec is None else tuple(each for each in spec.observation.cameras if each in known)
-    named = (*filter(None, [args.primary]), *args.cameras)
-    unknown = [camera for camera in named if camera not in known]
-    if unknown or not known:
-        what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
-        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(known) or 'none'}")
-    chosen = tuple(dict.fromkeys((*filter(None, [args.primary]), *(args.cameras or known))))
+    primary = tuple(filter(None, [args.primary]))
+    require_cameras(dataset, (*primary, *args.cameras), known)
+    chosen = tuple(dict.fromkeys((*primary, *(args.cameras or known))))
     if len(chosen) > MAX_CAMERAS:
         raise ValueError(
             f"{dataset.root}: has {len(chosen)} cameras, a policy sees at most {MAX_CAMERAS}; choose some with "

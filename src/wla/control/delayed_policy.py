@@ -1,7 +1,7 @@
 """A policy behind a delay, in virtual time: what a robot does while it waits for the next chunk.
 
 The wrapped policy is asked at a control step, and its answer can be executed some steps later. Until then the robot
-stands still (sync), goes on with the chunk that it has (async), which the next one continues (rtc), or executes the
+stands still (sync), keeps executing the chunk that it has (async), which the next one continues (rtc), or executes the
 mean of all chunks that cover the step (ensemble). Actions of a chunk that are too late are left out by their step, not
 by an estimate of the latency.
 """

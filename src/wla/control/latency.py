@@ -42,7 +42,7 @@ class TimingConfig(Config):
     """How chunks reach the robot."""
 
     chunking: Chunking = "sync"
-    """While the next chunk is computed: stand still (sync), go on with the present one (async), the same with the next
+    """While the next chunk is computed: stand still (sync), keep executing the present one (async), the same with the next
     one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step and ask for another as
     soon as one arrives (ensemble)."""
     latency: Latency = Latency()

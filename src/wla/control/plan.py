@@ -1,4 +1,4 @@
-"""Chunks by control step: which action is meant for which moment."""
+"""Chunks by control step: which action is due at which control step."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class SafetyLayer:
         before its first action.
 
         action: (A,); one of another shape is not executed. None where there is none in time. state: as measured now.
-        age_s: seconds since the moment for which the action was meant; an older one than `SafetyLimits.hold_after_s` is
+        age_s: seconds since the time at which the action was due; an older one than `SafetyLimits.hold_after_s` is
         not executed.
         """
         self._steps += 1

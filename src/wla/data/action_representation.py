@@ -57,7 +57,7 @@ class ActionRepresentationConfig(Config):
     """Representation of actions in the model; by default the robot's own."""
 
     relative: RelativeActionsConfig | None = None
-    """Offsets from the state in place of absolute targets (None: targets)."""
+    """Offsets from the state instead of absolute targets (None: targets)."""
     rotations: tuple[RotationConfig, ...] = ()
     """Rotations that the model represents in 6D; with `relative`, in the frame of the state's rotation."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -40,10 +40,7 @@ def robot_of(
     if dataset.actions is None:
         raise ValueError(f"{dataset.root}: has no actions; name the columns that hold them (--action)")
     known = dataset.readable_cameras
-    unknown = [camera for camera in cameras if camera not in known]
-    if unknown or not known:
-        what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
-        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(known) or 'none'}")
+    require_cameras(dataset, cameras, known)
     dim, state_dim = dataset.actions.shape[1], dataset.state.shape[1]
     robot_type = dataset.info.robot_type
     action = ActionSpec(
@@ -65,6 +62,14 @@ def robot_of(
     )
     embodiment = name or (robot_type if isinstance(robot_type, str) and robot_type else dataset.root.resolve().name)
     return RobotSpec(embodiment=embodiment, action=action, observation=observation)
+
+
+def require_cameras(dataset: LeRobotDataset, wanted: Iterable[str], known: Collection[str]) -> None:
+    """ValueError when a wanted camera is not among the known ones of the dataset, or there are none."""
+    unknown = [camera for camera in wanted if camera not in known]
+    if unknown or not known:
+        what = f"no camera {unknown[0]!r}" if unknown else "no cameras"
+        raise ValueError(f"{dataset.root}: has {what}; there are {', '.join(known) or 'none'}")
 
 
 def follows_state(dataset: LeRobotDataset, robot: RobotSpec) -> bool:

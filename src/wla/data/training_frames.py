@@ -73,7 +73,7 @@ def open_training_frames(
 
 
 def _too_large(dataset: LeRobotDataset, missing: int, total: int, limit_gb: float) -> str:
-    """The reason why frames of so many bytes are not decoded into a cache, '' where they can be."""
+    """The reason why frames of this size, in bytes, are not decoded into a cache, '' where they can be."""
     if total > limit_gb * 1e9:
         return f"decoded frames would take {total / 1e9:.1f} GB, more than cache_gb={limit_gb:g}"
     free = shutil.disk_usage(dataset.root).free

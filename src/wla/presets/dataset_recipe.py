@@ -1,4 +1,4 @@
-"""The text of a recipe for a dataset that somebody else recorded, with comments for the person who goes on with it."""
+"""The text of a recipe for a dataset that somebody else recorded, with comments for the person who edits it."""
 
 from __future__ import annotations
 

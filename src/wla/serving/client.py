@@ -27,7 +27,7 @@ TOKEN_VARIABLE = "WLA_TOKEN"
 
 @dataclass(frozen=True)
 class RemoteState(PolicyState):
-    """An episode whose state a server keeps; memory and subtasks are what it said last.
+    """An episode whose state a server keeps; memory and subtasks are those of its last reply.
 
     pending: the last prediction's identity; None before the first. executed: how many of its actions were executed.
     past_images: of the primary camera since the last call, where the policy reads them.

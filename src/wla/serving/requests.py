@@ -53,7 +53,7 @@ class Request:
     """A request for a chunk.
 
     commit: what was executed of an earlier prediction; None: its advised number of actions. discard: the prediction of
-    which nothing was. memory: finished subtasks in place of those that the policy remembers. past_images: of the
+    which nothing was. memory: finished subtasks that replace those in the policy's memory. past_images: of the
     primary camera since the last request, for a policy that reads them.
     """
 

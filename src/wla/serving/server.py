@@ -102,7 +102,7 @@ class PolicyServer:
         return next(iter(self._server.sockets)).getsockname()[1]
 
     def _http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
-        """Answers plain requests, and connections without the token; None: go on to the websocket."""
+        """Answers plain requests, and connections without the token; None: continue with the websocket handshake."""
         if request.path == "/healthz":
             return connection.respond(HTTPStatus.OK, "OK\n")
         if not self._allowed(request.headers.get("Authorization", "")):

@@ -1,8 +1,8 @@
 """The state of one client's episode: it advances with executed actions only.
 
-A prediction stays pending until its successor: a request commits it (so many actions were executed) or discards it
-(none were); without either, the advised number of its actions counts as executed. So memory holds what was done, and
-not what was planned.
+A prediction stays pending until its successor: a request commits it (with the number of actions that were executed) or
+discards it (none were); without either, the advised number of its actions counts as executed. So memory holds what was
+done, and not what was planned.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from wla.training.trainer import train
 
 @pytest.fixture(autouse=True)
 def codec(monkeypatch) -> ImageCodec:
-    """An untrained codec in place of the one that recipes name."""
+    """An untrained codec instead of the one that recipes name."""
     made = ImageCodec(tiny.model_config().codec)
     monkeypatch.setattr("wla.training.objectives.from_scratch.load_codec", lambda name: made)
     return made

@@ -84,7 +84,7 @@ def named_files(root: Path, info: DatasetInfo, rows: Sequence[EpisodeRow]) -> di
 
 
 def require_reasonable(path: Path, counted: int) -> None:
-    """ValueError when a file has so many more rows than are counted that they are not worth the memory."""
+    """ValueError when a file has far more rows than are counted: reading them would waste memory."""
     if (found := count_rows(path)) > 10 * counted + 1000:
         raise ValueError(f"{path}: has {found} rows, meta/episodes counts {counted}; restore the file")
 

@@ -122,7 +122,7 @@ class ShardStore:
         if PERSISTENT in self._info.features:
             raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")
         ours = features_for(spec, with_actions=with_actions, with_rewards=with_rewards)
-        # A dataset that an earlier version began goes on without the columns that it does not have.
+        # A dataset that an earlier version began is continued without the columns that it does not have.
         known = {*self._info.features, *EPISODE_COLUMNS} if SEED not in self._info.features else {*self._info.features}
         if known != ours.keys() or self._info.data_path != DATA_PATH:
             raise ValueError(f"{self.root}: dataset of another program; write the new episodes into a new folder")

@@ -139,7 +139,7 @@ class _FrameCheck:
             self._error(episode, message, "restore the missing frames or remove the episode")
 
     def _task(self, table: pa.Table, row: EpisodeRow) -> None:
-        """Issues of tasks that are not there, and of an episode that is said to have another one than its frames."""
+        """Issues of tasks that are not there, and of an episode that is listed with another task than its frames."""
         if self.tasks is None or "task_index" not in table.column_names:
             return
         numbers = table["task_index"].to_numpy()

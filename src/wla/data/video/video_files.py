@@ -1,4 +1,4 @@
-"""Frames of videos by their numbers: decoders stay open, and go on decoding or seek, whichever is cheaper."""
+"""Frames of videos by their numbers: decoders stay open, and continue decoding or seek, whichever is cheaper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wla.data.video.orientation import Matrix, display_matrix, upright
 MAX_OPEN = 64
 """Number of videos that are kept open for the next access."""
 MAX_PIECE = 256
-"""Number of frames after which another thread may go on, at a key frame."""
+"""Number of frames after which another thread may continue, at a key frame."""
 
 
 class VideoFiles:
@@ -100,7 +100,7 @@ class _Decoder:
         self._container.close()
 
     def is_near(self, number: int) -> bool:
-        """Whether going on decoding is the cheapest way to a frame."""
+        """Whether to continue decoding is the cheapest way to a frame."""
         return self._last < number and not self._index.worth_a_seek(self._last, number)
 
     def image(self, number: int) -> UInt8[np.ndarray, "H W 3"]:
