@@ -42,9 +42,9 @@ class TimingConfig(Config):
     """How chunks reach the robot."""
 
     chunking: Chunking = "sync"
-    """While the next chunk is computed: stand still (sync), keep executing the present one (async), the same with the next
-    one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step and ask for another as
-    soon as one arrives (ensemble)."""
+    """While the next chunk is computed: stand still (sync), keep executing the present one (async), the same with the
+    next one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step and ask for another
+    as soon as one arrives (ensemble)."""
     latency: Latency = Latency()
     replan_steps: int | None = Field(default=None, ge=1)
     """Control steps between two requests; the policy's advice when left out."""
