@@ -19,7 +19,7 @@ FOLDERS = ("src", "tests", "benchmarks")
 BASE = (
     *("types", "specs", "batch", "config", "config_errors", "overrides", "files", "weights", "runtime", "gl"),
     *("foreign", "progress", "process_pool", "html", "json_lines", "hardware", "texts", "migrations", "intervals"),
-    *("locks", "run_folder", "plugins"),
+    *("locks", "run_folder", "plugins", "signals"),
 )
 
 # A part may import itself and whatever has a lower number. The base modules may import each other, and cli doctor.

@@ -1,13 +1,11 @@
-"""Settings of the process: seed, device, precision, process group, and when Ctrl-C may stop it."""
+"""Settings of the process: seed, device, precision and process group."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import random
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,22 +155,3 @@ def _run_on_selected(work: Callable[[], Result], selected: bool) -> list[Result]
     if all_reduce_any(failure is not None):
         raise failure or ValueError("another process cannot continue, see its message")
     return results
-
-
-@contextmanager
-def defer_signals() -> Iterator[Callable[[], bool]]:
-    """Context in which Ctrl-C and SIGTERM do not interrupt; yields a function that returns whether one was received.
-
-    torchrun and cluster schedulers send SIGTERM. Only the main thread receives signals, so in others nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    received: list[int] = []
-    deferred = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in deferred]
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in zip(deferred, previous, strict=True):
-            signal.signal(number, handler)

@@ -17,7 +17,7 @@ RATE = 10.0
 
 
 class Clock(BasePolicy[PolicyState]):
-    """Chunks of eight actions: the step that each is meant for, and the step at which the policy was asked."""
+    """Chunks of eight actions: the position that each is meant for, and the position at which the policy was asked."""
 
     def __init__(self, advised: int = 4) -> None:
         self.robot_spec, self.advised = robot(limits=(-100.0, 100.0)), advised
@@ -28,7 +28,7 @@ class Clock(BasePolicy[PolicyState]):
 
     def act(self, observation, state, **options):
         now = int(observation.state[0])
-        assert state.env_step == now, "it saw every step"
+        assert state.env_step == now, "it saw every step at which its action was executed"
         self.asked.append(now)
         actions = np.array([[now + index, now] for index in range(8)], np.float32)
         after = replace(state, env_step=state.env_step + 1, num_calls=state.num_calls + 1)
@@ -43,14 +43,15 @@ def run(chunking: str, delay: int, steps: int, *, policy: Clock | None = None, *
     milliseconds = 1000 * delay / RATE
     timing = TimingConfig(chunking=chunking, latency=Latency(latency_ms=milliseconds, **latency))
     delayed = DelayedPolicy(policy or Clock(), timing)
-    state, actions, timings = delayed.reset("go"), [], []
-    for step in range(steps):
+    state, actions, timings, position = delayed.reset("go"), [], [], 0
+    for _ in range(steps):
         image = np.zeros((32, 48, 3), np.uint8)
-        seen = Observation({"front": image, "wrist": image}, np.array([step, 0, 0], np.float32))
+        seen = Observation({"front": image, "wrist": image}, np.array([position, 0, 0], np.float32))
         chunk, state = delayed.act(seen, state)
         assert (len(chunk.actions), chunk.replan_steps) == (1, 1)
         actions.append(chunk.actions[0])
         timings.append(chunk.timing)
+        position += not chunk.timing.stale  # a robot that holds stays where it is
     stale = [index for index, timing in enumerate(timings) if timing.stale]
     return np.array(actions), stale, [index for index, timing in enumerate(timings) if timing.border]
 
@@ -67,39 +68,46 @@ def test_without_a_delay_chunks_are_executed_as_they_are_advised(chunking: str) 
 def test_sync_stands_still_while_it_waits_and_begins_each_chunk_at_its_beginning() -> None:
     policy = Clock()
     actions, stale, borders = run("sync", 3, 14, policy=policy)
-    assert policy.asked == [0, 7]
+    assert policy.asked == [0, 4]
     assert stale == [0, 1, 2, 7, 8, 9]
     assert actions[3:7, 0].tolist() == [0, 1, 2, 3]
     assert not actions[stale, 0].any()
-    assert actions[10:, 0].tolist() == [7, 8, 9, 10]
+    assert actions[10:, 0].tolist() == [4, 5, 6, 7]
     assert borders == [10]
 
 
-def test_async_goes_on_and_leaves_out_what_is_too_late_by_its_step() -> None:
+def test_async_goes_on_and_leaves_out_what_was_done_meanwhile() -> None:
     policy = Clock()
     actions, stale, borders = run("async", 3, 16, policy=policy)
     assert policy.asked == [0, 4, 8, 12]
     assert stale == [0, 1, 2]
-    assert actions[3:, 0].tolist() == list(range(3, 16))
-    assert actions[3:, 1].tolist() == [0] * 4 + [4] * 4 + [8] * 4 + [12]
-    assert borders == [7, 11, 15]
+    assert actions[3:, 0].tolist() == list(range(13)), "the robot held for three steps: nothing of the chunk is late"
+    assert actions[3:, 1].tolist() == [0] * 7 + [4] * 4 + [8] * 2
+    assert borders == [10, 14]
 
 
-def test_async_holds_where_a_chunk_ends_before_the_next_comes() -> None:
-    actions, stale, _ = run("async", 6, 20)
-    assert stale == [*range(6), *range(8, 12), *range(14, 18)]
-    executed = [step for step in range(20) if step not in stale]
-    assert actions[executed, 0].tolist() == executed
+def test_async_holds_where_a_chunk_ends_before_the_next_comes_and_goes_on_where_it_stopped() -> None:
+    actions, stale, _ = run("async", 6, 24)
+    assert stale == [*range(6), 14, 15, 20, 21]
+    executed = [step for step in range(24) if step not in stale]
+    assert actions[executed, 0].tolist() == list(range(len(executed)))
+
+
+def test_a_delay_longer_than_a_chunk_leaves_out_nothing() -> None:
+    actions, stale, _ = run("async", 20, 60)
+    executed = [step for step in range(60) if step not in stale]
+    assert len(executed) > 10
+    assert actions[executed, 0].tolist() == list(range(len(executed)))
 
 
 def test_ensembles_average_what_all_chunks_have_for_the_step() -> None:
     policy = Clock()
     actions, stale, _ = run("ensemble", 2, 12, policy=policy)
     assert stale == [0, 1]
-    assert policy.asked == [0, 2, 4, 6, 8, 10]
-    np.testing.assert_allclose(actions[2:, 0], np.arange(2, 12))  # all chunks agree about each step
+    assert policy.asked == [0, 1, 3, 5, 7, 9]
+    np.testing.assert_allclose(actions[2:, 0], np.arange(10), rtol=1e-6)  # all chunks agree about each step
     weights = np.exp(-0.01 * np.arange(3))
-    assert actions[6, 1] == pytest.approx(np.average([0, 2, 4], weights=weights))
+    assert actions[7, 1] == pytest.approx(np.average([0, 1, 3], weights=weights))
 
 
 def test_an_ensemble_of_nothing_is_nothing() -> None:
@@ -148,4 +156,4 @@ def test_real_time_chunking_asks_to_continue_what_remains() -> None:
     actions, stale, _ = run("rtc", 3, 16, policy=policy)
     assert policy.asked == [0, 4, 8, 12]
     assert policy.prefixes == [None, ([4, 5, 6, 7], 3), ([8, 9, 10, 11], 3), ([12, 13, 14, 15], 3)]
-    assert (stale, actions[3:, 0].tolist()) == ([0, 1, 2], list(range(3, 16)))
+    assert (stale, actions[3:, 0].tolist()) == ([0, 1, 2], list(range(13)))

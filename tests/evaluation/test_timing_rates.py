@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from wla.control.timing_metrics import TimingMetrics
 from wla.evaluation.benchmark import run_benchmark
 from wla.evaluation.configs import EvalConfig
-from wla.rollout.timing_metrics import TimingMetrics
 from wla.specs import ActionSpec
 from wla.types import StepTiming
 

@@ -1,2 +1,9 @@
+from .async_runner import AsyncRunner as AsyncRunner
+from .async_runner import Operator as Operator
+from .async_runner import RunListener as RunListener
+from .async_runner import RunStep as RunStep
+from .run_report import RunReport as RunReport
+from .runner_config import RunnerConfig as RunnerConfig
 from .safety import Intervention as Intervention
 from .safety import SafetyLayer as SafetyLayer
+from .simulated_robot import SimulatedRobot as SimulatedRobot

@@ -2,20 +2,20 @@
 
 The wrapped policy is asked at a control step, and its answer can be executed some steps later. Until then the robot
 stands still (sync), keeps executing the chunk that it has (async), which the next one continues (rtc), or executes the
-mean of all chunks that cover the step (ensemble). Actions of a chunk that are too late are left out by their step, not
-by an estimate of the latency.
+mean of all chunks that cover the step (ensemble). Of a chunk that comes late, the actions are left out in whose place
+others were executed meanwhile, and the policy sees the steps at which one of its actions was executed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from wla.control.latency import TimingConfig
-from wla.control.plan import Planned, ensembled
+from wla.control.schedule import ChunkSchedule
 from wla.policy.wrapper import PolicyWrapper
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, Observation, Policy, PolicyState, StepTiming
@@ -25,17 +25,14 @@ from wla.types import ActionChunk, Observation, Policy, PolicyState, StepTiming
 class DelayedState(PolicyState):
     """An episode of a delayed policy.
 
-    inner: state of the wrapped policy, after its last call. planned: chunks that arrived, oldest first; the last is the
-    present one. pending: the chunk on its way, and the step at which it arrives. requested: step of the last call.
-    last: the action executed last. source: start of the chunk that it came from; None before the first.
+    inner: state of the wrapped policy, after its last call. pending: the chunk on its way, and the control step at
+    which it arrives. last: the action executed last.
     """
 
     inner: Any = None
-    planned: tuple[Planned, ...] = ()
-    pending: tuple[Planned, int] | None = None
-    requested: int = 0
+    schedule: ChunkSchedule = field(default_factory=lambda: ChunkSchedule("sync"))
+    pending: tuple[ActionChunk, int] | None = None
     last: Float32[np.ndarray, " A"] | None = None
-    source: int | None = None
 
 
 class DelayedPolicy(PolicyWrapper[DelayedState]):
@@ -46,79 +43,49 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
         self._timing = timing
 
     def reset(self, instruction: str, *, seed: int = 0) -> DelayedState:
-        return DelayedState(instruction, seed, inner=self.policy.reset(instruction, seed=seed))
+        schedule = ChunkSchedule(self._timing.chunking, self._timing.replan_steps)
+        return DelayedState(instruction, seed, inner=self.policy.reset(instruction, seed=seed), schedule=schedule)
 
     def act(self, observation: Observation, state: DelayedState, **options: Any) -> tuple[ActionChunk, DelayedState]:
         """A chunk of one action, for this control step."""
-        state = self._arrived(state)
-        if self._is_due(state):
-            state = self._arrived(self._requested(observation, state, options))
-        else:
-            state = replace(state, inner=self.policy.observe(observation, state.inner))
-        step, present = state.env_step, state.planned[-1] if state.planned else None
-        action = self._action(state)
-        source = state.source if present is None or action is None else present.start
-        timing = StepTiming(stale=action is None, border=state.source not in (None, source))
+        state = _arrived(state)
+        if state.schedule.is_due:
+            state = _arrived(self._requested(observation, state, options))
+        schedule, inner, action = state.schedule, state.inner, state.schedule.next_action()
+        timing = StepTiming(stale=True, border=False)
+        if action is not None:
+            if schedule.clock != schedule.requested:  # a call counts the step of its own first action
+                inner = self.policy.observe(observation, inner)
+            timing, schedule = schedule.executed()
         executed = hold_action(self.robot_spec, state.last, observation) if action is None else action
-        subtasks = () if present is None else present.chunk.subtasks
-        subgoal = None if present is None else present.chunk.subgoal
-        after = replace(state, env_step=step + 1, last=executed, source=source, subtasks=subtasks)
+        present = schedule.present
+        subtasks = () if present is None else present.subtasks
+        after = replace(
+            state, inner=inner, schedule=schedule, env_step=state.env_step + 1, last=executed, subtasks=subtasks
+        )
+        subgoal = None if present is None else present.subgoal
         return ActionChunk(executed[None], subtasks, subgoal, replan_steps=1, timing=timing), after
 
     def _requested(self, observation: Observation, state: DelayedState, options: dict[str, Any]) -> DelayedState:
-        chunk, inner = self.policy.act(observation, state.inner, **options, **self._continued(state))
-        delay = self._timing.latency.steps(self.robot_spec.action.rate_hz, seed=state.seed, call=state.num_calls)
-        ready = state.env_step + delay
-        # The robot stood still meanwhile: the chunk begins when it arrives.
-        start = ready if self._timing.chunking == "sync" else state.env_step
-        memory = inner.memory if isinstance(inner, PolicyState) else ()
+        rate, latency = self.robot_spec.action.rate_hz, self._timing.latency
+        continued = state.schedule.continued(latency.expected_steps(rate))
+        chunk, inner = self.policy.act(observation, state.inner, **options, **continued)
+        ready = state.env_step + latency.steps(rate, seed=state.seed, call=state.num_calls)
         return replace(
             state,
             inner=inner,
-            memory=memory,
-            pending=(Planned(chunk, start), ready),
-            requested=state.env_step,
+            memory=inner.memory if isinstance(inner, PolicyState) else (),
+            schedule=state.schedule.request(),
+            pending=(chunk, ready),
             num_calls=state.num_calls + 1,
         )
 
-    def _continued(self, state: DelayedState) -> dict[str, Any]:
-        """What remains of the present chunk, and how much of it will be executed until the answer comes."""
-        if self._timing.chunking != "rtc" or not state.planned:
-            return {}
-        remaining = state.planned[-1].from_step(state.env_step)
-        if not len(remaining):
-            return {}
-        delay = self._timing.latency.expected_steps(self.robot_spec.action.rate_hz)
-        return {"prefix": remaining, "delay": min(delay, len(remaining))}
 
-    def _arrived(self, state: DelayedState) -> DelayedState:
-        """The state with the chunk that has arrived by now."""
-        if state.pending is None or state.pending[1] > state.env_step:
-            return state
-        planned, _ = state.pending
-        kept = tuple(each for each in state.planned if each.at(state.env_step) is not None)
-        if self._timing.chunking != "ensemble":
-            kept = ()
-        return replace(state, planned=(*kept, planned), pending=None)
-
-    def _is_due(self, state: DelayedState) -> bool:
-        """Whether to ask for a chunk at this step."""
-        if state.pending is not None:
-            return False
-        if not state.planned or self._timing.chunking == "ensemble":
-            return True
-        present = state.planned[-1]
-        interval = self._timing.replan_steps or present.chunk.replan_steps or len(present.chunk.actions)
-        since = present.start if self._timing.chunking == "sync" else state.requested
-        return state.env_step - since >= min(interval, len(present.chunk.actions))
-
-    def _action(self, state: DelayedState) -> Float32[np.ndarray, " A"] | None:
-        match self._timing.chunking:
-            case "ensemble":
-                return ensembled(state.planned, state.env_step)
-            case "sync" if state.pending is not None:
-                return None
-        return state.planned[-1].at(state.env_step) if state.planned else None
+def _arrived(state: DelayedState) -> DelayedState:
+    """The state with the chunk that has arrived by now."""
+    if state.pending is None or state.pending[1] > state.env_step:
+        return state
+    return replace(state, schedule=state.schedule.arrive(state.pending[0]), pending=None)
 
 
 def hold_action(

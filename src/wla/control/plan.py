@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from wla.specs import RobotSpec
 from wla.types import ActionChunk
 
 ENSEMBLE_DECAY = 0.01
@@ -38,3 +39,14 @@ def ensembled(chunks: Sequence[Planned], step: int) -> Float32[np.ndarray, " A"]
         return None
     weights = np.exp(-ENSEMBLE_DECAY * np.arange(len(actions)))
     return np.average(actions, axis=0, weights=weights).astype(np.float32)
+
+
+def require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
+    """ValueError for a chunk that the robot cannot execute: of another shape, or with numbers that are not finite."""
+    shape = chunk.actions.shape
+    if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
+        raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
+    if chunk.replan_steps is not None and chunk.replan_steps < 1:
+        raise ValueError(f"the policy asks for {chunk.replan_steps} actions of its chunk; at least 1 is needed")
+    if not np.isfinite(chunk.actions).all():
+        raise ValueError("the policy's actions are not all finite")

@@ -66,6 +66,11 @@ class SafetyLayer:
         """The reason of the emergency stop; None while there is none."""
         return self._stopped
 
+    @property
+    def still(self) -> bool:
+        """Whether the last step asked for no motion."""
+        return not self._displacement.any()
+
     def stop(self, reason: str) -> None:
         """Stops for good: from the next step on the robot holds, until `release`."""
         self._stopped = self._stopped or reason

@@ -1,4 +1,4 @@
-"""Robot specifications by name."""
+"""Robots: specifications by name, limits that no action may pass, and the protocol of drivers."""
 
 import lazy_loader
 

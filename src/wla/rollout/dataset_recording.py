@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from wla import runtime
 from wla.data.lerobot.recorder import DatasetRecorder
 from wla.data.lerobot.writer import DatasetWriter
 from wla.files import disk_errors
@@ -18,6 +17,7 @@ from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
 from wla.rollout.runner import EpisodeRunner, Job
+from wla.signals import defer_signals
 from wla.specs import RobotSpec
 from wla.types import Outcome
 
@@ -54,7 +54,7 @@ def record(
             for result, recording in episodes:
                 # The line comes first: one without its episode is run again, but a folder with an
                 # episode that is not listed could not be continued.
-                with runtime.defer_signals() as interrupted:
+                with defer_signals() as interrupted:
                     with disk_errors(out, RESUME_HINT):
                         append_result(out / "collect.jsonl", result)
                     if result.outcome in keep and recording is not None:

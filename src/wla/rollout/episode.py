@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from wla.control.plan import require_usable
+from wla.control.timing_metrics import TimingMetrics
 from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskMetrics
-from wla.rollout.timing_metrics import TimingMetrics
 from wla.rollout.versions import versions
-from wla.specs import RobotSpec
 from wla.texts import encodable
 from wla.types import ActionChunk, Env, MemoryItem, Observation, Outcome, Policy, PolicyState, Recorder, StepResult
 
@@ -87,7 +87,7 @@ class _Episode:
             while outcome is None:
                 with episode_errors():
                     chunk, state = self._policy.act(self._require_observation(), state)
-                    _require_usable(chunk, self._env.robot_spec)
+                    require_usable(chunk, self._env.robot_spec)
                     chunk = _encodable(chunk)
                 self._note_subtasks(chunk, state)
                 outcome, state = self._execute(chunk, state)
@@ -204,13 +204,3 @@ def _memory(state: object) -> Sequence[MemoryItem]:
 
 def _encodable(chunk: ActionChunk) -> ActionChunk:
     return replace(chunk, subtasks=tuple(map(encodable, chunk.subtasks)))
-
-
-def _require_usable(chunk: ActionChunk, spec: RobotSpec) -> None:
-    shape = chunk.actions.shape
-    if len(shape) != 2 or shape[0] < 1 or shape[1] != spec.action.dim:
-        raise ValueError(f"the policy's actions have shape {shape}, but the robot needs (n, {spec.action.dim}), n >= 1")
-    if chunk.replan_steps is not None and chunk.replan_steps < 1:
-        raise ValueError(f"the policy asks for {chunk.replan_steps} actions of its chunk; at least 1 is needed")
-    if not np.isfinite(chunk.actions).all():
-        raise ValueError("the policy's actions are not all finite")

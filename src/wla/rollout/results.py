@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from wla.control.timing_metrics import TimingScore
 from wla.envs.registry import DEFAULT_PROTOCOL
 from wla.files import sync
 from wla.intervals import Interval, rate_interval
 from wla.json_lines import append_line, read_lines, write_lines
 from wla.migrations import migrate
 from wla.rollout.subtask_metrics import SubtaskScore
-from wla.rollout.timing_metrics import TimingScore
 from wla.types import Outcome
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wla import runtime
 from wla.data.lerobot.format import INFO, SUBTASK, DatasetInfo, Feature
 from wla.data.lerobot.label_backup import discard, keep, replaced_data
 from wla.data.lerobot.language import (
@@ -36,6 +35,7 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.tables import count_rows, read_schema, read_table, typed
 from wla.data.video.frame_files import FileSegment, by_file
 from wla.locks import locked
+from wla.signals import defer_signals
 
 
 def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: bool = False) -> None:
@@ -68,7 +68,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
             for file in (*fresh.rglob("*.parquet"), staged):
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
-            interrupted = held.enter_context(runtime.defer_signals())
+            interrupted = held.enter_context(defer_signals())
             step = keep(root, files, fresh, staged)
             held.push(lambda kind, *_: discard(step) if kind is not None else None)
         os.replace(staged, root / INFO)

@@ -12,13 +12,13 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
-from wla import runtime
 from wla.data.lerobot.format import DONE, IMAGE_PREFIX, RESULT_COLUMNS, REWARD, SUCCESS
 from wla.data.lerobot.shards import ShardStore
 from wla.data.lerobot.staging import EpisodeData
 from wla.data.lerobot.stats import image_stats
 from wla.data.video import codec
 from wla.locks import locked
+from wla.signals import defer_signals
 from wla.specs import RobotSpec
 from wla.types import StepResult
 
@@ -176,7 +176,7 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # An impatient second Ctrl-C would lose the episodes that the first one is saving.
-        with runtime.defer_signals() as interrupted:
+        with defer_signals() as interrupted:
             self.close()
         if interrupted() and kind is None:
             raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """Environment processes around one policy, which acts in this process on all of them at once.
 
-An episode runs in the environment's process; there its policy is a `RemotePolicy`, whose calls are answered here. The
+An episode runs in the environment's process; there its policy is a `ParentPolicy`, whose calls are answered here. The
 policy acts in rounds: when every running episode waits for a chunk, all get theirs from one `act_batch`. What a batch
 holds therefore follows from the jobs and the number of processes, never from timing, and the same command gives the
 same results. Messages between these processes are pickled; nothing of that reaches a disk or a network.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from wla.process_pool import interrupts_blocked
-from wla.rollout.engines.remote import IDLE, Call, Failure, environment_process
+from wla.rollout.engines.env_process import IDLE, Call, Failure, environment_process
 from wla.rollout.episode import EpisodeError, episode_errors, failed_episode
 from wla.rollout.runner import Episode, EpisodeRunner, Job
 from wla.rollout.versions import join_versions, versions

@@ -40,7 +40,7 @@ class Failure:
     line: str
 
 
-class RemotePolicy(BasePolicy[Any]):
+class ParentPolicy(BasePolicy[Any]):
     """The policy of the parent process."""
 
     def __init__(self, connection: Connection, robot_spec: RobotSpec, checkpoint_sha256: str | None) -> None:
@@ -123,7 +123,7 @@ def environment_process(
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer: the processes share the cores already
     end_with_parent()
-    policy = None if robot_spec is None else RemotePolicy(connection, robot_spec, checkpoint_sha256)
+    policy = None if robot_spec is None else ParentPolicy(connection, robot_spec, checkpoint_sha256)
     runner = replace(runner, build=WatchedBuild(runner.build, clock), policy=policy)
     while True:
         try:
