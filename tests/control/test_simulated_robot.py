@@ -11,13 +11,13 @@ from fakes import LineEnv, Walker
 
 from wla.control import AsyncRunner, SimulatedRobot
 from wla.control.real_time import MonotonicClock, ThreadWorker
-from wla.robots import Robot
+from wla.robots import Robot, SafetyLimits
 
 
 @pytest.mark.parametrize(("seed", "outcome"), [(0, "success"), (1, "failure")])
 def test_an_environment_is_driven_until_its_task_is_decided(seed: int, outcome: str) -> None:
     env = LineEnv()
-    body = SimulatedRobot(env, seed=seed)
+    body = SimulatedRobot(env, seed=seed, limits=SafetyLimits.of(env.robot_spec.action).replace(ramp_s=0.0))
     assert isinstance(body, Robot)
     clock = FakeClock()
     runner = AsyncRunner(Walker(), body, clock=clock, worker=FakeWorker(clock))
