@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from wla import runtime
-from wla.signals import defer_signals
 
 
 def draws() -> tuple[float, float, float]:
@@ -48,7 +47,7 @@ def test_autocast_never_uses_half_precision() -> None:
 
 def test_ctrl_c_is_deferred_until_the_block_ends() -> None:
     done = []
-    with defer_signals() as interrupted:
+    with runtime.defer_signals() as interrupted:
         assert not interrupted()
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
@@ -65,7 +64,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
 def test_sigterm_is_deferred_too_and_both_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with defer_signals() as interrupted:
+    with runtime.defer_signals() as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
         assert interrupted()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

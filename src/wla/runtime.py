@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from wla.signals import defer_signals as defer_signals
+
 PROCESS_GROUP_TIMEOUT = timedelta(hours=2)
 """Time that processes wait for each other: the first one may have to decode a whole dataset before they train."""
 _SHUTDOWN_DELAY = 0.5

@@ -13,7 +13,6 @@ from wla import runtime
 from wla.files import disk_errors
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
-from wla.signals import defer_signals
 from wla.training import LoopConfig, Objective, Validation
 from wla.training.learner import Learner
 from wla.training.saving import (
@@ -100,7 +99,7 @@ def _run_steps(
     progress = LoopProgress(
         config.optim.steps, completed=start, description="training", disable=runtime.rank() > 0, lines=False
     )
-    with defer_signals() as interrupted, progress, closing(micro_batches):
+    with runtime.defer_signals() as interrupted, progress, closing(micro_batches):
         start_time = time.perf_counter()
         for step in range(start, config.optim.steps):
             record = training_step(learner, config, device, step, micro_batches)
