@@ -218,7 +218,7 @@ def test_a_robot_that_fails_is_stopped_and_closed(method: str) -> None:
     assert run.robot.calls[-2:] == ["stop", "close"]
 
 
-def test_a_robot_that_cannot_be_stopped_is_closed_and_said_to_be_dangerous() -> None:
+def test_a_robot_that_cannot_be_stopped_is_closed_and_a_line_warns_of_it() -> None:
     class Runaway(FakeRobot):
         def stop(self) -> None:
             raise OSError("no connection")
