@@ -16,6 +16,7 @@ TAUGHT = [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
 NOT_RUN = [
     ("README.md", "docker"),
     ("published.md", "gpu"),
+    ("real_robot.md", "robot"),
     ("sharing.md", "hub"),
 ]
 """Blocks that are not run, and why."""

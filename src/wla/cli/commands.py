@@ -15,6 +15,7 @@ from wla.cli import (
     init,
     list_names,
     report,
+    run,
     serve,
     train,
 )
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Command | Group] = {
     **compare_runs.COMPARE_RUNS,
     **report.REPORT,
     **serve.SERVE,
+    **run.RUN,
     **collect.RECORD_MEMORY,
     **checkpoints.CHECKPOINTS,
     **hub.HUB,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wla.cli.evaluate import DemoArgs, EvalArgs
     from wla.cli.hub import PullArgs
     from wla.cli.init import InitArgs
+    from wla.cli.run import RunArgs
     from wla.cli.train import AblateArgs, TrainArgs
     from wla.evaluation.configs import OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 
@@ -165,6 +166,13 @@ def after_eval(args: EvalArgs) -> list[Line]:
     return [*([] if recorded else [collect]), _offline(args.policy, HELD_OUT)]
 
 
+def after_run(args: RunArgs) -> list[Line]:
+    given = {name: getattr(args, name) for name in ("robot", "robot_config", "instruction") if getattr(args, name)}
+    if args.dry_run:
+        return [line("run", args.policy, **given, chunking="sync", seconds=10)]
+    return [line("run", args.policy, **given, chunking="sync" if args.chunking != "sync" else "async")]
+
+
 def after_eval_offline(args: OpenLoopConfig) -> list[Line]:
     return [line("eval-world", args.policy, dataset=args.dataset, out="outputs/world")]
 
@@ -272,6 +280,7 @@ NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
     "ablate": after_ablate,
     "eval": after_eval,
     "compare-runs": after_compare_runs,
+    "run": after_run,
     "eval-offline": after_eval_offline,
     "eval-world": after_eval_world,
     "eval-value": after_eval_value,

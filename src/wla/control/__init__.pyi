@@ -2,6 +2,7 @@ from .async_runner import AsyncRunner as AsyncRunner
 from .async_runner import Operator as Operator
 from .async_runner import RunListener as RunListener
 from .async_runner import RunStep as RunStep
+from .open_robot import RobotDriver as RobotDriver
 from .run_report import RunReport as RunReport
 from .runner_config import RunnerConfig as RunnerConfig
 from .safety import Intervention as Intervention

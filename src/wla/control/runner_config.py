@@ -15,8 +15,8 @@ class RunnerConfig(Config):
     """Options of `AsyncRunner`."""
 
     chunking: Chunking = "async"
-    """While the next chunk is computed: stand still (sync), go on with the present one (async), the same with the next
-    one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step (ensemble)."""
+    """While the next chunk is computed: stand still (sync), keep executing the present one (async), the same with the
+    next one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step (ensemble)."""
     rate: float | None = Field(default=None, gt=0, le=1000)
     """Control steps per second; the robot's own when left out."""
     replan_steps: int | None = Field(default=None, ge=1)

@@ -31,7 +31,9 @@ class SimulatedRobot:
         return self._limits
 
     def connect(self) -> None:
-        """Sets the scene up; its instruction is then known."""
+        """Sets the scene up, unless it is; its instruction is then known."""
+        if self._observation is not None:
+            return
         raw, info = self._env.reset(seed=self._seed)
         self._observation, self.instruction, self.outcome = Observation(**raw), info["instruction"], None
 
@@ -50,4 +52,5 @@ class SimulatedRobot:
         """Nothing moves without an action."""
 
     def close(self) -> None:
+        self._observation = None
         self._env.close()

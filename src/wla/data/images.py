@@ -52,3 +52,17 @@ def decode_image(data: bytes, *, size: tuple[int, int] | None = None) -> UInt8[n
     if size is not None and pixels.shape[:2] != size:
         raise ValueError(f"is {pixels.shape[0]}x{pixels.shape[1]}, it must be {size[0]}x{size[1]}")
     return pixels
+
+
+def fit_image(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """The image at (height, width): scaled at its aspect ratio, centred on black."""
+    height, width = size
+    if image.shape[:2] == size:
+        return np.ascontiguousarray(image)
+    scale = min(height / image.shape[0], width / image.shape[1])
+    inner = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+    scaled = Image.fromarray(image).resize((inner[1], inner[0]), Image.Resampling.BILINEAR)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + inner[0], left : left + inner[1]] = np.asarray(scaled)
+    return canvas

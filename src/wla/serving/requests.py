@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image as PillowImage
 
+from wla.data.images import fit_image
 from wla.foreign import shown
 from wla.serving.wire import WireError
 from wla.specs import ObservationSpec
@@ -170,19 +170,7 @@ def _image(image: Any, camera: str, size: tuple[int, int]) -> UInt8[np.ndarray, 
         image = np.round(image * 255).astype(np.uint8)
     if image.dtype != np.uint8:
         raise WireError(f"the image of {camera!r} is {_described(image)}; send uint8, or numbers in 0 .. 1")
-    return np.ascontiguousarray(image) if image.shape[:2] == size else _fitted(image, size)
-
-
-def _fitted(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Scaled into `size` at its aspect ratio, centred on black."""
-    height, width = size
-    scale = min(height / image.shape[0], width / image.shape[1])
-    inner = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
-    scaled = PillowImage.fromarray(image).resize((inner[1], inner[0]), PillowImage.Resampling.BILINEAR)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[top : top + inner[0], left : left + inner[1]] = np.asarray(scaled)
-    return canvas
+    return fit_image(image, size)
 
 
 def _text(value: Any, name: str, limit: int) -> str:

@@ -1,0 +1,129 @@
+"""`wla run`: a policy on a robot, simulated or real."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from wla.cli.command import Command
+from wla.cli.names import require_path
+from wla.control.runner_config import RunnerConfig
+from wla.policy.hub import find
+from wla.rollout.configs import is_address
+
+if TYPE_CHECKING:
+    from wla.control import RunReport
+    from wla.robots import Robot
+    from wla.types import Policy
+
+
+class RunArgs(RunnerConfig):
+    """Drive a robot with a policy, in real time.
+
+    The control loop keeps its rate while the next chunk is computed, here or on a server. Every action passes through
+    the robot's safety limits; without a fresh action the robot holds. Ctrl-C stops the robot and lets it go.
+    docs/guides/real_robot.md: limits, emergency stop, first motion.
+
+    examples:
+      wla run nano-tabletop --robot tabletop:place
+      wla run ws://127.0.0.1:8000 --robot tabletop:press --seconds 20
+      wla run my_run --robot lerobot:so101_follower --robot-config my_arm.toml --instruction "fold the towel" --dry-run
+      wla run my_run --robot lerobot:so101_follower --robot-config my_arm.toml --instruction "fold the towel"
+    """
+
+    policy: str
+    """A checkpoint (folder, bundled name or hub id), or a server: ws://HOST:PORT."""
+    robot: str
+    """A simulated robot (FAMILY:TASK, such as tabletop:place), lerobot:NAME, or the robot of another package."""
+    robot_config: Path | None = None
+    """TOML file of a robot of LeRobot: its port and cameras, units and limits."""
+    instruction: str = ""
+    """What the robot shall do; a simulated task has its own."""
+    seconds: float = Field(default=30.0, gt=0, le=86_400)
+    """Time of motion. A simulated task ends earlier when it is decided."""
+    dry_run: bool = False
+    """Compute everything and move nothing: prints what would have been sent."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the policy's noise, and of a simulated scene."""
+    device: str | None = None
+    """Device of the policy (cuda, cpu); chosen by the policy when left out."""
+
+
+def run(args: RunArgs) -> int:
+    from wla.control.open_robot import open_robot, require_robot
+
+    require_robot(args.robot, args.robot_config)
+    if args.robot_config is not None:
+        require_path(args.robot_config, "file")
+    if not is_address(args.policy):
+        find(args.policy)
+    elif args.chunking == "rtc":
+        raise ValueError("--chunking rtc: a server does not continue chunks; use async, or the policy itself")
+
+    policy = _policy(args)
+    policy.robot_spec.require_known(args.policy)
+    robot = open_robot(args.robot, policy.robot_spec, settings=args.robot_config, seed=args.seed)
+    report = drive(args, policy, robot)
+    if report.ending == "interrupted":
+        raise KeyboardInterrupt("the robot was stopped")
+    return 1 if report.ending in ("error", "stopped") else 0
+
+
+def drive(args: RunArgs, policy: Policy[Any], robot: Robot) -> RunReport:
+    """Runs the policy on the robot and prints how it went. ValueError where neither the arguments nor the robot state
+    an instruction."""
+    from wla.cli.run_summary import print_summary
+    from wla.control import AsyncRunner, SimulatedRobot
+    from wla.control.dry_run import DryRun
+
+    simulated = robot if isinstance(robot, SimulatedRobot) else None
+    if simulated is not None:
+        simulated.connect()
+    instruction = args.instruction or ("" if simulated is None else simulated.instruction)
+    if not instruction.strip():
+        raise ValueError(f"--instruction is missing: what shall {args.robot} do?")
+    body = DryRun(robot) if args.dry_run else robot
+    config = RunnerConfig.model_validate({name: getattr(args, name) for name in RunnerConfig.model_fields})
+    runner = AsyncRunner(policy, body, config)
+    print(f"{args.policy} drives {args.robot}: {instruction} (Ctrl-C stops)", flush=True)
+    with _terminated_as_interrupted():
+        report = runner.run(
+            instruction,
+            seconds=args.seconds,
+            seed=args.seed,
+            done=lambda: simulated is not None and simulated.outcome is not None,
+        )
+    print_summary(report, body)
+    return report
+
+
+def _policy(args: RunArgs) -> Policy[Any]:
+    if is_address(args.policy):
+        from wla.serving.client import RemotePolicy
+
+        return RemotePolicy(args.policy)
+    from wla.policy.wla_policy import load_policy
+
+    return load_policy(args.policy, device=args.device)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Context in which SIGTERM does what Ctrl-C does: the robot stops."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+RUN = {"run": Command(RunArgs, run, positional=("policy",))}
