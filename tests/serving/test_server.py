@@ -16,7 +16,7 @@ from served import Teller, fields, observation, served
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from wla.serving import server
+from wla.serving import sessions
 from wla.serving.client import RemotePolicy
 from wla.serving.wire import pack, unpack
 
@@ -56,7 +56,7 @@ def test_the_dialect_of_roboarena() -> None:
         assert ask(connection, value=3, endpoint="infer", session_id="s").tolist() == [[3, 2]] * 4
         assert "reset" in ask(connection, endpoint="reset", session_id="s")
         assert ask(connection, value=3, endpoint="infer", session_id="s").tolist() == [[3, 0]] * 4
-        assert "infer or reset" in ask(connection, endpoint="stop")
+        assert "infer, reset or watch" in ask(connection, endpoint="stop")
 
 
 @pytest.mark.parametrize(
@@ -247,12 +247,12 @@ def test_no_server_is_one_line() -> None:
 
 
 def test_old_sessions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 2)
     with served(Teller()) as address, connect(address, compression=None) as connection:
         connection.recv(10)
         step = {name: ask(connection, session_id=name)["actions"][0, 1] for name in "abca"}
         assert step == {"a": 0, "b": 0, "c": 0}  # the second "a" began again
-        monkeypatch.setattr(server, "SESSION_S", 0.0)
+        monkeypatch.setattr(sessions, "SESSION_S", 0.0)
         ask(connection, session_id="d")
         assert ask(connection, session_id="a")["actions"][0, 1] == 0
 

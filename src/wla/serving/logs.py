@@ -6,7 +6,7 @@ import json
 import logging
 import time
 
-_FIELDS = ("peer", "reason")
+_FIELDS = ("peer", "session", "reason")
 
 
 class JsonFormatter(logging.Formatter):

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from wla.serving.session import ReadsPastImages
+from wla.serving.session import Imagines, ReadsPastImages
 from wla.serving.wire import pack
 from wla.types import ActionChunk, Policy, PolicyState
 
@@ -31,6 +31,7 @@ def metadata(policy: Policy, name: str, names: Sequence[str]) -> dict[str, Any]:
         "control_frequency": spec.action.rate_hz,
         "action_dim": spec.action.dim,
         "reads_past_images": isinstance(policy, ReadsPastImages) and policy.reads_past_images,
+        "imagines": isinstance(policy, Imagines) and policy.imagination is not None,
         "normalization": "none: states and actions are in the units of the robot",
     }
 

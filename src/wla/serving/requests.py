@@ -97,7 +97,7 @@ class RequestReader:
             None if fields.get("wla/discard") is None else _whole(fields["wla/discard"], "wla/discard", 2**63 - 1),
             fields.get("wla/imagine") is True,
             None if fields.get("wla/flow_steps") is None else _whole(fields["wla/flow_steps"], "wla/flow_steps", 1000),
-            _memory(fields.get("wla/memory")),
+            None if fields.get("wla/memory") is None else texts(fields["wla/memory"], "wla/memory"),
             self._past_images(fields.get("wla/past_images")),
         )
 
@@ -199,12 +199,11 @@ def _commit(value: Any) -> Commit | None:
     return Commit(*(_whole(value[name], f"wla/commit {name}", 2**63 - 1) for name in ("prediction_id", "executed")))
 
 
-def _memory(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """A memory. WireError for anything but a list of texts."""
     if not isinstance(value, list):
-        raise WireError(f"wla/memory is {_described(value)}; send a list of texts")
-    return tuple(_text(item, "an item of wla/memory", MAX_PROMPT_BYTES) for item in value)
+        raise WireError(f"{name} is {_described(value)}; send a list of texts")
+    return tuple(_text(item, f"an item of {name}", MAX_PROMPT_BYTES) for item in value)
 
 
 def _described(value: Any) -> str:

@@ -1,7 +1,7 @@
 """A policy on a websocket, for the clients of openpi and RoboArena, and for `RemotePolicy`.
 
 The first frame after connecting is a map about the policy; each binary frame after it is a request, answered by a
-chunk. An error is one frame of text, after which the connection stays usable.
+chunk. An error is one frame of text, after which the connection stays usable. See `observers` for those who watch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import hmac
 import logging
 import ssl
 import time
-from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -23,20 +22,16 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from wla.serving.batching import Batcher
+from wla.serving.delivery import sent
 from wla.serving.metrics import ServerMetrics
+from wla.serving.observers import Observers
 from wla.serving.replies import metadata, reply
 from wla.serving.requests import Request, RequestReader
-from wla.serving.session import Session
+from wla.serving.sessions import ServedSession, Sessions
 from wla.serving.wire import MAX_FRAME_BYTES, WireError, pack, unpack
 from wla.types import Policy
 
 logger = logging.getLogger("wla.serving")
-MAX_SESSIONS = 256
-"""Named sessions that are kept; the one that was unused for longest is forgotten first."""
-SESSION_S = 600.0
-"""Seconds after which a named session that nobody uses is forgotten."""
-SEND_TIMEOUT_S = 10.0
-"""Seconds after which a client that does not read its reply is dropped."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,10 @@ class PolicyServer:
         self._policy, self._config = policy, config
         self._reader = RequestReader(policy.robot_spec.observation)
         self._batcher = Batcher(policy, max_batch=config.max_batch, window_s=config.batch_window_s)
-        self._hello = pack(metadata(policy, name, self._reader.names))
-        self._sessions: OrderedDict[str, _Shared] = OrderedDict()
+        hello = metadata(policy, name, self._reader.names)
+        self._hello = pack(hello)
+        self._sessions = Sessions(policy)
+        self._observers = Observers(self._sessions, imagines=hello["imagines"])
         self.metrics = ServerMetrics()
         self._server: Server | None = None
         self._work: asyncio.Task[None] | None = None
@@ -126,84 +123,80 @@ class PolicyServer:
     async def _connection(self, connection: ServerConnection) -> None:
         peer = str(connection.remote_address[0]) if connection.remote_address else "unknown"
         logger.info("connected", extra={"peer": peer})
-        own, previous_ms = _Shared(Session(self._policy)), None
-        with self.metrics.connection(), suppress(websockets.ConnectionClosed):
-            await connection.send(self._hello)
-            async for frame in connection:
-                began = time.perf_counter()
-                try:
-                    answer = await self._answer(frame, own, previous_ms)
-                except WireError as error:
-                    self.metrics.errors.inc()
-                    logger.warning("refused", extra={"peer": peer, "reason": str(error)})
-                    answer = str(error)
-                if not await _sent(connection, answer):
-                    logger.warning("dropped", extra={"peer": peer, "reason": "did not read its reply"})
-                    break
-                previous_ms = 1000 * (time.perf_counter() - began)
-                self.metrics.seconds.observe(previous_ms / 1000)
-        logger.info("disconnected", extra={"peer": peer})
+        own = self._sessions.of_connection(peer)
+        try:
+            with self.metrics.connection(), suppress(websockets.ConnectionClosed):
+                await connection.send(self._hello)
+                await self._requests(connection, own, peer)
+        finally:
+            self._sessions.close(own)
+            self._observers.listed()
+            logger.info("disconnected", extra={"peer": peer})
 
-    async def _answer(self, frame: str | bytes, own: _Shared, previous_ms: float | None) -> bytes | str:
-        if isinstance(frame, str):
-            raise WireError("requests are binary frames of msgpack, not text")
-        fields = unpack(frame)
-        endpoint = fields.pop("endpoint", None) if isinstance(fields, dict) else None
+    async def _requests(self, connection: ServerConnection, own: ServedSession, peer: str) -> None:
+        previous_ms = None
+        async for frame in connection:
+            began = time.perf_counter()
+            try:
+                endpoint, fields = _opened(frame)
+                if endpoint == "watch":
+                    await self._observers.attend(connection, peer)
+                    return
+                answer = await self._answer(endpoint, fields, own, previous_ms)
+            except WireError as error:
+                self.metrics.errors.inc()
+                logger.warning("refused", extra={"peer": peer, "reason": str(error)})
+                answer = str(error)
+            if not await sent(connection, answer):
+                logger.warning("dropped", extra={"peer": peer, "reason": "did not read its reply"})
+                break
+            previous_ms = 1000 * (time.perf_counter() - began)
+            self.metrics.seconds.observe(previous_ms / 1000)
+
+    async def _answer(
+        self, endpoint: object, fields: Any, own: ServedSession, previous_ms: float | None
+    ) -> bytes | str:
         if endpoint == "reset":
-            self._session(fields.get("wla/session_id", fields.get("session_id")), own).session.reset()
+            served = self._session(fields.get("wla/session_id", fields.get("session_id")), own)
+            served.session.reset()
+            self._observers.changed(served)
             return "reset successful"
         if endpoint not in (None, "infer"):
-            raise WireError("endpoint is infer or reset")
+            raise WireError("endpoint is infer, reset or watch")
         request = self._reader.read(fields)
-        shared = self._session(request.session_id, own)
-        async with shared.lock:
+        served = self._session(request.session_id, own)
+        self._sessions.begin(served)
+        async with served.lock:
             began = time.perf_counter()
-            chunk, prediction_id, state = await self._act(request, shared.session)
+            chunk, prediction_id, state = await self._act(request, served)
             timing = {"infer_ms": 1000 * (time.perf_counter() - began)}
         if endpoint is not None:
             return pack(chunk.actions)
         return reply(chunk, prediction_id, state, timing, previous_ms)
 
-    async def _act(self, request: Request, session: Session) -> tuple[Any, int, Any]:
-        state = session.prepare(request)
-        options: dict[str, Any] = {"imagine": True} if request.imagine else {}
+    async def _act(self, request: Request, served: ServedSession) -> tuple[Any, int, Any]:
+        self._sessions.require_free(served)
+        state = served.session.prepare(request)
+        options: dict[str, Any] = {"imagine": True} if request.imagine or served.imagines else {}
         if request.flow_steps is not None:
             options["flow_steps"] = request.flow_steps
+        began = time.perf_counter()
         chunk, after = await self._batcher.act(request.observation, state, options)
-        return chunk, session.predicted(request, chunk, after).id, after
+        served.infer_ms = 1000 * (time.perf_counter() - began)
+        self._sessions.require_free(served)  # a stop that came meanwhile: nothing of the chunk is executed
+        prediction = served.session.predicted(request, chunk, after)
+        self._observers.predicted(served, prediction)
+        asked_for = request.imagine or not served.imagines
+        return chunk if asked_for else replace(chunk, subgoal=None), prediction.id, after
 
-    def _session(self, name: object, own: _Shared) -> _Shared:
+    def _session(self, name: object, own: ServedSession) -> ServedSession:
         """The session of that name, which outlives its connection; the connection's own for None."""
-        if not isinstance(name, str):
-            return own
-        if name not in self._sessions:
-            self._forget_sessions()
-            self._sessions[name] = _Shared(Session(self._policy))
-        self._sessions.move_to_end(name)
-        self._sessions[name].used = time.monotonic()
-        return self._sessions[name]
-
-    def _forget_sessions(self) -> None:
-        """Makes room for one more session, and forgets those that nobody uses."""
-        while self._sessions:
-            oldest = next(iter(self._sessions.values()))
-            if len(self._sessions) < MAX_SESSIONS and time.monotonic() - oldest.used < SESSION_S:
-                return
-            self._sessions.popitem(last=False)
+        return self._sessions.named(name, own.peer) if isinstance(name, str) else own
 
 
-class _Shared:
-    """A session and the lock that lets one request at a time into it."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.lock, self.used = session, asyncio.Lock(), time.monotonic()
-
-
-async def _sent(connection: ServerConnection, answer: bytes | str) -> bool:
-    """Sends the answer. False when the client did not read it in time: its connection is cut."""
-    try:
-        await asyncio.wait_for(connection.send(answer), SEND_TIMEOUT_S)
-    except TimeoutError:
-        connection.transport.abort()
-        return False
-    return True
+def _opened(frame: str | bytes) -> tuple[object, Any]:
+    """The endpoint that a frame is for, and its fields."""
+    if isinstance(frame, str):
+        raise WireError("requests are binary frames of msgpack, not text")
+    fields = unpack(frame)
+    return fields.pop("endpoint", None) if isinstance(fields, dict) else None, fields

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+from wla.serving.memory_edit import MemoryEdit
 from wla.serving.requests import Image, Request
 from wla.serving.wire import WireError
 from wla.types import ActionChunk, Observation, Policy, PolicyState
@@ -31,11 +32,20 @@ class ReadsPastImages(Protocol):
     def reads_past_images(self) -> bool: ...
 
 
+@runtime_checkable
+class Imagines(Protocol):
+    """A policy that says whether it predicts images; None where it does not, or was loaded without."""
+
+    @property
+    def imagination(self) -> object | None: ...
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """A chunk that a client has, or had: the policy's states before and after it."""
+    """A chunk that a client has, or had: the policy's states before and after it. step: actions executed before it."""
 
     id: int
+    step: int
     chunk: ActionChunk
     observation: Observation
     before: Any
@@ -55,12 +65,46 @@ class Session:
         self._instruction: str | None = None
         self._state: Any = None
         self._pending: Prediction | None = None
-        self._settled = 0
+        self._edit: MemoryEdit | None = None
+        self._settled, self._steps = 0, 0
         self._next_id = 1
+
+    @property
+    def instruction(self) -> str | None:
+        """The instruction of the episode; None before its first request."""
+        return self._instruction
+
+    @property
+    def pending(self) -> Prediction | None:
+        """The prediction that is being executed."""
+        return self._pending
+
+    @property
+    def memory(self) -> tuple[str, ...]:
+        """The finished subtasks that the next call reads, oldest first."""
+        present = _texts(self._latest)
+        return present if self._edit is None else self._edit.applied(present)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a memory that can be edited."""
+        return isinstance(self._latest, PolicyState) and isinstance(self._policy, RemembersText)
+
+    def edit_memory(self, seen: Sequence[str], memory: Sequence[str]) -> None:
+        """Replaces the memory from the next call on; what was finished since `seen` stays in it.
+
+        WireError where there is none, where `seen` is not what it was, and for one that the policy does not read whole.
+        """
+        texts = MemoryEdit(tuple(seen), tuple(memory)).require_applies(self.memory)
+        kept = _texts(self._remember(self._latest, texts))
+        if kept != texts:
+            raise WireError(f"the policy reads {len(kept)} of these {len(texts)} texts; leave out or shorten some")
+        self._edit = MemoryEdit(_texts(self._latest), texts)
 
     def reset(self) -> None:
         """Forgets the episode; the next request begins another one."""
-        self._instruction, self._state, self._pending = None, None, None
+        self._instruction, self._state, self._pending, self._edit = None, None, None, None
+        self._steps = 0
 
     def prepare(self, request: Request) -> Any:
         """The policy's state in which it answers the request.
@@ -75,7 +119,10 @@ class Session:
             else:
                 self._settle(request)
             if request.memory is not None:
-                self._state = self._remember(request.memory)
+                self._state = self._remember(self._state, request.memory)
+            if self._edit is not None:
+                self._state = self._remember(self._state, self._edit.applied(_texts(self._state)))
+                self._edit = None
         except WireError:
             raise
         except ValueError as error:
@@ -84,7 +131,7 @@ class Session:
 
     def predicted(self, request: Request, chunk: ActionChunk, after: Any) -> Prediction:
         """Keeps the answer to a prepared request as the pending prediction."""
-        self._pending = Prediction(self._next_id, chunk, request.observation, self._state, after)
+        self._pending = Prediction(self._next_id, self._steps, chunk, request.observation, self._state, after)
         self._next_id += 1
         return self._pending
 
@@ -105,7 +152,7 @@ class Session:
             if executed > len(pending.chunk.actions):
                 raise WireError(f"prediction {named} has {len(pending.chunk.actions)} actions, not {executed}")
         self._state = self._executed(pending, executed, request.past_images)
-        self._settled, self._pending = pending.id, None
+        self._settled, self._pending, self._steps = pending.id, None, self._steps + executed
 
     def _executed(self, prediction: Prediction, count: int, images: Sequence[Image]) -> Any:
         """The state after `count` of its actions.
@@ -125,7 +172,17 @@ class Session:
             state = self._policy.observe(seen, state)
         return state
 
-    def _remember(self, memory: tuple[str, ...]) -> Any:
-        if not isinstance(self._state, PolicyState) or not isinstance(self._policy, RemembersText):
+    @property
+    def _latest(self) -> Any:
+        """The state after the last call."""
+        return self._state if self._pending is None else self._pending.after
+
+    def _remember(self, state: Any, memory: Sequence[str]) -> Any:
+        if not isinstance(state, PolicyState) or not isinstance(self._policy, RemembersText):
             raise WireError("wla/memory: this policy has no memory that can be edited")
-        return self._policy.with_memory(self._state, memory, self._state.subtasks)
+        return self._policy.with_memory(state, memory, state.subtasks)
+
+
+def _texts(state: Any) -> tuple[str, ...]:
+    """The memory of a policy's state; empty where it has none."""
+    return tuple(item.text for item in state.memory) if isinstance(state, PolicyState) else ()
