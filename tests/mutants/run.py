@@ -26,8 +26,9 @@ from typing import Literal
 
 ROOT = Path(__file__).parents[2]
 MIN_KILLED = 0.95
-TIMEOUT = 300
-"""Seconds after which tests of a mutant count as failed: it may loop for ever."""
+TIMEOUT = 300.0
+"""Seconds after which tests of a mutant count as failed, because it may loop for ever; longer where the tests of all
+mutants take longer without any."""
 TESTS_FAILED, TIMED_OUT = 1, -1
 """Exit statuses that kill a mutant: pytest's for failed tests, and ours."""
 Verdict = Literal["killed", "survived", "invalid"]
@@ -108,23 +109,23 @@ class SourceCopy:
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             compiled.unlink()
 
-    def run_tests(self, tests: Sequence[str]) -> tuple[int, str]:
-        """Exit status of pytest, and the end of its output."""
+    def run_tests(self, tests: Sequence[str], timeout: float | None = None) -> tuple[int, str]:
+        """Exit status of pytest, and the end of its output. timeout: seconds after which it is `TIMED_OUT`."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests]
         environment = {**os.environ, "PYTHONPATH": str(self.source), "OMP_NUM_THREADS": "1"}
         try:
             process = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired:
-            return TIMED_OUT, f"no result within {TIMEOUT} s"
+            return TIMED_OUT, f"no result within {timeout:.0f} s"
         return process.returncode, "\n".join((process.stdout + process.stderr).strip().splitlines()[-15:])
 
-    def verdict(self, mutant: Mutant) -> Outcome:
+    def verdict(self, mutant: Mutant, timeout: float) -> Outcome:
         """Applies the mutant and runs its tests."""
         start = time.monotonic()
         with self.mutated(mutant):
-            status, output = self.run_tests(mutant.tests)
+            status, output = self.run_tests(mutant.tests, timeout)
         verdict: Verdict = "killed" if status in (TESTS_FAILED, TIMED_OUT) else "survived" if status == 0 else "invalid"
         return Outcome(mutant, verdict, time.monotonic() - start, output)
 
@@ -161,7 +162,7 @@ def run(mutants: Sequence[Mutant], sources: Mapping[Path, str], workers: int) ->
         def verdict(mutant: Mutant) -> Outcome:
             copy = copies.get()
             try:
-                outcome = copy.verdict(mutant)
+                outcome = copy.verdict(mutant, timeout)
             finally:
                 copies.put(copy)
             print(f"{outcome.verdict:9} {outcome.seconds:5.1f} s  {mutant.id}", flush=True)
@@ -173,7 +174,9 @@ def run(mutants: Sequence[Mutant], sources: Mapping[Path, str], workers: int) ->
                 if status != 0:
                     print(f"{output}\nthe tests fail without any mutant; repair them first")
                     return False
-            print(f"{len(files)} test files pass without mutants, {time.monotonic() - start:.0f} s", flush=True)
+            unmutated = time.monotonic() - start
+            timeout = max(TIMEOUT, unmutated)
+            print(f"{len(files)} test files pass without mutants, {unmutated:.0f} s", flush=True)
             outcomes = list(pool.map(verdict, mutants))
     text, passed = summary(outcomes)
     print(f"{text} in {time.monotonic() - start:.0f} s")
