@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from machine import store
 
-from wla.data.lerobot.format import tasks_table
+from wla.data.lerobot.text_table import tasks_table
 from wla.data.video import codec
 
 HEIGHT, WIDTH, LENGTH, FPS = 480, 640, 500, 30
