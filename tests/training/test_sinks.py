@@ -135,6 +135,29 @@ def scale(name: str, values: list[float], held_out: list[float] = []) -> str:  #
     return axis.get_yscale()
 
 
+def test_frequent_saves_draw_the_plot_once_and_the_end_draws_what_is_new(tmp_path, monkeypatch):
+    drawn: list[int] = []
+
+    def plot(file: Path) -> None:
+        drawn.append(len(file.read_text().splitlines()))
+
+    monkeypatch.setattr(sinks, "plot_metrics", plot)
+    train(Toy(), loop(8).replace(save_every=1, log_every=1), tmp_path / "run")
+    assert drawn == [1, 8]
+
+
+def test_a_plot_that_cannot_be_written_hides_no_error(tmp_path, monkeypatch):
+    def plot(file: Path) -> None:
+        raise OSError("no space left")
+
+    def fail() -> None:
+        raise ValueError("what happened")
+
+    monkeypatch.setattr(sinks, "plot_metrics", plot)
+    with pytest.raises(ValueError, match="what happened"):
+        train(Toy(at=5, action=fail), loop(8).replace(save_every=100, log_every=1), tmp_path / "run")
+
+
 def test_each_metric_has_the_axis_that_suits_it():
     assert scale("loss", [3.0, 0.2, 0.01]) == "log"
     assert scale("psnr", [12.0, 20.0, 31.0]) == "linear"

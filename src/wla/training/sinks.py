@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from wla.training.plots import plot_metrics
 
 TENSORBOARD, WANDB_ID = "tensorboard", "wandb_id"
 """Folder of a run with its events, and file with the identity of its curves at Weights & Biases."""
+PLOT_INTERVAL_S = 60.0
+"""Least time between two drawings of a run's plot; the end is always drawn."""
 
 
 class Sink(Protocol):
@@ -48,19 +51,30 @@ class JsonLines:
 
     def __init__(self, out: Path, start: int) -> None:
         self._file = out / METRICS
+        self._plotted_at, self._plotted = -PLOT_INTERVAL_S, True
         keep_lines_before(self._file, start)
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
         log_step(self._file, step, record)
+        self._plotted = False
 
     def sync(self) -> None:
         sync(self._file)
 
     def flush(self) -> None:
-        plot_metrics(self._file)
+        """Draws the plot, unless that was done a short time ago: where saves are frequent, it would take longer than
+        the training between them."""
+        if time.monotonic() - self._plotted_at >= PLOT_INTERVAL_S:
+            self._plot()
 
     def close(self) -> None:
-        pass
+        if not self._plotted:
+            with suppress(OSError):  # the error that ended the run, or none: the plot is not worth another one
+                self._plot()
+
+    def _plot(self) -> None:
+        plot_metrics(self._file)
+        self._plotted_at, self._plotted = time.monotonic(), True
 
 
 class LogLines:
