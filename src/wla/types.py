@@ -7,7 +7,7 @@ assumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -29,7 +29,8 @@ ImageTime = Literal["current", "history", "first"]
 class ImageKey:
     """A camera and the time of its image: the current step, some steps before it, or the first step of the episode.
 
-    Configurations, batches and observations use the string form as key: `front`, `history front`, `first front`.
+    Configurations of models and batches use the string form as key: `front`, `history front`, `first front`. A camera
+    whose own name begins with one of these words has its current images under `current first person`.
     """
 
     camera: str
@@ -40,12 +41,21 @@ class ImageKey:
         """The inverse of `str`."""
         before, _, camera = name.partition(" ")
         match before:
-            case "history" | "first" if camera:
+            case "current" | "history" | "first" if camera:
                 return cls(camera, before)
         return cls(name)
 
     def __str__(self) -> str:
-        return self.camera if self.time == "current" else f"{self.time} {self.camera}"
+        plain = self.time == "current" and self.parse(self.camera).camera == self.camera
+        return self.camera if plain else f"{self.time} {self.camera}"
+
+
+def image_name_hint(cameras: Iterable[str]) -> str:
+    """The end of a message about unknown cameras: the image name of one that is called otherwise; '' without any."""
+    for camera in cameras:
+        if (name := str(ImageKey(camera))) != camera:
+            return f"; a model has the images of {camera!r} as {name!r}"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,20 @@ def test_damaged_files_and_those_of_other_kinds_are_named_and_the_rest_goes_on(t
     assert not (tmp_path / "none").exists()
 
 
+def test_scenes_before_the_damage_are_kept_and_counted(tmp_path, monkeypatch):
+    clip(tmp_path / "in" / "go.mp4", [10] * 5 + [200] * 5, rate=10)
+    whole = codec.decode_timed
+
+    def cut_off(path, *args):
+        yield from list(whole(path, *args))[:8]
+        raise ValueError(f"{path}: damaged video at frame 8 (cut off); restore it or collect the dataset again")
+
+    monkeypatch.setattr(codec, "decode_timed", cut_off)
+    count, (line,) = convert_videos(tmp_path / "in", tmp_path / "out", fps=10.0, side=32)
+    assert count == 1
+    assert line.endswith("go.mp4: damaged video at frame 8 (cut off); 1 episodes before that are kept")
+
+
 @pytest.mark.parametrize(
     ("ending", "encoder", "pix_fmt"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +119,26 @@ def test_an_image_becomes_square_by_padding_cropping_or_stretching(size):
 def test_square_images_are_the_same_for_every_fit(fit):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     torch.testing.assert_close(resize(images, 16, fit), resize(images, 16))
+
+
+@pytest.mark.parametrize(("fit", "side"), [("pad", 24), ("pad", 8), ("pad", 9), ("crop", 8), ("stretch", 9)])
+def test_pixels_that_may_not_be_written_stay_as_they_are_without_a_warning(fit, side):
+    images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
+    expected = resize(images, side, fit).numpy()
+    locked = images.copy()
+    locked.flags.writeable = False  # as of a memory map, or an image that PIL opened
+    torch.set_warn_always(True)  # torch warns of the first such array only
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = resize(locked, side, fit)
+    finally:
+        torch.set_warn_always(False)
+    np.testing.assert_array_equal(found.numpy(), expected)
+    found.zero_()
+    np.testing.assert_array_equal(locked, images)
+
+
+def test_pixels_of_the_right_size_are_not_copied():
+    images = white(8, 8)
+    assert np.shares_memory(resize(images, 8).numpy(), images)

@@ -30,6 +30,17 @@ def test_a_folder_of_datasets_is_expanded(tmp_path):
     assert [source.weight for source in sources] == [0.5, 0.5]
 
 
+def test_hidden_folders_of_a_folder_of_datasets_are_left_alone(tmp_path):
+    """What programs leave behind, a dataset among it, as in `.ipynb_checkpoints`; the folder itself may be hidden."""
+    root = tmp_path / ".all"
+    first = write_episodes(root / "first", 0)
+    for hidden in (root / ".ipynb_checkpoints/first", root / "first_too/.cache/old"):
+        write_episodes(hidden, 1)
+    assert [source.path for source in DatasetConfig(path=str(root)).expand()] == [first]
+    with pytest.raises(ValueError, match="neither a LeRobot dataset"):
+        DatasetConfig(path=str(root / "first_too")).expand()
+
+
 @pytest.mark.parametrize("seed", [10_000, 100_000])
 def test_validation_and_evaluation_episodes_are_refused(tmp_path, seed):
     root = write_episodes(tmp_path / "data", 0, seed)

@@ -12,7 +12,7 @@ from wla.data.lerobot.format import DatasetInfo, frame_rate
 from wla.data.lerobot.image_files import ParquetImages
 from wla.data.lerobot.stats import SAMPLED_FRAMES, image_stats, vector_stats
 from wla.data.lerobot.tables import read_table
-from wla.data.lerobot.vectors import matrix, width
+from wla.data.lerobot.vectors import matrix
 from wla.data.video.video_files import VideoFiles
 
 
@@ -30,6 +30,6 @@ def computed_stats(root: Path, info: DatasetInfo, path: Path, clips: Mapping[str
             rate = frame_rate(float(info.fps))
             files = VideoFiles(rate, size) if key in clips else ParquetImages(key, size)
             stats[key] = image_stats(list(files.read(clips.get(key, path), chosen)))
-        elif key in table.column_names and (numbers := matrix(table, key, width(feature))) is not None:
+        elif key in table.column_names and (numbers := matrix(table, key, feature)) is not None:
             stats[key] = vector_stats(numbers)
     return stats

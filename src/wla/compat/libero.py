@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from wla.compat.hdf5 import columns, images, open_hdf5, require_h5py
 from wla.compat.raw_convert import RawEpisode
+from wla.data.lerobot.tables import visible
 
 FPS = 20.0
 """Control rate of LIBERO's environments; the files do not contain it."""
@@ -30,7 +31,7 @@ _DEMO = re.compile(r"demo_(\d+)")
 
 def libero_files(root: Path) -> list[Path]:
     """The files of demonstrations in a folder."""
-    return sorted(root.glob("*_demo.hdf5"))
+    return sorted(path for path in root.glob("*_demo.hdf5") if visible(path.relative_to(root)))
 
 
 class LiberoEpisodes:

@@ -91,7 +91,7 @@ def convert_videos(
         progress_bar() as progress,
     ):
         for clip in progress.track(clips, description="reading videos"):
-            reader = _ClipReader(clip, fps, side)
+            reader, before = _ClipReader(clip, fps, side), count
             try:
                 for frames in split_scenes(reader.frames(), cuts=cuts):
                     if len(frames) < MIN_CLIP_FRAMES:
@@ -102,7 +102,8 @@ def convert_videos(
                     writer.end_episode(clip.caption, keep=True)
                     count += 1
             except ValueError as error:  # of this file; the others are worth having
-                left_out.append(str(error))
+                kept = f"; {count - before} episodes before that are kept" if count > before else ""
+                left_out.append(f"{str(error).rpartition('; ')[0]}{kept}")  # its end is what to do about a dataset
             else:
                 left_out += reader.missing()
         if not count:

@@ -13,6 +13,7 @@ from wla.config import Config
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import INFO
 from wla.data.lerobot.reader import LeRobotDataset
+from wla.data.lerobot.tables import visible
 from wla.data.training_frames import CACHE_GB
 from wla.robots import load_robot
 from wla.specs import RobotSpec
@@ -102,6 +103,7 @@ class DatasetConfig(Config):
         """
         root = Path(self.path)
         found = [root] if (root / INFO).is_file() else sorted(file.parents[1] for file in root.glob(f"**/{INFO}"))
+        found = [each for each in found if visible(each.relative_to(root))]
         if not found:
             raise ValueError(f"{root}: neither a LeRobot dataset (with {INFO}) nor a folder that holds some")
         weight = None if self.weight is None else self.weight / len(found)

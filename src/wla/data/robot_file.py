@@ -37,6 +37,7 @@ def robot_of(
     dataset states, or its folder's. cameras: the first ones, the primary one in front. ValueError when their numbers or
     names do not fit the dataset.
     """
+    dataset.require_one_robot()
     if dataset.actions is None:
         raise ValueError(f"{dataset.root}: has no actions; name the columns that hold them (--action)")
     known = dataset.readable_cameras

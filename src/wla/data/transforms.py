@@ -20,8 +20,13 @@ def resize(images: UInt8[np.ndarray, "B H W 3"], side: int, fit: ImageFit = "pad
     if height == width and height % side == 0:
         return _block_average(images, side)
     if fit == "stretch":
-        return _scaled(torch.from_numpy(np.ascontiguousarray(images)), (side, side))
+        return _scaled(_tensor(images), (side, side))
     return resize_with_pad(images, side, side)
+
+
+def _tensor(images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[Tensor, "B H W 3"]:
+    """The pixels in the array's memory; in a copy where it is read-only, which no tensor can be, or has gaps."""
+    return torch.from_numpy(np.require(images, requirements=("C_CONTIGUOUS", "WRITEABLE")))
 
 
 def _middle(images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B S S 3"]:
@@ -33,7 +38,7 @@ def _middle(images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B S S 3"
 
 
 def _block_average(images: UInt8[np.ndarray, "B S S 3"], side: int) -> UInt8[Tensor, "B side side 3"]:
-    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    pixels = _tensor(images)
     factor = images.shape[1] // side
     if factor == 1:
         return pixels
@@ -57,7 +62,7 @@ def resize_with_pad(
     """
     if height < 1 or width < 1:
         raise ValueError(f"images cannot be resized to {height} x {width} pixels; both sides must be at least 1")
-    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    pixels = _tensor(images)
     if pixels.shape[1:3] == (height, width) and pixel_aspect == 1:
         return pixels
     across = pixels.shape[2] * pixel_aspect

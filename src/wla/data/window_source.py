@@ -20,8 +20,8 @@ from wla.data.normalize import Normalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.pseudo_actions import load_pseudo_actions
 from wla.data.training_frames import Frames, open_training_frames
-from wla.data.transforms import ImageFit
 from wla.data.windows import Window, subtask_window, window
+from wla.types import ImageFit, image_name_hint
 
 
 @dataclass
@@ -191,7 +191,8 @@ def _open_frames(
     absent = [camera for camera in (sides if config.actions else [primary]) if camera not in dataset.cameras]
     if absent:
         raise ValueError(
-            f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}, name them in `columns`"
+            f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}, name them in "
+            f"`columns`{image_name_hint(dataset.cameras)}"
         )
     there = {camera: each for camera, each in sides.items() if camera in dataset.cameras}
     return open_training_frames(dataset, there, fit, cache=config.cache_frames, limit_gb=config.cache_gb)

@@ -15,6 +15,7 @@ from wla.models.experts.configs import ActionExpertConfig, WorldExpertConfig
 from wla.models.model_config import ModelInterface, PolicyModelConfig
 from wla.models.sizes import Layers, Side, Width
 from wla.specs import ImageFit
+from wla.types import ImageKey
 
 if TYPE_CHECKING:
     from wla.models.wla import WLA
@@ -139,7 +140,7 @@ class WLAConfig(PolicyModelConfig):
     def interface(self) -> ModelInterface:
         return ModelInterface(
             images=self.backbone.cameras,
-            primary=self.backbone.primary,
+            primary=ImageKey.parse(self.backbone.primary).camera,
             state_dim=self.action_expert.state_dim,
             action_dim=self.action_expert.action_dim,
             chunk=self.action_expert.chunk,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from wla.models.backbones.nano import ResidualConv
+from wla.models.backbones.nano import ResidualConv, module_name
 from wla.models.configs import InverseConfig
 
 MOTION_SCALE = 10
@@ -49,7 +49,7 @@ class InverseDynamics(nn.Module):
         super().__init__()
         self.config = config
         self.keypoint_encoders = nn.ModuleDict(
-            {camera: SpatialSoftmax(config.channels, config.num_keypoints) for camera in config.cameras}
+            {module_name(camera): SpatialSoftmax(config.channels, config.num_keypoints) for camera in config.cameras}
         )
         inputs = 2 * config.num_keypoints * len(config.cameras) * (1 + config.lookahead)
         self.head = nn.Sequential(
@@ -66,7 +66,7 @@ class InverseDynamics(nn.Module):
         images: camera -> uint8 frames (B, F, S, S, 3), where F is 1 + `lookahead`.
         """
         inputs = []
-        for camera, encoder in self.keypoint_encoders.items():
+        for camera, encoder in zip(self.config.cameras, self.keypoint_encoders.values(), strict=True):
             positions = encoder(images[camera].flatten(0, 1)).unflatten(0, images[camera].shape[:2])
             inputs += [positions[:, 0], MOTION_SCALE * (positions[:, 1:] - positions[:, :1]).flatten(1)]
         return self.head(torch.cat(inputs, dim=1))

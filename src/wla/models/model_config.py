@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from wla.config import Config
 from wla.models.registry import BUILT_IN, ENTRY_POINTS
 from wla.specs import ImageFit, RobotSpec
-from wla.types import ImageKey
+from wla.types import ImageKey, image_name_hint
 
 if TYPE_CHECKING:
     from wla.models.model import PolicyModel
@@ -58,7 +58,10 @@ class ModelInterface:
         seen = spec.observation.cameras
         absent = [camera for camera in (ImageKey.parse(name).camera for name in self.images) if camera not in seen]
         if absent:
-            raise ValueError(f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot")
+            raise ValueError(
+                f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot"
+                f"{image_name_hint(seen)}"
+            )
 
 
 class RealtimeConfig(Config):

@@ -180,8 +180,11 @@ def _use(facts: ModelFacts) -> list[str]:
 
 def _image_sizes(interface: ModelInterface, camera: str) -> str:
     """Sides (pixels) at which the model reads a camera's image, and its images of earlier times."""
-    images = {name: side for name, side in interface.images.items() if ImageKey.parse(name).camera == camera}
-    return ", ".join(f"{name.removesuffix(camera)}{side} x {side}" for name, side in images.items()) or "not at all"
+    keys = {ImageKey.parse(name): side for name, side in interface.images.items()}
+    times = {
+        "" if key.time == "current" else f"{key.time} ": side for key, side in keys.items() if key.camera == camera
+    }
+    return ", ".join(f"{time}{side} x {side}" for time, side in times.items()) or "not at all"
 
 
 def _limits(facts: ModelFacts) -> list[str]:

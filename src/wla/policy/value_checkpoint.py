@@ -21,7 +21,7 @@ from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir
 from wla.models import ValueConfig, ValueModel
 from wla.policy.hub import load_from
-from wla.types import FrameContext
+from wla.types import FrameContext, ImageKey
 from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
@@ -45,6 +45,11 @@ class ValueCheckpoint:
     @property
     def camera(self) -> str:
         """The camera whose images it scores."""
+        return ImageKey.parse(self.image).camera
+
+    @property
+    def image(self) -> str:
+        """The image that its model reads: the string form of a `wla.types.ImageKey`."""
         return self.model.backbone.primary
 
     @property
@@ -62,10 +67,10 @@ class ValueCheckpoint:
             frame_contexts: instruction, subtask and times, one per image.
             images: uint8 pixels (B, H, W, 3) of `camera`, of any size.
         """
-        side = self.config.model.backbone.cameras[self.camera]
+        side = self.config.model.backbone.cameras[self.image]
         device = next(self.model.parameters()).device
         tokens, mask, times = (part.to(device) for part in self.model_inputs(frame_contexts))
-        logits = self.model(tokens, mask, {self.camera: resize(images, side).to(device)}, times)
+        logits = self.model(tokens, mask, {self.image: resize(images, side).to(device)}, times)
         return logits.sigmoid().cpu().numpy()
 
     def model_inputs(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wla.data.lerobot.columns import Columns
 from wla.presets.names import Size
 from wla.specs import ImageFit, RobotSpec
+from wla.types import ImageKey
 
 PRIMARY_SIDE, OTHER_SIDE = 96, 48
 """Pixels along each side at which a nano model reads the primary camera and the others."""
@@ -41,9 +42,14 @@ class RecipeDraft:
     robot_name: str | None = None
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """The cameras' current images, as models name them."""
+        return tuple(str(ImageKey(camera)) for camera in self.cameras)
+
+    @property
     def sides(self) -> Mapping[str, int]:
-        """Camera -> pixels along each side at which a nano model reads it."""
-        return {camera: OTHER_SIDE if index else PRIMARY_SIDE for index, camera in enumerate(self.cameras)}
+        """Image -> pixels along each side at which a nano model reads it."""
+        return {image: OTHER_SIDE if index else PRIMARY_SIDE for index, image in enumerate(self.images)}
 
 
 def last_episodes(count: int) -> str:
@@ -145,7 +151,7 @@ _RELATIVE = (
 
 def _nano_model(draft: RecipeDraft) -> list[str]:
     observation, action = draft.robot.observation, draft.robot.action
-    sides = ", ".join(f"{_quoted(camera)}: {side}" for camera, side in draft.sides.items())
+    sides = ", ".join(f"{_quoted(image)}: {side}" for image, side in draft.sides.items())
     return [
         "        model=nano_model(",
         f"            state_dim={observation.state_dim},",
@@ -165,7 +171,7 @@ def _small_model(draft: RecipeDraft) -> list[str]:
         f"            state_dim={observation.state_dim},",
         f"            action_dim={action.dim},",
         f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
-        f"            cameras={draft.cameras!r},  # the primary one first",
+        f"            cameras={draft.images!r},  # the primary one first",
         f"            image_fit={_quoted(draft.image_fit)},  # how they become squares: pad, crop or stretch",
         "        ),",
         "        # From a published backbone: vlm='256M' above, and init=FromSmolVLM(vlm=FOLDER, codec=.., prompt=..).",

@@ -43,8 +43,8 @@ def nano_model(
         state_dim: dimensions of the robot's state.
         action_dim: dimensions of an action.
         chunk: actions per chunk.
-        cameras: cameras that it reads, the primary one first, and the pixels along each side at which it reads them, a
-            multiple of 16.
+        cameras: images that it reads (string forms of `wla.types.ImageKey`: a camera's name), the primary camera's
+            first, and the pixels along each side at which it reads them, a multiple of 16.
         image_fit: how images that are not square become so.
     """
     words = special_tokens(PROMPT.queries, PROMPT.locations)

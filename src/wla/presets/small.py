@@ -47,7 +47,8 @@ def small_model(
     """Returns the model of small size, for prompts of `SMALL_PROMPT`.
 
     Args:
-        cameras: names, the primary camera first.
+        cameras: images that it reads (string forms of `wla.types.ImageKey`: a camera's name), the primary camera's
+            first.
         state_dim: dimensions of the robot's state.
         action_dim: dimensions of an action as the model represents it.
         chunk: actions per chunk.

@@ -33,9 +33,10 @@ CODEC = ImageCodecConfig(
 
 def wla0_model(robot: RobotSpec, *, chunk: int, first_frame: bool = False) -> WLAConfig:
     """The published model for a robot: its cameras now, and its primary camera in the past (and at the beginning)."""
-    primary = robot.observation.primary_camera
+    primary, *others = robot.observation.cameras
     beginning = (str(ImageKey(primary, "first")),) if first_frame else ()
-    images = (*beginning, str(ImageKey(primary, "history")), *robot.observation.cameras)
+    current = [str(ImageKey(camera)) for camera in (primary, *others)]
+    images = (*beginning, str(ImageKey(primary, "history")), *current)
     return WLAConfig(
         backbone=QwenBackboneConfig(
             text=QwenTextConfig(vocab_size=QWEN_ROWS + 2 + QUERIES),
@@ -43,7 +44,7 @@ def wla0_model(robot: RobotSpec, *, chunk: int, first_frame: bool = False) -> WL
             vision_start=151_652,
             vision_end=151_653,
             cameras=dict.fromkeys(images, SIDE),
-            primary=primary,
+            primary=current[0],
         ),
         queries=MetaQueryConfig(begin=QWEN_ROWS, end=QWEN_ROWS + 1, first=QWEN_ROWS + 2, count=QUERIES),
         action_expert=ActionExpertConfig(

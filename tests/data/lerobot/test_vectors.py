@@ -75,6 +75,55 @@ def test_numbers_are_read_in_any_form(form, root, pristine):
     assert count_errors(check(root)) == 0
 
 
+def nested(numbers: np.ndarray) -> pa.Array:
+    kind = pa.float32()
+    for _ in numbers.shape[1:]:
+        kind = pa.list_(kind)
+    return pa.array(numbers.tolist(), kind)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (2, 3), (1, 2, 3), (6,)])
+def test_numbers_of_several_axes_are_those_that_lerobot_reads_in_its_order(shape, root):
+    """LeRobot hands out arrays of the stated shape; a policy reads their numbers with the last axis running first."""
+    written = np.random.default_rng(0).normal(size=(30, *shape)).astype(np.float32)
+    for path, rows in zip(sorted(root.glob("data/*/*.parquet")), (slice(0, 20), slice(20, 30)), strict=True):
+        edit_table(path, lambda t, rows=rows: t.set_column(t.column_names.index(STATE), STATE, nested(written[rows])))
+    edit_info(root, lambda info: info["features"][STATE].update(shape=shape, names=None))
+    (root / "meta/wla_robot.json").unlink()
+    np.testing.assert_array_equal(LeRobotDataset(root).state, written.reshape(30, -1))
+    assert count_errors(check(root)) == 0
+    edit_info(root, lambda info: info["features"][STATE].update(shape=[3, 2]))
+    if sum(size > 1 for size in shape) > 1:  # the axes would be other ones
+        with pytest.raises(ValueError, match=r"'observation.state' does not have \(3, 2\) numbers in every frame"):
+            LeRobotDataset(root)
+        assert "does not have 3 x 2 numbers" in check(root)[0].message
+
+
+class ArrayInArray(pa.ExtensionType):
+    """A type as the library `datasets` registers it when it is imported, which LeRobot does."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.list_(pa.list_(pa.float32())), "test.array_in_array")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ArrayInArray:
+        return cls()
+
+
+def test_numbers_of_a_type_that_another_library_registered_are_read(root, pristine):
+    rewrite(
+        root, STATE, lambda rows: pa.ExtensionArray.from_storage(ArrayInArray(), FORMS["nested"](rows)), shape=[1, 3]
+    )
+    pa.register_extension_type(ArrayInArray())
+    try:
+        np.testing.assert_array_equal(LeRobotDataset(root).state, LeRobotDataset(pristine).state)
+    finally:
+        pa.unregister_extension_type("test.array_in_array")
+
+
 @pytest.mark.parametrize(
     ("value", "kind"), [(7, pa.int32()), (True, pa.bool_()), (decimal.Decimal("1.5"), pa.decimal128(5, 2))]
 )

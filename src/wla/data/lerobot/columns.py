@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, model_validator
 
 from wla.config import Config
+from wla.data.lerobot.episode_table import ROBOT_TYPE
 from wla.data.lerobot.format import (
     ACTION,
     CAMERA_DTYPES,
@@ -40,6 +41,7 @@ TYPES = {
     EXECUTED: pa.bool_(),
     REWARD: pa.float64(),
     SUBTASK: pa.string(),
+    ROBOT_TYPE: pa.string(),
 }
 """Types in which columns are compared, whatever they are stored as."""
 

@@ -15,6 +15,8 @@ from wla.data.lerobot.tables import is_text, read_schema, read_table, typed, vis
 from wla.foreign import path_below
 from wla.migrations import COLUMNS
 
+ROBOT_TYPE = "robot_type"
+"""Column of `meta/episodes`, the tasks or the frames that names a robot, in datasets that others joined."""
 EpisodeRow = dict[str, Any]
 """One row of `meta/episodes`: `tasks` is a list of texts; what a table does not have is absent."""
 
@@ -91,11 +93,12 @@ def read_episode_file(path: Path, root: Path, info: DatasetInfo, *, with_stats: 
     ours = _our_columns(root, names)
     stats = [name for name in names if with_stats and name.startswith("stats/")]
     tasks = ["tasks"] if "tasks" in names else []
-    table = read_table(path, [*numbers, *videos, *ours, *stats, *tasks])
+    robots = [ROBOT_TYPE] if ROBOT_TYPE in names and is_text(schema.field(ROBOT_TYPE).type) else []
+    table = read_table(path, [*numbers, *videos, *ours, *stats, *tasks, *robots])
     columns: dict[str, Any] = {name: _checked(table, name, pa.int64(), path) for name in numbers}
     columns |= {name: values for name, kind in videos.items() if (values := _of_video(table, name, kind)) is not None}
     columns |= {COLUMNS.get(name, name): typed(table, name, kind, path, nulls=True) for name, kind in ours.items()}
-    rows = pa.table(columns | {name: table[name] for name in stats}).to_pylist()
+    rows = pa.table(columns | {name: table[name] for name in (*stats, *robots)}).to_pylist()
     texts = _task_lists(table["tasks"]) if tasks else [[]] * len(rows)
     if len(rows) > MAX_EPISODES:
         raise ValueError(f"{path}: describes more than {MAX_EPISODES} episodes; restore the file")

@@ -120,10 +120,10 @@ class DatasetInfo(BaseModel):
     def cameras(self) -> dict[str, str]:
         """Camera name -> feature: a video, or single images (dtype 'image') inside the data files.
 
-        Features outside `observation.images.` keep their full name.
+        Features outside `observation.images.` keep their full name, and so does one without a name after it.
         """
         keys = [key for key, feature in self.features.items() if feature.dtype in CAMERA_DTYPES]
-        return {key.removeprefix(IMAGE_PREFIX): key for key in keys}
+        return {key.removeprefix(IMAGE_PREFIX) or key: key for key in keys}
 
     def is_colour(self, key: str) -> bool:
         """Whether a camera feature states colour images, unlike those of depth cameras."""

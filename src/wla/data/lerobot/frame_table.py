@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float32, Int64
 
 from wla.data.lerobot.columns import TYPES, Columns
-from wla.data.lerobot.episode_table import Episode, EpisodeRow
+from wla.data.lerobot.episode_table import ROBOT_TYPE, Episode, EpisodeRow
 from wla.data.lerobot.format import (
     EPISODE_COLUMNS,
     EXECUTED,
@@ -25,6 +25,7 @@ from wla.data.lerobot.format import (
     DatasetInfo,
 )
 from wla.data.lerobot.frame_rows import irregular, other_rate, row_segments
+from wla.data.lerobot.robots import FIX, common_width, first_episodes, row_widths, several_widths, task_robots
 from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.data.lerobot.text_table import read_tasks
 from wla.data.lerobot.vectors import matrix, width
@@ -98,6 +99,20 @@ class FrameTable:
         parts = [self._matrix(name) for name in names]
         return np.concatenate([np.zeros((len(self.columns), 0), np.float32), *parts], axis=1)
 
+    def robots(self, rows: Sequence[EpisodeRow]) -> dict[str, int]:
+        """The robots that episodes, tasks or frames name -> number of the first episode of each.
+
+        rows: of `meta/episodes`.
+        """
+        tasks = task_robots(self.root)
+        named = [(row.get(ROBOT_TYPE), number) for number, row in enumerate(rows)]
+        named += [(tasks.get(int(self.task_index[start])), number) for number, start in enumerate(self.starts)]
+        if ROBOT_TYPE in self.columns.column_names:
+            texts, first = np.unique(self.columns[ROBOT_TYPE].fill_null("").to_numpy().astype(str), return_index=True)
+            episodes = np.searchsorted(self.starts, first, side="right") - 1
+            named += list(zip(texts.tolist(), episodes.tolist(), strict=True))
+        return first_episodes(named)
+
     def rewards(self) -> Float32[np.ndarray, " N"] | None:
         if REWARD not in self.columns.column_names:
             return None
@@ -119,8 +134,12 @@ class FrameTable:
 
     def _matrix(self, name: str) -> Float32[np.ndarray, "N D"]:
         feature = self.info.features[name]
-        numbers = matrix(self.columns, name, width(feature))
+        numbers = matrix(self.columns, name, feature)
         if numbers is None:
+            widths = row_widths(self.columns[name])
+            mixed = None if widths is None else several_widths(name, self._by_episode(widths))
+            if mixed:
+                raise ValueError(f"{self.root}: {mixed}; {FIX}")
             raise ValueError(
                 f"{self.root}: {name!r} does not have {feature.shape} numbers in every frame, as {INFO} states; "
                 "restore the file"
@@ -132,12 +151,19 @@ class FrameTable:
             )
         return numbers
 
+    def _by_episode(self, widths: Int64[np.ndarray, " N"]) -> dict[int, int | None]:
+        """The width of each episode's rows, None where they differ."""
+        parts = np.split(widths, self.starts[1:])
+        return {number: common_width(part) for number, part in enumerate(parts)}
+
 
 def _read_columns(root: Path, info: DatasetInfo, names: Columns, segments: Sequence[FileSegment]) -> pa.Table:
     needed = [*names.state, *names.action]
     optional = [*INDEX_COLUMNS, *(name for name in (*SUBTASK_COLUMNS, *EPISODE_COLUMNS) if name in info.features)]
     if REWARD in info.features and width(info.features[REWARD]) == 1:
         optional.append(REWARD)
+    if ROBOT_TYPE in info.features and info.features[ROBOT_TYPE].dtype == "string":
+        optional.append(ROBOT_TYPE)
     parts: list[tuple[int, pa.Table]] = []
     for path, own in by_file(segments).items():
         present = read_schema(path).names
@@ -149,11 +175,19 @@ def _read_columns(root: Path, info: DatasetInfo, names: Columns, segments: Seque
     tables = [table for _, table in sorted(parts, key=lambda part: part[0])]
     common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     try:
-        return pa.concat_tables([table.select(common) for table in tables], promote_options="permissive")
+        return pa.concat_tables([_as_lists(table.select(common)) for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
         raise ValueError(
             f"{root / 'data'}: columns of its files have different types ({one_line(error)}); restore them"
         ) from error
+
+
+def _as_lists(table: pa.Table) -> pa.Table:
+    """The table with lists of any length in place of fixed ones, whose lengths may differ between files."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_fixed_size_list(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.list_(field.type.value_type)))
+    return table
 
 
 def _task_index(

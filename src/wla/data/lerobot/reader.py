@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from wla.data.lerobot.columns import Columns, find_robot
 from wla.data.lerobot.episode_table import Episode, make_episodes, read_episodes, uncounted
 from wla.data.lerobot.format import ROBOT, SUBTASK, read_info
 from wla.data.lerobot.frame_table import FrameTable
+from wla.data.lerobot.robots import FIX, several_robots
 from wla.data.lerobot.subtasks import read_frame_subtasks
-from wla.data.video.frame_files import FileSegment
 from wla.data.video.random_access import RandomAccessFrames
 from wla.specs import ImageFit, RobotSpec
 
@@ -36,7 +35,8 @@ class LeRobotDataset:
     rewards float32 (N,), or None: the reward of each frame's action. subtask_texts: the distinct subtasks. subtasks
     int64 (N,): indices into them, -1 where a frame has none; None when no frame has one. task_index int64 (N,): indices
     into instructions. cameras: name -> (height, width) of those that state colour images; cameras outside
-    `observation.images.` keep the full name of their feature.
+    `observation.images.` keep the full name of their feature. robots: those that are named for episodes, tasks or
+    frames, with the first episode of each. data_segments: where the rows of each episode lie in the data files.
     """
 
     def __init__(self, root: Path | str, *, columns: Columns | None = None, robot: RobotSpec | None = None) -> None:
@@ -59,15 +59,16 @@ class LeRobotDataset:
         table = FrameTable.read(self.root, self.info, self.columns, self._rows, self.frame_id)
         self.instructions, self.task_index = table.instructions, table.task_index
         self.episodes = tuple(table.complete(number, episode) for number, episode in enumerate(self.episodes))
+        self.robots = table.robots(self._rows)
         self._begin_times = table.begin_times()
-        self._data = table.segments
+        self.data_segments = table.segments
         self.state: Float32[np.ndarray, "N S"] = table.vectors(self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
             table.vectors(self.columns.action) if self.columns.action else None
         )
         self.rewards: Float32[np.ndarray, " N"] | None = table.rewards()
         self.subtasks, self.subtask_texts, self.subtask_source = read_frame_subtasks(
-            self.root, table.columns, self.info, self._data
+            self.root, table.columns, self.info, self.data_segments
         )
         if self.subtask_source not in (None, SUBTASK):
             self.notes.append(f"its {len(self.subtask_texts)} subtasks are those of the column {self.subtask_source!r}")
@@ -92,12 +93,18 @@ class LeRobotDataset:
 
     def require_robot(self) -> RobotSpec:
         """The robot spec. ValueError, with the command that writes it, when the dataset has none."""
+        self.require_one_robot()
         if self.robot_spec is None:
             raise ValueError(
                 f"{self.root / ROBOT}: is missing, so that nothing states what the numbers mean; write it with "
                 f"`wla data robot {self.root} --kind absolute` (or delta)"
             )
         return self.robot_spec
+
+    def require_one_robot(self) -> None:
+        """ValueError when its episodes are stated to be of several robots: what is learned of actions is of one."""
+        if mixed := several_robots(self.robots):
+            raise ValueError(f"{self.root}: {mixed}; {FIX}")
 
     def episode_of(self, index: int) -> Episode:
         """The episode of frame `index`."""
@@ -139,10 +146,6 @@ class LeRobotDataset:
         """Where the frames of a camera lie. ValueError for an unknown one, and one that cannot be read."""
         if camera not in self._opened:
             self._opened[camera] = self._cameras.open(
-                camera, self.episodes, self._rows, self._begin_times, self.data_segments()
+                camera, self.episodes, self._rows, self._begin_times, self.data_segments
             )
         return self._opened[camera]
-
-    def data_segments(self) -> Sequence[FileSegment]:
-        """The segments of data files that hold the rows of each episode, in the order of the dataset."""
-        return self._data

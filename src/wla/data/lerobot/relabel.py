@@ -47,7 +47,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
     """
     assert len(texts) == len(dataset)
     root, data = dataset.root, dataset.root / "data"
-    files = by_file(dataset.data_segments())
+    files = by_file(dataset.data_segments)
     for path, segments in files.items():
         segments.sort(key=lambda segment: segment.first)
         if (rows := count_rows(path)) != sum(segment.length for segment in segments):

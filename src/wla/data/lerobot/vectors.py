@@ -51,16 +51,20 @@ def dimension_names(names: Any, count: int) -> list[str]:
     return [one_line(name) for name in fitting]
 
 
-def matrix(table: pa.Table, key: str, count: int) -> Float32[np.ndarray, "N D"] | None:
-    """A column as a matrix; None when it does not have `count` numbers in every row. Numbers in nested lists are taken
-    in the order in which they lie."""
-    values = table[key].combine_chunks()
-    per_row = 1
+def matrix(table: pa.Table, key: str, feature: Feature) -> Float32[np.ndarray, "N D"] | None:
+    """A column as a matrix; None when it does not have the feature's numbers in every row. Those in nested lists are
+    taken in the order in which they lie, and have to be nested as the feature states."""
+    values, count = _storage(table[key].combine_chunks()), width(feature)
+    sizes: list[int] = []
     while _is_nested(values.type):
         lengths = pc.unique(pc.list_value_length(values)).to_pylist()
         if values.null_count or len(lengths) > 1:
             return None
-        per_row, values = per_row * (lengths or [count])[0], values.flatten()
+        sizes, values = [*sizes, *lengths], _storage(values.flatten())
+    nested, stated = ([each for each in part if each != 1] for part in (sizes, feature.shape))
+    if len(nested) > 1 and len(stated) > 1 and nested != stated:
+        return None
+    per_row = math.prod(sizes) if len(table) else count
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     kind = values.type
@@ -68,6 +72,11 @@ def matrix(table: pa.Table, key: str, count: int) -> Float32[np.ndarray, "N D"] 
     if not (numeric or pa.types.is_decimal(kind)) or per_row != count or values.null_count:
         return None
     return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(table), count)
+
+
+def _storage(values: pa.Array) -> pa.Array:
+    """The numbers of a column of a type that another library registered, as `datasets` does for arrays in arrays."""
+    return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
 def _is_nested(kind: pa.DataType) -> bool:

@@ -13,8 +13,9 @@ from wla.data.lerobot.columns import TYPES, Columns
 from wla.data.lerobot.episode_table import EpisodeRow
 from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo
 from wla.data.lerobot.frame_rows import OWNER, Rows, find_rows, irregular, other_rate
+from wla.data.lerobot.robots import FIX, row_width, several_widths
 from wla.data.lerobot.tables import read_schema, read_table, typed
-from wla.data.lerobot.vectors import joined_name, matrix, vector_names, width
+from wla.data.lerobot.vectors import joined_name, matrix, vector_names
 from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
 from wla.progress import progress_bar
@@ -55,11 +56,14 @@ class _FrameCheck:
 
     def __init__(self, info: DatasetInfo, columns: Columns, tasks: Sequence[str] | None, found: FoundFrames) -> None:
         self.info, self.columns, self.tasks, self.found = info, columns, tasks, found
-        self.vectors = {key: width(info.features[key]) for key in (*columns.state, *columns.action)}
+        self.vectors = {key: info.features[key] for key in (*columns.state, *columns.action)}
         # State and action: the numbers of each episode.
         self.ranges: dict[tuple[str, ...], dict[int, np.ndarray]] = {
             names: {} for names in (columns.state, columns.action) if names
         }
+        # Columns with other numbers than stated: their number in every row of an episode, None where it differs.
+        self.widths: dict[str, dict[int, int | None]] = {key: {} for key in self.vectors}
+        self.wrong: dict[str, list[int]] = {key: [] for key in self.vectors}
         self.without_subtask: dict[int, tuple[int, int]] = {}
         self.other_rates: list[str] = []
 
@@ -96,6 +100,9 @@ class _FrameCheck:
             for episode, (empty, length) in gaps.items():
                 message = f"{empty} of {length} frames have no {SUBTASK}"
                 self._warn(episode, message, "annotate them; no language is learned from them")
+        for key, wrong in self.wrong.items():
+            if wrong:
+                self._numbers_absent(key, wrong)
         for names, episodes in self.ranges.items():
             named = vector_names(self.info, names)
             self.found.issues += check_range(joined_name(names), named, episodes, jumps=names == self.columns.action)
@@ -158,11 +165,10 @@ class _FrameCheck:
         """The numbers of a column; None, and an issue, when they are not what the dataset states."""
         if key not in table.column_names:
             return None
-        count = self.vectors[key]
-        numbers = matrix(table, key, count)
+        numbers = matrix(table, key, self.vectors[key])
+        self.widths[key][episode] = row_width(table[key])
         if numbers is None:
-            message = f"{key!r} does not have {count} numbers in every frame, as {INFO} states"
-            self._error(episode, message, "restore the file or remove the episode")
+            self.wrong[key].append(episode)
             return None
         bad = np.flatnonzero(~np.isfinite(numbers).all(1))
         if bad.size:
@@ -170,6 +176,16 @@ class _FrameCheck:
             self._error(episode, message, "remove the episode")
             return None
         return numbers
+
+    def _numbers_absent(self, key: str, episodes: list[int]) -> None:
+        """The issues of a column that does not have its numbers in these episodes: one where robots are mixed."""
+        if mixed := several_widths(key, self.widths[key]):
+            self._error(None, mixed, FIX)
+            return
+        count = " x ".join(map(str, self.vectors[key].shape)) or "1"
+        for episode in episodes:
+            message = f"{key!r} does not have {count} numbers in every frame, as {INFO} states"
+            self._error(episode, message, "restore the file or remove the episode")
 
     def _error(self, episode: int | None, message: str, fix: str) -> None:
         self.found.issues.append(Issue("error", episode, message, fix))

@@ -138,7 +138,7 @@ class QwenBackboneConfig(Config):
 
     cameras: image -> side of the (square) image in pixels, in the order of the prompt (keys are those of
     `wla.types.ImageKey`).
-    primary: the camera whose future the World Expert imagines.
+    primary: the current image of the camera whose future the World Expert imagines.
     """
 
     text: QwenTextConfig
@@ -217,7 +217,7 @@ class SmolVLMBackboneConfig(Config):
     """Sizes and special tokens.
 
     cameras: image -> side of the (square) image in pixels, in the order of the prompt (keys are those of
-    `wla.types.ImageKey`). primary: the camera whose future the World Expert imagines.
+    `wla.types.ImageKey`). primary: the current image of the camera whose future the World Expert imagines.
     """
 
     text: SmolVLMTextConfig

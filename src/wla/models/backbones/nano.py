@@ -35,6 +35,18 @@ class ResidualConv(nn.Module):
         return x + self.second(nn.functional.silu(self.first(nn.functional.silu(x))))
 
 
+_TAKEN = frozenset((*dir(nn.ParameterDict()), *dir(nn.ModuleDict()), ""))
+
+
+def module_name(image: str) -> str:
+    """The name of an image's own parameter or module: torch allows no dots there, and none of its own attributes.
+
+    All others stay as they are, and no two images get the same.
+    """
+    name = image.replace("%", "%25").replace(".", "%2E")
+    return f"%{name}" if name in _TAKEN else name
+
+
 class ConvStem(nn.Module):
     """uint8 image (B, S, S, 3) -> tokens (B, (S/16)^2, D), with learned positions per camera."""
 
@@ -50,7 +62,7 @@ class ConvStem(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.positions = nn.ParameterDict(
             {
-                camera: nn.Parameter(0.02 * torch.randn((side // config.stride) ** 2, config.width))
+                module_name(camera): nn.Parameter(0.02 * torch.randn((side // config.stride) ** 2, config.width))
                 for camera, side in config.cameras.items()
             }
         )
@@ -58,7 +70,7 @@ class ConvStem(nn.Module):
     def forward(self, camera: str, image: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
         x = image.permute(0, 3, 1, 2).to(self.norm.weight.dtype).div_(127.5).sub_(1.0)
         features = self.blocks(x.contiguous(memory_format=torch.channels_last))
-        return self.norm(features.flatten(2).transpose(1, 2)) + self.positions[camera]
+        return self.norm(features.flatten(2).transpose(1, 2)) + self.positions[module_name(camera)]
 
 
 class NanoBackbone(Backbone):

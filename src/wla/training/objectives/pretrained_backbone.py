@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from wla.data.normalize import Statistics
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.tokenizer import load_tokenizer
-from wla.models.backbones.nano import NanoBackbone
+from wla.models.backbones.nano import NanoBackbone, module_name
 from wla.policy.hub import local_folder
 from wla.run_folder import read_checkpoint
 from wla.training.grounding.objective import Grounding
@@ -77,9 +77,9 @@ def adapt_cameras(backbone: NanoBackbone, cameras: Mapping[str, int]) -> dict[st
     weights = backbone.state_dict()
     known = {name.removeprefix(prefix): weights.pop(name) for name in list(weights) if name.startswith(prefix)}
     for camera, side in cameras.items():
-        weights[prefix + camera] = _resized_positions(
-            known.get(camera, known[backbone.primary]), side // backbone.config.stride
-        )
+        name = module_name(camera)
+        own = known.get(name, known[module_name(backbone.primary)])
+        weights[prefix + name] = _resized_positions(own, side // backbone.config.stride)
     return weights
 
 

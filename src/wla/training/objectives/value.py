@@ -36,7 +36,7 @@ class ValueObjective(BaseObjective):
         self, step: int, batch: ValueBatch, device: torch.device, generator: torch.Generator
     ) -> StepLosses:
         tokens, mask, times, images, values = (part.to(device) for part in batch[:-1])
-        logits = self.value.model(tokens, mask, {self.value.camera: images}, times)
+        logits = self.value.model(tokens, mask, {self.value.image: images}, times)
         loss = self.value.model.loss(logits, values)
         absolute_error = (logits.detach().sigmoid() - values).abs().mean()
         return {"loss": loss, "absolute_error": absolute_error}, batch.names

@@ -39,7 +39,7 @@ class ValueData:
     def __init__(self, value: ValueCheckpoint, datasets: Sequence[str]) -> None:
         """ValueError when a dataset does not tell which episodes succeeded."""
         self._value = value
-        self._side = value.config.model.backbone.cameras[value.camera]
+        self._side = value.config.model.backbone.cameras[value.image]
         self._frames = [ValueTargetFrames(each, value.camera, self._side) for each in open_datasets(datasets)]
 
     def sample_batch(self, samples: int, generator: torch.Generator) -> ValueBatch:
