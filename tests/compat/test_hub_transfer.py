@@ -14,9 +14,11 @@ from huggingface_hub import constants
 
 from wla.cli.main import main
 from wla.compat.hub_files import belongs
+from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.policy.checkpoint import load_checkpoint, save_checkpoint
 from wla.policy.checkpoint_files import sha256
+from wla.presets.recipe import load_recipe
 
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
 
@@ -24,6 +26,7 @@ TOKEN = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     with hub_server() as (hub, url):
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
         monkeypatch.setattr(constants, "ENDPOINT", url)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix("https://huggingface.co")
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template)
@@ -90,6 +93,41 @@ def test_a_dataset_goes_and_comes_back_the_same(hub, tmp_path, capsys):
     ours, theirs = LeRobotDataset(data), LeRobotDataset(Path("pulled"))
     assert ours.episodes == theirs.episodes
     np.testing.assert_array_equal(ours.frames("front")[:], theirs.frames("front")[:])
+
+
+def test_a_dataset_is_read_by_its_id_from_the_hub_s_cache(hub, tmp_path, monkeypatch, capsys):
+    """A recipe keeps the id; what is downloaded is the dataset alone, and offline the copy serves."""
+    data = tiny.write_dataset(tmp_path / "data", episodes=10, subtasks=False)
+    (data / "meta/wla_robot.json").unlink()
+    hub.files["dataset", "me/place"] = {
+        **{path.relative_to(data).as_posix(): path.read_bytes() for path in data.rglob("*") if path.is_file()},
+        "README.md": b"about it",
+        "train.py": b"raise SystemExit",
+    }
+    hub.private["dataset", "me/place"] = False
+    assert run("init", "me/place", "--action", "absolute", "--out", "place.py") == 0
+    (config,) = load_recipe("place.py").datasets
+    assert config.path == "me/place"
+    assert config.robot is not None
+    assert config.robot.embodiment == "toy"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (source,) = config.expand()
+    np.testing.assert_array_equal(source.open().state, LeRobotDataset(data).state)
+    np.testing.assert_array_equal(config.open().frames("front")[3], LeRobotDataset(data).frames("front")[3])
+    assert not any(path.name in ("README.md", "train.py") for path in (tmp_path / "hub_cache").rglob("*"))
+    assert run("data", "check", "me/place") == 0
+    assert run("data", "stats", "me/place") == 0
+    assert "place: observation.state" in capsys.readouterr().out
+    assert run("data", "check", "me/other") == 2
+    assert "no folder 'me/other', and the hub did not give it" in capsys.readouterr().err
+
+
+def test_a_mistyped_folder_of_datasets_is_not_asked_of_the_hub(hub, tmp_path):
+    tiny.write_dataset(tmp_path / "mine/place")
+    for path in ("mine/plase", "datasets/place", "./me/place", "me/place/more"):
+        with pytest.raises(ValueError, match="neither a LeRobot dataset"):
+            DatasetConfig(path=path).expand()
+    assert hub.requests == []
 
 
 def test_a_card_without_front_matter_gets_some(hub, capfd):

@@ -13,7 +13,7 @@ from pydantic import Field
 from wla.annotate.configs import LabelActionsConfig
 from wla.cli.command import CliArgs, Command, Group
 from wla.cli.dataset_columns import ColumnArgs
-from wla.cli.names import require_dataset, require_path
+from wla.cli.names import find_dataset, require_dataset, require_path
 from wla.cli.stated_robot import stated_robot
 from wla.cli.view import VIEW
 from wla.policy.hub import find
@@ -125,7 +125,7 @@ class CheckArgs(ColumnArgs):
     """
 
     dataset: Path
-    """Folder of a LeRobot v3.0 dataset."""
+    """Folder of a LeRobot v3.0 dataset, or its id on the Hugging Face hub."""
 
 
 class ClearCacheArgs(CliArgs):
@@ -231,11 +231,11 @@ def label_actions(args: LabelActionsArgs) -> int:
 
 
 def check(args: CheckArgs) -> int:
-    require_path(args.dataset, "dataset")
+    folder = find_dataset(args.dataset)
     from wla.data.validation.dataset import check
     from wla.data.validation.issues import count_errors, count_warnings, issues_table
 
-    issues = check(args.dataset, args.columns)
+    issues = check(folder, args.columns)
     if issues:
         _console().print(issues_table(issues))
     errors = count_errors(issues)
@@ -268,8 +268,8 @@ def robot(args: RobotArgs) -> int:
 
 
 def stats(args: StatsArgs) -> int:
-    for path in args.datasets:
-        require_dataset(path)
+    folders = [find_dataset(path) for path in args.datasets]
+    from wla.data.hub_snapshots import dataset_name
     from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.normalize import compute_statistics
     from wla.data.published_statistics import write_published
@@ -277,8 +277,9 @@ def stats(args: StatsArgs) -> int:
 
     groups: dict[str, list[LeRobotDataset]] = {}
     with progress_bar() as progress:
-        for path in progress.track(args.datasets, description="reading"):
-            groups.setdefault(args.name or path.resolve().name, []).append(LeRobotDataset(path, columns=args.columns))
+        for folder in progress.track(folders, description="reading"):
+            name = args.name or dataset_name(folder)
+            groups.setdefault(name, []).append(LeRobotDataset(folder, columns=args.columns))
     if args.name is None and len(groups) < len(args.datasets):
         raise ValueError("two of the datasets have folders of the same name; give --name, or one of them at a time")
     entries = {name: compute_statistics(group) for name, group in groups.items()}

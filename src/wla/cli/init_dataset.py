@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wla.cli.names import require_dataset
+from wla.cli.names import open_dataset
 from wla.cli.stated_robot import stated_robot
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.robot_file import follows_state, require_cameras
 from wla.files import atomic_write_text, disk_errors
 from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
-from wla.progress import notes
 from wla.robots import load_robot
 from wla.specs import UNKNOWN, ActionSpec, RobotSpec
 
@@ -29,11 +28,9 @@ def init_dataset(args: InitArgs) -> int:
     robot_file = args.out.with_name(f"{args.out.stem}_robot.json")
     if robot_file.exists():
         raise ValueError(f"{robot_file} is there already; remove it or choose another --out")
-    require_dataset(args.dataset)
     columns = Columns(state=args.state, action=args.action_columns)
     given = None if args.robot is None else load_robot(args.robot)
-    dataset = LeRobotDataset(args.dataset, columns=columns, robot=given)
-    notes(dataset.root, dataset.notes)
+    dataset = open_dataset(args.dataset, columns, given)
     _require_instructions(dataset)
     if sys.stdin.isatty() and dataset.robot_spec is None:
         args = _asked(args, list(dataset.readable_cameras))

@@ -6,10 +6,16 @@ Each raises a ValueError with the name that was probably meant. None imports tor
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wla.config_errors import nearest_path
 from wla.policy.hub import find
 from wla.rollout.configs import SCRIPTED, EnvironmentNames, is_address
+
+if TYPE_CHECKING:
+    from wla.data.lerobot.columns import Columns
+    from wla.data.lerobot.reader import LeRobotDataset
+    from wla.specs import RobotSpec
 
 
 def require_environment(names: EnvironmentNames) -> None:
@@ -40,6 +46,26 @@ def require_dataset(folder: Path) -> None:
     from wla.data.lerobot.format import read_info
 
     read_info(folder)
+
+
+def find_dataset(name: Path) -> Path:
+    """The folder of a dataset that is only read: itself, or the copy of a hub id in the cache. Checks what it holds."""
+    from wla.data.hub_snapshots import dataset_folder
+
+    folder = dataset_folder(name)
+    require_dataset(folder)
+    return folder
+
+
+def open_dataset(name: Path, columns: Columns, robot: RobotSpec | None = None) -> LeRobotDataset:
+    """Opens a dataset that is only read, a folder or a hub id, and prints its notes."""
+    folder = find_dataset(name)
+    from wla.data.lerobot.reader import LeRobotDataset
+    from wla.progress import notes
+
+    dataset = LeRobotDataset(folder, columns=columns, robot=robot)
+    notes(folder, dataset.notes)
+    return dataset
 
 
 def require_path(path: Path, what: str) -> None:

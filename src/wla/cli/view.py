@@ -8,7 +8,7 @@ from pydantic import Field
 
 from wla.cli.command import Command
 from wla.cli.dataset_columns import ColumnArgs
-from wla.cli.names import require_dataset
+from wla.cli.names import open_dataset
 
 
 class ViewArgs(ColumnArgs):
@@ -23,7 +23,7 @@ class ViewArgs(ColumnArgs):
     """
 
     dataset: Path
-    """Folder of a LeRobot v3.0 dataset."""
+    """Folder of a LeRobot v3.0 dataset, or its id on the Hugging Face hub."""
     out: Path
     """HTML file, or a folder that gets index.html."""
     episodes: int = Field(default=50, ge=1)
@@ -33,16 +33,12 @@ class ViewArgs(ColumnArgs):
 
 
 def view(args: ViewArgs) -> int:
-    require_dataset(args.dataset)
     from wla.annotate.review import parts_of
     from wla.annotate.segments import segments_of
-    from wla.data.lerobot.reader import LeRobotDataset
     from wla.data.viewer.page import write_dataset_page
-    from wla.progress import notes
 
     page = args.out if args.out.suffix in (".html", ".htm") else args.out / "index.html"
-    dataset = LeRobotDataset(args.dataset, columns=args.columns)
-    notes(dataset.root, dataset.notes)
+    dataset = open_dataset(args.dataset, args.columns)
     subtasks = parts_of(segments_of(dataset))
     shown = write_dataset_page(page, dataset, subtasks, episodes=args.episodes, single_file=args.single_file)
     print(f"{page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")

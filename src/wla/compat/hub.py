@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from wla import __version__
 from wla.compat.hub_files import CARD, Kind, SharedFolder, belongs, find_shared
+from wla.data.hub_snapshots import HUB_ID
 from wla.files import atomic_dir, disk_errors
-from wla.policy.hub import HUB_ID
 
 AnswerT = TypeVar("AnswerT")
 TOKEN = re.compile(r"hf_\w+|Bearer\s+\S+", re.IGNORECASE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Bool
 from pydantic import Field, field_validator, model_validator
 
 from wla.config import Config
+from wla.data.hub_snapshots import dataset_folder
 from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.format import INFO
 from wla.data.lerobot.reader import LeRobotDataset
@@ -23,6 +23,7 @@ class DatasetConfig(Config):
     """One dataset of a mixture."""
 
     path: str
+    """Folder of the dataset, or of several, or an id on the Hugging Face hub, whose copy in its cache is read."""
     weight: float | None = Field(default=None, gt=0)
     """Weight in the mixture, relative to the others; without weights datasets count by their number of frames."""
     instructions: str | None = None
@@ -99,9 +100,9 @@ class DatasetConfig(Config):
     def expand(self) -> list[DatasetConfig]:
         """This dataset or, if the path is a folder of several, each of them with an equal fraction of the weight.
 
-        ValueError when there is none.
+        ValueError when there is none, or the hub does not give it.
         """
-        root = Path(self.path)
+        root = dataset_folder(self.path)
         found = [root] if (root / INFO).is_file() else sorted(file.parents[1] for file in root.glob(f"**/{INFO}"))
         found = [each for each in found if visible(each.relative_to(root))]
         if not found:
@@ -111,7 +112,7 @@ class DatasetConfig(Config):
 
     def open(self) -> LeRobotDataset:
         """ValueError when the dataset cannot be read or is of another robot."""
-        return LeRobotDataset(self.path, columns=self.columns, robot=self.robot)
+        return LeRobotDataset(dataset_folder(self.path), columns=self.columns, robot=self.robot)
 
 
 class ImageAugmentation(Config):

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from wla.data.hub_snapshots import dataset_name
 from wla.data.lerobot.format import ROBOT
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.files import disk_errors
@@ -61,7 +62,7 @@ def robot_of(
         state_units=tuple(_each(state_units, state_dim, "units of the state")),
         state_frame=frame,
     )
-    embodiment = name or (robot_type if isinstance(robot_type, str) and robot_type else dataset.root.resolve().name)
+    embodiment = name or (robot_type if isinstance(robot_type, str) and robot_type else dataset_name(dataset.root))
     return RobotSpec(embodiment=embodiment, action=action, observation=observation)
 
 

@@ -5,7 +5,6 @@ Finding a name imports no torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import resources
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from wla.config_errors import nearest, nearest_path
+from wla.data.hub_snapshots import may_be_hub_id, snapshot
 from wla.run_folder import checkpoint_folder, read_checkpoint
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ CONFIG_FILES = {
     "image codec": "codec.json",
 }
 """Kind of a checkpoint -> the file of its folder that only this kind has."""
-OWN_FOLDERS = frozenset({"outputs", "datasets", "checkpoints", "runs"})
-"""Folders of runs and data: a name that begins with one is a path, wherever the command was started."""
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def bundled(kind: str | None = None) -> dict[str, Path]:
@@ -47,9 +44,8 @@ def checkpoint_kind(folder: Path) -> str | None:
 def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) -> Path | None:
     """Returns the local folder of a checkpoint or another artefact; None for an id that only the hub may know.
 
-    A name below a folder that exists, or below one of `OWN_FOLDERS`, is never a hub id: a mistyped path must not bring
-    the weights of a stranger. `what` names the artefact in messages; for
-    one of `CONFIG_FILES` the folder must not hold a checkpoint of another kind. `also`: other names to suggest.
+    `what` names the artefact in messages; for one of `CONFIG_FILES` the folder must not hold a checkpoint of another
+    kind. `also`: other names to suggest. See `may_be_hub_id` for what is never asked of the hub.
 
     Raises:
         ValueError: no such name or folder, or a checkpoint of another kind.
@@ -61,7 +57,7 @@ def find(name: str | Path, what: str = "policy", *, also: Iterable[str] = ()) ->
         if what in CONFIG_FILES and kind not in (None, what):
             raise ValueError(f"{name} is not a {what} but a {kind}; {_choices(what, known)}")
         return folder
-    if HUB_ID.fullmatch(str(name)) and not folder.parent.is_dir() and folder.parts[0] not in OWN_FOLDERS:
+    if may_be_hub_id(name):
         return None
     near = nearest(str(name), [*known, *also]) or nearest_path(folder)
     hint = f"did you mean '{near}'?" if near else _choices(what, known)
@@ -80,18 +76,7 @@ def resolve(name: str | Path, what: str = "policy") -> Path:
         ValueError: as for `find`, or the hub did not give it.
     """
     folder = find(name, what)
-    if folder is not None:
-        return folder
-    # Imported here, because a local folder needs none of it.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(name)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"no folder {str(name)!r}, and the hub did not give it ({type(error).__name__}); check name and network"
-        ) from error
+    return snapshot(str(name)) if folder is None else folder
 
 
 def load_from(name: str | Path, read: Callable[[Path], Content], what: str = "policy") -> Content:
