@@ -33,12 +33,12 @@ class ViewArgs(ColumnArgs):
 
 
 def view(args: ViewArgs) -> int:
+    dataset = open_dataset(args.dataset, args.columns)
     from wla.annotate.review import parts_of
     from wla.annotate.segments import segments_of
     from wla.data.viewer.page import write_dataset_page
 
     page = args.out if args.out.suffix in (".html", ".htm") else args.out / "index.html"
-    dataset = open_dataset(args.dataset, args.columns)
     subtasks = parts_of(segments_of(dataset))
     shown = write_dataset_page(page, dataset, subtasks, episodes=args.episodes, single_file=args.single_file)
     print(f"{page}: {shown} of {len(dataset.episodes)} episodes; open it in a browser")
