@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
+PLUGINS = sorted((ROOT / "plugins").glob("*/src"))
 OPEN_MODULES = ("wla.types", "wla.specs", "wla.config", "wla.batch")
 """Base modules all of whose names are public."""
 
@@ -25,9 +26,10 @@ def summary(file: Path) -> str:
 
 
 def tree() -> str:
-    """Returns the page with every Python file of the package and what it is for."""
+    """Returns the page with every Python file of the package and of its plugins, and what it is for."""
     lines = ["# Every file", "", "Made from the docstrings of the modules: `python docs/generate.py`.", ""]
-    for folder in sorted({file.parent for file in SOURCE.rglob("*.py")}):
+    folders = {file.parent for source in (SOURCE, *PLUGINS) for file in source.rglob("*.py")}
+    for folder in sorted(folders, key=lambda each: (not each.is_relative_to(SOURCE), each)):
         name = folder.relative_to(ROOT).as_posix()
         lines += [f"## {name}", "", summary(folder / "__init__.py"), ""]
         files = sorted(file for file in folder.glob("*.py") if file.name != "__init__.py")

@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 FILES = sorted((SOURCE / "wla").rglob("*.py"))
-ALL_FILES = sorted(file for folder in ("src", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
-FOLDERS = ("src", "tests", "benchmarks")
+FOLDERS = ("src", "plugins", "tests", "benchmarks")
+ALL_FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 BASE = (
     *("types", "specs", "batch", "config", "config_errors", "overrides", "files", "weights", "runtime", "gl"),
@@ -155,6 +156,15 @@ def test_files_and_functions_are_small_and_import_little() -> None:
     over = {str(file.relative_to(SOURCE)): found for file in FILES if (found := over_limits(file, LIMITS))}
     assert over.keys() == EXCEPTIONS.keys(), over
     assert len(EXCEPTIONS) <= 5
+
+
+@pytest.mark.parametrize("file", PLUGINS, ids=lambda file: file.stem)
+def test_plugins_are_small_documented_and_safe(file: Path) -> None:
+    source = file.read_text("utf-8")
+    assert over_limits(file, LIMITS) == []
+    assert ast.get_docstring(ast.parse(source)), "a module says what it is for"
+    assert unsafe_uses(source) == []
+    assert absolute_paths(source) == []
 
 
 def test_tests_and_benchmarks_are_small() -> None:

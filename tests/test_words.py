@@ -14,7 +14,7 @@ import pytest
 from wla.migrations import RENAMED_COMMANDS, RENAMED_OPTIONS
 
 ROOT = Path(__file__).parents[1]
-CODE = sorted(file for folder in ("src", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
+CODE = sorted(file for folder in ("src", "plugins", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
 SOURCE = [file for file in CODE if file.is_relative_to(ROOT / "src")]
 TEXTS = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/guides").glob("*.md")]

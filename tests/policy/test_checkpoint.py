@@ -9,7 +9,7 @@ import torch
 from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 
-from wla.policy.checkpoint import load_checkpoint, save_checkpoint
+from wla.policy.checkpoint import load_checkpoint, save_checkpoint, save_parts
 from wla.policy.checkpoint_files import convert_checkpoint, sha256
 
 
@@ -28,6 +28,15 @@ def test_what_was_saved_comes_back(folder):
     assert loaded.robot_spec == saved.robot_spec
     text = "put the red block in the bowl"
     assert loaded.tokenizer.encode(text) == saved.tokenizer.encode(text)
+
+
+def test_the_weights_may_lie_outside_of_the_folder(tmp_path):
+    saved = tiny.checkpoint()
+    (tmp_path / "parts").mkdir()
+    save_parts(saved, tmp_path / "parts", tmp_path / "others.safetensors")
+    loaded = load_checkpoint(tmp_path / "parts", weights=tmp_path / "others.safetensors")
+    assert loaded.config == saved.config
+    assert torch.equal(loaded.model.state_dict()[KEY], saved.model.state_dict()[KEY])
 
 
 def test_without_imagination_its_weights_stay_on_disk(folder):

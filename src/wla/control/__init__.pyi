@@ -8,3 +8,4 @@ from .runner_config import RunnerConfig as RunnerConfig
 from .safety import Intervention as Intervention
 from .safety import SafetyLayer as SafetyLayer
 from .simulated_robot import SimulatedRobot as SimulatedRobot
+from .stepwise import StepwisePolicy as StepwisePolicy

@@ -5,6 +5,7 @@ from .action_representation import RotationConfig as RotationConfig
 from .action_transform import ActionTransform as ActionTransform
 from .dataset_config import DatasetConfig as DatasetConfig
 from .dataset_config import ImageAugmentation as ImageAugmentation
+from .dataset_prompts import DatasetPrompts as DatasetPrompts
 from .lerobot.columns import Columns as Columns
 from .lerobot.reader import Episode as Episode
 from .lerobot.reader import LeRobotDataset as LeRobotDataset

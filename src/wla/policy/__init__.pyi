@@ -8,7 +8,11 @@ from .checkpoint import Checkpoint as Checkpoint
 from .checkpoint import CheckpointConfig as CheckpointConfig
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
+from .checkpoint import save_parts as save_parts
 from .checkpoint_files import convert_checkpoint as convert_checkpoint
+from .hub import fetch_checkpoint as fetch_checkpoint
+from .hub import fetch_config as fetch_config
+from .training_data import TrainingData as TrainingData
 from .value_checkpoint import ValueCheckpoint as ValueCheckpoint
 from .value_checkpoint import load_value as load_value
 from .wla_policy import WLAPolicy as WLAPolicy

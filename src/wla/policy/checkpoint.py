@@ -105,18 +105,29 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[st
     weights = checkpoint.model.state_dict() if weights is None else weights
     with atomic_dir(folder, replaces=CHECKPOINT_FILES) as fresh:
         keep_or_write(folder / README, fresh / README, _facts(checkpoint, weights))
-        checkpoint.config.save(fresh / CONFIG)
-        checkpoint.statistics.save(fresh / STATISTICS)
-        checkpoint.robot_spec.save(fresh / ROBOT)
-        if checkpoint.tokenizer is not None:
-            write_tokenizer(checkpoint.tokenizer, fresh)
-        if checkpoint.training_data is not None:
-            checkpoint.training_data.save(fresh / TRAINING_DATA)
-        dtype = getattr(torch, checkpoint.config.dtype)
-        cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
-        save_weights(cast, fresh / WEIGHTS)
+        save_parts(checkpoint, fresh, fresh / WEIGHTS, weights=weights)
         if checkpoint.passthrough_tensors:
             save_weights(checkpoint.passthrough_tensors, fresh / PASSTHROUGH_TENSORS)
+
+
+def save_parts(
+    checkpoint: Checkpoint, folder: Path, weights_file: Path, *, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Writes weights into a file and what describes them into an existing folder, for another format's layout.
+
+    `load_checkpoint(folder, weights=weights_file)` reads both. weights: see `save_checkpoint`.
+    """
+    weights = checkpoint.model.state_dict() if weights is None else weights
+    checkpoint.config.save(folder / CONFIG)
+    checkpoint.statistics.save(folder / STATISTICS)
+    checkpoint.robot_spec.save(folder / ROBOT)
+    if checkpoint.tokenizer is not None:
+        write_tokenizer(checkpoint.tokenizer, folder)
+    if checkpoint.training_data is not None:
+        checkpoint.training_data.save(folder / TRAINING_DATA)
+    dtype = getattr(torch, checkpoint.config.dtype)
+    cast = {key: x.to(dtype) if x.is_floating_point() else x for key, x in weights.items()}
+    save_weights(cast, weights_file)
 
 
 def save_pretrained(checkpoint: Checkpoint, folder: Path) -> None:
@@ -141,9 +152,12 @@ def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
     )
 
 
-def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
-    """ValueError names the file or key that does not fit. Without imagination its weights are not read."""
-    require_files(folder, CONFIG, STATISTICS, ROBOT, WEIGHTS)
+def load_checkpoint(folder: Path, *, imagination: bool = True, weights: Path | None = None) -> Checkpoint:
+    """ValueError names the file or key that does not fit. Without imagination its weights are not read.
+
+    weights: file of the weights, where they lie outside of the folder (see `save_parts`).
+    """
+    require_files(folder, CONFIG, STATISTICS, ROBOT, *([WEIGHTS] if weights is None else []))
     config = CheckpointConfig.load(folder / CONFIG)
     if config.prompt is not None:
         require_files(folder, TOKENIZER)
@@ -159,7 +173,7 @@ def load_checkpoint(folder: Path, *, imagination: bool = True) -> Checkpoint:
     )
     checkpoint = Checkpoint(
         config,
-        load_model(config, folder / WEIGHTS, imagination=imagination),
+        load_model(config, weights or folder / WEIGHTS, imagination=imagination),
         Statistics.load(folder / STATISTICS),
         robot_spec,
         None if config.prompt is None else read_tokenizer(folder),

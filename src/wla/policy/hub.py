@@ -16,7 +16,7 @@ from wla.data.hub_snapshots import may_be_hub_id, snapshot
 from wla.run_folder import checkpoint_folder, read_checkpoint
 
 if TYPE_CHECKING:
-    from wla.policy.checkpoint import Checkpoint
+    from wla.policy.checkpoint import Checkpoint, CheckpointConfig
 
 Content = TypeVar("Content")
 CONFIG_FILES = {
@@ -89,6 +89,13 @@ def fetch_checkpoint(name: str | Path, *, imagination: bool = True) -> Checkpoin
     from wla.policy.checkpoint import load_checkpoint
 
     return load_from(name, partial(load_checkpoint, imagination=imagination))
+
+
+def fetch_config(name: str | Path) -> CheckpointConfig:
+    """Returns the configuration of a policy, without its weights. ValueError as for `fetch_checkpoint`."""
+    from wla.policy.checkpoint import CheckpointConfig
+
+    return load_from(name, lambda folder: CheckpointConfig.load(folder / CONFIG_FILES["policy"]))
 
 
 def _choices(what: str, known: dict[str, Path]) -> str:

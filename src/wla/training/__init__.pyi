@@ -3,6 +3,7 @@ from .ablation_config import Ablation as Ablation
 from .configs import LoopConfig as LoopConfig
 from .configs import LoraConfig as LoraConfig
 from .configs import OptimConfig as OptimConfig
+from .datasets import open_sources as open_sources
 from .grounding.configs import GroundingConfig as GroundingConfig
 from .grounding.configs import SceneConfig as SceneConfig
 from .objective import Objective as Objective
@@ -18,5 +19,6 @@ from .objectives.initialization_kinds import FromCheckpoint as FromCheckpoint
 from .objectives.initialization_kinds import FromPretrained as FromPretrained
 from .objectives.initialization_kinds import FromScratch as FromScratch
 from .objectives.initialization_kinds import FromSmolVLM as FromSmolVLM
+from .sampling import to_device as to_device
 from .trainer import train as train
 from .wla0 import published_train_config as published_train_config
