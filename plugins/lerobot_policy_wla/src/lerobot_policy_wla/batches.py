@@ -40,7 +40,7 @@ class BatchReader:
     def observations(self, batch: Mapping[str, Any]) -> list[Observation]:
         """The observation of each environment. ValueError for a camera or a state that is missing or misshapen."""
         images = {camera: _pixels(_entry(batch, camera_key(camera)), camera) for camera in self._spec.cameras}
-        state = self._state(batch, len(next(iter(images.values()))))
+        state = self._state(batch.get(OBS_STATE), len(next(iter(images.values()))))
         return [
             Observation({camera: rows[row] for camera, rows in images.items()}, values)
             for row, values in enumerate(state)
@@ -62,7 +62,9 @@ class BatchReader:
         interface = self._interface
         actions = _array(_entry(batch, ACTION))
         size = len(actions)
-        state = self._state(batch, size)
+        frames = batch.get(OBS_STATE)
+        now = frames[:, self._offsets.index(0)] if isinstance(frames, Tensor) and frames.ndim == 3 else frames
+        state = self._state(now, size)
         proprio = self._state_normalizer.normalize(state)
         trainable = self._trainable(batch, size)
         encoded = self._action_transform.encode(actions, state)
@@ -86,18 +88,16 @@ class BatchReader:
             subgoal_mask=torch.from_numpy(subgoal_mask),
         )
 
-    def _state(self, batch: Mapping[str, Any], size: int) -> Float32[np.ndarray, "B S"]:
-        """The state now, in the robot's units."""
+    def _state(self, values: Tensor | None, size: int) -> Float32[np.ndarray, "B S"]:
+        """The state of each observation, in the robot's units."""
         if not self._spec.state_dim:
             return np.zeros((size, 0), np.float32)
-        state = _array(_entry(batch, OBS_STATE))
-        state = state[:, self._offsets.index(0)] if state.ndim == 3 else state
-        if state.shape != (size, self._spec.state_dim):
+        if values is None or values.shape != (size, self._spec.state_dim):
             raise ValueError(
-                f"{OBS_STATE} has shape {state.shape}; this policy needs ({size}, {self._spec.state_dim}): "
-                f"{', '.join(self._spec.state_names)}"
+                f"{OBS_STATE} {'is missing' if values is None else f'has shape {tuple(values.shape)}'}; this policy "
+                f"needs ({size}, {self._spec.state_dim}): {', '.join(self._spec.state_names)}"
             )
-        return state
+        return _array(values)
 
     def _image(self, batch: Mapping[str, Any], name: str, side: int) -> UInt8[Tensor, "B S S 3"]:
         key = ImageKey.parse(name)
