@@ -28,7 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         env = LineEnv()
         limits = SafetyLimits.of(env.robot_spec.action).replace(ramp_s=0.0)
         body = SimulatedRobot(env, seed=seed, limits=limits)
-        monkeypatch.setattr("wla.cli.run._policy", lambda _: policy or Walker())
+        monkeypatch.setattr("wla.cli.run.load", lambda _: policy or Walker())
         monkeypatch.setattr("wla.control.open_robot.open_robot", lambda *_, **__: body)
         code = cli.main(["run", "nano-tabletop", "--robot", "tabletop:place", "--rate", "200", *words])
         return code, *capsys.readouterr()

@@ -66,3 +66,34 @@ def test_episodes_that_cannot_be_held_out_are_one_line(tmp_path, episodes, messa
         make_sampler([dataset], settings={"validation_episodes": episodes})
     with pytest.raises(ValueError, match="both hold episodes out"):
         DatasetConfig(path="data", validation_fraction=0.1, validation_episodes=episodes)
+
+
+def write_marked(root, marks):
+    with DatasetWriter(root, tiny.robot_spec(), with_interventions=True) as writer:
+        for step, mark in enumerate(marks):
+            seen = tiny.observation(step)
+            writer.add_frame(
+                seen.images, seen.state, np.full(tiny.ACTION, 0.01 * step, np.float32), "reach", intervention=mark
+            )
+        writer.end_episode("go", keep=True)
+    return LeRobotDataset(root)
+
+
+def test_what_a_person_corrected_can_be_trained_on_alone(tmp_path):
+    dataset = write_marked(tmp_path / "data", [6 <= step < 10 for step in range(20)])
+    sampler = make_sampler([dataset], settings={"interventions": "only"})
+    batch = sample_batch(sampler, size=100)
+    assert set(batch.ids) == {dataset.frame_id(index) for index in range(6, 10)}
+    for name, mask in zip(batch.ids, batch.action_mask[..., 0], strict=True):
+        left = 10 - int(name.rsplit(" ", 1)[1])
+        expected = [index < left for index in range(len(mask))]
+        assert mask.tolist() == expected, "what the policy did afterwards is not imitated"
+    assert len(set(sample_batch(make_sampler([dataset]), size=300).ids)) > 10
+
+
+def test_corrections_that_are_not_there_are_one_line(tmp_path):
+    with pytest.raises(ValueError, match="in no whole window did a person take over"):
+        make_sampler([write_marked(tmp_path / "none", [False] * 20)], settings={"interventions": "only"})
+    unmarked = LeRobotDataset(tiny.write_dataset(tmp_path / "data", episodes=1))
+    with pytest.raises(ValueError, match="has no column 'intervention'"):
+        make_sampler([unmarked], settings={"interventions": "only"})

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from wla.cli.evaluate import DemoArgs, EvalArgs
     from wla.cli.hub import PullArgs
     from wla.cli.init import InitArgs
+    from wla.cli.record import RecordArgs
     from wla.cli.run import RunArgs
+    from wla.cli.score import ScoreArgs
     from wla.cli.train import AblateArgs, TrainArgs
     from wla.evaluation.configs import OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 
@@ -173,6 +175,14 @@ def after_run(args: RunArgs) -> list[Line]:
     return [line("run", args.policy, **given, chunking="sync" if args.chunking != "sync" else "async")]
 
 
+def after_record(args: RecordArgs) -> list[Line]:
+    return [line("data check", args.out)]
+
+
+def after_score(args: ScoreArgs) -> list[Line]:
+    return [line("report", args.out)]
+
+
 def after_eval_offline(args: OpenLoopConfig) -> list[Line]:
     return [line("eval-world", args.policy, dataset=args.dataset, out="outputs/world")]
 
@@ -281,6 +291,8 @@ NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
     "eval": after_eval,
     "compare-runs": after_compare_runs,
     "run": after_run,
+    "record": after_record,
+    "score": after_score,
     "eval-offline": after_eval_offline,
     "eval-world": after_eval_world,
     "eval-value": after_eval_value,

@@ -17,7 +17,7 @@ from wla.policy.hub import find
 from wla.rollout.configs import is_address
 
 if TYPE_CHECKING:
-    from wla.control import RunReport
+    from wla.control import Operator, RunListener, RunReport
     from wla.robots import Robot
     from wla.types import Policy
 
@@ -55,7 +55,17 @@ class RunArgs(RunnerConfig):
 
 
 def run(args: RunArgs) -> int:
-    from wla.control.open_robot import open_robot, require_robot
+    check(args)
+    policy = load(args)
+    report, _ = drive(args, policy, open_named(args, policy))
+    if report.ending == "interrupted":
+        raise KeyboardInterrupt("the robot was stopped")
+    return 1 if report.ending in ("error", "stopped") else 0
+
+
+def check(args: RunArgs) -> None:
+    """Checks all that was named. ValueError before anything is loaded."""
+    from wla.control.open_robot import require_robot
 
     require_robot(args.robot, args.robot_config)
     if args.robot_config is not None:
@@ -65,18 +75,41 @@ def run(args: RunArgs) -> int:
     elif args.chunking == "rtc":
         raise ValueError("--chunking rtc: a server does not continue chunks; use async, or the policy itself")
 
-    policy = _policy(args)
+
+def load(args: RunArgs) -> Policy[Any]:
+    """The policy. ValueError for one of whose robot something is unknown."""
+    policy: Policy[Any]
+    if is_address(args.policy):
+        from wla.serving.client import RemotePolicy
+
+        policy = RemotePolicy(args.policy)
+    else:
+        from wla.policy.wla_policy import load_policy
+
+        policy = load_policy(args.policy, device=args.device)
     policy.robot_spec.require_known(args.policy)
-    robot = open_robot(args.robot, policy.robot_spec, settings=args.robot_config, seed=args.seed)
-    report = drive(args, policy, robot)
-    if report.ending == "interrupted":
-        raise KeyboardInterrupt("the robot was stopped")
-    return 1 if report.ending in ("error", "stopped") else 0
+    return policy
 
 
-def drive(args: RunArgs, policy: Policy[Any], robot: Robot) -> RunReport:
-    """Runs the policy on the robot and prints how it went. ValueError where neither the arguments nor the robot state
-    an instruction."""
+def open_named(args: RunArgs, policy: Policy[Any]) -> Robot:
+    """The robot that the arguments name, not connected."""
+    from wla.control.open_robot import open_robot
+
+    return open_robot(args.robot, policy.robot_spec, settings=args.robot_config, seed=args.seed)
+
+
+def drive(
+    args: RunArgs,
+    policy: Policy[Any],
+    robot: Robot,
+    *,
+    operator: Operator | None = None,
+    listener: RunListener | None = None,
+) -> tuple[RunReport, str]:
+    """Runs the policy on the robot and prints how it went. Returns that, and the instruction.
+
+    ValueError where neither the arguments nor the robot state an instruction.
+    """
     from wla.cli.run_summary import print_summary
     from wla.control import AsyncRunner, SimulatedRobot
     from wla.control.dry_run import DryRun
@@ -89,7 +122,7 @@ def drive(args: RunArgs, policy: Policy[Any], robot: Robot) -> RunReport:
         raise ValueError(f"--instruction is missing: what shall {args.robot} do?")
     body = DryRun(robot) if args.dry_run else robot
     config = RunnerConfig.model_validate({name: getattr(args, name) for name in RunnerConfig.model_fields})
-    runner = AsyncRunner(policy, body, config)
+    runner = AsyncRunner(policy, body, config, operator=operator, listener=listener)
     print(f"{args.policy} drives {args.robot}: {instruction} (Ctrl-C stops)", flush=True)
     with _terminated_as_interrupted():
         report = runner.run(
@@ -99,17 +132,7 @@ def drive(args: RunArgs, policy: Policy[Any], robot: Robot) -> RunReport:
             done=lambda: simulated is not None and simulated.outcome is not None,
         )
     print_summary(report, body)
-    return report
-
-
-def _policy(args: RunArgs) -> Policy[Any]:
-    if is_address(args.policy):
-        from wla.serving.client import RemotePolicy
-
-        return RemotePolicy(args.policy)
-    from wla.policy.wla_policy import load_policy
-
-    return load_policy(args.policy, device=args.device)
+    return report, instruction
 
 
 @contextmanager

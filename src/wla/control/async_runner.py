@@ -92,8 +92,8 @@ class AsyncRunner:
         except KeyboardInterrupt:
             report.ending = "interrupted"
         finally:
-            worker.close()
             self._end()
+            worker.close()
         return report
 
     def stop(self, reason: str) -> None:

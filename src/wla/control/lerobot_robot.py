@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import pkgutil
 import tomllib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float32
@@ -37,6 +37,7 @@ CONVERSIONS = {
 }
 """(unit of the driver, unit of the policy) -> factor."""
 DEFAULT = "default"
+LEROBOT = "lerobot:"
 
 
 class LeRobotSettings(Config):
@@ -44,6 +45,8 @@ class LeRobotSettings(Config):
 
     driver: dict[str, Any] = Field(default_factory=dict)
     """Fields of LeRobot's configuration of the robot: port, id, cameras, as for `lerobot-record --robot.`"""
+    operator: dict[str, Any] = Field(default_factory=dict)
+    """Fields of LeRobot's configuration of the device with which a person takes over."""
     names: dict[str, str] = Field(default_factory=dict)
     """Name in the policy's robot -> name at the driver, of numbers and cameras that are called differently."""
     units: dict[str, str]
@@ -64,6 +67,14 @@ class LeRobotSettings(Config):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path}: {where}: {one_line(first['msg'])}") from error
+
+
+class Leader(Protocol):
+    """LeRobot's `Teleoperator`, as far as it is used here."""
+
+    def connect(self, calibrate: bool = True) -> None: ...
+    def get_action(self) -> Mapping[str, Any]: ...
+    def disconnect(self) -> None: ...
 
 
 class Driver(Protocol):
@@ -127,6 +138,15 @@ class LeRobotRobot:
             }
         )
 
+    def action_of(self, targets: Mapping[str, Any]) -> Float32[np.ndarray, " A"]:
+        """The action for targets by the driver's names and in its units. ValueError where one is missing."""
+        missing = [name for name in self._action if name not in targets]
+        if missing:
+            raise ValueError(f"{self._name}: the operator's device gives no {missing[0]!r}")
+        given = np.array([float(targets[name]) for name in self._action], np.float32)
+        here = [float(self._measured[name]) if name in self._deltas else 0.0 for name in self._action]
+        return (given - np.array(here, np.float32)) * self._action_factors
+
     def stop(self) -> None:
         """Holds the place that is measured now, as far as the driver measures what it commands."""
         if self._driver.is_connected:
@@ -167,28 +187,44 @@ def lerobot_robot(name: str, path: Path, spec: RobotSpec) -> LeRobotRobot:
     """The robot that LeRobot calls `name`, not connected. ValueError for a wrong file or name, ModuleNotFoundError
     without LeRobot."""
     settings = LeRobotSettings.read(path)
-    return LeRobotRobot(f"lerobot:{name}", _driver(name, settings.driver, path), spec, settings)
+    driver: Driver = _made("Robot", name, settings.driver, f"{path}: [driver]")
+    return LeRobotRobot(f"{LEROBOT}{name}", driver, spec, settings)
 
 
-def _driver(name: str, fields: dict[str, Any], path: Path) -> Driver:
+@contextmanager
+def lerobot_leader(
+    name: str, path: Path, robot: LeRobotRobot
+) -> Iterator[Callable[[Observation], Float32[np.ndarray, " A"]]]:
+    """Context with the device that LeRobot calls `name`, connected: it gives actions of the robot. ValueError for a
+    wrong file or name."""
+    settings = LeRobotSettings.read(path)
+    leader: Leader = _made("Teleoperator", name, settings.operator, f"{path}: [operator]")
+    leader.connect(calibrate=False)
     try:
-        robots, cameras = import_module("lerobot.robots"), import_module("lerobot.cameras")
+        yield lambda observation: robot.action_of(leader.get_action())
+    finally:
+        leader.disconnect()
+
+
+def _made(kind: Literal["Robot", "Teleoperator"], name: str, fields: dict[str, Any], where: str) -> Any:
+    """A device of LeRobot. where: the fields came from, for messages."""
+    package = f"lerobot.{kind.lower()}s"
+    try:
+        devices, cameras = import_module(package), import_module("lerobot.cameras")
         plugins, draccus = import_module("lerobot.utils.import_utils"), import_module("draccus")
     except ImportError as error:
-        raise ModuleNotFoundError(
-            f"robot lerobot:{name} needs LeRobot: pip install lerobot ({one_line(error)})"
-        ) from error
-    for package in (robots, cameras):  # each registers its configurations when it is imported
-        for module in pkgutil.iter_modules(package.__path__):
-            with suppress(ImportError):  # what another robot needs is not needed here
-                import_module(f"{package.__name__}.{module.name}")
+        raise ModuleNotFoundError(f"{LEROBOT}{name} needs LeRobot: pip install lerobot ({one_line(error)})") from error
+    for each in (devices, cameras):  # modules register their configurations when they are imported
+        for module in pkgutil.iter_modules(each.__path__):
+            with suppress(ImportError):  # what another device needs is not needed here
+                import_module(f"{each.__name__}.{module.name}")
     plugins.register_third_party_plugins()
-    known = sorted(robots.RobotConfig.get_known_choices())
+    configuration = getattr(devices, f"{kind}Config")
+    known = sorted(configuration.get_known_choices())
     if name not in known:
-        raise ValueError(f"lerobot:{name}: LeRobot has no such robot; it has {', '.join(known)}")
+        raise ValueError(f"{LEROBOT}{name}: LeRobot has no such {kind.lower()}; it has {', '.join(known)}")
     try:
-        config = draccus.decode(robots.RobotConfig, {"type": name, **fields})
+        config = draccus.decode(configuration, {"type": name, **fields})
     except Exception as error:
-        raise ValueError(f"{path}: [driver]: {one_line(error)}") from error
-    driver: Driver = robots.make_robot_from_config(config)
-    return driver
+        raise ValueError(f"{where}: {one_line(error)}") from error
+    return getattr(devices, f"make_{kind.lower()}_from_config")(config)

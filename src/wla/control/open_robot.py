@@ -14,13 +14,12 @@ from operator import attrgetter
 from pathlib import Path
 
 from wla.config_errors import nearest
+from wla.control.lerobot_robot import LEROBOT, lerobot_robot
 from wla.control.simulated_robot import SimulatedRobot
 from wla.envs.registry import family_names, load_family, make_env
 from wla.plugins import Registry
 from wla.robots.base import Robot
 from wla.specs import RobotSpec
-
-LEROBOT = "lerobot:"
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,6 @@ def open_robot(name: str, spec: RobotSpec, *, settings: Path | None = None, seed
     """
     require_robot(name, settings)
     if name.startswith(LEROBOT):
-        from wla.control.lerobot_robot import lerobot_robot
-
         assert settings is not None, "it was required"
         return lerobot_robot(name.removeprefix(LEROBOT), settings, spec)
     driver = DRIVERS.find(name, RobotDriver)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
 
@@ -36,7 +37,7 @@ class Worker(Protocol):
     def submit(self, call: Callable[[], Any]) -> Answer: ...
 
     def close(self) -> None:
-        """Takes no more calls. The one that runs is not waited for."""
+        """Takes no more calls, and waits a little for the one that runs."""
         ...
 
 
@@ -50,12 +51,17 @@ class MonotonicClock:
         time.sleep(max(0.0, moment - time.monotonic()))
 
 
+CLOSE_S = 10.0
+"""Seconds that a running call is waited for: model libraries abort a process that ends while they compute."""
+
+
 class ThreadWorker:
-    """A thread that does not keep the process alive: a call that hangs delays no stop of a robot."""
+    """A thread that does not keep the process alive: a call that hangs, on a network, delays its end a little only."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="policy", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
+        self._thread.start()
 
     def submit(self, call: Callable[[], Any]) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -64,6 +70,8 @@ class ThreadWorker:
 
     def close(self) -> None:
         self._calls.put(None)
+        with suppress(KeyboardInterrupt):
+            self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while (item := self._calls.get()) is not None:

@@ -15,7 +15,7 @@ class SimulatedRobot:
 
     def __init__(self, env: Env, *, seed: int = 0, limits: SafetyLimits | None = None) -> None:
         """seed: of the scene. limits: those of the environment's actions when left out."""
-        self._env, self._seed = env, seed
+        self.env, self._seed = env, seed
         self._limits = limits or SafetyLimits.of(env.robot_spec.action)
         self._observation: Observation | None = None
         self.instruction = ""
@@ -24,7 +24,7 @@ class SimulatedRobot:
 
     @property
     def robot_spec(self) -> RobotSpec:
-        return self._env.robot_spec
+        return self.env.robot_spec
 
     @property
     def safety_limits(self) -> SafetyLimits:
@@ -34,7 +34,7 @@ class SimulatedRobot:
         """Sets the scene up, unless it is; its instruction is then known."""
         if self._observation is not None:
             return
-        raw, info = self._env.reset(seed=self._seed)
+        raw, info = self.env.reset(seed=self._seed)
         self._observation, self.instruction, self.outcome = Observation(**raw), info["instruction"], None
 
     def observe(self) -> Observation:
@@ -43,7 +43,7 @@ class SimulatedRobot:
         return self._observation
 
     def act(self, action: Float32[np.ndarray, " A"]) -> None:
-        raw, _, terminated, truncated, info = self._env.step(action)
+        raw, _, terminated, truncated, info = self.env.step(action)
         self._observation = Observation(**raw)
         if self.outcome is None and (terminated or truncated):
             self.outcome = "success" if info["success"] else "failure"
@@ -53,4 +53,4 @@ class SimulatedRobot:
 
     def close(self) -> None:
         self._observation = None
-        self._env.close()
+        self.env.close()

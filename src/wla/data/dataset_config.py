@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool
@@ -40,6 +40,9 @@ class DatasetConfig(Config):
     ones (nan) are masked."""
     memory_replay: str | None = None
     """File of `wla record-memory`: the memory of a policy that acted on this dataset."""
+    interventions: Literal["all", "only"] = "all"
+    """only: train on what a person did who took a policy's place (column `intervention`), and not on what the policy
+    did before and after. The same dataset may be named twice, with a weight for each."""
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the episodes, evenly spread, that are never trained on: the held-out loss is computed on them (see
     `loop.validation_every`). Ranges of states and actions are those of all episodes."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
+from wla.data.lerobot.format import INTERVENTION
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer
@@ -74,6 +75,8 @@ class WindowSource:
         if config.holds_out:
             held = np.repeat(config.held_out(dataset), lengths)
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
+        if config.interventions == "only":
+            valid_starts = _taken_over(dataset, valid_starts)
         frames = _open_frames(dataset, config, sides, fit, primary)
         other_robot = not config.actions and dataset.state.shape[1] != state.dim
         values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
@@ -86,6 +89,9 @@ class WindowSource:
                     f"{dataset.root}: records no state of the robot that pseudo-actions could be relative to; leave "
                     "pseudo_actions or action_representation.relative out"
                 )
+        if config.interventions == "only" and actions is not None:
+            # What follows in a chunk after the person has let go is not to be learned: unknown actions are masked.
+            actions = np.where(_interventions(dataset)[:, None], actions, np.float32(np.nan))
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )
@@ -170,6 +176,20 @@ def chunk_starts(
             "or a dataset whose actions were executed"
         )
     return starts
+
+
+def _interventions(dataset: LeRobotDataset) -> Bool[np.ndarray, " N"]:
+    if dataset.interventions is None:
+        raise ValueError(f"{dataset.root}: has no column {INTERVENTION!r} that interventions=only selects by")
+    return dataset.interventions
+
+
+def _taken_over(dataset: LeRobotDataset, starts: Int64[np.ndarray, " V"]) -> Int64[np.ndarray, " W"]:
+    """The windows that begin where a person acted. ValueError for none."""
+    chosen = starts[_interventions(dataset)[starts]]
+    if not chosen.size:
+        raise ValueError(f"{dataset.root}: in no whole window did a person take over; leave out interventions=only")
+    return chosen
 
 
 def _of_split(

@@ -18,7 +18,7 @@ from wla.evaluation.configs import EvalConfig
 from wla.evaluation.episode_files import VideoQuota, episode_folder
 from wla.evaluation.paired import Key, by_key
 from wla.evaluation.provenance import Provenance, provenance
-from wla.evaluation.summary import SUMMARY, Identity, Summary, describe, summarise
+from wla.evaluation.summary import SUMMARY, Identity, Summary, require_same_run, summarise
 from wla.files import clear_staging, disk_errors
 from wla.locks import locked
 from wla.rollout.build import build, load_shared, make_variants, require_expert
@@ -127,23 +127,10 @@ def _decided_results(out: Path, identity: Identity) -> list[EpisodeResult]:
     results = read_results(out / "results.jsonl")
     decided = [result for result in results if result.outcome != "error"]
     if decided:
-        _require_same_run(out, identity)
+        require_same_run(out, identity)
     if len(decided) < len(results):
         for result in (result for result in results if result.outcome == "error"):
             shutil.rmtree(out / "episodes" / episode_folder(result.variant, result.seed), ignore_errors=True)
         with disk_errors(out, RESUME_HINT):
             write_results(out / "results.jsonl", decided)
     return decided
-
-
-def _require_same_run(out: Path, identity: Identity) -> None:
-    before = Identity.load(out / "run.json")
-    same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
-    if identity.checkpoint_sha256 is None:
-        same_policy &= before.policy == identity.policy
-    named = {"policy": identity.policy, "checkpoint_sha256": identity.checkpoint_sha256}
-    if not same_policy or before.replace(**named) != identity:
-        raise ValueError(
-            f"{out} holds results of another run ({describe(before)}); this one is {describe(identity)}: "
-            "use another --out folder"
-        )

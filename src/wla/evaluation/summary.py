@@ -128,3 +128,17 @@ def describe(identity: Identity) -> str:
     protocol = "" if identity.protocol == DEFAULT_PROTOCOL else f", protocol {identity.protocol}"
     parts = f"{protocol}{fault}{selection}{delay}"
     return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{parts}"
+
+
+def require_same_run(out: Path, identity: Identity) -> None:
+    """ValueError when a folder holds results of another run."""
+    before = Identity.load(out / "run.json")
+    same_policy = before.checkpoint_sha256 == identity.checkpoint_sha256
+    if identity.checkpoint_sha256 is None:
+        same_policy &= before.policy == identity.policy
+    named = {"policy": identity.policy, "checkpoint_sha256": identity.checkpoint_sha256}
+    if not same_policy or before.replace(**named) != identity:
+        raise ValueError(
+            f"{out} holds results of another run ({describe(before)}); this one is {describe(identity)}: "
+            "use another --out folder"
+        )

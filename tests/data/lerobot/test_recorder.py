@@ -111,3 +111,24 @@ def test_a_frame_has_a_result_exactly_where_rewards_are_kept(tmp_path):
     writer = DatasetWriter(tmp_path / "d", robot(), with_rewards=True)
     with pytest.raises(ValueError, match="has rewards, but the frame has none; see with_rewards"):
         writer.add_frame(observation(0).images, observation(0).state, np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_marks_of_interventions_are_kept_and_do_not_mix_with_datasets_without(tmp_path, marked):
+    root = tmp_path / "d"
+    with DatasetWriter(root, robot(), with_interventions=marked) as writer:
+        for i in range(3):
+            seen = observation(i)
+            mark = {"intervention": i == 1} if marked else {}
+            writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), **mark)
+        mark, seen = {} if marked else {"intervention": True}, observation(3)
+        with pytest.raises(ValueError, match="see with_interventions"):
+            writer.add_frame(seen.images, seen.state, np.zeros(2, np.float32), **mark)
+        writer.end_episode("go", keep=True)
+    assert (LeRobotDataset(root).interventions is None) == (not marked)
+    if marked:
+        assert LeRobotDataset(root).interventions.tolist() == [False, True, False]
+        feature = json.loads((root / "meta/info.json").read_text())["features"]["intervention"]
+        assert (feature["dtype"], feature["shape"]) == ("bool", [1])
+    with pytest.raises(ValueError, match=r"the dataset has (no )?marks of interventions and the new episodes have"):
+        DatasetWriter(root, robot(), with_interventions=not marked)

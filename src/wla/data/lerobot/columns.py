@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,6 +19,7 @@ from wla.data.lerobot.format import (
     IMAGE_PREFIX,
     INDEX_COLUMNS,
     INFO,
+    INTERVENTION,
     RESULT_COLUMNS,
     REWARD,
     ROBOT,
@@ -40,6 +42,7 @@ TYPES = {
     SUCCEEDED: pa.int64(),
     EXECUTED: pa.bool_(),
     REWARD: pa.float64(),
+    INTERVENTION: pa.bool_(),
     SUBTASK: pa.string(),
     ROBOT_TYPE: pa.string(),
 }
@@ -182,8 +185,8 @@ def require_robot(root: Path, info: DatasetInfo, columns: Columns, spec: RobotSp
             raise ValueError(f"{path}: {key!r} has shape {found[key]} and {owner} has {shape}; {remedy}")
 
 
-def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> dict[str, Feature]:
-    """Columns of a dataset of this robot."""
+def features_for(spec: RobotSpec, *, with_actions: bool, marks: Mapping[str, str]) -> dict[str, Feature]:
+    """Columns of a dataset of this robot. marks: column -> type of those with a number per frame."""
     fps = frame_rate(spec.action.rate_hz)
     features, state = {}, spec.observation
     if state.state_dim:
@@ -193,6 +196,6 @@ def features_for(spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> 
     for camera, size in spec.observation.cameras.items():
         features[IMAGE_PREFIX + camera] = video_feature(*size, fps)
     features[SUBTASK] = Feature(dtype="string", shape=(1,))
-    for name, dtype in {**(RESULT_COLUMNS if with_rewards else {}), **EPISODE_COLUMNS, **INDEX_COLUMNS}.items():
+    for name, dtype in {**marks, **EPISODE_COLUMNS, **INDEX_COLUMNS}.items():
         features[name] = Feature(dtype=dtype, shape=(1,))
     return features

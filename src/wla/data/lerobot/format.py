@@ -45,6 +45,8 @@ SUBTASK = "subtask_text"
 REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
 """LeRobot's names of what an environment returned for a frame's action."""
 RESULT_COLUMNS = {REWARD: "float32", DONE: "bool", SUCCESS: "bool"}
+INTERVENTION = "intervention"
+"""LeRobot's name of the mark of frames in which a person acted in the policy's place."""
 SEED, SUCCEEDED, EXECUTED = "wla.seed", "wla.success", "wla.action_executed"
 EPISODE_COLUMNS = {SEED: "int64", SUCCEEDED: "int64", EXECUTED: "bool"}
 """What our recorder knows of an episode, in each of its frames too: LeRobot's tools write `meta/episodes` anew without

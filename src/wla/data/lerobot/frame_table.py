@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from wla.data.lerobot.columns import TYPES, Columns
 from wla.data.lerobot.episode_table import ROBOT_TYPE, Episode, EpisodeRow
@@ -18,6 +18,7 @@ from wla.data.lerobot.format import (
     EXECUTED,
     INDEX_COLUMNS,
     INFO,
+    INTERVENTION,
     REWARD,
     SEED,
     SUBTASK,
@@ -118,6 +119,11 @@ class FrameTable:
             return None
         return self.columns[REWARD].to_numpy().astype(np.float32)
 
+    def interventions(self) -> Bool[np.ndarray, " N"] | None:
+        if INTERVENTION not in self.columns.column_names:
+            return None
+        return np.array([bool(mark) for mark in self.columns[INTERVENTION].to_pylist()])
+
     def complete(self, number: int, episode: Episode) -> Episode:
         """An episode with its instruction and what its frames state of it, where `meta/episodes` does not."""
         start, length = int(self.starts[number]), int(self.lengths[number])
@@ -160,8 +166,7 @@ class FrameTable:
 def _read_columns(root: Path, info: DatasetInfo, names: Columns, segments: Sequence[FileSegment]) -> pa.Table:
     needed = [*names.state, *names.action]
     optional = [*INDEX_COLUMNS, *(name for name in (*SUBTASK_COLUMNS, *EPISODE_COLUMNS) if name in info.features)]
-    if REWARD in info.features and width(info.features[REWARD]) == 1:
-        optional.append(REWARD)
+    optional += [mark for mark in (REWARD, INTERVENTION) if mark in info.features and width(info.features[mark]) == 1]
     if ROBOT_TYPE in info.features and info.features[ROBOT_TYPE].dtype == "string":
         optional.append(ROBOT_TYPE)
     parts: list[tuple[int, pa.Table]] = []

@@ -67,6 +67,8 @@ class LeRobotDataset:
             table.vectors(self.columns.action) if self.columns.action else None
         )
         self.rewards: Float32[np.ndarray, " N"] | None = table.rewards()
+        self.interventions: Bool[np.ndarray, " N"] | None = table.interventions()
+        """Frames in which a person acted in the policy's place; None where the dataset has no such mark."""
         self.subtasks, self.subtask_texts, self.subtask_source = read_frame_subtasks(
             self.root, table.columns, self.info, self.data_segments
         )

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from wla.data.lerobot.format import (
     DATA_PATH,
     EPISODE_COLUMNS,
     INFO,
+    INTERVENTION,
     REWARD,
     ROBOT,
     SEED,
@@ -50,17 +51,19 @@ _STAGING = ".staging-"
 class ShardStore:
     """A dataset folder of one robot, created when absent, to which shards are appended. One process at a time."""
 
-    def __init__(self, root: Path, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
-        """ValueError when `root` holds something else, or data of a different robot or with different columns."""
+    def __init__(self, root: Path, spec: RobotSpec, *, with_actions: bool, marks: Mapping[str, str]) -> None:
+        """marks: column -> type of those with a number per frame.
+
+        ValueError when `root` holds something else, or data of a different robot or with different columns."""
         self.root = root
         self.rate = frame_rate(spec.action.rate_hz)
         self._progress = Progress()
         self.published: list[tuple[int | None, str]] = []
         """Seed and instruction of the episodes that were here when the dataset was opened."""
         if (root / INFO).exists():
-            self._open(spec, with_actions=with_actions, with_rewards=with_rewards)
+            self._open(spec, with_actions=with_actions, marks=marks)
         else:
-            self._create(spec, with_actions=with_actions, with_rewards=with_rewards)
+            self._create(spec, with_actions=with_actions, marks=marks)
         for leftover in root.glob(f"{_STAGING}*"):
             shutil.rmtree(path_below(root, leftover.name, root))
 
@@ -87,7 +90,7 @@ class ShardStore:
                     self._progress = progress
                 shutil.rmtree(stage)
 
-    def _create(self, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
+    def _create(self, spec: RobotSpec, *, with_actions: bool, marks: Mapping[str, str]) -> None:
         if self.root.exists() and (
             not self.root.is_dir() or any(not entry.name.startswith(".") for entry in self.root.iterdir())
         ):
@@ -95,7 +98,7 @@ class ShardStore:
         self._info = DatasetInfo(
             robot_type=spec.embodiment,
             fps=rate_to_number(self.rate),
-            features=features_for(spec, with_actions=with_actions, with_rewards=with_rewards),
+            features=features_for(spec, with_actions=with_actions, marks=marks),
         )
         with disk_errors(self.root, "free disk space or choose another folder"):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ class ShardStore:
             finally:
                 shutil.rmtree(stage)
 
-    def _open(self, spec: RobotSpec, *, with_actions: bool, with_rewards: bool) -> None:
+    def _open(self, spec: RobotSpec, *, with_actions: bool, marks: Mapping[str, str]) -> None:
         self._info = read_info(self.root)
         if not (self.root / ROBOT).exists():
             raise ValueError(f"{self.root}: dataset of another program, {ROBOT} is missing; write into a new folder")
@@ -116,12 +119,15 @@ class ShardStore:
         if (ACTION in self._info.features) != with_actions:
             has, new = ("no actions", "have them") if with_actions else ("actions", "have none")
             raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
-        if (REWARD in self._info.features) != with_rewards:
-            has, new = ("no rewards", "have them") if with_rewards else ("rewards", "have none")
-            raise ValueError(f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder")
+        for name, what in ((REWARD, "rewards"), (INTERVENTION, "marks of interventions")):
+            if (name in self._info.features) != (name in marks):
+                has, new = (f"no {what}", "have them") if name in marks else (what, "have none")
+                raise ValueError(
+                    f"{self.root}: the dataset has {has} and the new episodes {new}; write into a new folder"
+                )
         if PERSISTENT in self._info.features:
             raise ValueError(f"{self.root}: has been annotated; write the new episodes into a new folder")
-        ours = features_for(spec, with_actions=with_actions, with_rewards=with_rewards)
+        ours = features_for(spec, with_actions=with_actions, marks=marks)
         # A dataset that an earlier version began is continued without the columns that it does not have.
         known = {*self._info.features, *EPISODE_COLUMNS} if SEED not in self._info.features else {*self._info.features}
         if known != ours.keys() or self._info.data_path != DATA_PATH:

@@ -34,8 +34,8 @@ from wla.data.video import codec
 
 @dataclass(frozen=True)
 class EpisodeData:
-    """One finished episode of T frames. videos (mp4) and image_stats are keyed by video feature, results (T,) by the
-    columns of `RESULT_COLUMNS`; without rewards there are none."""
+    """One finished episode of T frames. videos (mp4) and image_stats are keyed by video feature, marks (T,) by the
+    columns with a number per frame, such as rewards."""
 
     instruction: str
     state: Float32[np.ndarray, "T S"]
@@ -46,7 +46,7 @@ class EpisodeData:
     seed: int | None
     success: bool | None
     action_executed: Sequence[bool] | None
-    results: dict[str, Shaped[np.ndarray, " T"]] = field(default_factory=dict)
+    marks: dict[str, Shaped[np.ndarray, " T"]] = field(default_factory=dict)
 
 
 @dataclass
@@ -130,7 +130,7 @@ def _episode_stats(episode: EpisodeData, indices: dict[str, np.ndarray]) -> dict
     stats = {STATE: vector_stats(episode.state)} if episode.state.shape[1] else {}
     if episode.actions is not None:
         stats[ACTION] = vector_stats(episode.actions)
-    columns = episode.results | indices
+    columns = episode.marks | indices
     numbers = {name: values.astype(np.float64)[:, None] for name, values in columns.items()}
     return stats | episode.image_stats | {name: vector_stats(values) for name, values in numbers.items()}
 
@@ -140,7 +140,7 @@ def _frames_table(episode: EpisodeData, indices: dict[str, np.ndarray]) -> pa.Ta
     if episode.actions is not None:
         columns[ACTION] = _vectors(episode.actions)
     columns[SUBTASK] = pa.array(episode.subtasks, pa.string())
-    return pa.table(columns | {name: pa.array(values) for name, values in (episode.results | indices).items()})
+    return pa.table(columns | {name: pa.array(values) for name, values in (episode.marks | indices).items()})
 
 
 def _vectors(values: Float32[np.ndarray, "T D"]) -> pa.Array:

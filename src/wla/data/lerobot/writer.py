@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
-from wla.data.lerobot.format import DONE, IMAGE_PREFIX, RESULT_COLUMNS, REWARD, SUCCESS
+from wla.data.lerobot.format import DONE, IMAGE_PREFIX, INTERVENTION, RESULT_COLUMNS, REWARD, SUCCESS
 from wla.data.lerobot.shards import ShardStore
 from wla.data.lerobot.staging import EpisodeData
 from wla.data.lerobot.stats import image_stats
@@ -32,6 +32,7 @@ class _Frames:
     actions: list[np.ndarray] = field(default_factory=list)
     subtasks: list[str] = field(default_factory=list)
     results: list[StepResult] = field(default_factory=list)
+    interventions: list[bool] = field(default_factory=list)
 
 
 class DatasetWriter:
@@ -49,9 +50,11 @@ class DatasetWriter:
         *,
         with_actions: bool = True,
         with_rewards: bool = False,
+        with_interventions: bool = False,
         shard_frames: int = 5000,
     ) -> None:
-        """with_rewards: every frame comes with what the environment returned for its action.
+        """with_rewards: every frame comes with what the environment returned for its action. with_interventions: with
+        whether a person acted in the policy's place.
 
         ValueError when `root` holds something else or another robot's data, when another process writes into it, or
         when a camera has an odd size.
@@ -60,12 +63,13 @@ class DatasetWriter:
             if height % 2 or width % 2:
                 raise ValueError(f"camera {camera!r} is {height}x{width}; H.264 video needs an even height and width")
         self.robot_spec = robot_spec
-        self.with_actions, self.with_rewards = with_actions, with_rewards
+        self.with_actions, self.with_rewards, self.with_interventions = with_actions, with_rewards, with_interventions
+        marks = {**(RESULT_COLUMNS if with_rewards else {}), **({INTERVENTION: "bool"} if with_interventions else {})}
         if Path(root).is_file():
             raise ValueError(f"{root}: exists and is not a dataset; give a new folder")
         with ExitStack() as opened:
             opened.enter_context(locked(Path(root)))
-            self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, with_rewards=with_rewards)
+            self._store = ShardStore(Path(root), robot_spec, with_actions=with_actions, marks=marks)
             self._lock = opened.pop_all()
         self._shard_frames = shard_frames
         self._pending: list[EpisodeData] = []
@@ -92,12 +96,13 @@ class DatasetWriter:
         action: Float32[np.ndarray, " A"] | None,
         subtask: str = "",
         result: StepResult | None = None,
+        intervention: bool | None = None,
     ) -> None:
-        """One control step: images and state, the action taken then, the subtask ('' when unknown), and what the
-        environment returned for the action.
+        """One control step: images and state, the action taken then, the subtask ('' when unknown), what the
+        environment returned for the action, and whether a person took it.
 
-        action must be None exactly when the dataset is action-free, result exactly when it has no rewards. ValueError
-        on a wrong shape, dtype or value.
+        action must be None exactly when the dataset is action-free, result exactly when it has no rewards, intervention
+        when it has no marks of them. ValueError on a wrong shape, dtype or value.
         """
         spec, where = self.robot_spec, f"episode {self.total_episodes}, frame {len(self._frames.state)}"
         if images.keys() != spec.observation.cameras.keys():
@@ -114,6 +119,9 @@ class DatasetWriter:
         if (result is not None) != self.with_rewards:
             has = "rewards, but the frame has none" if self.with_rewards else "no rewards, but one came"
             raise ValueError(f"{where}: the dataset has {has}; see with_rewards")
+        if (intervention is not None) != self.with_interventions:
+            has = "marks of interventions, but the frame has none" if self.with_interventions else "none, but one came"
+            raise ValueError(f"{where}: the dataset has {has}; see with_interventions")
         self._frames.state.append(_vector(state, spec.observation.state_dim, f"{where}: state"))
         if action is not None:
             self._frames.actions.append(_vector(action, spec.action.dim, f"{where}: action"))
@@ -122,6 +130,8 @@ class DatasetWriter:
         self._frames.subtasks.append(subtask)
         if result is not None:
             self._frames.results.append(result)
+        if intervention is not None:
+            self._frames.interventions.append(intervention)
 
     def end_episode(
         self,
@@ -147,7 +157,7 @@ class DatasetWriter:
             state=np.stack(frames.state),
             actions=np.stack(frames.actions) if self.with_actions else None,
             subtasks=frames.subtasks,
-            results=_result_columns(frames.results),
+            marks=_marks(frames),
             videos={
                 IMAGE_PREFIX + camera: codec.encode(images, self._store.rate)
                 for camera, images in frames.images.items()
@@ -192,15 +202,16 @@ class DatasetWriter:
             del self._pending[: self._store.total_episodes - before]
 
 
-def _result_columns(results: Sequence[StepResult]) -> dict[str, Shaped[np.ndarray, " T"]]:
-    if not results:
-        return {}
+def _marks(frames: _Frames) -> dict[str, Shaped[np.ndarray, " T"]]:
+    """The columns with a number per frame, as far as the frames have them."""
     columns = {
-        REWARD: [result.reward for result in results],
-        DONE: [result.terminated or result.truncated for result in results],
-        SUCCESS: [result.success for result in results],
+        REWARD: [result.reward for result in frames.results],
+        DONE: [result.terminated or result.truncated for result in frames.results],
+        SUCCESS: [result.success for result in frames.results],
+        INTERVENTION: frames.interventions,
     }
-    return {name: np.array(columns[name], dtype) for name, dtype in RESULT_COLUMNS.items()}
+    types = {**RESULT_COLUMNS, INTERVENTION: "bool"}
+    return {name: np.array(values, types[name]) for name, values in columns.items() if values}
 
 
 def _vector(values: np.ndarray, dim: int, name: str) -> Float32[np.ndarray, " D"]:
