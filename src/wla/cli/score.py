@@ -40,6 +40,7 @@ def score(args: ScoreArgs) -> int:
     from wla.cli.evaluation_table import print_summary
     from wla.evaluation.report import write_report
     from wla.evaluation.scored_trials import next_trial, score_trials
+    from wla.evaluation.summary import load_summary
     from wla.policy.checkpoint_files import sha256
     from wla.policy.hub import checkpoint_kind, local_folder
 
@@ -47,15 +48,14 @@ def score(args: ScoreArgs) -> int:
     config = TrialConfig.model_validate({name: getattr(args, name) for name in TrialConfig.model_fields})
     folder = local_folder(args.policy)
     known = sha256(folder) if folder.is_dir() and checkpoint_kind(folder) == "policy" else None
-    if args.outcomes:
-        summary = score_trials(config, args.outcomes, args.out, first=first, checkpoint_sha256=known)
-    else:
-        summary = None
-        for number, outcome in enumerate(_asked(args.task, first), first):
-            summary = score_trials(config, [outcome], args.out, first=number, checkpoint_sha256=known)
-        if summary is None:
-            raise ValueError("no trial was scored; type y or n for each, or give --outcomes")
-    print_summary(summary)
+    batches = [args.outcomes] if args.outcomes else ([answer] for answer in _asked(args.task, first))
+    number = first
+    for outcomes in batches:
+        score_trials(config, outcomes, args.out, first=number, checkpoint_sha256=known)
+        number += len(outcomes)
+    if number == first:
+        raise ValueError("no trial was scored; type y or n for each, or give --outcomes")
+    print_summary(load_summary(args.out))
     print(f"report: {write_report(args.out)}")
     return 0
 
