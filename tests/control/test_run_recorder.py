@@ -87,16 +87,16 @@ def test_a_full_disk_is_one_line_and_the_episodes_so_far_are_there(tmp_path: Pat
 
 
 def test_every_line_hands_the_robot_over_or_back() -> None:
-    said: list[str] = []
+    printed: list[str] = []
     lines = Lines(io.StringIO(""))
     lines.wait()
-    person = SwitchedOperator(lambda _: np.float32([0.5, 0.0]), lines, said.append)
+    person = SwitchedOperator(lambda _: np.float32([0.5, 0.0]), lines, printed.append)
     seen = FakeRobot(FakeClock()).observe()
     assert person.action(seen) is None
     for drives in (True, False, True):
         lines._lines.put("")
         assert (person.action(seen) is not None) == drives
-    assert said == [
+    assert printed == [
         "you drive; Enter gives the robot back",
         "the policy drives",
         "you drive; Enter gives the robot back",

@@ -25,7 +25,8 @@ def summary_lines(report: RunReport, robot: Robot) -> list[str]:
         f"{report.steps} control steps at {report.effective_rate_hz:.1f} of {report.rate_hz:g} Hz: {report.executed} "
         f"executed{person}, {report.held} held ({100 * report.held / report.steps:.0f} %), {report.overruns} overruns"
     )
-    lines.append(_chunks(report))
+    if report.latencies_ms or report.discarded or not report.taken_over:
+        lines.append(_chunks(report))
     timing = report.timing
     if timing is not None and timing.border_jerk is not None:
         elsewhere = "" if timing.jerk is None else f", {timing.jerk:.1f} elsewhere"
