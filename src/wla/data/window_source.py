@@ -14,7 +14,6 @@ from torch import Tensor
 
 from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
-from wla.data.lerobot.format import INTERVENTION
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
 from wla.data.normalize import Normalizer
@@ -91,7 +90,7 @@ class WindowSource:
                 )
         if config.interventions == "only" and actions is not None:
             # What follows in a chunk after the person has let go is not to be learned: unknown actions are masked.
-            actions = np.where(_interventions(dataset)[:, None], actions, np.float32(np.nan))
+            actions = np.where(dataset.require_interventions()[:, None], actions, np.float32(np.nan))
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )
@@ -178,15 +177,9 @@ def chunk_starts(
     return starts
 
 
-def _interventions(dataset: LeRobotDataset) -> Bool[np.ndarray, " N"]:
-    if dataset.interventions is None:
-        raise ValueError(f"{dataset.root}: has no column {INTERVENTION!r} that interventions=only selects by")
-    return dataset.interventions
-
-
 def _taken_over(dataset: LeRobotDataset, starts: Int64[np.ndarray, " V"]) -> Int64[np.ndarray, " W"]:
     """The windows that begin where a person acted. ValueError for none."""
-    chosen = starts[_interventions(dataset)[starts]]
+    chosen = starts[dataset.require_interventions()[starts]]
     if not chosen.size:
         raise ValueError(f"{dataset.root}: in no whole window did a person take over; leave out interventions=only")
     return chosen

@@ -11,7 +11,7 @@ from wla.data.lerobot.camera_frames import CameraFrames
 from wla.data.lerobot.cameras import Cameras
 from wla.data.lerobot.columns import Columns, find_robot
 from wla.data.lerobot.episode_table import Episode, make_episodes, read_episodes, uncounted
-from wla.data.lerobot.format import ROBOT, SUBTASK, read_info
+from wla.data.lerobot.format import INTERVENTION, ROBOT, SUBTASK, read_info
 from wla.data.lerobot.frame_table import FrameTable
 from wla.data.lerobot.robots import FIX, several_robots
 from wla.data.lerobot.subtasks import read_frame_subtasks
@@ -107,6 +107,12 @@ class LeRobotDataset:
         """ValueError when its episodes are stated to be of several robots: what is learned of actions is of one."""
         if mixed := several_robots(self.robots):
             raise ValueError(f"{self.root}: {mixed}; {FIX}")
+
+    def require_interventions(self) -> Bool[np.ndarray, " N"]:
+        """True for the frames in which a person acted. ValueError when the dataset does not mark them."""
+        if self.interventions is None:
+            raise ValueError(f"{self.root}: has no column {INTERVENTION!r}, which marks where a person acted")
+        return self.interventions
 
     def episode_of(self, index: int) -> Episode:
         """The episode of frame `index`."""
