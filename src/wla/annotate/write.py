@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wla.annotate.segments import Segment, frame_texts
+from wla.data.lerobot.format import require_tables
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.relabel import relabel
 
 
 def require_unlabelled(dataset: LeRobotDataset, *, replace: bool) -> None:
-    """Raises ValueError for a dataset that has labels already, unless `replace`. To be called before any work."""
+    """Raises ValueError for a dataset that has labels already, unless `replace`, and for one of an earlier version.
+
+    To be called before any work.
+    """
+    require_tables(dataset.root, dataset.info)
     if dataset.subtasks is not None and not replace:
         raise ValueError(
             f"{dataset.root}: has subtasks already; --replace replaces them all, --dry-run changes nothing, and "

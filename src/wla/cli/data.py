@@ -125,7 +125,7 @@ class CheckArgs(ColumnArgs):
     """
 
     dataset: Path
-    """Folder of a LeRobot v3.0 dataset, or its id on the Hugging Face hub."""
+    """Folder of a LeRobot dataset (v2.0, v2.1, v3.0), or its id on the Hugging Face hub."""
 
 
 class ClearCacheArgs(CliArgs):
@@ -183,7 +183,7 @@ class StatsArgs(ColumnArgs):
     """
 
     datasets: tuple[Path, ...] = Field(min_length=1)
-    """Folders of LeRobot v3.0 datasets."""
+    """Folders of LeRobot datasets (v2.0, v2.1, v3.0), or their ids on the Hugging Face hub."""
     out: Path | None = None
     """JSON file to write the ranges into."""
     name: str | None = None

@@ -41,7 +41,7 @@ class InitArgs(CliArgs):
     """
 
     dataset: Path | None = None
-    """Folder of a LeRobot v3.0 dataset, or its id on the Hugging Face hub (downloaded into its cache)."""
+    """Folder of a LeRobot dataset (v2.0, v2.1, v3.0), or its id on the Hugging Face hub (downloaded into its cache)."""
     out: Path
     """To write: a recipe (.py), a mapping (.toml), or the folder of a package. It must not exist."""
     action: tuple[Kind, ...] = ()

@@ -14,8 +14,8 @@ from wla.cli.names import open_dataset
 class ViewArgs(ColumnArgs):
     """Write an HTML page of a dataset's episodes: videos of all cameras, curves of state and action, subtasks.
 
-    Works offline, and for any LeRobot v3.0 dataset; subtasks and a robot file are not needed. The videos are encoded
-    anew, small, into a folder beside the page (hammer_files for hammer.html); --single-file embeds them.
+    Works offline, and for any LeRobot dataset (v2.0, v2.1, v3.0); subtasks and a robot file are not needed. The videos
+    are encoded anew, small, into a folder beside the page (hammer_files for hammer.html); --single-file embeds them.
 
     examples:
       wla data view datasets/hammer --out hammer.html
@@ -23,7 +23,7 @@ class ViewArgs(ColumnArgs):
     """
 
     dataset: Path
-    """Folder of a LeRobot v3.0 dataset, or its id on the Hugging Face hub."""
+    """Folder of a LeRobot dataset (v2.0, v2.1, v3.0), or its id on the Hugging Face hub."""
     out: Path
     """HTML file, or a folder that gets index.html."""
     episodes: int = Field(default=50, ge=1)

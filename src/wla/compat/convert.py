@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from wla.compat.aloha import AlohaEpisodes, aloha_files
-from wla.compat.lerobot_v21 import VERSIONS, convert_v21
+from wla.compat.lerobot_v21 import convert_v21
 from wla.compat.libero import LiberoEpisodes, libero_files
 from wla.compat.raw_convert import RawSource, convert_raw
 from wla.compat.robotwin import ActionSpace, RawDataset, episode_numbers
 from wla.compat.robotwin_v1 import RobotwinEpisodes, episode_files
-from wla.data.lerobot.format import INFO, VERSION, read_info_tree
+from wla.data.lerobot.format import EPISODE_FILES, INFO, VERSION, read_info_tree
 
 Layout = Literal["lerobot", "robotwin", "aloha", "libero"]
 """Layouts of datasets that are converted."""
@@ -52,8 +52,8 @@ def convert(
         version = str(read_info_tree(source).get("codebase_version"))
         if version.startswith("v3."):
             raise ValueError(f"{source}: is LeRobot {version} already; there is nothing to convert")
-        if version not in VERSIONS:
-            known = " and ".join(VERSIONS)
+        if version not in EPISODE_FILES:
+            known = " and ".join(EPISODE_FILES)
             raise ValueError(f"{source}: is LeRobot {version}; only {known} are converted")
         return convert_v21(source, out)
     if fps is not None and fps <= 0:
@@ -72,8 +72,8 @@ def _recognised(source: Path) -> Layout:
     if libero_files(source):
         return "libero"
     raise ValueError(
-        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {VERSIONS[-1]} folder "
-        f"(with {INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), "
+        f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {EPISODE_FILES[-1]} "
+        f"folder (with {INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), "
         "ALOHA (with episode_0.hdf5) or LIBERO (with *_demo.hdf5)"
     )
 

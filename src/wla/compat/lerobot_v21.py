@@ -32,13 +32,11 @@ from wla.data.lerobot.format import (
 )
 from wla.data.lerobot.stats import join_stats
 from wla.data.lerobot.tables import read_table
+from wla.data.lerobot.v21 import is_count, read_indexed_jsonl
 from wla.data.video import codec
-from wla.files import parse_json, read_text
 from wla.foreign import fill_template, one_line, path_below, shown
 from wla.progress import progress_bar
 
-VERSIONS = ("v2.0", "v2.1")
-"""v2.0 lacks statistics by episode, and so do datasets that others made of it; they are computed then."""
 _STANDARD = ("min", "max", "mean", "std", "count")
 
 
@@ -84,29 +82,27 @@ class _Source:
         tree = read_info_tree(root)
         self.info = parse_info(root, tree)
         lines = root / "meta/episodes.jsonl"
-        self.episodes = _read_indexed_jsonl(lines, "episode_index")
+        self.episodes = read_indexed_jsonl(lines, "episode_index")
         if not self.episodes:
             raise ValueError(f"{lines}: contains no episodes; there is nothing to convert")
         for number, episode in enumerate(self.episodes):
             tasks = episode.get("tasks")
-            if not _is_count(episode.get("length")) or not isinstance(tasks, list) or not tasks:
+            if not is_count(episode.get("length")) or not isinstance(tasks, list) or not tasks:
                 raise ValueError(f"{lines}: episode {number} needs a length and tasks; restore it")
             if not all(isinstance(task, str) for task in tasks):
                 raise ValueError(f"{lines}: episode {number} has a task that is not a text; restore it")
-        self.tasks = [
-            str(line.get("task", "")) for line in _read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")
-        ]
+        self.tasks = [str(line.get("task", "")) for line in read_indexed_jsonl(root / "meta/tasks.jsonl", "task_index")]
         for name in ("chunks_size", "data_files_size_in_mb"):
-            if not _is_count(value := getattr(self.info, name)):
+            if not is_count(value := getattr(self.info, name)):
                 raise ValueError(f"{root / INFO}: {name} is {shown(value)}, it must be a number from 1 on; correct it")
         path = root / "meta/episodes_stats.jsonl"
-        if not path.is_file():
+        if not path.is_file():  # v2.0 has none, and neither have datasets that others made of it
             self.stats = [self._computed_stats(episode) for episode in self.episodes]
             self.joined = join_stats(self.stats)
             return
         self.stats = [
             line["stats"] if isinstance(line.get("stats"), dict) else {}
-            for line in _read_indexed_jsonl(path, "episode_index")
+            for line in read_indexed_jsonl(path, "episode_index")
         ]
         if len(self.stats) != len(self.episodes):
             raise ValueError(f"{path}: has {len(self.stats)} episodes, {lines} {len(self.episodes)}; restore it")
@@ -243,29 +239,5 @@ def _require_statistics(stats: Any, where: str) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where} has a value that is not a number; restore it") from error
     count = stats["count"]
-    if len(shapes) != 1 or not isinstance(count, list) or len(count) != 1 or not _is_count(count[0]):
+    if len(shapes) != 1 or not isinstance(count, list) or len(count) != 1 or not is_count(count[0]):
         raise ValueError(f"{where} has values of different shapes, or no count; restore it")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**40
-
-
-def _read_indexed_jsonl(path: Path, index: str) -> list[dict[str, Any]]:
-    """Reads a JSONL file, sorted by the field `index`, which must count from 0 without gaps.
-
-    Every line has to be whole, unlike those of a log that is being written: each is an episode or a task.
-    """
-    lines = []
-    for number, text in enumerate(read_text(path, "JSON lines").split("\n"), start=1):
-        if not text.strip():
-            continue
-        line = parse_json(text, path, f" in line {number}")
-        if not isinstance(line, dict) or not isinstance(line.get(index), int):
-            raise ValueError(f"{path}: line {number} has no number {index!r}; restore the file")
-        lines.append(line)
-    lines.sort(key=lambda line: line[index])
-    numbers = [line[index] for line in lines]
-    if numbers != list(range(len(lines))):
-        raise ValueError(f"{path}: {index} must count from 0 without gaps, it is {numbers[:8]}; restore the file")
-    return lines

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from wla.data.lerobot.format import INFO, MAX_EPISODES, ROBOT, DatasetInfo
+from wla.data.lerobot.format import EPISODE_LINES, INFO, MAX_EPISODES, ROBOT, DatasetInfo
 from wla.data.lerobot.tables import is_text, read_schema, read_table, typed, visible
+from wla.data.lerobot.v21 import read_episode_lines
 from wla.foreign import path_below
 from wla.migrations import COLUMNS
 
@@ -75,7 +76,13 @@ def uncounted(rows: list[EpisodeRow], info: DatasetInfo) -> str:
 
 
 def episode_files(root: Path) -> list[Path]:
-    """The files of `meta/episodes` in the order of their episodes. ValueError for one that lies outside the dataset."""
+    """The files of `meta/episodes` in the order of their episodes, or the JSON lines of an earlier version.
+
+    ValueError for one that lies outside the dataset.
+    """
+    lines = path_below(root, EPISODE_LINES, root / FOLDER)
+    if lines.is_file() and not (root / FOLDER).is_dir():
+        return [lines]
     found = sorted(path for path in (root / FOLDER).glob("*/*.parquet") if visible(path.relative_to(root)))
     return [path_below(root, path.relative_to(root).as_posix(), root / FOLDER) for path in found]
 
@@ -85,6 +92,8 @@ def read_episode_file(path: Path, root: Path, info: DatasetInfo, *, with_stats: 
 
     ValueError names the column that is absent, or of another type.
     """
+    if path.suffix == ".jsonl":
+        return read_episode_lines(path, info)
     schema = read_schema(path)
     names = schema.names
     numbers = [*_REQUIRED, *(name for name in _NUMBERS if name in names)]

@@ -1,4 +1,4 @@
-"""The LeRobot v3.0 folder format: names, paths and the tables that describe a dataset.
+"""The LeRobot folder format: names, paths and the tables that describe a dataset of v3.0, or of v2.0 and v2.1.
 
 A dataset is a sequence of shards. Shard k is one parquet file of frames, one mp4 per camera and one parquet file of
 episode descriptions, all numbered k; `meta/info.json` counts the published shards and is the last file that a new shard
@@ -28,6 +28,9 @@ from wla.files import read_json, recover
 from wla.foreign import fill_template, invisible, one_line, path_below, shown
 
 VERSION = "v3.0"
+EPISODE_FILES = ("v2.0", "v2.1")
+"""Earlier versions, which are read too: a data file, and a video of each camera, for every episode."""
+EPISODE_LINES = "meta/episodes.jsonl"
 INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
@@ -115,6 +118,18 @@ class DatasetInfo(BaseModel):
     features: dict[str, Annotated[Feature, WrapValidator(_lenient)]]
 
     @property
+    def by_episode(self) -> bool:
+        """Whether each episode has files of its own, as in v2.0 and v2.1."""
+        return self.codebase_version in EPISODE_FILES
+
+    def episode_numbers(self, episode: int) -> dict[str, int]:
+        """The path fields of an episode's own files, under their names in v3.0. ValueError for an impossible chunk."""
+        size = self.chunks_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{INFO}: chunks_size is {shown(size)}, it must be a number from 1 on; correct it")
+        return {"chunk_index": episode // size, "file_index": episode}
+
+    @property
     def video_keys(self) -> tuple[str, ...]:
         return tuple(key for key, feature in self.features.items() if feature.dtype == "video")
 
@@ -156,9 +171,8 @@ class DatasetInfo(BaseModel):
             raise ValueError(f"{root / INFO}: has the video {key!r} and no video_path; add it")
         return self._file(root, "video_path", self.video_path, row, f"videos/{key}", {"video_key": key})
 
-    @staticmethod
     def _file(
-        root: Path, field: str, template: str, row: Mapping[str, Any], folder: str, names: dict[str, str]
+        self, root: Path, field: str, template: str, row: Mapping[str, Any], folder: str, names: dict[str, str]
     ) -> Path:
         stated = {name: row.get(f"{folder}/{name}") for name in file_numbers(0)}
         numbers = {name: number for name, number in stated.items() if number is not None}
@@ -167,6 +181,8 @@ class DatasetInfo(BaseModel):
                 f"{root}/meta/episodes: episode {row['episode_index']} has no file in {folder!r} (chunk_index, "
                 "file_index); restore it, or remove the episode"
             )
+        if self.by_episode:
+            numbers = {"episode_chunk": numbers["chunk_index"], "episode_index": numbers["file_index"]}
         source = f"{root / INFO}: {field}"
         return path_below(root, fill_template(template, source, **numbers, **names), source)
 
@@ -178,16 +194,26 @@ def _object(feature: Feature, name: str) -> dict[str, Any]:
 
 
 def read_info(root: Path) -> DatasetInfo:
-    """Reads and checks `meta/info.json`. ValueError when `root` is not a LeRobot v3 dataset."""
+    """Reads and checks `meta/info.json`. ValueError when `root` is not a LeRobot dataset of v2.0, v2.1 or v3.x."""
     recover(root / "data")  # a relabelling may have been killed between its two renames
     tree = read_info_tree(root)
     version = tree.get("codebase_version")
-    if not str(version).startswith("v3."):
-        tool = f"`wla data convert {root} --out NEW_FOLDER`" if version in ("v2.0", "v2.1") else "LeRobot's own scripts"
+    whole = version in EPISODE_FILES and (root / EPISODE_LINES).is_file()
+    if not whole and not str(version).startswith("v3."):
+        tool = f"`wla data convert {root} --out NEW_FOLDER`" if version in EPISODE_FILES else "LeRobot's own scripts"
         raise ValueError(
             f"{root / INFO}: dataset format {one_line(version)} cannot be read, only v3.x; convert it with {tool}"
         )
     return parse_info(root, tree)
+
+
+def require_tables(root: Path, info: DatasetInfo) -> None:
+    """ValueError for a dataset of an earlier version, which is only read."""
+    if info.by_episode:
+        raise ValueError(
+            f"{root / INFO}: dataset format {info.codebase_version} is only read, not written; convert it with "
+            f"`wla data convert {root} --out NEW_FOLDER` first"
+        )
 
 
 def read_info_tree(root: Path) -> dict[str, Any]:

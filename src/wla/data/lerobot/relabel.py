@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wla.data.lerobot.format import INFO, SUBTASK, DatasetInfo, Feature
+from wla.data.lerobot.format import INFO, SUBTASK, DatasetInfo, Feature, require_tables
 from wla.data.lerobot.label_backup import discard, keep, replaced_data
 from wla.data.lerobot.language import (
     EVENTS,
@@ -46,6 +46,7 @@ def relabel(dataset: LeRobotDataset, texts: Sequence[str], *, language_columns: 
     read; open it again. ValueError when the folder cannot be written; nothing has changed then.
     """
     assert len(texts) == len(dataset)
+    require_tables(dataset.root, dataset.info)
     root, data = dataset.root, dataset.root / "data"
     files = by_file(dataset.data_segments)
     for path, segments in files.items():

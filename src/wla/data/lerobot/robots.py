@@ -13,14 +13,17 @@ from jaxtyping import Int64
 from wla.data.lerobot.episode_table import ROBOT_TYPE
 from wla.data.lerobot.format import TASKS
 from wla.data.lerobot.tables import is_text, read_schema, read_table, typed
+from wla.data.lerobot.v21 import read_task_lines
 from wla.foreign import path_below, shown
 
 FIX = "split the dataset into one for each, or correct what is wrong"
 
 
-def task_robots(root: Path) -> dict[int, str]:
-    """Number of a task -> its robot; empty where the tasks name none."""
+def task_robots(root: Path) -> dict[int, object]:
+    """Number of a task -> its robot, or something else where none is named; empty where the tasks name none."""
     path = path_below(root, TASKS, root)
+    if not path.exists():  # of v2.0 or v2.1
+        return {line["task_index"]: line.get(ROBOT_TYPE) for line in read_task_lines(root)}
     schema = read_schema(path)
     if ROBOT_TYPE not in schema.names or not is_text(schema.field(ROBOT_TYPE).type):
         return {}

@@ -10,11 +10,15 @@ import pyarrow as pa
 
 from wla.data.lerobot.format import SUBTASKS, TASKS
 from wla.data.lerobot.tables import is_text, read_schema, read_table, typed
+from wla.data.lerobot.v21 import TASKS as TASK_LINES
+from wla.data.lerobot.v21 import read_task_lines
 from wla.foreign import one_line, path_below, shown
 
 
 def read_tasks(root: Path) -> list[str]:
     """Instructions in the order of their task_index. ValueError when they are absent, or not numbered from 0."""
+    if not (root / TASKS).exists() and (root / TASK_LINES).is_file():
+        return [line["task"] for line in read_task_lines(root)]
     return _read(root, TASKS, "task_index", "task")
 
 
