@@ -73,8 +73,8 @@ def _recognised(source: Path) -> Layout:
         return "libero"
     raise ValueError(
         f"{source}: not a dataset that can be converted to LeRobot {VERSION}; give a LeRobot {EPISODE_FILES[-1]} "
-        f"folder (with {INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or data/episode_0000000.hdf5), "
-        "ALOHA (with episode_0.hdf5) or LIBERO (with *_demo.hdf5)"
+        f"folder (with {INFO}), or a folder of raw episodes: RoboTwin (with data/episode0.hdf5 or "
+        "data/episode_0000000.hdf5), ALOHA (with episode_0.hdf5) or LIBERO (with *_demo.hdf5)"
     )
 
 
