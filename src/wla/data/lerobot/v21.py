@@ -6,7 +6,7 @@ Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from wla.data.lerobot.format import DatasetInfo
 from wla.files import parse_json, read_text
@@ -61,6 +61,6 @@ def read_indexed_jsonl(path: Path, index: str) -> list[dict[str, Any]]:
     return lines
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int]:
     """True for a whole number from 1 on, of a usual size."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**40
