@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
-from wla.cli.names import require_dataset, require_environment, require_path, require_policy
+from wla.cli.names import find_dataset, require_environment, require_path, require_policy
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.files import disk_errors
 from wla.policy.hub import find
@@ -171,7 +171,7 @@ def _check(args: EvalArgs) -> None:
 
 def eval_offline(args: EvalOfflineArgs) -> int:
     require_policy(args.policy)
-    require_dataset(args.dataset)
+    args = args.replace(dataset=find_dataset(args.dataset))
     from wla.evaluation.open_loop import evaluate_open_loop
 
     metrics = evaluate_open_loop(args, args.out)
@@ -188,7 +188,7 @@ def eval_offline(args: EvalOfflineArgs) -> int:
 
 def eval_world(args: EvalWorldArgs) -> int:
     find(args.policy)
-    require_dataset(args.dataset)
+    args = args.replace(dataset=find_dataset(args.dataset))
     from wla.evaluation.world_model import REPORT_FILE, evaluate_world, table
 
     print(table(evaluate_world(args, args.out)))

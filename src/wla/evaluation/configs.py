@@ -127,7 +127,8 @@ class OpenLoopConfig(Config):
     policy: str
     """A checkpoint (folder, bundled name or hub id), random or zero."""
     dataset: Path
-    """A LeRobot dataset of the same robot that was not trained on."""
+    """Folder of a LeRobot dataset of the same robot that was not trained on, or (on the command line) its id on the
+    Hugging Face hub."""
     episodes: int = Field(default=100, ge=1)
     """Episodes to replay, evenly spread over the dataset."""
     imagine: bool = True
@@ -142,7 +143,8 @@ class WorldEvalConfig(Config):
     policy: str
     """A checkpoint: folder, bundled name or hub id."""
     dataset: Path
-    """A LeRobot dataset of the same robot that was not trained on."""
+    """Folder of a LeRobot dataset of the same robot that was not trained on, or (on the command line) its id on the
+    Hugging Face hub."""
     frames: int = Field(default=200, ge=1)
     """Frames whose future is imagined, evenly spread over the dataset."""
     samples: int = Field(default=4, ge=1)

@@ -14,7 +14,7 @@ from wla.data.lerobot.episode_table import Episode, EpisodeRow, begin_in_video
 from wla.data.lerobot.format import IMAGE_PREFIX, DatasetInfo, frame_rate
 from wla.data.video.frame_files import FileSegment
 
-MAX_PROBED = 64
+MAX_PROBED = 32
 """Number of files of a camera whose headers are read on opening, evenly spread: one program wrote them all, as a rule,
 and each header takes some milliseconds."""
 
