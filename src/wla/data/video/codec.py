@@ -127,7 +127,7 @@ def _require_colour(path: Path, container: InputContainer, stream: VideoStream) 
     if single or not any(_has_colour(frame) for frame in islice(container.decode(stream), COLOUR_FRAMES)):
         raise UnreadableVideo(
             f"{path}: has one channel of {bits} bits ({stored.name}), which is depth and not colour; state "
-            '"is_depth_map": true in its feature in meta/info.json, or convert it to 8 bits'
+            '"is_depth_map": true in the "info" of its feature in meta/info.json, or convert it to 8 bits'
         )
 
 
