@@ -130,3 +130,31 @@ def test_memory_is_edited() -> None:
     predict(session)
     _, state = predict(session, wla__memory=["found the key"])
     assert [item.text for item in state.memory] == ["found the key"]
+
+
+def test_a_chunk_that_came_too_late_leaves_what_was_executed_instead() -> None:
+    session = Session(POLICY)
+    first, _ = predict(session)
+    predict(session, wla__commit=commit(first, 2))  # nothing of this one is executed, but two more actions of the first
+    late, state = predict(session, wla__commit=commit(first, 4))
+    assert state == reference([4])
+    assert predict(session, wla__commit=commit(late, 1))[1] == reference([4, 1])
+
+
+def test_the_first_chunk_may_be_discarded_and_the_first_request_repeated() -> None:
+    session = Session(POLICY)
+    for _ in range(3):
+        number, state = predict(session, wla__commit=commit(0, 0))
+        assert state == reference([])
+    assert predict(session, wla__commit=commit(number, 2))[1] == reference([2])
+
+
+@pytest.mark.parametrize("executed", [0, 3])
+def test_steps_at_which_a_person_moved_the_robot_are_seen(executed: int) -> None:
+    session = Session(POLICY)
+    number, _ = predict(session)
+    taken = {"prediction_id": number, "executed": executed, "taken_over": 20}
+    assert predict(session, wla__commit=taken)[1] == reference([executed + 20])
+    session.reset()
+    predict(session)
+    assert predict(session, wla__commit={"prediction_id": 0, "executed": 0, "taken_over": 2})[1].env_step == 2

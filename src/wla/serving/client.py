@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from wla.foreign import one_line
+from wla.serving.requests import MAX_PAST_IMAGES
 from wla.serving.wire import MAX_FRAME_BYTES, pack, unpack
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, BasePolicy, MemoryItem, Observation, PolicyState
@@ -29,12 +30,13 @@ TOKEN_VARIABLE = "WLA_TOKEN"
 class RemoteState(PolicyState):
     """An episode whose state a server keeps; memory and subtasks are those of its last reply.
 
-    pending: the last prediction's identity; None before the first. executed: how many of its actions were executed.
+    pending: the last prediction's identity; 0 before the first. length: of its chunk. executed: control steps since.
     past_images: of the primary camera since the last call, where the policy reads them.
     """
 
     session_id: str = ""
-    pending: int | None = None
+    pending: int = 0
+    length: int = 0
     executed: int = 0
     past_images: tuple[UInt8[np.ndarray, "H W 3"], ...] = ()
 
@@ -76,7 +78,8 @@ class RemotePolicy(BasePolicy[RemoteState]):
             pending = int(answer["wla/prediction_id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._url}: an answer that is no action chunk ({one_line(error)})") from error
-        answered = replace(state, pending=pending, executed=1, past_images=(), memory=memory, subtasks=chunk.subtasks)
+        answered = replace(state, pending=pending, length=len(chunk.actions), executed=1, past_images=())
+        answered = replace(answered, memory=memory, subtasks=chunk.subtasks)
         return chunk, replace(answered, num_calls=state.num_calls + 1, env_step=state.env_step + 1)
 
     def act_batch(
@@ -96,7 +99,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
     def observe(self, observation: Observation, state: RemoteState) -> RemoteState:
         seen = state.past_images
         if self.metadata.get("reads_past_images"):
-            seen = (*seen, observation.images[self.robot_spec.observation.primary_camera])
+            seen = (*seen, observation.images[self.robot_spec.observation.primary_camera])[-MAX_PAST_IMAGES:]
         return replace(state, executed=state.executed + 1, past_images=seen, env_step=state.env_step + 1)
 
     def close(self) -> None:
@@ -113,8 +116,11 @@ class RemotePolicy(BasePolicy[RemoteState]):
         if self.robot_spec.observation.state_dim:
             fields["observation/state"] = observation.state
         fields |= {"prompt": state.instruction, "wla/session_id": state.session_id, "wla/seed": state.seed}
-        if state.pending is not None:
-            fields["wla/commit"] = {"prediction_id": state.pending, "executed": state.executed}
+        # Whatever the server predicted since was discarded here, or its reply was lost: the commit names what is known.
+        executed = min(state.executed, state.length)
+        fields["wla/commit"] = {"prediction_id": state.pending, "executed": executed}
+        if state.executed > executed:  # longer than the chunk, somebody else moved the robot
+            fields["wla/commit"]["taken_over"] = state.executed - executed
         if state.past_images:
             fields["wla/past_images"] = np.stack(state.past_images)
         if options.get("imagine"):

@@ -24,6 +24,8 @@ MAX_PROMPT_BYTES = 4096
 MAX_SIDE = 4096
 """Pixels of the longest side of an image."""
 MAX_PAST_IMAGES = 256
+MAX_STEPS = 10**6
+"""Control steps between two requests."""
 MAX_NAME = 128
 """Characters of a session's name."""
 _STATE_PARTS = ("observation/joint_position", "observation/gripper_position")
@@ -42,10 +44,16 @@ ROBOARENA = ("endpoint", "session_id")
 
 @dataclass(frozen=True)
 class Commit:
-    """A prediction whose first `executed` actions were executed."""
+    """A prediction whose first `executed` actions were executed, and how many control steps a person, or whoever took
+    the robot over, moved it since. Prediction 0 is the beginning of the episode."""
 
     prediction_id: int
     executed: int
+    taken_over: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.executed + self.taken_over
 
 
 @dataclass(frozen=True)
@@ -194,9 +202,10 @@ def _whole(value: Any, name: str, limit: int) -> int:
 def _commit(value: Any) -> Commit | None:
     if value is None:
         return None
-    if not isinstance(value, Mapping) or set(value) != {"prediction_id", "executed"}:
+    if not isinstance(value, Mapping) or set(value) - {"taken_over"} != {"prediction_id", "executed"}:
         raise WireError(f"wla/commit is {_described(value)}; send a map with prediction_id and executed")
-    return Commit(*(_whole(value[name], f"wla/commit {name}", 2**63 - 1) for name in ("prediction_id", "executed")))
+    limits = {"prediction_id": 2**63 - 1, "executed": MAX_STEPS, "taken_over": MAX_STEPS}
+    return Commit(**{name: _whole(value[name], f"wla/commit {name}", limits[name]) for name in value})
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from wla.serving.memory_edit import MemoryEdit
-from wla.serving.requests import Image, Request
+from wla.serving.requests import MAX_PAST_IMAGES, Image, Request
 from wla.serving.wire import WireError
 from wla.types import ActionChunk, Observation, Policy, PolicyState
 
@@ -66,7 +66,7 @@ class Session:
         self._state: Any = None
         self._pending: Prediction | None = None
         self._edit: MemoryEdit | None = None
-        self._settled, self._steps = 0, 0
+        self._settled, self._settled_steps, self._steps = 0, 0, 0
         self._next_id = 1
 
     @property
@@ -104,7 +104,7 @@ class Session:
     def reset(self) -> None:
         """Forgets the episode; the next request begins another one."""
         self._instruction, self._state, self._pending, self._edit = None, None, None, None
-        self._steps = 0
+        self._settled, self._settled_steps, self._steps = 0, 0, 0
 
     def prepare(self, request: Request) -> Any:
         """The policy's state in which it answers the request.
@@ -139,37 +139,52 @@ class Session:
         named = request.commit.prediction_id if request.commit else request.discard
         pending = self._pending
         if pending is None or (named is not None and named == self._settled):
-            # The reply after that one was lost on its way: nothing of it was executed.
+            # The reply after that one was lost on its way, or came too late: nothing of it was executed.
             self._pending = None
             if named is not None and named != self._settled:
                 raise WireError(f"prediction {named} is not pending; begin the episode again")
+            if request.commit is not None:
+                self._continue(request, request.commit.steps - self._settled_steps)
             return
         if named is not None and named != pending.id:
             raise WireError(f"prediction {named} is not pending, {pending.id} is; commit or discard that one")
-        executed = 0 if request.discard is not None else pending.advised
+        steps = 0 if request.discard is not None else pending.advised
         if request.commit is not None:
-            executed = request.commit.executed
-            if executed > len(pending.chunk.actions):
-                raise WireError(f"prediction {named} has {len(pending.chunk.actions)} actions, not {executed}")
-        self._state = self._executed(pending, executed, request.past_images)
-        self._settled, self._pending, self._steps = pending.id, None, self._steps + executed
+            steps = request.commit.steps
+            if request.commit.executed > len(pending.chunk.actions):
+                count = len(pending.chunk.actions)
+                raise WireError(f"prediction {named} has {count} actions, not {request.commit.executed}")
+        self._state = self._executed(pending, steps, request.past_images)
+        self._settled, self._settled_steps, self._pending = pending.id, steps, None
+        self._steps += steps
+
+    def _continue(self, request: Request, more: int) -> None:
+        """Counts steps that came after those that were committed already, while the lost reply was waited for."""
+        if more <= 0:
+            return
+        self._state = self._observed(self._state, request.observation, more, request.past_images[-more:])
+        self._settled_steps, self._steps = self._settled_steps + more, self._steps + more
 
     def _executed(self, prediction: Prediction, count: int, images: Sequence[Image]) -> Any:
-        """The state after `count` of its actions.
+        """The state after `count` steps from a prediction on.
 
-        images: of the primary camera before each but the first of them; where they were not sent, the image before the
-        first stands in.
+        images: of the primary camera before each but the first of them, the last ones where there are many; where they
+        were not sent, the image before the first stands in.
         """
         if not count:
             return prediction.before
-        if len(images) not in (0, count - 1):
-            raise WireError(f"wla/past_images: {len(images)} images, {count} actions were executed; send {count - 1}")
-        state, primary = prediction.after, self._policy.robot_spec.observation.primary_camera
-        for index in range(count - 1):
-            seen = prediction.observation
-            if images:
-                seen = replace(seen, images={**seen.images, primary: images[index]})
-            state = self._policy.observe(seen, state)
+        expected = min(count - 1, MAX_PAST_IMAGES)
+        if len(images) not in (0, expected):
+            raise WireError(f"wla/past_images: {len(images)} images, {count} actions were executed; send {expected}")
+        return self._observed(prediction.after, prediction.observation, count - 1, images)
+
+    def _observed(self, state: Any, seen: Observation, count: int, images: Sequence[Image]) -> Any:
+        """The state after `count` steps without a call. images: of the last of them."""
+        primary = self._policy.robot_spec.observation.primary_camera
+        for index in range(len(images) - count, len(images)):
+            known = index >= 0 and bool(images)
+            step = replace(seen, images={**seen.images, primary: images[index]}) if known else seen
+            state = self._policy.observe(step, state)
         return state
 
     @property
