@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class FakeWorker:
 
     def __init__(self, clock: FakeClock, latencies: float | Iterable[float] = 0.0) -> None:
         self._clock = clock
-        self._latencies = iter(repeat(latencies) if isinstance(latencies, float) else [0.0, *latencies])
+        self._latencies = iter(repeat(latencies) if isinstance(latencies, float) else chain([0.0], latencies))
         self.closed = False
 
     def submit(self, call: Callable[[], Any]) -> FakeAnswer:

@@ -116,6 +116,8 @@ class Session:
                 state = self._policy.reset(request.prompt, seed=request.seed)
                 self.reset()
                 self._instruction, self._state = request.prompt, state
+                if request.commit is not None and request.commit.prediction_id == 0:
+                    self._continue(request, request.commit.steps)
             else:
                 self._settle(request)
             if request.memory is not None:
