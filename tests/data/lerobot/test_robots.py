@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from small_datasets import write_dataset
 from test_reader import EPISODES, edit_info, edit_table
 
 from wla.data.dataset_config import DatasetConfig
@@ -57,6 +58,13 @@ def test_several_robots_are_one_line_in_training_and_in_the_check(place, root):
     (issue,) = check(root)
     assert (issue.severity, issue.episode) == ("error", None)
     assert "of 2 robots" in issue.message
+
+
+def test_videos_of_several_robots_are_no_error(tmp_path):
+    root = write_dataset(tmp_path / "d", with_actions=False)
+    by_episode(root, ["arm", "hand", "arm"])
+    assert LeRobotDataset(root).robots == {"arm": 0, "hand": 1}
+    assert check(root) == []
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -107,7 +107,8 @@ class FrameTable:
         """
         tasks = task_robots(self.root)
         named = [(row.get(ROBOT_TYPE), number) for number, row in enumerate(rows)]
-        named += [(tasks.get(int(self.task_index[start])), number) for number, start in enumerate(self.starts)]
+        if tasks:
+            named += [(tasks.get(int(self.task_index[start])), number) for number, start in enumerate(self.starts)]
         if ROBOT_TYPE in self.columns.column_names:
             texts, first = np.unique(self.columns[ROBOT_TYPE].fill_null("").to_numpy().astype(str), return_index=True)
             episodes = np.searchsorted(self.starts, first, side="right") - 1

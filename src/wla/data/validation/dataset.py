@@ -38,8 +38,9 @@ def check(root: Path, columns: Columns | None = None) -> list[Issue]:
             dataset = LeRobotDataset(root, columns=columns)
             known = {issue.message for issue in issues}
             issues += [Issue("note", None, note, "") for note in dataset.notes if note not in known]
-            dataset.require_one_robot()
-            issues += [] if dataset.actions is None else _missing_robot(dataset)
+            if dataset.actions is not None:
+                dataset.require_one_robot()
+                issues += _missing_robot(dataset)
         except ValueError as error:
             issues.append(Issue.of(error))
     # All messages are about this folder; without its name they are short enough for a table.
