@@ -45,13 +45,15 @@ CONTRAST = """() => {
 
 @contextmanager
 def opened(
-    page: Path, *, width: int = DESK, dark: bool = False, fragment: str = "", expected: str = ""
+    page: Path | str, *, width: int = DESK, dark: bool = False, fragment: str = "", expected: str = ""
 ) -> Iterator[Any]:
-    """A playwright page that shows the file. Fails for errors in the console, other than the `expected` one, and for
-    what is loaded from elsewhere."""
+    """A playwright page that shows the file or address. Fails for errors in the console, other than the `expected` one,
+    and for what is loaded from elsewhere."""
     from playwright.sync_api import sync_playwright
 
     problems: list[str] = []
+    address = page if isinstance(page, str) else page.resolve().as_uri()
+    own = ("file:", "data:", "blob:", *([address.partition("?")[0]] if isinstance(page, str) else []))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in _FLAGS])
         context = browser.new_context(
@@ -63,9 +65,9 @@ def opened(
         shown.on("pageerror", lambda error: problems.append(str(error)))
         shown.on(
             "request",
-            lambda request: None if request.url[:5] in ("file:", "data:", "blob:") else problems.append(request.url),
+            lambda request: None if request.url.startswith(own) else problems.append(request.url),
         )
-        shown.goto(page.resolve().as_uri() + fragment)
+        shown.goto(address + fragment)
         yield shown
         browser.close()
     problems = [problem for problem in problems if not expected or expected not in problem]

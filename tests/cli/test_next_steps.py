@@ -16,6 +16,7 @@ from wla.presets.recipe import load_recipe
 
 ENDS = {
     "serve": "runs until it is stopped, and says where it listens",
+    "watch": "runs until it is stopped, and says where its page is",
     "list": "its sections name the commands that take the names",
     "report": "a page to look at",
     "data clear-cache": "what is removed comes back by itself",

@@ -88,6 +88,7 @@ def test_an_observer_sees_what_a_session_does() -> None:
     assert Image.open(io.BytesIO(seen["images"]["wrist"])).size == (48, 32)
     assert seen["stopped"] is None
     assert seen["infer_ms"] > 0
+    assert 0 <= seen["age_s"] < 5
 
 
 def test_images_are_encoded_for_observers_only(monkeypatch: pytest.MonkeyPatch) -> None:

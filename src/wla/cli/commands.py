@@ -20,6 +20,7 @@ from wla.cli import (
     score,
     serve,
     train,
+    watch,
 )
 from wla.cli.command import Command, Group
 
@@ -66,6 +67,7 @@ COMMANDS: dict[str, Command | Group] = {
     **compare_runs.COMPARE_RUNS,
     **report.REPORT,
     **serve.SERVE,
+    **watch.WATCH,
     **run.RUN,
     **record.RECORD,
     **score.SCORE,

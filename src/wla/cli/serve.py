@@ -62,9 +62,7 @@ class ServeArgs(CliArgs):
 
 def serve(args: ServeArgs) -> int:
     find(args.policy)
-    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise ValueError(f"serving needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    require_serving()
     config = _config(args)
     import asyncio
 
@@ -76,6 +74,13 @@ def serve(args: ServeArgs) -> int:
     policy.robot_spec.require_known(args.policy)
     asyncio.run(_serve(policy, args, config))
     return 0
+
+
+def require_serving() -> None:
+    """ValueError where a package that serving and watching need is missing."""
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise ValueError(f"serving needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 async def _serve(policy: Policy, args: ServeArgs, config: ServerConfig) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
         ConnectionError when nothing answers there; ValueError when it is no server of this package.
         """
         self._url, self._timeout = url, timeout_s
-        self._token = token or os.environ.get(TOKEN_VARIABLE)
+        self._headers = headers(token)
         self._connections: list[ClientConnection] = []
         first, self.metadata = self._connect()
         self._connections.append(first)
@@ -152,25 +153,33 @@ class RemotePolicy(BasePolicy[RemoteState]):
         return connection.recv(self._timeout)
 
     def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
-        headers = {"Authorization": f"Api-Key {self._token}"} if self._token else None
-        try:
+        with connection_errors(self._url):
             opened = connect(
-                self._url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=headers, open_timeout=10
+                self._url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=self._headers, open_timeout=10
             )
             # It is closed by `close`, after many calls: no block of this file is its context.
             connection = opened.__enter__()
             hello = unpack(connection.recv(self._timeout, decode=False))
-        except InvalidURI as error:
-            raise ValueError(f"{self._url}: is no address of a policy server; give ws://HOST:PORT") from error
-        except InvalidHandshake as error:
-            raise ConnectionError(
-                f"{self._url}: refused the connection ({one_line(error)}); check {TOKEN_VARIABLE}"
-            ) from error
-        except (OSError, ConnectionClosed, TypeError) as error:
-            raise ConnectionError(
-                f"{self._url}: no policy server answers ({one_line(error)}); start `wla serve`"
-            ) from error
         return connection, hello
+
+
+def headers(token: str | None) -> dict[str, str] | None:
+    """What a client sends to be let in. token: that of WLA_TOKEN when left out."""
+    token = token or os.environ.get(TOKEN_VARIABLE)
+    return {"Authorization": f"Api-Key {token}"} if token else None
+
+
+@contextmanager
+def connection_errors(url: str) -> Iterator[None]:
+    """Turns what connecting raises into one line: ConnectionError, or ValueError for what is no address."""
+    try:
+        yield
+    except InvalidURI as error:
+        raise ValueError(f"{url}: is no address of a policy server; give ws://HOST:PORT") from error
+    except InvalidHandshake as error:
+        raise ConnectionError(f"{url}: refused the connection ({one_line(error)}); check {TOKEN_VARIABLE}") from error
+    except (OSError, ConnectionClosed, TypeError) as error:
+        raise ConnectionError(f"{url}: no policy server answers ({one_line(error)}); start `wla serve`") from error
 
 
 def _chunk(answer: dict[str, Any]) -> ActionChunk:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -67,7 +68,7 @@ class Observers:
             raise WireError(f"{MAX_OBSERVERS} observers watch already")
         mailbox: Mailbox[Event] = Mailbox()
         mailbox.put("sessions", self._list)
-        for served in self._sessions.begun:
+        for served in reversed(self._sessions.begun):
             mailbox.put(served.number, partial(self._of, served, served.session.pending, mailbox))
         self._mailboxes.add(mailbox)
         pushing = asyncio.create_task(_push(connection, mailbox))
@@ -89,7 +90,8 @@ class Observers:
     def _of(
         self, served: ServedSession, prediction: Prediction | None, mailbox: Mailbox[Event]
     ) -> tuple[dict[str, Any], Prediction | None]:
-        return {"session": served.number, "skipped": mailbox.skipped, **self._status(served)}, prediction
+        fields = {"session": served.number, "skipped": mailbox.skipped, **self._status(served)}
+        return fields | {"age_s": time.monotonic() - served.predicted}, prediction
 
     def _status(self, served: ServedSession) -> dict[str, Any]:
         session = served.session

@@ -182,7 +182,7 @@ class PolicyServer:
             options["flow_steps"] = request.flow_steps
         began = time.perf_counter()
         chunk, after = await self._batcher.act(request.observation, state, options)
-        served.infer_ms = 1000 * (time.perf_counter() - began)
+        served.infer_ms, served.predicted = 1000 * (time.perf_counter() - began), time.monotonic()
         self._sessions.require_free(served)  # a stop that came meanwhile: nothing of the chunk is executed
         prediction = served.session.predicted(request, chunk, after)
         self._observers.predicted(served, prediction)

@@ -25,14 +25,15 @@ class ServedSession:
     """A session, and the lock that lets one request at a time into it.
 
     number: its address for observers, counted from 1 in the order of first requests; 0 before. name: that its clients
-    gave it; None for that of a connection. peer: host of the client that used it last. used: monotonic seconds.
-    imagines: whether observers asked for subgoal images. infer_ms: of the last call.
+    gave it; None for that of a connection. peer: host of the client that used it last. used, predicted:
+    monotonic seconds of its last request and of the last prediction. imagines: whether observers asked for subgoal
+    images. infer_ms: of the last call.
     """
 
     def __init__(self, policy: Policy, name: str | None, peer: str) -> None:
         self.session, self.lock, self.used = Session(policy), asyncio.Lock(), time.monotonic()
         self.number, self.name, self.peer = 0, name, peer
-        self.imagines, self.infer_ms = False, 0.0
+        self.imagines, self.infer_ms, self.predicted = False, 0.0, 0.0
 
 
 @dataclass(frozen=True)
