@@ -10,6 +10,7 @@ from fake_time import PERIOD, SPEC, FakeClock, FakeRobot, FakeWorker, Stepper
 from toy_robot import robot
 
 from wla.control import AsyncRunner, RunnerConfig, RunReport, RunStep
+from wla.control.safety import EmergencyStop
 from wla.robots import SafetyLimits
 
 
@@ -188,6 +189,19 @@ def test_a_policy_whose_first_call_raises_never_moves_the_robot() -> None:
     run = Run(30, policy=Raises(0, ValueError("no such camera")))
     assert (run.report.error, run.robot.actions) == ("the policy failed: no such camera", [])
     assert run.robot.calls == ["connect", "stop", "close"]
+
+
+class Momentum(FakeRobot):
+    """It takes several steps to brake."""
+
+    safety_limits = SafetyLimits.of(SPEC.action, acceleration=25.0).replace(ramp_s=0.0)
+
+
+def test_a_policy_whose_robot_was_stopped_elsewhere_ends_the_run_braking() -> None:
+    run = Run(60, policy=Raises(4, EmergencyStop("stopped: by a person")), robot=Momentum)
+    assert (run.report.ending, run.report.error) == ("stopped", "emergency stop: stopped: by a person")
+    assert run.moves[-4:] == pytest.approx([0.75, 0.5, 0.25, 0.0])
+    assert max(-np.diff(run.moves)) == pytest.approx(0.25)
 
 
 class NotFinite(Stepper):

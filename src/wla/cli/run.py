@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from wla.policy.hub import find
 from wla.rollout.configs import is_address
 
 if TYPE_CHECKING:
-    from wla.control import Operator, RunListener, RunReport
+    from wla.control import AsyncRunner, Operator, RunListener, RunReport
     from wla.robots import Robot
     from wla.types import Policy
 
@@ -124,7 +124,8 @@ def drive(
     config = RunnerConfig.model_validate({name: getattr(args, name) for name in RunnerConfig.model_fields})
     runner = AsyncRunner(policy, body, config, operator=operator, listener=listener)
     print(f"{args.policy} drives {args.robot}: {instruction} (Ctrl-C stops)", flush=True)
-    with _terminated_as_interrupted():
+    stops = _stops_of(policy, runner) if is_address(args.policy) else nullcontext()
+    with _terminated_as_interrupted(), stops:
         report = runner.run(
             instruction,
             seconds=args.seconds,
@@ -133,6 +134,15 @@ def drive(
         )
     print_summary(report, body)
     return report, instruction
+
+
+def _stops_of(policy: Policy[Any], runner: AsyncRunner) -> AbstractContextManager[None]:
+    """Context in which those who watch a served policy stop the robot."""
+    from wla.serving.client import RemotePolicy
+    from wla.serving.watch.remote_stops import remote_stops
+
+    assert isinstance(policy, RemotePolicy), "served"
+    return remote_stops(policy, runner.stop)
 
 
 @contextmanager

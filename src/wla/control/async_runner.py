@@ -14,7 +14,7 @@ from wla.control.chunk_feed import ChunkFeed
 from wla.control.real_time import Clock, MonotonicClock, ThreadWorker, Worker
 from wla.control.run_report import RunReport
 from wla.control.runner_config import RunnerConfig
-from wla.control.safety import Intervention, SafetyLayer
+from wla.control.safety import EmergencyStop, Intervention, SafetyLayer
 from wla.control.timing_metrics import TimingMetrics
 from wla.foreign import one_line
 from wla.robots.base import Robot
@@ -146,7 +146,10 @@ class AsyncRunner:
         if late > self._late_s:
             self._feed.abandon()  # after such a pause nobody knows whether the plan still fits
         with _failures("the policy failed"):
-            self._feed.update(seen, self._clock.now(), asks=human is None and self.safety.stopped is None)
+            try:
+                self._feed.update(seen, self._clock.now(), asks=human is None and self.safety.stopped is None)
+            except EmergencyStop as stop:
+                self.stop(str(stop))
         wanted = self._feed.next_action() if human is None else human
         action, notes = self.safety.step(wanted, seen.state, age_s=late)
         self._sent = self._clock.now()

@@ -19,6 +19,10 @@ Reason = Literal["not finite", "stale", "missing", "stopped", "position", "veloc
 Vector = Float64[np.ndarray, " A"]
 
 
+class EmergencyStop(ValueError):
+    """Raised by a policy that does not act because a person stopped its robot."""
+
+
 @dataclass(frozen=True)
 class Intervention:
     """A change of what was asked for. dimension: of the action; '' for the whole action. step: control steps so far."""

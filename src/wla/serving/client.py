@@ -18,9 +18,10 @@ from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
+from wla.control.safety import EmergencyStop
 from wla.foreign import one_line
 from wla.serving.requests import MAX_PAST_IMAGES
-from wla.serving.wire import MAX_FRAME_BYTES, pack, unpack
+from wla.serving.wire import MAX_FRAME_BYTES, STOPPED, pack, unpack
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, BasePolicy, MemoryItem, Observation, PolicyState
 
@@ -46,6 +47,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
     """A policy that `wla serve` serves.
 
     A connection that breaks is made again, and the request repeated: the server answers it as if it had come once.
+    client: begins the names of its sessions.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 60.0) -> None:
@@ -53,7 +55,8 @@ class RemotePolicy(BasePolicy[RemoteState]):
 
         ConnectionError when nothing answers there; ValueError when it is no server of this package.
         """
-        self._url, self._timeout = url, timeout_s
+        self.url, self._timeout = url, timeout_s
+        self.client = uuid.uuid4().hex
         self._headers = headers(token)
         self._connections: list[ClientConnection] = []
         first, self.metadata = self._connect()
@@ -66,7 +69,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
             raise ValueError(f"{url}: does not say which robot it is for; serve it with `wla serve`") from error
 
     def reset(self, instruction: str, *, seed: int = 0) -> RemoteState:
-        return RemoteState(instruction, seed, session_id=uuid.uuid4().hex)
+        return RemoteState(instruction, seed, session_id=f"{self.client}/{uuid.uuid4().hex}")
 
     def act(self, observation: Observation, state: RemoteState, **options: Any) -> tuple[ActionChunk, RemoteState]:
         """The next chunk and the state for the next call. options: `imagine` and `flow_steps` of `Policy.act`."""
@@ -78,7 +81,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
             memory = tuple(MemoryItem(text, *map(int, steps)) for text, steps in items)
             pending = int(answer["wla/prediction_id"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{self._url}: an answer that is no action chunk ({one_line(error)})") from error
+            raise ValueError(f"{self.url}: an answer that is no action chunk ({one_line(error)})") from error
         answered = replace(state, pending=pending, length=len(chunk.actions), executed=1, past_images=())
         answered = replace(answered, memory=memory, subtasks=chunk.subtasks)
         return chunk, replace(answered, num_calls=state.num_calls + 1, env_step=state.env_step + 1)
@@ -111,7 +114,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
     def _request(self, observation: Observation, state: RemoteState, options: Mapping[str, Any]) -> dict[str, Any]:
         unknown = {name for name, value in options.items() if value is not None} - {"imagine", "flow_steps"}
         if unknown:
-            raise ValueError(f"{self._url}: a remote policy does not take {', '.join(sorted(unknown))}")
+            raise ValueError(f"{self.url}: a remote policy does not take {', '.join(sorted(unknown))}")
         images = [observation.images[camera] for camera in self.robot_spec.observation.cameras]
         fields: dict[str, Any] = dict(zip(self._names, images, strict=False))
         if self.robot_spec.observation.state_dim:
@@ -145,7 +148,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
             answer = self._exchange(connection, frame)
         self._connections.append(connection)
         if isinstance(answer, str):
-            raise ValueError(f"{self._url}: {answer}")
+            raise (EmergencyStop if answer.startswith(STOPPED) else ValueError)(f"{self.url}: {answer}")
         return unpack(answer)
 
     def _exchange(self, connection: ClientConnection, frame: bytes) -> str | bytes:
@@ -153,9 +156,9 @@ class RemotePolicy(BasePolicy[RemoteState]):
         return connection.recv(self._timeout)
 
     def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
-        with connection_errors(self._url):
+        with connection_errors(self.url):
             opened = connect(
-                self._url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=self._headers, open_timeout=10
+                self.url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=self._headers, open_timeout=10
             )
             # It is closed by `close`, after many calls: no block of this file is its context.
             connection = opened.__enter__()

@@ -1,8 +1,9 @@
 """Observers of a server: connections that see what its sessions do, may edit their memory, and stop them.
 
 A connection becomes an observer's by the request `{"endpoint": "watch"}`. From then on it receives maps: `sessions`,
-the numbers of those that there are; `session`, one of them with what changed; `refused`, a line about a command that
-was not followed. It sends commands: `{"endpoint": "stop" | "release" | "memory" | "imagine", "session": number, ..}`.
+the numbers of those that there are; `session`, one of them with what changed (predictions, unless the request has
+`"predictions": False`, memory and stops); `refused`, a line about a command that was not followed. It sends commands:
+`{"endpoint": "stop" | "release" | "memory" | "imagine", "session": number, ..}`.
 
 Whatever an observer does, no request waits for it: it gets the latest of each session, and images are encoded in a
 thread of their own, when they are about to be sent.
@@ -30,6 +31,7 @@ from wla.serving.wire import WireError, pack, unpack
 
 logger = logging.getLogger("wla.serving")
 MAX_OBSERVERS = 16
+"""Observers of predictions, whose images take time to encode."""
 MAX_REASON = 200
 """Characters of the reason of a stop."""
 IMAGE_SIDE = 480
@@ -45,11 +47,12 @@ class Observers:
     def __init__(self, sessions: Sessions, *, imagines: bool) -> None:
         """imagines: whether the policy predicts images."""
         self._sessions, self._imagines = sessions, imagines
-        self._mailboxes: set[Mailbox[Event]] = set()
+        self._mailboxes: dict[Mailbox[Event], bool] = {}
+        """Of each observer, and whether it wants predictions."""
 
     def predicted(self, served: ServedSession, prediction: Prediction) -> None:
         """Shows the answer to a request."""
-        for mailbox in self._mailboxes:
+        for mailbox in (mailbox for mailbox, wanted in self._mailboxes.items() if wanted):
             mailbox.put(served.number, partial(self._of, served, prediction, mailbox))
 
     def changed(self, served: ServedSession) -> None:
@@ -62,15 +65,16 @@ class Observers:
         for mailbox in self._mailboxes:
             mailbox.put("sessions", self._list)
 
-    async def attend(self, connection: ServerConnection, peer: str) -> None:
+    async def attend(self, connection: ServerConnection, peer: str, *, predictions: bool) -> None:
         """Serves an observer until its connection ends. WireError when there are too many."""
-        if len(self._mailboxes) >= MAX_OBSERVERS:
+        if predictions and sum(self._mailboxes.values()) >= MAX_OBSERVERS:
             raise WireError(f"{MAX_OBSERVERS} observers watch already")
         mailbox: Mailbox[Event] = Mailbox()
         mailbox.put("sessions", self._list)
         for served in reversed(self._sessions.begun):
-            mailbox.put(served.number, partial(self._of, served, served.session.pending, mailbox))
-        self._mailboxes.add(mailbox)
+            shown = served.session.pending if predictions else None
+            mailbox.put(served.number, partial(self._of, served, shown, mailbox))
+        self._mailboxes[mailbox] = predictions
         pushing = asyncio.create_task(_push(connection, mailbox))
         try:
             async for frame in connection:
@@ -79,7 +83,7 @@ class Observers:
                 except ValueError as error:
                     mailbox.put("refused", partial(_refused, one_line(error)))
         finally:
-            self._mailboxes.discard(mailbox)
+            del self._mailboxes[mailbox]
             pushing.cancel()
             with suppress(asyncio.CancelledError):
                 await pushing

@@ -140,7 +140,8 @@ class PolicyServer:
             try:
                 endpoint, fields = _opened(frame)
                 if endpoint == "watch":
-                    await self._observers.attend(connection, peer)
+                    wanted = fields.get("predictions") is not False
+                    await self._observers.attend(connection, peer, predictions=wanted)
                     return
                 answer = await self._answer(endpoint, fields, own, previous_ms)
             except WireError as error:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from wla.serving.session import Session
-from wla.serving.wire import WireError
+from wla.serving.wire import STOPPED, WireError
 from wla.types import Policy
 
 MAX_SESSIONS = 256
@@ -113,7 +113,7 @@ class Sessions:
         """WireError for a session that is stopped."""
         reason = self.stopped(served)
         if reason is not None:
-            raise WireError(f"stopped: {reason}; nothing moves until the stop is released with `wla watch`")
+            raise WireError(f"{STOPPED}{reason}; nothing moves until the stop is released with `wla watch`")
 
     def _forget(self) -> None:
         """Makes room for one more session, and forgets those that nobody uses."""

@@ -33,6 +33,10 @@ _NESTED = {0xDC: (">H", 1), 0xDD: (">I", 1), 0xDE: (">H", 2), 0xDF: (">I", 2)}
 """Formats of the lengths of arrays and maps, and the values per entry."""
 
 
+STOPPED = "stopped: "
+"""Begins the error of a request of a session that a person stopped."""
+
+
 class WireError(ValueError):
     """A frame that is not what the protocol allows: one line that may be sent to the peer."""
 

@@ -40,9 +40,10 @@ class Listener(Protocol):
 class ObservedServer:
     """A server under observation. Its listeners are called in the event loop, so they must not block."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        """url: ws://HOST:PORT or wss://HOST:PORT. token: that of WLA_TOKEN when left out."""
-        self.url, self._token = url, token
+    def __init__(self, url: str, *, token: str | None = None, predictions: bool = True) -> None:
+        """url: ws://HOST:PORT or wss://HOST:PORT. token: that of WLA_TOKEN when left out. predictions: False for no
+        more than memory and stops."""
+        self.url, self._headers, self._predictions = url, headers(token), predictions
         self.listeners: list[Listener] = []
         self._connection: ClientConnection | None = None
 
@@ -77,14 +78,14 @@ class ObservedServer:
                 self.url,
                 compression=None,
                 max_size=MAX_FRAME_BYTES,
-                additional_headers=headers(self._token),
+                additional_headers=self._headers,
                 open_timeout=FIRST_FRAME_S,
                 ping_timeout=10,
             )
         try:
             with connection_errors(self.url):
                 hello = unpack(await asyncio.wait_for(connection.recv(decode=False), FIRST_FRAME_S))
-                await connection.send(pack({"endpoint": "watch"}))
+                await connection.send(pack({"endpoint": "watch", "predictions": self._predictions}))
             yield connection, hello
         finally:
             await connection.close()
