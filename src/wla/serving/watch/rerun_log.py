@@ -113,9 +113,12 @@ class RerunLog:
         for path, names in (("action", robot.action.names), ("observation.state", robot.observation.state_names)):
             recording.log(path, rr.SeriesLines(names=list(names)), static=True)
         images = [f"observation.images.{camera}" for camera in robot.observation.cameras]
-        views = [rrb.Spatial2DView(origin=path, name=path) for path in images]
-        views += [rrb.TimeSeriesView(origin=path, name=path) for path in ("action", "observation.state", "infer_ms")]
-        views += [rrb.TextDocumentView(origin=path, name=path) for path in ("task", "subtask", "memory")]
+        series, texts = ("action", "observation.state", "infer_ms"), ("task", "subtask", "memory")
+        views = (
+            *(rrb.Spatial2DView(origin=path, name=path) for path in images),
+            *(rrb.TimeSeriesView(origin=path, name=path) for path in series),
+            *(rrb.TextDocumentView(origin=path, name=path) for path in texts),
+        )
         recording.send_blueprint(rrb.Blueprint(rrb.Grid(*views)))
         return recording
 
