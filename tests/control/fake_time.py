@@ -105,7 +105,7 @@ class Stepper(BasePolicy[PolicyState]):
 
     robot_spec = SPEC
 
-    def __init__(self, advised: int = 4) -> None:
+    def __init__(self, advised: int | None = 4) -> None:
         self.advised = advised
         self.calls: list[tuple[float, dict[str, Any]]] = []
 

@@ -78,6 +78,12 @@ def test_a_robot_that_stands_still_while_it_waits_leaves_out_nothing() -> None:
     assert run.moves == [*[0] * 3, *[1] * 4, *[0] * 3, *[1] * 4]
 
 
+@pytest.mark.parametrize(("chunking", "held"), [("async", 3), ("sync", 3 * 5)])
+def test_a_policy_that_advises_nothing_is_asked_before_its_chunk_ends(chunking: str, held: int) -> None:
+    run = Run(55, 0.3, policy=Stepper(None), chunking=chunking)
+    assert run.report.held == held
+
+
 def test_the_call_that_warms_up_is_no_latency_and_leaves_no_trace() -> None:
     policy = Stepper()
     run = Run(1, [0.0], policy=policy)

@@ -181,6 +181,26 @@ def test_an_unknown_robot_and_a_wrong_field_are_one_line(settings: Path) -> None
         lerobot_robot("so101_follower", settings, spec())
 
 
+@pytest.mark.usefixtures("lerobot")
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ImportError("'feetech-servo-sdk' is required"), ModuleNotFoundError, "'feetech-servo-sdk' is required"),
+        (KeyError("motors\nno such"), ValueError, r"\[driver\]: KeyError: "),
+    ],
+)
+def test_a_driver_that_cannot_be_made_is_one_line(
+    error: Exception, kind: type[Exception], message: str, settings: Path
+) -> None:
+    def fail(config: Any) -> None:
+        raise error
+
+    sys.modules["lerobot.robots"].__dict__["make_robot_from_config"] = fail
+    with pytest.raises(kind, match=message) as raised:
+        lerobot_robot("so101_follower", settings, spec())
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("change", "robot", "message"),
     [

@@ -80,8 +80,8 @@ class ChunkFeed:
         """
         if self._request is not None and self._request.answer.done():
             self._collect(self._request, now)
-        if asks and self._schedule.is_due:
-            expected = ceil(max(self._recent, default=0.0) * self._rate - 1e-9)
+        expected = ceil(max(self._recent, default=0.0) * self._rate - 1e-9)
+        if asks and self._schedule.is_due(expected):
             state, options = self._state, self._schedule.continued(expected)
             answer = self._worker.submit(lambda: self._policy.act(seen, state, **options))
             self._request = _Request(answer, state, self._schedule.clock, now)

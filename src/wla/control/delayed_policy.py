@@ -41,6 +41,7 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
     def __init__(self, policy: Policy[Any], timing: TimingConfig) -> None:
         super().__init__(policy)
         self._timing = timing
+        self._expected_steps = timing.latency.expected_steps(self.robot_spec.action.rate_hz)
 
     def reset(self, instruction: str, *, seed: int = 0) -> DelayedState:
         schedule = ChunkSchedule(self._timing.chunking, self._timing.replan_steps)
@@ -49,7 +50,7 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
     def act(self, observation: Observation, state: DelayedState, **options: Any) -> tuple[ActionChunk, DelayedState]:
         """A chunk of one action, for this control step."""
         state = _arrived(state)
-        if state.schedule.is_due:
+        if state.schedule.is_due(self._expected_steps):
             state = _arrived(self._requested(observation, state, options))
         schedule, inner, action = state.schedule, state.inner, state.schedule.next_action()
         timing = StepTiming(stale=True, border=False)
@@ -68,7 +69,7 @@ class DelayedPolicy(PolicyWrapper[DelayedState]):
 
     def _requested(self, observation: Observation, state: DelayedState, options: dict[str, Any]) -> DelayedState:
         rate, latency = self.robot_spec.action.rate_hz, self._timing.latency
-        continued = state.schedule.continued(latency.expected_steps(rate))
+        continued = state.schedule.continued(self._expected_steps)
         chunk, inner = self.policy.act(observation, state.inner, **options, **continued)
         ready = state.env_step + latency.steps(rate, seed=state.seed, call=state.num_calls)
         return replace(

@@ -227,4 +227,9 @@ def _made(kind: Literal["Robot", "Teleoperator"], name: str, fields: dict[str, A
         config = draccus.decode(configuration, {"type": name, **fields})
     except Exception as error:
         raise ValueError(f"{where}: {one_line(error)}") from error
-    return getattr(devices, f"make_{kind.lower()}_from_config")(config)
+    try:
+        return getattr(devices, f"make_{kind.lower()}_from_config")(config)
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{LEROBOT}{name}: {one_line(error)}") from error
+    except Exception as error:
+        raise ValueError(f"{where}: {type(error).__name__}: {one_line(error)}") from error

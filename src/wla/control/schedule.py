@@ -21,7 +21,8 @@ from wla.types import ActionChunk, StepTiming
 class ChunkSchedule:
     """The chunks of an episode in progress.
 
-    replan_steps: executed actions between two requests; None for each chunk's advice. clock: actions executed so far.
+    replan_steps: executed actions between two requests; None for each chunk's advice. Without either, a chunk is asked
+    for as soon as what remains is needed while it is computed. clock: actions executed so far.
     planned: chunks that arrived, oldest first; the last is the present one. requested: clock of the last request.
     waiting: whether its answer is still to come. source: start of the chunk that the last action came from; None before
     the first.
@@ -39,15 +40,15 @@ class ChunkSchedule:
     def present(self) -> ActionChunk | None:
         return self.planned[-1].chunk if self.planned else None
 
-    @property
-    def is_due(self) -> bool:
-        """Whether to ask for a chunk now."""
+    def is_due(self, expected_delay: int) -> bool:
+        """Whether to ask for a chunk now, whose answer is expected to take that many control steps."""
         if self.waiting:
             return False
         if not self.planned:
             return True
         chunk = self.planned[-1].chunk
-        advised = self.replan_steps or chunk.replan_steps or len(chunk.actions)
+        lead = 0 if self.chunking == "sync" else expected_delay
+        advised = self.replan_steps or chunk.replan_steps or max(1, len(chunk.actions) - lead)
         interval = 1 if self.chunking == "ensemble" else min(advised, len(chunk.actions))
         return self.clock - self.requested >= interval
 
