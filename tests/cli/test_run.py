@@ -91,7 +91,6 @@ def test_ctrl_c_stops_the_robot_and_exits_as_usual(run: Run) -> None:
         (["nano-tabletop", "--robot", "lerobot:so101_follower"], "give --robot-config FILE.toml"),
         (["nano-tabletop", "--robot", "tabletop", "--robot-config", "x.toml"], "that is for lerobot:NAME"),
         (["nano-tabletop", "--robot", "lerobot:x", "--robot-config", "no.toml"], "no.toml: no such file"),
-        (["ws://127.0.0.1:1", "--robot", "tabletop", "--chunking", "rtc"], "a server does not continue chunks"),
         (["ws://127.0.0.1:1", "--robot", "tabletop"], "no policy server answers"),
         (["nano-tabletop", "--robot", "tabletop", "--seconds", "-1"], "--seconds: "),
     ],

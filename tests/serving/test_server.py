@@ -202,9 +202,35 @@ def test_remote_answers_are_those_of_the_policy() -> None:
                 state, here = remote.observe(observation(), state), policy.observe(observation(), here)
         both = remote.act_batch([observation(1), observation(2)], [remote.reset("a"), remote.reset("b")])
         assert [chunk.actions[0, 0] for chunk, _ in both] == [1, 2]
-        with pytest.raises(ValueError, match="does not take prefix"):
-            remote.act(observation(), state, prefix=np.zeros((1, 2), np.float32))
+        with pytest.raises(ValueError, match="does not take noise"):
+            remote.act(observation(), state, noise=1)
         remote.close()
+
+
+class Continuing(Teller):
+    """Its actions are those that it continues."""
+
+    def act_batch(self, observations, states, *, prefix=None, delay=None, **options):
+        answers = super().act_batch(observations, states, **options)
+        if prefix is None:
+            return answers
+        return [
+            (replace(chunk, actions=row + delay), after) for (chunk, after), row in zip(answers, prefix, strict=True)
+        ]
+
+
+def test_a_remote_policy_continues_chunks_alone_in_their_batch() -> None:
+    policy = Continuing()
+    with served(policy, batch_window_s=0.1) as address:
+        remote = RemotePolicy(address)
+        states = [remote.reset("go", seed=index) for index in range(3)]
+        prefix = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+        answers = remote.act_batch([observation()] * 3, states, prefix=prefix, delay=1)
+        np.testing.assert_array_equal([chunk.actions for chunk, _ in answers], prefix + 1)
+        with pytest.raises(ValueError, match="wla/prefix has 3 dimensions, the robot's actions 2"):
+            remote.act(observation(), states[0], prefix=np.zeros((1, 3), np.float32))
+        remote.close()
+    assert policy.batches == [1, 1, 1]
 
 
 class Looking(Teller):

@@ -72,8 +72,6 @@ def check(args: RunArgs) -> None:
         require_path(args.robot_config, "file")
     if not is_address(args.policy):
         find(args.policy)
-    elif args.chunking == "rtc":
-        raise ValueError("--chunking rtc: a server does not continue chunks; use async, or the policy itself")
 
 
 def load(args: RunArgs) -> Policy[Any]:

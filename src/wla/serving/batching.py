@@ -86,7 +86,10 @@ class Batcher:
                 await asyncio.wait_for(self._arrived.wait(), left)
             except TimeoutError:
                 break
-        alike = [job for job in self._jobs if job.options == self._jobs[0].options][: self._max_batch]
+        first = self._jobs[0]
+        # A prefix belongs to one episode: its request is computed alone.
+        alone = "prefix" in first.options
+        alike = [first] if alone else [job for job in self._jobs if job.options == first.options][: self._max_batch]
         chosen = set(map(id, alike))
         self._jobs = [job for job in self._jobs if id(job) not in chosen]
         return [job for job in alike if not job.answer.done()] or await self._next_batch()

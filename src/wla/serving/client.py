@@ -72,7 +72,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
         return RemoteState(instruction, seed, session_id=f"{self.client}/{uuid.uuid4().hex}")
 
     def act(self, observation: Observation, state: RemoteState, **options: Any) -> tuple[ActionChunk, RemoteState]:
-        """The next chunk and the state for the next call. options: `imagine` and `flow_steps` of `Policy.act`."""
+        """The next chunk and the state for the next call. options: those of `Policy.act`."""
         fields = self._request(observation, state, options)
         answer = self._ask(fields)
         try:
@@ -95,10 +95,10 @@ class RemotePolicy(BasePolicy[RemoteState]):
         **options: Any,
     ) -> list[tuple[ActionChunk, RemoteState]]:
         """The answers of several episodes, asked for at once: the server computes them in a batch."""
-        if prefix is not None:
-            options["prefix"] = prefix
+        rows = [options] * len(states) if prefix is None else [{**options, "prefix": own} for own in prefix]
         with ThreadPoolExecutor(max(1, len(states))) as pool:
-            return list(pool.map(lambda each: self.act(*each, **options), zip(observations, states, strict=True)))
+            calls = zip(observations, states, rows, strict=True)
+            return list(pool.map(lambda each: self.act(each[0], each[1], **each[2]), calls))
 
     def observe(self, observation: Observation, state: RemoteState) -> RemoteState:
         seen = state.past_images
@@ -112,7 +112,12 @@ class RemotePolicy(BasePolicy[RemoteState]):
             self._connections.pop().close()
 
     def _request(self, observation: Observation, state: RemoteState, options: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = {name for name, value in options.items() if value is not None} - {"imagine", "flow_steps"}
+        unknown = {name for name, value in options.items() if value is not None} - {
+            "imagine",
+            "flow_steps",
+            "prefix",
+            "delay",
+        }
         if unknown:
             raise ValueError(f"{self.url}: a remote policy does not take {', '.join(sorted(unknown))}")
         images = [observation.images[camera] for camera in self.robot_spec.observation.cameras]
@@ -131,6 +136,10 @@ class RemotePolicy(BasePolicy[RemoteState]):
             fields["wla/imagine"] = True
         if options.get("flow_steps") is not None:
             fields["wla/flow_steps"] = options["flow_steps"]
+        if options.get("prefix") is not None:
+            fields["wla/prefix"] = options["prefix"]
+            if options.get("delay") is not None:
+                fields["wla/delay"] = options["delay"]
         return fields
 
     def _ask(self, fields: dict[str, Any]) -> dict[str, Any]:

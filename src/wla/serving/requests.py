@@ -26,6 +26,8 @@ MAX_SIDE = 4096
 MAX_PAST_IMAGES = 256
 MAX_STEPS = 10**6
 """Control steps between two requests."""
+MAX_PREFIX = 1024
+"""Actions that remain of a chunk."""
 MAX_NAME = 128
 """Characters of a session's name."""
 _STATE_PARTS = ("observation/joint_position", "observation/gripper_position")
@@ -36,7 +38,18 @@ _CAMERA_ALIASES = (
 """Names of the first and of the second camera."""
 OPTIONS = tuple(
     f"wla/{name}"
-    for name in ("session_id", "seed", "commit", "discard", "imagine", "flow_steps", "memory", "past_images")
+    for name in (
+        "session_id",
+        "seed",
+        "commit",
+        "discard",
+        "imagine",
+        "flow_steps",
+        "memory",
+        "past_images",
+        "prefix",
+        "delay",
+    )
 )
 Image = UInt8[np.ndarray, "H W 3"]
 ROBOARENA = ("endpoint", "session_id")
@@ -62,7 +75,7 @@ class Request:
 
     commit: what was executed of an earlier prediction; None: its advised number of actions. discard: the prediction of
     which nothing was. memory: finished subtasks that replace those in the policy's memory. past_images: of the
-    primary camera since the last request, for a policy that reads them.
+    primary camera since the last request, for a policy that reads them. prefix, delay: see `Policy.act`.
     """
 
     observation: Observation
@@ -75,6 +88,8 @@ class Request:
     flow_steps: int | None = None
     memory: tuple[str, ...] | None = None
     past_images: tuple[Image, ...] = ()
+    prefix: Float32[np.ndarray, "p A"] | None = None
+    delay: int | None = None
 
 
 class RequestReader:
@@ -107,6 +122,8 @@ class RequestReader:
             None if fields.get("wla/flow_steps") is None else _whole(fields["wla/flow_steps"], "wla/flow_steps", 1000),
             None if fields.get("wla/memory") is None else texts(fields["wla/memory"], "wla/memory"),
             self._past_images(fields.get("wla/past_images")),
+            _prefix(fields.get("wla/prefix")),
+            None if fields.get("wla/delay") is None else _whole(fields["wla/delay"], "wla/delay", MAX_PREFIX),
         )
 
     @property
@@ -197,6 +214,17 @@ def _whole(value: Any, name: str, limit: int) -> int:
     if type(value) is not int or not 0 <= value <= limit:
         raise WireError(f"{name} is {shown(value)}; send a whole number from 0 to {limit}")
     return value
+
+
+def _prefix(value: Any) -> Float32[np.ndarray, "p A"] | None:
+    if value is None:
+        return None
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or not 1 <= len(value) <= MAX_PREFIX:
+        raise WireError(f"wla/prefix is {_described(value)}; send (actions, dimensions), up to {MAX_PREFIX} actions")
+    prefix = value.astype(np.float32)
+    if not np.isfinite(prefix).all():
+        raise WireError("wla/prefix is not finite; send the actions that remain")
+    return prefix
 
 
 def _commit(value: Any) -> Commit | None:

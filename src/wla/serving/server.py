@@ -181,6 +181,11 @@ class PolicyServer:
         options: dict[str, Any] = {"imagine": True} if request.imagine or served.imagines else {}
         if request.flow_steps is not None:
             options["flow_steps"] = request.flow_steps
+        if request.prefix is not None:
+            dim = self._policy.robot_spec.action.dim
+            if request.prefix.shape[1] != dim:
+                raise WireError(f"wla/prefix has {request.prefix.shape[1]} dimensions, the robot's actions {dim}")
+            options |= {"prefix": request.prefix[None], "delay": request.delay}
         began = time.perf_counter()
         chunk, after = await self._batcher.act(request.observation, state, options)
         served.infer_ms, served.predicted = 1000 * (time.perf_counter() - began), time.monotonic()
