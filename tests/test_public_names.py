@@ -19,6 +19,7 @@ OPEN_MODULES = ("wla", "wla.types", "wla.specs", "wla.config", "wla.batch", "wla
 PRIVATE_ROOMS = {"wla.cli", "wla.html", "wla.recipes"}
 """Rooms that nobody imports from: the command line, the pages, and recipes, which are loaded by name."""
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 IMPORT = re.compile(r"^ *from (wla[\w.]*) import ", re.MULTILINE)
 
 
@@ -38,8 +39,10 @@ def test_every_room_names_what_is_public() -> None:
     assert rooms - PRIVATE_ROOMS <= set(PACKAGES)
 
 
-@pytest.mark.parametrize("file", [*DOCUMENTS, *sorted((SOURCE / "recipes").glob("*.py"))], ids=lambda file: file.name)
-def test_documents_and_recipes_import_public_names_only(file: Path) -> None:
+@pytest.mark.parametrize(
+    "file", [*DOCUMENTS, *sorted((SOURCE / "recipes").glob("*.py")), *PLUGINS], ids=lambda file: file.name
+)
+def test_documents_recipes_and_plugins_import_public_names_only(file: Path) -> None:
     imported = set(IMPORT.findall(file.read_text("utf-8")))
     assert imported <= {*PACKAGES, *OPEN_MODULES}
 

@@ -83,8 +83,9 @@ def check_training_batches(root: Path) -> None:
         assert own.labels[row][own.attention_mask[row]].tolist() == labels
     for name in ("state", "actions", "action_mask", "subgoal_mask"):
         torch.testing.assert_close(getattr(own, name), getattr(expected, name), rtol=0, atol=1e-6)
-    assert own.subgoal_mask.tolist() == [True, True, True, False, False]
     inside = own.subgoal_mask
+    assert inside.any()
+    assert not inside.all()
     for ours, theirs in ((own.images, expected.images), ({"": own.subgoal[inside]}, {"": expected.subgoal[inside]})):
         for name, image in theirs.items():
             assert (ours[name].int() - image.int()).abs().max() <= 1, name
