@@ -30,6 +30,7 @@ from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_STA
 from wla.models.losses import weighted_sum
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
+from wla.policy.robots import PolicyRobot
 from wla.policy.wla_policy import load_policy
 from wla.presets.wla0 import QUERIES, QWEN_ROWS, plain_prompt, wla0_model
 from wla.robots.libero import libero_robot
@@ -54,7 +55,8 @@ def make(folder: Path) -> None:
         else:
             state[name] = drawn.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
     model.load_state_dict(state, assign=True)
-    save_checkpoint(Checkpoint(config, model, statistics(robot), robot, dummy_tokenizer()), folder)
+    own = PolicyRobot(spec=robot, statistics=statistics(robot))
+    save_checkpoint(Checkpoint(config, model, (own,), dummy_tokenizer()), folder)
 
 
 def statistics(robot) -> Statistics:
@@ -131,7 +133,7 @@ def train(folder: Path, *, samples: int, steps: int) -> dict[str, float]:
 
 
 def random_batch(checkpoint: Checkpoint, samples: int) -> Batch:
-    model, robot = checkpoint.config.model, checkpoint.robot_spec
+    model, robot = checkpoint.config.model, checkpoint.robot.spec
     prompter = checkpoint.prompter
     generator = torch.Generator().manual_seed(0)
     row, labels = prompter.sample("put the red block in the bowl", np.zeros(robot.observation.state_dim), None)

@@ -129,7 +129,7 @@ def test_statistics_and_memories_are_the_old_or_the_new_ones(tmp_path):
     memory = MemoryReplay(frames=FRAMES, memories=[("a",)], subtasks=[("b",)])
 
     def write(root: Path) -> None:
-        write_published(root / "statistics.json", {"robot": tiny.checkpoint().statistics})
+        write_published(root / "statistics.json", {"robot": tiny.checkpoint().robot.statistics})
         memory.save(root / "memory.parquet")
 
     def check(root: Path, completed: bool) -> None:

@@ -143,7 +143,7 @@ def test_mistakes_in_a_recipe_for_a_dataset_are_reported_without_torch(tmp_path:
         from typing import get_args
         from wla.cli.main import main
         from wla.data import Columns
-        from wla.presets.dataset_recipe import RecipeDraft, recipe_text
+        from wla.presets.dataset_recipe import DatasetDraft, RecipeDraft, recipe_text
         from wla.presets.names import Size
         from wla.robots.libero import libero_robot
 
@@ -151,10 +151,12 @@ def test_mistakes_in_a_recipe_for_a_dataset_are_reported_without_torch(tmp_path:
         robot.save(folder / "robot.json")
         for size in get_args(Size):
             path = folder / f"{size}.py"
+            mine = DatasetDraft(
+                dataset="mine", columns=Columns(), robot=robot, robot_file="robot.json", episodes=20,
+                held_out="18:20", cameras=tuple(robot.observation.cameras),
+            )
             draft = RecipeDraft(
-                out=path.name, dataset="mine", columns=Columns(), robot=robot, robot_file="robot.json", episodes=20,
-                held_out="18:20", chunk=8, cameras=tuple(robot.observation.cameras), image_fit="pad", relative=True,
-                size=size,
+                out=path.name, datasets=(mine,), chunk=8, image_fit="pad", relative=True, size=size,
             )
             path.write_text(recipe_text(draft), encoding="utf-8")
             assert main(["train", str(path), "--help"]) == 0

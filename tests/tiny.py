@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from toy_robot import robot
 
+from wla.data import RobotTransform
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.configs import PromptConfig
@@ -19,6 +20,7 @@ from wla.models.configs import WLAConfig, residual_codec
 from wla.models.experts.configs import ActionExpertConfig, ChunkConditionConfig, ConnectorConfig, WorldExpertConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
+from wla.policy.robots import PolicyRobot
 from wla.specs import RobotSpec
 from wla.types import Observation
 
@@ -106,7 +108,18 @@ def statistics() -> Statistics:
 def checkpoint(seed: int = 0) -> Checkpoint:
     torch.manual_seed(seed)
     config = CheckpointConfig(model=model_config(), prompt=PROMPT)
-    return Checkpoint(config, WLA(config.model).eval(), statistics(), robot_spec(), tokenizer())
+    return Checkpoint(config, WLA(config.model).eval(), policy_robots(robot_spec()), tokenizer())
+
+
+def policy_robots(spec: RobotSpec) -> tuple[PolicyRobot, ...]:
+    """The robot of a checkpoint, with the usual statistics."""
+    return (PolicyRobot(spec=spec, statistics=statistics()),)
+
+
+def transform() -> RobotTransform:
+    """Between its robot and its model."""
+    made = checkpoint()
+    return made.transform(made.robot)
 
 
 def observation(seed: int = 0) -> Observation:

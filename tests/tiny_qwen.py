@@ -20,6 +20,7 @@ from wla.models.configs import ImageCodecConfig, WLAConfig
 from wla.models.experts.configs import ActionExpertConfig, ConnectorConfig, WorldExpertConfig
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig
+from wla.policy.robots import PolicyRobot
 from wla.types import Observation
 
 TEXT_VOCAB_SIZE, QUERIES, WIDTH = 512, 4, 64
@@ -180,7 +181,8 @@ def checkpoint(*, language: bool = False, first: bool = False, seed: int = 0) ->
     """plain with an image of the past, or `language`, or both with the `first` frame."""
     built = model(first=first, seed=seed)
     config = CheckpointConfig(model=built.config, prompt=prompt_config(language=language))
-    return Checkpoint(config, built, statistics(), robot(limits=(-0.1, 0.1), size=(64, 64)), tokenizer())
+    own = PolicyRobot(spec=robot(limits=(-0.1, 0.1), size=(64, 64)), statistics=statistics())
+    return Checkpoint(config, built, (own,), tokenizer())
 
 
 def observation(seed: int = 0) -> Observation:

@@ -17,7 +17,9 @@ class Batch:
     tokens are left-padded: instruction, image placeholders, state, subtask text, meta-queries. labels[b, t] is the
     token that should follow position t, IGNORE_INDEX where no text is learned. images: by the string form of their
     `wla.types.ImageKey`. Samples without actions have action_mask False everywhere; without subtasks, labels
-    IGNORE_INDEX everywhere; without a later frame, subgoal_mask False. ids: dataset, episode and frame of each sample.
+    IGNORE_INDEX everywhere; without a later frame, subgoal_mask False. action_dims: how many of the A dimensions are
+    those of the sample's robot; the others are padding, 0 (None: all are the robot's). ids: dataset, episode and frame
+    of each sample.
     """
 
     tokens: Int64[Tensor, "B T"]
@@ -29,6 +31,7 @@ class Batch:
     action_mask: Bool[Tensor, "B n A"]
     subgoal: UInt8[Tensor, "B _ _ 3"] | None
     subgoal_mask: Bool[Tensor, " B"]
+    action_dims: Int64[Tensor, " B"] | None = None
     ids: list[str] = field(default_factory=list)
 
 

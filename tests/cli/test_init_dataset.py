@@ -178,3 +178,56 @@ def test_answers_are_asked_for_on_a_terminal(folder: Path, monkeypatch: pytest.M
     spec = RobotSpec.load(folder / "mine_robot.json")
     assert (spec.action.kinds, spec.action.frame, spec.action.units) == (("delta",) * 2, "tool", ("m", "rad"))
     assert (spec.observation.primary_camera, spec.action.gripper) == ("wrist", "1 open")
+
+
+def test_datasets_of_several_robots_make_one_recipe(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    tiny.robot_spec().save(folder / "mine/meta/wla_robot.json")
+    record_other(folder / "other", "other-arm")
+    assert main(["init", "mine", "other", "--out", "both.py"]) == 0
+    assert "robots:   one policy for all, told apart by name" in capsys.readouterr().out
+    config = load_recipe("both.py")
+    assert [(each.path, each.validation_episodes) for each in config.datasets] == [("mine", "9:10"), ("other", "2:3")]
+    interface = config.model.interface
+    assert (interface.state_dim, interface.action_dim) == (tiny.STATE, 4)  # of the widest
+    assert dict(interface.images) == {"front": 96, "wrist": 48, "side": 48}  # primary cameras share a place
+    robots = [each.open().require_robot().embodiment for each in config.datasets]
+    assert robots == [tiny.robot_spec().embodiment, "other-arm"]
+
+
+def test_datasets_without_robot_files_get_one_each(folder: Path) -> None:
+    shutil.copytree(folder / "mine", folder / "more")
+    assert main(["init", "mine", "more", "--action", "absolute", "--name", "arm", "--out", "both.py"]) == 0
+    config = load_recipe("both.py")
+    assert [each.robot.embodiment for each in config.datasets] == ["arm", "arm"]
+    assert [each.name for each in sorted(folder.glob("both_robot*"))] == ["both_robot_1.json", "both_robot_2.json"]
+    assert (config.model.interface.state_dim, config.model.interface.action_dim) == (tiny.STATE, tiny.ACTION)
+
+
+def test_two_robots_of_one_name_are_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    tiny.robot_spec().save(folder / "mine/meta/wla_robot.json")
+    record_other(folder / "other", tiny.robot_spec().embodiment)
+    assert main(["init", "mine", "other", "--out", "both.py"]) == 2
+    assert "name them apart (`wla data robot DATASET --name`)" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
+    assert not (folder / "both.py").exists()
+
+
+def record_other(root: Path, name: str) -> None:
+    """A dataset of a robot with four actions, one state and two other cameras."""
+    spec, dims = tiny.robot_spec(), range(4)
+    action = spec.action.replace(
+        names=tuple(f"a{dim}" for dim in dims),
+        units=("m",) * 4,
+        kinds=("delta",) * 4,
+        low=(-1.0,) * 4,
+        high=(1.0,) * 4,
+    )
+    observation = spec.observation.replace(
+        cameras={"top": (32, 32), "side": (16, 16)}, state_names=("x",), state_units=("m",)
+    )
+    with DatasetWriter(root, spec.replace(embodiment=name, action=action, observation=observation)) as writer:
+        for _ in range(3):
+            for step in range(12):
+                images = {name: np.full((*size, 3), step, np.uint8) for name, size in observation.cameras.items()}
+                writer.add_frame(images, np.array([step], np.float32), np.full(4, step / 12, np.float32))
+            writer.end_episode("go", keep=True)

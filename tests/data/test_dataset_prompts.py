@@ -29,13 +29,11 @@ def dataset(tmp_path_factory) -> LeRobotDataset:
 @pytest.mark.parametrize("memory", [None, MemoryConfig()])
 def test_they_are_those_of_the_training_windows(dataset, memory) -> None:
     prompter = Prompter(tiny.PROMPT.replace(memory=memory), tiny.tokenizer(), {"front": 4, "wrist": 1})
-    checkpoint = tiny.checkpoint()
     sampler = WindowSampler(
         datasets=[dataset],
         configs=[DatasetConfig(path=str(dataset.root))],
         prompts=PromptSampler(prompter, tiny.CHUNK, WITHOUT_CHANCE),
-        state_normalizer=checkpoint.state_normalizer,
-        action_transform=checkpoint.action_transform,
+        robots=[tiny.transform()],
         images={},
         primary="front",
         subgoal_size=None,

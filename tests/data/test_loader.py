@@ -46,8 +46,7 @@ def make_sampler(datasets, weights=None, instructions=None, settings=None, **cha
     values = {
         "datasets": datasets,
         "configs": configs,
-        "state_normalizer": tiny.checkpoint().state_normalizer,
-        "action_transform": tiny.checkpoint().action_transform,
+        "robots": [changes.pop("robot", None) or tiny.transform()] * len(datasets),
         "images": tiny.CAMERAS,
         "primary": "front",
         "subgoal_size": 32,
@@ -281,9 +280,10 @@ def test_actions_of_a_dataset_can_be_left_out(datasets):
 def test_states_of_a_different_robot_are_zero_and_need_actions_left_out(datasets):
     statistics = VectorStatistics.of([np.ones((2, 5), np.float32)])
     other = Normalizer(statistics, name="state", dimensions="abcde")
-    assert not sample_batch(make_sampler(datasets[:1], state_normalizer=other, settings={"actions": False})).state.any()
+    robot = replace(tiny.transform(), state=other, state_dim=5)
+    assert not sample_batch(make_sampler(datasets[:1], robot=robot, settings={"actions": False})).state.any()
     with pytest.raises(ValueError, match="state has 3 dimensions, its statistics 5"):
-        make_sampler(datasets[:1], state_normalizer=other)
+        make_sampler(datasets[:1], robot=robot)
 
 
 def test_weights_are_given_for_all_datasets_or_none(datasets):

@@ -17,6 +17,7 @@ from wla.models.configs import ValueConfig
 from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
 from wla.policy.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from wla.policy.robots import PolicyRobot
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig
 from wla.rollout.build import robot_of
 from wla.rollout.results import TaskVariant, read_results
@@ -37,7 +38,8 @@ def checkpoint(tmp_path_factory):
     config = CheckpointConfig(model=model, prompt=tiny.PROMPT)
     numbers = Statistics(state=statistics(state), action=statistics(action))
     folder = tmp_path_factory.mktemp("run") / "checkpoint"
-    save_checkpoint(Checkpoint(config, WLA(model).eval(), numbers, robot, tiny.tokenizer()), folder)
+    own = PolicyRobot(spec=robot, statistics=numbers)
+    save_checkpoint(Checkpoint(config, WLA(model).eval(), (own,), tiny.tokenizer()), folder)
     return str(folder)
 
 

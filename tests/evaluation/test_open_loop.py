@@ -143,7 +143,7 @@ def test_images_of_another_size_than_the_imagined_ones_are_resized(tmp_path):
     config = tiny.checkpoint().config
     spec = tiny.robot_spec()
     large = spec.replace(observation=spec.observation.replace(cameras={"front": (64, 64), "wrist": (48, 64)}))
-    save_checkpoint(replace(tiny.checkpoint(), config=config, robot_spec=large), tmp_path / "policy")
+    save_checkpoint(replace(tiny.checkpoint(), config=config, robots=tiny.policy_robots(large)), tmp_path / "policy")
     rng = np.random.default_rng(0)
     with DatasetWriter(tmp_path / "data", large) as writer:
         for _ in range(12):
@@ -176,7 +176,7 @@ def test_a_dataset_without_a_robot_file_is_read_as_the_policys(paths, tmp_path):
 def test_an_action_without_a_range_does_not_count(paths, tmp_path):
     spec = tiny.robot_spec()
     fixed = spec.replace(action=spec.action.replace(low=(-0.1, 0.5), high=(0.1, 0.5)))
-    save_checkpoint(replace(tiny.checkpoint(), robot_spec=fixed), tmp_path / "policy")
+    save_checkpoint(replace(tiny.checkpoint(), robots=tiny.policy_robots(fixed)), tmp_path / "policy")
     with DatasetWriter(tmp_path / "data", fixed) as writer:
         for step in range(12):
             seen = tiny.observation(step)

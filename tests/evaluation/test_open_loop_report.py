@@ -22,7 +22,7 @@ from wla.policy.wla_policy import WLAPolicy
 
 def page_of(checkpoint: Checkpoint, root: Path, *, episodes: int = 2, length: int = 9) -> str:
     save_checkpoint(checkpoint, root / "policy")
-    spec = checkpoint.robot_spec
+    spec = checkpoint.robot.spec
     rng = np.random.default_rng(0)
     with DatasetWriter(root / "data", spec) as writer:
         for _ in range(episodes):

@@ -103,7 +103,7 @@ def test_lerobot_train_trains_what_both_packages_run(site: Path, folder: Path, d
     assert checkpoint.config.trained_steps == 40
     assert checkpoint.training_data is not None
     assert checkpoint.training_data.held_out(recorded) == []
-    np.testing.assert_allclose(checkpoint.statistics.state.min, recorded.state.min(0), rtol=1e-6)
+    np.testing.assert_allclose(checkpoint.robot.statistics.state.min, recorded.state.min(0), rtol=1e-6)
 
 
 def test_what_the_plugin_converts_is_what_the_package_has(site: Path, folder: Path, dataset: Path) -> None:

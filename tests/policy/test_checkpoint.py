@@ -24,8 +24,7 @@ def test_what_was_saved_comes_back(folder):
     for key, value in saved.model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[key], value), key
     assert loaded.config == saved.config
-    assert loaded.statistics == saved.statistics
-    assert loaded.robot_spec == saved.robot_spec
+    assert loaded.robots == saved.robots
     text = "put the red block in the bowl"
     assert loaded.tokenizer.encode(text) == saved.tokenizer.encode(text)
 

@@ -12,6 +12,7 @@ import torch
 from wla.data import ActionRepresentationConfig, RelativeActionsConfig, RotationConfig, Statistics, VectorStatistics
 from wla.models.experts.action_expert import ActionExpert
 from wla.policy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from wla.policy.robots import PolicyRobot
 from wla.policy.wla_policy import WLAPolicy
 
 
@@ -20,7 +21,8 @@ def policy() -> WLAPolicy:
         state=VectorStatistics(min=(-1.0, 0.0, 0.0), max=(3.0, 2.0, 4.0)),
         action=VectorStatistics(min=(0.0, -0.1), max=(0.08, 0.1)),
     )
-    return WLAPolicy(replace(tiny.checkpoint(), statistics=statistics), name="tiny", checkpoint_sha256="0")
+    robots = (PolicyRobot(spec=tiny.robot_spec(), statistics=statistics),)
+    return WLAPolicy(replace(tiny.checkpoint(), robots=robots), name="tiny", checkpoint_sha256="0")
 
 
 @pytest.mark.parametrize(("sampled", "actions"), [(0.5, (0.06, 0.05)), (-1.0, (0.0, -0.1)), (2.0, (0.1, 0.2))])
@@ -59,7 +61,7 @@ def test_the_noise_follows_from_the_seed_and_the_number_of_the_call():
 def checkpoint_of_poses() -> Checkpoint:
     """A policy of an arm whose actions are a rotation and a gripper, both absolute; it predicts relative rotations."""
     own = tiny.checkpoint()
-    spec = own.robot_spec
+    spec = own.robot.spec
     turn = ("rx", "ry", "rz")
     action = spec.action.replace(
         names=(*turn, "gripper"),
@@ -81,8 +83,12 @@ def checkpoint_of_poses() -> Checkpoint:
         own,
         config=config,
         model=config.model.build().eval(),
-        statistics=own.statistics.replace(action=ranges),
-        robot_spec=spec.replace(action=action, observation=observation),
+        robots=(
+            PolicyRobot(
+                spec=spec.replace(action=action, observation=observation),
+                statistics=own.robot.statistics.replace(action=ranges),
+            ),
+        ),
     )
 
 
@@ -94,7 +100,7 @@ def test_a_policy_runs_the_actions_whose_representation_its_model_samples(monkey
     observations = [replace(tiny.observation(), state=rng.uniform(-1, 1, 3).astype(np.float32)) for _ in range(2)]
     wanted = rng.uniform(-1, 1, (2, tiny.CHUNK, 4)).astype(np.float32)
     state = np.stack([observation.state for observation in observations])
-    sampled = torch.from_numpy(checkpoint.action_transform.encode(wanted, state))
+    sampled = torch.from_numpy(checkpoint.transform(checkpoint.robot).actions.encode(wanted, state))
     monkeypatch.setattr(
         ActionExpert, "sample", lambda _, __, ___, noise, *____, **_____: sampled.repeat(len(noise) // 2, 1, 1)
     )
@@ -117,7 +123,7 @@ def test_a_prefix_is_represented_from_the_state_of_the_call(monkeypatch):
     acting = WLAPolicy(checkpoint, name="poses", checkpoint_sha256="0")
     prefix = np.float32([[0.1, 0.2, 0.3, 1.0]])
     acting.act(tiny.observation(), acting.reset("press the button"), prefix=prefix)
-    wanted = checkpoint.action_transform.encode(prefix, tiny.observation().state)
+    wanted = checkpoint.transform(checkpoint.robot).actions.encode(prefix, tiny.observation().state)
     np.testing.assert_array_equal(prefixes[0].cpu().numpy(), wanted[None])
 
 

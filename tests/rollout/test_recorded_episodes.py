@@ -73,12 +73,12 @@ def paths(request, tmp_path):
     checkpoint = request.param()
     save_checkpoint(checkpoint, tmp_path / "policy")
     rng = np.random.default_rng(0)
-    with DatasetWriter(tmp_path / "data", checkpoint.robot_spec) as writer:
+    with DatasetWriter(tmp_path / "data", checkpoint.robot.spec) as writer:
         for seed in (7, 8):
             for step in range(LENGTH):
                 images = {
                     camera: rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-                    for camera, size in checkpoint.robot_spec.observation.cameras.items()
+                    for camera, size in checkpoint.robot.spec.observation.cameras.items()
                 }
                 state = rng.uniform(-1, 1, 3).astype(np.float32)
                 writer.add_frame(images, state, np.zeros(2, np.float32), tiny.SUBTASKS[step * 2 // LENGTH])

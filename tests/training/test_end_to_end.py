@@ -135,7 +135,7 @@ def test_fine_tuning_the_world_expert_changes_nothing_else(folder, tmp_path):
     assert changed
     assert all(key.startswith("world_expert.") for key in changed)
     assert (new.config.model.world_expert.flow_steps, new.config.model.world_expert.timestep_shift) == (1, 4.0)
-    assert (new.statistics, new.robot_spec) == (old.statistics, old.robot_spec)
+    assert new.robots == old.robots
     more_heads = world.replace(heads=6)
     new = load_checkpoint(train(more_heads.build(), more_heads.loop, tmp_path / "more_heads"))
     assert (new.config.model.world_expert.heads, new.config.model.world_expert.cross_heads) == (6, 6)
@@ -267,7 +267,7 @@ def test_the_policy_is_initialized_from_its_backbone_and_codec(folder):
     _, _, backbone, _, statistics = load_backbone(folder / "base" / "checkpoint")
     for key, value in backbone.state_dict().items():
         assert np.array_equal(objective.model.backbone.state_dict()[key], value), key
-    assert objective.checkpoint.statistics.state == statistics.state
+    assert objective.checkpoint.robot.statistics.state == statistics.state
     codec = load_codec(str(folder / "codec" / "checkpoint")).config
     assert objective.checkpoint.config.model.codec.scaling_factor == codec.scaling_factor
 

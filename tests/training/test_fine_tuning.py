@@ -79,7 +79,7 @@ def test_experts_come_from_the_policy_and_the_backbone_from_pretraining(root):
         expected = backbone.state_dict()[name] if name != key else before.model.state_dict()[key]
         assert torch.equal(value, expected), key
     assert objective.model.config.codec == before.config.model.codec
-    assert objective.checkpoint.statistics == before.statistics
+    assert objective.checkpoint.robot.statistics == before.robot.statistics
     assert objective.grounding is not None
 
 

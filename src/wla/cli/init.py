@@ -18,10 +18,11 @@ Kind = Literal["absolute", "delta"]
 class InitArgs(CliArgs):
     """Write the file that a road begins with: a dataset's recipe, a gymnasium environment's mapping, or a package.
 
-    DATASET, a LeRobot dataset that somebody else recorded, is not changed: beside the recipe OUT a robot file
-    (NAME_robot.json) states what the dataset does not: units, frames, the gripper's sign. What the data do not show is
-    asked on a terminal or given as an option; what nobody states is `unknown`, and nothing that drives a robot takes
-    it. The last tenth of the episodes is held out of training.
+    DATASETS, LeRobot datasets that somebody else recorded, are not changed: beside the recipe OUT a robot file
+    (NAME_robot.json) states what a dataset does not: units, frames, the gripper's sign. What the data do not show is
+    asked on a terminal or given as an option, for all of them alike; what nobody states is `unknown`, and nothing that
+    drives a robot takes it. The last tenth of the episodes is held out of training. Datasets of several robots make one
+    policy for all of these: prompts name the robot, and the model is as wide as the widest.
 
     With --env GYM_ID the file is the one that --env of other commands takes. What the environment does not show is
     marked with TODO; the image of each camera is written beside it.
@@ -34,14 +35,16 @@ class InitArgs(CliArgs):
       wla init mine --action absolute --out mine.py
       wla init mine --action absolute --primary front --cameras front wrist --units rad --frame joint --out mine.py
       wla init mine --robot six_axis_arm --out mine.py
+      wla init datasets/left_lab datasets/right_lab --out both.py
       wla init --env CarRacing-v3 --out car.toml
       wla init --env my_package.envs:my_package/Reach-v0 --out reach.toml
       wla init --env reach --robot two_axis_arm --out reach_sim
       wla init --robot six_axis_arm --out my_robots
     """
 
-    dataset: Path | None = None
-    """Folder of a LeRobot dataset (v2.0, v2.1, v3.0), or its id on the Hugging Face hub (downloaded into its cache)."""
+    datasets: tuple[Path, ...] = ()
+    """Folders of LeRobot datasets (v2.0, v2.1, v3.0), or ids on the Hugging Face hub (downloaded into its cache): of
+    one robot, or of several that one policy is for, told apart by name."""
     out: Path
     """To write: a recipe (.py), a mapping (.toml), or the folder of a package. It must not exist."""
     action: tuple[Kind, ...] = ()
@@ -77,13 +80,13 @@ class InitArgs(CliArgs):
 
 
 def init(args: InitArgs) -> int:
-    if args.dataset is None and args.env is None and args.robot is None:
-        raise ValueError("name one thing to begin with: DATASET, --env or --robot (see wla init --help)")
-    if args.dataset is not None and args.env is not None:
-        raise ValueError("name one thing to look at: DATASET, or --env ID (see wla init --help)")
+    if not args.datasets and args.env is None and args.robot is None:
+        raise ValueError("name one thing to begin with: DATASETS, --env or --robot (see wla init --help)")
+    if args.datasets and args.env is not None:
+        raise ValueError("name one thing to look at: DATASETS, or --env ID (see wla init --help)")
     if args.out.exists():
         raise ValueError(f"{args.out} is there already; remove it or choose another --out")
-    if args.dataset is not None:
+    if args.datasets:
         from wla.cli.init_dataset import init_dataset
 
         return init_dataset(args)
@@ -118,4 +121,4 @@ def _init_mapping(env: str, out: Path) -> int:
     return 0
 
 
-INIT = {"init": Command(InitArgs, init, positional=("dataset",))}
+INIT = {"init": Command(InitArgs, init, positional=("datasets",))}

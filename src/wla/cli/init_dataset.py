@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,14 @@ from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.robot_file import follows_state, require_cameras
 from wla.files import atomic_write_text, disk_errors
-from wla.presets.dataset_recipe import MAX_CAMERAS, RecipeDraft, default_chunk, last_episodes, recipe_text
+from wla.presets.dataset_recipe import (
+    MAX_CAMERAS,
+    DatasetDraft,
+    RecipeDraft,
+    default_chunk,
+    last_episodes,
+    recipe_text,
+)
 from wla.robots import load_robot
 from wla.specs import UNKNOWN, ActionSpec, RobotSpec
 
@@ -21,45 +29,78 @@ if TYPE_CHECKING:
 
 
 def init_dataset(args: InitArgs) -> int:
-    """Writes recipe and robot file. ValueError when the dataset cannot be used, or a question stays open."""
-    assert args.dataset is not None
+    """Writes recipe and robot files. ValueError when a dataset cannot be used, or a question stays open."""
     if args.out.suffix != ".py":
         raise ValueError(f"{args.out}: a recipe ends in .py")
-    robot_file = args.out.with_name(f"{args.out.stem}_robot.json")
-    if robot_file.exists():
-        raise ValueError(f"{robot_file} is there already; remove it or choose another --out")
+    found = [_look_at(args, *each) for each in zip(args.datasets, _robot_files(args), strict=True)]
+    drafts = tuple(draft for draft, _ in found)
+    _require_together(args, drafts)
+    chunks = [default_chunk(draft.robot.action.rate_hz, min(map(len, dataset.episodes))) for draft, dataset in found]
+    recipe = RecipeDraft(
+        out=args.out.name,
+        datasets=drafts,
+        chunk=args.chunk or min(chunks),
+        image_fit=args.image_fit,
+        relative=all(follows_state(dataset, draft.robot) for draft, dataset in found),
+        size=args.size,
+    )
+    _require_few(recipe.cameras, "together the datasets have")
+    with disk_errors(args.out, "choose another --out"):
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        for draft in drafts:
+            if draft.robot_file is not None:
+                draft.robot.save(args.out.with_name(draft.robot_file))
+        atomic_write_text(args.out, recipe_text(recipe))
+    print("\n".join(_summary(recipe, args.out)))
+    return 0
+
+
+def _robot_files(args: InitArgs) -> list[Path]:
+    """The robot file of each dataset. ValueError where one exists already."""
+    endings = [f"_{number}" for number in range(1, len(args.datasets) + 1)] if args.datasets[1:] else [""]
+    files = [args.out.with_name(f"{args.out.stem}_robot{ending}.json") for ending in endings]
+    for file in files:
+        if file.exists():
+            raise ValueError(f"{file} is there already; remove it or choose another --out")
+    return files
+
+
+def _look_at(args: InitArgs, folder: Path, robot_file: Path) -> tuple[DatasetDraft, LeRobotDataset]:
+    """What the recipe states of a dataset. robot_file: of its robot, where neither it nor --robot states one."""
     columns = Columns(state=args.state, action=args.action_columns)
     given = None if args.robot is None else load_robot(args.robot)
-    dataset = open_dataset(args.dataset, columns, given)
+    dataset = open_dataset(folder, columns, given)
     _require_instructions(dataset)
     if sys.stdin.isatty() and dataset.robot_spec is None:
         args = _asked(args, list(dataset.readable_cameras))
     cameras = _cameras(args, dataset)
     own = _own_robot(args, dataset)
-    robot = own or _robot(args, dataset, cameras)
-    shortest = min(map(len, dataset.episodes))
-    draft = RecipeDraft(
-        out=args.out.name,
-        dataset=str(args.dataset),
+    draft = DatasetDraft(
+        dataset=str(folder),
         columns=dataset.columns,
-        robot=robot,
+        robot=own or _robot(args, dataset, cameras),
         robot_file=None if own else robot_file.name,
         robot_name=args.robot,
         episodes=len(dataset.episodes),
         held_out=last_episodes(len(dataset.episodes)),
-        chunk=args.chunk or default_chunk(robot.action.rate_hz, shortest),
         cameras=cameras,
-        image_fit=args.image_fit,
-        relative=follows_state(dataset, robot),
-        size=args.size,
     )
-    with disk_errors(args.out, "choose another --out"):
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        if own is None:
-            robot.save(robot_file)
-        atomic_write_text(args.out, recipe_text(draft))
-    print("\n".join(_summary(draft, args.out, robot_file)))
-    return 0
+    return draft, dataset
+
+
+def _require_together(args: InitArgs, drafts: Sequence[DatasetDraft]) -> None:
+    """ValueError for several datasets that no recipe can hold together."""
+    known: dict[str, DatasetDraft] = {}
+    for draft in drafts:
+        other = known.setdefault(draft.robot.embodiment, draft)
+        try:
+            other.robot.require_equal(draft.robot, ours=other.dataset, theirs=draft.dataset)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Both are called {draft.robot.embodiment!r}: name them apart (`wla data robot DATASET --name`)"
+            ) from error
+    if len(known) > 1 and args.size == "wla0":
+        raise ValueError("--size wla0: is for one robot here; take nano or small for several, or edit such a recipe")
 
 
 def _require_instructions(dataset: LeRobotDataset) -> None:
@@ -113,12 +154,16 @@ def _cameras(args: InitArgs, dataset: LeRobotDataset) -> tuple[str, ...]:
     primary = tuple(filter(None, [args.primary]))
     require_cameras(dataset, (*primary, *args.cameras), known)
     chosen = tuple(dict.fromkeys((*primary, *(args.cameras or known))))
-    if len(chosen) > MAX_CAMERAS:
-        raise ValueError(
-            f"{dataset.root}: has {len(chosen)} cameras, a policy sees at most {MAX_CAMERAS}; choose some with "
-            f"--cameras ({', '.join(chosen)})"
-        )
+    _require_few(chosen, f"{dataset.root}: has")
     return chosen
+
+
+def _require_few(cameras: Sequence[str], who: str) -> None:
+    if len(cameras) > MAX_CAMERAS:
+        raise ValueError(
+            f"{who} {len(cameras)} cameras, a policy sees at most {MAX_CAMERAS}; choose some with "
+            f"--cameras ({', '.join(cameras)})"
+        )
 
 
 def _asked(args: InitArgs, cameras: list[str]) -> InitArgs:
@@ -142,7 +187,19 @@ def _asked(args: InitArgs, cameras: list[str]) -> InitArgs:
     return type(args).model_validate(args.model_dump() | answers)
 
 
-def _summary(draft: RecipeDraft, recipe: Path, robot_file: Path) -> list[str]:
+def _summary(recipe: RecipeDraft, path: Path) -> list[str]:
+    files = [str(path.with_name(each.robot_file)) for each in recipe.datasets if each.robot_file]
+    return [
+        *(line for draft in recipe.datasets for line in _dataset_summary(draft)),
+        *(["robots:   one policy for all, told apart by name"] if len(recipe.robots) > 1 else []),
+        *(["learned:  targets as offsets from the state (the gripper's as they are)"] if recipe.relative else []),
+        f"chunk:    {recipe.chunk} actions, {recipe.chunk_seconds}",
+        f"recipe:   {path}",
+        *([f"robot file: {', '.join(files)}; read through, and correct"] if files else []),
+    ]
+
+
+def _dataset_summary(draft: DatasetDraft) -> list[str]:
     robot, observation, action = draft.robot, draft.robot.observation, draft.robot.action
     sizes = [f"{camera} ({' x '.join(map(str, observation.cameras[camera]))})" for camera in draft.cameras]
     others = f"; beside it {', '.join(sizes[1:])}" if sizes[1:] else ""
@@ -153,9 +210,5 @@ def _summary(draft: RecipeDraft, recipe: Path, robot_file: Path) -> list[str]:
         f"state:    {observation.state_dim} numbers ({', '.join(observation.state_names) or 'none'})",
         f"cameras:  primary {sizes[0]}{others}",
         f"episodes: {draft.episodes}, of which {first} .. {int(end) - 1} are held out of training",
-        *(["learned:  targets as offsets from the state (the gripper's as they are)"] if draft.relative else []),
-        f"chunk:    {draft.chunk} actions, {draft.chunk / action.rate_hz:.2g} s",
         f"unknown:  {', '.join(robot.unknown) or 'nothing'}",
-        f"recipe:   {recipe}",
-        *([f"robot file: {robot_file}; read it through, and correct it"] if draft.robot_file else []),
     ]

@@ -114,7 +114,7 @@ def after_record_memory(args: RecordMemoryConfig) -> list[Line]:
 
 
 def after_init(args: InitArgs) -> list[Line]:
-    if args.dataset is not None:
+    if args.datasets:
         return [line("train", args.out, out=f"outputs/{args.out.stem}")]
     if args.env is None:
         return [line("list robots")]
@@ -219,7 +219,8 @@ def _use(checkpoint: Path, run: Path) -> list[Line]:
             return [line("train", "nano_tabletop", f"init.backbone={checkpoint}", "init.codec=nano-tabletop")]
         case "image codec":
             return [line("train", "nano_tabletop", f"init.codec={checkpoint}", "init.backbone=nano-base")]
-    if _robot(folder / "robot.json") not in (BUNDLED_ROBOT, None):
+    several = (folder / "robots.json").is_file()
+    if several or _robot(folder / "robot.json") not in (BUNDLED_ROBOT, None):
         trained = _json(folder / "training_data.json").get("datasets") or [{}]
         if "path" in trained[0]:
             out = Path("outputs") / f"{run.resolve().name}_offline"

@@ -50,6 +50,8 @@ class RunArgs(RunnerConfig):
     """Compute everything and move nothing: prints what would have been sent."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the policy's noise, and of a simulated scene."""
+    policy_robot: str | None = None
+    """Robot that the policy acts for, of a policy for several."""
     device: str | None = None
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
 
@@ -84,7 +86,7 @@ def load(args: RunArgs) -> Policy[Any]:
     else:
         from wla.policy.wla_policy import load_policy
 
-        policy = load_policy(args.policy, device=args.device)
+        policy = load_policy(args.policy, device=args.device, robot=args.policy_robot)
     policy.robot_spec.require_known(args.policy)
     return policy
 

@@ -40,6 +40,8 @@ class ServeArgs(CliArgs):
 
     policy: str
     """A checkpoint: folder, bundled name or hub id."""
+    robot: str | None = None
+    """Robot that it acts for, of a policy for several."""
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port; 0 for any free one."""
     host: str = "127.0.0.1"
@@ -70,7 +72,7 @@ def serve(args: ServeArgs) -> int:
     from wla.serving.logs import json_lines
 
     json_lines(logging.getLogger("wla.serving"))
-    policy = load_policy(args.policy, imagination=args.imagine, device=args.device)
+    policy = load_policy(args.policy, imagination=args.imagine, device=args.device, robot=args.robot)
     policy.robot_spec.require_known(args.policy)
     asyncio.run(_serve(policy, args, config))
     return 0

@@ -9,7 +9,8 @@ from pathlib import Path
 from wla.compat.published_config import Sections
 from wla.data.normalize import Statistics
 from wla.data.published_statistics import write_published
-from wla.policy.checkpoint import ROBOT, STATISTICS, TOKENIZER
+from wla.policy.checkpoint_files import ROBOT, ROBOTS, STATISTICS, TOKENIZER
+from wla.policy.robots import read_robots
 from wla.specs import RobotSpec
 
 PUBLISHED_STATISTICS = ("norm_stats.json", "dataset_statistics.json", "statistics.json")
@@ -27,6 +28,9 @@ def write_files(folder: Path, sections: Sections, out: Path) -> None:
     (out / "config.json").write_text(json.dumps(sections, indent=2) + "\n", encoding="utf-8")
     if (folder / TOKENIZER).is_file():
         shutil.copy(folder / TOKENIZER, out / TOKENIZER)
-    if (folder / STATISTICS).is_file():
+    if (folder / ROBOTS).is_file():
+        found = {robot.spec.embodiment: robot.statistics for robot in read_robots(folder)}
+        write_published(out / PUBLISHED_STATISTICS[0], found)
+    elif (folder / STATISTICS).is_file():
         name = RobotSpec.load(folder / ROBOT).embodiment if (folder / ROBOT).is_file() else "policy"
         write_published(out / PUBLISHED_STATISTICS[0], {name: Statistics.load(folder / STATISTICS)})

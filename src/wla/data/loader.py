@@ -14,13 +14,12 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from wla.batch import Batch, left_pad
-from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig, ImageAugmentation
 from wla.data.image_augmentation import augment
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.data.normalize import Normalizer
 from wla.data.prompt_samples import PromptSampler
 from wla.data.prompts.kinds import AnyPrompter
+from wla.data.robot_transform import RobotTransform
 from wla.data.window_source import WindowSource
 from wla.types import IGNORE_INDEX, ImageFit, ImageKey
 
@@ -29,21 +28,21 @@ from wla.types import IGNORE_INDEX, ImageFit, ImageKey
 class WindowSampler:
     """Samples batches of windows.
 
-    images: string form of a `wla.types.ImageKey` -> side in pixels at which the backbone sees the image. primary: the
-    camera whose frame after the chunk is the subgoal, a square of `subgoal_size` pixels. image_augmentation: random
-    crops and colours (None: none). image_dropout: fraction of the samples without images and state, from which only
-    text is learned. with_subgoal: sample only windows whose episode continues after the chunk. subgoal_offsets: frames
-    between the current frame and the subgoal, one of them drawn per sample; () for the chunk's length. held_out: of
-    datasets that hold episodes out, sample these instead of the others. image_fit: how images become squares.
+    robots: of each dataset, see `WindowSource.prepare`. images: string form of a `wla.types.ImageKey` -> side in pixels
+    at which the backbone sees the image. primary: the camera whose frame after the chunk is the subgoal, a square of
+    `subgoal_size` pixels. image_augmentation: random crops and colours (None: none). image_dropout: fraction of the
+    samples without images and state, from which only text is learned. with_subgoal: sample only windows whose episode
+    continues after the chunk. subgoal_offsets: frames between the current frame and the subgoal, one of them drawn per
+    sample; () for the chunk's length. held_out: of datasets that hold episodes out, sample these instead of the others.
+    image_fit: how images become squares.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
     """
 
     datasets: Sequence[LeRobotDataset]
     configs: Sequence[DatasetConfig]
+    robots: Sequence[RobotTransform]
     prompts: PromptSampler
-    state_normalizer: Normalizer
-    action_transform: ActionTransform
     images: dict[str, int]
     primary: str
     subgoal_size: int | None
@@ -66,13 +65,12 @@ class WindowSampler:
                 self._sides(),
                 self.image_fit,
                 self.primary,
-                self.state_normalizer,
-                self.action_transform,
+                robot,
                 lookahead=self.chunk if self.with_subgoal else 0,
                 chunk=self.chunk,
                 held_out=self.held_out,
             )
-            for dataset, config in zip(self.datasets, self.configs, strict=True)
+            for dataset, config, robot in zip(self.datasets, self.configs, self.robots, strict=True)
         ]
         self._probabilities = _mixture_probabilities(self.datasets, self.configs)
 
@@ -136,6 +134,8 @@ class WindowSampler:
         subgoal_offset: np.ndarray | int | None = self.subgoal_offsets[0] if self.subgoal_offsets else None
         if len(self.subgoal_offsets) > 1:
             subgoal_offset = rng.choice(self.subgoal_offsets, size=len(frames))
+        robot = source.robot
+        assert robot is not None, "windows have a robot"
         windows = source.windows(frames, self.chunk, self.prompter.history, subgoal_offset)
         actions, mask = self._actions(source, frames, windows.chunk, windows.chunk_mask)
         state, seen = source.state[frames], np.ones(len(frames), bool)
@@ -162,9 +162,10 @@ class WindowSampler:
             subgoal=None
             if self.subgoal_size is None or not images
             else source.images(self.primary, windows.subgoal, self.subgoal_size),
-            state=torch.from_numpy(state),
+            state=torch.from_numpy(robot.pad_state(state)),
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),
+            action_dim=robot.actions.own_dim,
             subgoal_mask=torch.from_numpy(windows.subgoal_mask & seen),
             ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
@@ -176,13 +177,15 @@ class WindowSampler:
         chunk: Int64[np.ndarray, "B n"],
         chunk_mask: Bool[np.ndarray, "B n"],
     ) -> tuple[Float32[np.ndarray, "B n A"], Bool[np.ndarray, "B n A"]]:
-        """The model's actions of windows from `frames` on, 0 where they are unknown, and True where they are known and
-        inside the episode."""
-        dim = self.action_transform.representation.dim
-        mask = np.broadcast_to(chunk_mask[..., None], (*chunk.shape, dim)).copy()
+        """The model's actions of windows from `frames` on, 0 where they are unknown, and True where they are known,
+        the robot's own and inside the episode."""
+        assert source.robot is not None
+        transform = source.robot.actions
+        mask = np.broadcast_to(chunk_mask[..., None], (*chunk.shape, transform.dim)).copy()
+        mask[..., transform.own_dim :] = False
         if source.actions is None:
             return np.zeros(mask.shape, np.float32), np.zeros_like(mask)
-        actions = self.action_transform.encode(source.actions[chunk], source.dataset.state[frames])
+        actions = transform.encode(source.actions[chunk], source.dataset.state[frames])
         return np.nan_to_num(actions), mask & np.isfinite(actions)
 
 
@@ -202,7 +205,8 @@ def _mixture_probabilities(
 
 @dataclass
 class _Samples:
-    """The samples of a batch that come from one dataset. prompts: tokens and labels of each."""
+    """The samples of a batch that come from one dataset. prompts: tokens and labels of each. action_dim: of its robot,
+    as the model represents its actions."""
 
     prompts: list[tuple[list[int], list[int]]]
     images: dict[str, UInt8[Tensor, "B _ _ 3"]]
@@ -210,6 +214,7 @@ class _Samples:
     state: Float32[Tensor, "B S"]
     actions: Float32[Tensor, "B n A"]
     action_mask: Bool[Tensor, "B n A"]
+    action_dim: int
     subgoal_mask: Bool[Tensor, " B"]
     ids: list[str]
 
@@ -219,6 +224,8 @@ def _collate(parts: Sequence[_Samples], pad: int) -> Batch:
     prompts = [prompt for part in parts for prompt in part.prompts]
     tokens, mask = left_pad([tokens for tokens, _ in prompts], pad)
     labels, _ = left_pad([labels for _, labels in prompts], IGNORE_INDEX)
+    padded = any(part.action_dim < part.actions.shape[-1] for part in parts)
+    dims = torch.cat([torch.full((len(part.ids),), part.action_dim) for part in parts])
     subgoals = [part.subgoal for part in parts if part.subgoal is not None]
     return Batch(
         tokens=tokens,
@@ -230,5 +237,6 @@ def _collate(parts: Sequence[_Samples], pad: int) -> Batch:
         action_mask=torch.cat([part.action_mask for part in parts]),
         subgoal=torch.cat(subgoals) if subgoals else None,
         subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
+        action_dims=dims if padded else None,
         ids=[name for part in parts for name in part.ids],
     )

@@ -42,7 +42,7 @@ class PromptSampler:
         memory is that of a policy that acted on the dataset.
         """
         dropped = rng.random() < self.instruction_dropout
-        instruction = "" if dropped else source.instruction(frame, rng)
+        instruction = source.in_prompt("" if dropped else source.instruction(frame, rng))
         memory, current_subtasks = (
             source.replayed_memory(frame) if replayed else self._labelled_memory(source, frame, has_history, rng)
         )

@@ -12,13 +12,12 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
-from wla.data.action_transform import ActionTransform
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
-from wla.data.normalize import Normalizer
 from wla.data.paraphrases import read_paraphrases
 from wla.data.pseudo_actions import load_pseudo_actions
+from wla.data.robot_transform import RobotTransform
 from wla.data.training_frames import Frames, open_training_frames
 from wla.data.windows import Window, subtask_window, window
 from wla.types import ImageFit, image_name_hint
@@ -28,10 +27,11 @@ from wla.types import ImageFit, image_name_hint
 class WindowSource:
     """A dataset of N frames and, per frame, what windows that start there need.
 
-    frames: (camera, side in pixels) -> square images. state: normalised. actions: in the robot's units; None when none
-    are learned from it. start, end: first frame of the frame's episode, and the one after its last. valid_starts: the
-    frames at which windows may start. paraphrases: by task, of the tasks that have some. memory_replay: the memory of a
-    policy that acted on the dataset.
+    frames: (camera of the dataset, side in pixels) -> square images. state: normalised, in the robot's own dimensions.
+    actions: in the robot's units; None when none are learned from it. start, end: first frame of the frame's episode,
+    and the one after its last. valid_starts: the frames at which windows may start. paraphrases: by task, of the tasks
+    that have some. memory_replay: the memory of a policy that acted on the dataset. robot: between its robot and the
+    model; None where only prompts are made of it, of a policy for one robot.
     """
 
     dataset: LeRobotDataset
@@ -43,6 +43,7 @@ class WindowSource:
     valid_starts: Int64[np.ndarray, " V"]
     paraphrases: dict[str, tuple[str, ...]]
     memory_replay: MemoryReplay | None
+    robot: RobotTransform | None = None
 
     @classmethod
     def prepare(
@@ -52,16 +53,16 @@ class WindowSource:
         sides: Mapping[str, Sequence[int]],
         fit: ImageFit,
         primary: str,
-        state: Normalizer,
-        action_transform: ActionTransform,
+        robot: RobotTransform,
         *,
         lookahead: int,
         chunk: int,
         held_out: bool = False,
     ) -> Self:
-        """sides: camera -> sides of the squares that are read of it. fit: how images become squares. primary: the
-        camera that no dataset may lack. lookahead: number of frames of the episode that must follow the first frame of
-        a window. held_out: windows of the episodes that the configuration holds out, instead of others.
+        """sides: camera of the model -> sides of the squares that are read of it. fit: how images become squares.
+        primary: the camera that no dataset may lack. robot: of the dataset, or of one of the policy's where the dataset
+        is of another robot and without actions. lookahead: number of frames of the episode that must follow the first
+        frame of a window. held_out: windows of the episodes that the configuration holds out, instead of others.
 
         ValueError when no window fits, a camera is absent, or a file that the configuration names does not fit.
         """
@@ -76,12 +77,13 @@ class WindowSource:
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
         if config.interventions == "only":
             valid_starts = _taken_over(dataset, valid_starts)
-        frames = _open_frames(dataset, config, sides, fit, primary)
-        other_robot = not config.actions and dataset.state.shape[1] != state.dim
-        values = np.zeros((len(dataset), state.dim), np.float32) if other_robot else state.normalize(dataset.state)
+        frames = _open_frames(dataset, config, sides, fit, primary, robot.cameras)
+        dim = robot.state.dim
+        other_robot = not config.actions and dataset.state.shape[1] != dim
+        values = np.zeros((len(dataset), dim), np.float32) if other_robot else robot.state.normalize(dataset.state)
         actions = dataset.actions if config.actions else None
         if config.pseudo_actions is not None:
-            representation = action_transform.representation
+            representation = robot.actions.representation
             actions = load_pseudo_actions(Path(config.pseudo_actions), len(dataset), representation.robot_dim)
             if other_robot and representation.relative:
                 raise ValueError(
@@ -94,7 +96,7 @@ class WindowSource:
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )
-        return cls(dataset, frames, values, actions, start, end, valid_starts, paraphrases, memory_replay)
+        return cls(dataset, frames, values, actions, start, end, valid_starts, paraphrases, memory_replay, robot)
 
     def sample_frames(
         self, count: int, policy_memory_fraction: float, rng: np.random.Generator
@@ -123,10 +125,12 @@ class WindowSource:
         return window(frames, self.start[frames], self.end[frames], chunk, history, subgoal_offset)
 
     def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
-        """Images of a camera as squares of `side` pixels, black if the dataset lacks the camera."""
-        if camera not in self.dataset.cameras:
+        """Images of a camera of the model as squares of `side` pixels, black if the dataset lacks the camera."""
+        assert self.robot is not None, "prompts alone have no images"
+        own = self.robot.cameras[camera]
+        if own not in self.dataset.cameras:
             return torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)
-        return torch.from_numpy(np.asarray(self.frames[camera, side][frames]))
+        return torch.from_numpy(np.asarray(self.frames[own, side][frames]))
 
     def replayed_memory(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
         """Finished subtasks in the policy's memory at the frame, and the subtasks that it had predicted last."""
@@ -140,6 +144,10 @@ class WindowSource:
         texts = self.paraphrases.get(task)
         # Nothing is drawn without a file, so that runs without paraphrases stay the same bit for bit.
         return task if texts is None else texts[rng.integers(len(texts))]
+
+    def in_prompt(self, instruction: str) -> str:
+        """The instruction as prompts have it: of several robots, after the robot's name."""
+        return instruction if self.robot is None else self.robot.instruction(instruction)
 
     def num_labelled(self, chunk: int) -> int:
         """Number of windows that cover a frame with a subtask."""
@@ -197,15 +205,25 @@ def _of_split(
 
 
 def _open_frames(
-    dataset: LeRobotDataset, config: DatasetConfig, sides: Mapping[str, Sequence[int]], fit: ImageFit, primary: str
+    dataset: LeRobotDataset,
+    config: DatasetConfig,
+    sides: Mapping[str, Sequence[int]],
+    fit: ImageFit,
+    primary: str,
+    cameras: Mapping[str, str | None],
 ) -> dict[tuple[str, int], Frames]:
-    """Images by camera and side. ValueError when the dataset lacks the primary camera or, if it has actions to learn,
-    any."""
-    absent = [camera for camera in (sides if config.actions else [primary]) if camera not in dataset.cameras]
+    """Images by camera of the dataset and side. ValueError when the dataset lacks the primary camera or, if it has
+    actions to learn, any of its robot's that the model reads. cameras: see `RobotTransform`."""
+    needed = [cameras[camera] for camera in (sides if config.actions else [primary])]
+    absent = [camera for camera in needed if camera is not None and camera not in dataset.cameras]
     if absent:
         raise ValueError(
             f"{dataset.root}: no camera {absent[0]!r}; the dataset has {list(dataset.cameras)}, name them in "
             f"`columns`{image_name_hint(dataset.cameras)}"
         )
-    there = {camera: each for camera, each in sides.items() if camera in dataset.cameras}
+    there: dict[str, list[int]] = {}
+    for camera, each in sides.items():
+        own = cameras[camera]
+        if own in dataset.cameras and own is not None:
+            there.setdefault(own, []).extend(side for side in each if side not in there.get(own, ()))
     return open_training_frames(dataset, there, fit, cache=config.cache_frames, limit_gb=config.cache_gb)

@@ -21,7 +21,7 @@ from wla.evaluation.provenance import Provenance, provenance
 from wla.evaluation.summary import SUMMARY, Identity, Summary, require_same_run, summarise
 from wla.files import clear_staging, disk_errors
 from wla.locks import locked
-from wla.rollout.build import build, load_shared, make_variants, require_expert
+from wla.rollout.build import build, load_shared, make_variants, require_expert, robot_of
 from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, append_result, read_results, write_results
@@ -42,7 +42,13 @@ def run_benchmark(config: EvalConfig, out: Path, episodes: Sequence[Key] | None 
     variants = make_variants(config)
     if config.policy == "expert":
         require_expert(variants[0])
-    shared = load_shared(config.policy, imagine=config.imagine, device=config.device, best_of_n=config.best_of_n)
+    shared = load_shared(
+        config.policy,
+        robot=robot_of(variants[0]),
+        imagine=config.imagine,
+        device=config.device,
+        best_of_n=config.best_of_n,
+    )
     identity = Identity(
         policy=config.policy,
         checkpoint_sha256=None if shared is None else shared.checkpoint_sha256,

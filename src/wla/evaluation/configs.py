@@ -129,6 +129,8 @@ class OpenLoopConfig(Config):
     dataset: Path
     """Folder of a LeRobot dataset of the same robot that was not trained on, or (on the command line) its id on the
     Hugging Face hub."""
+    robot: str | None = None
+    """Its robot, of a policy for several, where the dataset does not state one."""
     episodes: int = Field(default=100, ge=1)
     """Episodes to replay, evenly spread over the dataset."""
     imagine: bool = True
@@ -145,6 +147,8 @@ class WorldEvalConfig(Config):
     dataset: Path
     """Folder of a LeRobot dataset of the same robot that was not trained on, or (on the command line) its id on the
     Hugging Face hub."""
+    robot: str | None = None
+    """Its robot, of a policy for several, where the dataset does not state one."""
     frames: int = Field(default=200, ge=1)
     """Frames whose future is imagined, evenly spread over the dataset."""
     samples: int = Field(default=4, ge=1)

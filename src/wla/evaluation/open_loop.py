@@ -40,7 +40,7 @@ def evaluate_open_loop(config: OpenLoopConfig, out: Path | None = None) -> OpenL
     robot, when the policy was trained on all of its episodes, or when there is nothing to compare its predictions with.
     """
     policy, dataset = load_baseline(config.policy, config.dataset) or load_with_dataset(
-        config.policy, config.dataset, imagination=config.imagine, device=config.device
+        config.policy, config.dataset, imagination=config.imagine, device=config.device, robot=config.robot
     )
     held_out, trained = _held_out(config, policy, dataset)
     chosen = np.unique(np.linspace(0, len(held_out) - 1, config.episodes).round().astype(int))
@@ -103,7 +103,8 @@ class _Comparison:
 
     def __init__(self, dataset: LeRobotDataset, policy: Policy[Any], episodes: Sequence[Episode]) -> None:
         robot = policy.robot_spec
-        self._dataset, self._primary = dataset, robot.observation.primary_camera
+        # Baselines have no model that would read another camera first.
+        self._dataset, self._primary = dataset, getattr(policy, "primary", robot.observation.primary_camera)
         self._resize = getattr(policy, "resize", resize)
         self.actions = None if dataset.actions is None else ActionErrors(dataset, robot.action, episodes)
         tolerance = round(TOLERANCE_S * robot.action.rate_hz)

@@ -91,7 +91,7 @@ class OpenLoopReport:
         return drawn
 
     def _shown(self, call: RecordedCall[Any], chunk: ActionChunk, episode: Episode) -> ShownCall:
-        primary = self._policy.robot_spec.observation.primary_camera
+        primary = getattr(self._policy, "primary", self._policy.robot_spec.observation.primary_camera)
         images, prompt = {primary: call.observation.images[primary]} if primary in call.observation.images else {}, ""
         inputs = getattr(self._policy, "inputs_of", None)
         if inputs is not None:

@@ -128,7 +128,9 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     The frames are calls of the policy in replayed episodes (see `replay_episodes`), so that prompts are those of
     acting. ValueError for a dataset of a different robot, or without episodes longer than a chunk.
     """
-    policy, dataset = load_with_dataset(config.policy, config.dataset, imagination=True, device=config.device)
+    policy, dataset = load_with_dataset(
+        config.policy, config.dataset, imagination=True, device=config.device, robot=config.robot
+    )
     steps = config.flow_steps or (policy.require_imagination().flow_steps,)
     frames = _frames(dataset, policy, config.frames)
     report_frames = set(_evenly_spread(frames, config.num_report_frames).tolist())
@@ -278,7 +280,7 @@ def _imagine(
     steps: Sequence[int],
     samples: int,
 ) -> ImaginedBatch:
-    primary, chunk = policy.robot_spec.observation.primary_camera, policy.chunk_size
+    primary, chunk = policy.primary, policy.chunk_size
     side = policy.require_imagination().size
     batch = np.array([call.frame for call in calls])
     encoding = policy.encode([call.observation for call in calls], [call.state for call in calls])

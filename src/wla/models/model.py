@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from wla.batch import Batch
@@ -41,6 +41,7 @@ class ModelInputs:
 
     images: by name, at the sides of the model's `interface`. proprio: robot state in [-1, 1]. prompts: token ids, empty
     for a model without text. texts: tokens after each prompt; given ones for `encode`, drafts for `generate`.
+    action_dims: how many of the action dimensions are those of the robot, as in a `Batch`.
     """
 
     images: Mapping[str, UInt8[Tensor, "B _ _ 3"]]
@@ -48,6 +49,7 @@ class ModelInputs:
     prompts: Sequence[Sequence[int]]
     texts: Sequence[Sequence[int]]
     layout: TextLayout
+    action_dims: Int64[Tensor, " B"] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Apart from `wla.models.model`, because a recipe is read and printed without torc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -62,6 +62,35 @@ class ModelInterface:
                 f"{model} needs camera {absent[0]!r} and {robot} has {list(seen)}; use those of one robot"
                 f"{image_name_hint(seen)}"
             )
+
+    def require_robots(self, specs: Sequence[RobotSpec], action_dims: Sequence[int], *, model: str, robot: str) -> None:
+        """ValueError when the model is not for these robots; `model` and `robot` name both.
+
+        A single one has to fit it exactly, see `require_robot`. Of several the widest does: the states and actions of
+        the others are padded, and a camera that a robot lacks is black.
+        """
+        if len(specs) == 1:
+            self.require_robot(specs[0], model=model, robot=robot, action_dim=action_dims[0])
+            return
+        names = ", ".join(spec.embodiment for spec in specs)
+        for what, ours, theirs in (
+            ("state", self.state_dim, max(spec.observation.state_dim for spec in specs)),
+            ("action", self.action_dim, max(action_dims)),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    f"{model} is for {ours} {what} dimensions and the widest of the robots {names} has {theirs}: make "
+                    f"{what}_dim {theirs}"
+                )
+        seen = {self.primary, *(camera for spec in specs for camera in spec.observation.cameras)}
+        absent = [camera for camera in self.cameras if camera not in seen]
+        if absent:
+            raise ValueError(f"{model} needs camera {absent[0]!r} and none of the robots {names} has it")
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Every camera whose images it reads or predicts, the primary one first."""
+        return tuple(dict.fromkeys((self.primary, *(ImageKey.parse(name).camera for name in self.images))))
 
 
 class RealtimeConfig(Config):

@@ -86,8 +86,9 @@ class WLA(PolicyModel[WLAEncoding]):
         if batch.action_mask.any():
             has = batch.action_mask.any(dim=(1, 2)).nonzero()[:, 0]
             states = [layer[has] for layer in query_hidden]
+            dims = None if batch.action_dims is None else batch.action_dims[has]
             action = self.action_expert.loss(
-                states, batch.state[has], batch.actions[has], batch.action_mask[has], generator
+                states, batch.state[has], batch.actions[has], batch.action_mask[has], generator, dims
             )
         world = self._world_loss(batch, context, query_hidden, generator)
         return {"action": action, "world": world, "language": language}
@@ -124,8 +125,10 @@ class WLA(PolicyModel[WLAEncoding]):
     ) -> Float[Tensor, "R n A"]:
         """Normalised action chunks by flow matching, in `num_steps` Euler steps. prefix, delay: see
         `ActionExpert.sample`."""
-        proprio = encoding.inputs.proprio
-        return self.action_expert.sample(encoding.query_hidden, proprio, noise, num_steps, prefix=prefix, delay=delay)
+        proprio, dims = encoding.inputs.proprio, encoding.inputs.action_dims
+        return self.action_expert.sample(
+            encoding.query_hidden, proprio, noise, num_steps, prefix=prefix, delay=delay, dims=dims
+        )
 
     @property
     def imagination(self) -> Imagination | None:

@@ -256,7 +256,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         Only the primary camera is predicted: the other cameras and the robot's state stay. original_states: as for
         `_frame_contexts`.
         """
-        primary = self.policy.robot_spec.observation.primary_camera
+        primary = self.policy.primary
         seen = resize_with_pad(images, *self.policy.robot_spec.observation.cameras[primary]).numpy()
         later = [replace(observation, images={**observation.images, primary: image}) for image in seen]
         encoding = self.policy.encode(later, states)

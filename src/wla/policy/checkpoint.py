@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data import ActionRepresentationConfig, ActionTransform, NormalizationConfig, Normalizer, Statistics
+from wla.data import ActionRepresentationConfig, NormalizationConfig, RobotTransform
 from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
 from wla.files import atomic_dir, disk_errors
 from wla.models import AnyModelConfig, PolicyModel
@@ -24,6 +24,7 @@ from wla.policy.checkpoint_files import (
     PASSTHROUGH_TENSORS,
     README,
     ROBOT,
+    ROBOTS,
     STATISTICS,
     TOKENIZER,
     TRAINING_DATA,
@@ -34,8 +35,8 @@ from wla.policy.checkpoint_files import (
     write_tokenizer,
 )
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
+from wla.policy.robots import PolicyRobot, RobotChoice, choose_robot, read_robots, robots_file, write_robots
 from wla.policy.training_data import TrainingData
-from wla.specs import RobotSpec
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
 
 
@@ -61,12 +62,11 @@ class CheckpointConfig(Config):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with everything that belongs to it."""
+    """A model with everything that belongs to it. robots: usually one; several share the weights."""
 
     config: CheckpointConfig
     model: PolicyModel[Any]
-    statistics: Statistics
-    robot_spec: RobotSpec
+    robots: tuple[PolicyRobot, ...]
     tokenizer: PreTrainedTokenizerFast | None = None
     passthrough_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """See `PASSTHROUGH_TENSORS`."""
@@ -79,20 +79,27 @@ class Checkpoint:
         return build_prompter(self.config.prompt, self.tokenizer, self.config.model.interface.image_tokens)
 
     @property
-    def state_normalizer(self) -> Normalizer:
-        """ValueError where the statistics do not fit the robot, or lack what the mode needs."""
-        mode, names = self.config.normalization.state, self.robot_spec.observation.state_names
-        return Normalizer(self.statistics.state, mode, name="state", dimensions=names)
+    def robot(self) -> PolicyRobot:
+        """Its only robot. ValueError where it has several."""
+        if len(self.robots) > 1:
+            names = ", ".join(robot.spec.embodiment for robot in self.robots)
+            raise ValueError(
+                f"the policy is for several robots ({names}), which this does not support; take one of one"
+            )
+        return self.robots[0]
 
-    @property
-    def action_transform(self) -> ActionTransform:
-        """ValueError where representation or statistics do not fit the robot, or lack what the mode needs."""
-        if self.statistics.action is None:
-            raise ValueError("statistics: none for actions; the checkpoint was trained on action-free data only")
-        representation = self.config.action_representation.build(self.robot_spec)
-        mode = self.config.normalization.action
-        normalizer = Normalizer(self.statistics.action, mode, name="action", dimensions=representation.names)
-        return ActionTransform(representation, normalizer)
+    def choose_robot(self, robot: RobotChoice, name: str) -> PolicyRobot:
+        """The robot that the policy `name` acts for; see `wla.policy.robots.choose_robot`."""
+        return choose_robot(self.robots, robot, name)
+
+    def transform(self, robot: PolicyRobot) -> RobotTransform:
+        """What lies between a robot of the policy and the model.
+
+        ValueError where representation or statistics do not fit the robot, or lack what the mode needs.
+        """
+        config = self.config
+        modes, representation, several = config.normalization, config.action_representation, len(self.robots) > 1
+        return robot.transform(config.model.interface, modes, representation, several=several)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -119,8 +126,7 @@ def save_parts(
     """
     weights = checkpoint.model.state_dict() if weights is None else weights
     checkpoint.config.save(folder / CONFIG)
-    checkpoint.statistics.save(folder / STATISTICS)
-    checkpoint.robot_spec.save(folder / ROBOT)
+    write_robots(checkpoint.robots, folder)
     if checkpoint.tokenizer is not None:
         write_tokenizer(checkpoint.tokenizer, folder)
     if checkpoint.training_data is not None:
@@ -142,7 +148,7 @@ def _facts(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> ModelFacts:
     return ModelFacts(
         kind=config.model.kind,
         interface=config.model.interface,
-        robot=checkpoint.robot_spec,
+        robots=[robot.spec for robot in checkpoint.robots],
         parameters=count_parameters(weights, checkpoint.model.parts),
         predicts_subtasks=checkpoint.prompter.predicts_subtasks,
         dtype=config.dtype,
@@ -157,33 +163,36 @@ def load_checkpoint(folder: Path, *, imagination: bool = True, weights: Path | N
 
     weights: file of the weights, where they lie outside of the folder (see `save_parts`).
     """
-    require_files(folder, CONFIG, STATISTICS, ROBOT, *([WEIGHTS] if weights is None else []))
+    robot_files = () if (folder / ROBOTS).is_file() else (STATISTICS, ROBOT)
+    require_files(folder, CONFIG, *robot_files, *([WEIGHTS] if weights is None else []))
     config = CheckpointConfig.load(folder / CONFIG)
     if config.prompt is not None:
         require_files(folder, TOKENIZER)
-    robot_spec = RobotSpec.load(folder / ROBOT)
+    robots = read_robots(folder)
     if config.replan_steps is not None and not 1 <= config.replan_steps <= config.model.interface.chunk:
         raise ValueError(
             f"{folder / CONFIG}: replan_steps is {config.replan_steps}, a chunk has {config.model.interface.chunk} "
             "actions; restore the file"
         )
-    action_dim = config.action_representation.build(robot_spec).dim
-    config.model.interface.require_robot(
-        robot_spec, action_dim=action_dim, model=str(folder / CONFIG), robot=str(folder / ROBOT)
+    config.model.interface.require_robots(
+        [robot.spec for robot in robots],
+        [config.action_representation.build(robot.spec).dim for robot in robots],
+        model=str(folder / CONFIG),
+        robot=str(robots_file(folder, ROBOT)),
     )
     checkpoint = Checkpoint(
         config,
         load_model(config, weights or folder / WEIGHTS, imagination=imagination),
-        Statistics.load(folder / STATISTICS),
-        robot_spec,
+        robots,
         None if config.prompt is None else read_tokenizer(folder),
         read_passthrough(folder),
         TrainingData.load(folder / TRAINING_DATA) if (folder / TRAINING_DATA).is_file() else None,
     )
     try:
-        _ = checkpoint.state_normalizer, checkpoint.action_transform
+        for robot in robots:
+            checkpoint.transform(robot)
     except ValueError as error:
-        raise ValueError(f"{folder / STATISTICS}: {error}") from error
+        raise ValueError(f"{robots_file(folder, STATISTICS)}: {error}") from error
     try:
         prompter = checkpoint.prompter
         require_tokens(config.model, prompter)
@@ -193,7 +202,7 @@ def load_checkpoint(folder: Path, *, imagination: bool = True, weights: Path | N
 
 
 def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    """Returns the checkpoint with the statistics and the tokenizer of another one of the same model.
+    """Returns the checkpoint with the robots' statistics and the tokenizer of another one of the same model.
 
     For a training that continues it: its weights belong to those. ValueError when model or prompt differ.
     """
@@ -204,7 +213,15 @@ def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
                 f"{folder / CONFIG}: has another {name} than the recipe gives now; resume what it was made of"
             )
     tokenizer = None if stored.prompt is None else read_tokenizer(folder)
-    return replace(checkpoint, statistics=Statistics.load(folder / STATISTICS), tokenizer=tokenizer)
+    known = {robot.spec.embodiment: robot.statistics for robot in read_robots(folder)}
+    robots = []
+    for robot in checkpoint.robots:
+        name = robot.spec.embodiment
+        if len(known) > 1 and name not in known:
+            raise ValueError(f"{robots_file(folder, ROBOT)}: has no robot {name!r}; resume what it was made of")
+        statistics = known[name] if len(known) > 1 else next(iter(known.values()))
+        robots.append(robot.replace(statistics=statistics))
+    return replace(checkpoint, robots=tuple(robots), tokenizer=tokenizer)
 
 
 def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> PolicyModel[Any]:

@@ -32,6 +32,8 @@ from wla.weights import (
 )
 
 CONFIG, STATISTICS, ROBOT, TOKENIZER = "config.json", "statistics.json", "robot.json", "tokenizer.json"
+ROBOTS = "robots.json"
+"""Robots and statistics of a policy for several robots, instead of `ROBOT` and `STATISTICS`."""
 README = "README.md"
 TRAINING_DATA = "training_data.json"
 """The episodes that it was trained on; checkpoints of others lack it."""
@@ -43,6 +45,7 @@ CHECKPOINT_FILES = (
     CONFIG,
     STATISTICS,
     ROBOT,
+    ROBOTS,
     TOKENIZER,
     README,
     TRAINING_DATA,
@@ -113,10 +116,10 @@ def sha256(folder: Path) -> str:
     for path in [
         folder / CONFIG,
         *weight_files(folder / WEIGHTS),
-        *(folder / name for name in (STATISTICS, ROBOT, TOKENIZER)),
+        *(folder / name for name in (STATISTICS, ROBOT, ROBOTS, TOKENIZER)),
     ]:
-        if path.name == TOKENIZER and not path.is_file():
-            continue  # a model without text has none
+        if path.name in (STATISTICS, ROBOT, ROBOTS, TOKENIZER) and not path.is_file():
+            continue  # a model without text has no tokenizer, and the robots are in one form or the other
         with path.open("rb") as file:
             while block := file.read(2**24):
                 digest.update(block)

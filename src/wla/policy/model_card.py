@@ -18,11 +18,11 @@ MARKER = "<!-- Written by wla when this checkpoint was saved. Remove this line, 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Contents of a card. parameters: part -> number of its weights."""
+    """Contents of a card. robots: those that it is for, usually one. parameters: part -> number of its weights."""
 
     kind: str
     interface: ModelInterface
-    robot: RobotSpec
+    robots: Sequence[RobotSpec]
     parameters: Mapping[str, int]
     predicts_subtasks: bool
     dtype: str
@@ -65,10 +65,10 @@ def model_card(facts: ModelFacts) -> str:
     name = "World-language-action" if facts.kind == "wla" else f"Robot ({facts.kind})"
     return "\n".join(
         [
-            _front_matter(facts.robot),
+            _front_matter(facts.robots),
             MARKER,
             "",
-            f"# {name} policy for `{facts.robot.embodiment}`",
+            f"# {name} policy for {', '.join(f'`{robot.embodiment}`' for robot in facts.robots)}",
             "",
             _summary(facts),
             "",
@@ -76,8 +76,7 @@ def model_card(facts: ModelFacts) -> str:
             "",
             "## Robot",
             "",
-            *_robot(facts),
-            "",
+            *(line for robot in facts.robots for line in (*_robot(facts, robot), "")),
             "## Model",
             "",
             _table(("part", "parameters"), ((part, f"{count:,}") for part, count in facts.parameters.items())),
@@ -100,10 +99,11 @@ def _summary(facts: ModelFacts) -> str:
     return f"It reads {reads}, and predicts {facts.interface.chunk} actions at once{text}.{images}"
 
 
-def _robot(facts: ModelFacts) -> list[str]:
-    robot, observation, action = facts.robot, facts.robot.observation, facts.robot.action
+def _robot(facts: ModelFacts, robot: RobotSpec) -> list[str]:
+    observation, action = robot.observation, robot.action
+    file = "robots.json" if len(facts.robots) > 1 else "robot.json"
     return [
-        f"`{robot.embodiment}`; `robot.json` has every detail. Any other robot is refused.",
+        f"`{robot.embodiment}`; `{file}` has every detail. Any other robot is refused.",
         "",
         _table(
             ("camera", "pixels (height x width)", "the model reads"),
@@ -138,18 +138,19 @@ def _robot(facts: ModelFacts) -> list[str]:
     ]
 
 
-def _front_matter(robot: RobotSpec) -> str:
+def _front_matter(robots: Sequence[RobotSpec]) -> str:
     # JSON strings are YAML strings, whatever somebody calls a robot.
-    tags = ["robotics", "world-language-action", "wla", robot.embodiment]
+    tags = ["robotics", "world-language-action", "wla", *(robot.embodiment for robot in robots)]
     listed = "\n".join(f"- {json.dumps(tag, ensure_ascii=False)}" for tag in tags)
     return f"---\nlibrary_name: wla\npipeline_tag: robotics\ntags:\n{listed}\n---"
 
 
 def _use(facts: ModelFacts) -> list[str]:
-    observation = facts.robot.observation
+    robot, several = facts.robots[0], len(facts.robots) > 1
+    named = f", robot={json.dumps(robot.embodiment, ensure_ascii=False)}" if several else ""
     images = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)}: np.zeros(({height}, {width}, 3), np.uint8)"
-        for name, (height, width) in observation.cameras.items()
+        for name, (height, width) in robot.observation.cameras.items()
     )
     imagine = (
         "`wla.load_policy(..., imagination=True)` and `policy.act(..., imagine=True)` give `chunk.subgoal`, the image."
@@ -160,12 +161,12 @@ def _use(facts: ModelFacts) -> list[str]:
         "import wla",
         "from wla.types import Observation",
         "",
-        'policy = wla.load_policy("USER/NAME")  # this folder, or its id on the hub',
+        f'policy = wla.load_policy("USER/NAME"{named})  # this folder, or its id on the hub',
         'state = policy.reset("what the robot should do")',
         f"images = {{{images}}}  # RGB, upright",
-        f"observation = Observation(images, state=np.zeros({observation.state_dim}, np.float32))",
+        f"observation = Observation(images, state=np.zeros({robot.observation.state_dim}, np.float32))",
         "chunk, state = policy.act(observation, state)",
-        f"print(chunk.subtasks, chunk.actions)  # ({facts.interface.chunk}, {facts.robot.action.dim})",
+        f"print(chunk.subtasks, chunk.actions)  # ({facts.interface.chunk}, {robot.action.dim})",
         "```",
         "",
         "Between two acts, call `state = policy.observe(observation, state)` each step: some policies read the past.",
@@ -190,11 +191,13 @@ def _image_sizes(interface: ModelInterface, camera: str) -> str:
 def _limits(facts: ModelFacts) -> list[str]:
     chunk, size = facts.interface.chunk, facts.interface.subgoal_size
     run = chunk if facts.replan_steps is None else facts.replan_steps
+    seconds = " or ".join(dict.fromkeys(f"{run / robot.action.rate_hz:.2g}" for robot in facts.robots))
+    statistics = "robots.json" if len(facts.robots) > 1 else "statistics.json"
     return [
-        f"It runs {run} of its {chunk} actions, {run / facts.robot.action.rate_hz:.2g} s, before it looks again.",
+        f"It runs {run} of its {chunk} actions, {seconds} s, before it looks again.",
         f"Its actions start from noise of {facts.action_noise:.2g} standard deviations"
         + ("." if facts.action_noise else ", so the same observation gives the same actions."),
-        "Actions are clipped to the limits above; states beyond those of the training data (`statistics.json`) are "
+        f"Actions are clipped to the limits above; states beyond those of the training data (`{statistics}`) are "
         "passed on as they are, and the policy's actions for them are untested.",
         "Before acting it generates the subtasks that its actions cover; they are no explanation beyond that."
         if facts.predicts_subtasks

@@ -14,19 +14,20 @@ from wla.data.transforms import resize
 from wla.models.model import ModelInputs
 from wla.policy.checkpoint import Checkpoint
 from wla.policy.observation_history import images_of
+from wla.policy.robots import PolicyRobot
 from wla.specs import ObservationSpec
-from wla.types import Observation, PolicyState
+from wla.types import ImageKey, Observation, PolicyState
 
 
 class InputBuilder:
-    """Builds the inputs of one checkpoint's model. prompter: the checkpoint's."""
+    """Builds the inputs of one checkpoint's model, for one of its robots. prompter: the checkpoint's."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+    def __init__(self, checkpoint: Checkpoint, robot: PolicyRobot, device: torch.device) -> None:
         self.prompter = checkpoint.prompter
         self._prompt_config = checkpoint.config.prompt
-        self._spec = checkpoint.robot_spec.observation
+        self._spec = robot.spec.observation
         self._interface = checkpoint.config.model.interface
-        self._state_normalizer = checkpoint.state_normalizer
+        self.transform = checkpoint.transform(robot)
         self._device = device
 
     def require_instruction(self, instruction: str) -> None:
@@ -35,7 +36,8 @@ class InputBuilder:
             return
         if not instruction.strip():
             raise ValueError("the instruction is empty; describe what the robot should do")
-        length, room = self.prompter.instruction_length(instruction), self._prompt_config.instruction_tokens
+        room = self._prompt_config.instruction_tokens
+        length = self.prompter.instruction_length(self.transform.instruction(instruction))
         if length > room:
             raise ValueError(f"the instruction has {length} tokens, this policy reads {room}: make it shorter")
 
@@ -46,18 +48,20 @@ class InputBuilder:
         """
         for observation in observations:
             require_observation(observation, self._spec)
-        proprio = self._state_normalizer.normalize(np.stack([observation.state for observation in observations]))
+        proprio = self.transform.state.normalize(np.stack([observation.state for observation in observations]))
+        actions = self.transform.actions
         return ModelInputs(
             images={
                 name: self._image(name, side, observations, states) for name, side in self._interface.images.items()
             },
-            proprio=torch.from_numpy(proprio).to(self._device),
+            proprio=torch.from_numpy(self.transform.pad_state(proprio)).to(self._device),
             prompts=self._prompts([state.instruction for state in states], proprio, states),
             texts=[
                 self.prompter.answer(state.subtasks) if state.subtasks and self.prompter.predicts_subtasks else []
                 for state in states
             ],
             layout=self.prompter,
+            action_dims=torch.full((len(states),), actions.own_dim) if actions.own_dim < actions.dim else None,
         )
 
     def shown(self, observation: Observation, state: PolicyState) -> tuple[dict[str, UInt8[np.ndarray, "S S 3"]], str]:
@@ -76,19 +80,25 @@ class InputBuilder:
     def _image(
         self, name: str, side: int, observations: Sequence[Observation], states: Sequence[PolicyState]
     ) -> UInt8[Tensor, "B S S 3"]:
-        images = np.stack(images_of(name, observations, states, self.prompter.history))
+        key = ImageKey.parse(name)
+        camera = self.transform.cameras[key.camera]
+        if camera is None:
+            return torch.zeros(len(states), side, side, 3, dtype=torch.uint8, device=self._device)
+        own = str(ImageKey(camera, key.time))
+        images = np.stack(images_of(own, observations, states, self.prompter.history))
         return self.resize(images, side).to(self._device)
 
     def without_instruction(self, inputs: ModelInputs, states: Sequence[PolicyState]) -> list[list[int]]:
         """The prompts of the same inputs with an empty instruction, for classifier-free guidance."""
-        return self._prompts([""] * len(states), inputs.proprio.cpu().numpy(), states)
+        own = inputs.proprio[:, : self.transform.state.dim]
+        return self._prompts([""] * len(states), own.cpu().numpy(), states)
 
     def _prompts(
         self, instructions: Sequence[str], proprio: Float32[np.ndarray, "B S"], states: Sequence[PolicyState]
     ) -> list[list[int]]:
         return [
             self.prompter.prompt(
-                instruction,
+                self.transform.instruction(instruction),
                 values,
                 memory=[item.text for item in state.memory],
                 current_subtasks=state.subtasks,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wla import runtime
 from wla.models.model import Imagination, ModelEncoding
-from wla.policy.checkpoint import Checkpoint, load_checkpoint, save_pretrained
+from wla.policy.checkpoint import Checkpoint, RobotChoice, load_checkpoint, save_pretrained
 from wla.policy.checkpoint_files import sha256
 from wla.policy.hub import load_from
 from wla.policy.model_inputs import InputBuilder
@@ -27,9 +27,15 @@ MAX_CPU_PARAMETERS = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
 
 
-def load_policy(name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
+def load_policy(
+    name: str | Path,
+    *,
+    imagination: bool = False,
+    device: str | None = None,
+    robot: RobotChoice = None,
+) -> WLAPolicy:
     """See `WLAPolicy.from_pretrained`."""
-    return WLAPolicy.from_pretrained(name, imagination=imagination, device=device)
+    return WLAPolicy.from_pretrained(name, imagination=imagination, device=device, robot=robot)
 
 
 class Encoding(NamedTuple):
@@ -44,13 +50,23 @@ class Encoding(NamedTuple):
 
 
 class WLAPolicy:
-    """A `wla.types.Policy`. It holds no state of an episode: one object serves any number of them."""
+    """A `wla.types.Policy` for one robot. It holds no state of an episode: one object serves any number of them."""
 
-    def __init__(self, checkpoint: Checkpoint, *, name: str, checkpoint_sha256: str, device: str | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        name: str,
+        checkpoint_sha256: str,
+        device: str | None = None,
+        robot: RobotChoice = None,
+    ) -> None:
+        """robot: see `from_pretrained`. ValueError as there."""
+        chosen = checkpoint.choose_robot(robot, name)
         self.name = name
         self.checkpoint_sha256 = checkpoint_sha256
         self._checkpoint = checkpoint
-        self.robot_spec = checkpoint.robot_spec
+        self.robot_spec = chosen.spec
         self.training_data = checkpoint.training_data
         small = sum(parameter.numel() for parameter in checkpoint.model.parameters()) < MAX_CPU_PARAMETERS
         self.device = runtime.device("cpu" if device is None and small else device)
@@ -58,23 +74,31 @@ class WLAPolicy:
         self.replan_steps = checkpoint.config.replan_steps
         self.action_noise = checkpoint.config.action_noise
         self._interface = checkpoint.config.model.interface
-        self._inputs = InputBuilder(checkpoint, self.device)
+        self._inputs = InputBuilder(checkpoint, chosen, self.device)
         self._prompter = self._inputs.prompter
         self._memory = SubtaskMemory(self._prompter)
-        self._action_transform = checkpoint.action_transform
+        self._action_transform = self._inputs.transform.actions
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, imagination: bool = False, device: str | None = None) -> WLAPolicy:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        imagination: bool = False,
+        device: str | None = None,
+        robot: RobotChoice = None,
+    ) -> WLAPolicy:
         """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
 
         With imagination=False the parts that only predict images are neither built nor read; `act(..., imagine=True)`
         then raises. device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU
-        for small ones.
+        for small ones. robot: of a policy for several robots, the name of the one that it acts for, or the robot at
+        hand, which decides by its name. ValueError where the policy has no such robot, or several and none is named.
         """
 
         def read(folder: Path) -> WLAPolicy:
             checkpoint = load_checkpoint(folder, imagination=imagination)
-            return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device)
+            return cls(checkpoint, name=str(name), checkpoint_sha256=sha256(folder), device=device, robot=robot)
 
         return load_from(name, read)
 
@@ -85,8 +109,10 @@ class WLAPolicy:
 
     @property
     def primary(self) -> str:
-        """The camera whose future it predicts."""
-        return self._interface.primary
+        """The camera of its robot whose future it predicts."""
+        primary = self._inputs.transform.cameras[self._interface.primary]
+        assert primary is not None, "every robot has a camera for the primary one"
+        return primary
 
     @property
     def predicts_subtasks(self) -> bool:
@@ -293,7 +319,7 @@ class WLAPolicy:
         state = replace(state, env_step=state.env_step + 1)
         if not self.reads_past_images:
             return state
-        return append_frame(state, observation.images[self._interface.primary], self._prompter.history)
+        return append_frame(state, observation.images[self.primary], self._prompter.history)
 
     def advance_state(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
         """The state after a call that predicted these subtasks: those that they show to be finished are in memory."""

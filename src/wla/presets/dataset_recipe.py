@@ -1,4 +1,4 @@
-"""The text of a recipe for a dataset that somebody else recorded, with comments for the person who edits it."""
+"""The text of a recipe for datasets that somebody else recorded, with comments for the person who edits it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,69 @@ MAX_CHUNK = 50
 
 
 @dataclass(frozen=True)
-class RecipeDraft:
-    """Everything that the recipe states.
+class DatasetDraft:
+    """What the recipe states of a dataset.
 
-    out: its file's name. dataset: as the user named it. robot_file: name of the robot's file beside the recipe; None
-    where the dataset holds its robot itself, or a package has it, as `robot_name`. episodes: of the dataset. held_out:
-    those that are never trained on, in the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the
-    model reads, the primary one first. relative: whether targets are learned as offsets from the state.
+    dataset: as the user named it. robot_file: name of the robot's file beside the recipe; None where the dataset holds
+    its robot itself, or a package has it, as `robot_name`. episodes: of the dataset. held_out: those that are never
+    trained on, in the notation of `DatasetConfig.validation_episodes`. cameras: the ones that the model reads, the
+    primary one first.
     """
 
-    out: str
     dataset: str
     columns: Columns
     robot: RobotSpec
     robot_file: str | None
     episodes: int
     held_out: str
-    chunk: int
     cameras: tuple[str, ...]
+    robot_name: str | None = None
+
+    @property
+    def states_robot(self) -> bool:
+        """Whether the recipe gives the dataset its robot."""
+        return self.robot_file is not None or self.robot_name is not None
+
+
+@dataclass(frozen=True)
+class RecipeDraft:
+    """Everything that the recipe states.
+
+    out: its file's name. datasets: at least one; of one robot, or of several that share a policy. chunk: actions that
+    are predicted at once. relative: whether targets are learned as offsets from the state.
+    """
+
+    out: str
+    datasets: tuple[DatasetDraft, ...]
+    chunk: int
     image_fit: ImageFit
     relative: bool
     size: Size = "nano"
-    robot_name: str | None = None
+
+    @property
+    def robots(self) -> tuple[RobotSpec, ...]:
+        """The robots of the datasets, each once."""
+        return tuple({draft.robot.embodiment: draft.robot for draft in self.datasets}.values())
+
+    @property
+    def state_dim(self) -> int:
+        """Of the widest robot."""
+        return max(robot.observation.state_dim for robot in self.robots)
+
+    @property
+    def action_dim(self) -> int:
+        """Of the widest robot."""
+        return max(robot.action.dim for robot in self.robots)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Cameras of the model, the primary one first: those of all robots, whose primary ones share a place."""
+        first = self.datasets[0].cameras[0]
+        seen = {first: None}
+        for draft in self.datasets:
+            own = draft.cameras if first in draft.cameras else draft.cameras[1:]
+            seen |= dict.fromkeys(own)
+        return tuple(seen)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -50,6 +91,12 @@ class RecipeDraft:
     def sides(self) -> Mapping[str, int]:
         """Image -> pixels along each side at which a nano model reads it."""
         return {image: OTHER_SIDE if index else PRIMARY_SIDE for index, image in enumerate(self.images)}
+
+    @property
+    def chunk_seconds(self) -> str:
+        """How far a chunk reaches, for each rate."""
+        rates = dict.fromkeys(robot.action.rate_hz for robot in self.robots)
+        return " or ".join(f"{self.chunk / rate:.2g} s" for rate in rates)
 
 
 def last_episodes(count: int) -> str:
@@ -67,33 +114,27 @@ def default_chunk(rate_hz: float, shortest: int) -> int:
 def recipe_text(draft: RecipeDraft) -> str:
     """Python that `wla train` takes."""
     parts = _PARTS[draft.size]
-    states_robot = bool(draft.robot_file or draft.robot_name)
-    has_robot = states_robot or parts.needs_robot
-    reads_robot = has_robot and draft.robot_name is None
-    columns = draft.columns.model_dump(exclude_defaults=True)
+    names = _numbered(len(draft.datasets))
+    given = [each for each in draft.datasets if each.states_robot or parts.needs_robot]
+    reads_robot = any(each.robot_name is None for each in given)
     lines = [
         _docstring(draft),
         "",
         *(["from pathlib import Path", ""] if reads_robot else []),
         f"from wla.data import {', '.join(_data_names(draft))}",
         *parts.imports,
-        *(["from wla.robots import load_robot"] if draft.robot_name else []),
+        *(["from wla.robots import load_robot"] if any(each.robot_name for each in given) else []),
         *(["from wla.specs import RobotSpec"] if reads_robot else []),
         *parts.training,
         "",
-        *(_robot(draft) if has_robot else []),
-        "DATASET = DatasetConfig(",
-        f"    path={_quoted(draft.dataset)},",
-        *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
-        *(["    robot=ROBOT,"] if states_robot else []),
-        f"    validation_episodes={_quoted(draft.held_out)},  # of {draft.episodes}; never trained on",
-        ")",
+        *(_robot(each, f"ROBOT{name}") for name, each in zip(names, draft.datasets, strict=True) if each in given),
+        *(line for name, each in zip(names, draft.datasets, strict=True) for line in _dataset(each, name)),
         "",
         "",
         "def config() -> PolicyTrainConfig:",
         "    return PolicyTrainConfig(",
         *parts.model(draft),
-        "        datasets=(DATASET,),",
+        f"        datasets=({', '.join(f'DATASET{name}' for name in names)}{'' if names[1:] else ','}),",
         *([_RELATIVE] if draft.relative else []),
         f"        replan_steps={max(1, draft.chunk // 2)},  # actions that are executed before the next call",
         "        action_noise=0.0,  # acts in the middle of what it has learned; 1.0 draws from all of it",
@@ -103,15 +144,41 @@ def recipe_text(draft: RecipeDraft) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _numbered(count: int) -> list[str]:
+    """Endings of the names of several things; a single one needs none."""
+    return [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
+
+
 def _docstring(draft: RecipeDraft) -> str:
-    robot, action = draft.robot, draft.robot.action
-    unknown = f"\nNot known: {', '.join(robot.unknown)} (see the robot file).\n" if robot.unknown else ""
+    robots = ", ".join(_plain(robot.embodiment) for robot in draft.robots)
+    rates = " or ".join(dict.fromkeys(f"{robot.action.rate_hz:g}" for robot in draft.robots))
+    unknown = dict.fromkeys(field for robot in draft.robots for field in robot.unknown)
+    notes = f"\nNot known: {', '.join(unknown)} (see the robot file).\n" if unknown else ""
+    if len(draft.robots) > 1:
+        notes += "\nOne policy for all of these robots: prompts name the robot, states and actions are as wide as the\n"
+        notes += "widest, and each has ranges of its own.\n"
+    offline = "".join(
+        f"    wla eval-offline run --dataset {_plain(each.dataset)} --out offline{name}\n"
+        for name, each in zip(_numbered(len(draft.datasets)), draft.datasets, strict=True)
+    )
+    episodes = sum(each.episodes for each in draft.datasets)
     return (
-        f'"""A policy for {_plain(robot.embodiment)}, from {draft.episodes} episodes at {action.rate_hz:g} Hz.\n\n'
-        f"    wla train {draft.out} --out run\n"
-        f"    wla eval-offline run --dataset {_plain(draft.dataset)} --out offline\n{unknown}\n"
+        f'"""A policy for {robots}, from {episodes} episodes at {rates} Hz.\n\n'
+        f"    wla train {draft.out} --out run\n{offline}{notes}\n"
         'Every field and its meaning: wla train --help after the name of this file.\n"""'
     )
+
+
+def _dataset(draft: DatasetDraft, ending: str) -> list[str]:
+    columns = draft.columns.model_dump(exclude_defaults=True)
+    return [
+        f"DATASET{ending} = DatasetConfig(",
+        f"    path={_quoted(draft.dataset)},",
+        *([f"    columns=Columns({_keywords(columns)}),"] if columns else []),
+        *([f"    robot=ROBOT{ending},"] if draft.states_robot else []),
+        f"    validation_episodes={_quoted(draft.held_out)},  # of {draft.episodes}; never trained on",
+        ")",
+    ]
 
 
 def _quoted(text: str) -> str:
@@ -124,13 +191,13 @@ def _plain(text: str) -> str:
     return text.encode("unicode_escape").decode().replace('"', r"\"")
 
 
-def _robot(draft: RecipeDraft) -> list[str]:
+def _robot(draft: DatasetDraft, name: str) -> str:
     if draft.robot_name is not None:
-        return [f"ROBOT = load_robot({_quoted(draft.robot_name)})  # of an installed package: wla list robots"]
+        return f"{name} = load_robot({_quoted(draft.robot_name)})  # of an installed package: wla list robots"
     path = f"Path({_quoted(draft.dataset)}) / 'meta/wla_robot.json'"
     if draft.robot_file is not None:
         path = f"Path(__file__).with_name({_quoted(draft.robot_file)})"
-    return [f"ROBOT = RobotSpec.load({path})  # names, units, rate, limits: to be corrected there"]
+    return f"{name} = RobotSpec.load({path})  # names, units, rate, limits: to be corrected there"
 
 
 def _keywords(values: Mapping[str, object]) -> str:
@@ -140,7 +207,8 @@ def _keywords(values: Mapping[str, object]) -> str:
 def _data_names(draft: RecipeDraft) -> list[str]:
     relative = ["ActionRepresentationConfig", "RelativeActionsConfig"] if draft.relative else []
     augmentation = ["ImageAugmentation"] if draft.size == "nano" else []
-    return sorted(["DatasetConfig", *augmentation, *relative, *(["Columns"] if draft.columns != Columns() else [])])
+    columns = ["Columns"] if any(each.columns != Columns() for each in draft.datasets) else []
+    return sorted(["DatasetConfig", *augmentation, *relative, *columns])
 
 
 _RELATIVE = (
@@ -150,13 +218,12 @@ _RELATIVE = (
 
 
 def _nano_model(draft: RecipeDraft) -> list[str]:
-    observation, action = draft.robot.observation, draft.robot.action
     sides = ", ".join(f"{_quoted(image)}: {side}" for image, side in draft.sides.items())
     return [
         "        model=nano_model(",
-        f"            state_dim={observation.state_dim},",
-        f"            action_dim={action.dim},",
-        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
+        f"            state_dim={draft.state_dim},",
+        f"            action_dim={draft.action_dim},",
+        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk_seconds}",
         f"            cameras={{{sides}}},  # the primary one first; pixels that are read, a multiple of 16",
         f"            image_fit={_quoted(draft.image_fit)},  # how they become squares: pad, crop or stretch",
         "        ),",
@@ -165,12 +232,11 @@ def _nano_model(draft: RecipeDraft) -> list[str]:
 
 
 def _small_model(draft: RecipeDraft) -> list[str]:
-    observation, action = draft.robot.observation, draft.robot.action
     return [
         "        model=small_model(",
-        f"            state_dim={observation.state_dim},",
-        f"            action_dim={action.dim},",
-        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk / action.rate_hz:.2g} s",
+        f"            state_dim={draft.state_dim},",
+        f"            action_dim={draft.action_dim},",
+        f"            chunk={draft.chunk},  # actions that are predicted at once: {draft.chunk_seconds}",
         f"            cameras={draft.images!r},  # the primary one first",
         f"            image_fit={_quoted(draft.image_fit)},  # how they become squares: pad, crop or stretch",
         "        ),",
@@ -181,7 +247,7 @@ def _small_model(draft: RecipeDraft) -> list[str]:
 
 def _wla0_model(draft: RecipeDraft) -> list[str]:
     return [
-        f"        model=wla0_model(ROBOT, chunk={draft.chunk}),  # {draft.chunk / draft.robot.action.rate_hz:.2g} s",
+        f"        model=wla0_model(ROBOT, chunk={draft.chunk}),  # {draft.chunk_seconds}",
         "        init=FromPretrained(vlm=VLM, sana=SANA, prompt=plain_prompt()),",
     ]
 

@@ -105,11 +105,17 @@ def robot_of(variant: TaskVariant) -> RobotSpec:
 
 
 def load_shared(
-    policy: str, *, imagine: bool = False, device: str | None = None, best_of_n: BestOfNConfig | None = None
+    policy: str,
+    *,
+    robot: RobotSpec | None = None,
+    imagine: bool = False,
+    device: str | None = None,
+    best_of_n: BestOfNConfig | None = None,
 ) -> Policy | None:
     """The named checkpoint, loaded once for all environments; None for scripted policies, which each has of its own.
 
-    ValueError for a checkpoint that cannot be loaded, and for images or candidates of a scripted policy.
+    robot: of the environments, by whose name a policy for several acts. ValueError for a checkpoint that cannot be
+    loaded, and for images or candidates of a scripted policy.
     """
     if policy in SCRIPTED:
         if best_of_n is not None:
@@ -122,7 +128,7 @@ def load_shared(
     # Imported here, because the scripted policies need none of the model libraries, which take seconds.
     from wla.policy.wla_policy import load_policy
 
-    loaded = load_policy(policy, imagination=imagine or best_of_n is not None, device=device)
+    loaded = load_policy(policy, imagination=imagine or best_of_n is not None, device=device, robot=robot)
     if imagine:
         loaded.require_imagination()
     return loaded if best_of_n is None else _best_of_n(loaded, best_of_n)

@@ -36,6 +36,7 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
         raise ValueError(
             "--action-labels executed: perturbations would move the robot otherwise than recorded; add --no-perturb"
         )
+    robot = robot_of(variants[0])
     runner = EpisodeRunner(
         partial(
             build_expert,
@@ -46,9 +47,8 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
             relabels=relabels,
         ),
         config.policy or "expert",
-        None if config.policy is None else load_shared(config.policy),
+        None if config.policy is None else load_shared(config.policy, robot=robot),
     )
-    robot = robot_of(variants[0])
     if runner.policy is not None:  # before there is a dataset
         runner.policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs="the environment")
     keep: tuple[Outcome, ...] = ("success",) if config.policy is None else ("success", "failure")

@@ -104,6 +104,8 @@ class RecordMemoryConfig(Config):
     """A checkpoint that predicts subtasks: folder, bundled name or hub id."""
     dataset: Path
     """A LeRobot dataset of the same robot."""
+    robot: str | None = None
+    """Its robot, of a policy for several, where the dataset does not state one."""
     out: Path
     """File for the policy's memory (.parquet): `memory_replay` of a dataset in a recipe."""
     device: str | None = None

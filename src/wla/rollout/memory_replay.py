@@ -26,7 +26,7 @@ def record_memory(config: RecordMemoryConfig) -> MemoryReplay:
 
     ValueError when the dataset is of another robot, or the policy predicts no subtasks.
     """
-    policy, dataset = load_with_dataset(config.policy, config.dataset, device=config.device)
+    policy, dataset = load_with_dataset(config.policy, config.dataset, device=config.device, robot=config.robot)
     if not policy.predicts_subtasks:
         raise ValueError(f"policy {config.policy} predicts no subtasks, so it has no memory to record")
     rows: list[tuple[int, PolicyState]] = []

@@ -13,7 +13,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.columns import Columns, own_robot
 from wla.data.lerobot.format import read_info
 from wla.data.lerobot.reader import Episode, LeRobotDataset
 from wla.policy.baselines import RandomPolicy, ZeroPolicy
@@ -36,14 +36,15 @@ Answer = Callable[[Sequence[RecordedCall[State]]], Sequence[tuple[int, State]]]
 
 
 def load_with_dataset(
-    name: str, root: Path, *, imagination: bool = False, device: str | None = None
+    name: str, root: Path, *, imagination: bool = False, device: str | None = None, robot: str | None = None
 ) -> tuple[WLAPolicy, LeRobotDataset]:
     """A checkpoint and a dataset of the same robot. A dataset that does not state its robot is read as the policy's,
-    in the columns that it was trained on.
+    in the columns that it was trained on. robot: name of one of the policy's, where it is for several and the dataset
+    states none.
 
     ValueError when the dataset is of a different robot.
     """
-    policy = load_policy(name, imagination=imagination, device=device)
+    policy = load_policy(name, imagination=imagination, device=device, robot=robot or own_robot(root))
     info = read_info(root)
     known = () if policy.training_data is None else policy.training_data.columns
     columns = next((each for each in known if each.fits(info)), Columns())

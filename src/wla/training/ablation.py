@@ -62,7 +62,8 @@ def _train_variant(recipe: PolicyTrainConfig, folder: Path, robot: RobotSpec, cl
     """
     if latest_step(folder) != recipe.loop.optim.steps:
         objective = recipe.build()
-        objective.checkpoint.robot_spec.require_equal(robot, ours="the recipe's data", theirs="the environment")
+        ours = objective.checkpoint.choose_robot(robot, "of the recipe").spec
+        ours.require_equal(robot, ours="the recipe's data", theirs="the environment")
         require_trainable(objective, recipe.loop)
         claim()
         train(objective, recipe.loop, folder, resume=state_folder(folder) is not None)

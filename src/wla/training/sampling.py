@@ -34,6 +34,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         action_mask=batch.action_mask.to(device),
         subgoal=None if batch.subgoal is None else batch.subgoal.to(device),
         subgoal_mask=batch.subgoal_mask.to(device),
+        action_dims=None if batch.action_dims is None else batch.action_dims.to(device),
         ids=batch.ids,
     )
 

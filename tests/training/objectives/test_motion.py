@@ -59,7 +59,7 @@ def test_what_never_changed_is_not_moved():
 
 
 def test_a_robot_whose_actions_add_to_nothing_is_refused():
-    robot, checkpoint = tiny.robot_spec(), tiny.checkpoint()
+    robot, transform = tiny.robot_spec(), tiny.transform()
     absolute = robot.action.replace(kinds=("absolute",) * robot.action.dim)
     with pytest.raises(ValueError, match=r"num_frequencies: no action of .* adds to its state"):
-        motion_config(robot.replace(action=absolute), checkpoint.state_normalizer, checkpoint.action_transform, 6)
+        motion_config(robot.replace(action=absolute), transform.state, transform.actions, 6)

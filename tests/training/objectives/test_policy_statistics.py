@@ -42,7 +42,7 @@ def test_statistics_are_those_of_the_datasets_whose_actions_are_trained(tmp_path
         loop=LoopConfig(optim=OptimConfig(steps=1)),
     )
     expected = compute_statistics([LeRobotDataset(tmp_path / "robot")])
-    assert recipe.build().checkpoint.statistics == expected
+    assert recipe.build().checkpoint.robot.statistics == expected
 
 
 def recipe_of(folder, monkeypatch, **changes) -> PolicyTrainConfig:
@@ -79,7 +79,10 @@ def test_modes_of_the_recipe_are_those_of_batches_checkpoints_and_fine_tuning(tm
     assert load_checkpoint(folder).config.normalization == recipe.normalization
     monkeypatch.undo()
     later = recipe.replace(init=FromCheckpoint(policy=str(folder)), normalization=None).build().checkpoint
-    assert (later.config.normalization, later.statistics) == (recipe.normalization, objective.checkpoint.statistics)
+    assert (later.config.normalization, later.robot.statistics) == (
+        recipe.normalization,
+        objective.checkpoint.robot.statistics,
+    )
 
 
 def absolute_robot() -> RobotSpec:
@@ -98,7 +101,7 @@ def test_relative_actions_of_the_recipe_are_those_of_batches_checkpoints_and_fin
             writer.end_episode("wait", keep=True, seed=seed)
     recipe = recipe_of(tmp_path / "robot", monkeypatch).override(["action_representation.relative={}"])
     objective = recipe.build()
-    dataset, known = LeRobotDataset(tmp_path / "robot"), objective.checkpoint.statistics.action
+    dataset, known = LeRobotDataset(tmp_path / "robot"), objective.checkpoint.robot.statistics.action
     assert known.count == 2 * (5 * 4 + 3 + 2 + 1)  # whole chunks of 4, cut at the end of the episode
     batch = objective.sample_batch(20, torch.Generator().manual_seed(0))
     frames = [dataset.frame_id(frame) for frame in range(len(dataset))]
@@ -113,7 +116,7 @@ def test_relative_actions_of_the_recipe_are_those_of_batches_checkpoints_and_fin
     monkeypatch.undo()
     later = recipe.replace(init=FromCheckpoint(policy=str(folder)), action_representation=None).build().checkpoint
     assert later.config.action_representation == recipe.action_representation
-    assert later.statistics == objective.checkpoint.statistics
+    assert later.robot.statistics == objective.checkpoint.robot.statistics
 
 
 def test_a_file_of_statistics_of_the_robot_s_actions_is_refused_for_other_ones(tmp_path, monkeypatch):
@@ -123,7 +126,7 @@ def test_a_file_of_statistics_of_the_robot_s_actions_is_refused_for_other_ones(t
     known = compute_statistics([LeRobotDataset(tmp_path / "robot")])
     write_published(tmp_path / "known.json", {"robot": known})
     recipe = recipe_of(tmp_path / "robot", monkeypatch, statistics=StatisticsConfig(path=str(tmp_path / "known.json")))
-    assert recipe.build().checkpoint.statistics.agrees(known)
+    assert recipe.build().checkpoint.robot.statistics.agrees(known)
     with pytest.raises(ValueError, match=r"known.json: has ranges of the robot's actions, and action_representation"):
         recipe.override(["action_representation.relative={}"]).build()
 
@@ -138,7 +141,7 @@ def test_a_file_of_statistics_without_quantiles_is_refused_where_they_are_needed
     with pytest.raises(ValueError, match="action: QUANTILE10 needs q10 and q90, and its statistics have only min, max"):
         recipe.replace(statistics=StatisticsConfig(path=str(tmp_path / "bare.json"))).build()
     whole = recipe.replace(statistics=StatisticsConfig(path=str(tmp_path / "whole.json"))).build()
-    assert whole.checkpoint.statistics.agrees(known)
+    assert whole.checkpoint.robot.statistics.agrees(known)
 
 
 def test_training_announces_dimensions_that_hardly_vary(tmp_path, monkeypatch):
@@ -163,10 +166,10 @@ def test_a_resumed_run_keeps_its_ranges_and_tokens_where_its_dataset_has_grown(t
             writer.add_frame(frame.images, 10 + frame.state, np.full(tiny.ACTION, 0.1, np.float32), "wait")
         writer.end_episode("wait", keep=True, seed=9)
     grown = recipe.build()
-    assert grown.checkpoint.statistics != first.statistics
+    assert grown.checkpoint.robot.statistics != first.robot.statistics
     loop = recipe.loop.replace(optim=OptimConfig(steps=2))
     second = load_checkpoint(train(grown, loop, tmp_path / "run", resume=True))
-    assert second.statistics == first.statistics == grown.checkpoint.statistics
+    assert second.robot.statistics == first.robot.statistics == grown.checkpoint.robot.statistics
     assert second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
     message = f"{tmp_path / 'robot'} changed since this run was started; its ranges"
     assert capsys.readouterr().err.count(message) == 1

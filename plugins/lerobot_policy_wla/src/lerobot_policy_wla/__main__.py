@@ -26,7 +26,7 @@ def to_lerobot(name: str, folder: Path) -> None:
     if folder.exists():
         raise ValueError(f"{folder}: exists already; name a new folder, or remove it first")
     checkpoint = fetch_checkpoint(name)
-    action = PolicyFeature(FeatureType.ACTION, (checkpoint.robot_spec.action.dim,))
+    action = PolicyFeature(FeatureType.ACTION, (checkpoint.robot.spec.action.dim,))
     config = WlaConfig(
         checkpoint=name, input_features=_inputs(checkpoint), output_features={ACTION: action}, push_to_hub=False
     )
@@ -36,7 +36,7 @@ def to_lerobot(name: str, folder: Path) -> None:
 
 
 def _inputs(checkpoint: Checkpoint) -> dict[str, PolicyFeature]:
-    robot = checkpoint.robot_spec
+    robot = checkpoint.robot.spec
     inputs = {
         camera_key(camera): PolicyFeature(FeatureType.VISUAL, (3, *size))
         for camera, size in robot.observation.cameras.items()

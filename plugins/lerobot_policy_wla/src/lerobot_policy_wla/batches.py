@@ -30,11 +30,11 @@ class BatchReader:
     """
 
     def __init__(self, checkpoint: Checkpoint, offsets: Sequence[int], prompts: DatasetPrompts | None = None) -> None:
-        self._spec = checkpoint.robot_spec.observation
+        self._spec = checkpoint.robot.spec.observation
         self._interface = checkpoint.config.model.interface
         self._prompter, self._prompts = checkpoint.prompter, prompts
-        self._state_normalizer = checkpoint.state_normalizer
-        self._action_transform = checkpoint.action_transform
+        transform = checkpoint.transform(checkpoint.robot)
+        self._state_normalizer, self._action_transform = transform.state, transform.actions
         self._offsets = list(offsets)
 
     def observations(self, batch: Mapping[str, Any]) -> list[Observation]:

@@ -12,7 +12,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from lerobot_policy_wla.configuration_wla import WlaConfig
 from wla.data import DatasetConfig, LeRobotDataset, Statistics, VectorStatistics
-from wla.policy import Checkpoint, CheckpointConfig, TrainingData, fetch_checkpoint
+from wla.policy import Checkpoint, CheckpointConfig, PolicyRobot, TrainingData, fetch_checkpoint
 from wla.presets import nano_model
 from wla.training import FromBackbone, open_sources
 
@@ -47,6 +47,7 @@ def initial_checkpoint(
     texts = [*dataset.instructions, *dataset.subtask_texts]
     init = FromBackbone(backbone="nano-base", codec="nano-tabletop").initialize(model, texts)
     labelled = dataset.subtasks is not None and bool((dataset.subtasks >= 0).any())
+    statistics = Statistics(state=vector_statistics(stats, OBS_STATE), action=vector_statistics(stats, ACTION))
     return Checkpoint(
         CheckpointConfig(
             model=init.model.config,
@@ -55,15 +56,14 @@ def initial_checkpoint(
             action_noise=0.0,
         ),
         init.model,
-        Statistics(state=vector_statistics(stats, OBS_STATE), action=vector_statistics(stats, ACTION)),
-        robot,
+        (PolicyRobot(spec=robot, statistics=statistics),),
         init.tokenizer,
     )
 
 
 def for_dataset(checkpoint: Checkpoint, dataset: LeRobotDataset) -> Checkpoint:
     """The checkpoint with the dataset among those that it was trained on. ValueError for one of another robot."""
-    checkpoint.robot_spec.require_equal(dataset.require_robot(), ours="the policy", theirs=str(dataset.root))
+    checkpoint.robot.spec.require_equal(dataset.require_robot(), ours="the policy", theirs=str(dataset.root))
     known = checkpoint.training_data
     if known is not None and not known.held_out(dataset):  # a training that is resumed
         return checkpoint

@@ -189,7 +189,7 @@ def _new_seed() -> int:
 def _require_fit(config: WlaConfig, checkpoint: Checkpoint) -> None:
     """ValueError where the configuration is of another policy, or the environment or dataset of another robot."""
     interface, action = checkpoint.config.model.interface, config.action_feature
-    robot = checkpoint.robot_spec
+    robot = checkpoint.robot.spec
     for name, ours, stated in (
         ("chunk_size", interface.chunk, config.chunk_size),
         ("observation_offsets", observation_offsets(checkpoint.config), config.observation_offsets),

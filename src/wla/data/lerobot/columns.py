@@ -145,10 +145,15 @@ def _may_be_state(name: str, feature: Feature) -> bool:
     return numbers and not name.startswith(("action", "next."))
 
 
+def own_robot(root: Path) -> RobotSpec | None:
+    """The robot that a dataset states itself; None where it states none. ValueError for a damaged file."""
+    path = path_below(root, ROBOT, root)
+    return RobotSpec.load(path) if path.is_file() else None
+
+
 def find_robot(root: Path, info: DatasetInfo, columns: Columns, given: RobotSpec | None) -> RobotSpec | None:
     """The robot that a dataset's own file states, or the given one. ValueError when they differ, or it does not fit."""
-    path = path_below(root, ROBOT, root)
-    own = RobotSpec.load(path) if path.is_file() else None
+    own = own_robot(root)
     if own is not None and given is not None:
         own.require_equal(given, ours=str(root), theirs="the given robot")
     spec = own or given

@@ -147,6 +147,7 @@ class ActionExpert(nn.Module):
         actions: Float[Tensor, "B n A"],
         mask: Bool[Tensor, "B n A"],
         generator: torch.Generator | None = None,
+        dims: Int64[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared velocity error over the unmasked action entries, at `noise_samples_per_chunk` noise samples and
         times per chunk (flow matching, Lipman et al. 2022, arXiv 2210.02747).
@@ -157,9 +158,14 @@ class ActionExpert(nn.Module):
             actions: chunks (B, n, A), normalised.
             mask: True for entries that count, (B, n, A).
             generator: source of noise and times; None for torch's global one.
+            dims: number of each sample's dimensions that are its robot's; the others are padding and stay 0 (None: all
+                are).
         """
-        size = self.config.noise_samples_per_chunk * len(actions)
+        repeats = self.config.noise_samples_per_chunk
+        size = repeats * len(actions)
         noise = torch.randn(size, *actions.shape[1:], generator=generator).to(actions)
+        if dims is not None:
+            noise = noise * _repeat(_is_own(dims, noise), repeats)
         t = sample_action_times(self.config.time, size, generator).to(actions)
         delays = sample_delays(self.config.max_delay, size, generator) if self.config.max_delay else None
         return self.loss_at(query_hidden, state, actions, mask, noise, t, delays)
@@ -199,18 +205,23 @@ class ActionExpert(nn.Module):
         *,
         prefix: Float[Tensor, "B p A"] | None = None,
         delay: int | None = None,
+        dims: Int64[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "R n A"]:
         """Actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
 
-        Rows belong to samples as in `loss_at`. prefix, delay: what remains of the old chunk, and how many actions of it
-        will have been executed (None: all), see `wla.models.realtime_chunking`. ValueError for a delay that the network
-        was not trained for, where it was trained for any.
+        Rows belong to samples as in `loss_at`, dims as in `loss`. prefix, delay: what remains of the old chunk, and how
+        many actions of it will have been executed (None: all), see `wla.models.realtime_chunking`. ValueError for a
+        delay that the network was not trained for, where it was trained for any.
         """
         repeats, steps = len(noise) // len(state), num_steps or self.config.flow_steps
         condition, state = self._repeated_condition(query_hidden, repeats), _repeat(state, repeats)
 
+        own = None if dims is None else _repeat(_is_own(dims, noise), repeats)
+        noise = noise if own is None else noise * own
+
         def velocity(x: Float[Tensor, "R n A"], t: Float[Tensor, "R ..."]) -> Float[Tensor, "R n A"]:
-            return self.velocity(x, t, state, condition)
+            moved = self.velocity(x, t, state, condition)
+            return moved if own is None else moved * own
 
         if prefix is None:
             return euler(velocity, noise, steps)
@@ -235,6 +246,11 @@ class ActionExpert(nn.Module):
             None if pair is None else (_repeat(pair[0], repeats), _repeat(pair[1], repeats))
             for pair in self.condition(query_hidden)
         ]
+
+
+def _is_own(dims: Int64[Tensor, " B"], like: Float[Tensor, "R n A"]) -> Float[Tensor, "B 1 A"]:
+    """1 for the first `dims` dimensions of each sample, 0 for padding."""
+    return (torch.arange(like.shape[-1], device=like.device) < dims.to(like.device)[:, None])[:, None].to(like)
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

@@ -35,12 +35,15 @@ _MODES: dict[tuple[str, str], ControlMode] = {
 class WLAPolicyAdapter(PolicyBase):
     """Acts as inspect-robots asks. Its transcript has the subtasks and the memory of every call."""
 
-    def __init__(self, policy: str | Policy[Any], state: str = "state", seed: int = 0) -> None:
-        """policy: a checkpoint, the address of a server, or a policy. state: field of the whole state vector.
+    def __init__(
+        self, policy: str | Policy[Any], state: str = "state", seed: int = 0, robot: str | None = None
+    ) -> None:
+        """policy: a checkpoint, the address of a server, or a policy. state: field of the whole state vector. robot: of
+        a checkpoint for several.
 
         ValueError for a robot whose frame is unknown, or whose actions have no name there.
         """
-        self._policy = open_policy(policy) if isinstance(policy, str) else policy
+        self._policy = open_policy(policy, robot) if isinstance(policy, str) else policy
         self._state_field, self._seed = state, seed
         spec = self._policy.robot_spec
         self.info = PolicyInfo(

@@ -69,10 +69,10 @@ class _Session:
 class WLAModelServer(PredictModelServer):
     """Serves a policy; sessions are computed in batches."""
 
-    def __init__(self, policy: str | Policy[Any], *, max_batch_size: int = 16) -> None:
-        """policy: a checkpoint, the address of a server, or a policy."""
+    def __init__(self, policy: str | Policy[Any], *, max_batch_size: int = 16, robot: str | None = None) -> None:
+        """policy: a checkpoint, the address of a server, or a policy. robot: of a checkpoint for several."""
         super().__init__(max_batch_size=max_batch_size)
-        self._policy = open_policy(policy) if isinstance(policy, str) else policy
+        self._policy = open_policy(policy, robot) if isinstance(policy, str) else policy
         self._convention = CONVENTIONS.get(self._policy.robot_spec.embodiment, Convention())
         self._sessions: dict[str, _Session] = {}
 

@@ -45,4 +45,4 @@ def backbone_of(policy: str, config: NanoBackboneConfig, texts: Sequence[str]) -
         raise ValueError(f"policy {policy} has another backbone than the recipe; correct one")
     backbone.load_state_dict(model.backbone.state_dict())
     tokenizer = extended_tokenizer(before.tokenizer, texts, size=config.vocabulary)
-    return BackboneParts(backbone, tokenizer, before.statistics)  # location tokens keep their meaning
+    return BackboneParts(backbone, tokenizer, before.robot.statistics)  # location tokens keep their meaning

@@ -84,7 +84,7 @@ class StatisticsConfig(Config):
 
 
 class MixtureConfig(Config):
-    """Datasets of one robot, and how their prompts are config."""
+    """Datasets of one robot or several, and how their prompts are sampled."""
 
     datasets: tuple[DatasetConfig, ...]
     validation_datasets: tuple[DatasetConfig, ...] = ()

@@ -41,7 +41,7 @@ def initialize(init: FromCheckpoint, config: PolicyModelConfig, texts: Sequence[
     if pretrained is not None and init.grounding is not None:
         backbone = require_model(model, WLA, "init.grounding").backbone
         grounding = AuxiliaryGrounding(backbone, pretrained.grounding(), init.grounding)
-    known = checkpoint.statistics
+    known = checkpoint.robots[0].statistics  # of several robots, each has its own
     generates_text = checkpoint.config.prompt is not None and checkpoint.config.prompt.language
     return Initialization(
         model,
@@ -54,4 +54,5 @@ def initialize(init: FromCheckpoint, config: PolicyModelConfig, texts: Sequence[
         checkpoint.config.normalization,
         checkpoint.config.action_representation,
         checkpoint.training_data,
+        checkpoint.robots,
     )

@@ -62,7 +62,8 @@ class MixtureObjective(ABC, Generic[ConfigT]):
 
     def resume(self, folder: Path) -> bool:
         known = with_data_of(self.checkpoint, folder)
-        changed = not known.statistics.agrees(self.checkpoint.statistics)
+        pairs = zip(known.robots, self.checkpoint.robots, strict=True)
+        changed = not all(before.statistics.agrees(now.statistics) for before, now in pairs)
         self.train_on(known)
         return changed
 

@@ -1,4 +1,4 @@
-"""Training a policy, whatever its kind of model, on datasets of one robot."""
+"""Training a policy, whatever its kind of model, on datasets of one robot or several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from wla.training.lora import add_lora, merged
 from wla.training.objective import StepLosses
 from wla.training.objectives.configs import PolicyDataConfig, PolicyTrainConfig
 from wla.training.objectives.mixture_objective import MixtureObjective
-from wla.training.objectives.policy_data import common_robot_spec, require_instructions
+from wla.training.objectives.policy_data import require_instructions
+from wla.training.objectives.policy_robots import trained_robots
 
 
 class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
@@ -26,36 +27,23 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
         runtime.seed_everything(config.loop.seed)  # the initial weights belong to the recipe
         super().__init__(config, config.loop)
         data = self.data
-        robot_spec = common_robot_spec(data.with_actions)
         max_delay = config.realtime.max_delay
         model = config.model.with_max_delay(max_delay) if max_delay else config.model
         init = config.init.initialize(model, data.texts)
         self.model, self.grounding = init.model, init.grounding
-        normalization = config.normalization or init.normalization
-        representation = config.action_representation or init.action_representation
-        actions, interface = representation.build(robot_spec), config.model.interface
-        interface.require_robot(
-            robot_spec,
-            action_dim=actions.dim,
-            model="the recipe's model",
-            robot=f"{data.with_actions[0].root}{'' if actions.is_plain else ', in this action_representation,'}",
-        )
         checkpoint_config = CheckpointConfig(
             model=self.model.config,
             prompt=init.learned_prompt(labelled=data.labelled),
-            normalization=normalization,
-            action_representation=representation,
+            normalization=config.normalization or init.normalization,
+            action_representation=config.action_representation or init.action_representation,
             dtype=config.dtype,
             replan_steps=config.replan_steps,
             action_noise=config.action_noise,
         )
-        ranges = init.ranges(normalization, representation)
-        statistics = data.statistics(config.statistics, robot_spec, actions, interface.chunk, *ranges)
         checkpoint = Checkpoint(
             checkpoint_config,
             self.model,
-            statistics,
-            robot_spec,
+            trained_robots(data, config, checkpoint_config, init),
             init.tokenizer,
             training_data=data.record(init.training_data),
         )
@@ -78,8 +66,12 @@ class PolicyObjective(MixtureObjective[PolicyTrainConfig]):
 
     @property
     def description(self) -> str:
-        """The losses, and the dimensions of states and actions that hardly vary."""
-        notes = (*self.checkpoint.state_normalizer.notes, *self.checkpoint.action_transform.normalizer.notes)
+        """The losses, the robots where there are several, and the dimensions of states and actions that hardly vary."""
+        robots = [(robot.spec, self.checkpoint.transform(robot)) for robot in self.checkpoint.robots]
+        notes = [note for _, each in robots for note in (*each.state.notes, *each.actions.normalizer.notes)]
+        if len(robots) > 1:
+            sizes = [f"{spec.embodiment} ({spec.action.dim} actions, {spec.action.rate_hz:g} Hz)" for spec, _ in robots]
+            notes.insert(0, f"robots, named in the prompts: {', '.join(sizes)}")
         return "\n".join(filter(None, [super().description, *notes]))
 
     def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:

@@ -1,19 +1,21 @@
-"""The data that a policy is trained on: a mixture of datasets of one robot, its statistics, and its windows."""
+"""The data that a policy is trained on: a mixture of datasets of one robot or several, its statistics, its windows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wla.data import (
     ActionRepresentation,
     LeRobotDataset,
+    RobotTransform,
     Statistics,
     VectorStatistics,
 )
 from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
 from wla.data.prompt_samples import PromptSampler
+from wla.data.robot_transform import addressed
 from wla.policy.checkpoint import Checkpoint
 from wla.policy.training_data import TrainingData
 from wla.specs import RobotSpec
@@ -38,14 +40,20 @@ class PolicyData:
     def held_out(self, config: MixtureConfig) -> PolicyData | None:
         """The validation datasets, and the held-out episodes of the datasets that have some; None without any.
 
-        ValueError as for `open_sources`, and when they are of another robot.
+        ValueError as for `open_sources`, and when they are of a robot that nothing is learned for.
         """
         own = [(s, d) for s, d in zip(self.sources, self.datasets, strict=True) if s.holds_out]
         own += zip(*open_sources(config.validation_datasets, "validation"), strict=True)
         if not own:
             return None
         found = PolicyData([source.replace(weight=None) for source, _ in own], [dataset for _, dataset in own])
-        common_robot_spec([*self.with_actions, *found.with_actions])
+        trained, all_robots = self.robots, robots_of([*self.with_actions, *found.with_actions])
+        if len(all_robots) > len(trained):
+            names = ", ".join(spec.embodiment for spec in trained)
+            raise ValueError(
+                f"validation_datasets: the robot {all_robots[len(trained)].embodiment!r} is not one that is trained on "
+                f"({names}); use those of the same robots"
+            )
         return found
 
     def record(self, before: TrainingData | None) -> TrainingData:
@@ -58,9 +66,21 @@ class PolicyData:
         return [dataset for dataset, source in zip(self.datasets, self.sources, strict=True) if source.actions]
 
     @property
+    def robots(self) -> list[RobotSpec]:
+        """The robots whose actions are learned; see `robots_of`."""
+        return robots_of(self.with_actions)
+
+    def of_robot(self, robot: RobotSpec) -> list[LeRobotDataset]:
+        """The datasets whose actions are learned for this one of the robots."""
+        return [each for each in self.with_actions if each.require_robot().embodiment == robot.embodiment]
+
+    @property
     def texts(self) -> list[str]:
-        """Every instruction and subtask."""
-        return [text for dataset in self.datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
+        """Every instruction and subtask; with several robots also the instructions as they are in prompts."""
+        found = [text for dataset in self.datasets for text in (*dataset.instructions, *dataset.subtask_texts)]
+        robots = self.robots if len(self.robots) > 1 else ()
+        asked = [(spec.embodiment, each) for spec in robots for each in self.of_robot(spec)]
+        return [*found, *(addressed(name, text) for name, each in asked for text in each.instructions)]
 
     @property
     def labelled(self) -> bool:
@@ -76,8 +96,8 @@ class PolicyData:
         state: VectorStatistics | None,
         action: VectorStatistics | None,
     ) -> Statistics:
-        """Ranges from a file, or else the given ones, or else those of the datasets; of actions as they are represented
-        in chunks of that length. ValueError without actions."""
+        """Ranges of one of the robots: from a file, or else the given ones, or else those of its datasets; of actions
+        as they are represented in chunks of that length. ValueError without actions."""
         if config is not None:
             if not representation.is_plain:
                 raise ValueError(
@@ -86,8 +106,9 @@ class PolicyData:
                 )
             statistics = config.read(robot)
         else:
-            state = state or VectorStatistics.of([dataset.state for dataset in self.with_actions])
-            action = action or action_statistics(self.with_actions, representation, chunk)
+            own = self.of_robot(robot)
+            state = state or VectorStatistics.of([dataset.state for dataset in own])
+            action = action or action_statistics(own, representation, chunk)
             statistics = Statistics(state=state, action=action)
         if statistics.action is None:
             raise ValueError("none of the datasets has actions; a policy needs at least one that does")
@@ -106,11 +127,10 @@ class PolicyData:
         return WindowSampler(
             datasets=self.datasets,
             configs=self.sources,
+            robots=[_transform(checkpoint, dataset) for dataset in self.datasets],
             prompts=PromptSampler(
                 checkpoint.prompter, interface.chunk, config.memory_augmentation, config.instruction_dropout
             ),
-            state_normalizer=checkpoint.state_normalizer,
-            action_transform=checkpoint.action_transform,
             images=dict(interface.images),
             primary=interface.primary,
             subgoal_size=interface.subgoal_size,
@@ -124,6 +144,28 @@ class PolicyData:
         )
 
 
+def _transform(checkpoint: Checkpoint, dataset: LeRobotDataset) -> RobotTransform:
+    """Between a dataset's robot and the model. Videos of another robot than those of several are of none of them, so
+    that no name goes with them; their cameras keep their names."""
+    spec, robots = dataset.robot_spec, checkpoint.robots
+    same = [robot for robot in robots if spec is not None and robot.spec.embodiment == spec.embodiment]
+    found = checkpoint.transform(next(iter(same), robots[0]))
+    return (
+        found if same or len(robots) == 1 else replace(found, name="", cameras={name: name for name in found.cameras})
+    )
+
+
+def robots_of(datasets: Sequence[LeRobotDataset]) -> list[RobotSpec]:
+    """The robots of these datasets, told apart by name.
+
+    ValueError when there are no datasets, when one names no robot, or when two robots of one name differ.
+    """
+    groups: dict[str, list[LeRobotDataset]] = {}
+    for dataset in datasets:
+        groups.setdefault(dataset.require_robot().embodiment, []).append(dataset)
+    return [common_robot_spec(group) for group in groups.values() or [[]]]
+
+
 def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
     """The robot of all these datasets; limits that come from data reach as far as any of them.
 
@@ -135,7 +177,11 @@ def common_robot_spec(datasets: Sequence[LeRobotDataset]) -> RobotSpec:
         )
     first, specs = datasets[0], [dataset.require_robot() for dataset in datasets]
     for dataset, spec in zip(datasets[1:], specs[1:], strict=True):
-        specs[0].require_equal(spec, ours=str(first.root), theirs=str(dataset.root))
+        try:
+            specs[0].require_equal(spec, ours=str(first.root), theirs=str(dataset.root))
+        except ValueError as error:
+            hint = f" Or name them apart: both are called {spec.embodiment!r}."
+            raise ValueError(f"{error}{hint if spec.embodiment == specs[0].embodiment else ''}") from error
     stated = [spec for spec in specs if spec.action.limits == "stated"]
     if stated:
         return stated[0]
@@ -158,6 +204,6 @@ def require_instructions(datasets: Sequence[LeRobotDataset], checkpoint: Checkpo
             where = f"{dataset.root} episode {episode.index}"
             if not text.strip():
                 raise ValueError(f"{where}: has no instruction (its task is empty); write it into meta/tasks.parquet")
-            length = prompter.instruction_length(text)
+            length = prompter.instruction_length(_transform(checkpoint, dataset).instruction(text))
             if prompt.kind == "nano" and length > room:
                 raise ValueError(f"{where}: its instruction has {length} tokens, prompts hold {room}; make it shorter")

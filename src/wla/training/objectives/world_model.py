@@ -18,7 +18,7 @@ from wla.training.objective import StepLosses
 from wla.training.objectives.configs import PolicyDataConfig, WorldModelTrainConfig
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
-from wla.training.objectives.policy_data import common_robot_spec
+from wla.training.objectives.policy_data import robots_of
 
 
 class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
@@ -33,8 +33,9 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
         super().__init__(config, config.loop)
         checkpoint = fetch_checkpoint(config.policy)
         before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
-        robot, theirs = common_robot_spec(self.data.datasets), str(self.data.datasets[0].root)
-        checkpoint.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=theirs)
+        for robot in robots_of(self.data.datasets):
+            ours, theirs = f"policy {config.policy}", str(self.data.datasets[0].root)
+            checkpoint.choose_robot(robot, config.policy).spec.require_equal(robot, ours=ours, theirs=theirs)
         world = before.config.world_expert.replace(**self._changes(checkpoint, before))
         # Every sample of a batch predicts images: nothing else is learned here.
         model_config = before.config.replace(world_expert=world, max_world_samples=None)
@@ -69,11 +70,9 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
             if config.num_frequencies is not None:
                 if config.heads is None:
                     require_same_motion(motion, config.num_frequencies, config.policy)
+                transform = checkpoint.transform(checkpoint.robot)
                 motion = motion_config(
-                    checkpoint.robot_spec,
-                    checkpoint.state_normalizer,
-                    checkpoint.action_transform,
-                    config.num_frequencies,
+                    checkpoint.robot.spec, transform.state, transform.actions, config.num_frequencies
                 )
             changes["actions"] = chunk_condition(before.config.interface, config.action_condition_dropout, motion)
         if config.heads is not None:
