@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import unicodedata
 from pathlib import Path
@@ -27,7 +28,7 @@ def path_below(root: Path, name: str, source: Path | str) -> Path:
     if wrong:
         raise ValueError(f"{source}: the path {shown(name)} {wrong}; give one below {root}")
     try:
-        target = (root / name).resolve()
+        target = _resolved(root / name)
     except (OSError, RuntimeError) as error:  # links in a circle
         raise ValueError(f"{source}: the path {shown(name)} cannot be followed ({one_line(error)})") from error
     if not any(target.is_relative_to(folder) for folder in _own_folders(root.resolve())):
@@ -35,6 +36,16 @@ def path_below(root: Path, name: str, source: Path | str) -> Path:
             f"{root / name}: leads out of {root} through a symbolic link; put the file itself there in its place"
         )
     return root / name
+
+
+def _resolved(path: Path) -> Path:
+    """The path with its links followed, where it may be absent. OSError for links in a circle."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # which `resolve` lets pass from Python 3.13 on
+            raise
+    return path.resolve()
 
 
 def _wrong_name(name: str) -> str:
