@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from served import Teller, fields, observation, served
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from wla.serving import sessions
@@ -114,6 +114,13 @@ def test_a_token_is_asked_for() -> None:
         policy = RemotePolicy(address, token="secret")
         assert len(policy.act(observation(), policy.reset("go"))[0].actions) == 4
         policy.close()
+
+
+def test_web_pages_drive_nothing() -> None:
+    with served(Teller()) as address:
+        for origin in ("http://evil.example", "http://127.0.0.1:8000", "null"):
+            with pytest.raises(InvalidStatus, match="403"), connect(address, origin=origin, compression=None):
+                pass
 
 
 class Slow(Teller):

@@ -102,6 +102,9 @@ class PolicyServer:
         """Answers plain requests, and connections without the token; None: continue with the websocket handshake."""
         if request.path == "/healthz":
             return connection.respond(HTTPStatus.OK, "OK\n")
+        if "Origin" in request.headers:
+            # Only browsers send it, where a page from anywhere may open a websocket to this machine.
+            return connection.respond(HTTPStatus.FORBIDDEN, "web pages may not use a policy; see `wla watch`\n")
         if not self._allowed(request.headers.get("Authorization", "")):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong or missing token: Authorization: Api-Key TOKEN\n")
         if request.path == "/metrics":
