@@ -160,6 +160,18 @@ def test_a_stop_latches() -> None:
             assert "actions" in ask(client, session_id="robot")
 
 
+def test_a_later_session_that_a_stop_holds_can_be_released_itself() -> None:
+    with served(Teller()) as address, connected(address) as client, watching(address) as observer:
+        ask(client, session_id="first")
+        command(observer, "stop")
+        until(observer, session=1, stopped="by an observer")
+        assert ask(client, session_id="later").startswith("stopped")
+        command(observer, "release", 2)
+        until(observer, session=1, stopped=None)
+        assert "actions" in ask(client, session_id="later")
+        assert "actions" in ask(client, session_id="first")
+
+
 def test_a_connection_that_was_stopped_can_be_released_after_it_ended() -> None:
     with served(Teller()) as address, watching(address) as observer:
         with connected(address) as client:

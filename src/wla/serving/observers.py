@@ -121,7 +121,8 @@ class Observers:
                 reason = fields.get("reason") or "by an observer"
                 self._sessions.stop(served, one_line(reason)[:MAX_REASON])
             case "release":
-                self._sessions.release(served)
+                for each in self._sessions.release(served):
+                    self.changed(each)
             case "memory":
                 served.session.edit_memory(*(texts(fields.get(name), name) for name in ("seen", "memory")))
             case "imagine" if not self._imagines:

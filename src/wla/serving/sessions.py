@@ -96,18 +96,26 @@ class Sessions:
         """Stops a session; the first reason stays."""
         self._stops.setdefault(served.number, _Stop(reason, served.peer, self._next))
 
-    def release(self, served: ServedSession) -> None:
-        """Ends the stop of this session. WireError where it is not stopped itself."""
-        if self._stops.pop(served.number, None) is None:
+    def release(self, served: ServedSession) -> tuple[ServedSession, ...]:
+        """Ends the stops that hold this session, and returns those whose they were. WireError where none does."""
+        holding = self._holding(served)
+        if not holding:
             others = ", ".join(map(str, self._stops))
             raise WireError(f"session {served.number} is not stopped{f'; {others} is' if others else ''}")
+        for number in holding:
+            del self._stops[number]
+        return tuple(self._begun[number] for number in holding)
 
     def stopped(self, served: ServedSession) -> str | None:
         """The reason why nothing is answered to this session; None where it is free."""
-        if served.number in self._stops:
-            return self._stops[served.number].reason
-        before = (stop for stop in self._stops.values() if stop.peer == served.peer and served.number >= stop.since)
-        return next((stop.reason for stop in before), None)
+        holding = self._holding(served)
+        return self._stops[holding[0]].reason if holding else None
+
+    def _holding(self, served: ServedSession) -> list[int]:
+        """Numbers of the stopped sessions whose stop holds this one, its own first."""
+        own = [served.number] if served.number in self._stops else []
+        later = [n for n, stop in self._stops.items() if stop.peer == served.peer and served.number >= stop.since]
+        return own + later
 
     def require_free(self, served: ServedSession) -> None:
         """WireError for a session that is stopped."""
