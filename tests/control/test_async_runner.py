@@ -35,7 +35,7 @@ class Run:
         self.runner = AsyncRunner(
             self.policy,
             self.robot,
-            RunnerConfig(**config),
+            RunnerConfig(**{"chunking": "async", **config}),
             clock=self.clock,
             worker=self.worker,
             operator=operator,
@@ -160,7 +160,7 @@ def test_an_emergency_stop_ends_the_run_and_holds_until_it_is_released(advised: 
     clock = FakeClock()
     body = FakeRobot(clock)
     runner = run_of["runner"] = AsyncRunner(
-        Stepper(advised), body, clock=clock, worker=FakeWorker(clock), listener=Fence()
+        Stepper(advised), body, RunnerConfig(chunking="async"), clock=clock, worker=FakeWorker(clock), listener=Fence()
     )
     report = runner.run("go", seconds=5.0)
     assert (report.ending, report.error) == ("stopped", "emergency stop: the fence is open")

@@ -11,7 +11,7 @@ import pytest
 from fake_time import SPEC, FakeClock, FakeRobot, FakeWorker, Stepper
 from full_disk import full_disk
 
-from wla.control import AsyncRunner, RunReport
+from wla.control import AsyncRunner, RunnerConfig, RunReport
 from wla.control.operators import Lines, SwitchedOperator
 from wla.control.run_recorder import RunRecorder
 from wla.data.lerobot.reader import LeRobotDataset
@@ -36,7 +36,13 @@ def drive(recorder: RunRecorder, *, at: range = range(0), seconds: float = 2.0) 
     clock = FakeClock()
     body = Careful(clock)
     runner = AsyncRunner(
-        Stepper(), body, clock=clock, worker=FakeWorker(clock, 0.3), operator=Person(at), listener=recorder
+        Stepper(),
+        body,
+        RunnerConfig(chunking="async"),
+        clock=clock,
+        worker=FakeWorker(clock, 0.3),
+        operator=Person(at),
+        listener=recorder,
     )
     return body, runner.run("go", seconds=seconds)
 

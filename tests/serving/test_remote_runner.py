@@ -43,7 +43,7 @@ def drive(policy: Any, *at: range) -> tuple[Log, RunReport]:
     """A run with answers that come too late, and a person who takes over."""
     clock, log = FakeClock(), Log()
     worker = FakeWorker(clock, chain([0.2, 2.0, 0.3, 0.1, 1.7], repeat(0.2)))
-    config = RunnerConfig(max_age_s=1.0)
+    config = RunnerConfig(max_age_s=1.0, chunking="async")
     runner = AsyncRunner(policy, Body(clock), config, operator=Person(*at), listener=log, clock=clock, worker=worker)
     return log, runner.run("go", seconds=12.0, seed=3)
 

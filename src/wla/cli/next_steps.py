@@ -171,8 +171,8 @@ def after_eval(args: EvalArgs) -> list[Line]:
 def after_run(args: RunArgs) -> list[Line]:
     given = {name: getattr(args, name) for name in ("robot", "robot_config", "instruction") if getattr(args, name)}
     if args.dry_run:
-        return [line("run", args.policy, **given, chunking="sync", seconds=10)]
-    return [line("run", args.policy, **given, chunking="sync" if args.chunking != "sync" else "async")]
+        return [line("run", args.policy, **given, seconds=10)]
+    return [line("run", args.policy, **given, chunking="async" if args.chunking == "sync" else "rtc")]
 
 
 def after_record(args: RecordArgs) -> list[Line]:

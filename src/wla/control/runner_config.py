@@ -14,7 +14,7 @@ from wla.control.latency import Chunking
 class RunnerConfig(Config):
     """Options of `AsyncRunner`."""
 
-    chunking: Chunking = "async"
+    chunking: Chunking = "sync"
     """While the next chunk is computed: stand still (sync), keep executing the present one (async), the same with the
     next one continuing it (rtc, real-time chunking), or execute the mean of all chunks for the step (ensemble)."""
     rate: float | None = Field(default=None, gt=0, le=1000)

@@ -14,9 +14,9 @@ class SimulatedRobot:
     """A robot whose body is an environment. One action is one control step of it, however long the step takes here."""
 
     def __init__(self, env: Env, *, seed: int = 0, limits: SafetyLimits | None = None) -> None:
-        """seed: of the scene. limits: those of the environment's actions when left out."""
+        """seed: of the scene. limits: when left out, those of the environment's actions, without a ramp."""
         self.env, self._seed = env, seed
-        self._limits = limits or SafetyLimits.of(env.robot_spec.action)
+        self._limits = limits or SafetyLimits.of(env.robot_spec.action).replace(ramp_s=0.0)
         self._observation: Observation | None = None
         self.instruction = ""
         self.outcome: Outcome | None = None
