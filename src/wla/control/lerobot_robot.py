@@ -213,7 +213,9 @@ def _made(kind: Literal["Robot", "Teleoperator"], name: str, fields: dict[str, A
         devices, cameras = import_module(package), import_module("lerobot.cameras")
         plugins, draccus = import_module("lerobot.utils.import_utils"), import_module("draccus")
     except ImportError as error:
-        raise ModuleNotFoundError(f"{LEROBOT}{name} needs LeRobot: pip install lerobot ({one_line(error)})") from error
+        raise ModuleNotFoundError(
+            f"{LEROBOT}{name} needs LeRobot: pip install 'wla[lerobot]' ({one_line(error)})"
+        ) from error
     for each in (devices, cameras):  # modules register their configurations when they are imported
         for module in pkgutil.iter_modules(each.__path__):
             with suppress(ImportError):  # what another device needs is not needed here
