@@ -55,7 +55,7 @@ class WlaConfig(PreTrainedConfig):
     def __post_init__(self) -> None:
         """ValueError for numbers that do not fit each other."""
         super().__post_init__()
-        if self.chunk_size is None and self.checkpoint is not None:
+        if self.checkpoint is not None and None in (self.chunk_size, self.n_action_steps, self.observation_offsets):
             self.describe(fetch_config(self.checkpoint))
         if self.chunk_size is None:
             self.chunk_size = NEW_CHUNK
