@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Path:
     """Four episodes of the expert."""
-    command = ["-m", "wla", "collect", "--tasks", "place", "--episodes", "4", "--out", "datasets"]
-    run_python(command, folder, ROOT / "src")
+    command = [sys.executable, "-m", "wla", "collect", "--tasks", "place", "--episodes", "4", "--out", "datasets"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     (info,) = (folder / "datasets").rglob("meta/info.json")
     return info.parents[1]
 
