@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,14 @@ def test_an_episode_that_ends_in_an_error_is_dropped_and_those_before_are_there(
     assert "the policy failed: RuntimeError: out of memory" in out
     assert f"{tmp_path / 'out'}: 1 episodes, 1 of them new" in out
     assert [each.seed for each in LeRobotDataset(tmp_path / "out").episodes] == [0]
+
+
+def test_an_episode_that_does_not_fit_into_memory_is_refused(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**7))
+    code, _, err = record("--seconds", "60")
+    assert code == 2
+    assert "has 0.0 GB of images, and 0.0 GB of memory are free; record shorter ones" in err
+    assert record("--seconds", "2")[0] == 0
 
 
 @pytest.mark.parametrize(

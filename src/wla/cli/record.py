@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wla.control import Operator, RunReport
     from wla.control.operators import Lines
     from wla.control.run_recorder import RunRecorder
+    from wla.specs import RobotSpec
     from wla.types import Policy
 
 DISCARD = "d"
@@ -48,6 +49,7 @@ def record(args: RecordArgs) -> int:
         raise ValueError("wla record: takes neither --dry-run nor --rate; a dataset has the rate of its robot")
     check(args)
     policy = load(args)
+    _require_memory(args.seconds, policy.robot_spec)
     from wla.control.operators import Lines
     from wla.control.run_recorder import RunRecorder
     from wla.data.lerobot.writer import DatasetWriter
@@ -72,6 +74,19 @@ def record(args: RecordArgs) -> int:
                 break
         print(f"{args.out}: {writer.total_episodes} episodes, {kept} of them new")
     return 1 if report.ending in ("error", "stopped") else 0
+
+
+def _require_memory(seconds: float, spec: RobotSpec) -> None:
+    """ValueError where the images of an episode, which are encoded when it has ended, do not fit into memory."""
+    import psutil
+
+    pixels = sum(height * width for height, width in spec.observation.cameras.values())
+    needed, free = 3 * pixels * seconds * spec.action.rate_hz, psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"--seconds {seconds:g}: an episode of that length has {needed / 1e9:.1f} GB of images, and "
+            f"{free / 1e9:.1f} GB of memory are free; record shorter ones"
+        )
 
 
 def _episode(args: RecordArgs, policy: Policy[Any], recorder: RunRecorder, lines: Lines | None) -> RunReport:
