@@ -110,4 +110,4 @@ def test_lerobot_train_trains_what_both_packages_run(site: Path, folder: Path, d
 def test_what_the_plugin_converts_is_what_the_package_has(site: Path, folder: Path, dataset: Path) -> None:
     checks = ROOT / "tests/plugins/lerobot_checks.py"
     output = run_python([checks, dataset], folder, ROOT / "src", site)
-    assert output.rstrip().endswith("all checks passed")
+    assert "all checks passed" in output
