@@ -200,6 +200,7 @@ def test_a_stop_during_a_call_withholds_its_actions() -> None:
         time.sleep(0.1)
         command(observer, "stop")
         assert client.recv(10).startswith("stopped")
+        until(observer, session=1, stopped="by an observer")
         command(observer, "release")
         until(observer, stopped=None)
         # The same request again: what was executed counts once, the withheld chunk not at all.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wla.envs.family import no_expert
 from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.policy.hub import checkpoint_kind
 from wla.presets.names import PRESETS
@@ -156,6 +155,8 @@ def after_eval(args: EvalArgs) -> list[Line]:
     if args.policy == "expert":
         return [line("collect", **names, out=Path("datasets") / args.out.name)]
     if args.env != DEFAULT_FAMILY:  # no bundled policy is for its robot
+        from wla.envs.family import no_expert  # here, because it loads numpy, which help does not need
+
         if load_family(args.env).make_expert is not no_expert:
             return [line("eval", "expert", **names, out=args.out.with_name("expert"))]
         alone = {"policy": "random", "expert_fraction": 0, "episodes": 10}

@@ -214,7 +214,7 @@ def _made(kind: Literal["Robot", "Teleoperator"], name: str, fields: dict[str, A
         plugins, draccus = import_module("lerobot.utils.import_utils"), import_module("draccus")
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"{LEROBOT}{name} needs LeRobot: pip install 'wla[lerobot]' ({one_line(error)})"
+            f"{LEROBOT}{name} needs LeRobot (Python 3.12 or newer): pip install lerobot ({one_line(error)})"
         ) from error
     for each in (devices, cameras):  # modules register their configurations when they are imported
         for module in pkgutil.iter_modules(each.__path__):

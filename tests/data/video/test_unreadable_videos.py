@@ -84,7 +84,7 @@ def test_training_never_takes_black_images_for_those_that_cannot_be_read(root):
     dataset, videos_only = LeRobotDataset(root), DatasetConfig(path=str(root), actions=False)
     sides = {"front": [32], "wrist": [32], "none": [32]}
     with pytest.raises(ValueError, match="its codec is unknown"):
-        _open_frames(dataset, videos_only, sides, "pad", "front")
+        _open_frames(dataset, videos_only, sides, "pad", "front", {camera: camera for camera in sides})
 
 
 def test_depth_that_is_stated_is_left_alone(root):
