@@ -9,10 +9,9 @@ from pathlib import Path
 from pydantic import Field
 
 from wla.cli.command import Command
-from wla.evaluation.scored_trials import TrialConfig
-from wla.types import Outcome
+from wla.evaluation.configs import TrialConfig, TrialOutcome
 
-ANSWERS: dict[str, Outcome] = {"y": "success", "n": "failure", "e": "error"}
+ANSWERS: dict[str, TrialOutcome] = {"y": "success", "n": "failure", "e": "error"}
 
 
 class ScoreArgs(TrialConfig):
@@ -30,7 +29,7 @@ class ScoreArgs(TrialConfig):
 
     out: Path
     """Folder of the results."""
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[TrialOutcome, ...] = ()
     """How the trials ended, in order: success, failure or error. Left out: you are asked, one by one."""
     first_trial: int | None = Field(default=None, ge=0)
     """Number of the first one; the next that has none when left out."""
@@ -60,7 +59,7 @@ def score(args: ScoreArgs) -> int:
     return 0
 
 
-def _asked(task: str, first: int) -> Iterator[Outcome]:
+def _asked(task: str, first: int) -> Iterator[TrialOutcome]:
     """What a person says of each trial, until the input ends."""
     number = first
     while True:

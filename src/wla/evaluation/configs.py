@@ -6,7 +6,7 @@ Apart from the code that they configure, because the command line shows them and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -14,6 +14,9 @@ from wla.config import Config
 from wla.control.latency import Chunking, Latency, TimingConfig
 from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
+
+if TYPE_CHECKING:
+    from wla.rollout.results import TaskVariant
 
 
 class EvalConfig(Config):
@@ -170,3 +173,30 @@ class ValueEvalConfig(Config):
     """Rollouts that it was not trained on: folders of datasets that record the success of their episodes."""
     frames: int = Field(default=2000, ge=1)
     """Frames of each dataset, evenly spread."""
+
+
+PROTOCOL = "person"
+"""The rule of success of trials: a person saw it."""
+TrialOutcome = Literal["success", "failure", "error"]
+"""`wla.types.Outcome`, which loads numpy; help does not wait for that."""
+
+
+class TrialConfig(Config):
+    """What was tried."""
+
+    policy: str
+    """The policy: checkpoint, server, or any name."""
+    robot: str
+    """The robot that it drove."""
+    task: str
+    """Short name of the task."""
+    setting: str = "default"
+    """What else was varied: the table, the light."""
+    instruction: str = ""
+    """The instruction that was given."""
+
+    @property
+    def variant(self) -> TaskVariant:
+        from wla.rollout.results import TaskVariant
+
+        return TaskVariant("robot", self.task, self.setting, self.robot, PROTOCOL)

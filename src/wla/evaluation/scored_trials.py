@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wla.config import Config
+from wla.evaluation.configs import PROTOCOL, TrialConfig
 from wla.evaluation.summary import SUMMARY, Identity, Summary, require_same_run, summarise
 from wla.files import disk_errors
 from wla.locks import locked
@@ -13,28 +13,7 @@ from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_
 from wla.rollout.versions import versions
 from wla.types import Outcome
 
-PROTOCOL = "person"
-"""The rule of success: a person saw it."""
 HINT = "the trials so far are kept: free disk space, then score the others"
-
-
-class TrialConfig(Config):
-    """What was tried."""
-
-    policy: str
-    """The policy: checkpoint, server, or any name."""
-    robot: str
-    """The robot that it drove."""
-    task: str
-    """Short name of the task."""
-    setting: str = "default"
-    """What else was varied: the table, the light."""
-    instruction: str = ""
-    """The instruction that was given."""
-
-    @property
-    def variant(self) -> TaskVariant:
-        return TaskVariant("robot", self.task, self.setting, self.robot, PROTOCOL)
 
 
 def next_trial(out: Path, variant: TaskVariant) -> int:
