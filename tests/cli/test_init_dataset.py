@@ -184,7 +184,7 @@ def test_datasets_of_several_robots_make_one_recipe(folder: Path, capsys: pytest
     tiny.robot_spec().save(folder / "mine/meta/wla_robot.json")
     record_other(folder / "other", "other-arm")
     assert main(["init", "mine", "other", "--out", "both.py"]) == 0
-    assert "robots:   one policy for all, told apart by name" in capsys.readouterr().out
+    assert "robots:   one policy for all, identified by name" in capsys.readouterr().out
     config = load_recipe("both.py")
     assert [(each.path, each.validation_episodes) for each in config.datasets] == [("mine", "9:10"), ("other", "2:3")]
     interface = config.model.interface

@@ -25,8 +25,8 @@ class FakeClock:
     def now(self) -> float:
         return self.time
 
-    def sleep_until(self, moment: float) -> None:
-        self.time = max(self.time, moment)
+    def sleep_until(self, deadline: float) -> None:
+        self.time = max(self.time, deadline)
 
 
 class FakeAnswer:

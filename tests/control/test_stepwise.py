@@ -13,7 +13,7 @@ from wla.types import ActionChunk, BasePolicy, Observation, PolicyState
 
 
 class Counter(BasePolicy[PolicyState]):
-    """Chunks of four actions: (environment, control step); the first environment is told to replan after two steps, the
+    """Chunks of four actions: (environment, control step); the first environment replans after two steps, the
     others after three. `calls`: environments and prefixes of each call."""
 
     def __init__(self) -> None:

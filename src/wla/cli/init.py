@@ -44,7 +44,7 @@ class InitArgs(CliArgs):
 
     datasets: tuple[Path, ...] = ()
     """Folders of LeRobot datasets (v2.0, v2.1, v3.0), or ids on the Hugging Face hub (downloaded into its cache): of
-    one robot, or of several that one policy is for, told apart by name."""
+    one robot, or of several that one policy is for, identified by name."""
     out: Path
     """To write: a recipe (.py), a mapping (.toml), or the folder of a package. It must not exist."""
     action: tuple[Kind, ...] = ()
@@ -74,7 +74,7 @@ class InitArgs(CliArgs):
     gripper: str = UNKNOWN
     """Dataset: sign of the gripper, e.g. '0 closed .. 1 open'."""
     robot: str | None = None
-    """Dataset: its robot, a name of `wla list robots`, in place of a robot file. Package: name of the new robot."""
+    """Dataset: its robot, a name of `wla list robots`, instead of a robot file. Package: name of the new robot."""
     env: str | None = None
     """Gymnasium id, as MODULE:ID where importing a module registers it; or the name of a new environment family."""
 

@@ -191,7 +191,7 @@ def _summary(recipe: RecipeDraft, path: Path) -> list[str]:
     files = [str(path.with_name(each.robot_file)) for each in recipe.datasets if each.robot_file]
     return [
         *(line for draft in recipe.datasets for line in _dataset_summary(draft)),
-        *(["robots:   one policy for all, told apart by name"] if len(recipe.robots) > 1 else []),
+        *(["robots:   one policy for all, identified by name"] if len(recipe.robots) > 1 else []),
         *(["learned:  targets as offsets from the state (the gripper's as they are)"] if recipe.relative else []),
         f"chunk:    {recipe.chunk} actions, {recipe.chunk_seconds}",
         f"recipe:   {path}",

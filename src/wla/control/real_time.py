@@ -16,8 +16,8 @@ class Clock(Protocol):
 
     def now(self) -> float: ...
 
-    def sleep_until(self, moment: float) -> None:
-        """Returns at that moment, or at once where it is past."""
+    def sleep_until(self, deadline: float) -> None:
+        """Returns at the deadline, or at once where it is past."""
         ...
 
 
@@ -47,8 +47,8 @@ class MonotonicClock:
     def now(self) -> float:
         return time.monotonic()
 
-    def sleep_until(self, moment: float) -> None:
-        time.sleep(max(0.0, moment - time.monotonic()))
+    def sleep_until(self, deadline: float) -> None:
+        time.sleep(max(0.0, deadline - time.monotonic()))
 
 
 CLOSE_S = 10.0

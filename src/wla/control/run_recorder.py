@@ -31,7 +31,7 @@ class RunRecorder:
     def end(self, instruction: str, *, keep: bool, seed: int | None = None, success: bool | None = None) -> bool:
         """Finishes the episode, or drops it. Returns whether it was kept: one without a frame never is.
 
-        success: None where nobody has said.
+        success: None where nobody stated it.
         """
         kept = keep and self.frames > 0
         self.frames = 0

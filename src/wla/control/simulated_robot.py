@@ -20,7 +20,7 @@ class SimulatedRobot:
         self._observation: Observation | None = None
         self.instruction = ""
         self.outcome: Outcome | None = None
-        """How the task ended; None while it goes on."""
+        """How the task ended; None while it continues."""
 
     @property
     def robot_spec(self) -> RobotSpec:

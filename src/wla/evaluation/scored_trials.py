@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from wla.evaluation.configs import PROTOCOL, TrialConfig
@@ -51,13 +52,8 @@ def score_trials(
 
 
 def _trial(config: TrialConfig, number: int, outcome: Outcome, checkpoint_sha256: str | None) -> EpisodeResult:
-    variant = config.variant
     return EpisodeResult(
-        env=variant.env,
-        task=variant.task,
-        setting=variant.setting,
-        embodiment=variant.embodiment,
-        protocol=variant.protocol,
+        **asdict(config.variant),
         instruction=config.instruction,
         seed=number,
         outcome=outcome,

@@ -1,4 +1,4 @@
-"""The robots that a policy was trained for: one, or several that share its weights and are told apart by name."""
+"""The robots that a policy was trained for: one, or several that share its weights and are identified by name."""
 
 from __future__ import annotations
 

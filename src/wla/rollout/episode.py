@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,7 @@ def run_episode(
     episode = _Episode(env, policy, recorders, replan_steps)
     outcome, error = episode.run(seed, seed if policy_seed is None else policy_seed)
     return EpisodeResult(
-        env=variant.env,
-        task=variant.task,
-        setting=variant.setting,
-        embodiment=variant.embodiment,
-        protocol=variant.protocol,
+        **asdict(variant),
         instruction=episode.instruction,
         seed=seed,
         outcome=outcome,
@@ -161,11 +157,7 @@ def failed_episode(
 ) -> EpisodeResult:
     """The result of an episode whose process ended without one: an error, never a failure. Its steps are lost."""
     return EpisodeResult(
-        env=variant.env,
-        task=variant.task,
-        setting=variant.setting,
-        embodiment=variant.embodiment,
-        protocol=variant.protocol,
+        **asdict(variant),
         instruction="",
         seed=seed,
         outcome="error",

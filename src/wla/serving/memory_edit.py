@@ -1,4 +1,4 @@
-"""Edits of a memory that goes on growing while a person edits it."""
+"""Edits of a memory that grows while a person edits it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Texts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class MemoryEdit:
-    """A memory, oldest first, in place of the one that it was made from. seen: that one."""
+    """A memory, oldest first, instead of the one that it was made from. seen: that one."""
 
     seen: Texts
     memory: Texts

@@ -1,4 +1,4 @@
-"""Several robots in one policy: told apart by name, padded to the widest, each with ranges of its own."""
+"""Several robots in one policy: identified by name, padded to the widest, each with ranges of its own."""
 
 from __future__ import annotations
 

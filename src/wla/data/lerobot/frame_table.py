@@ -189,7 +189,7 @@ def _read_columns(root: Path, info: DatasetInfo, names: Columns, segments: Seque
 
 
 def _as_lists(table: pa.Table) -> pa.Table:
-    """The table with lists of any length in place of fixed ones, whose lengths may differ between files."""
+    """The table with lists of any length instead of fixed ones, whose lengths may differ between files."""
     for index, field in enumerate(table.schema):
         if pa.types.is_fixed_size_list(field.type):
             table = table.set_column(index, field.name, table[field.name].cast(pa.list_(field.type.value_type)))

@@ -1,4 +1,4 @@
-"""Metadata of LeRobot v2.0 and v2.1: JSON lines in place of tables, one data file and one video per episode and camera.
+"""Metadata of LeRobot v2.0 and v2.1: JSON lines instead of tables, one data file and one video per episode and camera.
 
 Format reference: huggingface/lerobot, `src/lerobot/datasets`, codebase version v2.1.
 """

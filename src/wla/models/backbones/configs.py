@@ -174,16 +174,7 @@ class QwenBackboneConfig(Config):
     @property
     def text_sizes(self) -> TextSizes:
         """Sizes of the text layers."""
-        text = self.text
-        return TextSizes(
-            text.hidden_size,
-            text.intermediate_size,
-            text.num_hidden_layers,
-            text.num_attention_heads,
-            text.num_key_value_heads,
-            text.head_dim,
-            text.vocab_size,
-        )
+        return _text_sizes(self.text)
 
 
 class SmolVLMTextConfig(Config):
@@ -262,17 +253,20 @@ class SmolVLMBackboneConfig(Config):
     @property
     def text_sizes(self) -> TextSizes:
         """Sizes of the text layers."""
-        text = self.text
-        return TextSizes(
-            text.hidden_size,
-            text.intermediate_size,
-            text.num_hidden_layers,
-            text.num_attention_heads,
-            text.num_key_value_heads,
-            text.head_dim,
-            text.vocab_size,
-            head_norms=False,
-        )
+        return _text_sizes(self.text, head_norms=False)
 
 
 BackboneConfig = NanoBackboneConfig | QwenBackboneConfig | SmolVLMBackboneConfig
+
+
+def _text_sizes(text: QwenTextConfig | SmolVLMTextConfig, *, head_norms: bool = True) -> TextSizes:
+    return TextSizes(
+        text.hidden_size,
+        text.intermediate_size,
+        text.num_hidden_layers,
+        text.num_attention_heads,
+        text.num_key_value_heads,
+        text.head_dim,
+        text.vocab_size,
+        head_norms=head_norms,
+    )

@@ -48,7 +48,7 @@ function received(fields) {
   const idle = !current || (now - (current.arrivals.at(-1) ?? 0) > QUIET_MS && !current.stopped);
   if (isPrediction && fields.session !== shownNumber && idle && !chosen && !editor.open) show(fields.session);
   else if (fields.session === shownNumber || shownNumber === null) { shownNumber ??= fields.session; draw(); }
-  // The next episode is a session of its own, and what was asked for goes on.
+  // The next episode is a session of its own, and what was asked for continues.
   if (imagine && isPrediction && fields.session === shownNumber && !fields.imagines) send("imagine", { on: true });
   listSessions();
 }

@@ -156,7 +156,7 @@ def _transform(checkpoint: Checkpoint, dataset: LeRobotDataset) -> RobotTransfor
 
 
 def robots_of(datasets: Sequence[LeRobotDataset]) -> list[RobotSpec]:
-    """The robots of these datasets, told apart by name.
+    """The robots of these datasets, identified by name.
 
     ValueError when there are no datasets, when one names no robot, or when two robots of one name differ.
     """
