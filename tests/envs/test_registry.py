@@ -27,7 +27,7 @@ def family(**fields: object) -> EnvFamily:
     ("choice", "message"),
     [
         ({"name": "tabeltop"}, "unknown environment 'tabeltop'; did you mean 'tabletop'?"),
-        ({"name": "moon"}, "unknown environment 'moon'; known are: tabletop .*wla init --env GYM_ID"),
+        ({"name": "moon"}, "unknown environment 'moon'; known are: tabletop, .*wla init --env GYM_ID"),
         ({"task": "fly"}, "tabletop has no task 'fly'; it has place, stack"),
         ({"task": "short"}, "tabletop has no task 'short'"),
         ({"setting": "messy"}, "tabletop has no setting 'messy'; it has clean, randomized"),

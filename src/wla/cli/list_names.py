@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from wla.cli.arguments import MAX_WIDTH
 from wla.cli.command import CliArgs, Command
 from wla.envs.registry import DEFAULT_FAMILY, family_names, load_family
+from wla.envs.requirements import unmet_requirement
 from wla.models.registry import BUILT_IN, ENTRY_POINTS
 from wla.policy.hub import bundled
 from wla.presets.recipe import bundled_recipes
@@ -91,7 +92,9 @@ def _environments(_: str) -> Iterator[Name]:
         except (ValueError, OSError) as error:  # one that does not load hides no other
             yield Name(name, str(error))
         else:
-            yield Name(name, f"{len(family.tasks)} tasks, on {', '.join(family.embodiments)}")
+            missing = unmet_requirement(family.requirements)
+            needs = "" if missing is None else f"; needs {missing}"
+            yield Name(name, f"{len(family.tasks)} tasks, on {', '.join(family.embodiments)}{needs}")
     yield Name("GYM_ID", "any registered gymnasium environment; see `wla init --help`")
 
 

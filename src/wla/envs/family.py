@@ -55,7 +55,8 @@ class EnvFamily:
     default; a protocol is a named way to measure (limits of steps, initial states, the rule of success). groups: named
     sets of tasks, usable wherever tasks are. default_tasks: those meant where none are given (none: all). video_tasks:
     those kept to be learned from videos, whose actions are not recorded. seeds: the seeds of each split, within those
-    of the package. versions: of the packages behind it, recorded with every episode.
+    of the package. versions: of the packages behind it, recorded with every episode. requirements: of these packages,
+    as in pyproject.toml, where this package does not bring them; `make_env` checks them.
 
     make: see `MakeEnv`. make_expert: the scripted expert of an environment that `make` made, None where there is none.
     sample_scene, objects: for questions about images: a still scene of a seed (an observation of `wla.types.Env`), and
@@ -74,6 +75,7 @@ class EnvFamily:
     make_expert: Callable[[Env], Policy | None] = no_expert
     seeds: Mapping[Split, range] = field(default_factory=lambda: SEED_RANGES)
     versions: Mapping[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
     sample_scene: Callable[[Any, int], dict[str, Any]] | None = None
     objects: Callable[[Any, Iterable[str]], Sequence[VisibleObject]] | None = None
 

@@ -14,6 +14,7 @@ import re
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from wla.envs.requirements import unmet_requirement
 from wla.plugins import Registry
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DEFAULT_PROTOCOL = "default"
 FAMILIES: Registry[EnvFamily] = Registry(
     group="wla.envs",
     what="environment family",
-    own={"tabletop": "wla.envs.tabletop.family:FAMILY"},
+    own={"tabletop": "wla.envs.tabletop.family:FAMILY", "metaworld": "wla.envs.metaworld.family:FAMILY"},
     name_of=attrgetter("name"),
 )
 
@@ -55,16 +56,24 @@ def make_env(
 ) -> Env:
     """A new environment; what is None is the family's default.
 
-    ValueError, listing the known names, for an unknown one, and for a combination that the family does not have.
+    ValueError, listing the known names, for an unknown one, for a combination that the family does not have, and where
+    a package behind it is missing or has another version.
     """
     family = load_family(name)
-    return family.make(
-        family.require("task", task, family.tasks),
-        setting=family.require("setting", setting or family.settings[0], family.settings),
-        embodiment=family.require("embodiment", embodiment or family.embodiments[0], family.embodiments),
-        image_size=image_size,
-        protocol=family.require("protocol", protocol or family.protocols[0], family.protocols),
-    )
+    names = {
+        "setting": family.require("setting", setting or family.settings[0], family.settings),
+        "embodiment": family.require("embodiment", embodiment or family.embodiments[0], family.embodiments),
+        "protocol": family.require("protocol", protocol or family.protocols[0], family.protocols),
+    }
+    family.require("task", task, family.tasks)
+    missing = unmet_requirement(family.requirements)
+    if missing is not None:
+        wanted = " ".join(f"'{each}'" for each in family.requirements)
+        raise ValueError(
+            f"environment {name} needs {missing}; run pip install {wanted}, in a Python environment of its own where "
+            "others need other versions"
+        )
+    return family.make(task, image_size=image_size, **names)
 
 
 def make_expert(name: str, env: Env) -> Policy:

@@ -9,12 +9,12 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float32
 
+from wla.envs.mujoco_render import Renderer
+from wla.envs.phrasings import Phrasings
 from wla.envs.tabletop.appearance import Appearance
 from wla.envs.tabletop.arm import Arm
 from wla.envs.tabletop.cameras import CAMERAS
-from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import Distractor, Labelled, SceneObject, TableObject
-from wla.envs.tabletop.render import Renderer
 from wla.envs.tabletop.tasks.base import Task
 from wla.envs.tabletop.tasks.common import random_clutter
 from wla.envs.tabletop.world import World

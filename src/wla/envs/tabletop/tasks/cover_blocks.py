@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from wla.envs.phrasings import Phrasings
 from wla.envs.tabletop.arm import ExpertAction
-from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import Block, TableObject
 from wla.envs.tabletop.objects_lids import LID_KNOB, Lid
 from wla.envs.tabletop.placement import PlacementRegion

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from wla.envs.phrasings import Phrasings
 from wla.envs.tabletop.arm import ExpertAction
-from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import DRAWER_GAP, DRAWER_TRAVEL, Block, Drawer, TableObject
 from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import come_down, leave

@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from wla.envs.phrasings import Phrasings
 from wla.envs.tabletop.arm import ExpertAction
-from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import Block, Bowl, TableObject
 from wla.envs.tabletop.placement import PlacementRegion
 from wla.envs.tabletop.skills import pick_and_put

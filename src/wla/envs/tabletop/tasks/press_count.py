@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from wla.envs.phrasings import Phrasings
 from wla.envs.tabletop.arm import ExpertAction
-from wla.envs.tabletop.instructions import Phrasings
 from wla.envs.tabletop.objects import BUTTON_TOP, TableObject
 from wla.envs.tabletop.objects_buttons import CELLS, LabelledButton, NumberCard
 from wla.envs.tabletop.placement import PlacementRegion

@@ -15,9 +15,10 @@ _MAX_GEOMS = 400
 
 
 class Renderer:
-    """Renderer of square images for models without meshes and textures; all of them share one graphics context.
+    """Renderer of square images without shadows and reflections; it belongs to the thread that created it.
 
-    A renderer belongs to the thread that created it.
+    Models without meshes and textures may all be rendered in the graphics context of one of them. Multisampling follows
+    the model (`vis.quality.offsamples`).
     """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
