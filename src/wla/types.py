@@ -264,6 +264,8 @@ class Env(Protocol):
     Observations are dicts ``{"images": {camera: uint8 (H, W, 3)}, "state": float32 (S,)}``, so that
     ``Observation(**obs)`` holds. ``reset`` puts ``instruction`` (str) into info; ``step`` puts ``success`` (bool)
     there; both may put ``subtask`` (str), the subtask of an expert at that moment, to compare a policy's subtasks with.
+    ``step`` may put ``held`` (bool) there, whether the goal was held, where ``success`` is a benchmark's own rule that
+    does not ask for it.
     ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
     step limit.
     """

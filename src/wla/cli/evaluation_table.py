@@ -10,6 +10,7 @@ from rich.table import Table
 
 from wla.evaluation.subtask_rates import COLUMNS, REFERENCE, SubtaskRates
 from wla.evaluation.summary import Summary
+from wla.rollout.results import Rate
 
 HEADING_WIDTH, CELL_WIDTH = 26, 20
 """Characters of the first column and, at most, of the other ones; a narrow terminal gets several tables."""
@@ -17,9 +18,13 @@ HEADING_WIDTH, CELL_WIDTH = 26, 20
 
 def print_summary(summary: Summary) -> None:
     """Prints the success rate of each task variant and of all, and the subtask metrics where there are any."""
-    for variant, rate in summary.variants:
-        print(f"{variant.task} {variant.setting} {variant.embodiment}: success rate {rate}")
-    print(f"all: success rate {summary.total}")
+    for (variant, rate), held in zip(summary.variants, summary.held[:-1], strict=True):
+        print(f"{variant.task} {variant.setting} {variant.embodiment}: success rate {rate}{_held(held)}")
+    if summary.groups is not None:
+        for name, rate in summary.groups.rates:
+            print(f"group {name}: success rate {rate}")
+        print(f"groups: success rate {summary.groups}")
+    print(f"all: success rate {summary.total}{_held(summary.held[-1])}")
     measured = [
         (f"{variant.task} {variant.setting}", rates)
         for (variant, _), rates in zip(summary.variants, summary.subtask_metrics, strict=True)
@@ -38,6 +43,10 @@ def print_summary(summary: Summary) -> None:
     for text in (REFERENCE, *(f"{column.heading}: {column.explanation}" for column in COLUMNS)):
         print(textwrap.fill(text, width=110, initial_indent="  ", subsequent_indent="      "))
     print("  95 % intervals of these metrics: summary.json, report.html")
+
+
+def _held(rate: Rate | None) -> str:
+    return "" if rate is None else f"; held {rate}"
 
 
 def _table(variants: Sequence[tuple[str, SubtaskRates]]) -> Table:

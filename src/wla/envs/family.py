@@ -53,7 +53,8 @@ class EnvFamily:
 
     tasks: their names, usable in file names. settings, embodiments, protocols: each at least one, the first is the
     default; a protocol is a named way to measure (limits of steps, initial states, the rule of success). groups: named
-    sets of tasks, usable wherever tasks are. default_tasks: those meant where none are given (none: all). video_tasks:
+    sets of tasks, usable wherever tasks are. averaged_groups: those over whose rates the benchmark's papers average,
+    which together are all tasks. default_tasks: those meant where none are given (none: all). video_tasks:
     those kept to be learned from videos, whose actions are not recorded. seeds: the seeds of each split, within those
     of the package. versions: of the packages behind it, recorded with every episode. requirements: of these packages,
     as in pyproject.toml, where this package does not bring them; `make_env` checks them.
@@ -70,6 +71,7 @@ class EnvFamily:
     embodiments: tuple[str, ...] = ("default",)
     protocols: tuple[str, ...] = (DEFAULT_PROTOCOL,)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    averaged_groups: tuple[str, ...] = ()
     default_tasks: tuple[str, ...] = ()
     video_tasks: tuple[str, ...] = ()
     make_expert: Callable[[Env], Policy | None] = no_expert
@@ -85,6 +87,9 @@ class EnvFamily:
         named = {*self.default_tasks, *self.video_tasks, *(task for group in self.groups.values() for task in group)}
         assert named <= set(self.tasks), f"the family {self.name} has no tasks {named - set(self.tasks)}"
         assert not self.groups.keys() & set(self.tasks), f"a task and a group of the family {self.name} share a name"
+        averaged = [task for group in self.averaged_groups for task in self.groups[group]]
+        whole = not averaged or sorted(averaged) == sorted(self.tasks)
+        assert whole, f"the averaged groups of the family {self.name} do not share out its tasks"
         for split, allowed in SEED_RANGES.items():
             own = self.seeds[split]
             inside = len(own) > 0 and own[0] in allowed and own[-1] in allowed

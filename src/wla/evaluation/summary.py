@@ -6,18 +6,20 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from wla.config import Config
 from wla.control.latency import TimingConfig
 from wla.envs.registry import DEFAULT_PROTOCOL
+from wla.evaluation.group_rates import GroupRates, group_rates
 from wla.evaluation.provenance import Provenance
 from wla.evaluation.subtask_rates import SubtaskRates, subtask_rates
 from wla.evaluation.timing_rates import TimingRates, timing_rates
 from wla.files import atomic_write_text
 from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
-from wla.rollout.results import EpisodeResult, Rate, TaskVariant, read_results, success_rate
+from wla.rollout.results import EpisodeResult, Rate, TaskVariant, held_rate, read_results, success_rate
 
 SUMMARY = "summary.json"
 RULE = "rate = successes / (successes + failures); errors are crashes, counted apart and run again on resume"
@@ -49,6 +51,10 @@ class Summary:
     """Of each case."""
     timing: tuple[TimingRates | None, ...]
     """Of each case; None without a latency."""
+    held: tuple[Rate | None, ...]
+    """Of each case, and of all episodes at the end; None where the environment does not state it."""
+    groups: GroupRates | None
+    """Where all groups were evaluated over which the benchmark's papers average."""
     results: tuple[EpisodeResult, ...]
 
     def save(self, path: Path, reproduction: Provenance | None = None) -> None:
@@ -63,14 +69,18 @@ class Summary:
                 | _rate_fields(rate)
                 | {"subtask_metrics": None if subtask_metrics is None else asdict(subtask_metrics)}
                 | {"timing": None if timing is None else asdict(timing)}
+                | _held_fields(held)
                 | {"episodes": self._episodes(variant)}
-                for (variant, rate), subtask_metrics, timing in zip(
-                    self.variants, self.subtask_metrics, self.timing, strict=True
+                for (variant, rate), subtask_metrics, timing, held in zip(
+                    self.variants, self.subtask_metrics, self.timing, self.held[:-1], strict=True
                 )
             ],
-            "all": _rate_fields(self.total),
+            "all": _rate_fields(self.total) | _held_fields(self.held[-1]),
             "versions": version_sets(self.results),
         }
+        if self.groups is not None:
+            tree["groups"] = {name: _rate_fields(rate) for name, rate in self.groups.rates}
+            tree["mean_over_groups"] = asdict(self.groups.mean)
         if reproduction is not None:
             tree["reproduction"] = reproduction.model_dump(mode="json")
         atomic_write_text(path, json.dumps(tree, indent=2) + "\n")
@@ -84,6 +94,10 @@ def _rate_fields(rate: Rate) -> dict[str, int | float | str | None]:
         **{name: getattr(rate, name) for name in ("n", "successes", "errors", "rate", "low", "high")},
         "interval": rate.interval and rate.interval.label,
     }
+
+
+def _held_fields(held: Rate | None) -> dict[str, Any]:
+    return {} if held is None else {"held": _rate_fields(held)}
 
 
 def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
@@ -100,6 +114,8 @@ def summarise(results: Sequence[EpisodeResult], identity: Identity) -> Summary:
         total=success_rate(results),
         subtask_metrics=subtask_metrics,
         timing=tuple(timing_rates(r for r in results if r.variant == variant) for variant in variants),
+        held=(*(held_rate(r for r in results if r.variant == variant) for variant in variants), held_rate(results)),
+        groups=group_rates(results),
         results=tuple(results),
     )
 

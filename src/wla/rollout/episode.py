@@ -60,6 +60,7 @@ def run_episode(
         subtask_metrics=episode.metrics.score(),
         versions=versions(),
         timing=episode.timing.score(),
+        held=episode.held,
     )
 
 
@@ -70,6 +71,7 @@ class _Episode:
         self._env, self._policy, self._recorders, self._replan_steps = env, policy, recorders, replan_steps
         self._observation: Observation | None = None
         self.instruction, self.steps = "", 0
+        self.held: bool | None = None
         self.subtasks: list[tuple[int, str]] = []
         self.timing = TimingMetrics(env.robot_spec.action)
         self.metrics = SubtaskMetrics(tolerance=round(TOLERANCE_S * env.robot_spec.action.rate_hz))
@@ -128,6 +130,7 @@ class _Episode:
     def _step(self, action: np.ndarray) -> StepResult:
         raw, reward, terminated, truncated, info = self._env.step(action)
         self._observation, success = Observation(**raw), bool(info["success"])
+        self.held = bool(info["held"]) if "held" in info else None
         self.metrics.add_label(info.get("subtask"))
         expert = None
         if "expert_action" in info:

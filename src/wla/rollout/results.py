@@ -38,7 +38,8 @@ class EpisodeResult:
     were executed. checkpoint_sha256: None for experts and baselines. subtasks: (step, text) pairs, one at each change
     of the policy's subtasks. memory: (step, text) of every item that entered the policy's memory. subtask_metrics: None
     without predicted subtasks, or without true ones to compare them with. versions: of the libraries and the renderer.
-    timing: None for a policy whose answers took no time.
+    timing: None for a policy whose answers took no time. held: whether the goal was also held, in an environment whose
+    own success does not ask for it (`wla.types.Env`); None elsewhere.
     """
 
     env: str
@@ -58,6 +59,7 @@ class EpisodeResult:
     subtask_metrics: SubtaskScore | None
     versions: dict[str, str]
     timing: TimingScore | None = None
+    held: bool | None = None
 
     @property
     def variant(self) -> TaskVariant:
@@ -108,8 +110,18 @@ class Ended(Protocol):
 def success_rate(results: Iterable[Ended]) -> Rate:
     """Returns the success rate of episodes with its interval; errors are counted apart."""
     outcomes = [result.outcome for result in results]
-    successes, errors = outcomes.count("success"), outcomes.count("error")
-    n = len(outcomes) - errors
+    return _rate(outcomes.count("success"), outcomes.count("error"), len(outcomes))
+
+
+def held_rate(results: Iterable[EpisodeResult]) -> Rate | None:
+    """Returns the rate of episodes that held the goal; None where their environment does not state it."""
+    known = [result for result in results if result.held is not None]
+    decided = [result.held for result in known if result.outcome != "error"]
+    return _rate(decided.count(True), len(known) - len(decided), len(known)) if known else None
+
+
+def _rate(successes: int, errors: int, episodes: int) -> Rate:
+    n = episodes - errors
     return Rate(n, successes, errors, rate_interval(successes, n) if n else None)
 
 

@@ -37,6 +37,7 @@ FAMILY = EnvFamily(
     make=_make,
     embodiments=tuple(CAMERAS),
     groups={"mt10": MT10, "mt50": MT50, **DIFFICULTY},
+    averaged_groups=tuple(DIFFICULTY),
     make_expert=_make_expert,
     seeds={**SEED_RANGES, "evaluation": range(300_000, 310_000)},
     versions=installed_versions("metaworld", "mujoco"),
