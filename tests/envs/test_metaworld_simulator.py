@@ -94,7 +94,7 @@ def test_the_state_is_hand_and_opening_without_the_goal() -> None:
     env.close()
 
 
-def test_success_at_any_time_counts_and_holding_is_told_apart() -> None:
+def test_success_at_any_time_counts_and_the_episode_ends_when_it_was_held() -> None:
     env = make_env("metaworld", task="drawer-close-v3", image_size=16)
     expert = make_expert("metaworld", env)
     raw, info = env.reset(seed=SEEDS[0])
