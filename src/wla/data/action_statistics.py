@@ -37,8 +37,8 @@ def _represented(
     dataset: LeRobotDataset, representation: ActionRepresentation, steps: int, every: int
 ) -> Iterator[Float32[np.ndarray, "_ D"]]:
     assert dataset.actions is not None
-    end = np.repeat([episode.end for episode in dataset.episodes], [len(episode) for episode in dataset.episodes])
-    starts = chunk_starts(dataset, end, 0, steps)[::every] if representation.relative else np.arange(len(dataset))
+    end = dataset.run_end
+    starts = chunk_starts(dataset, 0, steps)[::every] if representation.relative else np.arange(len(dataset))
     for step in range(steps):
         first = starts[starts + step < end[starts]]
         try:

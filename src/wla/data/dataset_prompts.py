@@ -23,8 +23,7 @@ class DatasetPrompts:
     ) -> None:
         """chunk: number of actions of a window. augmentation: errors of the memory, the usual ones by default."""
         lengths = [len(episode) for episode in dataset.episodes]
-        end = np.repeat([episode.end for episode in dataset.episodes], lengths)
-        starts = chunk_starts(dataset, end, 0, chunk)
+        starts = chunk_starts(dataset, 0, chunk)
         self.trainable: Bool[np.ndarray, " N"] = np.isin(np.arange(len(dataset)), starts)
         self._source = WindowSource(
             dataset=dataset,
@@ -32,7 +31,6 @@ class DatasetPrompts:
             state=dataset.state,
             actions=None,
             start=np.repeat([episode.start for episode in dataset.episodes], lengths),
-            end=end,
             valid_starts=starts,
             paraphrases={},
             memory_replay=None,

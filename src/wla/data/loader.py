@@ -110,7 +110,9 @@ class WindowSampler:
             starts = source.valid_starts
             subgoals = np.zeros(len(starts), bool)
             for offset in offsets if self.subgoal_size is not None else ():
-                subgoals |= (source.start[starts] <= starts + offset) & (starts + offset < source.end[starts])
+                subgoals |= (source.dataset.run_start[starts] <= starts + offset) & (
+                    starts + offset < source.end[starts]
+                )
             known = source.actions is not None and np.isfinite(source.actions[starts]).any(1)
             found["actions"].append(int(np.sum(known)))
             found["subgoal"].append(int(subgoals.sum()))

@@ -28,8 +28,8 @@ class WindowSource:
     """A dataset of N frames and, per frame, what windows that start there need.
 
     frames: (camera of the dataset, side in pixels) -> square images. state: normalised, in the robot's own dimensions.
-    actions: in the robot's units; None when none are learned from it. start, end: first frame of the frame's episode,
-    and the one after its last. valid_starts: the frames at which windows may start. paraphrases: by task, of the tasks
+    actions: in the robot's units; None when none are learned from it. start: first frame of the frame's episode.
+    valid_starts: the frames at which windows may start. paraphrases: by task, of the tasks
     that have some. memory_replay: the memory of a policy that acted on the dataset. robot: between its robot and the
     model; None where only prompts are made of it, of a policy for one robot.
     """
@@ -39,7 +39,6 @@ class WindowSource:
     state: Float32[np.ndarray, "N S"]
     actions: Float32[np.ndarray, "N A"] | None
     start: Int64[np.ndarray, " N"]
-    end: Int64[np.ndarray, " N"]
     valid_starts: Int64[np.ndarray, " V"]
     paraphrases: dict[str, tuple[str, ...]]
     memory_replay: MemoryReplay | None
@@ -70,8 +69,7 @@ class WindowSource:
         paraphrases = {} if config.instructions is None else read_paraphrases(Path(config.instructions), tasks)
         lengths = [len(episode) for episode in dataset.episodes]
         start = np.repeat([episode.start for episode in dataset.episodes], lengths)
-        end = np.repeat([episode.end for episode in dataset.episodes], lengths)
-        valid_starts = chunk_starts(dataset, end, lookahead, chunk)
+        valid_starts = chunk_starts(dataset, lookahead, chunk)
         if config.holds_out:
             held = np.repeat(config.held_out(dataset), lengths)
             valid_starts = _of_split(dataset, valid_starts, held == held_out)
@@ -96,7 +94,7 @@ class WindowSource:
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )
-        return cls(dataset, frames, values, actions, start, end, valid_starts, paraphrases, memory_replay, robot)
+        return cls(dataset, frames, values, actions, start, valid_starts, paraphrases, memory_replay, robot)
 
     def sample_frames(
         self, count: int, policy_memory_fraction: float, rng: np.random.Generator
@@ -114,6 +112,11 @@ class WindowSource:
         replayed &= moved >= self.start[frames]
         return np.where(replayed, moved, frames), replayed
 
+    @property
+    def end(self) -> Int64[np.ndarray, " N"]:
+        """The frame after the last one that a window from each frame may reach: that of its episode, or of a gap."""
+        return self.dataset.run_end
+
     def windows(
         self,
         frames: Int64[np.ndarray, " B"],
@@ -122,7 +125,7 @@ class WindowSource:
         subgoal_offset: Int64[np.ndarray, " B"] | int | None,
     ) -> Window:
         """The windows that start at these frames; see `wla.data.windows.window`."""
-        return window(frames, self.start[frames], self.end[frames], chunk, history, subgoal_offset)
+        return window(frames, self.dataset.run_start[frames], self.end[frames], chunk, history, subgoal_offset)
 
     def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
         """Images of a camera of the model as squares of `side` pixels, black if the dataset lacks the camera."""
@@ -164,11 +167,10 @@ class WindowSource:
         return [self.dataset.subtask_texts[index] for index in subtask_window(self.dataset.subtasks, first, last)]
 
 
-def chunk_starts(
-    dataset: LeRobotDataset, end: Int64[np.ndarray, " N"], lookahead: int, chunk: int
-) -> Int64[np.ndarray, " V"]:
+def chunk_starts(dataset: LeRobotDataset, lookahead: int, chunk: int) -> Int64[np.ndarray, " V"]:
     """Returns the frames with `lookahead` frames after them whose whole chunk was executed. Other recorded actions, as
-    DAgger leaves them, do not lead to the frames that follow. end: of each frame's episode. ValueError for none."""
+    DAgger leaves them, do not lead to the frames that follow. ValueError for none."""
+    end = dataset.run_end
     starts = np.flatnonzero(np.arange(len(dataset)) + lookahead < end)
     if not starts.size:
         raise ValueError(

@@ -76,7 +76,7 @@ class ActionErrors:
         """Adds the chunk that was predicted at a frame."""
         episode = self._dataset.episode_of(frame)
         found = self.episodes[episode.index]
-        recorded = self._recorded(frame, min(frame + len(predicted), episode.end))
+        recorded = self._recorded(frame, min(frame + len(predicted), int(self._dataset.run_end[frame])))
         guesses = (predicted[: len(recorded)], self.hold_still(frame), self.mean_action)
         errors = np.stack([np.abs(guess - recorded).mean(0, dtype=np.float64) for guess in guesses])
         found.chunks[frame - episode.start] = predicted

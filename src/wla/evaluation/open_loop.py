@@ -124,7 +124,7 @@ class _Comparison:
         self._num_images += chunk.subgoal is not None
         if self.actions is not None:
             self.actions.add(frame, chunk.actions)
-        if chunk.subgoal is not None and frame + length < episode.end:
+        if chunk.subgoal is not None and frame + length < self._dataset.run_end[frame]:
             self._compare_images(comparison, frame, frame + length, chunk.subgoal)
 
     def metrics(self, config: OpenLoopConfig, checkpoint_sha256: str | None, trained: int | None) -> OpenLoopMetrics:

@@ -100,12 +100,13 @@ class OpenLoopReport:
         last = call.frame + len(chunk.actions)
         if chunk.subgoal is not None:
             urls["imagines"] = _url(chunk.subgoal)
-        if last < episode.end:
+        end = int(self._dataset.run_end[call.frame])
+        if last < end:
             frame = self._dataset.frames(primary)[last]
             if chunk.subgoal is not None:
                 frame = self._policy.resize(frame[None], len(chunk.subgoal)).numpy()[0]  # type: ignore[attr-defined]
             urls["recorded then"] = _url(frame)
-        labels = self._labels(call.frame, min(last, episode.end - 1))
+        labels = self._labels(call.frame, min(last, end - 1))
         return ShownCall(call.frame - episode.start, chunk.subtasks, labels, prompt, urls)
 
     def _labels(self, first: int, last: int) -> list[str]:

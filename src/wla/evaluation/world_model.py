@@ -237,6 +237,7 @@ def _frames(dataset: LeRobotDataset, policy: WLAPolicy, count: int) -> Int64[np.
     interval, chunk = policy.replan_steps or policy.chunk_size, policy.chunk_size
     candidates = [np.arange(episode.start, episode.end - chunk, interval) for episode in dataset.episodes]
     frames = np.concatenate(candidates)
+    frames = frames[frames + chunk < dataset.run_end[frames]]
     if not frames.size:
         raise ValueError(f"{dataset.root}: no episode is longer than {chunk} frames, so no frame comes after a chunk")
     return _evenly_spread(frames, count)

@@ -13,6 +13,7 @@ from wla.data.lerobot.columns import Columns
 from wla.data.lerobot.episode_table import Episode, EpisodeRow, begin_in_video
 from wla.data.lerobot.format import DatasetInfo, frame_rate
 from wla.data.lerobot.image_files import ParquetImages
+from wla.data.lerobot.timing import Run
 from wla.data.video.frame_files import FileSegment
 
 MAX_PROBED = 32
@@ -61,13 +62,13 @@ class Cameras:
         camera: str,
         episodes: Sequence[Episode],
         rows: Sequence[EpisodeRow],
-        begin_times: Sequence[float],
+        runs: Sequence[Run],
         data: Sequence[FileSegment],
     ) -> CameraFrames:
         """Where the frames of a camera lie.
 
-        begin_times: time of each episode's first frame. data: rows of the data files. ValueError, with the reason, for
-        a camera that the dataset does not have or that cannot be read.
+        runs: of all episodes. data: rows of the data files. ValueError, with the reason, for a camera that the dataset
+        does not have or that cannot be read.
         """
         if camera in self.unreadable:
             raise ValueError(self.unreadable[camera])
@@ -76,7 +77,7 @@ class Cameras:
             raise ValueError(f"{self.root}: {what} {camera!r}; the dataset has {list(self.sizes)}")
         key = self.features[camera]
         is_video = key in self.info.video_keys
-        segments = self._video_segments(key, episodes, rows, begin_times) if is_video else data
+        segments = self._video_segments(key, episodes, rows, runs) if is_video else data
         return CameraFrames(
             self.root,
             next(name for name, own in self.info.cameras.items() if own == key),  # one cache, however it is renamed
@@ -88,14 +89,15 @@ class Cameras:
         )
 
     def _video_segments(
-        self, key: str, episodes: Sequence[Episode], rows: Sequence[EpisodeRow], begin_times: Sequence[float]
+        self, key: str, episodes: Sequence[Episode], rows: Sequence[EpisodeRow], runs: Sequence[Run]
     ) -> list[FileSegment]:
-        """The segment of a video file that holds the frames of each episode."""
+        """The segments of video files that hold the frames of each run."""
         segments, fps = [], float(self.info.fps)
-        for episode, row, time in zip(episodes, rows, begin_times, strict=True):
+        for run in runs:
+            row = rows[run.episode]
             path = self.info.video_file(self.root, row, key)
-            first = round(begin_in_video(self.root, row, key, time, fps) * fps)
-            segments.append(FileSegment(path, first, episode.start, len(episode)))
+            first = round(begin_in_video(self.root, row, key, run, fps) * fps)
+            segments.append(FileSegment(path, first, episodes[run.episode].start + run.first, run.length))
         return segments
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from wla.data.lerobot.format import EPISODE_LINES, INFO, MAX_EPISODES, ROBOT, DatasetInfo
 from wla.data.lerobot.tables import is_text, read_schema, read_table, typed, visible
+from wla.data.lerobot.timing import Run
 from wla.data.lerobot.v21 import read_episode_lines
 from wla.foreign import path_below
 from wla.migrations import COLUMNS
@@ -155,8 +156,8 @@ def _task_lists(column: pa.ChunkedArray) -> list[list[str]]:
     return [[text for text in row or () if text is not None] for row in column.to_pylist()]
 
 
-def begin_in_video(root: Path, row: EpisodeRow, key: str, offset: float, fps: float) -> float:
-    """When the first frame of an episode is shown, in seconds of its video. offset: its time in the episode.
+def begin_in_video(root: Path, row: EpisodeRow, key: str, run: Run, fps: float) -> float:
+    """When the first frame of a run of an episode is shown, in seconds of its video.
 
     ValueError when `meta/episodes` does not say so, or says that the episode's part of the video is shorter than it.
     """
@@ -164,12 +165,13 @@ def begin_in_video(root: Path, row: EpisodeRow, key: str, offset: float, fps: fl
     where = f"{root}/{FOLDER}: episode {row['episode_index']}"
     if begin is None:
         raise ValueError(f"{where} has no time in the video {key!r} (from_timestamp); restore it")
-    if end is not None and end - begin < offset + (row["length"] - 0.5 - 1) / fps:
+    last = run.time + (run.length - 1) / fps
+    if end is not None and end - begin < last - 0.5 / fps:
         raise ValueError(
-            f"{where} is {row['length']} frames long and its part of the video {key!r} {begin:g} .. {end:g} s; restore "
-            "from_timestamp and to_timestamp"
+            f"{where} is {row['length']} frames long, the last at {last:.4g} s, and its part of the video {key!r} "
+            f"{begin:g} .. {end:g} s; restore from_timestamp and to_timestamp, or correct its timestamps"
         )
-    return float(begin + offset)
+    return float(begin + run.time)
 
 
 def make_episodes(root: Path, rows: Sequence[EpisodeRow]) -> tuple[Episode, ...]:

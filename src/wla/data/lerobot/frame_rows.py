@@ -1,4 +1,4 @@
-"""Rows of the data files: where those of each episode lie, and whether they follow each other at the dataset's rate."""
+"""Rows of the data files: where those of each episode lie."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64, Shaped
 
 from wla.data.lerobot.episode_table import EpisodeRow
-from wla.data.lerobot.format import INFO, DatasetInfo
+from wla.data.lerobot.format import DatasetInfo
 from wla.data.lerobot.tables import count_rows, read_schema, read_table, typed, visible
 from wla.data.video.frame_files import FileSegment
 from wla.foreign import path_below
@@ -87,29 +86,6 @@ def require_reasonable(path: Path, counted: int) -> None:
     """ValueError when a file has far more rows than are counted: reading them would waste memory."""
     if (found := count_rows(path)) > 10 * counted + 1000:
         raise ValueError(f"{path}: has {found} rows, meta/episodes counts {counted}; restore the file")
-
-
-def irregular(
-    values: Shaped[np.ndarray, " N"], starts: Int64[np.ndarray, " E"], lengths: Int64[np.ndarray, " E"], step: float
-) -> Int64[np.ndarray, " _"]:
-    """The rows whose value is not `step` times their place in the episode after the episode's first value, within half
-    a step where it is not 1: float32 seconds are that precise for hours, and a wrong rate is found at the second frame.
-
-    starts, lengths: of the episodes, which follow each other.
-    """
-    within = np.arange(len(values)) - np.repeat(starts, lengths)
-    expected = np.repeat(values[starts], lengths) + step * within
-    return np.flatnonzero(~(np.abs(values - expected) <= (0 if step == 1 else step / 2)))
-
-
-def other_rate(times: Shaped[np.ndarray, " N"], fps: float) -> str | None:
-    """A message for times that follow each other at another rate than the dataset's; None for the same."""
-    steps = np.diff(times)
-    steps = steps[steps > 0]
-    typical = float(np.median(steps)) if steps.size else 1 / fps
-    if abs(typical * fps - 1) < 0.02:
-        return None
-    return f"the frames are {typical:.4g} s apart, {1 / typical:.4g} frames/s, and {INFO} has fps {fps:g}"
 
 
 def _incomplete(found: Rows, lengths: Mapping[int, int]) -> dict[int, int]:

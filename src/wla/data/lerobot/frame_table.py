@@ -25,10 +25,11 @@ from wla.data.lerobot.format import (
     SUCCEEDED,
     DatasetInfo,
 )
-from wla.data.lerobot.frame_rows import irregular, other_rate, row_segments
+from wla.data.lerobot.frame_rows import row_segments
 from wla.data.lerobot.robots import FIX, common_width, first_episodes, row_widths, several_widths, task_robots
 from wla.data.lerobot.tables import read_schema, read_table, typed
 from wla.data.lerobot.text_table import read_tasks
+from wla.data.lerobot.timing import Clock, Run, irregular, other_rate
 from wla.data.lerobot.vectors import matrix, width
 from wla.data.video.frame_files import FileSegment, by_file
 from wla.foreign import one_line
@@ -72,28 +73,31 @@ class FrameTable:
         task_index = _task_index(root, columns, rows, instructions, frame_id)
         return cls(root, info, segments, starts, lengths, columns, instructions, task_index, frame_id)
 
-    def begin_times(self) -> list[float]:
-        """The time of each episode's first frame. ValueError when frames do not follow each other at the rate."""
-        fps = float(self.info.fps)
-        for name, step in (("frame_index", 1.0), ("timestamp", 1 / fps)):
-            if name not in self.columns.column_names:
-                continue
-            values = self.columns[name].to_numpy()
-            wrong = irregular(values, self.starts, self.lengths, step)
-            if not wrong.size:
-                continue
-            rate = other_rate(values, fps) if name == "timestamp" else None
-            if rate:
-                raise ValueError(f"{self.root}: {rate}; correct {INFO}")
-            frame = int(wrong[0])
-            start = int(self.starts[np.searchsorted(self.starts, frame, side="right") - 1])
+    def runs(self) -> list[Run]:
+        """The runs of frames without gaps of all episodes. ValueError when frames do not follow each other at the
+        rate."""
+        fps, names = float(self.info.fps), self.columns.column_names
+        index, times = (
+            self.columns[name].to_numpy() if name in names else None for name in ("frame_index", "timestamp")
+        )
+        if (
+            times is not None
+            and irregular(times, self.starts, self.lengths, 1 / fps).size
+            and (rate := other_rate(times, fps))
+        ):
+            raise ValueError(f"{self.root}: {rate}; correct {INFO}")
+        runs, untimely = self.clock.runs(index, times, self.starts, self.lengths)
+        if untimely:
+            first = untimely[0]
             raise ValueError(
-                f"{self.frame_id(frame)}: {name} is {values[frame]}, it must be "
-                f"{values[start] + step * (frame - start):g} (fps {fps:g}); restore the data files or correct {INFO}"
+                f"{self.frame_id(int(self.starts[first.episode]) + first.frame)}: {first.message(fps)}; restore the "
+                f"data files or correct {INFO}"
             )
-        if "timestamp" not in self.columns.column_names:
-            return [0.0] * len(self.lengths)
-        return [float(value) for value in self.columns["timestamp"].to_numpy()[self.starts]]
+        return runs
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(float(self.info.fps), by_time=bool(self.info.video_keys))
 
     def vectors(self, names: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         """Columns of numbers, joined. ValueError when one does not have its numbers in every frame, all finite."""

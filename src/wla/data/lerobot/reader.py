@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from wla.data.lerobot.camera_frames import CameraFrames
 from wla.data.lerobot.cameras import Cameras
@@ -60,7 +61,8 @@ class LeRobotDataset:
         self.instructions, self.task_index = table.instructions, table.task_index
         self.episodes = tuple(table.complete(number, episode) for number, episode in enumerate(self.episodes))
         self.robots = table.robots(self._rows)
-        self._begin_times = table.begin_times()
+        self._runs = table.runs()
+        self.notes += [line] if (line := table.clock.gaps_line(self._runs)) else []
         self.data_segments = table.segments
         self.state: Float32[np.ndarray, "N S"] = table.vectors(self.columns.state)
         self.actions: Float32[np.ndarray, "N A"] | None = (
@@ -130,6 +132,21 @@ class LeRobotDataset:
             ]
         )
 
+    @cached_property
+    def run_start(self) -> Int64[np.ndarray, " N"]:
+        """The first frame of each frame's run: the frames of an episode without a gap in their times. N of them."""
+        return np.repeat(self._run_starts, [run.length for run in self._runs])
+
+    @cached_property
+    def run_end(self) -> Int64[np.ndarray, " N"]:
+        """The frame after the last one of each frame's run."""
+        lengths = [run.length for run in self._runs]
+        return np.repeat(self._run_starts + lengths, lengths)
+
+    @property
+    def _run_starts(self) -> Int64[np.ndarray, " R"]:
+        return np.array([self.episodes[run.episode].start + run.first for run in self._runs], np.int64)
+
     def frame_id(self, index: int) -> str:
         """Name of a frame in messages, e.g. 'data/place episode 12 frame 3'."""
         episode = self.episode_of(index)
@@ -153,7 +170,5 @@ class LeRobotDataset:
     def camera_frames(self, camera: str) -> CameraFrames:
         """Where the frames of a camera lie. ValueError for an unknown one, and one that cannot be read."""
         if camera not in self._opened:
-            self._opened[camera] = self._cameras.open(
-                camera, self.episodes, self._rows, self._begin_times, self.data_segments
-            )
+            self._opened[camera] = self._cameras.open(camera, self.episodes, self._rows, self._runs, self.data_segments)
         return self._opened[camera]

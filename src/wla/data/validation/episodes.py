@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wla.data.lerobot.episode_table import (
@@ -19,6 +19,7 @@ from wla.data.lerobot.format import (
     DatasetInfo,
 )
 from wla.data.lerobot.text_table import read_tasks
+from wla.data.lerobot.timing import Run
 from wla.data.validation.issues import Issue, Severity
 
 
@@ -80,11 +81,11 @@ Part = tuple[int, int, int]
 
 
 def videos_of(
-    root: Path, info: DatasetInfo, rows: list[EpisodeRow], key: str, begin_times: Mapping[int, float]
+    root: Path, info: DatasetInfo, rows: list[EpisodeRow], key: str, runs: Mapping[int, Sequence[Run]]
 ) -> tuple[dict[Path, list[Part]], list[Issue]]:
     """The files of a camera's videos with the parts of episodes in each, and the issues of those without a part.
 
-    begin_times: episode -> the time of its first frame. ValueError for a file outside the dataset, and for a camera
+    runs: episode -> its runs of frames without gaps. ValueError for a file outside the dataset, and for a camera
     that some of the episodes lack.
     """
     absent = [row["episode_index"] for row in rows if row.get(f"videos/{key}/file_index") is None]
@@ -100,8 +101,8 @@ def videos_of(
         episode = row["episode_index"]
         parts = files.setdefault(info.video_file(root, row, key), [])
         try:
-            begin = begin_in_video(root, row, key, begin_times.get(episode, 0.0), fps)
-            parts.append((episode, round(begin * fps), row["length"]))
+            for run in runs.get(episode, [Run(episode, 0, row["length"], 0.0)]):
+                parts.append((episode, round(begin_in_video(root, row, key, run, fps) * fps), run.length))
         except ValueError as error:
             issues.append(Issue.of(error, episode))
     return files, issues

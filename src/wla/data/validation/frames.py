@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ import pyarrow as pa
 from wla.data.lerobot.columns import TYPES, Columns
 from wla.data.lerobot.episode_table import EpisodeRow
 from wla.data.lerobot.format import INDEX_COLUMNS, INFO, SUBTASK, TASKS, DatasetInfo
-from wla.data.lerobot.frame_rows import OWNER, Rows, find_rows, irregular, other_rate
+from wla.data.lerobot.frame_rows import OWNER, Rows, find_rows
 from wla.data.lerobot.robots import FIX, row_width, several_widths
 from wla.data.lerobot.tables import read_schema, read_table, typed
+from wla.data.lerobot.timing import Clock, Run, Untimely, irregular, other_rate
 from wla.data.lerobot.vectors import joined_name, matrix, vector_names
 from wla.data.validation.issues import Issue
 from wla.data.validation.numbers import check_range
@@ -23,10 +24,10 @@ from wla.progress import progress_bar
 
 @dataclass
 class FoundFrames:
-    """The rows of the episodes that have all of theirs, the time of each one's first frame, and the issues."""
+    """The rows of the episodes that have all of theirs, the runs of each without gaps, and the issues."""
 
     rows: Rows
-    begin_times: dict[int, float] = field(default_factory=dict)
+    runs: dict[int, list[Run]] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
 
 
@@ -66,6 +67,7 @@ class _FrameCheck:
         self.wrong: dict[str, list[int]] = {key: [] for key in self.vectors}
         self.without_subtask: dict[int, tuple[int, int]] = {}
         self.other_rates: list[str] = []
+        self.clock = Clock(float(info.fps), by_time=bool(info.video_keys))
 
     def file(self, path: Path, parts: list[tuple[EpisodeRow, int, int]]) -> None:
         """Checks one data file. parts: its episodes, each with its first row and number of rows."""
@@ -92,6 +94,8 @@ class _FrameCheck:
 
     def finish(self) -> FoundFrames:
         """All issues, including those of the dataset as a whole."""
+        if gaps := self.clock.gaps_line(run for runs in self.found.runs.values() for run in runs):
+            self._warn(None, gaps, "nothing, if they were left out on purpose")
         if self.other_rates:
             self._error(None, self.other_rates[0], f"correct fps in {INFO}")
         gaps = {episode: count for episode, count in self.without_subtask.items() if count[0]}
@@ -112,8 +116,6 @@ class _FrameCheck:
         episode = row[OWNER]
         self._times(table, episode)
         self._task(table, row)
-        if "timestamp" in table.column_names:
-            self.found.begin_times.setdefault(episode, table["timestamp"][0].as_py() or 0.0)
         found = {key: self._numbers(key, table, episode) for key in self.vectors}
         for names, episodes in self.ranges.items():
             parts = [part for name in names if (part := found[name]) is not None]
@@ -125,25 +127,25 @@ class _FrameCheck:
 
     def _times(self, table: pa.Table, episode: int) -> None:
         """Issues of frames that do not follow each other, or not at the rate of the dataset."""
-        fps, start, length = float(self.info.fps), np.array([0]), np.array([len(table)])
-        wrong: dict[str, int] = {}
-        for name, step in (("frame_index", 1.0), ("timestamp", 1 / fps)):
-            if name not in table.column_names:
-                continue
-            values = table[name].to_numpy()
-            bad = irregular(values, start, length, step)
-            if bad.size and name == "timestamp" and (rate := other_rate(values, fps)):
-                self.other_rates.append(rate)
-            elif bad.size:
-                wrong[name] = int(bad[0])
-        if wrong:
-            name, frame = min(wrong.items(), key=lambda item: item[1])
-            value, first = table[name][frame].as_py(), table[name][0].as_py() or 0
-            correct = first + frame * (1.0 if name == "frame_index" else 1 / fps)
-            message = f"frame {frame}: {name} is {value}, it must be {correct:g} (fps {fps:g})"
-            others = [other for other in wrong if other != name]
-            message += f"; {', '.join(others)} also" if others else ""
-            self._error(episode, message, "restore the missing frames or remove the episode")
+        fps, start, length = self.clock.fps, np.array([0]), np.array([len(table)])
+        index, times = (
+            table[name].to_numpy() if name in table.column_names else None for name in ("frame_index", "timestamp")
+        )
+        late = np.zeros(0, int) if times is None else irregular(times, start, length, 1 / fps)
+        if times is not None and late.size and (rate := other_rate(times, fps)):
+            self.other_rates.append(rate)
+            return
+        runs, untimely = self.clock.runs(index, times, start, length)
+        self.found.runs.setdefault(episode, [replace(run, episode=episode) for run in runs])
+        for problem in untimely:
+            self._untimely(problem, episode)
+        if late.size and not untimely and len(runs) == 1:
+            message = f"the timestamps drift from frame {late[0]} on, where it is {times[late[0]]:g} (fps {fps:g})"
+            self._warn(episode, message, "nothing: its images lie beside the rows, and are read in their order")
+
+    def _untimely(self, problem: Untimely, episode: int) -> None:
+        fix = "restore the missing frames or remove the episode"
+        self._error(episode, f"frame {problem.frame}: {problem.message(self.clock.fps)}", fix)
 
     def _task(self, table: pa.Table, row: EpisodeRow) -> None:
         """Issues of tasks that are not there, and of an episode that is listed with another task than its frames."""

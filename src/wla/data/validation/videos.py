@@ -50,7 +50,7 @@ def check_images(root: Path, info: DatasetInfo, rows: list[EpisodeRow], frames: 
         try:
             size = info.image_size(root, key)
             if key in info.video_keys:
-                files, found = videos_of(root, info, rows, key, frames.begin_times)
+                files, found = videos_of(root, info, rows, key, frames.runs)
                 more, others = _video_jobs(files, float(info.fps), size)
                 issues += found + others
                 jobs += more
