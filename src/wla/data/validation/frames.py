@@ -94,8 +94,8 @@ class _FrameCheck:
 
     def finish(self) -> FoundFrames:
         """All issues, including those of the dataset as a whole."""
-        if gaps := self.clock.gaps_line(run for runs in self.found.runs.values() for run in runs):
-            self._warn(None, gaps, "nothing, if they were left out on purpose")
+        if line := self.clock.gaps_line(run for runs in self.found.runs.values() for run in runs):
+            self._warn(None, line, "nothing, if they were left out on purpose")
         if self.other_rates:
             self._error(None, self.other_rates[0], f"correct fps in {INFO}")
         gaps = {episode: count for episode, count in self.without_subtask.items() if count[0]}
@@ -139,7 +139,7 @@ class _FrameCheck:
         self.found.runs.setdefault(episode, [replace(run, episode=episode) for run in runs])
         for problem in untimely:
             self._untimely(problem, episode)
-        if late.size and not untimely and len(runs) == 1:
+        if times is not None and late.size and not untimely and len(runs) == 1:
             message = f"the timestamps drift from frame {late[0]} on, where it is {times[late[0]]:g} (fps {fps:g})"
             self._warn(episode, message, "nothing: its images lie beside the rows, and are read in their order")
 
