@@ -1,12 +1,17 @@
-"""Checks of the numbers over a whole dataset: constant dimensions, jumps."""
+"""Checks of the numbers of state and action: whether they are there and finite, constant dimensions, jumps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float32
 
+from wla.data.lerobot.columns import Columns
+from wla.data.lerobot.format import INFO, DatasetInfo
+from wla.data.lerobot.robots import FIX, row_width, several_widths
+from wla.data.lerobot.vectors import joined_name, matrix, vector_names
 from wla.data.normalize import MIN_RANGE
 from wla.data.validation.issues import Issue
 
@@ -16,6 +21,64 @@ dimension's range. The second limit excludes measurement noise, the first one fa
 HINT = "check whether it should change"
 COMMON_FRACTION = 0.1
 """A dimension that jumps in more than this fraction of the episodes is discrete, such as an open or closed gripper."""
+
+
+class NumberCheck:
+    """Collects the numbers of state and action. vectors: the features of their columns."""
+
+    def __init__(self, info: DatasetInfo, columns: Columns) -> None:
+        self._info, self._columns = info, columns
+        self.vectors = {key: info.features[key] for key in (*columns.state, *columns.action)}
+        # State and action: the numbers of each episode.
+        self._ranges: dict[tuple[str, ...], dict[int, np.ndarray]] = {
+            names: {} for names in (columns.state, columns.action) if names
+        }
+        # Columns with other numbers than stated: their number in every row of an episode, None where it differs.
+        self._widths: dict[str, dict[int, int | None]] = {key: {} for key in self.vectors}
+        self._wrong: dict[str, list[int]] = {key: [] for key in self.vectors}
+        self._issues: list[Issue] = []
+
+    def episode(self, table: pa.Table, episode: int) -> None:
+        """Adds the rows of an episode."""
+        found = {key: self._numbers(key, table, episode) for key in self.vectors}
+        for names, episodes in self._ranges.items():
+            parts = [part for name in names if (part := found[name]) is not None]
+            if len(parts) == len(names):
+                episodes[episode] = np.concatenate(parts, axis=1)
+
+    def finish(self) -> list[Issue]:
+        """All issues, including those of the dataset as a whole."""
+        issues = list(self._issues)
+        for key, wrong in self._wrong.items():
+            issues += self._absent(key, wrong)
+        for names, episodes in self._ranges.items():
+            named, is_action = vector_names(self._info, names), names == self._columns.action
+            issues += check_range(joined_name(names), named, episodes, jumps=is_action)
+        return issues
+
+    def _numbers(self, key: str, table: pa.Table, episode: int) -> np.ndarray | None:
+        """The numbers of a column; None, and an issue, when they are not what the dataset states."""
+        if key not in table.column_names:
+            return None
+        numbers = matrix(table, key, self.vectors[key])
+        self._widths[key][episode] = row_width(table[key])
+        if numbers is None:
+            self._wrong[key].append(episode)
+            return None
+        bad = np.flatnonzero(~np.isfinite(numbers).all(1))
+        if bad.size:
+            message = f"{key!r} is not finite in {bad.size} frames, the first is frame {bad[0]}"
+            self._issues.append(Issue("error", episode, message, "remove the episode"))
+            return None
+        return numbers
+
+    def _absent(self, key: str, episodes: list[int]) -> list[Issue]:
+        """The issues of a column that does not have its numbers in these episodes: one where robots are mixed."""
+        if episodes and (mixed := several_widths(key, self._widths[key])):
+            return [Issue("error", None, mixed, FIX)]
+        count = " x ".join(map(str, self.vectors[key].shape)) or "1"
+        message = f"{key!r} does not have {count} numbers in every frame, as {INFO} states"
+        return [Issue("error", episode, message, "restore the file or remove the episode") for episode in episodes]
 
 
 def check_range(
