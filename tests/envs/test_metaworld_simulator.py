@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("metaworld")
 
+import mujoco
+
 from wla.envs.metaworld.env import HOLD_STEPS
 from wla.envs.metaworld.family import FAMILY
 from wla.envs.metaworld.instructions import INSTRUCTIONS
@@ -79,6 +81,18 @@ def test_cameras_stand_upright() -> None:
     assert up[0] < down[0] - 2
     ahead, behind = arm_centre(after([0, 1, 0, -1])), arm_centre(after([0, -1, 0, -1]))
     assert ahead[1] > behind[1] + 2, "the arm stands at the left and reaches to the right"
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["peg-insert-side-v3", "push-v3", "window-open-v3", "drawer-open-v3"])
+def test_the_first_image_shows_objects_and_goals_where_they_are(task: str) -> None:
+    """The benchmark draws those of 29 tasks elsewhere until the first step, up to 26 cm away."""
+    env = make_env("metaworld", task=task, image_size=16)
+    env.reset(seed=SEEDS[0])
+    model, data = env._simulation.model, env._simulation.data
+    drawn = np.concatenate([data.geom_xpos, data.site_xpos])
+    mujoco.mj_kinematics(model, data)
+    np.testing.assert_array_equal(np.concatenate([data.geom_xpos, data.site_xpos]), drawn)
     env.close()
 
 

@@ -24,7 +24,7 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
 def test_an_image_renders_and_installs_what_the_doctor_asks_for(dockerfile: Path) -> None:
-    from wla.doctor import GL_PACKAGES
+    from wla.doctor.machine import GL_PACKAGES
 
     runs = [arguments for name, arguments in steps(dockerfile.read_text("utf-8")) if name == "RUN"]
     assert all(package in runs[0] for package in GL_PACKAGES)

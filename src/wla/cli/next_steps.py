@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wla.cli.collect import CollectArgs
     from wla.cli.compare_runs import CompareRunsArgs
     from wla.cli.data import CheckArgs, ConvertArgs, FromVideosArgs, RobotArgs, StatsArgs
+    from wla.cli.doctor import DoctorArgs
     from wla.cli.estimate import EstimateArgs
     from wla.cli.evaluate import DemoArgs, EvalArgs
     from wla.cli.hub import PullArgs
@@ -60,6 +61,10 @@ def line(command: str, *positional: object, **options: object) -> Line:
             continue
         words += [f"--{name.replace('_', '-')}", *(() if value is True else map(str, values))]
     return words
+
+
+def after_doctor(args: DoctorArgs) -> list[Line]:
+    return [line("demo")] if args.part is None else [line("eval random", env=args.name, out="outputs/random")]
 
 
 def after_demo(args: DemoArgs) -> list[Line]:
@@ -276,7 +281,7 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 NEXT_STEPS: dict[str, Callable[[Any], Sequence[Line]]] = {
-    "doctor": lambda args: [line("demo")],
+    "doctor": after_doctor,
     "demo": after_demo,
     "collect": after_collect,
     "data convert": after_new_dataset,

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -68,6 +69,8 @@ class MetaWorldEnv(gymnasium.Env):
             self._simulation = make_simulation(self._task)
         self._simulation.seed(int(self.np_random.integers(2**31)) if seed is None else seed)
         self._full_state, _ = self._simulation.reset()
+        # The benchmark moves goals and objects after its last update, so the first image would show them elsewhere.
+        mujoco.mj_kinematics(self._simulation.model, self._simulation.data)
         self._succeeded, self._held = False, 0
         return self._observe(), {"instruction": instruction, "success": False}
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -22,26 +21,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from wla import __version__
+from wla.doctor.finding import Finding
 from wla.hardware import cores, memory_gib
 
 # libopengl0: PyOpenGL loads GL functions from it, and neither of the others depends on it.
 GL_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
 RENDER_SECONDS = 120
 DEVELOPMENT_EXTRAS = {"dev", "docs"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report.
-
-    ok: None for information that cannot fail.
-    fix: the command that installs what is missing.
-    """
-
-    name: str
-    found: str
-    ok: bool | None
-    fix: str = ""
 
 
 def run(fix: bool = False) -> int:
@@ -73,7 +59,7 @@ def run(fix: bool = False) -> int:
 
 def wla_finding() -> Finding:
     """Finding for this package: version and folder, to be named in a bug report."""
-    return Finding("wla", f"{__version__} in {Path(__file__).parent}", None)
+    return Finding("wla", f"{__version__} in {Path(__file__).parents[1]}", None)
 
 
 def python_finding() -> Finding:
@@ -121,7 +107,7 @@ def extra_findings() -> Iterator[Finding]:
 
 def gl_finding() -> Finding:
     """Finding for rendering: one frame of MuJoCo, in a separate process, because a broken driver may crash it."""
-    command = [sys.executable, "-c", "from wla.doctor import render_once; print(render_once())"]
+    command = [sys.executable, "-c", "from wla.doctor.machine import render_once; print(render_once())"]
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from wla import doctor
-from wla.doctor import Finding
+from wla.doctor import machine as doctor
+from wla.doctor.finding import Finding
 
 
 def test_a_healthy_machine_passes(capsys: pytest.CaptureFixture[str]) -> None:
