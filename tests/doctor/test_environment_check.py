@@ -24,7 +24,7 @@ from arm_world import (
 
 from wla.cli.main import main
 from wla.data.lerobot.reader import LeRobotDataset
-from wla.doctor.environment import examine
+from wla.doctor.examine import examine
 from wla.doctor.trajectories import recorded
 from wla.envs import registry
 from wla.rollout.collect import collect
