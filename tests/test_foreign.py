@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wla.files import MAX_JSON_DEPTH, read_json
@@ -118,3 +119,4 @@ def test_foreign_texts_in_messages_stay_in_one_line():
     assert len(one_line("x" * 10_000)) < 400
     assert shown("a\u2028") == "'a\\u2028'"
     assert len(shown(["x" * 10_000])) < 100
+    assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"

@@ -106,8 +106,9 @@ def one_line(message: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A foreign value as messages show it: in quotes, escaped and cut."""
+    """A foreign value as messages show it: in quotes, escaped, in one line, and cut."""
     text = ascii(value) if isinstance(value, str) and invisible(value) else repr(value)
+    text = text if isinstance(value, str) else one_line(text)  # arrays have lines
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."
 
 

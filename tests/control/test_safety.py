@@ -244,3 +244,20 @@ def test_limits_that_fit_no_robot_are_refused() -> None:
     for wrong in ({"velocity": (1.0,)}, {"position_low": (1.0, -2.0, 0.0)}, {"velocity": (0.0, 1.0, 1.0)}):
         with pytest.raises(ValueError, match=r"position|velocity"):
             LIMITS.replace(**wrong)
+
+
+@pytest.mark.parametrize("kind", ["absolute", "delta"])
+def test_a_robot_that_does_not_know_where_it_is_holds(kind: str) -> None:
+    """A sensor that gives no number: nobody knows how far the limits are."""
+    wanted = np.array([0.02, 0.0, 0.0] if kind == "delta" else [0.5, 0.0, 0.1], np.float32)
+    arm_ = Arm(kind, start=(0.98, 0.0, 0.1))
+    lost = arm_.state.copy()
+    lost[0] = nan
+    executed, notes = arm_.layer.step(wanted, lost)
+    if kind == "absolute":
+        assert executed is None
+    else:
+        assert not executed.any()
+        assert [note.reason for note in notes] == ["not finite"]
+    arm_.step(wanted)
+    assert_within(arm_.path, LIMITS)

@@ -53,6 +53,7 @@ class SafetyLayer:
         self._fastest = np.where(self._absolute, speed, np.minimum(speed, np.maximum(high, 0.0)))
         self._change = np.array(limits.acceleration) * self._period**2
         self._measured = _moved(action, limits, spec.observation.state_names)
+        self._moved_by_changes = ~self._absolute & np.array([index is not None for index in self._measured])
         self._unknown = self._absolute & np.array([index is None for index in self._measured])
         self._hold_after_s = max(limits.hold_after_s, self._period)
         self._ramp_steps = round(limits.ramp_s / self._period)
@@ -102,20 +103,22 @@ class SafetyLayer:
         as soon as its limits allow. None: nothing may be sent yet, because nobody knows where an absolute dimension is
         before its first action.
 
-        action: (A,); one of another shape is not executed. None where there is none in time. state: as measured now.
+        action: (A,); one of another shape is not executed. None where there is none in time. state: as measured now;
+        where a dimension is not finite that the action changes, the action is not executed.
         age_s: seconds since the time at which the action was due; an older one than `SafetyLimits.hold_after_s` is
         not executed.
         """
         self._steps += 1
-        reason = self._refusal(action, age_s)
+        measured = np.array([np.nan if index is None else float(state[index]) for index in self._measured])
+        reason = self._refusal(action, age_s, measured)
         asked = None if reason is not None or action is None else action.astype(np.float64)
         notes = [] if reason is None else [Intervention(self._steps, reason)]
         self._count_hold(fresh=asked is not None)
-        position = self._current(state, asked)
+        position = self._current(measured, asked)
         if np.isnan(position).any():
             return None, tuple(notes)
         wanted = np.zeros(len(position)) if asked is None else np.where(self._absolute, asked - position, asked)
-        displacement, limited = self._limited(wanted, position)
+        displacement, limited = self._limited(wanted, position, measured)
         executed = np.where(self._absolute, position + displacement, displacement).astype(np.float32)
         self._commanded = np.where(self._absolute, executed, np.nan)
         self._displacement = displacement
@@ -132,29 +135,30 @@ class SafetyLayer:
         if self._since_fresh >= self._hold_after_s:
             self._ramp = 0
 
-    def _refusal(self, action: np.ndarray | None, age_s: float) -> Reason | None:
+    def _refusal(self, action: np.ndarray | None, age_s: float, measured: Vector) -> Reason | None:
         if self._stopped is not None:
             return "stopped"
         if action is None:
             return "missing"
         if action.shape != (len(self._names),) or not np.isfinite(action).all():
             return "not finite"
+        if any(np.isnan(measured) & self._moved_by_changes):
+            return "not finite"  # nobody knows how far the limits are
         return "stale" if not age_s <= self._hold_after_s else None
 
-    def _current(self, state: Float32[np.ndarray, " S"], asked: Vector | None) -> Vector:
+    def _current(self, measured: Vector, asked: Vector | None) -> Vector:
         """Where each dimension is: absolute ones as commanded last, or as measured before that; the others as measured.
 
         0 for a delta dimension that moves nothing that is measured, NaN for an absolute one before its first action.
         """
-        measured = np.array([np.nan if index is None else float(state[index]) for index in self._measured])
         first = np.full(len(measured), np.nan) if asked is None else np.clip(asked, self._low, self._high)
         begun = np.where(self._unknown, first, measured)
         known = np.where(self._absolute & ~np.isnan(self._commanded), self._commanded, begun)
         return np.where(self._absolute | np.isfinite(known), known, 0.0)
 
-    def _limited(self, wanted: Vector, position: Vector) -> tuple[Vector, dict[Reason, np.ndarray]]:
+    def _limited(self, wanted: Vector, position: Vector, measured: Vector) -> tuple[Vector, dict[Reason, np.ndarray]]:
         """The displacement of this step, and which dimensions each limit changed."""
-        known = self._absolute | np.array([index is not None for index in self._measured])
+        known = self._absolute | ~np.isnan(measured)
         up = np.where(known, _braking(self._high - position, self._change), np.inf)
         down = np.where(known, _braking(position - self._low, self._change), np.inf)
         ramp = self._ramp / self._ramp_steps if self._ramp_steps else 1.0

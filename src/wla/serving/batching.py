@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wla.serving.logs import failure
 from wla.serving.wire import WireError
 from wla.texts import encodable
 from wla.types import ActionChunk, Observation, Policy
@@ -99,18 +100,15 @@ class Batcher:
             answers = self._policy.act_batch(
                 [job.observation for job in batch], [job.state for job in batch], **batch[0].options
             )
+            if len(answers) != len(batch):
+                raise TypeError(f"{len(answers)} answers to {len(batch)} observations")
             return [_usable(answer) for answer in answers]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises, the others are answered
             if len(batch) > 1:
                 return [self._answer([job])[0] for job in batch]
-            if not isinstance(error, ValueError):
-                logger.exception("the policy raised")
-            line = encodable(str(error).partition("\n")[0])
-            return [
-                WireError(
-                    line if isinstance(error, ValueError) else f"the policy failed: {type(error).__name__}: {line}"
-                )
-            ]
+            if isinstance(error, ValueError):
+                return [WireError(encodable(str(error).partition("\n")[0]))]
+            return [failure(logger, "the policy", error)]
 
 
 def _usable(answer: tuple[ActionChunk, Any]) -> tuple[ActionChunk, Any]:

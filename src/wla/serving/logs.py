@@ -6,6 +6,10 @@ import json
 import logging
 import time
 
+from wla.foreign import one_line
+from wla.serving.wire import WireError
+from wla.texts import encodable
+
 _FIELDS = ("peer", "session", "reason")
 
 
@@ -19,6 +23,15 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def failure(logger: logging.Logger, what: str, error: Exception) -> WireError:
+    """A line for a client about an error that nothing foresaw, whose traceback goes into the log.
+
+    what: failed.
+    """
+    logger.error("%s failed", what, exc_info=error)
+    return WireError(encodable(f"{what} failed: {type(error).__name__}: {one_line(error)}"))
 
 
 def json_lines(logger: logging.Logger) -> None:

@@ -24,6 +24,7 @@ from websockets.asyncio.server import ServerConnection
 from wla.foreign import one_line
 from wla.html import jpeg
 from wla.serving.delivery import Mailbox, sent
+from wla.serving.logs import failure
 from wla.serving.requests import texts
 from wla.serving.session import Prediction
 from wla.serving.sessions import ServedSession, Sessions
@@ -80,8 +81,9 @@ class Observers:
             async for frame in connection:
                 try:
                     self._command(frame, peer)
-                except ValueError as error:
-                    mailbox.put("refused", partial(_refused, one_line(error)))
+                except Exception as error:  # noqa: BLE001 - no frame of a peer ends its connection
+                    line = error if isinstance(error, ValueError) else failure(logger, "the command", error)
+                    mailbox.put("refused", partial(_refused, one_line(line)))
         finally:
             del self._mailboxes[mailbox]
             pushing.cancel()

@@ -13,12 +13,14 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
+from wla.foreign import shown
 from wla.serving.batching import Batcher
 from wla.serving.delivery import sent
+from wla.serving.logs import failure
 from wla.serving.metrics import ServerMetrics
 from wla.serving.observers import Observers
 from wla.serving.replies import metadata, reply
-from wla.serving.requests import Request, RequestReader
+from wla.serving.requests import MAX_NAME, Request, RequestReader, read_text, session_name
 from wla.serving.sessions import ServedSession, Sessions
 from wla.serving.wire import WireError, pack, unpack
 from wla.types import Policy
@@ -61,10 +63,11 @@ class OpenpiEndpoint:
                     await self._observers.attend(connection, peer, predictions=wanted)
                     return
                 answer = await self._answer(endpoint, fields, own, previous_ms)
-            except WireError as error:
+            except Exception as error:  # noqa: BLE001 - no frame of a peer ends its connection
+                refused = error if isinstance(error, WireError) else failure(logger, "the request", error)
                 self._metrics.errors.inc()
-                logger.warning("refused", extra={"peer": peer, "reason": str(error)})
-                answer = str(error)
+                logger.warning("refused", extra={"peer": peer, "reason": str(refused)})
+                answer = str(refused)
             if not await sent(connection, answer):
                 logger.warning("dropped", extra={"peer": peer, "reason": "did not read its reply"})
                 break
@@ -72,15 +75,15 @@ class OpenpiEndpoint:
             self._metrics.seconds.observe(previous_ms / 1000)
 
     async def _answer(
-        self, endpoint: object, fields: Any, own: ServedSession, previous_ms: float | None
+        self, endpoint: str | None, fields: Any, own: ServedSession, previous_ms: float | None
     ) -> bytes | str:
         if endpoint == "reset":
-            served = self._session(fields.get("wla/session_id", fields.get("session_id")), own)
+            served = self._session(session_name(fields), own)
             served.session.reset()
             self._observers.changed(served)
             return "reset successful"
         if endpoint not in (None, "infer"):
-            raise WireError("endpoint is infer, reset or watch")
+            raise WireError(f"endpoint is infer, reset or watch, not {shown(endpoint)}")
         request = self._reader.read(fields)
         served = self._session(request.session_id, own)
         self._sessions.begin(served)
@@ -115,16 +118,17 @@ class OpenpiEndpoint:
         asked_for = request.imagine or not served.imagines
         return chunk if asked_for else replace(chunk, subgoal=None), prediction.id, after
 
-    def _session(self, name: object, own: ServedSession) -> ServedSession:
+    def _session(self, name: str | None, own: ServedSession) -> ServedSession:
         """The session of that name, which outlives its connection; the connection's own for None."""
-        return self._sessions.named(name, own.peer) if isinstance(name, str) else own
+        return own if name is None else self._sessions.named(name, own.peer)
 
 
-def _opened(frame: str | bytes) -> tuple[object, Any]:
-    """The endpoint that a frame is for, and its fields."""
+def _opened(frame: str | bytes) -> tuple[str | None, Any]:
+    """The endpoint that a frame is for, None where it names none, and its fields."""
     if isinstance(frame, str):
         raise WireError("requests are binary frames of msgpack, not text")
     fields = unpack(frame)
     if isinstance(fields, dict) and "message_type" in fields:
         raise WireError("openpi's protocol is spoken here; XPolicyLab's clients need `wla serve --protocol xpolicylab`")
-    return fields.pop("endpoint", None) if isinstance(fields, dict) else None, fields
+    endpoint = fields.pop("endpoint", None) if isinstance(fields, dict) else None
+    return None if endpoint is None else read_text(endpoint, "endpoint", MAX_NAME), fields

@@ -113,11 +113,10 @@ class RequestReader:
         unknown = [name for name in fields if name not in self._known]
         if unknown:
             raise WireError(f"{shown(unknown[0])} is not read here; this policy reads {', '.join(self.names)}")
-        session = fields.get("wla/session_id", fields.get("session_id"))
         return Request(
             Observation(self._images(fields), self._state(fields)),
             read_text(fields.get("prompt"), "prompt", MAX_PROMPT_BYTES),
-            None if session is None else read_text(session, "session_id", MAX_NAME),
+            session_name(fields),
             read_whole(fields.get("wla/seed", 0), "wla/seed", 2**63 - 1),
             _commit(fields.get("wla/commit")),
             _optional_whole(fields, "wla/discard", 2**63 - 1),
@@ -167,14 +166,15 @@ class RequestReader:
 
     def _state(self, fields: Mapping[str, Any]) -> Float32[np.ndarray, " S"]:
         names = next((parts for parts in (("observation/state",), ("state",)) if parts[0] in fields), _STATE_PARTS)
-        parts = [np.atleast_1d(np.asarray(fields[name])) for name in names if name in fields]
+        parts = [(fields[name], _numbers(fields[name])) for name in names if name in fields]
         if not self._spec.state_dim:
             return np.zeros(0, np.float32)
         if not parts:
             raise WireError(f"observation/state is missing; send {self._expected_state}")
-        if not all(part.ndim == 1 and part.dtype.kind in "biuf" for part in parts):
-            raise WireError(f"observation/state is {_described(fields[names[0]])}; send {self._expected_state}")
-        state = np.concatenate(parts).astype(np.float32)
+        for given, numbers in parts:
+            if numbers is None or numbers.ndim != 1:
+                raise WireError(f"observation/state is {_described(given)}; send {self._expected_state}")
+        state = np.concatenate([numbers for _, numbers in parts if numbers is not None])
         if len(state) != self._spec.state_dim:
             raise WireError(f"observation/state has {len(state)} numbers; send {self._expected_state}")
         if not np.isfinite(state).all():
@@ -204,6 +204,12 @@ def read_image(image: Any, camera: str, size: tuple[int, int]) -> UInt8[np.ndarr
     return fit_image(image, size)
 
 
+def session_name(fields: Mapping[str, Any]) -> str | None:
+    """The session that a request names; None where it names none. WireError for what is no name."""
+    name = fields.get("wla/session_id", fields.get("session_id"))
+    return None if name is None else read_text(name, "session_id", MAX_NAME)
+
+
 def read_text(value: Any, name: str, limit: int) -> str:
     """A text of up to `limit` bytes that is not blank. WireError for others; `name` is what they should have been."""
     if isinstance(value, bytes):
@@ -224,6 +230,16 @@ def read_whole(value: Any, name: str, limit: int) -> int:
     return value
 
 
+def _numbers(value: Any) -> Float32[np.ndarray, "*shape"] | None:
+    """Numbers of an array, a list or a single one; None for anything else. Too large ones are infinite."""
+    try:
+        numbers = np.atleast_1d(np.asarray(value))
+    except ValueError:  # lists of different lengths
+        return None
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32) if numbers.dtype.kind in "biuf" else None
+
+
 def _optional_whole(fields: Mapping[str, Any], name: str, limit: int) -> int | None:
     return None if fields.get(name) is None else read_whole(fields[name], name, limit)
 
@@ -233,8 +249,8 @@ def _prefix(value: Any) -> Float32[np.ndarray, "p A"] | None:
         return None
     if not isinstance(value, np.ndarray) or value.ndim != 2 or not 1 <= len(value) <= MAX_PREFIX:
         raise WireError(f"wla/prefix is {_described(value)}; send (actions, dimensions), up to {MAX_PREFIX} actions")
-    prefix = value.astype(np.float32)
-    if not np.isfinite(prefix).all():
+    prefix = _numbers(value)
+    if prefix is None or not np.isfinite(prefix).all():
         raise WireError("wla/prefix is not finite; send the actions that remain")
     return prefix
 
@@ -244,7 +260,7 @@ def _limits(value: Any) -> Float32[np.ndarray, "2 A"] | None:
         return None
     if not isinstance(value, np.ndarray) or value.ndim != 2 or len(value) != 2 or np.isnan(value).any():
         raise WireError(f"wla/limits is {_described(value)}; send (2, dimensions): the lowest and the highest actions")
-    return value.astype(np.float32)
+    return _numbers(value)
 
 
 def _commit(value: Any) -> Commit | None:

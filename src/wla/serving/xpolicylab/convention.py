@@ -67,7 +67,8 @@ class RoboTwinConvention:
     def instruction(self, fields: Mapping[str, Any], fallback: object) -> str:
         """The instruction of an observation; `fallback`, that of the reset, where it has none."""
         given = fields.get("instruction")
-        return read_text(fallback if given in (None, "") else given, "instruction", MAX_PROMPT_BYTES)
+        absent = given is None or (isinstance(given, str) and not given)
+        return read_text(fallback if absent else given, "instruction", MAX_PROMPT_BYTES)
 
     def observation(self, fields: Mapping[str, Any]) -> Observation:
         """The observation of a map. WireError for a part that is missing or is not what it should be."""
@@ -154,6 +155,8 @@ def _numbers(value: object, part: Part) -> Float32[np.ndarray, " k"]:
         numbers = np.asarray(value)
     except ValueError:  # lists of different lengths
         numbers = np.zeros(0, object)
-    if numbers.dtype.kind not in "iuf" or numbers.size != len(part.indices) or not np.isfinite(numbers).all():
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        numbers = numbers.astype(np.float32) if numbers.dtype.kind in "iuf" else np.zeros(0, np.float32)
+    if numbers.size != len(part.indices) or not np.isfinite(numbers).all():
         raise WireError(f"state {part.name!r} is not {len(part.indices)} finite numbers; check the robot's sensors")
-    return numbers.astype(np.float32).reshape(-1)
+    return numbers.reshape(-1)

@@ -15,8 +15,10 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from wla.foreign import shown
 from wla.serving.batching import Batcher
 from wla.serving.delivery import sent
+from wla.serving.logs import failure
 from wla.serving.metrics import ServerMetrics
 from wla.serving.requests import read_whole
 from wla.serving.wire import WireError
@@ -70,8 +72,9 @@ class XPolicyLabEndpoint:
                 return None
             payload = await self._payload(frame, connection)
             return frame.answer(ANSWERS[frame.message_type], payload)
-        except WireError as error:
-            refused = error if isinstance(error, FrameError) else FrameError(str(error), _code(frame), frame)
+        except Exception as error:  # noqa: BLE001 - no frame of a peer ends its connection
+            line = error if isinstance(error, WireError) else failure(logger, "the request", error)
+            refused = line if isinstance(line, FrameError) else FrameError(str(line), _code(frame), frame)
         self._metrics.errors.inc()
         logger.warning("refused", extra={"peer": peer, "reason": str(refused)})
         return refused.frame.refusal(refused.code, str(refused))
@@ -101,9 +104,9 @@ class XPolicyLabEndpoint:
 
     def _require_action_type(self, frame: Frame) -> None:
         asked = frame.payload.get("action_type")
-        if asked not in (None, self._convention.action_type):
+        if asked is not None and not (isinstance(asked, str) and asked == self._convention.action_type):
             raise WireError(
-                f"the evaluation asks for actions of type {asked!r}; this policy's are of type "
+                f"the evaluation asks for actions of type {shown(asked)}; this policy's are of type "
                 f"{self._convention.action_type!r}"
             )
 
