@@ -102,3 +102,20 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
         write_published(path, many)
     assert path.read_text() == before
     assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"codebase_version": "v3.0", "features": {}},
+        {"observation.state": {"min": [0.0]}},
+        {"norm_stats": {}},
+        {"a": {}},
+    ],
+)
+def test_entries_are_added_to_no_other_file(tree, tmp_path):
+    path = tmp_path / "info.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ValueError, match=r"info.json: is "):
+        write_published(path, {"a": Statistics(state=VectorStatistics(min=(0.0,), max=(1.0,)), action=None)})
+    assert json.loads(path.read_text()) == tree

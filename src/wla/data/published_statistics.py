@@ -48,6 +48,10 @@ def read_published(
 def write_published(path: Path, entries: Mapping[str, Statistics]) -> None:
     """Writes these entries and keeps the others of the file. ValueError when it is not a file of statistics."""
     tree = _read(path) if path.exists() else {}
+    _require_format(path, tree)
+    for name, entry in tree.items():
+        if not (isinstance(entry, dict) and isinstance(entry.get(STATE), dict) and "min" in entry[STATE]):
+            raise ValueError(f"{path}: is no file of statistics ({name!r} is none); choose another file")
     for name, statistics in entries.items():
         vectors = {ACTION: statistics.action, STATE: statistics.state}
         tree[name] = {key: vector.known for key, vector in vectors.items() if vector is not None}

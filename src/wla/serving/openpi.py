@@ -13,7 +13,6 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
-from wla.foreign import shown
 from wla.serving.batching import Batcher
 from wla.serving.delivery import sent
 from wla.serving.logs import failure
@@ -83,7 +82,7 @@ class OpenpiEndpoint:
             self._observers.changed(served)
             return "reset successful"
         if endpoint not in (None, "infer"):
-            raise WireError(f"endpoint is infer, reset or watch, not {shown(endpoint)}")
+            raise WireError("endpoint is infer, reset or watch")
         request = self._reader.read(fields)
         served = self._session(request.session_id, own)
         self._sessions.begin(served)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from wla.foreign import shown
 from wla.robots.aloha import ROBOTWIN_CAMERAS
 from wla.serving.requests import MAX_PROMPT_BYTES, read_image, read_text
 from wla.serving.wire import WireError
@@ -63,6 +64,14 @@ class RoboTwinConvention:
             raise ValueError(f"the robot {spec.embodiment!r} mixes joints and poses; RoboTwin takes one of them")
         self.action_type = "ee" if poses.pop() else "joint"
         self.cameras = {name: ROBOTWIN_CAMERAS.get(name, name) for name in observation.cameras}
+
+    def require_action_type(self, asked: object) -> None:
+        """WireError where an evaluation asks for actions of another type; None: it does not ask."""
+        if asked is not None and not (isinstance(asked, str) and asked == self.action_type):
+            raise WireError(
+                f"the evaluation asks for actions of type {shown(asked)}; this policy's are of type "
+                f"{self.action_type!r}"
+            )
 
     def instruction(self, fields: Mapping[str, Any], fallback: object) -> str:
         """The instruction of an observation; `fallback`, that of the reset, where it has none."""

@@ -15,7 +15,6 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from wla.foreign import shown
 from wla.serving.batching import Batcher
 from wla.serving.delivery import sent
 from wla.serving.logs import failure
@@ -83,7 +82,7 @@ class XPolicyLabEndpoint:
         if frame.message_type == "hello":
             return {"ok": True, "server": "wla", **self._about()}
         if frame.message_type in ("prepare_case", "reset"):
-            self._require_action_type(frame)
+            self._convention.require_action_type(frame.payload.get("action_type"))
         if frame.message_type == "reset":
             self._trials.reset(frame, connection)
         if frame.message_type == "trial_end":
@@ -101,14 +100,6 @@ class XPolicyLabEndpoint:
             "frequency": self._policy.robot_spec.action.rate_hz,
             "eval_batch": False,
         }
-
-    def _require_action_type(self, frame: Frame) -> None:
-        asked = frame.payload.get("action_type")
-        if asked is not None and not (isinstance(asked, str) and asked == self._convention.action_type):
-            raise WireError(
-                f"the evaluation asks for actions of type {shown(asked)}; this policy's are of type "
-                f"{self._convention.action_type!r}"
-            )
 
     async def _infer(self, frame: Frame, connection: int) -> dict[str, Any]:
         began = time.perf_counter()
