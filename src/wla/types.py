@@ -268,6 +268,9 @@ class Env(Protocol):
     does not ask for it.
     ``terminated`` means that the episode is decided (success held, or failed for good), ``truncated`` the
     step limit.
+
+    Rendering takes most of the time of many simulators. One with an attribute ``images_wanted`` (bool, True) may leave
+    the images out of the observations of ``step`` while it is False: nobody looks at them.
     """
 
     @property

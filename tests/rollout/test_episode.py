@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from fakes import TASK_VARIANT, LineEnv, Walker, spec
 
+from wla.policy.wrapper import PolicyWrapper
 from wla.rollout.episode import run_episode
 from wla.rollout.recording import Recording
 from wla.types import ActionChunk
@@ -172,3 +173,50 @@ def test_a_crash_while_watching_is_an_error_of_the_policy():
     result = run(0, policy=NoCamera())
     assert (result.outcome, result.steps) == ("error", 1)
     assert result.error.startswith("RuntimeError: cannot see (test_episode.py:")
+
+
+class Rendering(LineEnv):
+    """Notes at which steps images are asked for, and gives none at the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images_wanted = True
+        self.asked: list[bool] = []
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        self.asked.append(self.images_wanted)
+        return {**observation, "images": observation["images"] if self.images_wanted else {}}, *rest
+
+
+class Looking(Walker):
+    """Looks at every step."""
+
+    def observe(self, observation, state):
+        assert observation.images
+        return state
+
+
+class LookingAway(Looking):
+    reads_past_images = False
+
+    def observe(self, observation, state):
+        return state
+
+
+@pytest.mark.parametrize(
+    ("policy", "recorded", "asked"),
+    [
+        (Walker(), False, [False, False, True, False]),  # the episode ends within the second chunk
+        (PolicyWrapper(Walker()), False, [False, False, True, False]),
+        (LookingAway(), False, [False, False, True, False]),
+        (Walker(), True, [True] * 4),
+        (Looking(), False, [True] * 4),
+        (PolicyWrapper(Looking()), False, [True] * 4),
+    ],
+)
+def test_images_that_nobody_looks_at_are_not_asked_for(policy, recorded, asked):
+    env = Rendering()
+    for _ in range(2):
+        assert run(0, env=env, policy=policy, recorders=[Recording(spec())] if recorded else []).outcome == "success"
+    assert env.asked == asked * 2

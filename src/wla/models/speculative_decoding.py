@@ -45,7 +45,8 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
     at_once = any(drafts) and not any(drops)
     tails = [list(ending) if at_once else [] for ending in endings]
     prompts = [[*prompt, *draft, *tail] for prompt, draft, tail in zip(inputs.prompts, drafts, tails, strict=True)]
-    context = backbone.encode(*left_pad(prompts, layout.pad), inputs.images, keep_cache=True)
+    last = max(1 + len(draft) + len(tail) for draft, tail in zip(drafts, tails, strict=True))
+    context = backbone.read(*left_pad(prompts, layout.pad), inputs.images, last)
     nexts = next_tokens(backbone, context, drafts, [len(tail) for tail in tails])
     agreed = [_accepted_prefix(draft, own) for draft, own in zip(drafts, nexts, strict=True)]
     first = [own[count] for own, count in zip(nexts, agreed, strict=True)]
@@ -79,8 +80,12 @@ def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Seque
     for row, (draft, tail) in enumerate(zip(drafts, tails, strict=True)):
         end = (row + 1) * length - tail
         positions += range(end - len(draft) - 1, end)
-    chosen = states.flatten(0, 1)[upload(torch.tensor(positions), states.device)]
-    found = iter(backbone.logits(chosen).argmax(-1).tolist())
+    index = upload(torch.tensor(positions), states.device)
+    if context.following is None:
+        following = backbone.logits(states.flatten(0, 1)[index]).argmax(-1)
+    else:
+        following = context.following.flatten()[index]
+    found = iter(following.tolist())
     return [list(islice(found, len(draft) + 1)) for draft in drafts]
 
 
@@ -101,8 +106,8 @@ def decode_text(
             if runs:
                 text.append(token)
         context = backbone.extend(context, torch.tensor(tokens)[:, None], torch.tensor(running)[:, None])
-        following = backbone.logits(context.last[:, -1]).argmax(-1).tolist()
-        tokens = [token if runs else stop for token, runs in zip(following, running, strict=True)]
+        following = next_tokens(backbone, context, [()] * len(texts), [0] * len(texts))
+        tokens = [token if runs else stop for (token,), runs in zip(following, running, strict=True)]
 
 
 def select_rows(context: Context, rows: Sequence[int]) -> Context:

@@ -103,7 +103,7 @@ class WLA(PolicyModel[WLAEncoding]):
     def encode(self, inputs: ModelInputs) -> WLAEncoding:
         """Reads prompts and given texts, then the meta-queries."""
         rows = [[*prompt, *text] for prompt, text in zip(inputs.prompts, inputs.texts, strict=True)]
-        context = self.backbone.encode(*left_pad(rows, inputs.layout.pad), inputs.images, keep_cache=True)
+        context = self.backbone.read(*left_pad(rows, inputs.layout.pad), inputs.images, last=1)
         states = self._read_queries(inputs, inputs.texts, context)
         return WLAEncoding(inputs, inputs.texts, states, context.images[self.backbone.primary])
 

@@ -8,6 +8,14 @@ from typing import Any
 from wla.types import ActionChunk, BasePolicy, Observation, Policy, State
 
 
+def observes_images(policy: Policy[Any]) -> bool:
+    """Whether a policy looks at the images of the steps at which it does not act; True unless it is known not to."""
+    observe = type(policy).observe
+    if isinstance(policy, PolicyWrapper) and observe is PolicyWrapper.observe:
+        return observes_images(policy.policy)
+    return observe is not BasePolicy.observe and bool(getattr(policy, "reads_past_images", True))
+
+
 class PolicyWrapper(BasePolicy[State]):
     """Delegates everything to `policy`; subclasses change what they need, most often `act`.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wla.control.plan import require_usable
 from wla.control.timing_metrics import TimingMetrics
+from wla.policy.wrapper import observes_images
 from wla.rollout.results import EpisodeResult, TaskVariant
 from wla.rollout.subtask_metrics import TOLERANCE_S, SubtaskMetrics
 from wla.rollout.versions import versions
@@ -70,6 +71,7 @@ class _Episode:
     def __init__(self, env: Env, policy: Policy, recorders: Sequence[Recorder], replan_steps: int | None) -> None:
         self._env, self._policy, self._recorders, self._replan_steps = env, policy, recorders, replan_steps
         self._observation: Observation | None = None
+        self._seen_between = bool(recorders) or observes_images(policy)
         self.instruction, self.steps = "", 0
         self.held: bool | None = None
         self.subtasks: list[tuple[int, str]] = []
@@ -113,7 +115,7 @@ class _Episode:
             before = self._require_observation()
             try:
                 with episode_errors():
-                    result = self._step(action)
+                    result = self._step(action, wanted=self._seen_between or offset + 1 == len(actions))
             except EpisodeError:
                 self._record(before, action, chunk, offset, None)
                 raise
@@ -127,7 +129,10 @@ class _Episode:
                     state = self._policy.observe(self._require_observation(), state)
         return None, state
 
-    def _step(self, action: np.ndarray) -> StepResult:
+    def _step(self, action: np.ndarray, *, wanted: bool) -> StepResult:
+        """wanted: whether anybody looks at the images after it."""
+        if hasattr(self._env, "images_wanted"):
+            self._env.images_wanted = wanted
         raw, reward, terminated, truncated, info = self._env.step(action)
         self._observation, success = Observation(**raw), bool(info["success"])
         self.held = bool(info["held"]) if "held" in info else None

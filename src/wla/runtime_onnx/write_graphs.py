@@ -1,4 +1,4 @@
-"""The graphs of a model, from the functions that are compiled for the fast path."""
+"""The graphs of a model: the reference backbone, and the sampling that the fast path compiles."""
 
 from __future__ import annotations
 
@@ -8,35 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.export import Dim
+from torch import nn
 
 from wla.foreign import shown
-from wla.models.backbones.base import Backbone
-from wla.models.inference.examples import Example, examples
-from wla.models.inference.functions import ReadPrompt, ReadText, SampleStep, StartSampling, time_biases_at
+from wla.models.inference.examples import Example, sampling_examples
+from wla.models.inference.sampling import SampleStep, StartSampling, time_biases_at
 from wla.models.wla import WLA
 from wla.progress import track
 from wla.runtime_onnx.files import TIMES, graph
-
-
-class NextTokens(nn.Module):
-    """The most likely token after each state of the last layer."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, states: Tensor) -> list[Tensor]:
-        return [self.backbone.logits(states).argmax(-1)]
+from wla.runtime_onnx.reading_graphs import NextTokens, ReadPrompt, ReadText, reading_examples
 
 
 @torch.no_grad()
 def write_graphs(model: WLA, folder: Path) -> None:
     """Writes NAME.onnx of each function, and the table of times."""
-    shapes = examples(model)
-    states = torch.zeros(3, model.backbone.width)
-    shapes["next_tokens"] = Example((states,), ({0: Dim("count", min=1, max=4096)},))
+    shapes = reading_examples(model) | sampling_examples(model)
     functions: dict[str, nn.Module] = {
         "read_prompt": ReadPrompt(model.backbone),
         "read_text": ReadText(model.backbone),

@@ -149,3 +149,16 @@ def test_a_third_of_the_scenes_show_a_held_block(embodiment: str) -> None:
         world = env.world
         held.append(any(world.arm.holds(world, block.body) for block in world.blocks()))
     assert 0.22 < np.mean(held) < 0.45
+
+
+def test_steps_without_images_are_the_same_steps() -> None:
+    env, states = make_env("tabletop", task="place", image_size=32), []
+    for wanted in (True, False):
+        env.images_wanted = wanted
+        observation, _ = env.reset(seed=5)
+        assert observation["images"], "the first observation always has images"
+        steps = [env.step(np.array([0.01, 0.0, -0.01, 0.0, 1.0], np.float32))[0] for _ in range(3)]
+        assert all(bool(step["images"]) == wanted for step in steps)
+        states.append([step["state"] for step in steps])
+    np.testing.assert_array_equal(*states)
+    env.close()

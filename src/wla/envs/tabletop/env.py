@@ -36,8 +36,11 @@ class TabletopEnv(gymnasium.Env):
         arm: embodiment.
         randomized: whether table, light, camera and hues vary between episodes and distractors lie on the table.
         image_size: side of the square images, pixels.
+
+    images_wanted: whether observations of `step` have images.
     """
 
+    images_wanted = True
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as a plain attribute
         "render_modes": ["rgb_array"],
         "render_fps": 10,
@@ -123,7 +126,8 @@ class TabletopEnv(gymnasium.Env):
         success = self._held >= HOLD_STEPS
         terminated = success or self.task.failed(self.world)
         truncated = not terminated and self._steps >= self.task.step_limit
-        return self.observe(), float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
+        seen = self.observe() if self.images_wanted else {"images": {}, "state": self._arm.state(self.world)}
+        return seen, float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
 
     def observe(self) -> dict[str, Any]:
         """Returns the current observation."""

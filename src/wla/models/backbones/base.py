@@ -41,6 +41,7 @@ class Context:
     cache: keys and values of all tokens so far, or None when the context is not to be extended.
     shift: (B, 1), position of a text token minus its index (images may take fewer positions than tokens).
     unpadded: whether the host knows that no token is masked.
+    following: the most likely token after each of those that have states, where it was found with them.
     """
 
     layers: list[Float[Tensor, "B T D"]]
@@ -49,6 +50,7 @@ class Context:
     cache: Cache | None
     shift: Int64[Tensor, "B 1"] | int = 0
     unpadded: bool = False
+    following: Int64[Tensor, "B T"] | None = None
 
     @property
     def last(self) -> Float[Tensor, "B T D"]:
@@ -98,6 +100,16 @@ class Backbone(nn.Module, ABC):
         Raises:
             ValueError: a prompt on the host has another number of placeholders than the images have tokens.
         """
+
+    def read(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        last: int,
+    ) -> Context:
+        """`encode` for prompts that are to be extended, with states for as many of the last tokens at least."""
+        return self.encode(tokens, attention_mask, images, keep_cache=True)
 
     @abstractmethod
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:

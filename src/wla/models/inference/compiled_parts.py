@@ -8,24 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from wla.models.backbones.base import Backbone, Context
+from wla.models.backbones.nano import NanoBackbone, module_name
 from wla.models.experts.action_expert import ActionExpert, is_own, repeat
-from wla.models.inference.examples import MAX_ROWS, MAX_TOKENS
-from wla.models.inference.functions import cross_blocks, time_biases
+from wla.models.inference.examples import read_image
+from wla.models.inference.image_features import Function, ImageFeatures
+from wla.models.inference.limits import Limits
+from wla.models.inference.sampling import cross_blocks, time_biases
 from wla.models.wla import WLA
-from wla.progress import note
-
-
-class Function(Protocol):
-    """A compiled function, or the module that it was compiled from."""
-
-    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]: ...
 
 
 @dataclass
@@ -40,15 +35,18 @@ class CachedKeysValues:
 
 
 class CompiledBackbone(Backbone):
-    """A backbone that reads prompts and texts by two compiled functions."""
+    """A nano backbone that reads images, prompts and texts by compiled functions."""
 
-    def __init__(self, reference: Backbone, read_prompt: Function, read_text: Function) -> None:
+    def __init__(self, reference: NanoBackbone, functions: Mapping[str, Function]) -> None:
         super().__init__()
         self.reference = reference
         self.width, self.num_layers = reference.width, reference.num_layers
         self.image_tokens, self.primary = reference.image_tokens, reference.primary
         self.image_token, self.optional = reference.image_token, reference.optional
-        self._read_prompt, self._read_text = read_prompt, read_text
+        self._read_prompt, self._read_text = functions["read_prompt"], functions["read_text"]
+        cameras = reference.config.cameras
+        self._features = {side: ImageFeatures(functions[read_image(side)]) for side in set(cameras.values())}
+        self._sides = dict(cameras)
         self._limits = Limits("prompts are read")
 
     def encode(
@@ -59,13 +57,25 @@ class CompiledBackbone(Backbone):
         *,
         keep_cache: bool = False,
     ) -> Context:
-        if not (keep_cache and self._limits.hold(rows=len(tokens), tokens=tokens.shape[1])):
-            return self.reference.encode(tokens, attention_mask, images, keep_cache=keep_cache)
+        return self.reference.encode(tokens, attention_mask, images, keep_cache=keep_cache)
+
+    def read(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+        last: int,
+    ) -> Context:
+        length = tokens.shape[1]
+        if not self._limits.hold(rows=len(tokens), tokens=length):
+            return self.reference.encode(tokens, attention_mask, images, keep_cache=True)
         tokens, attention_mask, _ = self.receive(tokens, attention_mask, tokens.device)
-        found = self._read_prompt(tokens, attention_mask, *(images[name].contiguous() for name in self.image_tokens))
-        end = 3 * self.num_layers
-        features = dict(zip(self.image_tokens, found[end:], strict=True))
-        return self._context(found[:end], features, attention_mask)
+        features = {name: self._image_features(name, images[name]) for name in self.image_tokens}
+        # The function takes prompts in two parts, of a token at least; the parts decide nothing but what is computed.
+        head = max(1, length - last)
+        padding = length - attention_mask.sum(1, keepdim=True)
+        found = self._read_prompt(tokens[:, :head], tokens[:, head:], padding, *features.values())
+        return self._context(found, features, attention_mask)
 
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
         if not isinstance(context.cache, CachedKeysValues):
@@ -79,11 +89,15 @@ class CompiledBackbone(Backbone):
     def enable_activation_checkpointing(self) -> None:
         self.reference.enable_activation_checkpointing()
 
+    def _image_features(self, name: str, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
+        return self._features[self._sides[name]](images) + self.reference.stem.positions[module_name(name)]
+
     def _context(
         self, found: Sequence[Tensor], features: dict[str, Float[Tensor, "B P D"]], mask: Bool[Tensor, "B T_all"]
     ) -> Context:
-        layers, cached = list(found[: self.num_layers]), list(found[self.num_layers :])
-        return Context(layers, features, mask, CachedKeysValues(cached))
+        following, *rest = found
+        layers, cached = rest[: self.num_layers], rest[self.num_layers :]
+        return Context(layers, features, mask, CachedKeysValues(cached), following=following)
 
 
 class CompiledActionExpert(nn.Module):
@@ -129,35 +143,13 @@ class CompiledActionExpert(nn.Module):
         return self._biases[steps]
 
 
-class Limits:
-    """What compiled functions do not cover; each kind of it is named once, and the reference computes it."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._reported: set[str] = set()
-
-    def hold(self, *, rows: int, tokens: int = 0, prefix: bool = False) -> bool:
-        """Whether the compiled functions cover a call."""
-        kinds = {
-            f"batches of more than {MAX_ROWS} rows": rows > MAX_ROWS,
-            f"prompts of more than {MAX_TOKENS} tokens": tokens > MAX_TOKENS,
-            "chunks that continue another one": prefix,
-        }
-        beyond = [kind for kind, is_one in kinds.items() if is_one]
-        for kind in beyond:
-            if kind not in self._reported:
-                self._reported.add(kind)
-                note(f"fast: {self._what} by the reference for {kind}")
-        return not beyond
-
-
 def with_functions(model: WLA, functions: Mapping[str, Function]) -> WLA:
     """A model that shares all weights with `model` and runs these functions. Those of the backbone may be missing."""
     fast = copy(model)
     fast._modules = dict(model._modules)
     if "read_prompt" in functions:
-        backbone = CompiledBackbone(model.backbone, functions["read_prompt"], functions["read_text"])
-        fast._modules["backbone"] = backbone
+        assert isinstance(model.backbone, NanoBackbone), "no other has functions"
+        fast._modules["backbone"] = CompiledBackbone(model.backbone, functions)
     fast._modules["action_expert"] = CompiledActionExpert(
         model.action_expert, functions["start_sampling"], functions["sample_step"]
     )

@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
-from wla.models.inference.examples import Example, examples
-from wla.models.inference.functions import ReadPrompt, ReadText, SampleStep, StartSampling, laid_out
+from wla.models.backbones.nano import NanoBackbone
+from wla.models.inference.examples import Example, examples, read_image
+from wla.models.inference.layout import laid_out
+from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers
+from wla.models.inference.sampling import SampleStep, StartSampling
 from wla.models.wla import WLA
 from wla.progress import note, track
 
@@ -29,17 +32,15 @@ SETTINGS: dict[str, Any] = {
 
 
 def functions_of(model: WLA) -> dict[str, nn.Module]:
-    """The functions that acting consists of, with weights of their own layout; without those of a backbone that cannot
-    be traced."""
+    """The functions that acting consists of, with weights of their own layout; of the backbone only nano's."""
     functions: dict[str, nn.Module] = {}
-    if model.backbone.traceable:
-        backbone = laid_out(model.backbone)
-        functions |= {"read_prompt": ReadPrompt(backbone), "read_text": ReadText(backbone)}
-    expert = model.action_expert
-    return functions | {
-        "start_sampling": laid_out(StartSampling(expert)),
-        "sample_step": laid_out(SampleStep(expert)),
-    }
+    backbone, expert = model.backbone, model.action_expert
+    if isinstance(backbone, NanoBackbone):
+        text, image = TextLayers(backbone), ReadImage(backbone.stem)
+        functions |= {read_image(side): image for side in model.config.interface.images.values()}
+        functions |= {"read_prompt": ReadPrompt(text, backbone.image_token), "read_text": ReadText(text)}
+    functions |= {"start_sampling": StartSampling(expert), "sample_step": SampleStep(expert)}
+    return dict(laid_out(nn.ModuleDict(functions)).items())
 
 
 def require_compiler() -> None:

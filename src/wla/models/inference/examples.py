@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from wla.models.inference.functions import cross_blocks
+from wla.models.backbones.nano import NanoBackbone
+from wla.models.inference.sampling import cross_blocks
 from wla.models.wla import WLA
 
 MAX_ROWS, MAX_TOKENS = 256, 4096
@@ -29,24 +30,40 @@ class Example:
 def examples(model: WLA) -> dict[str, Example]:
     """An example for each function."""
     rows = Dim("rows", min=1, max=MAX_ROWS)
-    return {
-        "read_prompt": _read_prompt(model, rows),
-        "read_text": _read_text(model, rows),
-        "start_sampling": _start_sampling(model, rows),
-        "sample_step": _sample_step(model, rows),
-    }
+    found = sampling_examples(model)
+    if isinstance(model.backbone, NanoBackbone):
+        sides = model.config.interface.images.values()
+        found |= {read_image(side): _read_image(side, rows) for side in sides}
+        found |= {"read_prompt": _read_prompt(model, rows), "read_text": read_text_example(model, rows)}
+    return found
+
+
+def sampling_examples(model: WLA) -> dict[str, Example]:
+    """Examples for the functions that sample actions."""
+    rows = Dim("rows", min=1, max=MAX_ROWS)
+    return {"start_sampling": _start_sampling(model, rows), "sample_step": _sample_step(model, rows)}
+
+
+def read_image(side: int) -> str:
+    """Name of the function that reads images of a size."""
+    return f"read_image_{side}"
+
+
+def _read_image(side: int, rows: Dim) -> Example:
+    return Example((torch.zeros(ROWS, side, side, 3, dtype=torch.uint8),), ({0: rows},))
 
 
 def _read_prompt(model: WLA, rows: Dim) -> Example:
-    length = Dim("length", min=1, max=MAX_TOKENS)
-    images = [torch.zeros(ROWS, side, side, 3, dtype=torch.uint8) for side in model.config.interface.images.values()]
-    tokens, mask = torch.zeros(ROWS, LENGTH, dtype=torch.int64), torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    return Example(
-        (tokens, mask, *images), ({0: rows, 1: length}, {0: rows, 1: length}, tuple({0: rows} for _ in images))
-    )
+    head, tail = Dim("head", min=1, max=MAX_TOKENS), Dim("tail", min=1, max=MAX_TOKENS)
+    tokens = [torch.zeros(ROWS, length, dtype=torch.int64) for length in (LENGTH, NEW)]
+    width, dtype = model.backbone.width, model.action_expert.positions.dtype
+    features = [torch.zeros(ROWS, count, width, dtype=dtype) for count in model.backbone.image_tokens.values()]
+    free = ({0: rows, 1: head}, {0: rows, 1: tail}, {0: rows}, tuple({0: rows} for _ in features))
+    return Example((*tokens, torch.zeros(ROWS, 1, dtype=torch.int64), *features), free)
 
 
-def _read_text(model: WLA, rows: Dim) -> Example:
+def read_text_example(model: WLA, rows: Dim) -> Example:
+    """Example for a function that reads further tokens after cached ones."""
     new, past = Dim("new", min=1, max=MAX_TOKENS), Dim("past", min=1, max=MAX_TOKENS)
     sizes, dtype = model.config.backbone.text_sizes, model.action_expert.positions.dtype
     cached = [torch.zeros(ROWS, sizes.groups, PAST, sizes.head_width, dtype=dtype) for _ in range(2 * sizes.layers)]

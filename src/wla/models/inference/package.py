@@ -22,8 +22,8 @@ import wla
 from wla.files import atomic_dir, atomic_write_text, read_json
 from wla.foreign import shown
 from wla.hardware import cpu_name, instruction_sets
-from wla.models.inference.compiled_parts import Function
 from wla.models.inference.compiler import compile_functions
+from wla.models.inference.image_features import Function
 from wla.models.wla import WLA
 
 FACTS = "compiled.json"

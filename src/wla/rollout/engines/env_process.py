@@ -40,11 +40,21 @@ class Failure:
     line: str
 
 
+@dataclass(frozen=True)
+class PolicyFacts:
+    """What an environment's process knows of the policy."""
+
+    robot_spec: RobotSpec
+    checkpoint_sha256: str | None
+    observes_images: bool
+
+
 class ParentPolicy(BasePolicy[Any]):
     """The policy of the parent process."""
 
-    def __init__(self, connection: Connection, robot_spec: RobotSpec, checkpoint_sha256: str | None) -> None:
-        self._connection, self.robot_spec, self.checkpoint_sha256 = connection, robot_spec, checkpoint_sha256
+    def __init__(self, connection: Connection, facts: PolicyFacts) -> None:
+        self._connection, self.robot_spec = connection, facts.robot_spec
+        self.checkpoint_sha256, self.reads_past_images = facts.checkpoint_sha256, facts.observes_images
 
     def reset(self, instruction: str, *, seed: int = 0) -> Any:
         return self._call("reset", instruction, seed=seed)
@@ -109,21 +119,29 @@ class WatchedEnv:
     def close(self) -> None:
         self._env.close()
 
+    @property
+    def images_wanted(self) -> bool:
+        return getattr(self._env, "images_wanted", True)
+
+    @images_wanted.setter
+    def images_wanted(self, wanted: bool) -> None:
+        if hasattr(self._env, "images_wanted"):
+            self._env.images_wanted = wanted
+
 
 def environment_process(
     connection: Connection,
     clock: Synchronized[float],
     runner: EpisodeRunner,
-    robot_spec: RobotSpec | None,
-    checkpoint_sha256: str | None,
+    facts: PolicyFacts | None,
 ) -> None:
-    """Run the jobs that come through the connection. robot_spec, checkpoint_sha256: of the policy; None without one.
+    """Run the jobs that come through the connection. facts: of the policy; None without one.
 
     An error of the user's (a `ValueError` or `OSError` outside the episode) is sent instead of an episode.
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer: the processes share the cores already
     end_with_parent()
-    policy = None if robot_spec is None else ParentPolicy(connection, robot_spec, checkpoint_sha256)
+    policy = None if facts is None else ParentPolicy(connection, facts)
     runner = replace(runner, build=WatchedBuild(runner.build, clock), policy=policy)
     while True:
         try:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from wla.policy.wrapper import observes_images
 from wla.process_pool import interrupts_blocked
-from wla.rollout.engines.env_process import IDLE, Call, Failure, environment_process
+from wla.rollout.engines.env_process import IDLE, Call, Failure, PolicyFacts, environment_process
 from wla.rollout.episode import EpisodeError, episode_errors, failed_episode
 from wla.rollout.runner import Episode, EpisodeRunner, Job
 from wla.rollout.versions import join_versions, versions
@@ -54,8 +55,10 @@ class EnvProcess:
         self.connection, theirs = context.Pipe()
         self._clock = context.Value("d", IDLE)
         policy = runner.policy
-        spec, sha256 = (None, None) if policy is None else (policy.robot_spec, policy.checkpoint_sha256)
-        arguments = (theirs, self._clock, replace(runner, policy=None), spec, sha256)
+        facts = None
+        if policy is not None:
+            facts = PolicyFacts(policy.robot_spec, policy.checkpoint_sha256, observes_images(policy))
+        arguments = (theirs, self._clock, replace(runner, policy=None), facts)
         self._process = context.Process(target=environment_process, args=arguments, daemon=True)
         with interrupts_blocked():
             self._process.start()

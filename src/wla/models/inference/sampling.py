@@ -1,66 +1,18 @@
-"""The functions of tensors that acting consists of, each a module that can be exported and compiled.
-
-Prompt and text are read by the reference backbone itself, traced. Sampling is written apart, with everything moved out
-of its loop that does not depend on the noisy actions.
-"""
+"""The sampling of actions as functions of tensors: everything that does not depend on the noisy actions lies outside of
+the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import deepcopy
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from wla.models.attention import attend
-from wla.models.backbones.base import Backbone, Context
 from wla.models.experts.action_expert import ActionExpert, ExpertAttention, ExpertBlock
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-class ReadPrompt(nn.Module):
-    """`Backbone.encode`, whose prompts are to be extended, as a function of tensors; see `flat_context`."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], *images: Tensor) -> list[Tensor]:
-        """images: in the order of `Backbone.image_tokens`."""
-        named = dict(zip(self.backbone.image_tokens, images, strict=True))
-        context = self.backbone.encode(tokens, mask, named, keep_cache=True)
-        return [*flat_context(context), *context.images.values()]
-
-
-class ReadText(nn.Module):
-    """`Backbone.extend` as a function of tensors; see `flat_context`."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(
-        self, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], past: Bool[Tensor, "B S"], *cached: Tensor
-    ) -> list[Tensor]:
-        """past: mask of the tokens so far; cached: their keys of each layer, then their values."""
-        cache = DynamicCache()
-        count = len(cached) // 2
-        for layer, (keys, values) in enumerate(zip(cached[:count], cached[count:], strict=True)):
-            cache.update(keys, values, layer)
-        return flat_context(self.backbone.extend(Context([], {}, past, cache), tokens, mask))
-
-
-def flat_context(context: Context) -> list[Tensor]:
-    """Each layer's states of the last tokens, then each layer's keys and values of all tokens."""
-    assert isinstance(context.cache, DynamicCache), "read to be extended"
-    layers = context.cache.layers
-    cached = [*(layer.keys for layer in layers), *(layer.values for layer in layers)]
-    return [*context.layers, *(tensor.contiguous() for tensor in cached)]
+from wla.models.inference.layout import fused
 
 
 class StartSampling(nn.Module):
@@ -196,60 +148,3 @@ def time_biases_at(expert: ActionExpert, levels: Int64[Tensor, " N"]) -> Float[T
     of_actions, of_time = mixer.weight.float().split(width, dim=1)
     constant = of_actions @ expert.action_encoder.bias.float() + mixer.bias.float()
     return (features @ of_time.T + constant).to(mixer.weight.dtype)
-
-
-def fused(layers: Sequence[nn.Linear]) -> nn.Linear:
-    """One linear layer whose outputs are those of several, one behind the other."""
-    width = sum(layer.out_features for layer in layers)
-    one = nn.Linear(layers[0].in_features, width, device="meta")
-    one.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]), requires_grad=False)
-    one.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]), requires_grad=False)
-    return one
-
-
-class PatchProduct(nn.Module):
-    """A convolution as one product, of patches that lie one below the other: faster for one image on a CPU."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        (self.side, _), (self.stride, _), (self.padding, _) = conv.kernel_size, conv.stride, cast(Any, conv.padding)
-        self.weight = nn.Parameter(conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 2).contiguous())
-        self.bias = conv.bias
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        pixels = nn.functional.pad(x.permute(0, 2, 3, 1), (0, 0, *[self.padding] * 4))
-        height, width = ((size - self.side) // self.stride + 1 for size in pixels.shape[1:3])
-        shifted = [
-            pixels[:, top : top + height * self.stride : self.stride, left : left + width * self.stride : self.stride]
-            for top in range(self.side)
-            for left in range(self.side)
-        ]
-        # The last rows of a shift may go one stride too far.
-        patches = torch.cat([part[:, :height, :width] for part in shifted], dim=-1).flatten(0, 2)
-        found = torch.addmm(self.bias, patches, self.weight) if self.bias is not None else patches @ self.weight
-        return found.unflatten(0, (-1, height, width)).permute(0, 3, 1, 2)
-
-    @staticmethod
-    def fits(conv: nn.Conv2d) -> bool:
-        """Whether it computes the same as this convolution, and in less time."""
-        square = all(len(set(cast(Any, each))) == 1 for each in (conv.kernel_size, conv.stride))
-        padded = isinstance(conv.padding, tuple) and len(set(conv.padding)) == 1 and conv.padding_mode == "zeros"
-        plain = conv.groups == 1 and set(conv.dilation) == {1}
-        return square and padded and plain and conv.in_channels >= MIN_CHANNELS
-
-
-MIN_CHANNELS = 8
-"""Channels below which shifted copies of an image are slower than a convolution."""
-
-
-def laid_out(module: ModuleT) -> ModuleT:
-    """A copy whose weights lie in memory as products of few rows read them fastest on a CPU (half of the time for ten
-    rows), and whose convolutions are such products."""
-    copy = deepcopy(module).requires_grad_(False).eval()
-    for part in list(copy.modules()):
-        if isinstance(part, nn.Linear):
-            part.weight.data = part.weight.data.t().contiguous().t()
-        for name, child in part.named_children():
-            if isinstance(child, nn.Conv2d) and PatchProduct.fits(child):
-                part.register_module(name, PatchProduct(child).requires_grad_(False))
-    return copy

@@ -1,0 +1,49 @@
+"""Features of images, which are computed where the images are new."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+KEPT = 128
+"""Images of a size whose features are kept: 7 MB at 96 pixels and a width of 192."""
+
+
+class Function(Protocol):
+    """A compiled function, or the module that it was compiled from."""
+
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]: ...
+
+
+class ImageFeatures:
+    """Reads images of one size, each once while it is among the last `KEPT`: an image that did not change, that is
+    shown again as one of an earlier step, or that several prompts have in common."""
+
+    def __init__(self, read: Function) -> None:
+        self._read = read
+        self._known: OrderedDict[bytes, Float[Tensor, "P D"]] = OrderedDict()
+
+    def __call__(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
+        keys = [image.tobytes() for image in images.numpy()]
+        rows = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if rows:
+            (read,) = self._read(images if len(rows) == len(keys) else images[list(rows.values())])
+            # Copies: a row would keep its whole batch in memory.
+            self._known.update((key, row.clone()) for key, row in zip(rows, read, strict=True))
+            if len(rows) == len(keys):
+                self._forget()
+                return read
+        for key in keys:
+            self._known.move_to_end(key)
+        found = torch.stack([self._known[key] for key in keys])
+        self._forget()
+        return found
+
+    def _forget(self) -> None:
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)

@@ -1,0 +1,49 @@
+"""Features of images: those of reading every image anew, without doing it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wla.models.inference.image_features import KEPT, ImageFeatures
+
+
+class Reader:
+    """Stands for a compiled function. rows: images of each call."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        self.rows.append(len(images))
+        return [images.flatten(2).float().mean(-1, keepdim=True)]
+
+
+def images(*shades: int) -> Tensor:
+    return torch.stack([torch.full((2, 2, 3), shade, dtype=torch.uint8) for shade in shades])
+
+
+def test_only_new_images_are_read_and_rows_keep_their_order():
+    reader = Reader()
+    features = ImageFeatures(reader)
+    for shades in ((1, 2), (2, 1), (3, 1, 3), (1, 2, 4)):
+        assert features(images(*shades))[:, 0, 0].tolist() == list(shades)
+    assert reader.rows == [2, 1, 1]
+
+
+def test_the_images_of_long_ago_are_read_again():
+    reader = Reader()
+    features = ImageFeatures(reader)
+    for shade in range(KEPT + 1):
+        features(images(shade, 200))  # the second stays known: it is shown at every call
+    reader.rows.clear()
+    features(images(200))
+    features(images(0))
+    assert reader.rows == [1]
+
+
+def test_more_images_than_are_kept_at_once():
+    shades = list(range(KEPT + 5))
+    features = ImageFeatures(Reader())
+    for order in (shades, shades[::-1], [*shades, 0]):
+        assert features(images(*order))[:, 0, 0].tolist() == order
