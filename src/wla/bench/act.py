@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,6 +49,15 @@ def own_steps(policy: WLAPolicy) -> int:
     return require_model(policy.model, WLA, f"policy {policy.name}").config.action_expert.flow_steps
 
 
+def unlike_others(call: Call, number: int) -> Call:
+    """The call with two pixels of each image changed: a path may remember what it has read, and no call is to gain
+    from another one. number: below 65536."""
+    images = {name: image.copy() for name, image in call.observation.images.items()}
+    for image in images.values():
+        image[0, :2, 0] = divmod(number, 256)
+    return call._replace(observation=replace(call.observation, images=images))
+
+
 def measure_act(
     results: Results, title: str, paths: Mapping[str, WLAPolicy], calls: Sequence[Call], rounds: int, budget: Budget
 ) -> None:
@@ -56,9 +66,13 @@ def measure_act(
     own = own_steps(policy)
     steps = [own, *(count for count in FEW_STEPS if count < own)]
     names = {(path, count): f"{title}, {path}, {steps_text(count)}" for path in paths for count in steps}
+    asked = {
+        count: [unlike_others(call, first + index) for index, call in enumerate(calls)]
+        for count, first in zip(steps, range(0, len(steps) * len(calls), len(calls)), strict=True)
+    }
 
     def act(path: str, count: int, number: int) -> Answer:
-        call = calls[number % len(calls)]
+        call = asked[count][number % len(calls)]
         return paths[path].act(call.observation, call.state, flow_steps=count)
 
     timed = in_turns({name: partial(act, *key) for key, name in names.items()}, rounds, budget, policy.device)

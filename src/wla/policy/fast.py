@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from wla.files import atomic_dir, disk_errors
-from wla.models.backbones.nano import NanoBackbone
 from wla.models.inference.compiled_parts import with_functions
 from wla.models.inference.compiler import functions_of
 from wla.models.inference.image_features import Function
@@ -37,9 +36,9 @@ def fast_model(model: PolicyModel[Any], checkpoint: Path, *, trusted: bool) -> P
     if device.type != "cpu":
         note(f"fast: nothing is compiled for {device.type} yet; {REFERENCE}")
         return model
-    if not isinstance(model.backbone, NanoBackbone):
-        note(f"fast: {type(model.backbone).__name__} is not compiled, only the sampling of actions is")
     modules = functions_of(model)
+    if "read_prompt" not in modules:
+        note(f"fast: {type(model.backbone).__name__} is not compiled, only the sampling of actions is")
     functions = _packaged(checkpoint / COMPILED, modules, model, trusted=trusted)
     if functions is None:
         try:

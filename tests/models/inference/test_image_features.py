@@ -8,7 +8,7 @@ from torch import Tensor
 from wla.models.inference.image_features import KEPT, ImageFeatures
 
 
-class Reader:
+class CountedReads:
     """Stands for a compiled function. rows: images of each call."""
 
     def __init__(self) -> None:
@@ -24,26 +24,26 @@ def images(*shades: int) -> Tensor:
 
 
 def test_only_new_images_are_read_and_rows_keep_their_order():
-    reader = Reader()
-    features = ImageFeatures(reader)
+    reads = CountedReads()
+    features = ImageFeatures(reads)
     for shades in ((1, 2), (2, 1), (3, 1, 3), (1, 2, 4)):
         assert features(images(*shades))[:, 0, 0].tolist() == list(shades)
-    assert reader.rows == [2, 1, 1]
+    assert reads.rows == [2, 1, 1]
 
 
 def test_the_images_of_long_ago_are_read_again():
-    reader = Reader()
-    features = ImageFeatures(reader)
+    reads = CountedReads()
+    features = ImageFeatures(reads)
     for shade in range(KEPT + 1):
         features(images(shade, 200))  # the second stays known: it is shown at every call
-    reader.rows.clear()
+    reads.rows.clear()
     features(images(200))
     features(images(0))
-    assert reader.rows == [1]
+    assert reads.rows == [1]
 
 
 def test_more_images_than_are_kept_at_once():
     shades = list(range(KEPT + 5))
-    features = ImageFeatures(Reader())
+    features = ImageFeatures(CountedReads())
     for order in (shades, shades[::-1], [*shades, 0]):
         assert features(images(*order))[:, 0, 0].tolist() == order
