@@ -189,7 +189,7 @@ class Rendering(LineEnv):
         return {**observation, "images": observation["images"] if self.images_wanted else {}}, *rest
 
 
-class Looking(Walker):
+class EveryStep(Walker):
     """Looks at every step."""
 
     def observe(self, observation, state):
@@ -197,7 +197,7 @@ class Looking(Walker):
         return state
 
 
-class LookingAway(Looking):
+class NoImages(EveryStep):
     reads_past_images = False
 
     def observe(self, observation, state):
@@ -209,10 +209,10 @@ class LookingAway(Looking):
     [
         (Walker(), False, [False, False, True, False]),  # the episode ends within the second chunk
         (PolicyWrapper(Walker()), False, [False, False, True, False]),
-        (LookingAway(), False, [False, False, True, False]),
+        (NoImages(), False, [False, False, True, False]),
         (Walker(), True, [True] * 4),
-        (Looking(), False, [True] * 4),
-        (PolicyWrapper(Looking()), False, [True] * 4),
+        (EveryStep(), False, [True] * 4),
+        (PolicyWrapper(EveryStep()), False, [True] * 4),
     ],
 )
 def test_images_that_nobody_looks_at_are_not_asked_for(policy, recorded, asked):

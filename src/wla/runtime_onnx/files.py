@@ -15,8 +15,7 @@ from wla.policy.robots import PolicyRobot
 POLICY, TOKENIZER, TIMES = "policy.json", "tokenizer.json", "times.npy"
 """TIMES: what each time level adds in front of the first nonlinearity of a step, (levels, width)."""
 GRAPHS = ("read_prompt", "read_text", "next_tokens", "start_sampling", "sample_step")
-"""Functions, each in NAME.onnx: see `wla.models.inference.functions`; next_tokens: states (N, D) -> most likely tokens
-(N,)."""
+"""Functions, each in NAME.onnx: see `wla.runtime_onnx.reading_graphs` and `wla.models.inference.sampling`."""
 
 
 class OnnxPolicyConfig(Config):
