@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import urllib.error
@@ -116,6 +117,13 @@ def test_a_token_is_asked_for() -> None:
         policy.close()
 
 
+@pytest.mark.parametrize("token", ["secret\n", "sec\r\nX: ret", " secret", "s\u20acret", "secret\0"])
+def test_a_token_that_cannot_be_sent_is_not_shown(token: str) -> None:
+    with pytest.raises(ValueError, match="WLA_TOKEN has a line break") as refused:
+        RemotePolicy("ws://127.0.0.1:9", token=token)
+    assert "ret" not in str(refused.value)
+
+
 def test_web_pages_drive_nothing() -> None:
     with served(Teller()) as address:
         for origin in ("http://evil.example", "http://127.0.0.1:8000", "null"):
@@ -190,6 +198,24 @@ def test_a_connection_that_breaks_is_made_again_and_the_episode_goes_on() -> Non
         chunk, _ = policy.act(observation(), policy.observe(observation(), state))
         policy.close()
     assert chunk.actions[0, 1] == 2
+
+
+def test_a_server_that_began_anew_goes_on_with_no_episode_of_before() -> None:
+    with served(Teller()) as first:
+        policy = RemotePolicy(first)
+        _, state = policy.act(observation(), policy.reset("go"))
+    with served(Teller()) as second:
+        policy.url = second
+        with pytest.raises(ValueError, match="prediction 1 was not made here: the server began anew"):
+            policy.act(observation(), state)
+        assert len(policy.act(observation(), policy.reset("go"))[0].actions) == 4
+    other = Teller()
+    other.checkpoint_sha256 = "def"
+    with served(other) as third:
+        policy.url = third
+        with pytest.raises(ValueError, match=r"serves another policy by now .checkpoint_sha256 differs."):
+            policy.act(observation(), policy.reset("go"))
+    policy.close()
 
 
 def test_remote_answers_are_those_of_the_policy() -> None:
@@ -275,8 +301,9 @@ def test_a_remote_policy_sees_the_images_between_its_calls() -> None:
 def test_no_server_is_one_line() -> None:
     with pytest.raises(ConnectionError, match="no policy server answers"):
         RemotePolicy("ws://127.0.0.1:9")
-    with pytest.raises(ValueError, match="no address"):
-        RemotePolicy("ws://")
+    for address in ("ws://", "ws://127.0.0.1:99999", "ws://[::1"):
+        with pytest.raises(ValueError, match=rf"{re.escape(address)}: is no address"):
+            RemotePolicy(address)
 
 
 def test_old_sessions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,8 +114,11 @@ async def _serve(policy: Policy, args: ServeArgs, config: ServerConfig) -> None:
 def _config(args: ServeArgs) -> ServerConfig:
     """ValueError for a server that others could use or listen to unasked."""
     from wla.serving import ServerConfig
+    from wla.serving.wire import require_token
 
     token = os.environ.get(TOKEN_VARIABLE) or None
+    if token is not None:
+        require_token(token)
     if args.host not in LOOPBACK and token is None:
         raise ValueError(
             f"--host {args.host} is open to others: put a token into {TOKEN_VARIABLE}, for clients to send"

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from wla.control.safety import EmergencyStop
 from wla.foreign import one_line
 from wla.serving.requests import MAX_PAST_IMAGES
-from wla.serving.wire import MAX_FRAME_BYTES, STOPPED, pack, unpack
+from wla.serving.wire import MAX_FRAME_BYTES, STOPPED, WireError, pack, require_token, unpack
 from wla.specs import RobotSpec
 from wla.types import ActionChunk, BasePolicy, MemoryItem, Observation, PolicyState
 
@@ -46,7 +46,8 @@ class RemoteState(PolicyState):
 class RemotePolicy(BasePolicy[RemoteState]):
     """A policy that `wla serve` serves.
 
-    A connection that breaks is made again, and the request repeated: the server answers it as if it had come once.
+    A connection that breaks is made again, and the request repeated: the server answers it as if it had come once. One
+    that began anew meanwhile refuses an episode of before, and one with another policy is refused.
     client: begins the names of its sessions. action_limits: the lowest and the highest actions that are executed, for
     those who watch; None where nobody limits them.
     """
@@ -61,7 +62,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
         self.action_limits: Float32[np.ndarray, "2 A"] | None = None
         self._headers = headers(token)
         self._connections: list[ClientConnection] = []
-        first, self.metadata = self._connect()
+        first, self.metadata = self._opened()
         self._connections.append(first)
         try:
             self.robot_spec = RobotSpec.model_validate(self.metadata["robot"])
@@ -152,12 +153,12 @@ class RemotePolicy(BasePolicy[RemoteState]):
         try:
             connection = self._connections.pop()
         except IndexError:
-            connection, _ = self._connect()
+            connection = self._connect()
         try:
             answer = self._exchange(connection, frame)
         except (ConnectionClosed, TimeoutError):
             connection.close()
-            connection, _ = self._connect()
+            connection = self._connect()
             answer = self._exchange(connection, frame)
         self._connections.append(connection)
         if isinstance(answer, str):
@@ -168,7 +169,19 @@ class RemotePolicy(BasePolicy[RemoteState]):
         connection.send(frame)
         return connection.recv(self._timeout)
 
-    def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
+    def _connect(self) -> ClientConnection:
+        """Another connection to the same policy. ValueError where another one is served by now."""
+        connection, hello = self._opened()
+        for name in ("robot", "checkpoint_sha256"):
+            if hello.get(name) != self.metadata[name]:
+                connection.close()
+                raise ValueError(
+                    f"{self.url}: serves another policy by now ({name} differs); begin again with that one"
+                )
+        return connection
+
+    def _opened(self) -> tuple[ClientConnection, dict[str, Any]]:
+        """A new connection, and what the server says of its policy."""
         with connection_errors(self.url):
             opened = connect(
                 self.url, compression=None, max_size=MAX_FRAME_BYTES, additional_headers=self._headers, open_timeout=10
@@ -183,9 +196,10 @@ class RemotePolicy(BasePolicy[RemoteState]):
 
 
 def headers(token: str | None) -> dict[str, str] | None:
-    """What a client sends to be let in. token: that of WLA_TOKEN when left out."""
+    """What a client sends to be let in. token: that of WLA_TOKEN when left out. ValueError for one that cannot be
+    sent."""
     token = token or os.environ.get(TOKEN_VARIABLE)
-    return {"Authorization": f"Api-Key {token}"} if token else None
+    return {"Authorization": f"Api-Key {require_token(token)}"} if token else None
 
 
 @contextmanager
@@ -193,7 +207,9 @@ def connection_errors(url: str) -> Iterator[None]:
     """Turns what connecting raises into one line: ConnectionError, or ValueError for what is no address."""
     try:
         yield
-    except InvalidURI as error:
+    except WireError:
+        raise
+    except (InvalidURI, ValueError) as error:  # of a port or host that is none
         raise ValueError(f"{url}: is no address of a policy server; give ws://HOST:PORT") from error
     except InvalidHandshake as error:
         raise ConnectionError(f"{url}: refused the connection ({one_line(error)}); check {TOKEN_VARIABLE}") from error

@@ -112,6 +112,7 @@ class Session:
         WireError for a prediction that is not pending, and for what the policy refuses.
         """
         try:
+            self._require_made_here(request)
             if request.prompt != self._instruction:
                 state = self._policy.reset(request.prompt, seed=request.seed)
                 self.reset()
@@ -136,6 +137,15 @@ class Session:
         self._pending = Prediction(self._next_id, self._steps, chunk, request.observation, self._state, after)
         self._next_id += 1
         return self._pending
+
+    def _require_made_here(self, request: Request) -> None:
+        """WireError for a request that goes on with an episode of which nothing is known: its memory is lost."""
+        named = request.commit.prediction_id if request.commit else request.discard
+        if named is not None and named >= self._next_id:
+            raise WireError(
+                f"prediction {named} was not made here: the server began anew, or forgot the session; begin the episode "
+                "again"
+            )
 
     def _settle(self, request: Request) -> None:
         named = request.commit.prediction_id if request.commit else request.discard

@@ -41,6 +41,15 @@ class WireError(ValueError):
     """A frame that is not what the protocol allows: one line that may be sent to the peer."""
 
 
+def require_token(token: str) -> str:
+    """A token that a client can send. ValueError, which does not show it, for one that no header may contain."""
+    if not (token.isprintable() and token == token.strip() and all(ord(each) < 256 for each in token)):
+        raise ValueError(
+            "WLA_TOKEN has a line break, a space at an end, or a character that HTTP does not send; correct it"
+        )
+    return token
+
+
 def pack(value: Any, encode: Callable[[np.ndarray | np.generic], dict[bytes, Any]] | None = None) -> bytes:
     """A frame of maps, sequences, texts, bytes, numbers and NumPy arrays. WireError for anything else in it.
 
