@@ -112,8 +112,8 @@ class Session:
         WireError for a prediction that is not pending, and for what the policy refuses.
         """
         try:
-            self._require_made_here(request)
             if request.prompt != self._instruction:
+                self._require_made_here(request)
                 state = self._policy.reset(request.prompt, seed=request.seed)
                 self.reset()
                 self._instruction, self._state = request.prompt, state
@@ -143,8 +143,8 @@ class Session:
         named = request.commit.prediction_id if request.commit else request.discard
         if named is not None and named >= self._next_id:
             raise WireError(
-                f"prediction {named} was not made here: the server began anew, or forgot the session; begin the episode "
-                "again"
+                f"prediction {named} was not made here: the server began anew, or forgot the session; begin the "
+                "episode again"
             )
 
     def _settle(self, request: Request) -> None:
