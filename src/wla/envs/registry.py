@@ -27,7 +27,12 @@ DEFAULT_PROTOCOL = "default"
 FAMILIES: Registry[EnvFamily] = Registry(
     group="wla.envs",
     what="environment family",
-    own={"tabletop": "wla.envs.tabletop.family:FAMILY", "metaworld": "wla.envs.metaworld.family:FAMILY"},
+    own={
+        "tabletop": "wla.envs.tabletop.family:FAMILY",
+        "metaworld": "wla.envs.metaworld.family:FAMILY",
+        "pusht": "wla.envs.pusht:FAMILY",
+        "aloha": "wla.envs.aloha:FAMILY",
+    },
     name_of=attrgetter("name"),
 )
 

@@ -14,6 +14,8 @@ SEED_RANGES: Mapping[Split, range] = {
     "evaluation": range(EVALUATION_START, 2**31),
 }
 """The ranges of every environment family that does not bring its own."""
+BENCHMARK_SEED_RANGES: Mapping[Split, range] = {**SEED_RANGES, "evaluation": range(300_000, 310_000)}
+"""Those of benchmarks that others wrote."""
 
 
 def seed_range(split: Split) -> range:

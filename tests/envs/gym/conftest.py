@@ -30,6 +30,7 @@ class Reach(gymnasium.Env):
             self.metadata = {"render_modes": [], "render_fps": 10}
 
     def picture(self):
+        assert self.fault != "needs a mode" or self.render_mode == "rgb_array"
         side = self.side + (self.fault == "growing image" and self.steps > 2)
         image = np.zeros((side, side, 3), np.uint8)
         image[: side // 2] = 255

@@ -169,3 +169,10 @@ def test_the_content_of_the_mapping_is_part_of_the_versions(mapping: Path, tmp_p
     first, second = (load_family(str(path)).versions for path in (mapping, other))
     assert first["gymnasium"] == second["gymnasium"]
     assert first["mapping_sha256"] != second["mapping_sha256"]
+
+
+def test_a_mapping_may_choose_the_render_mode(mapping: Path) -> None:
+    """Some environments draw the images of their observations in that mode only."""
+    text = mapping.read_text()
+    mapping.write_text(text + '\n[kwargs]\nfault = "needs a mode"\nrender_mode = "rgb_array"\n')
+    assert make_env(str(mapping), task="reach").reset(seed=0)[0]["images"]

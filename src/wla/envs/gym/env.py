@@ -124,8 +124,8 @@ def make_gym(env_id: str, module: str, *, render: bool, **kwargs: Any) -> gymnas
     try:
         if module:
             import_module(module)
-        mode = "rgb_array" if render else None
-        return gymnasium.make(env_id, disable_env_checker=True, render_mode=mode, **kwargs)
+        options = {"render_mode": "rgb_array" if render else None, **kwargs}  # some draw observations in that mode only
+        return gymnasium.make(env_id, disable_env_checker=True, **options)
     except ImportError as error:
         raise ValueError(
             f"gymnasium environment {env_id!r}: cannot import {module or 'what it needs'} ({error}); install it, or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -14,6 +15,7 @@ from wla.envs.gym.env import GymEnv
 from wla.envs.gym.inspect import inspect_gym
 from wla.envs.gym.mapping import GymMapping
 from wla.envs.registry import is_gym_id
+from wla.envs.seeds import SEED_RANGES, Split
 
 
 def gym_family(name: str) -> EnvFamily | None:
@@ -37,19 +39,38 @@ def gym_family(name: str) -> EnvFamily | None:
 
 def mapping_family(name: str, mapping: GymMapping) -> EnvFamily:
     """The environment of a mapping as a family called `name`, without expert."""
+    return gym_tasks(name, [mapping], versions=_provider(mapping))
+
+
+def gym_tasks(
+    name: str,
+    mappings: Sequence[GymMapping],
+    *,
+    versions: Mapping[str, str],
+    requirements: tuple[str, ...] = (),
+    seeds: Mapping[Split, range] = SEED_RANGES,
+) -> EnvFamily:
+    """A family called `name` of a task per mapping, all of one robot, without expert.
+
+    versions: of what provides the environments. requirements, seeds: see `EnvFamily`.
+    """
+    by_task = {mapping.task: mapping for mapping in mappings}
 
     def make(task: str, *, setting: str, embodiment: str, image_size: int | None, protocol: str) -> GymEnv:
         if image_size is not None:
             raise ValueError(f"{name}: images keep their size; ask the environment for another one by [kwargs]")
-        return GymEnv(mapping)
+        return GymEnv(by_task[task])
 
-    content = hashlib.sha256(mapping.model_dump_json().encode()).hexdigest()
+    content = "".join(mapping.model_dump_json() for mapping in mappings)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     return EnvFamily(
         name=name,
-        tasks=(mapping.task,),
+        tasks=tuple(by_task),
         make=make,
-        embodiments=(mapping.embodiment,),
-        versions={"gymnasium": version("gymnasium"), "mapping_sha256": content, **_provider(mapping)},
+        embodiments=(mappings[0].embodiment,),
+        versions={"gymnasium": version("gymnasium"), "mapping_sha256": digest, **versions},
+        requirements=requirements,
+        seeds=seeds,
     )
 
 

@@ -6,7 +6,7 @@ from wla.envs.family import EnvFamily
 from wla.envs.metaworld.robot import CAMERAS
 from wla.envs.metaworld.tasks import DIFFICULTY, MT10, MT50
 from wla.envs.requirements import installed_versions
-from wla.envs.seeds import SEED_RANGES
+from wla.envs.seeds import BENCHMARK_SEED_RANGES
 from wla.gl import prepare_gl
 from wla.types import Env, Policy
 
@@ -39,7 +39,7 @@ FAMILY = EnvFamily(
     groups={"mt10": MT10, "mt50": MT50, **DIFFICULTY},
     averaged_groups=tuple(DIFFICULTY),
     make_expert=_make_expert,
-    seeds={**SEED_RANGES, "evaluation": range(300_000, 310_000)},
+    seeds=BENCHMARK_SEED_RANGES,
     versions=installed_versions("metaworld", "mujoco"),
     requirements=("metaworld==3.1.1",),  # as the extra says; it pins mujoco
 )
