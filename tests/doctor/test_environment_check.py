@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from arm_world import (
 
 from wla.cli.main import main
 from wla.data.lerobot.reader import LeRobotDataset
+from wla.doctor import trajectories
 from wla.doctor.examine import examine
-from wla.doctor.trajectories import recorded
+from wla.doctor.trajectories import recorded, replay, run_policy
 from wla.envs import registry
+from wla.envs.perturb import PerturbedActions
 from wla.rollout.collect import collect
 from wla.rollout.configs import CollectConfig
 
@@ -146,6 +149,18 @@ def test_a_right_adapter_without_expert_or_recordings(adapter, capsys: pytest.Ca
     printed = capsys.readouterr().out
     assert lines(printed, "ok").keys() == {"seeds", "motion", "gripper"}
     assert lines(printed, "-").keys() == {"frames", "state", "rotation", "success"}
+
+
+def test_each_episode_is_replayed_as_disturbed_as_it_was_recorded() -> None:
+    """Of a few episodes the first may have met no disturbance, and others did."""
+    env = ArmEnv()
+    disturbed = PerturbedActions(env, probability=1.0)
+    recordings = [run_policy(each, ArmExpert(env), seed) for seed, each in enumerate((env, disturbed, env, disturbed))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trajectories, "PerturbedActions", partial(PerturbedActions, probability=1.0))
+        replayed = replay(env, recordings)
+    for one, other in zip(recordings, replayed, strict=True):
+        np.testing.assert_array_equal(one.states, other.states)
 
 
 def test_images_are_compared_where_recordings_have_no_seeds(dataset: Path) -> None:

@@ -85,16 +85,18 @@ def recorded(dataset: LeRobotDataset, episode: Episode) -> Trajectory:
 def replay(env: Env, recordings: Sequence[Trajectory]) -> list[Trajectory]:
     """The recorded actions in the same episodes again, those that have a seed.
 
-    An expert's recordings may have been disturbed while they were made (`PerturbedActions`), which the seed repeats:
-    the way that keeps nearer to the recorded states of the first episode is taken.
+    An expert's recordings may have been disturbed while they were made (`PerturbedActions`), which the seed repeats: of
+    each episode the way is taken that keeps nearer to the recorded states.
     """
-    known = [each for each in recordings if each.seed is not None]
-    if not known:
-        return []
-    plain, disturbed = _repeat(env, known[0]), _repeat(cast(Env, PerturbedActions(env)), known[0])
-    if _distance(disturbed, known[0]) < _distance(plain, known[0]):
-        env, plain = cast(Env, PerturbedActions(env)), disturbed
-    return [plain, *(_repeat(env, each) for each in known[1:])]
+    return [_nearest(env, each) for each in recordings if each.seed is not None]
+
+
+def _nearest(env: Env, recording: Trajectory) -> Trajectory:
+    plain = _repeat(env, recording)
+    if _distance(plain, recording) == 0:
+        return plain
+    disturbed = _repeat(cast(Env, PerturbedActions(env)), recording)
+    return min(plain, disturbed, key=lambda each: _distance(each, recording))
 
 
 def _repeat(env: Env, recording: Trajectory) -> Trajectory:
