@@ -41,6 +41,14 @@ def test_other_machines_need_a_token_and_a_certificate(
     assert "is no certificate" in refused(capsys, "nano-memory", *pair)
 
 
+def test_a_key_with_a_password_is_refused_without_asking(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:abcd", "-subj", "/CN=localhost"]
+    files = [tmp_path / "key.pem", tmp_path / "cert.pem"]
+    subprocess.run([*command, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+    message = refused(capsys, "nano-memory", "--tls-key", str(files[0]), "--tls-cert", str(files[1]))
+    assert "key.pem: is encrypted; give it without a password" in message
+
+
 def test_a_mistyped_policy_and_a_port_in_use_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'nano-memory'" in refused(capsys, "nano-memry")
     with socket.socket() as taken:

@@ -144,9 +144,17 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     require_path(certificate, "certificate")
     require_path(key, "key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    asked: list[bool] = []
+
+    def no_password() -> str:  # nobody may be there to type one
+        asked.append(True)
+        return ""
+
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, no_password)
     except (ssl.SSLError, OSError) as error:
+        if asked:
+            raise ValueError(f"{key}: is encrypted; give it without a password (openssl pkey -in {key})") from error
         raise ValueError(f"{certificate}: is no certificate with the key {key} ({error})") from error
     return context
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from wla.control.safety import EmergencyStop
+from wla.data.images import decode_image
 from wla.foreign import one_line
 from wla.serving.requests import MAX_PAST_IMAGES
 from wla.serving.wire import MAX_FRAME_BYTES, STOPPED, WireError, pack, require_token, unpack
@@ -77,13 +76,14 @@ class RemotePolicy(BasePolicy[RemoteState]):
     def act(self, observation: Observation, state: RemoteState, **options: Any) -> tuple[ActionChunk, RemoteState]:
         """The next chunk and the state for the next call. options: those of `Policy.act`."""
         fields = self._request(observation, state, options)
-        answer = self._ask(fields)
+        frame = self._ask(fields)
         try:
-            chunk = _chunk(answer)
-            items = zip(answer.get("wla/memory", ()), answer.get("wla/memory_steps", ()), strict=True)
+            answer = unpack(frame)
+            chunk = _chunk(answer, self.robot_spec.action.dim)
+            items = zip(_texts(answer.get("wla/memory", ())), answer.get("wla/memory_steps", ()), strict=True)
             memory = tuple(MemoryItem(text, *map(int, steps)) for text, steps in items)
             pending = int(answer["wla/prediction_id"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"{self.url}: an answer that is no action chunk ({one_line(error)})") from error
         answered = replace(state, pending=pending, length=len(chunk.actions), executed=1, past_images=())
         answered = replace(answered, memory=memory, subtasks=chunk.subtasks)
@@ -147,7 +147,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
                 fields["wla/delay"] = options["delay"]
         return fields
 
-    def _ask(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, fields: dict[str, Any]) -> bytes:
         """The server's answer, on a connection that nobody else uses meanwhile."""
         frame = pack(fields)
         try:
@@ -163,7 +163,7 @@ class RemotePolicy(BasePolicy[RemoteState]):
         self._connections.append(connection)
         if isinstance(answer, str):
             raise (EmergencyStop if answer.startswith(STOPPED) else ValueError)(f"{self.url}: {answer}")
-        return unpack(answer)
+        return answer
 
     def _exchange(self, connection: ClientConnection, frame: bytes) -> str | bytes:
         connection.send(frame)
@@ -217,13 +217,23 @@ def connection_errors(url: str) -> Iterator[None]:
         raise ConnectionError(f"{url}: no policy server answers ({one_line(error)}); start `wla serve`") from error
 
 
-def _chunk(answer: dict[str, Any]) -> ActionChunk:
-    subgoal = answer.get("wla/subgoal")
+def _chunk(answer: dict[str, Any], dim: int) -> ActionChunk:
+    """The chunk of an answer. dim: of an action. Raises what its parts raise that are not what they should be."""
+    subgoal, steps = answer.get("wla/subgoal"), int(answer["wla/replan_steps"])
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        actions = np.array(answer["actions"], np.float32)
+    if actions.shape != (len(actions), dim) or not np.isfinite(actions).all() or not 1 <= steps <= len(actions):
+        raise ValueError(f"actions of shape {actions.shape}, {steps} to execute, of {dim} finite numbers each")
     return ActionChunk(
-        actions=np.array(answer["actions"], np.float32),
-        subtasks=tuple(answer["wla/subtasks"]),
-        subgoal=None
-        if subgoal is None
-        else np.asarray(Image.open(io.BytesIO(subgoal), formats=("PNG",)).convert("RGB")),
-        replan_steps=int(answer["wla/replan_steps"]),
+        actions=actions,
+        subtasks=_texts(answer["wla/subtasks"]),
+        subgoal=None if subgoal is None else decode_image(subgoal),
+        replan_steps=steps,
     )
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """Texts of an answer. TypeError for anything else."""
+    if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
+        raise TypeError("texts that are none")
+    return tuple(values)

@@ -57,7 +57,7 @@ def remote_stops(policy: RemotePolicy, stop: Callable[[str], None]) -> Iterator[
         try:
             with suppress(asyncio.CancelledError):
                 asyncio.run(observe())
-        except (ConnectionError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever ends it, the robot is stopped
             if ready.is_set():
                 stop(f"stops can no longer be followed: {one_line(error)}")
             else:
