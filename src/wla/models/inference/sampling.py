@@ -79,12 +79,13 @@ class SampleStep(nn.Module):
         own: 0 for dimensions that are padding. state, condition: from `StartSampling`.
         """
         mixed = nn.functional.silu(self.action_in(x.to(self.positions.dtype)) + time)
-        tokens = torch.cat([state, self.mixer_out(mixed) + self.positions[: x.shape[1]]], dim=1)
+        tokens = torch.cat([state, biased(self.mixer_out, mixed) + self.positions[: x.shape[1]]], dim=1)
         given = iter(condition)
         for part in self.blocks:
             block = cast(StepBlock, part)
             tokens = block(tokens, *islice(given, CONDITIONS if block.project is None else 0))
-        return [x + self.decoder(self.final_norm(tokens[:, 1:])) * own * size]
+        hidden = nn.functional.relu(biased(self.decoder[0], self.final_norm(tokens[:, 1:])))
+        return [x + biased(self.decoder[2], hidden) * own * size]
 
 
 CONDITIONS = 3
@@ -106,16 +107,16 @@ class StepBlock(nn.Module):
     def forward(self, x: Float[Tensor, "R T D"], *condition: Tensor) -> Float[Tensor, "R T D"]:
         normed = nn.functional.layer_norm(x, x.shape[-1:])
         x = x + (self.cross(normed, *condition) if condition else self.own(normed))
-        hidden = self.mlp_in(nn.functional.layer_norm(x, x.shape[-1:]))
+        hidden = biased(self.mlp_in, nn.functional.layer_norm(x, x.shape[-1:]))
         # GELU by tanh, as the logistic function that it is: an exponential is faster than tanh.
         hidden = hidden * torch.sigmoid(1.5957691216057308 * (hidden + 0.044715 * hidden * hidden * hidden))
-        return x + self.mlp_out(hidden)
+        return x + biased(self.mlp_out, hidden)
 
     def own(self, x: Float[Tensor, "R T D"]) -> Float[Tensor, "R T D"]:
         """Attention among the tokens."""
         assert self.project is not None
-        heads = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(attend(*heads.unbind(0)).transpose(1, 2).flatten(2))
+        heads = biased(self.project, x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return biased(self.out, attend(*heads.unbind(0)).transpose(1, 2).flatten(2))
 
     def cross(
         self,
@@ -127,6 +128,12 @@ class StepBlock(nn.Module):
         """Attention to query states, as two products with matrices that `StartSampling` made of them."""
         scores = (x @ score + score_bias).unflatten(2, (self.heads, -1))
         return scores.softmax(-1).flatten(2) @ out + self.out.bias
+
+
+def biased(layer: nn.Module, x: Float[Tensor, "R T D"]) -> Float[Tensor, "R T E"]:
+    """A linear layer whose bias is added in the loop that reads its product, and not by the product."""
+    linear = cast(nn.Linear, layer)
+    return nn.functional.linear(x, linear.weight) + linear.bias
 
 
 def cross_blocks(expert: ActionExpert) -> list[int]:
