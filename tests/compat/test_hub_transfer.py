@@ -139,6 +139,17 @@ def test_a_card_without_front_matter_gets_some(hub, capfd):
     assert "\nlicense: other\n" in card
 
 
+def test_a_card_that_is_not_utf8_hides_nothing(hub, policy, capsys):
+    assert run("push", policy, "me/policy", "--license", "mit") == 0
+    latin = hub.files["model", "me/policy"]["README.md"] + "Greifer öffnen".encode("latin-1")
+    hub.files["model", "me/policy"]["README.md"] = latin
+    assert run("pull", "me/policy", "--out", "pulled") == 0
+    assert "policy, 6 files, license: mit" in capsys.readouterr().out
+    assert Path("pulled/README.md").read_bytes() == latin
+    assert run("push", "pulled", "me/other") == 2
+    assert "README.md: damaged card (not UTF-8" in capsys.readouterr().err
+
+
 def test_other_files_are_not_replaced_unasked(hub, policy, capsys):
     assert run("push", policy, "me/policy") == 0
     commits = hub.commits

@@ -78,7 +78,8 @@ def pull(args: PullArgs) -> int:
 
     shared = pull(args.source, args.out)
     card = args.out / CARD
-    stated = license_of(card.read_text("utf-8")) if card.is_file() else None
+    # Somebody else's text, of which only the license is shown.
+    stated = license_of(card.read_bytes().decode("utf-8-sig", "replace")) if card.is_file() else None
     print(f"{args.out}: {shared.what}, {len(shared.files)} files, license: {stated or 'none stated'}")
     return 0
 

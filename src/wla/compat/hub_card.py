@@ -8,6 +8,7 @@ from pathlib import Path
 from wla.compat.hub_files import CARD, SharedFolder
 from wla.data.lerobot.format import read_info
 from wla.evaluation.recorded_run import RecordedRun, read_recorded
+from wla.files import read_text
 from wla.intervals import rate_interval
 
 BEGIN, END = "<!-- wla: evaluation -->", "<!-- wla: end of evaluation -->"
@@ -26,7 +27,7 @@ def card_of(shared: SharedFolder, license_id: str | None, results: Path | None) 
     from huggingface_hub import RepoCard
 
     path = shared.root / CARD
-    text = path.read_text("utf-8") if path.is_file() else _new_text(shared)
+    text = read_text(path, "card") if path.is_file() else _new_text(shared)
     if not text.startswith("---"):
         text = f"{_front_matter(shared)}\n{text}"
     if results is not None:
