@@ -47,3 +47,14 @@ def test_more_images_than_are_kept_at_once():
     features = ImageFeatures(CountedReads())
     for order in (shades, shades[::-1], [*shades, 0]):
         assert features(images(*order))[:, 0, 0].tolist() == order
+
+
+def test_what_is_forgotten_while_an_image_is_read_is_still_given():
+    def read(batch: Tensor) -> list[Tensor]:
+        if len(batch) == 1:  # another thread reads many images at this moment
+            features(images(*range(2, KEPT + 5)))
+        return CountedReads()(batch)
+
+    features = ImageFeatures(read)
+    features(images(0, 1))
+    assert features(images(0, 200, 1))[:, 0, 0].tolist() == [0, 200, 1]

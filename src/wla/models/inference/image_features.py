@@ -30,20 +30,17 @@ class ImageFeatures:
 
     def __call__(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
         keys = [image.tobytes() for image in images.numpy()]
-        rows = {key: row for row, key in enumerate(keys) if key not in self._known}
+        # Of this call: another thread may forget meanwhile what is known.
+        found = {key: features for key in keys if (features := self._known.get(key)) is not None}
+        rows = {key: row for row, key in enumerate(keys) if key not in found}
+        read = None
         if rows:
             (read,) = self._read(images if len(rows) == len(keys) else images[list(rows.values())])
             # Copies: a row would keep its whole batch in memory.
-            self._known.update((key, row.clone()) for key, row in zip(rows, read, strict=True))
-            if len(rows) == len(keys):
-                self._forget()
-                return read
+            found.update((key, row.clone()) for key, row in zip(rows, read, strict=True))
         for key in keys:
-            self._known.move_to_end(key)
-        found = torch.stack([self._known[key] for key in keys])
-        self._forget()
-        return found
-
-    def _forget(self) -> None:
+            self._known.pop(key, None)
+            self._known[key] = found[key]
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
+        return read if read is not None and len(read) == len(keys) else torch.stack([found[key] for key in keys])
