@@ -261,3 +261,42 @@ def test_a_robot_that_does_not_know_where_it_is_holds(kind: str) -> None:
         assert [note.reason for note in notes] == ["not finite"]
     arm_.step(wanted)
     assert_within(arm_.path, LIMITS)
+
+
+def in_units(kind: str, action: str, state: str) -> RobotSpec:
+    spec = arm(kind)
+    return spec.replace(
+        action=spec.action.replace(units=(action,) * 3), observation=spec.observation.replace(state_units=(state,) * 3)
+    )
+
+
+def test_what_is_measured_in_another_unit_is_converted() -> None:
+    """Limits and actions are in millimetres, the state in metres: the robot is at 990 of 1000 mm."""
+    limits = SafetyLimits(
+        position_low=(-1000.0,) * 3, position_high=(1000.0,) * 3, velocity=(1e5,) * 3, acceleration=(inf,) * 3
+    )
+    state = np.array([0.99, 0.0, 0.0], np.float32)
+    delta = SafetyLayer(in_units("delta", "mm", "m").replace(action=wide(in_units("delta", "mm", "m"))), limits)
+    executed, _ = delta.step(np.array([500.0, 0, 0], np.float32), state)
+    np.testing.assert_allclose(executed, [10, 0, 0], atol=1e-2)
+    absolute = SafetyLayer(in_units("absolute", "mm", "m"), limits.replace(velocity=(100.0,) * 3))
+    executed, _ = absolute.step(np.array([0.0, 0, 0], np.float32), state)
+    assert executed is not None
+    assert 980 < executed[0] < 990
+
+
+def wide(spec: RobotSpec) -> ActionSpec:
+    return spec.action.replace(low=(-1e4,) * 3, high=(1e4,) * 3)
+
+
+def test_limits_of_what_is_measured_in_a_unit_of_another_kind_are_refused() -> None:
+    spec = in_units("delta", "normalised", "m")
+    with pytest.raises(ValueError, match="'dx' is in 'normalised', and what it moves is measured in 'm'"):
+        SafetyLayer(spec, LIMITS)
+    free = SafetyLayer(spec, SafetyLimits.of(spec.action, velocity=10.0))
+    executed, _ = free.step(np.array([0.1, 0, 0], np.float32), np.array([0.5, nan, 0], np.float32))
+    assert executed is not None
+    # An absolute dimension begins where it is commanded to first: what is measured says nothing.
+    absolute = SafetyLayer(in_units("absolute", "1", "m"), LIMITS)
+    first, _ = absolute.step(np.full(3, 0.2, np.float32), np.ones(3, np.float32))
+    np.testing.assert_allclose(first, 0.2)

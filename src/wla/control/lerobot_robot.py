@@ -6,7 +6,6 @@ policy's robot of the same names, and a file of the robot's owner says in which 
 
 from __future__ import annotations
 
-import math
 import pkgutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -24,18 +23,10 @@ from wla.data.images import fit_image
 from wla.files import read_text
 from wla.foreign import one_line
 from wla.robots.safety_limits import SafetyLimits
+from wla.robots.units import conversion
 from wla.specs import RobotSpec
 from wla.types import Observation
 
-CONVERSIONS = {
-    ("deg", "rad"): math.pi / 180,
-    ("rad", "deg"): 180 / math.pi,
-    ("mm", "m"): 0.001,
-    ("m", "mm"): 1000.0,
-    ("%", "1"): 0.01,
-    ("1", "%"): 100.0,
-}
-"""(unit of the driver, unit of the policy) -> factor."""
 DEFAULT = "default"
 LEROBOT = "lerobot:"
 
@@ -175,11 +166,12 @@ class LeRobotRobot:
             own = stated.get(name, stated.get(DEFAULT))
             if own is None:
                 raise ValueError(f"{self._name}: the unit of {name!r} is missing; state it in [units]")
-            if own != unit and (own, unit) not in CONVERSIONS:
+            factor = conversion(own, unit)
+            if factor is None:
                 raise ValueError(
                     f"{self._name}: {name!r} is in {own!r}, the policy needs {unit!r}; that is not converted"
                 )
-            found.append(1.0 if own == unit else CONVERSIONS[own, unit])
+            found.append(factor)
         return np.array(found, np.float32)
 
 

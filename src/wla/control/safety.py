@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wla.robots.safety_limits import SafetyLimits
-from wla.specs import ActionSpec, RobotSpec
+from wla.robots.units import conversion
+from wla.specs import RobotSpec
 
 Reason = Literal["not finite", "stale", "missing", "stopped", "position", "velocity", "acceleration", "ramp"]
 Vector = Float64[np.ndarray, " A"]
@@ -38,8 +39,9 @@ class SafetyLayer:
     """Filters one robot's actions, a call per control step."""
 
     def __init__(self, spec: RobotSpec, limits: SafetyLimits) -> None:
-        """ValueError for limits of another number of dimensions, for a state dimension that does not exist, and for a
-        robot of which something is unknown."""
+        """ValueError for limits of another number of dimensions, for a state dimension that does not exist, for a
+        limited change of what is measured in a unit that is not converted, and for a robot of which something is
+        unknown."""
         spec.require_known("the safety layer")
         action = spec.action
         if len(limits.velocity) != action.dim:
@@ -52,7 +54,9 @@ class SafetyLayer:
         self._slowest = np.where(self._absolute, -speed, np.maximum(-speed, np.minimum(low, 0.0)))
         self._fastest = np.where(self._absolute, speed, np.minimum(speed, np.maximum(high, 0.0)))
         self._change = np.array(limits.acceleration) * self._period**2
-        self._measured = _moved(action, limits, spec.observation.state_names)
+        moved = _moved(spec, limits)
+        self._measured = [index for index, _ in moved]
+        self._factors = np.array([factor for _, factor in moved])
         self._moved_by_changes = ~self._absolute & np.array([index is not None for index in self._measured])
         self._unknown = self._absolute & np.array([index is None for index in self._measured])
         self._hold_after_s = max(limits.hold_after_s, self._period)
@@ -110,6 +114,7 @@ class SafetyLayer:
         """
         self._steps += 1
         measured = np.array([np.nan if index is None else float(state[index]) for index in self._measured])
+        measured *= self._factors
         reason = self._refusal(action, age_s, measured)
         asked = None if reason is not None or action is None else action.astype(np.float64)
         notes = [] if reason is None else [Intervention(self._steps, reason)]
@@ -198,13 +203,26 @@ def _braking(distance: Vector, change: Vector) -> Vector:
     return np.where(np.isfinite(distance), bounded, np.inf)
 
 
-def _moved(action: ActionSpec, limits: SafetyLimits, state_names: tuple[str, ...]) -> list[int | None]:
-    """The index of the state dimension that each action dimension moves."""
-    found: list[int | None] = []
-    for index, name in enumerate(action.names):
-        given = limits.moves[index] if limits.moves else None
+def _moved(spec: RobotSpec, limits: SafetyLimits) -> list[tuple[int | None, float]]:
+    """The index of the state dimension that each action dimension moves, and what brings it into the action's unit."""
+    state_names, found = spec.observation.state_names, list[tuple[int | None, float]]()
+    for number, (name, unit, kind) in enumerate(
+        zip(spec.action.names, spec.action.units, spec.action.kinds, strict=True)
+    ):
+        given = limits.moves[number] if limits.moves else None
         if given is not None and given not in state_names:
             raise ValueError(f"safety limits: {name!r} moves {given!r}, and the state has {', '.join(state_names)}")
         names = [given] if limits.moves else [name, name.removeprefix("d")]
-        found.append(next((state_names.index(each) for each in names if each in state_names), None))
+        index = next((state_names.index(each) for each in names if each in state_names), None)
+        measured = unit if index is None else spec.observation.state_units[index]
+        factor = conversion(measured, unit)
+        if factor is None:
+            index = None  # numbers in other units say nothing about where it is
+            limited = np.isfinite([limits.position_low[number], limits.position_high[number]]).any()
+            if limited and (kind == "delta" or given is not None):
+                raise ValueError(
+                    f"safety limits: {name!r} is in {unit!r}, and what it moves is measured in {measured!r}, so that "
+                    "its position limits could not be kept; state both in one unit, or -inf and inf"
+                )
+        found.append((index, 1.0 if factor is None else factor))
     return found
