@@ -3,19 +3,25 @@
 python benchmarks/serving.py overhead [--images 2x96 3x256] [--clients 1 8] [--stalled 0 100] [--requests 2000]
 python benchmarks/serving.py batching [--policy nano-tabletop] [--clients 8] [--requests 20]
 python benchmarks/serving.py soak [--requests 1000000] [--drops 10000]
+python benchmarks/serving.py fuzz [--requests 1000000] [--seed 0]
 
 The server runs in a process of its own, clients are threads of this one. overhead: a policy that answers at once;
 milliseconds from sending a request until its reply is decoded, median and 99th percentile. batching: requests a second
 of clients that ask one after the other, and of the same clients at once. soak: memory of the server (RSS) after every
-tenth of the requests, and the time until the places of dropped connections are free.
+tenth of the requests, and the time until the places of dropped connections are free. fuzz: frames that are random,
+mutated, cut, nested or of huge declared sizes, by four clients; how each was answered, and memory after every tenth.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import multiprocessing
+import random
+import struct
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -25,6 +31,7 @@ import psutil
 
 from wla.bench.stored import store
 from wla.serving.client import RemotePolicy, RemoteState
+from wla.serving.heap import keep_heap_small
 from wla.serving.server import PolicyServer, ServerConfig
 from wla.serving.wire import pack
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
@@ -66,6 +73,9 @@ def _serve(policy, pipe) -> None:
         from wla.policy.wla_policy import load_policy
 
         policy = load_policy(policy)
+
+    keep_heap_small()
+    logging.getLogger("wla.serving").setLevel(logging.ERROR)
 
     async def run() -> None:
         async with PolicyServer(policy, "benchmark", ServerConfig(port=0)) as server:
@@ -181,18 +191,77 @@ def soak(args: argparse.Namespace) -> None:
         store(NAME, {"kind": "soak", "rss_mb": rss, "dropped": args.drops, "places_free_after_s": freed})
 
 
+def bad_frame(rng: random.Random, good: bytes) -> bytes | str:
+    """A frame as broken or hostile clients send them; a few are valid requests."""
+    kind = rng.randrange(6)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(512))
+    if kind == 1:
+        return b"\x91" * rng.randrange(1, 5000) + b"\xc0"  # arrays in arrays
+    if kind == 2:  # a declared size, up to 4 GiB, of what is not there
+        kind_of_value = rng.choice([b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9"])
+        return b"\x81\xa1x" + kind_of_value + struct.pack(">I", rng.getrandbits(32))
+    if kind == 3:
+        return rng.choice(["", "{}", "\u2028", "infer", "\x00"]) * rng.randrange(1, 100)
+    frame = bytearray(good)
+    for _ in range(rng.randrange(1, 6)):
+        # most often in the names, types and shapes before the pixels
+        place = rng.randrange(len(frame) if rng.random() < 0.3 else min(len(frame), 200))
+        frame[place] = rng.randrange(256)
+    return bytes(frame if kind == 4 else frame[: rng.randrange(len(frame))])
+
+
+def attack(address: str, frames: int, seed: int) -> Counter[str]:
+    """How many of the frames were answered in which way."""
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    rng, answers, connection = random.Random(seed), Counter[str](), None
+    image = np.zeros((8, 8, 3), np.uint8)
+    good = pack({"observation/image": image, "observation/state": np.zeros(7, np.float32), "prompt": "go"})
+    for _ in range(frames):
+        try:
+            if connection is None:
+                connection = connect(address, compression=None)
+                connection.recv()
+            connection.send(bad_frame(rng, good))
+            answer = connection.recv(timeout=10)
+        except (ConnectionClosed, TimeoutError) as error:
+            answers["closed" if isinstance(error, ConnectionClosed) else "no answer in 10 s"] += 1
+            connection = None
+            continue
+        line = isinstance(answer, str)
+        answers["one line" if line and "\n" not in answer else "text of several lines" if line else "chunk"] += 1
+        answers["traceback"] += line and "Traceback" in answer
+    return answers
+
+
+def fuzz(args: argparse.Namespace) -> None:
+    with served(ConstantPolicy(1, 8)) as (address, process):
+        memory, answers, part = {}, Counter[str](), args.requests // 10
+        with ThreadPoolExecutor(4) as pool:
+            for tenth in range(1, 11):
+                seeds = [4 * (10 * args.seed + tenth) + client for client in range(4)]
+                answers.update(sum(pool.map(partial(attack, address, part // 4), seeds), Counter()))
+                memory[str(tenth * part)] = round(process.memory_info().rss / 2**20, 1)
+        client = RemotePolicy(address)
+        go_on(client, client.reset("go"), 10)  # raises where the server does not live on
+    store(NAME, {"kind": "fuzz", "seed": args.seed, "answers": dict(answers), "rss_mb": memory})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("kind", choices=("overhead", "batching", "soak"))
+    parser.add_argument("kind", choices=("overhead", "batching", "soak", "fuzz"))
     parser.add_argument("--images", nargs="+", default=["2x96", "3x256"])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--stalled", type=int, nargs="+", default=[0, 100])
     parser.add_argument("--requests", type=int, default=None)
     parser.add_argument("--drops", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--policy", default="nano-tabletop")
     args = parser.parse_args()
-    args.requests = args.requests or {"overhead": 2000, "batching": 20, "soak": 10**6}[args.kind]
-    {"overhead": overhead, "batching": batching, "soak": soak}[args.kind](args)
+    args.requests = args.requests or {"overhead": 2000, "batching": 20, "soak": 10**6, "fuzz": 10**6}[args.kind]
+    {"overhead": overhead, "batching": batching, "soak": soak, "fuzz": fuzz}[args.kind](args)
 
 
 if __name__ == "__main__":

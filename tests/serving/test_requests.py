@@ -93,6 +93,7 @@ def test_options() -> None:
         ({"observation__state": np.zeros(4)}, "has 4 numbers; send 3"),
         ({"observation__state": np.array([0, np.inf, 0])}, "not finite in 'y'"),
         ({"observation__state": "abc"}, "send 3 numbers"),
+        ({"observation__state": None, "observation__gripper_position": "abc"}, "observation/state is a str"),
         ({"prompt": None}, "prompt is missing"),
         ({"prompt": " "}, "prompt is empty"),
         ({"prompt": 7}, "prompt is empty or no text"),

@@ -70,6 +70,7 @@ def test_the_dialect_of_roboarena() -> None:
         (pack(fields(prompt="fail")), "the policy failed: ZeroDivisionError: by zero"),
         (pack(fields(prompt="nan")), "not all finite"),
         (pack(fields(observation__state=np.zeros(2))), "has 2 numbers"),
+        (pack(fields(observation__state=[1.0, [2.0], 3.0])), "observation/state is"),
     ],
 )
 def test_a_bad_request_is_one_line_of_text_and_the_connection_lives_on(sent: bytes | str, message: str) -> None:

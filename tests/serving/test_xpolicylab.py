@@ -211,7 +211,7 @@ def test_a_hostile_frame_is_refused_in_one_line(driver: Driver, message: bytes |
     answer = driver.exchange(message)
     assert (answer["message_type"], answer["payload"]["code"]) == ("error", "invalid_frame")
     assert expected in answer["payload"]["message"]
-    assert driver.ask("heartbeat")[0] == "heartbeat_ack"
+    assert driver.ask("heartbeat") == ("heartbeat_ack", {"ok": True})
 
 
 def test_mutated_frames_are_answered(driver: Driver) -> None:

@@ -168,7 +168,7 @@ class PolicyModel(nn.Module, ABC, Generic[EncodingT]):
         raise ValueError(f"models of kind {self.config.kind!r} do not recompute: set activation_checkpointing=false")
 
 
-def target_mask(batch: Batch, target: Target) -> Bool[Tensor, ...]:
+def target_mask(batch: Batch, target: Target) -> Bool[Tensor, "*shape"]:
     """Positions of a batch that hold a target of that kind."""
     match target:
         case "actions":

@@ -9,7 +9,7 @@ _BLOCK = 16
 """Numbers that torch makes at once, from as many uniform ones."""
 
 
-def normal(seed: int, shape: tuple[int, ...]) -> Float32[np.ndarray, ...]:
+def normal(seed: int, shape: tuple[int, ...]) -> Float32[np.ndarray, "*shape"]:
     """`torch.randn(shape, generator=torch.Generator().manual_seed(seed))`, up to rounding."""
     source = np.random.RandomState(seed % 2**32)
     size = int(np.prod(shape))

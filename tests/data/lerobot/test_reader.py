@@ -39,7 +39,11 @@ def edit_info(root: Path, change: Callable[[dict], object]) -> None:
 
 
 def edit_table(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    pq.write_table(change(pq.read_table(path)), path)
+    table = change(pq.read_table(path))
+    try:
+        pq.write_table(table, path)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"PyArrow {pa.__version__} does not write it: {error}")
 
 
 def set_cell(name: str, row: int, value: object) -> Callable[[pa.Table], pa.Table]:

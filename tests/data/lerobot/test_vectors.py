@@ -58,7 +58,7 @@ FORMS = {
     "large list": lambda rows: pa.array(rows, pa.large_list(pa.float32())),
     "list view": lambda rows: pa.array(rows, pa.list_view(pa.float32())),
     "float64": lambda rows: pa.array(rows, pa.list_(pa.float64())),
-    "float16": lambda rows: pa.array(np.array(rows, np.float16).tolist(), pa.list_(pa.float16())),
+    "float16": lambda rows: pa.array(list(np.array(rows, np.float16)), pa.list_(pa.float16())),
     "categories": lambda rows: pa.ListArray.from_arrays(
         np.arange(0, 3 * len(rows) + 1, 3), pa.array(np.array(rows).ravel()).dictionary_encode()
     ),

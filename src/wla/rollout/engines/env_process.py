@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from multiprocessing.sharedctypes import Synchronized
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,6 +21,12 @@ from wla.types import ActionChunk, BasePolicy, Env, Observation, Policy
 
 IDLE = 0.0
 """Value of the clock while no step or reset is running."""
+
+
+class Clock(Protocol):
+    """A number that two processes share. value: monotonic seconds at which a step or reset began, or `IDLE`."""
+
+    value: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class WatchedBuild:
     """Builds environments whose resets and steps, like the building itself, are timed by a clock that both see."""
 
     build: Build
-    clock: Synchronized[float]
+    clock: Clock
 
     def __call__(self, variant: TaskVariant, policy: Policy | None) -> tuple[Env, Policy]:
         self.clock.value = time.monotonic()
@@ -95,7 +100,7 @@ class WatchedBuild:
 class WatchedEnv:
     """An environment that writes into the clock when a reset or step began."""
 
-    def __init__(self, env: Env, clock: Synchronized[float]) -> None:
+    def __init__(self, env: Env, clock: Clock) -> None:
         self._env, self._clock = env, clock
 
     @property
@@ -131,7 +136,7 @@ class WatchedEnv:
 
 def environment_process(
     connection: Connection,
-    clock: Synchronized[float],
+    clock: Clock,
     runner: EpisodeRunner,
     facts: PolicyFacts | None,
 ) -> None:
