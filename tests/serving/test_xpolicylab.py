@@ -204,7 +204,7 @@ OBJECTS = {b"nd": True, b"type": "|O", b"kind": b"O", b"shape": [1], b"data": b"
         ),
         (msgpack.packb({"payload": {b"nd": False, b"type": "<f4", b"data": b"12"}}), "holds 2 bytes"),
         (msgpack.packb({"payload": {b"complex": True, b"data": "1+j"}}), "complex numbers"),
-        (msgpack.packb([[]] * 30_000), "more than 20000 values"),
+        pytest.param(msgpack.packb([[]] * 30_000), "more than 20000 values", id="too many values"),
     ],
 )
 def test_a_hostile_frame_is_refused_in_one_line(driver: Driver, message: bytes | str, expected: str) -> None:
