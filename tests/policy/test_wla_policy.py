@@ -108,6 +108,13 @@ def test_flow_steps_and_a_prefix_are_options_of_acting(policy):
         policy.act(tiny.observation(), state, prefix=np.zeros((50, tiny.ACTION), np.float32))
 
 
+def test_the_noise_of_a_checkpoint_can_be_chosen_when_it_is_loaded(folder, policy):
+    calm = wla.load_policy(folder, action_noise=0.0)
+    assert (policy.action_noise, calm.action_noise) == (1.0, 0.0)
+    chunks = [calm.act(tiny.observation(), calm.reset("press the button", seed=seed))[0].actions for seed in (3, 4)]
+    np.testing.assert_array_equal(*chunks)
+
+
 def change(**fields: object) -> Observation:
     return replace(tiny.observation(), **fields)
 

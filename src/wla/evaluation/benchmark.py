@@ -55,6 +55,7 @@ def run_benchmark(config: EvalConfig, out: Path, episodes: Sequence[Key] | None 
         checkpoint_sha256=None if shared is None else shared.checkpoint_sha256,
         replan_steps=config.replan_steps,
         flow_steps=config.flow_steps,
+        action_noise=config.action_noise,
         protocol=variants[0].protocol,
         memory_intervention=config.memory_intervention,
         best_of_n=config.best_of_n,

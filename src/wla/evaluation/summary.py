@@ -32,6 +32,7 @@ class Identity(Config):
     checkpoint_sha256: str | None
     replan_steps: int | None = Field(ge=1)
     flow_steps: int | None = Field(default=None, ge=1)
+    action_noise: float | None = Field(default=None, ge=0)
     protocol: str = DEFAULT_PROTOCOL
     memory_intervention: MemoryInterventionKind | None = None
     best_of_n: BestOfNConfig | None = None
@@ -144,7 +145,8 @@ def describe(identity: Identity) -> str:
     delay = f", {identity.timing.chunking} behind {identity.timing.latency.latency_ms:g} ms" if identity.timing else ""
     protocol = "" if identity.protocol == DEFAULT_PROTOCOL else f", protocol {identity.protocol}"
     steps = "" if identity.flow_steps is None else f", {identity.flow_steps} flow steps"
-    parts = f"{steps}{protocol}{fault}{selection}{delay}"
+    noise = "" if identity.action_noise is None else f", action noise {identity.action_noise:g}"
+    parts = f"{steps}{noise}{protocol}{fault}{selection}{delay}"
     return f"policy {identity.policy}{sha}, replan_steps {identity.replan_steps or 'unset'}{parts}"
 
 

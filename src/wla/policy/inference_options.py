@@ -14,6 +14,9 @@ class InferenceOptions(Config):
 
     flow_steps: int | None = Field(default=None, ge=1, le=1000)
     """Integration steps of the actions; chosen by the policy when left out."""
+    action_noise: float | None = Field(default=None, ge=0, le=10)
+    """Standard deviation of the noise that the actions start from: 1 draws from all that was learned, 0 acts in its
+    middle; chosen by the policy when left out."""
     fast: bool = False
     """Act by compiled functions: the same answers up to rounding, in less time. They are compiled once and kept, unless
     the checkpoint has a package of them."""
@@ -27,5 +30,7 @@ class InferenceOptions(Config):
 
     def require_here(self, policy: str) -> None:
         """ValueError where something else than a checkpoint, such as a server, is to act in this way."""
-        if self.fast or self.flow_steps is not None:
-            raise ValueError(f"{policy}: --fast and --flow-steps are for checkpoints (a server has options of its own)")
+        if self.fast or self.flow_steps is not None or self.action_noise is not None:
+            raise ValueError(
+                f"{policy}: --fast, --flow-steps and --action-noise are for checkpoints (a server has its own options)"
+            )

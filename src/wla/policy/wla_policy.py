@@ -34,6 +34,7 @@ def load_policy(
     device: str | None = None,
     robot: RobotChoice = None,
     flow_steps: int | None = None,
+    action_noise: float | None = None,
     fast: bool = False,
     trust_code: bool = False,
 ) -> WLAPolicy:
@@ -44,6 +45,7 @@ def load_policy(
         device=device,
         robot=robot,
         flow_steps=flow_steps,
+        action_noise=action_noise,
         fast=fast,
         trust_code=trust_code,
     )
@@ -61,7 +63,10 @@ class Encoding(NamedTuple):
 
 
 class WLAPolicy:
-    """A `wla.types.Policy` for one robot. It holds no state of an episode: one object serves any number of them."""
+    """A `wla.types.Policy` for one robot. It holds no state of an episode: one object serves any number of them.
+
+    action_transform: from the robot's actions to the model's, and back.
+    """
 
     def __init__(
         self,
@@ -72,8 +77,9 @@ class WLAPolicy:
         device: str | None = None,
         robot: RobotChoice = None,
         flow_steps: int | None = None,
+        action_noise: float | None = None,
     ) -> None:
-        """robot, flow_steps: see `from_pretrained`. ValueError as there."""
+        """robot, flow_steps, action_noise: see `from_pretrained`. ValueError as there."""
         chosen = checkpoint.choose_robot(robot, name)
         self.name = name
         self.checkpoint_sha256 = checkpoint_sha256
@@ -85,12 +91,12 @@ class WLAPolicy:
         self.model = checkpoint.model.to(self.device)
         self.flow_steps = flow_steps
         self.replan_steps = checkpoint.config.replan_steps
-        self.action_noise = checkpoint.config.action_noise
+        self.action_noise = checkpoint.config.action_noise if action_noise is None else action_noise
         self._interface = checkpoint.config.model.interface
         self._inputs = InputBuilder(checkpoint, chosen, self.device)
         self._prompter = self._inputs.prompter
         self._memory = SubtaskMemory(self._prompter)
-        self._action_transform = self._inputs.transform.actions
+        self.action_transform = self._inputs.transform.actions
 
     @classmethod
     def from_pretrained(
@@ -101,6 +107,7 @@ class WLAPolicy:
         device: str | None = None,
         robot: RobotChoice = None,
         flow_steps: int | None = None,
+        action_noise: float | None = None,
         fast: bool = False,
         trust_code: bool = False,
     ) -> WLAPolicy:
@@ -110,7 +117,8 @@ class WLAPolicy:
         then raises. device: where it computes ('cuda', 'cpu'); a GPU when there is one for full-size policies, the CPU
         for small ones. robot: of a policy for several robots, the name of the one that it acts for, or the robot at
         hand, which decides by its name. flow_steps: integration steps of the actions unless `act` is told; None for the
-        model's own. fast: whether compiled functions act, with the same answers up to rounding (see `wla.policy.fast`).
+        model's own. action_noise: standard deviation of the noise that the actions start from; None for that of the
+        checkpoint. fast: whether compiled functions act, with the same answers up to rounding (see `wla.policy.fast`).
         trust_code: whether compiled functions that the hub gave may run. ValueError where the policy has no such robot,
         or several and none is named.
         """
@@ -119,7 +127,13 @@ class WLAPolicy:
             checkpoint = load_checkpoint(folder, imagination=imagination)
             sha = sha256(folder)
             policy = cls(
-                checkpoint, name=str(name), checkpoint_sha256=sha, device=device, robot=robot, flow_steps=flow_steps
+                checkpoint,
+                name=str(name),
+                checkpoint_sha256=sha,
+                device=device,
+                robot=robot,
+                flow_steps=flow_steps,
+                action_noise=action_noise,
             )
             if fast:
                 from wla.policy.fast import fast_model
@@ -281,7 +295,7 @@ class WLAPolicy:
         noise = _noise(encoding.states, count, (self._interface.chunk, self._interface.action_dim))
         noise[:, 0] *= self.action_noise
         noise[:, 1:] *= self.action_noise or 1.0
-        transform, state = self._action_transform, encoding.robot_state
+        transform, state = self.action_transform, encoding.robot_state
         begun = None
         if prefix is not None:
             begun = runtime.upload(torch.from_numpy(transform.encode(prefix, state)), self.device)
@@ -317,7 +331,7 @@ class WLAPolicy:
                     f"policy {self.name} does not imagine what given actions lead to (world_expert.actions)"
                 )
             state = _repeated(encoding.robot_state, actions.shape[1])
-            candidates = runtime.upload(torch.from_numpy(self._action_transform.encode(actions, state)), self.device)
+            candidates = runtime.upload(torch.from_numpy(self.action_transform.encode(actions, state)), self.device)
         unconditional = None
         if imagination.guided:
             prompts = self._inputs.without_instruction(encoding.robot_state, states)

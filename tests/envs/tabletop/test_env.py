@@ -162,3 +162,35 @@ def test_steps_without_images_are_the_same_steps() -> None:
         states.append([step["state"] for step in steps])
     np.testing.assert_array_equal(*states)
     env.close()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_episode_continues_from_a_state_as_it_did(task: str) -> None:
+    env = env_without_images(task)
+    expert = Expert(env)
+    observation, info = env.reset(seed=3)
+    carry = expert.reset(info["instruction"])
+
+    def act(steps: int) -> list[list[float]]:
+        found = []
+        for _ in range(steps):
+            chunk, _ = expert.act(Observation(**observation), carry)
+            after, reward, terminated, truncated, info = env.step(chunk.actions[0])
+            found.append([*after["state"], *env.world.data.qpos, reward, terminated, truncated, info["success"]])
+        return found
+
+    act(6)
+    state = env.get_state()
+    first = act(8)
+    env.step(env.action_space.high)
+    for _ in range(2):
+        env.set_state(state)
+        assert act(8) == first
+
+
+def test_a_state_of_another_scene_is_refused() -> None:
+    place, other = env_without_images("place"), env_without_images("stack")
+    for env in (place, other):
+        env.reset(seed=1)
+    with pytest.raises(ValueError, match="another scene"):
+        place.set_state(other.get_state())

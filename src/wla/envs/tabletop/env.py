@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from jaxtyping import Float32
 
@@ -23,6 +26,17 @@ from wla.specs import ObservationSpec, RobotSpec
 HOLD_STEPS = 5
 """Number of consecutive control steps for which the goal must be reached before an episode counts as a success."""
 _SCENES = 0x5CE7E  # separates the random stream of static scenes from that of the episodes with the same seed
+
+
+@dataclass(frozen=True)
+class TabletopState:
+    """A moment of an episode. world: that of the episode; task: with its progress at that moment."""
+
+    world: World
+    physics: mujoco.MjData
+    task: Task
+    steps: int
+    held: int
 
 
 class TabletopEnv(gymnasium.Env):
@@ -128,6 +142,21 @@ class TabletopEnv(gymnasium.Env):
         truncated = not terminated and self._steps >= self.task.step_limit
         seen = self.observe() if self.images_wanted else {"images": {}, "state": self._arm.state(self.world)}
         return seen, float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
+
+    def get_state(self) -> TabletopState:
+        """Returns this moment of the episode, from which `set_state` continues it as often as one likes."""
+        return TabletopState(self.world, self.world.snapshot(), copy.deepcopy(self.task), self._steps, self._held)
+
+    def set_state(self, state: TabletopState) -> None:
+        """Goes back to a moment of the present episode.
+
+        Raises:
+            ValueError: the moment belongs to another scene.
+        """
+        if state.world is not self._world:
+            raise ValueError("the state is one of another scene; reset to its seed first")
+        self.world.restore(state.physics)
+        self._task, self._steps, self._held = copy.deepcopy(state.task), state.steps, state.held
 
     def observe(self) -> dict[str, Any]:
         """Returns the current observation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -37,6 +38,14 @@ class Physics:
     def forward(self) -> None:
         """Updates all quantities that are derived from positions, without a simulation step."""
         mujoco.mj_forward(self.model, self.data)
+
+    def snapshot(self) -> mujoco.MjData:
+        """Returns a copy of everything that simulation changes."""
+        return copy.copy(self.data)
+
+    def restore(self, snapshot: mujoco.MjData) -> None:
+        """Puts everything back that simulation has changed since."""
+        mujoco.mj_copyData(self.data, self.model, snapshot)
 
     def put(self, body: str, position: Sequence[float] | np.ndarray, yaw: float = 0.0) -> None:
         """Sets the pose of a body.
