@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tiny_qwen
 import torch
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from wla.batch import left_pad
 from wla.models.attention import NAME, attend, attend_fused
@@ -126,7 +125,8 @@ def test_without_a_history_image_the_others_fill_their_own_placeholders(shared):
 def test_patches_equal_the_library_s(shared, size):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    library = Qwen2VLImageProcessorPil(
+    pillow = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
+    library = pillow.Qwen2VLImageProcessorPil(
         do_resize=False, patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     expected = library(list(pixels), return_tensors="pt")
