@@ -31,7 +31,6 @@ import psutil
 
 from wla.bench.stored import store
 from wla.serving.client import RemotePolicy, RemoteState
-from wla.serving.heap import keep_heap_small
 from wla.serving.server import PolicyServer, ServerConfig
 from wla.serving.wire import pack
 from wla.specs import ActionSpec, ObservationSpec, RobotSpec
@@ -74,7 +73,6 @@ def _serve(policy, pipe) -> None:
 
         policy = load_policy(policy)
 
-    keep_heap_small()
     logging.getLogger("wla.serving").setLevel(logging.ERROR)
 
     async def run() -> None:

@@ -14,14 +14,11 @@ from served import Teller
 from websockets.sync.client import connect
 
 from wla.serving import PolicyServer, ServerConfig
-from wla.serving.heap import keep_heap_small
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 
 
 def serve(pipe: Connection) -> None:
-    assert keep_heap_small()
-
     async def run() -> None:
         async with PolicyServer(Teller(), "constant", ServerConfig(port=0)) as server:
             pipe.send(server.port)
@@ -44,4 +41,4 @@ def test_refused_frames_of_all_sizes_leave_no_memory_behind() -> None:
                 assert isinstance(connection.recv(timeout=10), str)
             memory.append(psutil.Process(process.pid).memory_info().rss)
     process.terminate()
-    assert memory[2] < 1.003 * memory[0]
+    assert memory[2] < 1.005 * memory[0]

@@ -73,10 +73,8 @@ def serve(args: ServeArgs) -> int:
     import asyncio
 
     from wla.policy.wla_policy import load_policy
-    from wla.serving.heap import keep_heap_small
     from wla.serving.logs import json_lines
 
-    keep_heap_small()
     json_lines(logging.getLogger("wla.serving"))
     policy = load_policy(
         args.policy,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 
-_M_MMAP_THRESHOLD = -3
-RECEIVED_BYTES = 256 * 1024
-"""Size of the blocks into which asyncio receives."""
+EVERY_S = 2.0
+"""Seconds between two returns; one takes a millisecond."""
 
 
-def keep_heap_small() -> bool:
-    """Makes glibc give freed blocks of 256 KiB and more back to the system; returns whether it is the C library here.
+async def keep_heap_small() -> None:
+    """Gives the pages that the C library holds in vain back to the system, until it is cancelled.
 
-    It does so by itself until the first of them is freed, and then takes such blocks from the heap. asyncio receives
-    into one of them and keeps the part that was filled; frames of many sizes leave the heap in pieces, which then grows
-    by some 30 bytes a frame. For the whole process, so this is for a program that serves, not for a library.
+    asyncio receives into blocks of 256 KiB and keeps the part that was filled. Frames of many sizes leave the heap in
+    pieces, which by itself grows by some 30 bytes a frame. Ends at once where the C library is not glibc.
     """
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, RECEIVED_BYTES))
+        give_back = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
-        return False
+        return
+    while True:
+        await asyncio.sleep(EVERY_S)
+        give_back(0)

@@ -18,6 +18,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from wla.serving.batching import Batcher
+from wla.serving.heap import keep_heap_small
 from wla.serving.metrics import ServerMetrics
 from wla.serving.openpi import OpenpiEndpoint
 from wla.serving.wire import MAX_FRAME_BYTES
@@ -71,7 +72,7 @@ class PolicyServer:
         self.metrics = ServerMetrics()
         self._endpoint = ENDPOINTS[config.protocol](policy, name, self._batcher, self.metrics)
         self._server: Server | None = None
-        self._work: asyncio.Task[None] | None = None
+        self._work: asyncio.Future[list[None]] | None = None
 
     async def __aenter__(self) -> PolicyServer:
         """OSError when the port is in use."""
@@ -88,7 +89,7 @@ class PolicyServer:
             close_timeout=1,
             logger=logging.getLogger("wla.serving.websockets"),
         )
-        self._work = asyncio.create_task(self._batcher.run())
+        self._work = asyncio.gather(self._batcher.run(), keep_heap_small())
         return self
 
     async def __aexit__(self, *error: object) -> None:
