@@ -72,7 +72,7 @@ class PolicyServer:
         self.metrics = ServerMetrics()
         self._endpoint = ENDPOINTS[config.protocol](policy, name, self._batcher, self.metrics)
         self._server: Server | None = None
-        self._work: asyncio.Future[list[None]] | None = None
+        self._work: asyncio.Future[tuple[None, None]] | None = None
 
     async def __aenter__(self) -> PolicyServer:
         """OSError when the port is in use."""
