@@ -139,7 +139,7 @@ class Session:
         return self._pending
 
     def _require_made_here(self, request: Request) -> None:
-        """WireError for a request that goes on with an episode of which nothing is known: its memory is lost."""
+        """WireError for a request that continues an episode of which nothing is known: its memory is lost."""
         named = request.commit.prediction_id if request.commit else request.discard
         if named is not None and named >= self._next_id:
             raise WireError(

@@ -51,7 +51,7 @@ def test_more_images_than_are_kept_at_once():
 
 def test_what_is_forgotten_while_an_image_is_read_is_still_given():
     def read(batch: Tensor) -> list[Tensor]:
-        if len(batch) == 1:  # another thread reads many images at this moment
+        if len(batch) == 1:  # another thread reads many images meanwhile
             features(images(*range(2, KEPT + 5)))
         return CountedReads()(batch)
 

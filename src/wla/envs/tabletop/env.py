@@ -30,7 +30,7 @@ _SCENES = 0x5CE7E  # separates the random stream of static scenes from that of t
 
 @dataclass(frozen=True)
 class TabletopState:
-    """A moment of an episode. world: that of the episode; task: with its progress at that moment."""
+    """State of an episode in progress. world: that of the episode; task: with its progress so far."""
 
     world: World
     physics: mujoco.MjData
@@ -144,14 +144,14 @@ class TabletopEnv(gymnasium.Env):
         return seen, float(reached), terminated, truncated, {"success": success, "subtask": self._subtask()}
 
     def get_state(self) -> TabletopState:
-        """Returns this moment of the episode, from which `set_state` continues it as often as one likes."""
+        """Returns the state of the episode, from which `set_state` continues it as often as one likes."""
         return TabletopState(self.world, self.world.snapshot(), copy.deepcopy(self.task), self._steps, self._held)
 
     def set_state(self, state: TabletopState) -> None:
-        """Goes back to a moment of the present episode.
+        """Returns to an earlier state of the present episode.
 
         Raises:
-            ValueError: the moment belongs to another scene.
+            ValueError: the state belongs to another scene.
         """
         if state.world is not self._world:
             raise ValueError("the state is one of another scene; reset to its seed first")
