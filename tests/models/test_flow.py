@@ -55,3 +55,14 @@ def test_noise_levels_are_uniform_without_shift_and_higher_with_it():
     assert (shifted >= uniform).all()
     assert shifted.max() <= 1
     assert abs(float(shifted.mean()) - 0.717) < 0.02
+
+
+def test_a_shift_moves_times_towards_noise_by_the_published_formula():
+    config = ActionTimeConfig(alpha=1.0, scale=1.0)
+    uniform, shifted = (
+        sample_action_times(each, 20_000, torch.Generator().manual_seed(0))
+        for each in (config, config.replace(shift=4))
+    )
+    torch.testing.assert_close(shifted, uniform / (1 + 3 * (1 - uniform)))
+    # The mean of u / (4 - 3 u) over 0 .. 1 is (4 ln 4 / 3 - 1) / 3.
+    assert abs(shifted.mean() - 0.2828) < 0.01

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import torch
 from test_torch_free import SOURCE, run
 
 from wla.cli.main import main
+from wla.models.experts.configs import OneStepConfig
 from wla.policy.checkpoint import save_checkpoint
+from wla.policy.hub import fetch_checkpoint
 from wla.policy.wla_policy import load_policy
 from wla.runtime_onnx import OnnxPolicy
 from wla.runtime_onnx.noise import normal
@@ -42,23 +45,37 @@ def test_a_policy_that_is_not_exported_is_refused_in_one_line(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
+def policy(tmp_path_factory) -> Path:
+    """`nano-memory` with an arbitrary single step."""
+    checkpoint = fetch_checkpoint("nano-memory")
+    expert = checkpoint.config.model.action_expert.replace(one_step=OneStepConfig())
+    config = checkpoint.config.replace(model=checkpoint.config.model.replace(action_expert=expert))
+    model = config.model.build()
+    model.load_state_dict(model.state_dict() | checkpoint.model.state_dict())
+    torch.nn.init.normal_(model.action_expert.one_step, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("onnx") / "checkpoint"
+    save_checkpoint(replace(checkpoint, config=config, model=model), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(policy) -> Path:
     """In a process of its own: checks of shapes, as in tests, are none of what can be traced."""
-    out = tmp_path_factory.mktemp("onnx") / "policy"
-    command = [sys.executable, "-m", "wla", "export", "nano-memory", "--format", "onnx", "--out", str(out)]
+    out = policy.with_name("policy")
+    command = [sys.executable, "-m", "wla", "export", str(policy), "--format", "onnx", "--out", str(out)]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
 
 
 @pytest.mark.slow
-def test_text_memory_and_actions_are_those_of_its_checkpoint(exported):
-    own, reference = OnnxPolicy(exported, threads=1), load_policy("nano-memory")
+def test_text_memory_and_actions_are_those_of_its_checkpoint(exported, policy):
+    own, reference = OnnxPolicy(exported, threads=1), load_policy(policy)
     assert own.robot_spec == reference.robot_spec
     seen = record.observations()
     views = [view for _, view in seen]
     ours, theirs = ([policy.reset(text, seed=i) for i, (text, _) in enumerate(seen)] for policy in (own, reference))
-    for steps in (None, 4, None):
+    for steps in (None, 1, 4, None):
         mine = own.act_batch(views, ours, flow_steps=steps)
         expected = reference.act_batch(views, theirs, flow_steps=steps)
         for (chunk, after), (wanted, then) in zip(mine, expected, strict=True):

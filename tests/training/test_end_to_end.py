@@ -18,18 +18,20 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.writer import DatasetWriter
 from wla.envs.registry import make_env, make_expert
 from wla.models.experts.action_conditioning import ActionCondition
+from wla.models.experts.configs import OneStepConfig
 from wla.policy.checkpoint import load_checkpoint
 from wla.training.configs import LoopConfig, LoraConfig, OptimConfig
 from wla.training.grounding.configs import GroundingConfig, SceneConfig
 from wla.training.grounding.patches import PatchTargets
 from wla.training.grounding.scenes import Scenes, render_scenes
 from wla.training.objectives.configs import (
+    ActionExpertTrainConfig,
     BackboneTrainConfig,
     CodecTrainConfig,
     PolicyTrainConfig,
     WorldModelTrainConfig,
 )
-from wla.training.objectives.initialization_kinds import FromBackbone
+from wla.training.objectives.initialization_kinds import FromBackbone, FromCheckpoint
 from wla.training.objectives.policy import PolicyObjective
 from wla.training.objectives.pretrained_backbone import load_backbone
 from wla.training.objectives.pretrained_codec import load_codec
@@ -141,6 +143,40 @@ def test_fine_tuning_the_world_expert_changes_nothing_else(folder, tmp_path):
     assert (new.config.model.world_expert.heads, new.config.model.world_expert.cross_heads) == (6, 6)
     state = new.model.state_dict()
     assert all(value.equal(state[key]) for key, value in old.model.state_dict().items() if "world_expert" not in key)
+
+
+def test_fine_tuning_the_action_expert_for_one_step_changes_nothing_else(folder, tmp_path):
+    recipe = policy_training(folder, 2)
+    before = train(recipe.build(), recipe.loop, tmp_path / "policy")
+    single = ActionExpertTrainConfig(
+        policy=str(before),
+        datasets=recipe.datasets,
+        one_step=OneStepConfig(weight=1.0),
+        flow_steps=1,
+        action_noise=0.5,
+        loop=loop(3, muon=(r"action_expert\.blocks",)),
+    )
+    after = train(single.build(), single.loop, tmp_path / "single")
+    old, new = (load_checkpoint(path) for path in (before, after))
+    state, known = new.model.state_dict(), old.model.state_dict()
+    assert state["action_expert.one_step"].any()
+    assert state.keys() - known.keys() == {"action_expert.one_step"}
+    changed = {key for key, value in known.items() if not value.equal(state[key])}
+    assert changed
+    assert all(key.startswith("action_expert.") for key in changed)
+    expert = new.config.model.action_expert
+    assert (expert.one_step, expert.flow_steps, new.config.action_noise) == (OneStepConfig(weight=1.0), 1, 0.5)
+    again = single.replace(policy=str(after), one_step=None).build().model.config.action_expert
+    assert again.one_step == expert.one_step  # what is left out stays
+
+
+def test_a_policy_that_does_not_know_a_single_step_learns_one_in_more_training(folder, tmp_path):
+    recipe = policy_training(folder, 1)
+    before = train(recipe.build(), recipe.loop, tmp_path / "policy")
+    model = recipe.model.replace(action_expert=recipe.model.action_expert.replace(one_step=OneStepConfig()))
+    made = FromCheckpoint(policy=str(before)).initialize(model, []).model.state_dict()
+    assert not made.pop("action_expert.one_step").any()
+    assert all(value.equal(made[key]) for key, value in load_checkpoint(before).model.state_dict().items())
 
 
 @pytest.mark.slow

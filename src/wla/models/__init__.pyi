@@ -4,8 +4,10 @@ from .configs import LossWeights as LossWeights
 from .configs import ValueConfig as ValueConfig
 from .configs import WLAConfig as WLAConfig
 from .experts.configs import ActionExpertConfig as ActionExpertConfig
+from .experts.configs import ActionTimeConfig as ActionTimeConfig
 from .experts.configs import ChunkConditionConfig as ChunkConditionConfig
 from .experts.configs import MotionConfig as MotionConfig
+from .experts.configs import OneStepConfig as OneStepConfig
 from .experts.configs import WorldExpertConfig as WorldExpertConfig
 from .image_codec import ImageCodec as ImageCodec
 from .inverse_dynamics import InverseDynamics as InverseDynamics

@@ -16,14 +16,15 @@ from wla.models.experts.configs import ActionTimeConfig
 
 
 def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Generator | None) -> Float[Tensor, " B"]:
-    """Training times (size,). For beta = 1 the inverse of the Beta distribution function is u^(1/alpha).
+    """Training times (size,). For beta = 1 the inverse of the Beta distribution function is p^(1/alpha).
 
     ValueError for another beta.
     """
     if config.beta != 1.0:
         raise ValueError(f"action times: beta must be 1.0 (the published value), got {config.beta}")
     uniform = torch.rand(size, generator=generator)
-    return config.scale * (1 - uniform.pow(1 / config.alpha))
+    times = config.scale * (1 - uniform.pow(1 / config.alpha))
+    return times / (1 + (config.shift - 1) * (1 - times))
 
 
 def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.Generator | None) -> Float[Tensor, " B"]:

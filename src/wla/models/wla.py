@@ -47,6 +47,7 @@ class WLA(PolicyModel[WLAEncoding]):
         "World Expert": "world_expert.",
         "image codec": "codec.",
     }
+    optional_weights: ClassVar[frozenset[str]] = frozenset({"action_expert.one_step"})
     imagination_parts: ClassVar[tuple[str, ...]] = ("world_expert.", "codec.")
 
     def __init__(self, config: WLAConfig, *, imagination: bool = True) -> None:

@@ -149,8 +149,8 @@ class OnnxPolicy:
         steps = flow_steps or config.flow_steps
         size, buckets = np.array(1 / steps, np.float32), np.float32(config.time.buckets)
         for step in range(steps):
-            level = int(np.float32(step / steps) * buckets)
-            (x,) = self._step(x, self._times[level], size, own, *condition)
+            row = -1 if steps == 1 and config.one_step else int(np.float32(step / steps) * buckets)
+            (x,) = self._step(x, self._times[row], size, own, *condition)
         decoded = transform.actions.decode(x[:, None], observation.state[None, None].astype(np.float32))[0, 0]
         spec = self.robot_spec.action
         return np.clip(decoded, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))

@@ -12,7 +12,7 @@ from torch import nn
 
 from wla.foreign import shown
 from wla.models.inference.examples import Example, sampling_examples
-from wla.models.inference.sampling import SampleStep, StartSampling, time_biases_at
+from wla.models.inference.sampling import SampleStep, StartSampling, biases_of
 from wla.models.wla import WLA
 from wla.progress import track
 from wla.runtime_onnx.files import TIMES, graph
@@ -32,8 +32,10 @@ def write_graphs(model: WLA, folder: Path) -> None:
     }
     for name in track(list(functions), "exporting"):
         _write(functions[name].eval(), shapes[name], graph(folder, name))
-    levels = torch.arange(model.config.action_expert.time.buckets + 1)
-    np.save(folder / TIMES, time_biases_at(model.action_expert, levels).numpy())
+    expert = model.action_expert
+    # The last row is that of a single step, which other levels than time 0 never are.
+    rows = torch.cat([expert.get_buffer("times"), expert.step_features(1)])
+    np.save(folder / TIMES, biases_of(expert, rows).numpy())
 
 
 def _write(module: nn.Module, example: Example, file: Path) -> None:

@@ -8,6 +8,7 @@ from .grounding.configs import GroundingConfig as GroundingConfig
 from .grounding.configs import SceneConfig as SceneConfig
 from .objective import Objective as Objective
 from .objective import Validation as Validation
+from .objectives.configs import ActionExpertTrainConfig as ActionExpertTrainConfig
 from .objectives.configs import BackboneTrainConfig as BackboneTrainConfig
 from .objectives.configs import CodecTrainConfig as CodecTrainConfig
 from .objectives.configs import InverseDynamicsTrainConfig as InverseDynamicsTrainConfig

@@ -105,6 +105,8 @@ class ActionExpert(nn.Module):
         self.action_encoder = nn.Linear(config.action_dim, width)
         self.time_mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.positions = nn.Parameter(0.02 * torch.randn(config.max_chunk or config.chunk, width))
+        # Added to the features of time 0 where one step is to reach the end: at first that is a step of Euler.
+        self.one_step = nn.Parameter(torch.zeros(width)) if config.one_step else None
         self.blocks = nn.ModuleList(
             [
                 ExpertBlock(width, config.heads, condition_width if j % 2 == config.first_cross else None)
@@ -131,6 +133,8 @@ class ActionExpert(nn.Module):
         t: Float[Tensor, "B ..."] | float,
         state: Float[Tensor, "B 1 D"],
         condition: list[KeysValues | None],
+        *,
+        one_step: bool = False,
     ) -> Float[Tensor, "B n A"]:
         """Predicted velocity, action - noise, at time t.
 
@@ -139,12 +143,15 @@ class ActionExpert(nn.Module):
             t: times from 0 (noise) to 1 (data): one for all rows, (B,), or one for each action, (B, n).
             state: the state token, from `state_token`.
             condition: keys and values of each block, from `condition`.
+            one_step: the velocity that reaches the actions from noise in one step, where that is learned.
 
         Returns:
             (B, n, A) in the precision of the weights.
         """
         x = x.to(self.positions.dtype)
         time = self.time_features(t).to(x.dtype)
+        if one_step and self.one_step is not None:
+            time = time + self.one_step
         time = time if time.ndim == 3 else time[:, None]
         time = time.expand(len(x), x.shape[1], -1)
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
@@ -167,7 +174,8 @@ class ActionExpert(nn.Module):
         dims: Int64[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared velocity error over the unmasked action entries, at `noise_samples_per_chunk` noise samples and
-        times per chunk (flow matching, Lipman et al. 2022, arXiv 2210.02747).
+        times per chunk (flow matching, Lipman et al. 2022, arXiv 2210.02747), and the weighted error of one step, where
+        it is learned.
 
         Args:
             query_hidden: hidden states of the meta-queries in each backbone layer, (B, Q, C).
@@ -179,18 +187,15 @@ class ActionExpert(nn.Module):
                 are).
         """
         repeats = self.config.noise_samples_per_chunk
-        size = repeats * len(actions)
-        noise = upload(torch.randn(size, *actions.shape[1:], generator=generator), actions.device).to(actions.dtype)
-        if dims is not None:
-            noise = noise * repeat(is_own(dims, noise), repeats)
-        t = upload(sample_action_times(self.config.time, size, generator), actions.device).to(actions.dtype)
-        delays = sample_delays(self.config.max_delay, size, generator) if self.config.max_delay else None
-        errors = None
-        if self.config.prefix_noise:
-            errors = sample_prefix_errors(self.config.prefix_noise, noise, generator)
-            if dims is not None:
-                errors = errors * repeat(is_own(dims, noise), repeats)
-        return self.loss_at(query_hidden, state, actions, mask, noise, t, delays, errors)
+        noise = self._sample_noise(actions, repeats, generator, dims)
+        t = upload(sample_action_times(self.config.time, len(noise), generator), actions.device).to(actions.dtype)
+        delays, errors = self._sample_given(noise, generator, dims)
+        loss = self.loss_at(query_hidden, state, actions, mask, noise, t, delays, errors)
+        if (one_step := self.config.one_step) is None:
+            return loss
+        noise = self._sample_noise(actions, one_step.noise_samples_per_chunk, generator, dims)
+        given = self._sample_given(noise, generator, dims)
+        return loss + one_step.weight * self.one_step_loss_at(query_hidden, state, actions, mask, noise, *given)
 
     def loss_at(
         self,
@@ -210,9 +215,7 @@ class ActionExpert(nn.Module):
         the others then make up for (None: none).
         """
         repeats = len(noise) // len(actions)
-        actions, mask = repeat(actions, repeats), repeat(mask, repeats)
-        if delays is not None and errors is not None:
-            actions = disturbed(actions, delays, errors, self.config.delta_dims)
+        actions, mask = self._rows(actions, delays, errors, repeats), repeat(mask, repeats)
         x, target = interpolate_to_data(noise, actions, t)
         times: Tensor = t
         if delays is not None:
@@ -221,6 +224,39 @@ class ActionExpert(nn.Module):
         condition = self._repeated_condition(query_hidden, repeats)
         velocity = self.velocity(x, times, self.state_token(repeat(state, repeats)), condition)
         return masked_mean((velocity.float() - target.float()).square(), mask)
+
+    def one_step_loss_at(
+        self,
+        query_hidden: list[Float[Tensor, "B Q C"]],
+        state: Float[Tensor, "B S"],
+        actions: Float[Tensor, "B n A"],
+        mask: Bool[Tensor, "B n A"],
+        noise: Float[Tensor, "R n A"],
+        delays: Int64[Tensor, " R"] | None = None,
+        errors: Float[Tensor, "R n A"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean squared difference of the velocity that acts in one step from the mean velocity of several steps.
+
+        Rows, delays and errors as in `loss_at`. The actions of a chunk are used only where they are given: what is
+        learned are the answers of several steps, from the same noise and with the same weights, as they are now.
+        """
+        assert self.config.one_step is not None, "a single step is not learned"
+        repeats = len(noise) // len(actions)
+        actions, mask = self._rows(actions, delays, errors, repeats), repeat(mask, repeats)
+        condition, token = self._repeated_condition(query_hidden, repeats), self.state_token(repeat(state, repeats))
+
+        def inputs(x: Float[Tensor, "R n A"], t: float) -> tuple[Float[Tensor, "R n A"], Float[Tensor, "R ..."]]:
+            times = x.new_full((len(x),), t)
+            return (x, times) if delays is None else with_given(x, times, actions, delays)
+
+        def velocity(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
+            return self.velocity(*inputs(x, t), token, condition).float()
+
+        with torch.no_grad():
+            mean = euler(velocity, noise, self.config.one_step.target_steps) - noise
+        x, times = inputs(noise, 0.0)
+        single = self.velocity(x, times, token, condition, one_step=True).float()
+        return masked_mean((single - mean).square(), mask & (times < CLEAN).view(len(noise), -1, 1))
 
     def sample(
         self,
@@ -235,9 +271,10 @@ class ActionExpert(nn.Module):
     ) -> Float[Tensor, "R n A"]:
         """Actions (R, n, A) in normalised units, from given noise, in `num_steps` Euler steps (None: `flow_steps`).
 
-        Rows belong to samples as in `loss_at`, dims as in `loss`. prefix, delay: what remains of the old chunk, and how
-        many actions of it will have been executed (None: all), see `wla.models.realtime_chunking`. ValueError for a
-        delay that the network was not trained for, where it was trained for any.
+        A single step is the learned one, where there is one. Rows belong to samples as in `loss_at`, dims as in `loss`.
+        prefix, delay: what remains of the old chunk, and how many actions of it will have been executed (None: all),
+        see `wla.models.realtime_chunking`. ValueError for a delay that the network was not trained for, where it was
+        trained for any.
         """
         repeats, steps = len(noise) // len(state), num_steps or self.config.flow_steps
         condition, token = self._repeated_condition(query_hidden, repeats), self.state_token(repeat(state, repeats))
@@ -246,7 +283,7 @@ class ActionExpert(nn.Module):
         noise = noise if own is None else noise * own
 
         def velocity(x: Float[Tensor, "R n A"], t: Float[Tensor, "R n"] | float) -> Float[Tensor, "R n A"]:
-            moved = self.velocity(x, t, token, condition)
+            moved = self.velocity(x, t, token, condition, one_step=steps == 1)
             return moved if own is None else moved * own
 
         if prefix is None:
@@ -266,10 +303,54 @@ class ActionExpert(nn.Module):
             return self.get_buffer("times")[level : level + 1]
         return self.get_buffer("times")[self.time_levels(t)]
 
+    def step_features(self, num_steps: int) -> Float[Tensor, "N D"]:
+        """Time features of the steps of sampling."""
+        times = torch.arange(num_steps, dtype=torch.float32, device=self.positions.device) / num_steps
+        features = self.time_features(times)
+        return features if num_steps > 1 or self.one_step is None else features + self.one_step.float()
+
     def time_levels(self, t: Float[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
         """Levels of times in [0, 1], rounded down."""
         buckets = self.config.time.buckets
         return (t.float() * buckets).long().clamp(0, buckets)
+
+    def _sample_noise(
+        self,
+        actions: Float[Tensor, "B n A"],
+        repeats: int,
+        generator: torch.Generator | None,
+        dims: Int64[Tensor, " B"] | None,
+    ) -> Float[Tensor, "R n A"]:
+        """Noise for `repeats` rows of each chunk; none in dimensions that are padding."""
+        shape = (repeats * len(actions), *actions.shape[1:])
+        noise = upload(torch.randn(shape, generator=generator), actions.device).to(actions.dtype)
+        return noise if dims is None else noise * repeat(is_own(dims, noise), repeats)
+
+    def _sample_given(
+        self,
+        noise: Float[Tensor, "R n A"],
+        generator: torch.Generator | None,
+        dims: Int64[Tensor, " B"] | None,
+    ) -> tuple[Int64[Tensor, " R"] | None, Float[Tensor, "R n A"] | None]:
+        """Delays and errors of given actions, see `loss_at`; None where nothing is given."""
+        delays = sample_delays(self.config.max_delay, len(noise), generator) if self.config.max_delay else None
+        if not self.config.prefix_noise:
+            return delays, None
+        errors = sample_prefix_errors(self.config.prefix_noise, noise, generator)
+        return delays, errors if dims is None else errors * repeat(is_own(dims, noise), len(noise) // len(dims))
+
+    def _rows(
+        self,
+        actions: Float[Tensor, "B n A"],
+        delays: Int64[Tensor, " R"] | None,
+        errors: Float[Tensor, "R n A"] | None,
+        repeats: int,
+    ) -> Float[Tensor, "R n A"]:
+        """The chunks of all rows, the given actions with their errors."""
+        actions = repeat(actions, repeats)
+        if delays is None or errors is None:
+            return actions
+        return disturbed(actions, delays, errors, self.config.delta_dims)
 
     def _require_prefix(self, length: int, delay: int) -> None:
         known, chunk = self.config.max_delay, self.config.chunk

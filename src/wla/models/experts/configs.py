@@ -26,7 +26,7 @@ class ConnectorConfig(Config):
 
 
 class ActionTimeConfig(Config):
-    """Distribution of training times, t = scale * (1 - Beta(alpha, beta)): early times are sampled more often.
+    """Distribution of training times, u = scale * (1 - Beta(alpha, beta)): early times are sampled more often.
 
     buckets: number of levels that the network's time features distinguish (times are rounded down).
     """
@@ -34,7 +34,22 @@ class ActionTimeConfig(Config):
     alpha: PositiveFloat = 1.5
     beta: PositiveFloat = 1.0
     scale: float = Field(default=0.999, gt=0, le=1)
+    shift: PositiveFloat = 1.0
+    """Above 1, times are moved towards noise, t = u / (1 + (shift - 1) (1 - u)), for sampling in few steps (arXiv
+    2606.05737: alpha 1 and shift 4 for one step). Train for the number of steps that acts: many then succeed less."""
     buckets: PositiveInt = 1000
+
+
+class OneStepConfig(Config):
+    """Learning to reach the end of the flow in one step (SnapFlow, arXiv 2604.05656): from noise, a velocity of its own
+    is to be the mean velocity of several steps, which the expert is asked for itself."""
+
+    target_steps: int = Field(default=2, ge=2, le=1000)
+    """Euler steps of the answer that is learned (SnapFlow: 2)."""
+    noise_samples_per_chunk: Width = 2
+    """Noise samples of each chunk, beyond those of flow matching."""
+    weight: PositiveFloat = 0.1
+    """Weight of its error, added to the error of flow matching."""
 
 
 class ActionExpertConfig(Config):
@@ -56,6 +71,8 @@ class ActionExpertConfig(Config):
     flow_steps: FlowSteps = 32
     """Default number of Euler steps in sampling."""
     time: ActionTimeConfig = ActionTimeConfig()
+    one_step: OneStepConfig | None = None
+    """Learn to sample in one step as well (None: a single step is one of Euler)."""
     max_delay: int = Field(default=0, ge=0)
     """Actions at the beginning of a chunk that may be given, for real-time chunking; training draws 0 .. max_delay."""
     prefix_noise: float = Field(default=0.0, ge=0)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from wla.models.attention import attend
@@ -144,14 +144,13 @@ def cross_blocks(expert: ActionExpert) -> list[int]:
 @torch.inference_mode()
 def time_biases(expert: ActionExpert, num_steps: int) -> Float[Tensor, "N D"]:
     """What the times of all steps of sampling, and the biases before the first nonlinearity, add in front of it."""
-    times = torch.arange(num_steps, dtype=torch.float32, device=expert.positions.device) / num_steps
-    return time_biases_at(expert, expert.time_levels(times))
+    return biases_of(expert, expert.step_features(num_steps))
 
 
-def time_biases_at(expert: ActionExpert, levels: Int64[Tensor, " N"]) -> Float[Tensor, "N D"]:
-    """`time_biases` at levels of time."""
+def biases_of(expert: ActionExpert, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """`time_biases` of time features."""
     mixer, width = cast(nn.Linear, expert.time_mixer[0]), expert.config.width
-    features = expert.get_buffer("times")[levels].to(mixer.weight.dtype).float()
+    features = features.to(mixer.weight.dtype).float()
     of_actions, of_time = mixer.weight.float().split(width, dim=1)
     constant = of_actions @ expert.action_encoder.bias.float() + mixer.bias.float()
     return (features @ of_time.T + constant).to(mixer.weight.dtype)

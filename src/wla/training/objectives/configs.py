@@ -6,7 +6,7 @@ Apart from the objectives, because a recipe is read and printed without torch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -16,6 +16,7 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.configs import PromptConfig
 from wla.models.backbones.configs import NanoBackboneConfig
 from wla.models.configs import ImageCodecConfig
+from wla.models.experts.configs import ActionTimeConfig, OneStepConfig
 from wla.models.model_config import AnyModelConfig, RealtimeConfig, RecomputedPart
 from wla.training.configs import LoopConfig, LoraConfig
 from wla.training.grounding.configs import GroundingSource
@@ -24,6 +25,7 @@ from wla.training.objectives.initialization_kinds import AnyInitialization
 if TYPE_CHECKING:
     from wla.data.normalize import Statistics
     from wla.specs import RobotSpec
+    from wla.training.objectives.action_expert import ActionExpertObjective
     from wla.training.objectives.backbone import BackboneObjective
     from wla.training.objectives.codec import CodecObjective
     from wla.training.objectives.inverse_dynamics import InverseDynamicsObjective
@@ -217,6 +219,39 @@ class WorldModelTrainConfig(MixtureConfig):
         from wla.training.objectives.world_model import WorldModelObjective
 
         return WorldModelObjective(self)
+
+
+class ActionExpertTrainConfig(MixtureConfig):
+    """Recipe of a finished policy's Action Expert alone: its subtasks and images stay as they are. policy: a checkpoint
+    (folder, bundled name or hub id) to start from. What is None stays as the policy has it."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "flow_steps", "action_noise"})
+
+    policy: str
+    memory_augmentation: MemoryAugmentation = MemoryAugmentation()
+    """Errors of the memory in the prompts, as they will occur in acting."""
+    one_step: OneStepConfig | None = None
+    """Learn to sample in one step as well."""
+    time: ActionTimeConfig | None = None
+    """Distribution of training times."""
+    noise_samples_per_chunk: int | None = Field(default=None, ge=1, le=4096)
+    """See `ActionExpertConfig`."""
+    flow_steps: int | None = Field(default=None, ge=1, le=1000)
+    """Written into the checkpoint: the number of steps in which actions are sampled."""
+    action_noise: float | None = Field(default=None, ge=0)
+    """Written into the checkpoint: see `CheckpointConfig`."""
+    loop: LoopConfig
+
+    @property
+    def expert_changes(self) -> dict[str, Any]:
+        """Fields of the Action Expert's configuration that it sets."""
+        names = ("one_step", "time", "noise_samples_per_chunk", "flow_steps")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def build(self) -> ActionExpertObjective:
+        from wla.training.objectives.action_expert import ActionExpertObjective
+
+        return ActionExpertObjective(self)
 
 
 class InverseDynamicsTrainConfig(Config):

@@ -19,10 +19,12 @@ def initialize(init: FromCheckpoint, config: PolicyModelConfig, texts: Sequence[
     """ValueError when the policy has other sizes than the recipe, or another kind of prompt."""
     checkpoint = fetch_checkpoint(init.policy)
     model = config.with_frozen_parts(checkpoint.config.model).build()
-    wrong = mismatch(shapes(checkpoint.model.state_dict()), shapes(model.state_dict()))
+    made = model.state_dict()
+    known_weights = {name: made[name] for name in model.optional_weights & made.keys()} | checkpoint.model.state_dict()
+    wrong = mismatch(shapes(known_weights), shapes(made))
     if wrong:
         raise ValueError(f"policy {init.policy} is of other sizes than the recipe's model: {wrong}; correct one")
-    model.load_state_dict(checkpoint.model.state_dict())
+    model.load_state_dict(known_weights)
     prompt, tokenizer, grounding, grown = checkpoint.config.prompt, checkpoint.tokenizer, None, 0
     if init.prompt is not None:
         if not isinstance(prompt, PromptConfig):

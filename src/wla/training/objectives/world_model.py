@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from wla import runtime
 from wla.batch import Batch
-from wla.models import WLA, require_model
+from wla.models import WLA
 from wla.policy import Checkpoint, save_checkpoint
-from wla.policy.hub import fetch_checkpoint
 from wla.training.objective import StepLosses
 from wla.training.objectives.configs import PolicyDataConfig, WorldModelTrainConfig
+from wla.training.objectives.finished_policy import finished_policy
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
-from wla.training.objectives.policy_data import robots_of
 
 
 class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
@@ -31,11 +30,7 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
     def __init__(self, config: WorldModelTrainConfig) -> None:
         runtime.seed_everything(config.loop.seed)
         super().__init__(config, config.loop)
-        checkpoint = fetch_checkpoint(config.policy)
-        before = require_model(checkpoint.model, WLA, f"policy {config.policy}")
-        for robot in robots_of(self.data.datasets):
-            ours, theirs = f"policy {config.policy}", str(self.data.datasets[0].root)
-            checkpoint.choose_robot(robot, config.policy).spec.require_equal(robot, ours=ours, theirs=theirs)
+        checkpoint, before = finished_policy(config.policy, self.data.datasets)
         world = before.config.world_expert.replace(**self._changes(checkpoint, before))
         # Every sample of a batch predicts images: nothing else is learned here.
         model_config = before.config.replace(world_expert=world, max_world_samples=None)
