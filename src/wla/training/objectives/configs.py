@@ -14,9 +14,8 @@ from wla.config import Config
 from wla.data import ActionRepresentationConfig, ImageAugmentation, MemoryAugmentation, NormalizationConfig
 from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.configs import PromptConfig
+from wla.models import ActionTimeConfig, ImageCodecConfig, OneStepConfig
 from wla.models.backbones.configs import NanoBackboneConfig
-from wla.models.configs import ImageCodecConfig
-from wla.models.experts.configs import ActionTimeConfig, OneStepConfig
 from wla.models.model_config import AnyModelConfig, RealtimeConfig, RecomputedPart
 from wla.training.configs import LoopConfig, LoraConfig
 from wla.training.grounding.configs import GroundingSource
