@@ -16,6 +16,7 @@ TAUGHT = [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
 NOT_RUN = [
     ("README.md", "docker"),
     ("benchmarks.md", "metaworld"),  # in tests/envs/test_metaworld_simulator.py
+    ("benchmarks.md", "libero"),  # in tests/envs/test_libero_simulator.py
     *[("lerobot.md", "lerobot")] * 4,  # in tests/plugins, with an environment of LeRobot
     ("published.md", "gpu"),
     ("real_robot.md", "robot"),

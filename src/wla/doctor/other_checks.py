@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wla.doctor.finding import Finding
-from wla.doctor.state_checks import opening_dimensions
+from wla.doctor.state_checks import motion, opening_dimensions
 from wla.doctor.trajectories import Trajectory, run
 from wla.specs import RobotSpec
 from wla.types import Env
@@ -62,7 +62,7 @@ def check_gripper(
     known = [index for index in opening if index in opening_dimensions(names)]
     if commands is None or not known:
         return Finding("gripper", f"not checked: {spec.action.gripper!r} does not say what opens it", None), frozenset()
-    widths = [_after(env, seed, {command: value})[known[0]] for value in commands]
+    widths = [_held(env, seed, {command: value}).states[-1, known[0]] for value in commands]
     if widths[0] > widths[1]:
         return Finding("gripper", f"opens and closes as stated ({spec.action.gripper})", True), frozenset()
     text = f"{spec.action.gripper!r} is stated, and the command to open leaves {names[known[0]]} smaller"
@@ -80,8 +80,8 @@ def check_motion(env: Env, seed: int) -> Finding:
             continue
         checked += 1
         own = names.index(moved)
-        up, down = (_after(env, seed, {index: limits[index]}) for limits in (spec.action.high, spec.action.low))
-        effect = up - down
+        up, down = (_held(env, seed, {index: limits[index]}) for limits in (spec.action.high, spec.action.low))
+        effect = motion(up.states, names, spec.action.frame) - motion(down.states, names, spec.action.frame)
         alike = [each for each in range(len(names)) if units[each] == units[own]]
         most = max(alike, key=lambda each: abs(effect[each]))
         if abs(effect[own]) < 0.5 * abs(effect[most]):
@@ -146,14 +146,14 @@ def _contrast(trajectories: Sequence[Trajectory], command: int, opening: int) ->
     return float(openings[high].mean() - openings[~high].mean())
 
 
-def _after(env: Env, seed: int, command: Mapping[int, float]) -> Float32[np.ndarray, " S"]:
-    """The state after some steps of one command, with nothing else moving."""
+def _held(env: Env, seed: int, command: Mapping[int, float]) -> Trajectory:
+    """Some steps of one command, with nothing else moving."""
     spec = env.robot_spec.action
     action = np.array([0.0 if kind == "delta" else low for kind, low in zip(spec.kinds, spec.low, strict=True)])
     for index, value in command.items():
         action[index] = value
     steps = action.astype(np.float32)
-    return run(env, seed, lambda step, _: steps if step < PROBE_STEPS else None).states[-1]
+    return run(env, seed, lambda step, _: steps if step < PROBE_STEPS else None)
 
 
 def _stated_commands(spec: RobotSpec) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from wla.doctor.finding import Finding
 from wla.doctor.trajectories import Trajectory
+from wla.specs import Frame
 
 STEPS = 20
 """First steps of each episode that are compared: later ones drift apart where versions of the simulator differ."""
@@ -146,6 +147,21 @@ def _antipodes(kind: str, before: Float64[np.ndarray, "N D"], now: Float64[np.nd
     if kind == "quaternion":
         return float(((before * now).sum(1) < 0).mean())
     return float((np.linalg.norm(before - now, axis=1) > np.pi).mean())
+
+
+def motion(states: Float32[np.ndarray, "T S"], names: Sequence[str], frame: Frame) -> Float64[np.ndarray, " S"]:
+    """What each number of a state moved by; rotation vectors: the angles turned about the axes of the frame.
+
+    A rotation vector's own numbers tell no axis: of a hand that points down, a turn about y changes the third.
+    """
+    total = states[-1].astype(np.float64) - states[0]
+    for kind, indices in rotations(names):
+        if kind == "axis-angle":
+            turned = Rotation.from_rotvec(states[:, indices])
+            before, after = turned[:-1], turned[1:]
+            steps = before.inv() * after if frame == "tool" else after * before.inv()
+            total[indices] = steps.as_rotvec().sum(0)
+    return total
 
 
 def opening_dimensions(names: Sequence[str]) -> list[int]:

@@ -30,6 +30,7 @@ FAMILIES: Registry[EnvFamily] = Registry(
     own={
         "tabletop": "wla.envs.tabletop.family:FAMILY",
         "metaworld": "wla.envs.metaworld.family:FAMILY",
+        "libero": "wla.envs.libero.family:FAMILY",
         "pusht": "wla.envs.pusht:FAMILY",
         "aloha": "wla.envs.aloha:FAMILY",
     },
