@@ -50,7 +50,8 @@ class LiberoEnv(gymnasium.Env):
         self.robot_spec = robot_spec(self.protocol, self._size)
         self.max_steps = self.protocol.limits[SUITE_OF[task]]
         action, seen = self.robot_spec.action, self.robot_spec.observation
-        self.action_space = gymnasium.spaces.Box(np.float32(action.low), np.float32(action.high), dtype=np.float32)
+        low, high = (np.array(limits, np.float32) for limits in (action.low, action.high))
+        self.action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
         image = gymnasium.spaces.Box(0, 255, (self._size, self._size, 3), dtype=np.uint8)
         self.observation_space = gymnasium.spaces.Dict(
             {
