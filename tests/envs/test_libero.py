@@ -138,9 +138,9 @@ def test_success_counts_at_any_time_and_is_held_for_some_steps(simulator: type[l
     _, info = env.reset(seed=1)
     assert info == {"instruction": instruction(TASK), "success": False}
     close, open_ = np.float32([0, 0, 0, 0, 0, 0, 1]), np.float32([0, 0, 0, 0, 0, 0, -1])
-    found = [env.step(action)[2:] for action in [*[close] * 4, open_, open_, *[close] * (HOLD_STEPS + 2)]]
-    assert [info["success"] for *_, info in found] == [False] * 3 + [True] * 10
-    assert [terminated for terminated, *_ in found] == [False] * 12 + [True]
+    found = [env.step(action)[2:] for action in [*[close] * 4, open_, open_, *[close] * (HOLD_STEPS + 1)]]
+    assert [info["success"] for *_, info in found] == [False] * 3 + [True] * 9
+    assert [terminated for terminated, *_ in found] == [False] * 11 + [True]
     env.reset(seed=1)
     env.max_steps = 3
     assert [env.step(open_)[3] for _ in range(3)] == [False, False, True]
