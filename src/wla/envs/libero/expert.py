@@ -117,7 +117,7 @@ def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
     across = np.array([0.0, 1.0, 0.0])
     rims = [thing.centre + side * across * (thing.half[narrow] - 0.006) for side in (-1.0, 1.0)]
     room = [min((np.linalg.norm((other.centre - rim)[:2]) for other in high), default=1.0) for rim in rims]
-    rim = rims[int(np.argmax(room))]
+    rim = rims[room.index(max(room))]
     return Grasp(np.array([*rim[:2], thing.top - 0.015]), across)
 
 
