@@ -94,7 +94,7 @@ def test_it_begins_again_after_a_thing_was_lost() -> None:
     lost = False
     for _ in range(2 * STEPS):
         scene.step(motion(scene, aim(scene)))
-        if not lost and scene.held and scene.position[2] > 0.15:
+        if not lost and scene.held and scene.position[2] > 0.09:
             scene.held, scene.opening, lost = False, 0.08, True
     assert lost
     assert scene.solved

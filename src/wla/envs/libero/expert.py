@@ -95,7 +95,7 @@ def _carry(scene: Scene, name: str, thing: Solid, place: str) -> Aim:
     below = hand[2] - thing.bottom
     beside = np.linalg.norm((target + offset - hand)[:2])
     if beside > NEAR:
-        high = max(scene.solid(other).top for other in scene.things() if other not in (name, place)) + 0.02 + below
+        high = max(scene.solid(other).top for other in scene.things() if other != name) + 0.02 + below
         high = min(high, hand[2] + 0.1)
         ready = 1.0 if hand[2] > high - 0.04 else 0.0
         way = np.append((target + offset - hand)[:2] * ready, high - hand[2])
