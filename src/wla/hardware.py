@@ -7,6 +7,10 @@ import platform
 import re
 import sys
 from pathlib import Path
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16"]
+"""Of the products of compiled functions."""
 
 _PEAK_TERAFLOPS = {
     "NVIDIA A100-SXM4-40GB": 312.0,
@@ -67,6 +71,11 @@ def instruction_sets() -> frozenset[str]:
         return frozenset()
     names = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
     return frozenset(name for name in next(names, []) if INSTRUCTIONS.match(name))
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor multiplies matrices in bfloat16 (Intel's AMX); others compute such products in float32."""
+    return "amx_bf16" in instruction_sets()
 
 
 def peak_bf16_flops(gpu: str) -> float | None:

@@ -9,14 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wla.hardware import multiplies_bfloat16
 from wla.bench.results import Results, parity
 from wla.bench.timing import Budget, Timed, in_turns
 from wla.models import WLA, require_model
 from wla.models.inference.compiled_parts import CompiledActionExpert
 from wla.policy import WLAPolicy
+from wla.policy.fast import NO_BFLOAT16
 from wla.types import ActionChunk, Observation, PolicyState
 
-PATHS: Mapping[str, Mapping[str, Any]] = {"reference": {}, "fast": {"fast": True}}
+PATHS: Mapping[str, Mapping[str, Any]] = {
+    "reference": {},
+    "fast": {"fast": True},
+    "fast in bfloat16": {"fast": True, "precision": "bfloat16"},
+}
 """Way through a policy -> the options of `load_policy` that choose it. The others are compared with the first."""
 FEW_STEPS = (4, 2, 1)
 """Flow steps beside a policy's own number."""
@@ -34,9 +40,12 @@ Answer = tuple[ActionChunk, PolicyState]
 
 def load_paths(results: Results, title: str, load: Callable[..., WLAPolicy]) -> dict[str, WLAPolicy]:
     """A policy for each path that there is on this machine; the others are open."""
-    found = {path: load(**options) for path, options in PATHS.items()}
+    found = {}
     for path, options in PATHS.items():
-        policy = found[path]
+        if options.get("precision") == "bfloat16" and not multiplies_bfloat16():
+            results.open[f"{title}, {path}"] = NO_BFLOAT16
+            continue
+        policy = found[path] = load(**options)
         expert = require_model(policy.model, WLA, f"policy {policy.name}").action_expert
         if options and not isinstance(expert, CompiledActionExpert):
             results.open[f"{title}, {path}"] = f"nothing is compiled for this policy on {policy.device.type} here"

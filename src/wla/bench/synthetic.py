@@ -59,13 +59,20 @@ class Blueprint:
         with init_empty_weights():
             return self._checkpoint(self.config.model.build(imagination=False))
 
-    def policy(self, device: torch.device, *, imagination: bool = False, fast: bool = False) -> WLAPolicy:
-        """Returns the policy, ready to act in its precision. fast: see `wla.policy.load_policy`."""
+    def policy(
+        self,
+        device: torch.device,
+        *,
+        imagination: bool = False,
+        fast: bool = False,
+        precision: Precision = "float32",
+    ) -> WLAPolicy:
+        """Returns the policy, ready to act in its precision. fast, precision: see `wla.policy.load_policy`."""
         dtype = getattr(torch, self.config.dtype)
         made = self.checkpoint(device, imagination=imagination, dtype=dtype)
         policy = WLAPolicy(made, name=NAME, checkpoint_sha256="", device=str(device))
         if fast:
-            policy.model = fast_model(policy.model, Path(NAME), trusted=False)
+            policy.model = fast_model(policy.model, Path(NAME), trusted=False, precision=precision)
         return policy
 
     def _checkpoint(self, model: PolicyModel[Any]) -> Checkpoint:

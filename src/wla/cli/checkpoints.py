@@ -81,6 +81,8 @@ class ExportArgs(CliArgs):
     """The checkpoint: folder, bundled name or hub id."""
     format: Literal["published", "compiled", "onnx"] = "published"
     """What is written."""
+    precision: Precision = "float32"
+    """With --format compiled: of matrix products; the same is named where they run (--fast --precision bfloat16)."""
     out: Path
     """Folder of the exported checkpoint."""
 
@@ -140,10 +142,12 @@ def import_(args: ImportArgs) -> int:
 
 def export(args: ExportArgs) -> int:
     find(args.checkpoint, "checkpoint")
+    if args.precision != "float32" and args.format != "compiled":
+        raise ValueError(f"--precision {args.precision} is of compiled functions: --format compiled")
     if args.format == "compiled":
         from wla.policy.fast import export_compiled
 
-        export_compiled(resolve(args.checkpoint), args.out)
+        export_compiled(resolve(args.checkpoint), args.out, args.precision)
         print(f"checkpoint with compiled functions: {args.out}")
         return 0
     if args.format == "onnx":

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from wla.files import atomic_dir, disk_errors
+from wla.hardware import Precision, multiplies_bfloat16
 from wla.models.inference.compiled_parts import with_functions
 from wla.models.inference.compiler import functions_of
 from wla.models.inference.image_features import Function
@@ -21,13 +22,17 @@ from wla.policy.checkpoint_files import COMPILED
 from wla.progress import note
 
 REFERENCE = "the reference path acts"
+NO_BFLOAT16 = "this processor multiplies no matrices in bfloat16 (amx_bf16)"
 
 
-def fast_model(model: PolicyModel[Any], checkpoint: Path, *, trusted: bool) -> PolicyModel[Any]:
+def fast_model(
+    model: PolicyModel[Any], checkpoint: Path, *, trusted: bool, precision: Precision = "float32"
+) -> PolicyModel[Any]:
     """A model with the same answers that runs compiled functions; the model itself, with a line that says why, where
     there can be none.
 
-    checkpoint: folder that may hold a package. trusted: whether its code may run here.
+    checkpoint: folder that may hold a package. trusted: whether its code may run here. precision: of products; where a
+    processor has none in bfloat16, a line says so and they are computed in float32.
     """
     if not isinstance(model, WLA):
         note(f"fast: nothing is compiled for models of kind {model.config.kind!r}; {REFERENCE}")
@@ -36,32 +41,37 @@ def fast_model(model: PolicyModel[Any], checkpoint: Path, *, trusted: bool) -> P
     if device.type != "cpu":
         note(f"fast: nothing is compiled for {device.type} yet; {REFERENCE}")
         return model
-    modules = functions_of(model)
+    if precision == "bfloat16" and not multiplies_bfloat16():
+        note(f"fast: {NO_BFLOAT16}; float32 computes")
+        precision = "float32"
+    modules = functions_of(model, precision)
     if "read_prompt" not in modules:
         note(f"fast: {type(model.backbone).__name__} is not compiled, only the sampling of actions is")
-    functions = _packaged(checkpoint / COMPILED, modules, model, trusted=trusted)
+    functions = _packaged(checkpoint / COMPILED, modules, model, precision, trusted=trusted)
     if functions is None:
         try:
-            functions = load_functions(_in_cache(modules, model), modules, model)
+            functions = load_functions(_in_cache(modules, model, precision), modules, model, precision)
         except ValueError as error:
             note(f"fast: {error}; {REFERENCE}")
             return model
     return with_functions(model, functions)
 
 
-def export_compiled(folder: Path, out: Path) -> None:
+def export_compiled(folder: Path, out: Path, precision: Precision = "float32") -> None:
     """Writes a copy of a checkpoint that also holds its compiled functions, for machines without a compiler.
 
     They run where processor and versions are those of this machine (`wla.models.inference.package.facts`), and are in
-    the cache from then on, too. ValueError for a model that nothing is compiled for, without a compiler, and when `out`
-    exists.
+    the cache from then on, too. precision: see `fast_model`. ValueError for a model that nothing is compiled for,
+    without a compiler or products in that precision, and when `out` exists.
     """
     model = load_checkpoint(folder, imagination=False).model
     if not isinstance(model, WLA):
         raise ValueError(f"{folder}: nothing is compiled for models of kind {model.config.kind!r}")
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
-    code = _in_cache(functions_of(model), model)
+    if precision == "bfloat16" and not multiplies_bfloat16():
+        raise ValueError(f"{NO_BFLOAT16}: export in float32, or on a machine whose processor does")
+    code = _in_cache(functions_of(model, precision), model, precision)
     with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
         for path in sorted(folder.iterdir()):
             if path.is_file():
@@ -70,7 +80,7 @@ def export_compiled(folder: Path, out: Path) -> None:
 
 
 def _packaged(
-    folder: Path, modules: Mapping[str, nn.Module], model: WLA, *, trusted: bool
+    folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision, *, trusted: bool
 ) -> dict[str, Function] | None:
     """Functions of the checkpoint's own package; None, with a line that says why, where it is not used."""
     if not folder.is_dir():
@@ -79,19 +89,19 @@ def _packaged(
         note(f"fast: {folder} holds code from the hub, which does not run without --trust-code (trust_code=True)")
         return None
     try:
-        return load_functions(folder, modules, model)
+        return load_functions(folder, modules, model, precision)
     except ValueError as error:
         note(f"fast: {error}")
         return None
 
 
-def _in_cache(modules: Mapping[str, nn.Module], model: WLA) -> Path:
+def _in_cache(modules: Mapping[str, nn.Module], model: WLA, precision: Precision) -> Path:
     """Folder of the functions in the user's cache, compiled into it first where they are not there.
 
     ValueError says why they cannot be.
     """
-    folder = cache_folder(model)
+    folder = cache_folder(model, precision)
     if not folder.is_dir():
         with disk_errors(folder, "set XDG_CACHE_HOME to a folder that can be written"):
-            write_package(folder, modules, model)
+            write_package(folder, modules, model, precision)
     return folder

@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
+from wla.hardware import Precision
 from wla.models.model import Imagination, ModelEncoding
 from wla.policy.checkpoint import Checkpoint, RobotChoice, load_checkpoint, save_pretrained
 from wla.policy.checkpoint_files import sha256
@@ -25,30 +26,6 @@ from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyStat
 
 MAX_CPU_PARAMETERS = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""
-
-
-def load_policy(
-    name: str | Path,
-    *,
-    imagination: bool = False,
-    device: str | None = None,
-    robot: RobotChoice = None,
-    flow_steps: int | None = None,
-    action_noise: float | None = None,
-    fast: bool = False,
-    trust_code: bool = False,
-) -> WLAPolicy:
-    """See `WLAPolicy.from_pretrained`."""
-    return WLAPolicy.from_pretrained(
-        name,
-        imagination=imagination,
-        device=device,
-        robot=robot,
-        flow_steps=flow_steps,
-        action_noise=action_noise,
-        fast=fast,
-        trust_code=trust_code,
-    )
 
 
 class Encoding(NamedTuple):
@@ -109,6 +86,7 @@ class WLAPolicy:
         flow_steps: int | None = None,
         action_noise: float | None = None,
         fast: bool = False,
+        precision: Precision = "float32",
         trust_code: bool = False,
     ) -> WLAPolicy:
         """A policy from a bundled name ('nano-tabletop'), a checkpoint folder, or a hub id.
@@ -119,9 +97,11 @@ class WLAPolicy:
         hand, which decides by its name. flow_steps: integration steps of the actions unless `act` is told; None for the
         model's own. action_noise: standard deviation of the noise that the actions start from; None for that of the
         checkpoint. fast: whether compiled functions act, with the same answers up to rounding (see `wla.policy.fast`).
-        trust_code: whether compiled functions that the hub gave may run. ValueError where the policy has no such robot,
-        or several and none is named.
+        precision: of their matrix products. trust_code: whether compiled functions that the hub gave may run. ValueError where the policy has no such robot,
+        or several and none is named, and for half precision of a path that is not the fast one.
         """
+        if precision != "float32" and not fast:
+            raise ValueError(f"precision {precision} is of compiled functions: ask for them, too (fast=True, --fast)")
 
         def read(folder: Path) -> WLAPolicy:
             checkpoint = load_checkpoint(folder, imagination=imagination)
@@ -138,7 +118,8 @@ class WLAPolicy:
             if fast:
                 from wla.policy.fast import fast_model
 
-                policy.model = fast_model(policy.model, folder, trusted=trust_code or find(name) is not None)
+                trusted = trust_code or find(name) is not None
+                policy.model = fast_model(policy.model, folder, trusted=trusted, precision=precision)
             return policy
 
         return load_from(name, read)
@@ -378,6 +359,9 @@ class WLAPolicy:
     def _clipped(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
         spec = self.robot_spec.action
         return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
+
+
+load_policy = WLAPolicy.from_pretrained
 
 
 def _repeated(state: Float32[np.ndarray, "B S"], count: int) -> Float32[np.ndarray, "B count S"]:

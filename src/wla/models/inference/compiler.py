@@ -6,17 +6,20 @@ Batch, prompt and text lengths are free in the compiled code, so no length is pa
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from wla.foreign import shown
+from wla.hardware import Precision
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.inference.examples import Example, examples, read_image
-from wla.models.inference.layout import laid_out
+from wla.models.inference.layout import halve, laid_out
+from wla.models.inference.packing import Packing, named_weights, packing_of, with_random_weights
 from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers
 from wla.models.inference.sampling import SampleStep, StartSampling
 from wla.models.wla import WLA
@@ -24,15 +27,29 @@ from wla.progress import note, track
 
 SETTINGS: dict[str, Any] = {
     "aot_inductor.package_constants_in_so": False,
+    # Of eight numbers or fewer, too: they would be part of the code, which is for any weights.
+    "always_keep_tensor_constants": True,
     # The number of threads is that of the process that runs the code.
     "cpp.dynamic_threads": True,
     # Elements of a loop for another thread: below that, threads cost more than they save (as PyTorch's own loops).
     "cpp.min_chunk_size": 16384,
 }
+HALF_SETTINGS: dict[str, Any] = {
+    "max_autotune_gemm": True,
+    "max_autotune_gemm_backends": "CPP,ATEN",
+    # PyTorch 2.13 cannot write products with what follows them in one loop where the number of rows is free.
+    "epilogue_fusion": False,
+    "aot_inductor.package_constants_on_disk_format": "pickle_weights",
+}
+"""For functions in half precision, whose products are code of their own: calling a library for one takes longer than
+such a product does."""
 
 
-def functions_of(model: WLA) -> dict[str, nn.Module]:
-    """The functions that acting consists of, with weights of their own layout; of the backbone only nano's."""
+def functions_of(model: WLA, precision: Precision = "float32") -> dict[str, nn.Module]:
+    """The functions that acting consists of, with weights of their own layout; of the backbone only nano's.
+
+    precision: of products; float32 stands for that of the model.
+    """
     functions: dict[str, nn.Module] = {}
     backbone, expert = model.backbone, model.action_expert
     if isinstance(backbone, NanoBackbone):
@@ -40,7 +57,10 @@ def functions_of(model: WLA) -> dict[str, nn.Module]:
         functions |= {read_image(side): image for side in model.config.interface.images.values()}
         functions |= {"read_prompt": ReadPrompt(text, backbone.image_token), "read_text": ReadText(text)}
     functions |= {"start_sampling": StartSampling(expert), "sample_step": SampleStep(expert)}
-    return dict(laid_out(nn.ModuleDict(functions)).items())
+    modules = laid_out(nn.ModuleDict(functions))
+    if precision == "bfloat16":
+        halve(modules)
+    return dict(modules.items())
 
 
 def require_compiler() -> None:
@@ -54,22 +74,53 @@ def require_compiler() -> None:
         raise ValueError("no C++ compiler here: install g++ or clang++, or set CXX") from error
 
 
-def compile_functions(model: WLA, functions: Mapping[str, nn.Module], folder: Path) -> None:
-    """Writes NAME.pt2 of each function into a folder, with a progress bar. ValueError when there is no compiler."""
+def compile_functions(
+    model: WLA, functions: Mapping[str, nn.Module], folder: Path, precision: Precision
+) -> dict[str, Packing]:
+    """Writes NAME.pt2 of each function into a folder, with a progress bar. ValueError when there is no compiler.
+
+    Returns how the weights of each function in half precision are packed.
+    """
     require_compiler()
-    note(f"fast: compiling {len(functions)} functions, once for this processor and version")
-    shapes = examples(model)
+    note(f"fast: compiling {len(functions)} functions in {precision}, once for this processor and version")
+    shapes, packings = examples(model), {}
     for name in track(list(functions), "compiling"):
-        _compile(functions[name], shapes[name], folder / f"{name}.pt2")
+        file = folder / f"{name}.pt2"
+        try:
+            packings[name] = _compile(functions[name], shapes[name], file, precision)
+        except RuntimeError as error:
+            raise ValueError(f"{name} could not be compiled ({shown(str(error))})") from error
+    return packings
 
 
 @torch.no_grad()
-def _compile(module: nn.Module, example: Example, file: Path) -> None:
-    """ValueError when torch or the compiler fail."""
-    with warnings.catch_warnings():
+def _compile(module: nn.Module, example: Example, file: Path, precision: Precision) -> Packing:
+    """RuntimeError when torch or the compiler fail."""
+    from torch._inductor.package import package_aoti
+    from torch.export.pt2_archive._package_weights import Weights
+
+    settings, module = SETTINGS | {"aot_inductor.package": True}, with_random_weights(module)
+    chosen: AbstractContextManager[None] = nullcontext()
+    if precision == "bfloat16":
+        settings, chosen = settings | HALF_SETTINGS, _products_as_code()
+    with warnings.catch_warnings(), chosen:
         warnings.simplefilter("ignore")  # torch's own, about its own deprecated names
-        try:
-            program = torch.export.export(module, example.tensors, dynamic_shapes=example.free, strict=False)
-            torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=dict(SETTINGS))
-        except RuntimeError as error:
-            raise ValueError(f"{file.stem} could not be compiled ({shown(str(error))})") from error
+        program = torch.export.export(module, example.tensors, dynamic_shapes=example.free, strict=False)
+        graph = cast(torch.fx.GraphModule, program.module(check_guards=False))
+        files = cast(list[Any], torch._inductor.aot_compile(graph, example.tensors, options=settings))
+    package_aoti(str(file), [part for part in files if isinstance(part, str)])
+    constants = {name: tensor for part in files if isinstance(part, Weights) for name, (tensor, _) in part.items()}
+    return packing_of(constants, named_weights(module))
+
+
+@contextmanager
+def _products_as_code() -> Iterator[None]:
+    """Within, each product in half precision is written out; the library, the first choice, computes the others.
+    Nothing is timed to decide it."""
+    from torch._inductor import select_algorithm
+
+    select_algorithm.add_preprocessing_fn(lambda found: [one for one in found if "AMX" in one.name] or found[:1])
+    try:
+        yield
+    finally:
+        select_algorithm.clear_preprocessing_fns()

@@ -20,20 +20,50 @@ def laid_out(module: ModuleT) -> ModuleT:
     for part in copy.modules():
         if isinstance(part, nn.Linear):
             part.weight.data = part.weight.data.t().contiguous().t()
+        elif isinstance(part, Product):
+            part.weight.data = part.weight.data.contiguous()
     return copy
 
 
-def fused(layers: Sequence[nn.Linear | nn.Embedding], scale: Float[Tensor, " D"] | None = None) -> nn.Linear:
-    """One linear layer whose outputs are those of several, one behind the other. scale: of their inputs."""
-    weight = torch.cat([layer.weight.detach() for layer in layers])
+class Product(nn.Module):
+    """A linear layer in the precision of its weights, between numbers in the precision of its inputs.
+
+    The bias is added in the loop that reads the product, and not by the product. exact: never in half precision.
+    """
+
+    weight: Float[Tensor, "D E"]
+    bias: Float[Tensor, " E"] | None
+
+    def __init__(self, weight: Float[Tensor, "D E"], bias: Float[Tensor, " E"] | None, *, exact: bool = False) -> None:
+        super().__init__()
+        self.exact = exact
+        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+
+    def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N E"]:
+        found = (x.to(self.weight.dtype) @ self.weight).to(x.dtype)
+        return found if self.bias is None else found + self.bias
+
+
+def halve(module: nn.Module) -> None:
+    """From now on the products of a module are computed in half precision; sums, norms and attention are not."""
+    for part in module.modules():
+        # Pairs of rows are multiplied at once: an odd one would have none.
+        if isinstance(part, Product) and not part.exact and part.weight.shape[0] % 2 == 0:
+            part.weight.data = part.weight.data.bfloat16()
+
+
+def fused(
+    layers: Sequence[nn.Module], scale: Float[Tensor, " D"] | None = None, *, exact: bool = False
+) -> Product:
+    """One product whose outputs are those of several linear layers, one behind the other. scale: of their inputs;
+    exact: see `Product`."""
+    weights = [layer.get_parameter("weight").detach() for layer in layers]
+    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
     if scale is not None:
         weight = (weight.float() * scale.detach().float()).to(weight.dtype)
     biases = [bias.detach() for layer in layers if (bias := getattr(layer, "bias", None)) is not None]
-    one = nn.Linear(weight.shape[1], weight.shape[0], bias=bool(biases), device="meta")
-    one.weight = nn.Parameter(weight, requires_grad=False)
-    if biases:
-        one.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
-    return one
+    return Product(weight.t(), torch.cat(biases) if biases else None, exact=exact)
 
 
 def in_memory(x: Tensor) -> Tensor:

@@ -21,26 +21,28 @@ from torch import Tensor, nn
 import wla
 from wla.files import atomic_dir, atomic_write_text, read_json
 from wla.foreign import shown
-from wla.hardware import cpu_name, instruction_sets
+from wla.hardware import Precision, cpu_name, instruction_sets
 from wla.models.inference.compiler import compile_functions
 from wla.models.inference.image_features import Function
+from wla.models.inference.packing import constants_of, named_weights
 from wla.models.wla import WLA
 
 FACTS = "compiled.json"
+PACKINGS = "packings"
+"""Entry of the facts: how the weights of each function are packed."""
 
 
 class CompiledFunction:
     """A function in a file that `compile_functions` wrote, with the weights of the module that it was compiled from."""
 
-    def __init__(self, file: Path, module: nn.Module) -> None:
-        """ValueError for a file that cannot be loaded."""
-        weights = {name: tensor.detach() for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    def __init__(self, file: Path, module: nn.Module, packing: Mapping[str, object]) -> None:
+        """packing: see `wla.models.inference.packing`. ValueError for a file that cannot be loaded."""
         try:
             self._loader = torch._C._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1)
-            self._weights = {name: weights[name] for name in self._loader.get_constant_fqns()}
+            self._weights = constants_of(self._loader.get_constant_fqns(), named_weights(module), packing)
             # The code reads these tensors where they are: they live as long as this object.
             self._loader.load_constants(self._weights, False, True, True)
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"{file}: cannot be loaded ({shown(str(error))}); remove the folder") from error
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
@@ -48,30 +50,37 @@ class CompiledFunction:
         return self._loader.boxed_run([tensor.contiguous() for tensor in tensors])
 
 
-def load_functions(folder: Path, modules: Mapping[str, nn.Module], model: WLA) -> dict[str, Function]:
-    """The functions in a folder. ValueError when its code is not for this model, processor and versions."""
-    require_same(folder, facts(model))
-    return {name: CompiledFunction(folder / f"{name}.pt2", module) for name, module in modules.items()}
+def load_functions(
+    folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision
+) -> dict[str, Function]:
+    """The functions in a folder. ValueError when its code is not for this model, precision, processor and versions."""
+    stored = require_same(folder, facts(model, precision))
+    packings = stored.get(PACKINGS)
+    if not (isinstance(packings, dict) and all(isinstance(packings.get(name), dict) for name in modules)):
+        raise ValueError(f"{folder / FACTS}: does not say how weights are packed; remove the folder")
+    return {name: CompiledFunction(folder / f"{name}.pt2", module, packings[name]) for name, module in modules.items()}
 
 
-def write_package(folder: Path, modules: Mapping[str, nn.Module], model: WLA) -> None:
+def write_package(folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision) -> None:
     """Compiles the functions into a folder, which is replaced. ValueError without a compiler; OSError where it cannot
     be written."""
     with atomic_dir(folder, replaces=("*.pt2", FACTS)) as fresh:
-        compile_functions(model, modules, fresh)
-        atomic_write_text(fresh / FACTS, json.dumps(facts(model), indent=2) + "\n")
+        packings = compile_functions(model, modules, fresh, precision)
+        written = facts(model, precision) | {PACKINGS: packings}
+        atomic_write_text(fresh / FACTS, json.dumps(written, indent=2) + "\n")
 
 
-def cache_folder(model: WLA) -> Path:
+def cache_folder(model: WLA, precision: Precision) -> Path:
     """Folder of this user for the compiled functions of such a model, on this processor, with these versions."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "wla" / "compiled" / _sha256(json.dumps(facts(model), sort_keys=True))[:16]
+    return root / "wla" / "compiled" / _sha256(json.dumps(facts(model, precision), sort_keys=True))[:16]
 
 
-def facts(model: WLA) -> dict[str, Any]:
+def facts(model: WLA, precision: Precision = "float32") -> dict[str, Any]:
     """Everything that compiled code depends on."""
     return {
         "model": _sha256(model.config.model_dump_json() + str(model.action_expert.positions.dtype)),
+        "precision": precision,
         "wla": f"{wla.__version__} (models {_sources()[:12]})",
         "torch": torch.__version__,
         "transformers": version("transformers"),
@@ -81,11 +90,15 @@ def facts(model: WLA) -> dict[str, Any]:
     }
 
 
-def require_same(folder: Path, own: Mapping[str, Any]) -> None:
-    """ValueError says why the code in a folder is not for a model and a machine whose facts are `own`."""
+def require_same(folder: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a folder. ValueError says why its code is not for a model and a machine whose facts are `own`."""
     stored = read_json(folder / FACTS, missing="is missing: no compiled functions; remove the folder")
     if stored.get("model") != own["model"]:
         raise ValueError(f"{folder}: was compiled for another model")
+    if stored.get("precision") != own["precision"]:
+        raise ValueError(
+            f"{folder}: was compiled in {shown(str(stored.get('precision')))}, not in {own['precision']} (--precision)"
+        )
     for what in ("system", "wla", "torch", "transformers"):
         if stored.get(what) != own[what]:
             raise ValueError(f"{folder}: was compiled for {what} {shown(str(stored.get(what)))}, here is {own[what]}")
@@ -96,6 +109,7 @@ def require_same(folder: Path, own: Mapping[str, Any]) -> None:
             f"{folder}: was compiled for another processor ({shown(str(stored.get('processor')))})"
             + (f", this one lacks {shown(named)}" if named else "")
         )
+    return stored
 
 
 @cache

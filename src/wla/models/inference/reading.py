@@ -17,7 +17,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from wla.models.backbones.base import causal_mask, fill_placeholders, token_positions
 from wla.models.backbones.nano import ConvStem, NanoBackbone, ResidualConv
-from wla.models.inference.layout import fused, in_memory
+from wla.models.inference.layout import Product, fused, in_memory
 
 
 class ReadImage(nn.Module):
@@ -80,7 +80,7 @@ class TextLayers(nn.Module):
         super().__init__()
         self.embedding, self.rotary = backbone.text.embed_tokens, backbone.text.rotary_emb
         self.layers = nn.ModuleList(TextLayer(cast(Qwen3DecoderLayer, layer)) for layer in backbone.text.layers)
-        self.logits = fused([backbone.text.embed_tokens], backbone.text.norm.weight)
+        self.logits = fused([backbone.text.embed_tokens], backbone.text.norm.weight, exact=True)
         self.eps = backbone.text.norm.variance_epsilon
 
     def forward(
@@ -120,7 +120,7 @@ class TextLayer(nn.Module):
         self.keys_values = fused([attention.k_proj, attention.v_proj], scale)
         self.query_scale = nn.Parameter(attention.q_norm.weight * self.width**-0.5, requires_grad=False)
         self.key_scale = attention.k_norm.weight
-        self.out, self.down = attention.o_proj, mlp.down_proj
+        self.out, self.down = fused([attention.o_proj]), fused([mlp.down_proj])
         self.gate_up = fused([mlp.gate_proj, mlp.up_proj], layer.post_attention_layernorm.weight)
         self.eps = layer.input_layernorm.variance_epsilon
 
@@ -168,12 +168,11 @@ class PatchProduct(nn.Module):
         weight = conv.weight.detach().permute(2, 3, 1, 0).flatten(1, 2)  # side, side x channels, out
         self.row = max(MIN_ROW, weight.shape[1])
         weight = nn.functional.pad(weight, (0, 0, 0, self.row - weight.shape[1])).flatten(0, 1)
-        self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-        self.bias = conv.bias
+        self.product, self.bias = Product(weight, None), conv.bias
 
     def forward(self, x: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w D"]:
         # One row more below: the last rows of patches may reach into it.
-        x = in_memory(nn.functional.pad(x, (0, 0, *[self.padding] * 3, self.padding + 1)))
+        x = in_memory(nn.functional.pad(x.to(self.product.weight.dtype), (0, 0, *[self.padding] * 3, self.padding + 1)))
         rows, tall, wide, channels = x.shape
         height, width = (tall - 1 - self.side) // self.stride + 1, (wide - self.side) // self.stride + 1
         line = wide * channels
@@ -181,7 +180,7 @@ class PatchProduct(nn.Module):
             (rows, height, width, self.side, self.row),
             (tall * line, self.stride * line, self.stride * channels, line, 1),
         )
-        found = in_memory(in_memory(patches.clone()).flatten(0, 2).flatten(1) @ self.weight)
+        found = in_memory(self.product(in_memory(patches.clone()).flatten(0, 2).flatten(1)))
         return found.unflatten(0, (rows, height, width)) + self.bias
 
 

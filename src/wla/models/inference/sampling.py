@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wla.models.attention import attend
 from wla.models.experts.action_expert import ActionExpert, ExpertAttention, ExpertBlock
-from wla.models.inference.layout import fused
+from wla.models.inference.layout import Product, fused
 
 
 class StartSampling(nn.Module):
@@ -57,13 +57,13 @@ class SampleStep(nn.Module):
     def __init__(self, expert: ActionExpert) -> None:
         super().__init__()
         mixer = cast(nn.Linear, expert.time_mixer[0])
-        self.action_in = nn.Linear(expert.config.action_dim, expert.config.width, bias=False)
         weight = mixer.weight[:, : expert.config.width].float() @ expert.action_encoder.weight.float()
-        self.action_in.weight = nn.Parameter(weight.to(mixer.weight.dtype), requires_grad=False)
-        self.mixer_out = expert.time_mixer[2]
+        self.action_in = Product(weight.to(mixer.weight.dtype).t(), None)
+        self.mixer_out = fused([expert.time_mixer[2]])
         self.positions = expert.positions
         self.blocks = nn.ModuleList(StepBlock(cast(ExpertBlock, block)) for block in expert.blocks)
-        self.final_norm, self.decoder = expert.final_norm, expert.decoder
+        self.final_norm = expert.final_norm
+        self.decoder = nn.ModuleList([fused([expert.decoder[0]]), fused([expert.decoder[2]])])
 
     def forward(
         self,
@@ -79,13 +79,13 @@ class SampleStep(nn.Module):
         own: 0 for dimensions that are padding. state, condition: from `StartSampling`.
         """
         mixed = nn.functional.silu(self.action_in(x.to(self.positions.dtype)) + time)
-        tokens = torch.cat([state, biased(self.mixer_out, mixed) + self.positions[: x.shape[1]]], dim=1)
+        tokens = torch.cat([state, self.mixer_out(mixed) + self.positions[: x.shape[1]]], dim=1)
         given = iter(condition)
         for part in self.blocks:
             block = cast(StepBlock, part)
             tokens = block(tokens, *islice(given, CONDITIONS if block.project is None else 0))
-        hidden = nn.functional.relu(biased(self.decoder[0], self.final_norm(tokens[:, 1:])))
-        return [x + biased(self.decoder[2], hidden) * own * size]
+        hidden = nn.functional.relu(self.decoder[0](self.final_norm(tokens[:, 1:])))
+        return [x + self.decoder[1](hidden) * own * size]
 
 
 CONDITIONS = 3
@@ -98,25 +98,25 @@ class StepBlock(nn.Module):
     def __init__(self, block: ExpertBlock) -> None:
         super().__init__()
         attention = block.attention
-        self.heads, self.out = attention.heads, attention.out
+        self.heads, self.out = attention.heads, fused([attention.out])
         self.project = None
         if not block.is_cross_attention:
             self.project = fused([attention.query, attention.key, attention.value])
-        self.mlp_in, self.mlp_out = block.mlp[0], block.mlp[2]
+        self.mlp_in, self.mlp_out = fused([block.mlp[0]]), fused([block.mlp[2]])
 
     def forward(self, x: Float[Tensor, "R T D"], *condition: Tensor) -> Float[Tensor, "R T D"]:
         normed = nn.functional.layer_norm(x, x.shape[-1:])
         x = x + (self.cross(normed, *condition) if condition else self.own(normed))
-        hidden = biased(self.mlp_in, nn.functional.layer_norm(x, x.shape[-1:]))
+        hidden = self.mlp_in(nn.functional.layer_norm(x, x.shape[-1:]))
         # GELU by tanh, as the logistic function that it is: an exponential is faster than tanh.
         hidden = hidden * torch.sigmoid(1.5957691216057308 * (hidden + 0.044715 * hidden * hidden * hidden))
-        return x + biased(self.mlp_out, hidden)
+        return x + self.mlp_out(hidden)
 
     def own(self, x: Float[Tensor, "R T D"]) -> Float[Tensor, "R T D"]:
         """Attention among the tokens."""
         assert self.project is not None
-        heads = biased(self.project, x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return biased(self.out, attend(*heads.unbind(0)).transpose(1, 2).flatten(2))
+        heads = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(attend(*heads.unbind(0)).transpose(1, 2).flatten(2))
 
     def cross(
         self,
@@ -128,12 +128,6 @@ class StepBlock(nn.Module):
         """Attention to query states, as two products with matrices that `StartSampling` made of them."""
         scores = (x @ score + score_bias).unflatten(2, (self.heads, -1))
         return scores.softmax(-1).flatten(2) @ out + self.out.bias
-
-
-def biased(layer: nn.Module, x: Float[Tensor, "R T D"]) -> Float[Tensor, "R T E"]:
-    """A linear layer whose bias is added in the loop that reads its product, and not by the product."""
-    linear = cast(nn.Linear, layer)
-    return nn.functional.linear(x, linear.weight) + linear.bias
 
 
 def cross_blocks(expert: ActionExpert) -> list[int]:
