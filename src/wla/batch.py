@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
@@ -61,9 +62,8 @@ class Batch:
 def left_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B T"]]:
     """Rows of different lengths as one tensor, padded on the left with `value`, and True where it is not padding."""
     longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest), value)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    tokens, mask = np.full((len(rows), longest), value), np.zeros((len(rows), longest), dtype=bool)
     for index, row in enumerate(rows):
-        tokens[index, longest - len(row) :] = torch.tensor(row)
+        tokens[index, longest - len(row) :] = row
         mask[index, longest - len(row) :] = True
-    return tokens, mask
+    return torch.from_numpy(tokens), torch.from_numpy(mask)

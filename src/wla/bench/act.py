@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wla.hardware import multiplies_bfloat16
 from wla.bench.results import Results, parity
 from wla.bench.timing import Budget, Timed, in_turns
+from wla.hardware import multiplies_bfloat16
 from wla.models import WLA, require_model
 from wla.models.inference.compiled_parts import CompiledActionExpert
 from wla.policy import WLAPolicy
@@ -40,17 +40,26 @@ Answer = tuple[ActionChunk, PolicyState]
 
 def load_paths(results: Results, title: str, load: Callable[..., WLAPolicy]) -> dict[str, WLAPolicy]:
     """A policy for each path that there is on this machine; the others are open."""
-    found = {}
-    for path, options in PATHS.items():
-        if options.get("precision") == "bfloat16" and not multiplies_bfloat16():
-            results.open[f"{title}, {path}"] = NO_BFLOAT16
-            continue
-        policy = found[path] = load(**options)
-        expert = require_model(policy.model, WLA, f"policy {policy.name}").action_expert
-        if options and not isinstance(expert, CompiledActionExpert):
-            results.open[f"{title}, {path}"] = f"nothing is compiled for this policy on {policy.device.type} here"
-            del found[path]
+    first, *others = PATHS
+    found = {first: load(**PATHS[first])}
+    for path in others:
+        lacks = _lacks(PATHS[path], found[first].device.type)
+        if not lacks:
+            policy = load(**PATHS[path])
+            if isinstance(require_model(policy.model, WLA, policy.name).action_expert, CompiledActionExpert):
+                found[path] = policy
+            else:
+                lacks = "nothing is compiled for this policy here"
+        if lacks:
+            results.open[f"{title}, {path}"] = lacks
     return found
+
+
+def _lacks(options: Mapping[str, Any], device: str) -> str:
+    """Why there is no such path on this machine; '' where nothing is known to stand in its way."""
+    if device != "cpu":
+        return f"nothing is compiled on {device}"
+    return NO_BFLOAT16 if options.get("precision") == "bfloat16" and not multiplies_bfloat16() else ""
 
 
 def own_steps(policy: WLAPolicy) -> int:

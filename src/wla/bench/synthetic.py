@@ -19,6 +19,7 @@ from wla.batch import Batch, left_pad
 from wla.bench.observations import INSTRUCTION
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
+from wla.hardware import Precision
 from wla.models import PolicyModel
 from wla.policy import Checkpoint, CheckpointConfig, PolicyRobot, WLAPolicy
 from wla.policy.fast import fast_model

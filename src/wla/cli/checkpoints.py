@@ -9,6 +9,7 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.cli.names import require_path
+from wla.hardware import Precision
 from wla.policy.hub import find, local_folder, resolve
 from wla.presets.names import PresetName
 

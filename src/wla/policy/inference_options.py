@@ -22,8 +22,8 @@ class InferenceOptions(Config):
     """Act by compiled functions: the same answers up to rounding, in less time. They are compiled once and kept, unless
     the checkpoint has a package of them."""
     precision: Precision = "float32"
-    """With --fast: of matrix products. bfloat16 takes less time on processors that have such products, and its actions
-    differ by up to a hundredth of their range (docs/results/speed.md)."""
+    """With --fast: of matrix products. bfloat16 takes less time on processors that have such products; actions differ by
+    more than rounding (docs/guides/speed.md)."""
     trust_code: bool = False
     """With --fast and a checkpoint of the hub: run the compiled code that it holds."""
 
@@ -34,7 +34,9 @@ class InferenceOptions(Config):
 
     def require_here(self, policy: str) -> None:
         """ValueError where something else than a checkpoint, such as a server, is to act in this way."""
-        if self.fast or self.flow_steps is not None or self.action_noise is not None:
+        asked = {name for name, value in self.inference.items() if value != InferenceOptions.model_fields[name].default}
+        if asked - {"trust_code"}:
             raise ValueError(
-                f"{policy}: --fast, --flow-steps and --action-noise are for checkpoints (a server has its own options)"
+                f"{policy}: --fast, --precision, --flow-steps and --action-noise are for checkpoints (a server has its "
+                "own options)"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -97,9 +97,12 @@ class WLAPolicy:
         hand, which decides by its name. flow_steps: integration steps of the actions unless `act` is told; None for the
         model's own. action_noise: standard deviation of the noise that the actions start from; None for that of the
         checkpoint. fast: whether compiled functions act, with the same answers up to rounding (see `wla.policy.fast`).
-        precision: of their matrix products. trust_code: whether compiled functions that the hub gave may run. ValueError where the policy has no such robot,
-        or several and none is named, and for half precision of a path that is not the fast one.
+        precision: of their matrix products. trust_code: whether compiled functions that the hub gave may run.
+        ValueError where the policy has no such robot, or several and none is named, and for half precision of a path
+        that is not the fast one.
         """
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision {precision!r}: there are {', '.join(get_args(Precision))}")
         if precision != "float32" and not fast:
             raise ValueError(f"precision {precision} is of compiled functions: ask for them, too (fast=True, --fast)")
 

@@ -92,6 +92,15 @@ def test_half_precision_within_its_rounding():
     assert (ours - theirs).abs().max() < 0.05
 
 
+def test_products_in_half_precision_within_a_hundredth_of_the_range(reference):
+    fast = copy(reference)
+    fast.model = with_functions(reference.model, functions_of(reference.model, "bfloat16"))
+    views, states = [tiny.observation(row) for row in range(3)], begun(reference, 3)
+    (ours, theirs) = ([chunk.actions for chunk, _ in policy.act_batch(views, states)] for policy in (fast, reference))
+    difference = np.abs(np.stack(ours) - np.stack(theirs)).max()
+    assert 1e-7 < difference < 2e-3, "the range is 0.2"
+
+
 def test_saving_a_fast_policy_saves_the_reference(fast, tmp_path):
     fast.save_pretrained(tmp_path / "saved")
     assert WLAPolicy.from_pretrained(tmp_path / "saved").chunk_size == tiny.CHUNK

@@ -53,9 +53,7 @@ def halve(module: nn.Module) -> None:
             part.weight.data = part.weight.data.bfloat16()
 
 
-def fused(
-    layers: Sequence[nn.Module], scale: Float[Tensor, " D"] | None = None, *, exact: bool = False
-) -> Product:
+def fused(layers: Sequence[nn.Module], scale: Float[Tensor, " D"] | None = None, *, exact: bool = False) -> Product:
     """One product whose outputs are those of several linear layers, one behind the other. scale: of their inputs;
     exact: see `Product`."""
     weights = [layer.get_parameter("weight").detach() for layer in layers]

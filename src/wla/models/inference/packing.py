@@ -68,7 +68,7 @@ def with_random_weights(module: ModuleT) -> ModuleT:
 def _source(name: str, constant: Tensor, weights: Mapping[str, Tensor]) -> tuple[str, int]:
     for source, weight in weights.items():
         if constant.ndim == 3 and weight.ndim == 2 and weight.dtype == constant.dtype == torch.bfloat16:
-            blocks, rows, width = constant.shape
+            _, rows, width = constant.shape
             if rows == len(weight) and torch.equal(pack(weight, width), constant):
                 return source, width
     raise ValueError(f"the compiler made {name} {tuple(constant.shape)} of no weights that are known")
