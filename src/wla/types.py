@@ -24,6 +24,9 @@ IGNORE_INDEX = -100
 
 ImageTime = Literal["current", "history", "first"]
 
+Precision = Literal["float32", "bfloat16"]
+"""Of the matrix products of compiled functions."""
+
 
 @dataclass(frozen=True)
 class ImageKey:

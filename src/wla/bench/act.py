@@ -11,11 +11,10 @@ import numpy as np
 
 from wla.bench.results import Results, parity
 from wla.bench.timing import Budget, Timed, in_turns
-from wla.hardware import multiplies_bfloat16
 from wla.models import WLA, require_model
 from wla.models.inference.compiled_parts import CompiledActionExpert
+from wla.models.inference.package import require_products
 from wla.policy import WLAPolicy
-from wla.policy.fast import NO_BFLOAT16
 from wla.types import ActionChunk, Observation, PolicyState
 
 PATHS: Mapping[str, Mapping[str, Any]] = {
@@ -59,7 +58,11 @@ def _lacks(options: Mapping[str, Any], device: str) -> str:
     """Why there is no such path on this machine; '' where nothing is known to stand in its way."""
     if device != "cpu":
         return f"nothing is compiled on {device}"
-    return NO_BFLOAT16 if options.get("precision") == "bfloat16" and not multiplies_bfloat16() else ""
+    try:
+        require_products(options.get("precision", "float32"))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def own_steps(policy: WLAPolicy) -> int:

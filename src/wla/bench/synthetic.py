@@ -19,13 +19,12 @@ from wla.batch import Batch, left_pad
 from wla.bench.observations import INSTRUCTION
 from wla.data.normalize import Statistics, VectorStatistics
 from wla.data.prompts.chat import END, IMAGE, PAD, START, VISION_END, VISION_START, add_queries
-from wla.hardware import Precision
 from wla.models import PolicyModel
 from wla.policy import Checkpoint, CheckpointConfig, PolicyRobot, WLAPolicy
 from wla.policy.fast import fast_model
 from wla.presets.wla0 import QUERIES, QWEN_ROWS, presets
 from wla.specs import RobotSpec
-from wla.types import IGNORE_INDEX
+from wla.types import IGNORE_INDEX, Precision
 
 QWEN_IDS = {PAD: 151_643, START: 151_644, END: 151_645, VISION_START: 151_652, VISION_END: 151_653, IMAGE: 151_655}
 WEIGHT_STD = 0.02

@@ -10,19 +10,17 @@ from typing import Any
 from torch import nn
 
 from wla.files import atomic_dir, disk_errors
-from wla.hardware import Precision, multiplies_bfloat16
 from wla.models.inference.compiled_parts import with_functions
 from wla.models.inference.compiler import functions_of
-from wla.models.inference.image_features import Function
-from wla.models.inference.package import cache_folder, load_functions, write_package
+from wla.models.inference.package import Functions, cache_folder, load_functions, require_products, write_package
 from wla.models.model import PolicyModel
 from wla.models.wla import WLA
 from wla.policy.checkpoint import load_checkpoint
 from wla.policy.checkpoint_files import COMPILED
 from wla.progress import note
+from wla.types import Precision
 
 REFERENCE = "the reference path acts"
-NO_BFLOAT16 = "this processor multiplies no matrices in bfloat16 (amx_bf16)"
 
 
 def fast_model(
@@ -41,8 +39,10 @@ def fast_model(
     if device.type != "cpu":
         note(f"fast: nothing is compiled for {device.type} yet; {REFERENCE}")
         return model
-    if precision == "bfloat16" and not multiplies_bfloat16():
-        note(f"fast: {NO_BFLOAT16}; float32 computes")
+    try:
+        require_products(precision)
+    except ValueError as error:
+        note(f"fast: {error}; float32 computes")
         precision = "float32"
     modules = functions_of(model, precision)
     if "read_prompt" not in modules:
@@ -69,8 +69,7 @@ def export_compiled(folder: Path, out: Path, precision: Precision = "float32") -
         raise ValueError(f"{folder}: nothing is compiled for models of kind {model.config.kind!r}")
     if out.exists():
         raise ValueError(f"{out}: exists already; export into a new folder, or remove it first")
-    if precision == "bfloat16" and not multiplies_bfloat16():
-        raise ValueError(f"{NO_BFLOAT16}: export in float32, or on a machine whose processor does")
+    require_products(precision)
     code = _in_cache(functions_of(model, precision), model, precision)
     with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
         for path in sorted(folder.iterdir()):
@@ -81,7 +80,7 @@ def export_compiled(folder: Path, out: Path, precision: Precision = "float32") -
 
 def _packaged(
     folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision, *, trusted: bool
-) -> dict[str, Function] | None:
+) -> Functions | None:
     """Functions of the checkpoint's own package; None, with a line that says why, where it is not used."""
     if not folder.is_dir():
         return None

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from wla.config import Config
-from wla.hardware import Precision
+from wla.types import Precision
 
 
 class InferenceOptions(Config):
@@ -22,8 +22,8 @@ class InferenceOptions(Config):
     """Act by compiled functions: the same answers up to rounding, in less time. They are compiled once and kept, unless
     the checkpoint has a package of them."""
     precision: Precision = "float32"
-    """With --fast: of matrix products. bfloat16 takes less time on processors that have such products; actions differ by
-    more than rounding (docs/guides/speed.md)."""
+    """With --fast: of matrix products. bfloat16 takes less time on processors that have such products; actions differ
+    by more than rounding (docs/guides/speed.md)."""
     trust_code: bool = False
     """With --fast and a checkpoint of the hub: run the compiled code that it holds."""
 

@@ -13,7 +13,6 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
-from wla.hardware import Precision
 from wla.models.model import Imagination, ModelEncoding
 from wla.policy.checkpoint import Checkpoint, RobotChoice, load_checkpoint, save_pretrained
 from wla.policy.checkpoint_files import sha256
@@ -22,7 +21,7 @@ from wla.policy.model_inputs import InputBuilder
 from wla.policy.observation_history import append_frame
 from wla.policy.subtask_memory import SubtaskMemory
 from wla.run_folder import checkpoint_folder
-from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState
+from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState, Precision
 
 MAX_CPU_PARAMETERS = 10**8
 """Parameters below which a policy acts on the CPU unless a device is named: there a GPU gains nothing."""

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
-from wla.hardware import Precision
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.inference.examples import Example, examples, read_image
 from wla.models.inference.layout import halve, laid_out
@@ -24,6 +23,7 @@ from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLa
 from wla.models.inference.sampling import SampleStep, StartSampling
 from wla.models.wla import WLA
 from wla.progress import note, track
+from wla.types import Precision
 
 SETTINGS: dict[str, Any] = {
     "aot_inductor.package_constants_in_so": False,

@@ -21,11 +21,14 @@ from torch import Tensor, nn
 import wla
 from wla.files import atomic_dir, atomic_write_text, read_json
 from wla.foreign import shown
-from wla.hardware import Precision, cpu_name, instruction_sets
+from wla.hardware import cpu_name, instruction_sets, multiplies_bfloat16
 from wla.models.inference.compiler import compile_functions
 from wla.models.inference.image_features import Function
 from wla.models.inference.packing import constants_of, named_weights
 from wla.models.wla import WLA
+from wla.types import Precision
+
+Functions = dict[str, Function]
 
 FACTS = "compiled.json"
 PACKINGS = "packings"
@@ -50,9 +53,13 @@ class CompiledFunction:
         return self._loader.boxed_run([tensor.contiguous() for tensor in tensors])
 
 
-def load_functions(
-    folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision
-) -> dict[str, Function]:
+def require_products(precision: Precision) -> None:
+    """ValueError where the processor has no matrix products in that precision."""
+    if precision == "bfloat16" and not multiplies_bfloat16():
+        raise ValueError("this processor multiplies no matrices in bfloat16 (amx_bf16)")
+
+
+def load_functions(folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision) -> Functions:
     """The functions in a folder. ValueError when its code is not for this model, precision, processor and versions."""
     stored = require_same(folder, facts(model, precision))
     packings = stored.get(PACKINGS)
