@@ -7,6 +7,10 @@ import platform
 import re
 import sys
 from pathlib import Path
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16"]
+"""Of the matrix products of compiled functions."""
 
 _PEAK_TERAFLOPS = {
     "NVIDIA A100-SXM4-40GB": 312.0,

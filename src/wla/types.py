@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wla.hardware import Precision as Precision
 from wla.specs import ImageFit as ImageFit
 from wla.specs import RobotSpec
 
@@ -23,9 +24,6 @@ IGNORE_INDEX = -100
 """Label of a token that no text is learned from."""
 
 ImageTime = Literal["current", "history", "first"]
-
-Precision = Literal["float32", "bfloat16"]
-"""Of the matrix products of compiled functions."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from wla.cli.command import CliArgs, Command
 from wla.cli.names import require_path
+from wla.hardware import Precision
 from wla.policy.hub import find, local_folder, resolve
 from wla.presets.names import PresetName
-from wla.types import Precision
 
 
 class ConvertCheckpointArgs(CliArgs):

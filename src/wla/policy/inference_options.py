@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from wla.config import Config
-from wla.types import Precision
+from wla.hardware import Precision
 
 
 class InferenceOptions(Config):
