@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 from jaxtyping import UInt8
 
+from wla.envs.family import Position
 from wla.gl import renderer_errors
 
 _MAX_GEOMS = 400
@@ -63,3 +64,13 @@ def _close(renderer: weakref.ref[Renderer]) -> None:
     alive = renderer()
     if alive is not None:
         alive.close()
+
+
+def view_of(
+    model: mujoco.MjModel, data: mujoco.MjData, camera: str, position: Position
+) -> tuple[float, float, float, float, float]:
+    """The view of a camera on a position in the world, see `VisibleObject.views`. MuJoCo's cameras look along -z."""
+    pose = data.camera(camera)
+    x, y, z = (np.array(position) - pose.xpos) @ pose.xmat.reshape(3, 3)
+    reach = np.tan(np.radians(model.camera(camera).fovy[0]) / 2) * max(-z, 1e-6)
+    return float(0.5 + 0.5 * x / reach), float(0.5 - 0.5 * y / reach), float(x), float(y), float(z)

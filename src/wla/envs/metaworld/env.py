@@ -10,12 +10,17 @@ import mujoco
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wla.envs.family import Position
 from wla.envs.metaworld.instructions import INSTRUCTIONS
+from wla.envs.metaworld.objects import positions
 from wla.envs.metaworld.robot import CAMERAS, CORNER2_POSITION, STATE_DIM, UPSIDE_DOWN, sawyer
-from wla.envs.mujoco_render import Renderer
+from wla.envs.mujoco_render import Renderer, view_of
 
 HOLD_STEPS = 5
 """Consecutive control steps for which the goal must be reached for it to be held."""
+_SCENES = 0x5CE7E  # separates the random stream of scenes from that of the episodes with the same seed
+_ASTRAY_STEPS, _EXPERT_STEPS = 25, 90
+"""Most control steps before a scene: at random, and of the expert, of whose episodes half are over by then."""
 
 
 class MetaWorldEnv(gymnasium.Env):
@@ -65,13 +70,7 @@ class MetaWorldEnv(gymnasium.Env):
         if options:
             raise ValueError(f"metaworld has no reset options, got {sorted(options)}")
         instruction = INSTRUCTIONS[self._task].choose(self.np_random, seed, {})
-        if self._simulation is None:
-            self._simulation = make_simulation(self._task)
-        self._simulation.seed(int(self.np_random.integers(2**31)) if seed is None else seed)
-        self._full_state, _ = self._simulation.reset()
-        # The benchmark moves goals and objects after its last update, so the first image would show them elsewhere.
-        mujoco.mj_kinematics(self._simulation.model, self._simulation.data)
-        self._succeeded, self._held = False, 0
+        self._build(int(self.np_random.integers(2**31)) if seed is None else seed)
         return self._observe(), {"instruction": instruction, "success": False}
 
     def step(self, action: Float32[np.ndarray, " A"]) -> tuple[dict, float, bool, bool, dict]:
@@ -100,6 +99,30 @@ class MetaWorldEnv(gymnasium.Env):
             action = ENV_POLICY_MAP[self._task]().get_action(self._full_state)
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
+    def sample_scene(self, seed: int) -> dict[str, Any]:
+        """Samples a moment of an episode of this task and returns its observation.
+
+        The hand first moves at random, then for a random time as the expert does, so that objects are on the table,
+        held, and where they belong. Visual question answering uses it: `objects()` then describes this scene.
+        """
+        rng = np.random.default_rng([seed, _SCENES])
+        self._build(seed)
+        astray = np.append(rng.uniform(-1, 1, 3), -1.0)
+        for _ in range(rng.integers(_ASTRAY_STEPS)):
+            self._full_state, *_ = self._simulation.step(astray)
+        for _ in range(rng.integers(_EXPERT_STEPS)):
+            self._full_state, *_ = self._simulation.step(self.expert_action())
+        return self._observe()
+
+    def objects(self) -> dict[str, Position]:
+        """Names and positions (metres, world) of objects and goal, which observations do not state."""
+        return positions(self._task, self._full_state)
+
+    def view_of(self, camera: str, position: Position) -> tuple[float, float, float, float, float]:
+        """The view of a camera on a position, see `wla.envs.family.VisibleObject`."""
+        u, v, x, y, z = view_of(self._simulation.model, self._simulation.data, camera, position)
+        return (1 - u, 1 - v, -x, -y, z) if camera in UPSIDE_DOWN else (u, v, x, y, z)
+
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         """Returns the image of the primary camera for gymnasium's tools."""
         return self._observe()["images"][self._cameras[0]]
@@ -111,6 +134,15 @@ class MetaWorldEnv(gymnasium.Env):
         if self._simulation is not None:
             self._simulation.close()
             self._simulation = None
+
+    def _build(self, seed: int) -> None:
+        if self._simulation is None:
+            self._simulation = make_simulation(self._task)
+        self._simulation.seed(seed)
+        self._full_state, _ = self._simulation.reset()
+        # The benchmark moves goals and objects after its last update, so the first image would show them elsewhere.
+        mujoco.mj_kinematics(self._simulation.model, self._simulation.data)
+        self._succeeded, self._held = False, 0
 
     def _observe(self) -> dict[str, Any]:
         model, data = self._simulation.model, self._simulation.data

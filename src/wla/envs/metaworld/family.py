@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from wla.envs.family import EnvFamily
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from wla.envs.family import EnvFamily, VisibleObject
 from wla.envs.metaworld.robot import CAMERAS
 from wla.envs.metaworld.tasks import DIFFICULTY, MT10, MT50
 from wla.envs.requirements import installed_versions
 from wla.envs.seeds import BENCHMARK_SEED_RANGES
 from wla.gl import prepare_gl
 from wla.types import Env, Policy
+
+if TYPE_CHECKING:
+    from wla.envs.metaworld.env import MetaWorldEnv
 
 _IMAGE_SIZE, _MIN_IMAGE_SIZE = 96, 16
 
@@ -31,6 +37,18 @@ def _make_expert(env: Env) -> Policy:
     return MetaWorldExpert(env)
 
 
+def _objects(env: MetaWorldEnv, cameras: Iterable[str]) -> list[VisibleObject]:
+    names = tuple(cameras)
+    return [
+        VisibleObject(name=name, position=place, views={camera: env.view_of(camera, place) for camera in names})
+        for name, place in env.objects().items()
+    ]
+
+
+def _sample_scene(env: MetaWorldEnv, seed: int) -> dict[str, Any]:
+    return env.sample_scene(seed)
+
+
 FAMILY = EnvFamily(
     name="metaworld",
     tasks=MT50,
@@ -42,4 +60,6 @@ FAMILY = EnvFamily(
     seeds=BENCHMARK_SEED_RANGES,
     versions=installed_versions("metaworld", "mujoco"),
     requirements=("metaworld==3.1.1",),  # as the extra says; it pins mujoco
+    sample_scene=_sample_scene,
+    objects=_objects,
 )

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
-from wla.envs.family import EnvFamily, Position, VisibleObject
+from wla.envs.family import EnvFamily, VisibleObject
+from wla.envs.mujoco_render import view_of
 from wla.envs.tabletop.env import TabletopEnv
 from wla.envs.tabletop.expert import Expert
 from wla.envs.tabletop.gantry import Gantry
 from wla.envs.tabletop.scara import Scara
 from wla.envs.tabletop.tasks import MEMORY_TASKS, SHORT_TASKS, TASKS, VIDEO_TASKS, load_task
-from wla.envs.tabletop.world import World
 from wla.types import Env, Policy
 
 _ARMS = {arm.embodiment: arm for arm in (Gantry, Scara)}
@@ -47,18 +45,10 @@ def _objects(env: TabletopEnv, cameras: Iterable[str]) -> list[VisibleObject]:
             name=found.name,
             label=found.label,
             position=found.position,
-            views={name: _project(env.world, name, found.position) for name in names},
+            views={name: view_of(env.world.model, env.world.data, name, found.position) for name in names},
         )
         for found in env.objects()
     ]
-
-
-def _project(world: World, camera: str, position: Position) -> tuple[float, float, float, float, float]:
-    """The view of a camera on a position, see `VisibleObject.views`. MuJoCo's cameras look along their -z axis."""
-    pose = world.data.camera(camera)
-    x, y, z = (np.array(position) - pose.xpos) @ pose.xmat.reshape(3, 3)
-    reach = np.tan(np.radians(world.model.camera(camera).fovy[0]) / 2) * max(-z, 1e-6)
-    return float(0.5 + 0.5 * x / reach), float(0.5 - 0.5 * y / reach), float(x), float(y), float(z)
 
 
 FAMILY = EnvFamily(

@@ -1,0 +1,34 @@
+"""Backbone of the Meta-World policies: a small vision-language model that says where objects and goals are.
+
+Command (with the extra `metaworld`, see docs/guides/benchmarks.md), for all 50 tasks or, as metaworld_mt10 uses it, ten:
+    wla train metaworld_base --out outputs/metaworld_base
+    wla train metaworld_base --out outputs/metaworld_mt10_base scenes.tasks='["mt10"]' scenes.scenes_per_variant=600 \
+        scenes_folder=datasets/metaworld_mt10_scenes datasets='["datasets/metaworld_mt10"]'
+Needs:    datasets/metaworld_mt50, or datasets/metaworld_mt10 (see metaworld_mt10)
+"""
+
+from wla.presets import NANO_MATRICES, PROMPT, nano_backbone
+from wla.training import BackboneTrainConfig, LoopConfig, OptimConfig, SceneConfig
+
+CAMERAS = {"corner2": 96}
+
+
+def config() -> BackboneTrainConfig:
+    return BackboneTrainConfig(
+        backbone=nano_backbone(CAMERAS),
+        prompt=PROMPT,
+        scenes=SceneConfig(env="metaworld", tasks=("mt50",), scenes_per_variant=300, cameras=CAMERAS),
+        scenes_folder="datasets/metaworld_scenes",
+        datasets=("datasets/metaworld_mt50",),
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=1800,
+                learning_rate=1e-3,
+                final_learning_rate=2e-4,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_MATRICES,
+            ),
+            batch_size=64,
+        ),
+    )
