@@ -133,3 +133,22 @@ def test_unusable_actions_are_refused() -> None:
     with pytest.raises(ValueError, match="no reset options"):
         env.reset(seed=1, options={"goal": 1})
     env.close()
+
+
+def test_scenes_follow_from_their_seed_and_their_views_point_at_goals() -> None:
+    """The goal of pick-place is a blue dot that nothing else in its image is as blue as."""
+    assert FAMILY.sample_scene is not None
+    assert FAMILY.objects is not None
+    env = make_env("metaworld", task="pick-place-v3", image_size=192)
+    seen = []
+    for seed in range(10):
+        image = FAMILY.sample_scene(env, seed)["images"]["corner2"].astype(int)
+        goal = next(found for found in FAMILY.objects(env, ["corner2"]) if found.name == "goal")
+        u, v, *_ = goal.views["corner2"]
+        pixel = image[int(192 * v), int(192 * u)]
+        seen.append(pixel[2] > pixel[:2].max() + 60)
+    assert sum(seen) >= 5, "the hand is in front of some"
+    first, again, other = (FAMILY.sample_scene(env, seed)["images"]["corner2"] for seed in (4, 4, 5))
+    env.close()
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)

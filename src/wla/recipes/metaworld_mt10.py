@@ -1,8 +1,11 @@
 """One policy for the ten tasks of Meta-World's MT10, from images and words.
 
 Commands, from scratch (with the extra `metaworld`, see docs/guides/benchmarks.md):
-    wla collect --env metaworld --tasks mt10 --episodes 100 --num-envs 2 --out datasets/metaworld_mt10
-    wla train nano_codec datasets=datasets/metaworld_mt10 camera=corner2 --out outputs/metaworld_codec
+    wla collect --env metaworld --tasks mt10 --episodes 50 --num-envs 2 --out datasets/metaworld_mt10
+    wla train nano_codec datasets='["datasets/metaworld_mt10"]' camera=corner2 loop.optim.steps=2000 \
+        --out outputs/metaworld_codec
+    wla train metaworld_base --out outputs/metaworld_mt10_base scenes.tasks='["mt10"]' scenes.scenes_per_variant=600 \
+        scenes_folder=datasets/metaworld_mt10_scenes datasets='["datasets/metaworld_mt10"]'
     wla train metaworld_mt10 --out outputs/metaworld_mt10
     wla eval outputs/metaworld_mt10 --env metaworld --tasks mt10 --num-envs 2 --out outputs/metaworld_mt10_eval
 
@@ -11,19 +14,23 @@ Hardware: 2 CPU cores with bf16. Time and score: not measured yet.
 
 from wla.data import DatasetConfig
 from wla.presets import NANO_POLICY_MATRICES, nano_model
-from wla.training import FromBackbone, LoopConfig, OptimConfig, PolicyTrainConfig
+from wla.training import FromBackbone, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:
     return PolicyTrainConfig(
         model=nano_model(state_dim=4, action_dim=4, chunk=16, cameras={"corner2": 96}),
-        init=FromBackbone(backbone="nano-base", codec="outputs/metaworld_codec/checkpoint"),
+        init=FromBackbone(
+            backbone="outputs/metaworld_mt10_base/checkpoint",
+            codec="outputs/metaworld_codec/checkpoint",
+            grounding=GroundingConfig(samples=8, weight=0.1),
+        ),
         datasets=(DatasetConfig(path="datasets/metaworld_mt10"),),
         replan_steps=8,  # a tenth of a second
         action_noise=0.0,
         loop=LoopConfig(
             optim=OptimConfig(
-                steps=6000,
+                steps=4000,
                 learning_rate=1e-3,
                 final_learning_rate=2e-5,
                 warmup=100,
@@ -31,5 +38,6 @@ def config() -> PolicyTrainConfig:
                 muon=NANO_POLICY_MATRICES,
             ),
             batch_size=64,
+            save_every=250,
         ),
     )
