@@ -152,3 +152,20 @@ def test_scenes_follow_from_their_seed_and_their_views_point_at_goals() -> None:
     env.close()
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_steps_without_images_are_the_same_steps() -> None:
+    env, quick = (make_env("metaworld", task="push-v3", image_size=32) for _ in range(2))
+    raw, _ = env.reset(seed=SEEDS[0])
+    quick.reset(seed=SEEDS[0])
+    for number in range(12):
+        action = np.float32([0.5, -0.5, -0.2, 0.3])
+        quick.images_wanted = number % 4 == 3
+        raw, *rest = env.step(action)
+        unseen, *same = quick.step(action)
+        np.testing.assert_array_equal(unseen["state"], raw["state"])
+        assert same == rest
+        assert bool(unseen["images"]) == quick.images_wanted
+    np.testing.assert_array_equal(unseen["images"]["corner2"], raw["images"]["corner2"])
+    env.close()
+    quick.close()

@@ -36,8 +36,11 @@ class MetaWorldEnv(gymnasium.Env):
         task: name in the benchmark.
         embodiment: key of `wla.envs.metaworld.robot.CAMERAS`.
         image_size: side of the square images, pixels.
+
+    images_wanted: whether observations of `step` have images, which take nine tenths of its time.
     """
 
+    images_wanted = True
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as a plain attribute
         "render_modes": ["rgb_array"],
         "render_fps": 80,
@@ -87,7 +90,8 @@ class MetaWorldEnv(gymnasium.Env):
         self._succeeded |= reached
         terminated = self._held >= HOLD_STEPS
         found = {"success": self._succeeded, "held": terminated}
-        return self._observe(), float(reward), terminated, bool(truncated) and not terminated, found
+        seen = self._observe() if self.images_wanted else {"images": {}, "state": self._state}
+        return seen, float(reward), terminated, bool(truncated) and not terminated, found
 
     def expert_action(self) -> Float32[np.ndarray, " 4"]:
         """The action of the benchmark's scripted policy for the current state. RuntimeError before the first reset."""
@@ -149,7 +153,11 @@ class MetaWorldEnv(gymnasium.Env):
         if self._renderer is None:
             self._renderer = Renderer(model, self._size)
         images = {name: _upright(self._renderer.render(model, data, name), name) for name in self._cameras}
-        return {"images": images, "state": self._full_state[:STATE_DIM].astype(np.float32)}
+        return {"images": images, "state": self._state}
+
+    @property
+    def _state(self) -> Float32[np.ndarray, " 4"]:
+        return self._full_state[:STATE_DIM].astype(np.float32)
 
 
 def make_simulation(task: str) -> Any:
