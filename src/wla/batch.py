@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float16, Float32, Int64, UInt8
 from torch import Tensor
 
 from wla.types import IGNORE_INDEX
@@ -25,6 +25,14 @@ class TargetRows:
     subgoal: Int64[Tensor, " N_subgoal"]
 
 
+@dataclass(frozen=True)
+class Latents:
+    """Scaled latents of the primary camera's images, read from a cache instead of computed: now, and of the subgoal."""
+
+    current: Float16[Tensor, "B C h w"]
+    subgoal: Float16[Tensor, "B C h w"]
+
+
 @dataclass
 class Batch:
     """One training batch, the only thing that `data` and `models` share. Masks are True where a value counts.
@@ -33,8 +41,9 @@ class Batch:
     token that should follow position t, IGNORE_INDEX where no text is learned. images: by the string form of their
     `wla.types.ImageKey`. Samples without actions have action_mask False everywhere; without subtasks, labels
     IGNORE_INDEX everywhere; without a later frame, subgoal_mask False. action_dims: how many of the A dimensions are
-    those of the sample's robot; the others are padding, 0 (None: all are the robot's). ids: dataset, episode and frame
-    of each sample. rows: where it has targets, as the host found out before it gave the batch to a device.
+    those of the sample's robot; the others are padding, 0 (None: all are the robot's). latents: None where the model
+    computes them. ids: dataset, episode and frame of each sample. rows: where it has targets, as the host found out
+    before it gave the batch to a device.
     """
 
     tokens: Int64[Tensor, "B T"]
@@ -47,6 +56,7 @@ class Batch:
     subgoal: UInt8[Tensor, "B _ _ 3"] | None
     subgoal_mask: Bool[Tensor, " B"]
     action_dims: Int64[Tensor, " B"] | None = None
+    latents: Latents | None = None
     ids: list[str] = field(default_factory=list)
     rows: TargetRows | None = None
 

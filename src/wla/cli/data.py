@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import Field
 
 from wla.annotate.configs import LabelActionsConfig
+from wla.cli.cache_latents import CACHE_LATENTS
 from wla.cli.command import CliArgs, Command, Group
 from wla.cli.dataset_columns import ColumnArgs
 from wla.cli.names import find_dataset, require_dataset, require_own_folder, require_path
@@ -33,7 +34,9 @@ HELP = """usage: wla data COMMAND [options]
 examples:
   wla data convert raw/beat_block_hammer --out datasets/hammer   raw RoboTwin or RMBench episodes, or LeRobot v2.1
   wla data check datasets/hammer                                 every problem at once, before training meets the first
-  wla data clear-cache datasets/hammer                           removes the decoded frames that training keeps
+  wla data cache-latents datasets/hammer --codec outputs/hammer/checkpoint
+                                                                 frames as the image codec sees them, encoded once
+  wla data clear-cache datasets/hammer                           removes decoded frames and latents
   wla data robot downloads/pusht --kind absolute                 states what the actions of others mean
   wla data view datasets/hammer --out hammer.html                its episodes in a browser: videos, curves, subtasks
   wla data stats datasets/hammer --out datasets/stats.json       ranges of states and actions
@@ -129,7 +132,7 @@ class CheckArgs(ColumnArgs):
 
 
 class ClearCacheArgs(CliArgs):
-    """Remove the decoded frames that training keeps in DATASET/.cache; they are decoded again when needed.
+    """Remove decoded frames and latents that training keeps in DATASET/.cache; they are made again when needed.
 
     examples:
       wla data clear-cache datasets/place
@@ -337,6 +340,7 @@ DATA = Group(
         "from-videos": Command(FromVideosArgs, from_videos, positional=("source",)),
         "label-actions": Command(LabelActionsArgs, label_actions, positional=("inverse",)),
         "check": Command(CheckArgs, check, positional=("dataset",)),
+        **CACHE_LATENTS,
         "clear-cache": Command(ClearCacheArgs, clear_cache, positional=("datasets",)),
         "robot": Command(RobotArgs, robot, positional=("dataset",)),
         **VIEW,

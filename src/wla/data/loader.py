@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from wla.batch import Batch, left_pad
+from wla.batch import Batch, Latents, left_pad
 from wla.data.dataset_config import DatasetConfig, ImageAugmentation
 from wla.data.image_augmentation import augment
 from wla.data.lerobot.reader import LeRobotDataset
@@ -33,7 +33,8 @@ class WindowSampler:
     `subgoal_size` pixels. image_augmentation: random crops and colours (None: none). image_dropout: fraction of the
     samples without images and state, from which only text is learned. with_subgoal: sample only windows whose episode
     continues after the chunk. subgoal_offsets: frames between the current frame and the subgoal, one of them drawn per
-    sample; () for the chunk's length. held_out: of datasets that hold episodes out, sample these instead of the others.
+    sample; () for the chunk's length. latents: of the primary camera's frames, an array for each dataset (None: no
+    batch has any). held_out: of datasets that hold episodes out, sample these instead of the others.
     image_fit: how images become squares.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
@@ -51,6 +52,7 @@ class WindowSampler:
     image_dropout: float = 0.0
     with_subgoal: bool = False
     subgoal_offsets: tuple[int, ...] = ()
+    latents: Sequence[Float16[np.ndarray, "_ C h w"]] | None = None
     held_out: bool = False
     image_fit: ImageFit = "pad"
     _keys: dict[ImageKey, int] = field(init=False)
@@ -72,6 +74,8 @@ class WindowSampler:
             )
             for dataset, config, robot in zip(self.datasets, self.configs, self.robots, strict=True)
         ]
+        for source, kept in zip(self._sources, self.latents or (), strict=self.latents is not None):
+            source.latents = kept
         self._probabilities = _mixture_probabilities(self.datasets, self.configs)
 
     @property
@@ -160,6 +164,7 @@ class WindowSampler:
             actions=torch.from_numpy(actions),
             action_mask=torch.from_numpy(mask),
             action_dim=robot.actions.own_dim,
+            latents=None if source.latents is None else source.latents_of(frames, windows.subgoal),
             subgoal_mask=torch.from_numpy(windows.subgoal_mask & seen),
             ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
@@ -209,6 +214,7 @@ class _Samples:
     actions: Float32[Tensor, "B n A"]
     action_mask: Bool[Tensor, "B n A"]
     action_dim: int
+    latents: Latents | None
     subgoal_mask: Bool[Tensor, " B"]
     ids: list[str]
 
@@ -221,6 +227,7 @@ def _collate(parts: Sequence[_Samples], pad: int) -> Batch:
     padded = any(part.action_dim < part.actions.shape[-1] for part in parts)
     dims = torch.cat([torch.full((len(part.ids),), part.action_dim) for part in parts])
     subgoals = [part.subgoal for part in parts if part.subgoal is not None]
+    latents = [part.latents for part in parts if part.latents is not None]
     return Batch(
         tokens=tokens,
         attention_mask=mask,
@@ -232,5 +239,8 @@ def _collate(parts: Sequence[_Samples], pad: int) -> Batch:
         subgoal=torch.cat(subgoals) if subgoals else None,
         subgoal_mask=torch.cat([part.subgoal_mask for part in parts]),
         action_dims=dims if padded else None,
+        latents=Latents(torch.cat([kept.current for kept in latents]), torch.cat([kept.subgoal for kept in latents]))
+        if latents
+        else None,
         ids=[name for part in parts for name in part.ids],
     )

@@ -9,9 +9,10 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float16, Float32, Int64, UInt8
 from torch import Tensor
 
+from wla.batch import Latents
 from wla.data.dataset_config import DatasetConfig
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.memory_replay import MemoryReplay
@@ -31,7 +32,7 @@ class WindowSource:
     actions: in the robot's units; None when none are learned from it. start: first frame of the frame's episode.
     valid_starts: the frames at which windows may start. paraphrases: by task, of the tasks
     that have some. memory_replay: the memory of a policy that acted on the dataset. robot: between its robot and the
-    model; None where only prompts are made of it, of a policy for one robot.
+    model; None where only prompts are made of it, of a policy for one robot. latents: of the primary camera's frames.
     """
 
     dataset: LeRobotDataset
@@ -43,6 +44,7 @@ class WindowSource:
     paraphrases: dict[str, tuple[str, ...]]
     memory_replay: MemoryReplay | None
     robot: RobotTransform | None = None
+    latents: Float16[np.ndarray, "N C h w"] | None = None
 
     @classmethod
     def prepare(
@@ -134,6 +136,12 @@ class WindowSource:
         if own not in self.dataset.cameras:
             return torch.zeros(len(frames), side, side, 3, dtype=torch.uint8)
         return torch.from_numpy(np.asarray(self.frames[own, side][frames]))
+
+    def latents_of(self, frames: Int64[np.ndarray, " B"], subgoal: Int64[np.ndarray, " B"]) -> Latents:
+        """Latents of frames and of their subgoals."""
+        assert self.latents is not None
+        current, later = (torch.from_numpy(np.asarray(self.latents[each])) for each in (frames, subgoal))
+        return Latents(current, later)
 
     def replayed_memory(self, frame: int) -> tuple[Sequence[str], Sequence[str]]:
         """Finished subtasks in the policy's memory at the frame, and the subtasks that it had predicted last."""

@@ -233,13 +233,26 @@ class WLA(PolicyModel[WLAEncoding]):
             kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.condition_dropout
             known = batch.action_mask[chosen].any(-1) & upload(kept, chosen.device)[:, None]
             action_condition = ActionCondition(batch.actions[chosen], batch.state[chosen], known)
+        current, later = self._latents(batch, chosen)
         condition = self.world_expert.condition(
             context.images[self.backbone.primary][chosen],
             [layer[chosen] for layer in query_hidden],
-            self._current_latent(batch.images[self.backbone.primary][chosen]),
+            current,
             action_condition,
         )
-        later, pixel_error = batch.subgoal[chosen], None
+        pixel_error = None
         if self.config.world_expert.pixel_loss_weight:
-            pixel_error = partial(self.codec.pixel_error, later)
-        return self.world_expert.loss(condition, self.codec.encode(later), generator, pixel_error)
+            pixel_error = partial(self.codec.pixel_error, batch.subgoal[chosen])
+        return self.world_expert.loss(condition, later, generator, pixel_error)
+
+    def _latents(
+        self, batch: Batch, chosen: Int64[Tensor, " N"]
+    ) -> tuple[Float[Tensor, "N C h w"] | None, Float[Tensor, "N C h w"]]:
+        """Latents of the current frames, for a World Expert that sees them, and of the later ones."""
+        assert self.codec is not None
+        assert batch.subgoal is not None
+        if batch.latents is None:
+            current = self._current_latent(batch.images[self.backbone.primary][chosen])
+            return current, self.codec.encode(batch.subgoal[chosen])
+        known = [kept[chosen].to(self.codec.vae.dtype) for kept in (batch.latents.current, batch.latents.subgoal)]
+        return (known[0] if self.config.world_expert.condition_on_current_frame else None), known[1]

@@ -1,6 +1,6 @@
 """Backbone of the Meta-World policies: a small vision-language model that says where objects and goals are.
 
-Command (with the extra `metaworld`, see docs/guides/benchmarks.md), for all 50 tasks, and for the ten of metaworld_mt10:
+Command (with the extra `metaworld`, see docs/guides/benchmarks.md), for 50 tasks, and for those of metaworld_mt10:
     wla train metaworld_base --out outputs/metaworld_base
     wla train metaworld_base --out outputs/metaworld_mt10_base scenes.tasks='["mt10"]' scenes.scenes_per_variant=600 \
         scenes_folder=datasets/metaworld_mt10_scenes datasets='["datasets/metaworld_mt10"]'

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from wla.batch import Batch, TargetRows
+from wla.batch import Batch, Latents, TargetRows
 from wla.data.loader import WindowSampler
 from wla.runtime import upload
 
@@ -37,9 +37,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         subgoal=None if batch.subgoal is None else upload(batch.subgoal, device),
         subgoal_mask=upload(batch.subgoal_mask, device),
         action_dims=None if batch.action_dims is None else upload(batch.action_dims, device),
+        latents=_latents_to_device(batch.latents, device),
         ids=batch.ids,
         rows=TargetRows(upload(rows.text, device), upload(rows.actions, device), upload(rows.subgoal, device)),
     )
+
+
+def _latents_to_device(latents: Latents | None, device: torch.device) -> Latents | None:
+    return None if latents is None else Latents(upload(latents.current, device), upload(latents.subgoal, device))
 
 
 def sample_frames(

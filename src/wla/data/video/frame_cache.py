@@ -80,6 +80,10 @@ class FrameCache:
             assert frames is not None
         return frames
 
+    def beside(self, what: str) -> Path:
+        """A file beside the frames for something made of them; like `path`, it changes with the dataset's files."""
+        return path_below(self.root, f"{FOLDER}/{self._name}-{what}-{self._key()}.npy", self.root)
+
     def is_built(self) -> bool:
         return self._load(self.path) is not None
 

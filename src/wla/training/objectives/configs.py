@@ -93,6 +93,9 @@ class MixtureConfig(Config):
     held-out loss is computed on them (see `loop.validation_every`), frames by their number."""
     instruction_dropout: float = Field(default=0.05, ge=0, le=1)
     """Fraction of the samples whose instruction is emptied, for classifier-free guidance."""
+    cache_latents: bool = False
+    """Let the frozen image codec encode all frames of the primary camera once, into `ROOT/.cache`, instead of some in
+    each step (`wla data cache-latents` does so beforehand): for long trainings, and without image_augmentation."""
 
 
 class PolicyDataConfig(MixtureConfig):
@@ -116,6 +119,12 @@ class PolicyDataConfig(MixtureConfig):
     subgoal_offsets: tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...] = ()
     """Control steps from now to the frame that the World Expert learns to predict, one of them drawn for each sample;
     negative ones are past. Empty: the chunk's length, and acting predicts no other."""
+
+    @model_validator(mode="after")
+    def _cached_latents_are_of_the_images(self) -> Self:
+        if self.cache_latents and self.image_augmentation is not None:
+            raise ValueError("cache_latents: are of the images as recorded; leave image_augmentation out, or the cache")
+        return self
 
 
 class FramePretrainConfig(Config):

@@ -21,6 +21,7 @@ from wla.policy.training_data import TrainingData
 from wla.specs import RobotSpec
 from wla.training.datasets import open_sources
 from wla.training.objectives.configs import MixtureConfig, PolicyDataConfig, StatisticsConfig
+from wla.training.objectives.latent_cache import latents_of
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,12 @@ class PolicyData:
     ) -> WindowSampler:
         """Windows to train the checkpoint's model on, in the units of its statistics; see `WindowSampler`."""
         interface = checkpoint.config.model.interface
+        robots = [_transform(checkpoint, dataset) for dataset in self.datasets]
+        cameras = [robot.cameras[interface.primary] for robot in robots]
         return WindowSampler(
             datasets=self.datasets,
             configs=self.sources,
-            robots=[_transform(checkpoint, dataset) for dataset in self.datasets],
+            robots=robots,
             prompts=PromptSampler(
                 checkpoint.prompter, interface.chunk, config.memory_augmentation, config.instruction_dropout
             ),
@@ -139,6 +142,7 @@ class PolicyData:
             image_dropout=config.image_dropout,
             with_subgoal=with_subgoal,
             subgoal_offsets=config.subgoal_offsets,
+            latents=latents_of(checkpoint.model, self.datasets, cameras) if config.cache_latents else None,
             held_out=held_out,
             image_fit=interface.image_fit,
         )

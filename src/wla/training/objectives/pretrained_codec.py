@@ -1,8 +1,9 @@
-"""A trained image codec, loaded to initialise a policy."""
+"""A trained image codec, loaded to initialise a policy or to encode a dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import init_empty_weights
@@ -14,20 +15,36 @@ from wla.models.wla import WLA
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
 from wla.policy.hub import fetch_checkpoint, local_folder
 from wla.run_folder import read_checkpoint
+from wla.specs import ImageFit
 from wla.training.objectives.codec import CONFIG, WEIGHTS
 from wla.weights import load_weights, require_fit
 
 
+class PretrainedCodec(NamedTuple):
+    """camera, size, image_fit: what a policy encodes with it; a codec's own folder does not say."""
+
+    codec: ImageCodec
+    camera: str | None = None
+    size: int | None = None
+    image_fit: ImageFit = "pad"
+
+
 def load_codec(name: str | Path) -> ImageCodec:
     """A trained codec: a codec's folder, or a policy (folder or bundled name) whose codec it is. ValueError without."""
+    return codec_of(name).codec
+
+
+def codec_of(name: str | Path) -> PretrainedCodec:
+    """The codec of `load_codec`, and what it encodes."""
     return read_checkpoint(lambda: local_folder(name), _read)
 
 
-def _read(folder: Path) -> ImageCodec:
+def _read(folder: Path) -> PretrainedCodec:
     if (folder / POLICY_CONFIG).is_file():
-        codec = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {folder}").codec
-        assert codec is not None, "loaded with imagination"
-        return codec
+        model = require_model(fetch_checkpoint(folder).model, WLA, f"the codec of policy {folder}")
+        assert model.codec is not None, "loaded with imagination"
+        config = model.config
+        return PretrainedCodec(model.codec, config.interface.primary, config.target_side, config.image_fit)
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
     config = ImageCodecConfig.load(folder / CONFIG)
@@ -36,4 +53,4 @@ def _read(folder: Path) -> ImageCodec:
     # Built with random weights, as ever: what a recipe builds after it has the same ones.
     codec = ImageCodec(config)
     load_weights(codec, folder / WEIGHTS)
-    return codec
+    return PretrainedCodec(codec)

@@ -48,7 +48,12 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
 
     @property
     def window_config(self) -> PolicyDataConfig:
-        return PolicyDataConfig(datasets=self.config.datasets, instruction_dropout=self.config.instruction_dropout)
+        config = self.config
+        return PolicyDataConfig(
+            datasets=config.datasets,
+            instruction_dropout=config.instruction_dropout,
+            cache_latents=config.cache_latents,
+        )
 
     def _changes(self, checkpoint: Checkpoint, before: WLA) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
