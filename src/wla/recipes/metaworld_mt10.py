@@ -2,10 +2,10 @@
 
 Commands, from scratch (with the extra `metaworld`, see docs/guides/benchmarks.md):
     wla collect --env metaworld --tasks mt10 --episodes 50 --num-envs 2 --out datasets/metaworld_mt10
-    wla train nano_codec datasets='["datasets/metaworld_mt10"]' camera=corner2 loop.optim.steps=2000 \
+    wla train nano_codec datasets='["datasets/metaworld_mt10"]' camera=corner2 loop.optim.steps=2500 \
         --out outputs/metaworld_codec
     wla train metaworld_base --out outputs/metaworld_mt10_base scenes.tasks='["mt10"]' scenes.scenes_per_variant=600 \
-        scenes_folder=datasets/metaworld_mt10_scenes datasets='["datasets/metaworld_mt10"]'
+        scenes_folder=datasets/metaworld_mt10_scenes datasets='["datasets/metaworld_mt10"]' loop.optim.steps=1450
     wla train metaworld_mt10 --out outputs/metaworld_mt10
     wla eval outputs/metaworld_mt10 --env metaworld --tasks mt10 --num-envs 2 --out outputs/metaworld_mt10_eval
 
@@ -13,31 +13,16 @@ Hardware: 2 CPU cores with bf16. Time and score: not measured yet.
 """
 
 from wla.data import DatasetConfig
-from wla.presets import NANO_POLICY_MATRICES, nano_model
-from wla.training import FromBackbone, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
+from wla.recipes import metaworld_mt50
+from wla.training import FromBackbone, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:
-    return PolicyTrainConfig(
-        model=nano_model(state_dim=4, action_dim=4, chunk=16, cameras={"corner2": 96}),
-        init=FromBackbone(
-            backbone="outputs/metaworld_mt10_base/checkpoint",
-            codec="outputs/metaworld_codec/checkpoint",
-            grounding=GroundingConfig(samples=8, weight=0.1),
-        ),
+    all_tasks = metaworld_mt50.config()
+    init, loop = all_tasks.init, all_tasks.loop
+    assert isinstance(init, FromBackbone)
+    return all_tasks.replace(
+        init=init.replace(backbone="outputs/metaworld_mt10_base/checkpoint"),
         datasets=(DatasetConfig(path="datasets/metaworld_mt10"),),
-        replan_steps=8,  # a tenth of a second
-        action_noise=0.0,
-        loop=LoopConfig(
-            optim=OptimConfig(
-                steps=4000,
-                learning_rate=1e-3,
-                final_learning_rate=2e-5,
-                warmup=100,
-                weight_decay=0.01,
-                muon=NANO_POLICY_MATRICES,
-            ),
-            batch_size=64,
-            save_every=250,
-        ),
+        loop=loop.replace(optim=loop.optim.replace(steps=2200)),
     )

@@ -1,0 +1,42 @@
+"""One policy for the 50 tasks of Meta-World, from images and words.
+
+Commands, from scratch (with the extra `metaworld`, see docs/guides/benchmarks.md):
+    wla collect --env metaworld --tasks mt50 --episodes 50 --num-envs 2 --out datasets/metaworld_mt50
+    wla train nano_codec datasets='["datasets/metaworld_mt50"]' camera=corner2 loop.optim.steps=2500 \
+        --out outputs/metaworld_codec
+    wla train metaworld_base --out outputs/metaworld_base
+    wla train metaworld_mt50 --out outputs/metaworld_mt50
+    wla eval outputs/metaworld_mt50 --env metaworld --tasks mt50 --num-envs 2 --out outputs/metaworld_mt50_eval
+
+Hardware: 2 CPU cores with bf16. Time and score: not measured yet.
+"""
+
+from wla.data import DatasetConfig
+from wla.presets import NANO_POLICY_MATRICES, nano_model
+from wla.training import FromBackbone, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
+
+
+def config() -> PolicyTrainConfig:
+    return PolicyTrainConfig(
+        model=nano_model(state_dim=4, action_dim=4, chunk=16, cameras={"corner2": 96}).replace(max_world_samples=4),
+        init=FromBackbone(
+            backbone="outputs/metaworld_base/checkpoint",
+            codec="outputs/metaworld_codec/checkpoint",
+            grounding=GroundingConfig(samples=8, weight=0.1),
+        ),
+        datasets=(DatasetConfig(path="datasets/metaworld_mt50"),),
+        replan_steps=8,  # a tenth of a second
+        action_noise=0.0,
+        loop=LoopConfig(
+            optim=OptimConfig(
+                steps=9000,
+                learning_rate=1e-3,
+                final_learning_rate=2e-5,
+                warmup=100,
+                weight_decay=0.01,
+                muon=NANO_POLICY_MATRICES,
+            ),
+            batch_size=64,
+            save_every=250,
+        ),
+    )
