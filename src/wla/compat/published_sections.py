@@ -37,7 +37,7 @@ def sections_of(config: WLAConfig) -> Sections:
             WLA: _wla_section(config, backbone),
             VLM: _vlm_section(backbone),
             SANA: _sana_section(config.world_expert),
-            CODEC: config.codec.model_dump(mode="json"),
+            CODEC: config.codec.model_dump(mode="json", exclude={"levels"}),
         }
     )
 

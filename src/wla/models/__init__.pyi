@@ -26,3 +26,5 @@ from .model_config import PolicyModelConfig as PolicyModelConfig
 from .model_config import require_config as require_config
 from .value_model import ValueModel as ValueModel
 from .wla import WLA as WLA
+from .world_vla import WorldVLA as WorldVLA
+from .world_vla_config import WorldVLAConfig as WorldVLAConfig

@@ -5,7 +5,8 @@ Apart from the models, because a recipe is read and printed without torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+import math
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -29,6 +30,7 @@ class ImageCodecConfig(Config):
 
     scaling_factor: factor that gives latents about unit variance.
     layers_per_block: a first entry of 0 makes the first convolution downsample.
+    levels: of ours: values of each latent channel, where latents are quantized (see `wla.models.quantizer`).
     """
 
     in_channels: Width = 3
@@ -50,6 +52,18 @@ class ImageCodecConfig(Config):
     decoder_in_shortcut: bool = True
     decoder_conv_act_fn: str = "relu"
     scaling_factor: float = Field(default=1.0, gt=0)
+    levels: tuple[Annotated[int, Field(ge=3, le=1024)], ...] = ()
+
+    @model_validator(mode="after")
+    def _levels_for_all_channels(self) -> Self:
+        if self.levels and len(self.levels) != self.latent_channels:
+            raise ValueError(f"levels: {len(self.levels)} for {self.latent_channels} latent channels; give one each")
+        return self
+
+    @property
+    def num_codes(self) -> int:
+        """Number of different latent vectors; 0 where latents are continuous."""
+        return math.prod(self.levels) if self.levels else 0
 
     @property
     def downsampling(self) -> int:
@@ -57,13 +71,16 @@ class ImageCodecConfig(Config):
         return int(2 ** (len(self.encoder_block_out_channels) - 1))
 
 
-def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: tuple[int, ...]) -> ImageCodecConfig:
+def residual_codec(
+    *, latent_channels: int, channels: tuple[int, ...], layers: tuple[int, ...], levels: tuple[int, ...] = ()
+) -> ImageCodecConfig:
     """A codec of residual convolutions only, encoder and decoder of the same sizes: cheap on a CPU.
 
     Args:
         latent_channels: channels of a latent.
         channels: channels per resolution; each one after the first halves the image.
         layers: residual blocks per resolution.
+        levels: see `ImageCodecConfig`.
     """
     scales: tuple[tuple[int, ...], ...] = ((),) * len(channels)
     return ImageCodecConfig(
@@ -74,6 +91,7 @@ def residual_codec(*, latent_channels: int, channels: tuple[int, ...], layers: t
         decoder_layers_per_block=layers,
         encoder_qkv_multiscales=scales,
         decoder_qkv_multiscales=scales,
+        levels=levels,
     )
 
 
@@ -130,6 +148,11 @@ class WLAConfig(PolicyModelConfig):
                 f"imagined one {self.target_side} (latent_size x the codec's downsampling); make them equal"
             )
         return self
+
+    @property
+    def text_vocabulary(self) -> int:
+        """Rows of the embedding of text tokens."""
+        return self.backbone.text_sizes.vocabulary
 
     @property
     def target_side(self) -> int:

@@ -1,26 +1,31 @@
-"""The frozen image codec: uint8 images <-> small latents, diffusers' AutoencoderDC at any size."""
+"""The frozen image codec: uint8 images <-> small latents or codes, diffusers' AutoencoderDC at any size."""
 
 from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderDC
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from wla.models.configs import ImageCodecConfig
+from wla.models.quantizer import FiniteScalarQuantizer
 
 
 class ImageCodec(nn.Module):
-    """Image autoencoder: `encode` maps uint8 images (B, H, W, 3) to scaled latents (B, C, H/f, W/f), `decode` back."""
+    """Image autoencoder: `encode` maps uint8 images (B, H, W, 3) to scaled latents (B, C, H/f, W/f), `decode` back.
+
+    One whose latents are quantized also maps them to codes (B, H/f, W/f), and back.
+    """
 
     def __init__(self, config: ImageCodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.vae = AutoencoderDC(**config.model_dump())
+        self.vae = AutoencoderDC(**config.model_dump(exclude={"levels"}))
+        self.quantizer = FiniteScalarQuantizer(config.levels) if config.levels else None
 
     def reconstruct(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Images after encoding and decoding, in [-1, 1]; codec training compares them with `to_unit(images)`."""
-        return self.vae.decode(self.vae.encode(self.to_unit(images)).latent).sample
+        return self.vae.decode(self._latents(self.to_unit(images))).sample
 
     def to_unit(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Pixels in [-1, 1], channels first."""
@@ -33,7 +38,17 @@ class ImageCodec(nn.Module):
     @torch.no_grad()
     def encode_unit(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Scaled latents of pixels in [-1, 1]."""
-        return self.vae.encode(pixels).latent * self.config.scaling_factor
+        return self._latents(pixels) * self.config.scaling_factor
+
+    @torch.no_grad()
+    def codes(self, images: UInt8[Tensor, "B H W 3"]) -> Int64[Tensor, "B h w"]:
+        """Codes of images. ValueError for a codec whose latents are continuous."""
+        return self._require_quantizer().codes(self.vae.encode(self.to_unit(images)).latent)
+
+    @torch.no_grad()
+    def decode_codes(self, codes: Int64[Tensor, "B h w"]) -> UInt8[Tensor, "B H W 3"]:
+        """Images of codes. ValueError for a codec whose latents are continuous."""
+        return self.decode(self._require_quantizer().latents(codes) * self.config.scaling_factor)
 
     @torch.no_grad()
     def features(self, images: UInt8[Tensor, "B H W 3"]) -> list[Float[Tensor, "B C h w"]]:
@@ -53,6 +68,15 @@ class ImageCodec(nn.Module):
     def pixel_error(self, images: UInt8[Tensor, "B H W 3"], latents: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
         """Mean squared error of the decoded latents against images, both in [-1, 1]; differentiable in the latents."""
         return (self._decoded(latents).float() - self.to_unit(images).float()).square().mean()
+
+    def _latents(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        latents = self.vae.encode(pixels).latent
+        return latents if self.quantizer is None else self.quantizer(latents)
+
+    def _require_quantizer(self) -> FiniteScalarQuantizer:
+        if self.quantizer is None:
+            raise ValueError("the image codec has continuous latents and no codes; train one with levels")
+        return self.quantizer
 
     def _decoded(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         return self.vae.decode((latents / self.config.scaling_factor).to(self.vae.dtype)).sample

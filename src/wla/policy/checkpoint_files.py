@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from wla.data.prompts.chat import ChatPrompter
 from wla.data.prompts.kinds import AnyPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.no_text import NoText
@@ -18,7 +19,7 @@ from wla.data.prompts.special_tokens import location_name
 from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir, disk_errors
 from wla.migrations import FILES
-from wla.models import PolicyModelConfig, WLAConfig
+from wla.models import PolicyModelConfig, WLAConfig, WorldVLAConfig
 from wla.models.backbones.configs import QwenBackboneConfig
 from wla.weights import (
     WEIGHTS,
@@ -132,8 +133,21 @@ def sha256(folder: Path) -> str:
 def require_tokens(model: PolicyModelConfig, prompter: AnyPrompter) -> None:
     """ValueError for a token of the prompts that the model has under another id: images would not be read, or states of
     other tokens would be taken for those of the meta-queries."""
-    if isinstance(prompter, NoText) or not isinstance(model, WLAConfig):
+    if isinstance(prompter, NoText) or not isinstance(model, WLAConfig | WorldVLAConfig):
         return
+    if isinstance(model, WLAConfig):
+        _require_queries(model, prompter)
+    elif model.image_token != prompter.image:
+        raise ValueError(f"the image token is {model.image_token} for the model and {prompter.image} in its prompts")
+    vocabulary = prompter.tokenizer.get_vocab()
+    last, rows = max(vocabulary.values()), model.text_vocabulary
+    if last >= rows:
+        raise ValueError(f"the tokenizer has token {last}, the model {rows} tokens")
+    if isinstance(prompter, Prompter) and location_name(prompter.config.locations) in vocabulary:
+        raise ValueError(f"the prompts use {prompter.config.locations} location tokens and the tokenizer has more")
+
+
+def _require_queries(model: WLAConfig, prompter: Prompter | ChatPrompter) -> None:
     backbone, queries = model.backbone, model.queries
     pairs = [("the image token", backbone.image_token, prompter.image)]
     if isinstance(backbone, QwenBackboneConfig) and not isinstance(prompter, Prompter):
@@ -150,9 +164,3 @@ def require_tokens(model: PolicyModelConfig, prompter: AnyPrompter) -> None:
     for what, ours, theirs in pairs:
         if ours != theirs:
             raise ValueError(f"{what} is {ours} for the model and {theirs} in its prompts")
-    vocabulary = prompter.tokenizer.get_vocab()
-    last, rows = max(vocabulary.values()), backbone.text_sizes.vocabulary
-    if last >= rows:
-        raise ValueError(f"the tokenizer has token {last}, the model {rows} tokens")
-    if isinstance(prompter, Prompter) and location_name(prompter.config.locations) in vocabulary:
-        raise ValueError(f"the prompts use {prompter.config.locations} location tokens and the tokenizer has more")

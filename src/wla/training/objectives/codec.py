@@ -56,7 +56,7 @@ class CodecObjective(BaseObjective):
         codec.load_state_dict(weights)
         with torch.no_grad():
             images = torch.from_numpy(np.stack([self._frame(i) for i in range(0, int(self._ends[-1]), 97)][:256]))
-            spread = float(codec.vae.encode(codec.to_unit(images)).latent.std())
+            spread = float(codec.encode(images).std()) / self.config.codec.scaling_factor
         config = self.config.codec.replace(scaling_factor=1 / spread)
         with atomic_dir(folder, replaces=(CONFIG, WEIGHTS)) as fresh:
             config.save(fresh / CONFIG)

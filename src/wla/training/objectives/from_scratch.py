@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wla.data.prompts.kinds import trained_tokenizer
-from wla.models import WLA, PolicyModelConfig, WLAConfig
-from wla.models.model_config import require_config
+from wla.models import WLA, PolicyModelConfig, WLAConfig, WorldVLA, WorldVLAConfig
 from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.initialization_kinds import FromScratch
 from wla.training.objectives.pretrained_codec import load_codec
@@ -21,17 +20,19 @@ def initialize(init: FromScratch, config: PolicyModelConfig, texts: Sequence[str
             f"init: a model of kind {config.kind!r} reads text; set init.prompt, or name the backbone or policy "
             "with its tokenizer"
         )
-    own = require_config(config, WLAConfig, "init.prompt")
+    if not isinstance(config, WLAConfig | WorldVLAConfig):
+        raise ValueError(f"init.prompt: models of kind {config.kind!r} are not initialised with a codec")
     if init.codec is None:
         raise ValueError("init.codec: the model predicts images; name a codec, or a policy whose codec it is")
-    tokenizer = trained_tokenizer(init.prompt, texts, size=own.backbone.text_sizes.vocabulary)
-    return Initialization(model_with_codec(own, init.codec), init.prompt, tokenizer)
+    tokenizer = trained_tokenizer(init.prompt, texts, size=config.text_vocabulary)
+    return Initialization(model_with_codec(config, init.codec), init.prompt, tokenizer)
 
 
-def model_with_codec(config: WLAConfig, codec: str) -> WLA:
-    """A model with random weights, but for those of a trained codec. ValueError when there is none."""
+def model_with_codec(config: WLAConfig | WorldVLAConfig, codec: str) -> WLA | WorldVLA:
+    """A model with random weights, but for those of a trained codec. ValueError when there is none, or of another kind
+    than the model reads."""
     trained = load_codec(codec)
-    model = WLA(config.replace(codec=trained.config))
+    model = config.replace(codec=trained.config).build()
     assert model.codec is not None
     model.codec.load_state_dict(trained.state_dict())
     return model

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from wla.data.prompts.special_tokens import special_tokens
 from wla.data.prompts.tokenizer import append_tokens, load_tokenizer
 from wla.files import read_json
-from wla.models import PolicyModelConfig, WLAConfig
+from wla.models import WLA, PolicyModelConfig, WLAConfig, require_model
 from wla.models.backbones.configs import SmolVLMBackboneConfig
 from wla.policy.hub import resolve
 from wla.training.objectives.from_scratch import model_with_codec
@@ -45,7 +45,7 @@ def initialize(init: FromSmolVLM, config: PolicyModelConfig, texts: Sequence[str
         append_tokens(tokenizer, names[3:], first=backbone.image_token, filler="unused", what="image token")
     except ValueError as error:
         raise ValueError(f"{vlm}: {error}") from error
-    model = model_with_codec(config, init.codec)
+    model = require_model(model_with_codec(config, init.codec), WLA, "init")
     load_pretrained(model.backbone, vlm, ignored=(LM_HEAD,) if backbone.tie_word_embeddings else ())
     return Initialization(model, init.prompt, tokenizer)
 
