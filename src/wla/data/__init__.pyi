@@ -19,6 +19,9 @@ from .normalize import VectorStatistics as VectorStatistics
 from .normalize import compute_statistics as compute_statistics
 from .prompts.configs import ChatPromptConfig as ChatPromptConfig
 from .prompts.configs import PromptConfig as PromptConfig
+from .prompts.kinds import AnyPromptConfig as AnyPromptConfig
+from .prompts.kinds import AnyPrompter as AnyPrompter
+from .prompts.kinds import build_prompter as build_prompter
 from .robot_transform import RobotTransform as RobotTransform
 from .transforms import resize as resize
 from .transforms import resize_with_pad as resize_with_pad

@@ -14,8 +14,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from wla.config import Config
-from wla.data import ActionRepresentationConfig, NormalizationConfig, RobotTransform
-from wla.data.prompts.kinds import AnyPromptConfig, AnyPrompter, build_prompter
+from wla.data import (
+    ActionRepresentationConfig,
+    AnyPromptConfig,
+    AnyPrompter,
+    NormalizationConfig,
+    RobotTransform,
+    build_prompter,
+)
 from wla.files import atomic_dir, disk_errors
 from wla.models import AnyModelConfig, PolicyModel
 from wla.policy.checkpoint_files import (
@@ -31,10 +37,10 @@ from wla.policy.checkpoint_files import (
     read_passthrough,
     read_tokenizer,
     require_files,
-    require_tokens,
     write_tokenizer,
 )
 from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
+from wla.policy.prompt_tokens import require_tokens
 from wla.policy.robots import PolicyRobot, RobotChoice, choose_robot, read_robots, robots_file, write_robots
 from wla.policy.training_data import TrainingData
 from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights

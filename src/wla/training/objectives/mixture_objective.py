@@ -13,7 +13,7 @@ from wla.batch import Batch
 from wla.data.loader import WindowSampler
 from wla.models.model import PolicyModel
 from wla.policy.checkpoint import Checkpoint, with_data_of
-from wla.policy.checkpoint_files import require_tokens
+from wla.policy.prompt_tokens import require_tokens
 from wla.training.configs import LoopConfig
 from wla.training.objective import BaseObjective, Validation
 from wla.training.objectives.configs import MixtureConfig, PolicyDataConfig

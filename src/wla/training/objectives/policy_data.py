@@ -16,8 +16,7 @@ from wla.data.action_statistics import action_statistics
 from wla.data.loader import DatasetConfig, WindowSampler
 from wla.data.prompt_samples import PromptSampler
 from wla.data.robot_transform import addressed
-from wla.policy.checkpoint import Checkpoint
-from wla.policy.training_data import TrainingData
+from wla.policy import Checkpoint, TrainingData
 from wla.specs import RobotSpec
 from wla.training.datasets import open_sources
 from wla.training.objectives.configs import MixtureConfig, PolicyDataConfig, StatisticsConfig
