@@ -19,7 +19,7 @@ from wla.envs.mujoco_render import Renderer, view_of
 HOLD_STEPS = 5
 """Consecutive control steps for which the goal must be reached for it to be held."""
 _SCENES = 0x5CE7E  # separates the random stream of scenes from that of the episodes with the same seed
-_ASTRAY_STEPS, _EXPERT_STEPS = 25, 90
+_RANDOM_STEPS, _EXPERT_STEPS = 25, 90
 """Most control steps before a scene: at random, and of the expert, of whose episodes half are over by then."""
 
 
@@ -111,9 +111,9 @@ class MetaWorldEnv(gymnasium.Env):
         """
         rng = np.random.default_rng([seed, _SCENES])
         self._build(seed)
-        astray = np.append(rng.uniform(-1, 1, 3), -1.0)
-        for _ in range(rng.integers(_ASTRAY_STEPS)):
-            self._full_state, *_ = self._simulation.step(astray)
+        motion = np.append(rng.uniform(-1, 1, 3), -1.0)
+        for _ in range(rng.integers(_RANDOM_STEPS)):
+            self._full_state, *_ = self._simulation.step(motion)
         for _ in range(rng.integers(_EXPERT_STEPS)):
             self._full_state, *_ = self._simulation.step(self.expert_action())
         return self._observe()
