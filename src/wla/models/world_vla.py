@@ -41,6 +41,8 @@ class WorldVLAEncoding(ModelEncoding):
 
 
 class WorldVLA(PolicyModel[WorldVLAEncoding]):
+    """One decoder for actions and images; it generates no text, and its samples are the most likely ones."""
+
     config: WorldVLAConfig
     loss_targets: ClassVar[Mapping[str, Target]] = {"action": "actions", "world": "subgoal"}
     parts: ClassVar[Mapping[str, str]] = {"decoder": "decoder.", "image codec": "codec."}
