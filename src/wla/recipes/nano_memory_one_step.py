@@ -2,6 +2,7 @@
 
 Command:  wla train nano_memory_one_step --out outputs/nano_memory_one_step
 Needs:    the datasets of nano_memory_corrected
+Score:    not measured: it was not run to its end (docs/notebook/few_steps.md)
 
 For `nano-tabletop`: policy=nano-tabletop action_noise=1 and its datasets, `datasets=datasets/nano_tabletop`.
 """
@@ -27,7 +28,7 @@ def config() -> ActionExpertTrainConfig:
                 warmup=50,
                 weight_decay=0.01,
                 muon=(r"action_expert\.blocks\.",),
-                muon_learning_rate=0.005,
+                muon_learning_rate=0.001,
             ),
             batch_size=64,
         ),
