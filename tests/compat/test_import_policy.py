@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import libero_world
 import numpy as np
 import published_release
 import pytest
@@ -19,9 +20,13 @@ from safetensors.torch import load_file, save_file
 
 import wla
 from wla.compat.import_policy import import_policy
+from wla.envs.libero.env import LiberoEnv
+from wla.envs.libero.family import FAMILY as LIBERO
 from wla.policy.checkpoint import CheckpointConfig
 from wla.presets.wla0 import presets
 from wla.robots.libero import libero_robot
+from wla.rollout.episode import run_episode
+from wla.rollout.results import TaskVariant
 from wla.specs import RobotSpec
 from wla.types import Observation
 
@@ -66,6 +71,22 @@ def test_an_imported_release_acts(release, tmp_path):
     without_imagination = wla.load_policy(tmp_path / "ours")
     same, _ = without_imagination.act(observation(), without_imagination.reset("open the drawer"))
     np.testing.assert_array_equal(same.actions, chunk.actions)
+
+
+def test_an_imported_release_runs_in_libero_under_the_protocol_of_its_gripper(release, tmp_path, monkeypatch):
+    """Shapes, order and un-normalisation: with random weights nothing succeeds."""
+    simulator = libero_world.install(monkeypatch)
+    import_policy(release.checkpoint, tmp_path / "ours", **release.folders())
+    policy = wla.load_policy(tmp_path / "ours")
+    task = LIBERO.groups["libero_object"][0]
+    env = LiberoEnv(task, protocol="oft")
+    env.max_steps = 9  # a chunk and the beginning of the next
+    variant = TaskVariant("libero", task, "default", "panda", "oft")
+    result = run_episode(env, policy, 300_002, variant=variant, policy_name="release")
+    assert (result.outcome, result.steps, result.error) == ("failure", 9, None)
+    assert simulator.starts == [(7, 2)]
+    with pytest.raises(ValueError, match=r"action\.gripper is '0 closed \.\. 1 open' in policy release and '-1 open"):
+        run_episode(LiberoEnv(task), policy, 300_002, variant=variant, policy_name="release")
 
 
 def test_the_checkpoint_contains_configuration_robot_and_statistics(release, tmp_path):
