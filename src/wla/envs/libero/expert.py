@@ -19,7 +19,7 @@ STEP_M, STEP_RAD = 0.05, 0.5
 GAIN = 2.0
 WIDEST = 0.074
 """Width in metres of what fits between the fingers; wider things are taken by their rim."""
-HOVER, NEAR, EXACT, SWIPE = 0.08, 0.02, 0.008, 0.15
+HOVER, NEAR, EXACT, SWIPE = 0.08, 0.02, 0.012, 0.15
 """Height above a grasp while moving to it, and how near one must be, in metres and radians."""
 OPEN, CLOSED = -1.0, 1.0
 
@@ -118,7 +118,7 @@ def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
     rims = [thing.centre + side * across * (thing.half[narrow] - 0.006) for side in (-1.0, 1.0)]
     room = [min((np.linalg.norm((other.centre - rim)[:2]) for other in high), default=1.0) for rim in rims]
     rim = rims[room.index(max(room))]
-    return Grasp(np.array([*rim[:2], thing.top - 0.015]), across)
+    return Grasp(np.array([*rim[:2], thing.top - 0.022]), across)
 
 
 def motion(scene: Scene, wanted: Aim) -> Float[np.ndarray, " 7"]:
