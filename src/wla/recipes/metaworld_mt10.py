@@ -24,5 +24,5 @@ def config() -> PolicyTrainConfig:
     return all_tasks.replace(
         init=init.replace(backbone="outputs/metaworld_mt10_base/checkpoint"),
         datasets=(DatasetConfig(path="datasets/metaworld_mt10"),),
-        loop=loop.replace(optim=loop.optim.replace(steps=2200)),
+        loop=loop.replace(optim=loop.optim.replace(steps=2400)),
     )
