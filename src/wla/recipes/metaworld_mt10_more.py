@@ -1,5 +1,4 @@
-"""The policy of metaworld_mt10, trained further with more episodes of the tasks that it fails most: those whose goal is a
-dot somewhere in space.
+"""The policy of metaworld_mt10, trained further with more episodes of the tasks whose goal is a dot in space.
 
 Commands, after those of metaworld_mt10:
     wla collect --env metaworld --tasks reach-v3 push-v3 pick-place-v3 --seed 1000 --episodes 100 --num-envs 2 \
