@@ -21,6 +21,7 @@ NOT_RUN = [
     ("published.md", "gpu"),
     ("real_robot.md", "robot"),
     ("sharing.md", "hub"),
+    ("speed.md", "a processor that multiplies in bfloat16"),  # in tests/policy/test_fast.py
 ]
 """Blocks that are not run, and why."""
 RUNNABLE = [file for file in TAUGHT if any(block.mark != "needs" for block in blocks_of(file.read_text("utf-8")))]

@@ -90,7 +90,7 @@ def test_help_needs_neither_torch_nor_pyarrow():
     [
         (
             ["data", "mend"],
-            "no command 'data mend'; there are convert, from-videos, label-actions, check, clear-cache, robot, view,",
+            "no command 'data mend'; there are convert, from-videos, label-actions, check, cache-latents, clear-cache,",
         ),
         (["data", "convert", "nowhere", "--out", "OUT"], "nowhere: no such folder; correct the path"),
         (["data", "convert", "DATA", "--out", "OUT"], "place: is LeRobot v3.0 already"),

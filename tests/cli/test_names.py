@@ -62,6 +62,7 @@ WRONG = (
     "record nosuch --robot tabletop:place --out OUT",
     "score OUT --policy any --robot any --task any --outcomes nosuch",
     "watch nosuch",
+    "data cache-latents nosuch --codec nano-tabletop",
     "data clear-cache nosuch",
     "data stats nosuch",
     "data view nosuch --out OUT",

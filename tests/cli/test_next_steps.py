@@ -20,6 +20,7 @@ ENDS = {
     "list": "its sections name the commands that take the names",
     "report": "a page to look at",
     "bench": "figures to look at",
+    "data cache-latents": "training reads them",
     "data clear-cache": "what is removed comes back by itself",
     "data view": "a page to look at",
     "export": "the published layout is for other programs",
