@@ -1,10 +1,10 @@
 """Steps per second that an evaluation gets out of its simulator, beside what the simulator does alone.
 
-python benchmarks/evaluation_speed.py POLICY [--env metaworld] [--tasks mt10] [--episodes 2]
+python benchmarks/evaluation_speed.py POLICY [--env metaworld] [--tasks mt10] [--episodes 4]
 
 One environment in one process. An evaluation's steps are divided by its time without the policy's: it holds resets, the
 episode loop and the results on disk. Alone means the same resets and actions with the images of all cameras after every
-step; after each episode of the evaluation the simulator runs it so, and both sides meet the same machine.
+step; after the episodes of a task the simulator runs them so, and both sides meet the same machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wla.envs.registry import family_versions, load_family, make_env
 from wla.evaluation.benchmark import evaluate
 from wla.evaluation.configs import EvalConfig
 from wla.evaluation.summary import Identity
-from wla.policy.wrapper import PolicyWrapper
+from wla.policy.wrapper import PolicyWrapper, observes_images
 from wla.rollout.build import build, load_shared, make_variants, robot_of
 from wla.rollout.results import TaskVariant
 from wla.rollout.runner import EpisodeRunner
@@ -35,10 +35,10 @@ from wla.types import ActionChunk, Env, Observation, Policy
 
 @dataclass
 class Meter:
-    """Seconds of the policy in all episodes, and the actions of the last one."""
+    """Seconds of the policy, and the actions of each episode."""
 
     policy_s: float = 0.0
-    actions: list[np.ndarray] = field(default_factory=list)
+    episodes: list[list[np.ndarray]] = field(default_factory=list)
 
 
 class TimedPolicy(PolicyWrapper[Any]):
@@ -46,7 +46,7 @@ class TimedPolicy(PolicyWrapper[Any]):
 
     def __init__(self, policy: Policy, meter: Meter) -> None:
         super().__init__(policy)
-        self._meter = meter
+        self._meter, self.reads_past_images = meter, observes_images(policy)
 
     def reset(self, instruction: str, *, seed: int = 0) -> Any:
         return self._timed(partial(super().reset, instruction, seed=seed))
@@ -65,7 +65,7 @@ class TimedPolicy(PolicyWrapper[Any]):
 
 
 class RecordedEnv:
-    """Notes the actions since the last reset in a meter."""
+    """Notes the actions after each reset in a meter."""
 
     images_wanted = True
 
@@ -73,11 +73,11 @@ class RecordedEnv:
         self._env, self._meter, self.robot_spec = env, meter, env.robot_spec
 
     def reset(self, **options: Any) -> tuple[dict, dict]:
-        self._meter.actions = []
+        self._meter.episodes.append([])
         return self._env.reset(**options)
 
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
-        self._meter.actions.append(action.copy())
+        self._meter.episodes[-1].append(action.copy())
         if hasattr(self._env, "images_wanted"):
             self._env.images_wanted = self.images_wanted
         return self._env.step(action)
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("policy")
     parser.add_argument("--env", default="metaworld")
     parser.add_argument("--tasks", nargs="*", default=["mt10"])
-    parser.add_argument("--episodes", type=int, default=2)
+    parser.add_argument("--episodes", type=int, default=4)
     args = parser.parse_args()
     variants = make_variants(EvalConfig(policy=args.policy, env=args.env, tasks=tuple(args.tasks)))
     shared = load_shared(args.policy, robot=robot_of(variants[0]))
@@ -118,12 +118,12 @@ def main() -> None:
         with TemporaryDirectory() as folder, closing(make_env(args.env, task=variant.task)) as own:
             own.reset(seed=first)
             evaluate([(variant, first)], runner, identity, Path(folder) / "warm-up")
-            for number in range(args.episodes):
-                meter.policy_s, began = 0.0, time.perf_counter()
-                evaluate([(variant, first + number)], runner, identity, Path(folder) / str(number))
-                rest += time.perf_counter() - began - meter.policy_s
-                simulator += alone(own, first + number, meter.actions)
-                steps += len(meter.actions)
+            meter.policy_s, meter.episodes, began = 0.0, [], time.perf_counter()
+            seeds = range(first, first + args.episodes)
+            evaluate([(variant, seed) for seed in seeds], runner, identity, Path(folder) / "episodes")
+            rest += time.perf_counter() - began - meter.policy_s
+            simulator += sum(alone(own, *episode) for episode in zip(seeds, meter.episodes, strict=True))
+            steps += sum(map(len, meter.episodes))
         runner.close()
         print(f"{variant.task}: evaluation {steps / rest:.1f} steps/s, alone {steps / simulator:.1f}", flush=True)
     line = {
