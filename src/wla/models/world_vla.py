@@ -13,12 +13,13 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
-from transformers import DynamicCache, Qwen3Config, Qwen3Model
+from transformers import DynamicCache
 
 from wla.batch import Batch, left_pad
-from wla.models import attention
 from wla.models.activation_checkpointing import checkpoint_options
 from wla.models.backbones.base import CACHE, causal_mask, token_positions
+from wla.models.backbones.configs import TextSizes
+from wla.models.backbones.nano import text_decoder
 from wla.models.image_codec import ImageCodec
 from wla.models.losses import masked_mean
 from wla.models.model import Imagination, ModelEncoding, ModelInputs, PolicyModel, RecomputedPart, Target
@@ -55,20 +56,9 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
         self.first_action = self.first_code + config.codec.num_codes
         first_marker = self.first_action + config.action_bins
         self.markers = {name: first_marker + index for index, name in enumerate(MARKERS)}
-        self.decoder = Qwen3Model(
-            Qwen3Config(
-                vocab_size=first_marker + len(MARKERS),
-                hidden_size=config.width,
-                intermediate_size=config.mlp,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                num_key_value_heads=config.heads,
-                head_dim=config.width // config.heads,
-                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-                tie_word_embeddings=True,
-                attn_implementation=attention.NAME,
-            )
-        )
+        rows, heads = first_marker + len(MARKERS), config.heads
+        sizes = TextSizes(config.width, config.mlp, config.layers, heads, heads, config.width // heads, rows)
+        self.decoder = text_decoder(sizes)
         self.action_queries: nn.Parameter | None = None
         if config.continuous_head:
             self.action_queries = nn.Parameter(0.02 * torch.randn(config.chunk, config.width))

@@ -7,28 +7,17 @@ Command (with the extra `metaworld`, see docs/guides/benchmarks.md), for 50 task
 Needs:    datasets/metaworld_mt50, or datasets/metaworld_mt10 (see metaworld_mt10)
 """
 
-from wla.presets import NANO_MATRICES, PROMPT, nano_backbone
-from wla.training import BackboneTrainConfig, LoopConfig, OptimConfig, SceneConfig
+from wla.presets import nano_backbone
+from wla.recipes import nano_base
+from wla.training import BackboneTrainConfig, SceneConfig
 
 CAMERAS = {"corner2": 96}
 
 
 def config() -> BackboneTrainConfig:
-    return BackboneTrainConfig(
+    return nano_base.config().replace(
         backbone=nano_backbone(CAMERAS),
-        prompt=PROMPT,
         scenes=SceneConfig(env="metaworld", tasks=("mt50",), scenes_per_variant=300, cameras=CAMERAS),
         scenes_folder="datasets/metaworld_scenes",
         datasets=("datasets/metaworld_mt50",),
-        loop=LoopConfig(
-            optim=OptimConfig(
-                steps=1800,
-                learning_rate=1e-3,
-                final_learning_rate=2e-4,
-                warmup=100,
-                weight_decay=0.01,
-                muon=NANO_MATRICES,
-            ),
-            batch_size=64,
-        ),
     )

@@ -12,11 +12,13 @@ Hardware: 2 CPU cores with bf16. Time and score: not measured yet.
 """
 
 from wla.data import DatasetConfig
-from wla.presets import NANO_POLICY_MATRICES, nano_model
-from wla.training import FromBackbone, GroundingConfig, LoopConfig, OptimConfig, PolicyTrainConfig
+from wla.presets import nano_model
+from wla.recipes import nano_tabletop
+from wla.training import FromBackbone, GroundingConfig, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:
+    loop = nano_tabletop.config().loop
     return PolicyTrainConfig(
         model=nano_model(state_dim=4, action_dim=4, chunk=16, cameras={"corner2": 96}).replace(max_world_samples=4),
         init=FromBackbone(
@@ -27,16 +29,5 @@ def config() -> PolicyTrainConfig:
         datasets=(DatasetConfig(path="datasets/metaworld_mt50"),),
         replan_steps=8,  # a tenth of a second
         action_noise=0.0,
-        loop=LoopConfig(
-            optim=OptimConfig(
-                steps=9000,
-                learning_rate=1e-3,
-                final_learning_rate=2e-5,
-                warmup=100,
-                weight_decay=0.01,
-                muon=NANO_POLICY_MATRICES,
-            ),
-            batch_size=64,
-            save_every=250,
-        ),
+        loop=loop.replace(optim=loop.optim.replace(steps=9000), save_every=250),
     )

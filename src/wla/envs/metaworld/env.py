@@ -104,7 +104,7 @@ class MetaWorldEnv(gymnasium.Env):
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def sample_scene(self, seed: int) -> dict[str, Any]:
-        """Samples a moment of an episode of this task and returns its observation.
+        """Samples a frame of an episode of this task and returns its observation.
 
         The hand first moves at random, then for a random time as the expert does, so that objects are on the table,
         held, and where they belong. Visual question answering uses it: `objects()` then describes this scene.

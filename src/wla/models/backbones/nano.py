@@ -17,7 +17,7 @@ from transformers import DynamicCache, Qwen3Config, Qwen3Model
 from wla.models import attention
 from wla.models.activation_checkpointing import checkpoint_options
 from wla.models.backbones.base import Backbone, Context, extended, fill_placeholders, run_layers, token_positions
-from wla.models.backbones.configs import NanoBackboneConfig
+from wla.models.backbones.configs import NanoBackboneConfig, TextSizes
 
 _SUB_BATCH_SIZE = 16
 """Rows per forward pass of the layers, for a batch without a cache."""
@@ -75,6 +75,24 @@ class ConvStem(nn.Module):
         return self.norm(features.flatten(2).transpose(1, 2)) + self.positions[module_name(camera)]
 
 
+def text_decoder(sizes: TextSizes) -> Qwen3Model:
+    """Causal text layers of these sizes with random weights, whose logits come from the embedding."""
+    return Qwen3Model(
+        Qwen3Config(
+            vocab_size=sizes.vocabulary,
+            hidden_size=sizes.width,
+            intermediate_size=sizes.mlp,
+            num_hidden_layers=sizes.layers,
+            num_attention_heads=sizes.heads,
+            num_key_value_heads=sizes.groups,
+            head_dim=sizes.head_width,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            tie_word_embeddings=True,
+            attn_implementation=attention.NAME,
+        )
+    )
+
+
 class NanoBackbone(Backbone):
     """ConvStem tokens and text embeddings through causal Qwen3 layers with 1-D rotary positions."""
 
@@ -88,20 +106,7 @@ class NanoBackbone(Backbone):
         self.primary, self.image_token = config.primary, config.image_token
         self.stem = ConvStem(config)
         self.image_tokens = config.image_tokens
-        self.text = Qwen3Model(
-            Qwen3Config(
-                vocab_size=config.vocabulary,
-                hidden_size=config.width,
-                intermediate_size=config.mlp,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                num_key_value_heads=config.heads,
-                head_dim=config.width // config.heads,
-                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-                tie_word_embeddings=True,
-                attn_implementation=attention.NAME,
-            )
-        )
+        self.text = text_decoder(config.text_sizes)
 
     def encode(
         self,

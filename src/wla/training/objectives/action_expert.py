@@ -48,6 +48,7 @@ class ActionExpertObjective(MixtureObjective[ActionExpertTrainConfig]):
             datasets=config.datasets,
             instruction_dropout=config.instruction_dropout,
             memory_augmentation=config.memory_augmentation,
+            cache_latents=config.cache_latents,  # refused: there is no codec
         )
 
     @property
