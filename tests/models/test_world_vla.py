@@ -16,6 +16,7 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.special_tokens import special_tokens
 from wla.models import ModelInputs, WorldVLA, WorldVLAConfig
 from wla.models.configs import residual_codec
+from wla.presets import nano_world_vla
 from wla.training.configs import LoopConfig, OptimConfig
 from wla.training.objectives.configs import CodecTrainConfig, PolicyTrainConfig
 from wla.training.objectives.initialization_kinds import FromScratch
@@ -259,3 +260,12 @@ def test_it_is_trained_saved_loaded_and_acts(tmp_path: Path, monkeypatch: pytest
     plain = recipe.replace(init=FromScratch(prompt=tiny.PROMPT.replace(language=False), codec="nano-tabletop"))
     with pytest.raises(ValueError, match="codec: has continuous latents"):
         plain.build()
+
+
+def test_the_nano_preset_reads_and_predicts_images_of_its_cameras() -> None:
+    model = nano_world_vla(state_dim=5, action_dim=5, chunk=5).build()
+    images = torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
+    codes = model.codec.codes(images)
+    assert codes.shape == (1, 6, 6)
+    assert model.codec.decode_codes(codes).shape == images.shape
+    assert model.codec.reconstruct(images).shape == (1, 3, 96, 96)

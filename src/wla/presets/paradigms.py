@@ -9,7 +9,9 @@ from wla.models.configs import residual_codec
 from wla.models.world_vla_config import WorldVLAConfig
 from wla.presets.nano import CAMERAS, PROMPT
 
-VQ_CODEC = residual_codec(latent_channels=4, channels=(16, 16, 32, 64, 96), layers=(0, 1, 2, 2, 2), levels=(8, 8, 8, 8))
+VQ_CODEC = residual_codec(
+    latent_channels=4, channels=(16, 16, 32, 64, 128), layers=(0, 1, 2, 2, 2), levels=(8, 8, 8, 8)
+)
 """16 x 16 px -> one of 4096 codes."""
 
 
