@@ -15,14 +15,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from wla.models.flow import euler
 from wla.runtime import upload
 
 CLEAN = 1.0
 """Time of given actions; training times stay below it."""
 Velocity = Callable[[Float[Tensor, "R n A"], float], Float[Tensor, "R n A"]]
 """Velocity of chunks that are all at the same time."""
-VelocityAt = Callable[[Float[Tensor, "R n A"], Float[Tensor, "R n"]], Float[Tensor, "R n A"]]
-"""Velocity of chunks with a time for each action."""
+VelocityAfter = Callable[[Float[Tensor, "R n A"], float, int], Float[Tensor, "R n A"]]
+"""Velocity of chunks that are all at the same time, but for the first actions, which are given."""
 
 
 def sample_delays(max_delay: int, size: int, generator: torch.Generator | None) -> Int64[Tensor, " R"]:
@@ -72,20 +73,49 @@ def disturbed(
     return torch.stack(rows, dim=1)
 
 
+def integrate(
+    velocity: VelocityAfter,
+    noise: Float[Tensor, "R n A"],
+    num_steps: int,
+    prefix: Float[Tensor, "R p A"] | None,
+    delay: int,
+    *,
+    trained: bool,
+) -> Float[Tensor, "R n A"]:
+    """The chunks at the end of a flow from noise, those that continue a prefix among them.
+
+    delay: number of actions of `prefix`, what remains of the old chunk, that will have been executed. trained: whether
+    the network was trained to continue given actions, or is guided.
+    """
+
+    def free(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
+        return velocity(x, t, 0)
+
+    if prefix is None:
+        return euler(free, noise, num_steps)
+    if not trained:
+        return euler(guided(free, prefix, noise, delay, num_steps), noise, num_steps)
+    return euler(*continued(velocity, prefix[:, :delay], noise), num_steps)
+
+
 def continued(
-    velocity: VelocityAt, prefix: Float[Tensor, "R d A"], noise: Float[Tensor, "R n A"]
+    velocity: VelocityAfter, prefix: Float[Tensor, "R d A"], noise: Float[Tensor, "R n A"]
 ) -> tuple[Velocity, Float[Tensor, "R n A"]]:
     """Velocity and noise with which sampling leaves the first d actions at `prefix`, for a network trained for that."""
     delay = prefix.shape[1]
-    padded = torch.cat([prefix, noise[:, delay:]], dim=1)
-    given = torch.arange(noise.shape[1], device=noise.device).expand(len(noise), -1) < delay
 
     def velocity_of_rest(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
-        times = torch.where(given, CLEAN, torch.full_like(x[..., 0], t))
-        moved = velocity(torch.where(given[..., None], padded, x), times)
+        moved = velocity(x, t, delay)
         return torch.cat([torch.zeros_like(moved[:, :delay]), moved[:, delay:]], dim=1)
 
-    return velocity_of_rest, padded
+    return velocity_of_rest, torch.cat([prefix, noise[:, delay:]], dim=1)
+
+
+def times_after(given: int, t: float, length: int) -> Float[Tensor, " n"]:
+    """Times of a chunk's actions, of which the first are given."""
+    times = torch.full((length,), t)
+    times[:given] = CLEAN
+    return times
 
 
 def guided(

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
-from wla.models.inference.examples import Example, sampling_examples
-from wla.models.inference.sampling import SampleStep, StartSampling, biases_of
+from wla.models.inference.examples import Example
+from wla.models.inference.sampling import StartSampling, time_biases
 from wla.models.wla import WLA
 from wla.progress import track
 from wla.runtime_onnx.files import TIMES, graph
 from wla.runtime_onnx.reading_graphs import NextTokens, ReadPrompt, ReadText, reading_examples
+from wla.runtime_onnx.sampling_graphs import SampleStep, sampling_examples
 
 
 @torch.no_grad()
@@ -34,8 +35,8 @@ def write_graphs(model: WLA, folder: Path) -> None:
         _write(functions[name].eval(), shapes[name], graph(folder, name))
     expert = model.action_expert
     # The last row is that of a single step, which other levels than time 0 never are.
-    rows = torch.cat([expert.get_buffer("times"), expert.step_features(1)])
-    np.save(folder / TIMES, biases_of(expert, rows).numpy())
+    rows = torch.cat([expert.get_buffer("times"), expert.time_features(0.0, one_step=True)])
+    np.save(folder / TIMES, time_biases(expert, rows).numpy())
 
 
 def _write(module: nn.Module, example: Example, file: Path) -> None:

@@ -9,7 +9,7 @@ from tiny import ACTION, CHUNK, STATE, WIDTH, model_config, queries
 from wla.models.experts.action_expert import ActionExpert
 from wla.models.experts.configs import ActionExpertConfig, OneStepConfig
 from wla.models.inference.compiled_parts import CompiledActionExpert
-from wla.models.inference.sampling import SampleStep, StartSampling
+from wla.models.inference.sampling import ActionVelocity, StartSampling
 
 ONE_STEP = OneStepConfig(target_steps=2, noise_samples_per_chunk=3, weight=0.1)
 
@@ -54,7 +54,7 @@ def test_only_a_single_step_changes_with_what_is_learned():
 def test_compiled_sampling_answers_a_learned_step_as_the_reference():
     expert, noise, state = learner().eval(), torch.randn(2, CHUNK, ACTION), torch.randn(2, STATE)
     torch.nn.init.normal_(expert.one_step)
-    fast = CompiledActionExpert(expert, StartSampling(expert), SampleStep(expert))
+    fast = CompiledActionExpert(expert, StartSampling(expert), ActionVelocity(expert))
     with torch.inference_mode():
         for steps in (1, 2):
             ours, theirs = (each.sample(queries(2), state, noise, steps) for each in (fast, expert))

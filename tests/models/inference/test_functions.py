@@ -10,9 +10,12 @@ import pytest
 import tiny
 import torch
 
-from wla.models.inference.compiled_parts import with_functions
+from wla.models.experts.action_expert import ActionExpert
+from wla.models.experts.configs import OneStepConfig
+from wla.models.inference.compiled_parts import CompiledActionExpert, with_functions
 from wla.models.inference.compiler import functions_of
 from wla.models.inference.examples import examples
+from wla.models.inference.sampling import ActionVelocity, StartSampling
 from wla.models.wla import WLA
 from wla.policy.wla_policy import WLAPolicy
 from wla.types import PolicyState
@@ -72,13 +75,40 @@ def test_padded_dimensions_stay_zero(reference, fast):
     assert not ours[0, :, 1].any()
 
 
-def test_a_chunk_that_continues_another_is_the_references_and_reported_once(reference, fast, capsys):
+LAST = tiny.CHUNK - 1
+
+
+@pytest.mark.parametrize("one_step", [None, OneStepConfig()])
+@pytest.mark.parametrize("max_delay", [0, LAST])
+@pytest.mark.parametrize(
+    ("length", "delay"), [(0, None), (1, None), (LAST, None), (LAST, 0), (LAST, 1), (tiny.CHUNK, 2)]
+)
+def test_chunks_that_continue_another_are_those_of_the_reference(max_delay, one_step, length, delay):
+    config = tiny.model_config().action_expert.replace(max_delay=max_delay, one_step=one_step)
+    torch.manual_seed(0)
+    expert = ActionExpert(config, tiny.WIDTH).eval()
+    if expert.one_step is not None:
+        torch.nn.init.normal_(expert.one_step)
+    fast = CompiledActionExpert(expert, StartSampling(expert), ActionVelocity(expert))
+    noise, proprio, dims = torch.randn(4, tiny.CHUNK, tiny.ACTION), torch.randn(2, tiny.STATE), torch.tensor([2, 1])
+    prefix = torch.randn(2, length, tiny.ACTION) * (torch.arange(tiny.ACTION) < dims[:, None])[:, None]
+    with torch.inference_mode():
+        for steps in (1, 3):
+            free = expert.sample(tiny.queries(2), proprio, noise, steps, dims=dims)
+            ours, theirs = (
+                each.sample(tiny.queries(2), proprio, noise, steps, prefix=prefix, delay=delay, dims=dims)
+                for each in (fast, expert)
+            )
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+            continues = (length if delay is None else delay) > 0 if max_delay else length > 0
+            assert continues != torch.equal(theirs, free)
+
+
+def test_a_prefix_that_cannot_be_continued_is_refused_by_both(reference, fast):
     view, state = tiny.observation(), begun(reference, 1)[0]
-    prefix = np.full((2, tiny.ACTION), 0.05, np.float32)
-    for _ in range(2):
-        ours, theirs = (policy.act(view, state, prefix=prefix)[0] for policy in (fast, reference))
-        np.testing.assert_allclose(ours.actions, theirs.actions, atol=2e-6, rtol=0)
-    assert capsys.readouterr().err.count("continue another") == 1
+    for policy in (reference, fast):
+        with pytest.raises(ValueError, match=f"a prefix of {tiny.CHUNK + 1} actions"):
+            policy.act(view, state, prefix=np.zeros((tiny.CHUNK + 1, tiny.ACTION), np.float32))
 
 
 def test_half_precision_within_its_rounding():

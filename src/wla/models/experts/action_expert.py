@@ -22,11 +22,12 @@ from wla.models.flow import euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
 from wla.models.realtime_chunking import (
     CLEAN,
-    continued,
+    VelocityAfter,
     disturbed,
-    guided,
+    integrate,
     sample_delays,
     sample_prefix_errors,
+    times_after,
     with_given,
 )
 from wla.runtime import upload
@@ -149,9 +150,7 @@ class ActionExpert(nn.Module):
             (B, n, A) in the precision of the weights.
         """
         x = x.to(self.positions.dtype)
-        time = self.time_features(t).to(x.dtype)
-        if one_step and self.one_step is not None:
-            time = time + self.one_step
+        time = self.time_features(t, one_step=one_step).to(x.dtype)
         time = time if time.ndim == 3 else time[:, None]
         time = time.expand(len(x), x.shape[1], -1)
         actions = self.time_mixer(torch.cat([self.action_encoder(x), time], dim=-1)) + self.positions[: x.shape[1]]
@@ -282,32 +281,36 @@ class ActionExpert(nn.Module):
         own = None if dims is None else repeat(is_own(dims, noise), repeats)
         noise = noise if own is None else noise * own
 
-        def velocity(x: Float[Tensor, "R n A"], t: Float[Tensor, "R n"] | float) -> Float[Tensor, "R n A"]:
-            moved = self.velocity(x, t, token, condition, one_step=steps == 1)
+        def velocity(x: Float[Tensor, "R n A"], t: float, given: int) -> Float[Tensor, "R n A"]:
+            times = upload(times_after(given, t, x.shape[1]), x.device).expand(len(x), -1) if given else t
+            moved = self.velocity(x, times, token, condition, one_step=steps == 1)
             return moved if own is None else moved * own
 
-        if prefix is None:
-            return euler(velocity, noise, steps)
-        delay = prefix.shape[1] if delay is None else delay
-        self._require_prefix(prefix.shape[1], delay)
-        prefix = repeat(prefix.to(noise), repeats)
-        if not self.config.max_delay:
-            return euler(guided(velocity, prefix, noise, delay, steps), noise, steps)
-        continuing, begun = continued(velocity, prefix[:, :delay], noise)
-        return euler(continuing, begun, steps)
+        return self.integrate(velocity, noise, steps, prefix, delay)
 
-    def time_features(self, t: Float[Tensor, "*B"] | float) -> Float[Tensor, "*B D"]:
-        """Features of times in [0, 1], each rounded down to a level."""
+    def integrate(
+        self,
+        velocity: VelocityAfter,
+        noise: Float[Tensor, "R n A"],
+        num_steps: int,
+        prefix: Float[Tensor, "B p A"] | None,
+        delay: int | None,
+    ) -> Float[Tensor, "R n A"]:
+        """The chunks of `sample` for a velocity, however it is computed. ValueError as there."""
+        if prefix is not None:
+            delay = prefix.shape[1] if delay is None else delay
+            self._require_prefix(prefix.shape[1], delay)
+            prefix = repeat(prefix.to(noise), len(noise) // len(prefix))
+        return integrate(velocity, noise, num_steps, prefix, delay or 0, trained=self.config.max_delay > 0)
+
+    def time_features(self, t: Float[Tensor, "*B"] | float, *, one_step: bool = False) -> Float[Tensor, "*B D"]:
+        """Features of times in [0, 1], each rounded down to a level. one_step: see `velocity`."""
         if isinstance(t, float):
             level = int(np.float32(t) * np.float32(self.config.time.buckets))  # as a device rounds it
-            return self.get_buffer("times")[level : level + 1]
-        return self.get_buffer("times")[self.time_levels(t)]
-
-    def step_features(self, num_steps: int) -> Float[Tensor, "N D"]:
-        """Time features of the steps of sampling."""
-        times = torch.arange(num_steps, dtype=torch.float32, device=self.positions.device) / num_steps
-        features = self.time_features(times)
-        return features if num_steps > 1 or self.one_step is None else features + self.one_step.float()
+            features = self.get_buffer("times")[level : level + 1]
+        else:
+            features = self.get_buffer("times")[self.time_levels(t)]
+        return features + self.one_step if one_step and self.one_step is not None else features
 
     def time_levels(self, t: Float[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
         """Levels of times in [0, 1], rounded down."""

@@ -20,7 +20,7 @@ from wla.models.inference.examples import Example, examples, read_image
 from wla.models.inference.layout import halve, laid_out
 from wla.models.inference.packing import Packing, named_weights, packing_of, with_random_weights
 from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers
-from wla.models.inference.sampling import SampleStep, StartSampling
+from wla.models.inference.sampling import ActionVelocity, StartSampling
 from wla.models.wla import WLA
 from wla.progress import note, track
 from wla.types import Precision
@@ -56,7 +56,7 @@ def functions_of(model: WLA, precision: Precision = "float32") -> dict[str, nn.M
         text, image = TextLayers(backbone), ReadImage(backbone.stem)
         functions |= {read_image(side): image for side in model.config.interface.images.values()}
         functions |= {"read_prompt": ReadPrompt(text, backbone.image_token), "read_text": ReadText(text)}
-    functions |= {"start_sampling": StartSampling(expert), "sample_step": SampleStep(expert)}
+    functions |= {"start_sampling": StartSampling(expert), "action_velocity": ActionVelocity(expert)}
     modules = laid_out(nn.ModuleDict(functions))
     if precision == "bfloat16":
         halve(modules)

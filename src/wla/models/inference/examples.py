@@ -41,7 +41,7 @@ def examples(model: WLA) -> dict[str, Example]:
 def sampling_examples(model: WLA) -> dict[str, Example]:
     """Examples for the functions that sample actions."""
     rows = Dim("rows", min=1, max=MAX_ROWS)
-    return {"start_sampling": _start_sampling(model, rows), "sample_step": _sample_step(model, rows)}
+    return {"start_sampling": start_sampling_example(model, rows), "action_velocity": velocity_example(model, rows)}
 
 
 def read_image(side: int) -> str:
@@ -73,7 +73,8 @@ def read_text_example(model: WLA, rows: Dim) -> Example:
     return Example((tokens, mask, past_mask, *cached), free)
 
 
-def _start_sampling(model: WLA, rows: Dim) -> Example:
+def start_sampling_example(model: WLA, rows: Dim) -> Example:
+    """Example for `StartSampling`."""
     dtype = model.action_expert.positions.dtype
     queries, width = model.config.queries.count, model.backbone.width
     state = model.action_expert.state_input(torch.zeros(ROWS, model.config.action_expert.state_dim))
@@ -81,12 +82,13 @@ def _start_sampling(model: WLA, rows: Dim) -> Example:
     return Example((state, *hidden), ({0: rows}, tuple({0: rows} for _ in hidden)))
 
 
-def _sample_step(model: WLA, rows: Dim) -> Example:
+def velocity_example(model: WLA, rows: Dim) -> Example:
+    """Example for `ActionVelocity`, with a time for each action."""
     config, dtype = model.config.action_expert, model.action_expert.positions.dtype
     width, scores = config.width, config.heads * model.config.queries.count
     x, own = torch.zeros(ROWS, config.chunk, config.action_dim), torch.ones(ROWS, 1, config.action_dim)
     token = torch.zeros(ROWS, 1, width, dtype=dtype)
     shapes = [(width, scores), (1, scores), (scores, width)] * len(cross_blocks(model.action_expert))
     condition = [torch.zeros(ROWS, *shape, dtype=dtype) for shape in shapes]
-    free: tuple[Any, ...] = ({0: rows}, {}, {}, {0: rows}, {0: rows}, tuple({0: rows} for _ in condition))
-    return Example((x, torch.zeros(width, dtype=dtype), torch.tensor(1.0), own, token, *condition), free)
+    free: tuple[Any, ...] = ({0: rows}, {}, {0: rows}, {0: rows}, tuple({0: rows} for _ in condition))
+    return Example((x, torch.zeros(config.chunk, width, dtype=dtype), own, token, *condition), free)

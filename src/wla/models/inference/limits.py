@@ -13,12 +13,11 @@ class Limits:
         self._what = what
         self._reported: set[str] = set()
 
-    def hold(self, *, rows: int, tokens: int = 0, prefix: bool = False) -> bool:
+    def hold(self, *, rows: int, tokens: int = 0) -> bool:
         """Whether the compiled functions cover a call."""
         kinds = {
             f"batches of more than {MAX_ROWS} rows": rows > MAX_ROWS,
             f"prompts of more than {MAX_TOKENS} tokens": tokens > MAX_TOKENS,
-            "chunks that continue another one": prefix,
         }
         beyond = [kind for kind, is_one in kinds.items() if is_one]
         for kind in beyond:

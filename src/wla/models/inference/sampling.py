@@ -48,8 +48,8 @@ class StartSampling(nn.Module):
         return found
 
 
-class SampleStep(nn.Module):
-    """One Euler step of the Action Expert; every row of a batch is at the same time.
+class ActionVelocity(nn.Module):
+    """The velocity of the Action Expert; every row of a batch is at the same time.
 
     The linear layers before the first nonlinearity are one, and the time's part of them is a bias (`time_biases`).
     """
@@ -68,15 +68,15 @@ class SampleStep(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "R n A"],
-        time: Float[Tensor, " D"],
-        size: Float[Tensor, ""],
+        time: Float[Tensor, "*n D"],
         own: Float[Tensor, "R 1 A"],
         state: Float[Tensor, "R 1 D"],
         *condition: Tensor,
     ) -> list[Tensor]:
-        """Returns x after a step of `size` at the time whose bias `time` is.
+        """Returns the velocity (R, n, A).
 
-        own: 0 for dimensions that are padding. state, condition: from `StartSampling`.
+        time: bias of the time of all actions, or of each. own: 0 for dimensions that are padding. state, condition:
+        from `StartSampling`.
         """
         mixed = nn.functional.silu(self.action_in(x.to(self.positions.dtype)) + time)
         tokens = torch.cat([state, self.mixer_out(mixed) + self.positions[: x.shape[1]]], dim=1)
@@ -85,7 +85,7 @@ class SampleStep(nn.Module):
             block = cast(StepBlock, part)
             tokens = block(tokens, *islice(given, CONDITIONS if block.project is None else 0))
         hidden = nn.functional.relu(self.decoder[0](self.final_norm(tokens[:, 1:])))
-        return [x + self.decoder[1](hidden) * own * size]
+        return [self.decoder[1](hidden) * own]
 
 
 CONDITIONS = 3
@@ -136,13 +136,8 @@ def cross_blocks(expert: ActionExpert) -> list[int]:
 
 
 @torch.inference_mode()
-def time_biases(expert: ActionExpert, num_steps: int) -> Float[Tensor, "N D"]:
-    """What the times of all steps of sampling, and the biases before the first nonlinearity, add in front of it."""
-    return biases_of(expert, expert.step_features(num_steps))
-
-
-def biases_of(expert: ActionExpert, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """`time_biases` of time features."""
+def time_biases(expert: ActionExpert, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """What time features, and the biases before the first nonlinearity, add in front of it."""
     mixer, width = cast(nn.Linear, expert.time_mixer[0]), expert.config.width
     features = features.to(mixer.weight.dtype).float()
     of_actions, of_time = mixer.weight.float().split(width, dim=1)
