@@ -18,16 +18,16 @@ from transformers import DynamicCache
 from wla.batch import Batch, left_pad
 from wla.models.activation_checkpointing import checkpoint_options
 from wla.models.backbones.base import CACHE, causal_mask, token_positions
-from wla.models.backbones.configs import TextSizes
+from wla.models.backbones.chameleon import chameleon_decoder
 from wla.models.backbones.nano import text_decoder
 from wla.models.image_codec import ImageCodec
 from wla.models.losses import masked_mean
 from wla.models.model import Imagination, ModelEncoding, ModelInputs, PolicyModel, RecomputedPart, Target
-from wla.models.world_vla_config import WorldVLAConfig
+from wla.models.world_vla_config import MARKERS, WorldVLAConfig
 from wla.runtime import upload
 
-MARKERS = ("action", "world", "image", "unknown")
-"""Tokens behind all others: begin of an action, of a world sample, of the next image; an action that nobody knows."""
+DECODERS = {"qwen3": text_decoder, "chameleon": chameleon_decoder}
+"""Layout -> layers of given sizes with random weights."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,18 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
 
     config: WorldVLAConfig
     loss_targets: ClassVar[Mapping[str, Target]] = {"action": "actions", "world": "subgoal"}
-    parts: ClassVar[Mapping[str, str]] = {"decoder": "decoder.", "image codec": "codec."}
+    parts: ClassVar[Mapping[str, str]] = {"decoder": "decoder.", "logits": "lm_head.", "image codec": "codec."}
 
     def __init__(self, config: WorldVLAConfig) -> None:
         super().__init__()
         self.config = config
         self.codec = ImageCodec(config.codec).requires_grad_(False)
-        self.first_code = config.vocabulary
-        self.first_action = self.first_code + config.codec.num_codes
-        first_marker = self.first_action + config.action_bins
-        self.markers = {name: first_marker + index for index, name in enumerate(MARKERS)}
-        rows, heads = first_marker + len(MARKERS), config.heads
-        sizes = TextSizes(config.width, config.mlp, config.layers, heads, heads, config.width // heads, rows)
-        self.decoder = text_decoder(sizes)
+        self.first_code, self.first_action = config.rows.codes, config.rows.actions
+        self.markers = {name: config.rows.markers + index for index, name in enumerate(MARKERS)}
+        self.decoder = DECODERS[config.layout](config.sizes)
+        self.lm_head: nn.Linear | None = None
+        if config.layout == "chameleon":
+            self.lm_head = nn.Linear(config.width, config.sizes.vocabulary, bias=False)
         self.action_queries: nn.Parameter | None = None
         if config.continuous_head:
             self.action_queries = nn.Parameter(0.02 * torch.randn(config.chunk, config.width))
@@ -301,11 +300,13 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
     ) -> Float[Tensor, "B T D"]:
         rotary = self.decoder.rotary_emb(x, positions)
         for layer in self.decoder.layers:
-            x = layer(x, attention_mask=sees, position_embeddings=rotary, **{CACHE: cache})
+            states = layer(x, attention_mask=sees, position_embeddings=rotary, **{CACHE: cache})
+            x = states if isinstance(states, Tensor) else states[0]  # Chameleon's layers return a tuple
         return x
 
     def _logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        return nn.functional.linear(self.decoder.norm(states), self.decoder.embed_tokens.weight)
+        head = self.decoder.embed_tokens if self.lm_head is None else self.lm_head
+        return nn.functional.linear(self.decoder.norm(states), head.weight)
 
     def _cross_entropy(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
 from wla.config import Config
+from wla.models.backbones.configs import TextSizes
 from wla.models.configs import ImageCodecConfig
 from wla.models.model_config import ModelInterface, PolicyModelConfig
 from wla.models.sizes import Depth, Side, StateWidth, Token, Vocabulary, Width
@@ -15,6 +17,20 @@ from wla.types import ImageKey
 
 if TYPE_CHECKING:
     from wla.models.world_vla import WorldVLA
+
+
+MARKERS = ("action", "world", "image", "unknown")
+"""Tokens beside text, codes and bins: begin of an action, of a world sample, of the next image; an action that nobody
+knows."""
+DecoderLayout = Literal["qwen3", "chameleon"]
+
+
+class TokenRows(Config):
+    """First rows of the tokens that are no text in a published vocabulary, which holds all of them."""
+
+    codes: Token
+    actions: Token
+    markers: Token
 
 
 class WorldVLALossWeights(Config):
@@ -40,6 +56,11 @@ class WorldVLAConfig(PolicyModelConfig):
     """Its latents are quantized."""
     action_bins: int = Field(default=256, ge=2, le=2**16)
     """Bins of an action's dimension, from -1 to 1."""
+    token_rows: TokenRows | None = None
+    """Where codes, actions and markers are among the rows of `vocabulary` (None: behind them, in this order)."""
+    layout: DecoderLayout = "qwen3"
+    """Layers of the decoder: Qwen3's, whose logits come from the embedding, or Chameleon's, with logits of their own:
+    the layout of published weights (`wla.training.FromChameleon`)."""
     width: Width = 192
     layers: Depth = 4
     heads: Width = 6
@@ -65,6 +86,37 @@ class WorldVLAConfig(PolicyModelConfig):
             if side % self.codec.downsampling:
                 raise ValueError(f"images.{name}: {side} pixels are not a multiple of {self.codec.downsampling}")
         return self
+
+    @model_validator(mode="after")
+    def _rows_apart(self) -> Self:
+        used = sorted((first, first + count) for first, count in self._ranges())
+        overlap = any(end > start for (_, end), (start, _) in pairwise(used))
+        if self.token_rows is not None and (overlap or used[-1][1] > self.vocabulary):
+            raise ValueError(
+                f"token_rows: {self.codec.num_codes} codes, {self.action_bins} bins of actions and {len(MARKERS)} "
+                f"markers overlap or reach beyond the {self.vocabulary} rows of the vocabulary; move them apart"
+            )
+        return self
+
+    @property
+    def rows(self) -> TokenRows:
+        """First rows of the tokens that are no text."""
+        if self.token_rows is not None:
+            return self.token_rows
+        actions = self.vocabulary + self.codec.num_codes
+        return TokenRows(codes=self.vocabulary, actions=actions, markers=actions + self.action_bins)
+
+    @property
+    def sizes(self) -> TextSizes:
+        """Sizes of the decoder, whose vocabulary has all tokens."""
+        rows = max(self.vocabulary, *(first + count for first, count in self._ranges()))
+        return TextSizes(
+            self.width, self.mlp, self.layers, self.heads, self.heads, self.width // self.heads, vocabulary=rows
+        )
+
+    def _ranges(self) -> tuple[tuple[int, int], ...]:
+        rows = self.rows
+        return (rows.codes, self.codec.num_codes), (rows.actions, self.action_bins), (rows.markers, len(MARKERS))
 
     @property
     def text_vocabulary(self) -> int:

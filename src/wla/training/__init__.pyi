@@ -16,6 +16,7 @@ from .objectives.configs import PolicyTrainConfig as PolicyTrainConfig
 from .objectives.configs import ValueTrainConfig as ValueTrainConfig
 from .objectives.configs import WorldModelTrainConfig as WorldModelTrainConfig
 from .objectives.initialization_kinds import FromBackbone as FromBackbone
+from .objectives.initialization_kinds import FromChameleon as FromChameleon
 from .objectives.initialization_kinds import FromCheckpoint as FromCheckpoint
 from .objectives.initialization_kinds import FromPretrained as FromPretrained
 from .objectives.initialization_kinds import FromScratch as FromScratch

@@ -127,12 +127,14 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     path.write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
 
 
-def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    """ValueError when the file is missing or is not a tokenizer."""
+def load_tokenizer(path: Path, appended: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """ValueError when the file is missing or is not a tokenizer. appended: special tokens behind its own, in this
+    order, of a tokenizer that lacks padding and end: the library would append these two otherwise."""
     if not path.is_file():
         raise ValueError(f"{path}: no tokenizer here; a checkpoint holds config, weights, statistics and tokenizer")
     try:
         core = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower class
         raise ValueError(f"{path}: damaged or no tokenizer ({error}); copy or train it again") from error
+    core.add_special_tokens([AddedToken(name, normalized=False) for name in appended])
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=END)

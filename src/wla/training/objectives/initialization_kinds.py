@@ -111,6 +111,27 @@ class FromSmolVLM(Config):
         return initialize(self, config, texts)
 
 
+class FromChameleon(Config):
+    """The text layers of a published Chameleon (7B), and an image codec, for WorldVLA; folders or hub ids."""
+
+    predicts_subtasks: ClassVar[bool] = False
+
+    kind: Literal["chameleon"] = "chameleon"
+
+    grounding: ClassVar[None] = None
+
+    chameleon: str
+    """Folder or hub id of the model in transformers' layout, with its tokenizer: facebook/chameleon-7b."""
+    codec: str
+    """A codec's folder, or a policy (folder or bundled name) whose codec it is."""
+    prompt: PromptConfig
+
+    def initialize(self, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
+        from wla.training.objectives.from_chameleon import initialize
+
+        return initialize(self, config, texts)
+
+
 class FromPretrained(Config):
     """Qwen3-VL (RynnBrain-2B) and SANA with its codec; folders or hub ids."""
 
@@ -133,5 +154,6 @@ class FromPretrained(Config):
 
 
 AnyInitialization = Annotated[
-    FromBackbone | FromPretrained | FromSmolVLM | FromCheckpoint | FromScratch, Field(discriminator="kind")
+    FromBackbone | FromPretrained | FromSmolVLM | FromChameleon | FromCheckpoint | FromScratch,
+    Field(discriminator="kind"),
 ]

@@ -49,11 +49,11 @@ def load_pretrained(module: nn.Module, folder: Path, *, prefix: str = "", ignore
     """Copy the weights of a folder into a module, converted to its precision.
 
     An embedding may have fewer rows than the module's: the new ones are drawn around the mean of the others, as far
-    from it as these are. ValueError lists keys that are missing, too many or misshapen.
+    from it as these are. ignored: prefixes of keys. ValueError lists keys that are missing, too many or misshapen.
     """
     own = module.state_dict()
     with WeightFiles(find_weights(folder)) as files:
-        names = {key.removeprefix(prefix): key for key in files.shapes if key not in ignored}
+        names = {key.removeprefix(prefix): key for key in files.shapes if not key.startswith(ignored)}
         grown = [name for name in names if name in own and _adds_rows(files.shapes[names[name]], own[name])]
         stored = {name: tuple(own[name].shape) if name in grown else files.shapes[key] for name, key in names.items()}
         wrong = mismatch(stored, shapes(own))
