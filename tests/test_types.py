@@ -10,6 +10,7 @@ from wla.types import ImageKey
     [
         (ImageKey("front"), "front"),
         (ImageKey("front", "history"), "history front"),
+        (ImageKey("front", "history3"), "history3 front"),
         (ImageKey("front", "first"), "first front"),
         (ImageKey("first"), "first"),
         (ImageKey("left wrist"), "left wrist"),

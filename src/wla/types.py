@@ -23,14 +23,16 @@ Outcome = Literal["success", "failure", "error"]
 IGNORE_INDEX = -100
 """Label of a token that no text is learned from."""
 
-ImageTime = Literal["current", "history", "first"]
+ImageTime = Literal["current", "history", "history2", "history3", "first"]
+"""Now, or one, two or three times the history distance of the prompts before, or the first step of the episode."""
 
 
 @dataclass(frozen=True)
 class ImageKey:
     """A camera and the time of its image: the current step, some steps before it, or the first step of the episode.
 
-    Configurations of models and batches use the string form as key: `front`, `history front`, `first front`. A camera
+    Configurations of models and batches use the string form as key: `front`, `history front` (`history2 front` is as
+    many steps before that again), `first front`. A camera
     whose own name begins with one of these words has its current images under `current first person`.
     """
 
@@ -42,9 +44,14 @@ class ImageKey:
         """The inverse of `str`."""
         before, _, camera = name.partition(" ")
         match before:
-            case "current" | "history" | "first" if camera:
+            case "current" | "history" | "history2" | "history3" | "first" if camera:
                 return cls(camera, before)
         return cls(name)
+
+    @property
+    def past(self) -> int:
+        """How many times the history distance the image is before now; 0 for the current and the first one."""
+        return {"history": 1, "history2": 2, "history3": 3}.get(self.time, 0)
 
     def __str__(self) -> str:
         plain = self.time == "current" and self.parse(self.camera).camera == self.camera

@@ -229,7 +229,7 @@ def recording(images: dict[str, int]) -> RecordingPrompter:
 
 @pytest.mark.parametrize("cache_frames", [True, False])
 def test_images_of_other_times_are_of_the_same_episode(datasets, cache_frames):
-    images = {"first front": 32, "history front": 16, **tiny.CAMERAS}
+    images = {"first front": 32, "history front": 16, "history2 front": 16, **tiny.CAMERAS}
     sampler = make_sampler(
         datasets[:1], prompter=recording(images), images=images, settings={"cache_frames": cache_frames}
     )
@@ -240,10 +240,10 @@ def test_images_of_other_times_are_of_the_same_episode(datasets, cache_frames):
         start = datasets[0].episodes[episode].start
         assert np.array_equal(batch.images["first front"][index], frames[start])
         assert np.array_equal(batch.images["front"][index], frames[start + frame])
-        back = frames[start + max(0, frame - 3)]
-        assert torch.equal(batch.images["history front"][index], resize(back[None], 16)[0])
-        target = start + min(frame + tiny.CHUNK, 9)
-        assert np.array_equal(batch.subgoal[index], frames[target])
+        for past, name in ((3, "history front"), (6, "history2 front")):
+            back = frames[start + max(0, frame - past)]
+            assert torch.equal(batch.images[name][index], resize(back[None], 16)[0])
+        assert np.array_equal(batch.subgoal[index], frames[start + min(frame + tiny.CHUNK, 9)])
 
 
 def test_prompts_have_the_previous_subtasks_once_there_is_a_past(datasets):

@@ -12,7 +12,6 @@ from wla.data.windows import subtask_window, window
 
 def test_a_window_inside_its_episode_is_not_clamped():
     inside = window(np.array([105]), np.array([100]), np.array([120]), 4, 3)
-    assert inside.history.tolist() == [102]
     assert inside.chunk.tolist() == [[105, 106, 107, 108]]
     assert inside.subgoal.tolist() == [109]
     assert inside.history_mask.all()
@@ -28,7 +27,6 @@ def test_windows_at_every_frame_of_random_episodes_match_the_definition():
         t = np.arange(start, end)
         windows = window(t, start, end, n, h)
         for row, frame in enumerate(t):
-            assert windows.history[row] == max(frame - h, start)
             assert windows.history_mask[row] == (frame - h >= start)
             assert windows.chunk[row].tolist() == [min(frame + k, end - 1) for k in range(n)]
             assert windows.chunk_mask[row].tolist() == [frame + k < end for k in range(n)]

@@ -16,6 +16,7 @@ from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.special_tokens import special_tokens
 from wla.models import ModelInputs, WorldVLA, WorldVLAConfig
 from wla.models.configs import residual_codec
+from wla.models.world_vla import chosen
 from wla.presets import nano_world_vla
 from wla.training.configs import LoopConfig, OptimConfig
 from wla.training.objectives.configs import CodecTrainConfig, PolicyTrainConfig
@@ -101,7 +102,7 @@ def batch_of(model: WorldVLA, given: ModelInputs, actions: torch.Tensor) -> Batc
 
 
 def sampled(model: WorldVLA, given: ModelInputs) -> torch.Tensor:
-    return model.sample_actions(model.encode(given), noise=torch.randn(2, tiny.CHUNK, tiny.ACTION))
+    return model.sample_actions(model.encode(given), noise=torch.zeros(2, tiny.CHUNK, tiny.ACTION))
 
 
 @torch.no_grad()
@@ -172,10 +173,25 @@ def test_an_encoding_serves_any_number_of_samples() -> None:
     with torch.no_grad():
         encoding = model.encode(inputs(model))
         first = model.sample_actions(encoding, noise=torch.zeros(2, tiny.CHUNK, tiny.ACTION))
-        again = model.sample_actions(encoding, noise=torch.ones(6, tiny.CHUNK, tiny.ACTION))
+        again = model.sample_actions(encoding, noise=torch.zeros(6, tiny.CHUNK, tiny.ACTION))
+        noise = torch.randn(6, tiny.CHUNK, tiny.ACTION, generator=torch.Generator().manual_seed(4))
+        noise[0] = 0
+        candidates = model.sample_actions(encoding, noise=noise)
+        alone = model.sample_actions(encoding, noise=noise[2:4])
     assert torch.equal(again, first.repeat(3, 1, 1))
+    assert torch.equal(candidates[0], first[0])
+    assert torch.equal(candidates[2:4], alone)
+    assert len({chunk.numpy().tobytes() for chunk in candidates}) == 6
     with pytest.raises(ValueError, match="do not continue a chunk"):
         model.sample_actions(encoding, noise=torch.zeros(2, tiny.CHUNK, tiny.ACTION), prefix=first)
+
+
+def test_noise_chooses_tokens_as_often_as_they_are_likely() -> None:
+    logits = torch.tensor([0.3, -1.0, 2.0, 0.0])
+    noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    found = chosen(logits.expand(len(noise), -1), noise).bincount(minlength=4) / len(noise)
+    assert (found - logits.softmax(-1)).abs().max() < 0.015
+    assert chosen(logits, torch.tensor(0.0)) == 2
 
 
 def test_imagined_images_follow_actions_and_are_what_training_sees() -> None:
@@ -230,6 +246,8 @@ def test_a_continuous_head_regresses_what_discrete_tokens_do_not_decide() -> Non
 def test_codecs_without_codes_and_odd_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="codec: has continuous latents; WorldVLA reads codes"):
         config().replace(codec=CODEC.replace(levels=()))
+    with pytest.raises(ValueError, match="'history front' is the first"):
+        config().replace(images={"history front": 32, "front": 32})
     with pytest.raises(ValueError, match=r"images.front: 30 pixels are not a multiple of 4"):
         config().replace(images={"front": 30})
 

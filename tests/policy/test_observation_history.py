@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wla.policy.observation_history import append_frame, images_of
+from wla.policy.observation_history import append_frame, frames_kept, images_of
 from wla.types import Observation, PolicyState
 
 
@@ -51,6 +51,10 @@ def test_a_state_is_not_changed():
 @pytest.mark.parametrize("history", [1, 3])
 def test_the_image_of_the_past_is_as_old_as_asked_and_the_beginning_stands_in_before(history):
     assert [shown("history front", now, history) for now in range(6)] == [max(0, now - history) for now in range(6)]
+    kept = 3 * history
+    assert frames_kept(["front", "history3 front"], history) == kept
+    found = [images_of("history3 front", [seen(now)], [after(now, kept)], history)[0][0, 0, 0] for now in range(12)]
+    assert found == [max(0, now - 3 * history) for now in range(12)]
     assert [shown("first front", now, history) for now in range(6)] == [0] * 6
     assert [shown("front", now, history) for now in range(6)] == list(range(6))
     assert [shown("wrist", now, history) for now in range(6)] == [100 + now for now in range(6)]

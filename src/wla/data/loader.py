@@ -143,8 +143,10 @@ class WindowSampler:
         if self.image_dropout:  # nothing is drawn without it, so that runs without it stay the same bit for bit
             seen = rng.random(len(frames)) >= self.image_dropout
             state, mask = state * seen[:, None], mask & seen[:, None, None]
-        times = {"current": frames, "history": windows.history, "first": source.start[frames]}
-        views = {str(key): source.images(key.camera, times[key.time], side) for key, side in self._keys.items()}
+        views = {
+            str(key): source.images(key.camera, source.frames_at(key, frames, self.prompter.history), side)
+            for key, side in self._keys.items()
+        }
         for view in views.values():
             view[torch.from_numpy(~seen)] = 0
         return _Samples(

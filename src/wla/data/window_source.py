@@ -21,7 +21,7 @@ from wla.data.pseudo_actions import load_pseudo_actions
 from wla.data.robot_transform import RobotTransform
 from wla.data.training_frames import Frames, open_training_frames
 from wla.data.windows import Window, subtask_window, window
-from wla.types import ImageFit, image_name_hint
+from wla.types import ImageFit, ImageKey, image_name_hint
 
 
 @dataclass
@@ -128,6 +128,12 @@ class WindowSource:
     ) -> Window:
         """The windows that start at these frames; see `wla.data.windows.window`."""
         return window(frames, self.dataset.run_start[frames], self.end[frames], chunk, history, subgoal_offset)
+
+    def frames_at(self, key: ImageKey, frames: Int64[np.ndarray, " B"], history: int) -> Int64[np.ndarray, " B"]:
+        """The frames that a model's image shows at these frames. history: the history distance, in frames."""
+        if key.time == "first":
+            return self.start[frames]
+        return np.maximum(frames - key.past * history, self.dataset.run_start[frames])
 
     def images(self, camera: str, frames: Int64[np.ndarray, " B"], side: int) -> UInt8[Tensor, "B S S 3"]:
         """Images of a camera of the model as squares of `side` pixels, black if the dataset lacks the camera."""

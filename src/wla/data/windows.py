@@ -15,10 +15,9 @@ from jaxtyping import Bool, Int64
 class Window:
     """Frame indices of samples, clamped to the episode; masks are True where an index is not clamped.
 
-    history: t - h. chunk: t .. t + n - 1. subgoal: t + n, or t plus another offset.
+    history_mask: of t - h. chunk: t .. t + n - 1. subgoal: t + n, or t plus another offset.
     """
 
-    history: Int64[np.ndarray, " B"]
     history_mask: Bool[np.ndarray, " B"]
     chunk: Int64[np.ndarray, "B n"]
     chunk_mask: Bool[np.ndarray, "B n"]
@@ -49,7 +48,6 @@ def window(
     subgoal = t + (chunk if subgoal_offset is None else subgoal_offset)
     steps = t[:, None] + np.arange(chunk)
     return Window(
-        history=np.maximum(t - history, start),
         history_mask=t - history >= start,
         chunk=np.minimum(steps, end[:, None] - 1),
         chunk_mask=steps < end[:, None],

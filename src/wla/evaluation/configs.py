@@ -161,6 +161,9 @@ class WorldEvalConfig(Config):
     """Numbers of sampling steps to compare; the policy's own when left out. The HTML report shows the first."""
     num_report_frames: int = Field(default=24, ge=1)
     """Frames in the HTML report."""
+    metric_codec: str | None = None
+    """A policy whose image codec measures the perceptual distance, so that policies with different codecs are measured
+    alike; the policy's own when left out."""
     device: str | None = None
     """Device of the policy (cuda, cpu); chosen by the policy when left out."""
 

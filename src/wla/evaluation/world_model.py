@@ -25,9 +25,7 @@ from wla.files import disk_errors
 from wla.html import data_url, jpeg, template, write_page
 from wla.intervals import Interval, mean_by_episode, sums_by_episode
 from wla.models.image_codec import ImageCodec
-from wla.models.model import require_model
-from wla.models.wla import WLA
-from wla.policy.wla_policy import WLAPolicy
+from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.rollout.recorded_episodes import RecordedCall, load_with_dataset, replay_episodes
 from wla.types import PolicyState
 
@@ -134,7 +132,9 @@ def evaluate_world(config: WorldEvalConfig, out: Path) -> WorldModelMetrics:
     steps = config.flow_steps or (policy.require_imagination().flow_steps,)
     frames = _frames(dataset, policy, config.frames)
     report_frames = set(_evenly_spread(frames, config.num_report_frames).tolist())
-    scores = _Scores()
+    scores = _Scores(
+        _codec(policy if config.metric_codec is None else load_policy(config.metric_codec, imagination=True))
+    )
     sheets: dict[int, FrameImages] = {}
 
     def imagine(calls: Sequence[RecordedCall[PolicyState]]) -> None:
@@ -188,7 +188,9 @@ def gain(row: MethodMetrics) -> str:
 class _Scores:
     """Image metrics of every method, collected batch by batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: ImageCodec) -> None:
+        """codec: its features measure the distance."""
+        self._codec = codec
         self.changed_frames = 0
         self._everywhere: dict[str, list[ImageMetrics]] = {}
         self._changed: dict[str, list[ImageMetrics]] = {}
@@ -197,13 +199,15 @@ class _Scores:
 
     def add(self, batch: ImaginedBatch, episodes: Sequence[int], policy: WLAPolicy) -> None:
         """episodes: the index of each frame's."""
+        codec = self._codec.to(policy.device)
         changed = _changed_mask(batch.current, batch.ground_truth)
         has_change = changed.any(dim=(1, 2))
         self.changed_frames += int(has_change.sum())
         self._changed_episodes += [index for index, some in zip(episodes, has_change.tolist(), strict=True) if some]
         for method, images in _predictions(policy, batch):
             on_all, on_changed = (
-                _mean_and_best(images, batch.ground_truth, mask, policy) for mask in (torch.ones_like(changed), changed)
+                _mean_and_best(images, batch.ground_truth, mask, codec, policy.device)
+                for mask in (torch.ones_like(changed), changed)
             )
             for suffix, index in (("", 0), (f", best of {images.shape[1]}", 1)):
                 if index and images.shape[1] == 1:
@@ -313,8 +317,9 @@ def _predictions(policy: WLAPolicy, batch: ImaginedBatch) -> Iterator[tuple[str,
 
 
 def _codec(policy: WLAPolicy) -> ImageCodec:
-    codec = require_model(policy.model, WLA, f"policy {policy.name}").codec
-    assert codec is not None, "loaded with imagination"
+    codec = policy.model.image_codec
+    if codec is None:
+        raise ValueError(f"policy {policy.name}: predicts no images, so that it has no codec; name another one")
     return codec
 
 
@@ -326,10 +331,11 @@ def _mean_and_best(
     images: UInt8[Tensor, "B K S S 3"],
     ground_truth: UInt8[Tensor, "B S S 3"],
     mask: Bool[Tensor, "B S S"],
-    policy: WLAPolicy,
+    codec: ImageCodec,
+    device: torch.device,
 ) -> tuple[ImageMetrics, ImageMetrics]:
     """Mean over each frame's K samples, and the best sample by each metric."""
-    codec, count, device = _codec(policy), images.shape[1], policy.device
+    count = images.shape[1]
     repeated_truth, repeated_mask = (x.repeat_interleave(count, 0).to(device) for x in (ground_truth, mask))
     metrics = compare_images(images.flatten(0, 1).to(device), repeated_truth, repeated_mask, codec)
     psnr, ssim, distance = (value.view(-1, count).cpu() for value in metrics)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from wla.batch import Batch
+from wla.models.image_codec import ImageCodec
 from wla.models.model_config import PolicyModelConfig
 from wla.models.model_config import RecomputedPart as RecomputedPart
 from wla.types import IGNORE_INDEX
@@ -141,6 +142,11 @@ class PolicyModel(nn.Module, ABC, Generic[EncodingT]):
     @property
     def imagination(self) -> Imagination | None:
         """Properties of `predict_images`; None for a model that predicts none, or was built without these parts."""
+        return None
+
+    @property
+    def image_codec(self) -> ImageCodec | None:
+        """The frozen codec that `predict_images` decodes with; None like `imagination`."""
         return None
 
     def predict_images(

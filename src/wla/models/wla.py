@@ -150,6 +150,10 @@ class WLA(PolicyModel[WLAEncoding]):
             guided=world.guidance != 1.0,
         )
 
+    @property
+    def image_codec(self) -> ImageCodec | None:
+        return self.codec
+
     def predict_images(
         self,
         encoding: WLAEncoding,

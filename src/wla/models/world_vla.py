@@ -7,7 +7,8 @@ tokens; a world sample reads an image and action tokens and writes the next imag
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -40,9 +41,16 @@ class WorldVLAEncoding(ModelEncoding):
     cache: DynamicCache
     current: Int64[Tensor, "B P"]
 
+    def repeated(self, times: int) -> WorldVLAEncoding:
+        """The rows `times` times one behind the other, with a cache of their own."""
+        cache = deepcopy(self.cache)
+        cache.batch_select_indices(torch.arange(len(self.tokens), device=self.tokens.device).repeat(times))
+        tokens, mask, current = (part.repeat(times, 1) for part in (self.tokens, self.mask, self.current))
+        return replace(self, tokens=tokens, mask=mask, cache=cache, current=current)
+
 
 class WorldVLA(PolicyModel[WorldVLAEncoding]):
-    """One decoder for actions and images; it generates no text, and its samples are the most likely ones."""
+    """One decoder for actions and images; it generates no text."""
 
     config: WorldVLAConfig
     loss_targets: ClassVar[Mapping[str, Target]] = {"action": "actions", "world": "subgoal"}
@@ -110,13 +118,20 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
         prefix: Float[Tensor, "B p A"] | None = None,
         delay: int | None = None,
     ) -> Float[Tensor, "R n A"]:
-        """The most likely chunks, whatever the noise; all of an episode are equal. ValueError for a prefix."""
+        """Chunks that the noise decides: the most likely one where it is 0, and else a sample of each token, whose
+        fraction of the distribution is that of its number of the noise. With `continuous_head` all of an episode are
+        equal. ValueError for a prefix."""
         if prefix is not None:
             raise ValueError("models of kind 'world_vla' do not continue a chunk; act without real-time chunking")
-        length = encoding.tokens.shape[1]
-        actions = self._regressed(encoding) if self.config.continuous_head else self._decoded_actions(encoding)
+        length, repeats = encoding.tokens.shape[1], len(noise) // len(encoding.tokens)
+        if self.config.continuous_head:
+            actions = self._regressed(encoding).repeat(repeats, 1, 1)
+        elif noise.any():
+            actions = self._decoded_actions(encoding.repeated(repeats), noise)
+        else:
+            actions = self._decoded_actions(encoding, noise[: len(encoding.tokens)]).repeat(repeats, 1, 1)
         encoding.cache.crop(length - encoding.cache.get_seq_length())  # negative: tokens to drop
-        return actions.to(noise.dtype).repeat(len(noise) // len(actions), 1, 1)
+        return actions.to(noise.dtype)
 
     @property
     def imagination(self) -> Imagination:
@@ -128,6 +143,10 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
             guided=False,
         )
 
+    @property
+    def image_codec(self) -> ImageCodec:
+        return self.codec
+
     def predict_images(
         self,
         encoding: WorldVLAEncoding,
@@ -137,7 +156,7 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
         actions: Float[Tensor, "B K n A"] | None = None,
         unconditional: WorldVLAEncoding | None = None,
     ) -> UInt8[Tensor, "B K _ _ 3"]:
-        """The most likely next images, whatever the noise. actions: None for the model's own chunk."""
+        """The most likely next images, whatever the noise. actions: None for the model's own, most likely chunk."""
         count = noise.shape[1]
         if actions is None:
             own = self.sample_actions(encoding, noise=noise.new_zeros(len(noise), *self._chunk_shape))
@@ -185,8 +204,9 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
         action = torch.arange(new, device=device) // self.config.action_dim
         return action[:, None] == action
 
-    def _decoded_actions(self, encoding: WorldVLAEncoding) -> Float[Tensor, "B n A"]:
-        """Greedy action tokens: of all actions at once where they do not see each other, or one after the other."""
+    def _decoded_actions(self, encoding: WorldVLAEncoding, noise: Float[Tensor, "B n A"]) -> Float[Tensor, "B n A"]:
+        """Action tokens, chosen by the noise: of all actions at once where they do not see each other, or one after
+        the other."""
         (chunk, dims), batch = self._chunk_shape, len(encoding.tokens)
         together = chunk if self.config.action_mask else 1
         prompt, found = encoding.mask, []
@@ -207,7 +227,7 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
                 )
                 states = self._layers(self._embed(tokens), first + group[:, dim], sees, encoding.cache)
                 logits = self._logits(states)[..., self.first_action : self.first_action + self.config.action_bins]
-                found.append(logits.argmax(-1))
+                found.append(chosen(logits, noise.flatten(1)[:, group[:, dim]]))
                 tokens = found[-1] + self.first_action
         bins = torch.stack(found, dim=1).view(batch, chunk // together, dims, together)
         return self._centres(bins.transpose(2, 3).reshape(batch, chunk, dims))
@@ -319,3 +339,11 @@ class WorldVLA(PolicyModel[WorldVLAEncoding]):
         normaliser = logits.logsumexp(-1)
         loss = normaliser - logits.gather(-1, targets[..., None])[..., 0] + self.config.z_loss * normaliser.square()
         return loss.mean() if known is None else masked_mean(loss, known)
+
+
+def chosen(logits: Float[Tensor, "*B N"], noise: Float[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
+    """One of N tokens: the most likely where the noise, of a standard normal distribution, is 0; elsewhere the one at
+    the noise's quantile, which is a sample."""
+    quantile = torch.special.ndtr(noise.float())[..., None]
+    sampled = (logits.float().softmax(-1).cumsum(-1) < quantile).sum(-1).clamp(max=logits.shape[-1] - 1)
+    return torch.where(noise == 0, logits.argmax(-1), sampled)

@@ -82,6 +82,11 @@ class WorldVLAConfig(PolicyModelConfig):
     def _images_have_codes(self) -> Self:
         if not self.codec.levels:
             raise ValueError("codec: has continuous latents; WorldVLA reads codes, so give it levels")
+        first = next(iter(self.images))
+        if ImageKey.parse(first).time != "current":
+            raise ValueError(
+                f"images: {first!r} is the first, and the next image is learned after it; name the current one first"
+            )
         for name, side in self.images.items():
             if side % self.codec.downsampling:
                 raise ValueError(f"images.{name}: {side} pixels are not a multiple of {self.codec.downsampling}")

@@ -18,7 +18,7 @@ from wla.policy.checkpoint import Checkpoint, RobotChoice, load_checkpoint, save
 from wla.policy.checkpoint_files import sha256
 from wla.policy.hub import find, load_from
 from wla.policy.model_inputs import InputBuilder
-from wla.policy.observation_history import append_frame
+from wla.policy.observation_history import append_frame, frames_kept
 from wla.policy.subtask_memory import SubtaskMemory
 from wla.run_folder import checkpoint_folder
 from wla.types import ActionChunk, ImageKey, MemoryItem, Observation, PolicyState, Precision
@@ -71,6 +71,7 @@ class WLAPolicy:
         self._interface = checkpoint.config.model.interface
         self._inputs = InputBuilder(checkpoint, chosen, self.device)
         self._prompter = self._inputs.prompter
+        self._frames_kept = frames_kept(self._interface.images, self._prompter.history)
         self._memory = SubtaskMemory(self._prompter)
         self.action_transform = self._inputs.transform.actions
 
@@ -344,7 +345,7 @@ class WLAPolicy:
         state = replace(state, env_step=state.env_step + 1)
         if not self.reads_past_images:
             return state
-        return append_frame(state, observation.images[self.primary], self._prompter.history)
+        return append_frame(state, observation.images[self.primary], self._frames_kept)
 
     def advance_state(self, subtasks: tuple[str, ...], observation: Observation, state: PolicyState) -> PolicyState:
         """The state after a call that predicted these subtasks: those that they show to be finished are in memory."""

@@ -23,12 +23,17 @@ VQ_CODEC = residual_codec(
 
 
 def nano_world_vla(
-    *, state_dim: int, action_dim: int, chunk: int, cameras: Mapping[str, int] = CAMERAS
+    *, state_dim: int, action_dim: int, chunk: int, cameras: Mapping[str, int] = CAMERAS, history: int = 1
 ) -> WorldVLAConfig:
-    """Returns WorldVLA with a decoder of the nano backbone's sizes. Arguments: see `nano_model`."""
+    """Returns WorldVLA with a decoder of the nano backbone's sizes.
+
+    Arguments: see `nano_model`. history: frames of the primary camera, 1 to 4, as far apart as `PromptConfig.history`.
+    """
+    primary, *others = cameras.items()
+    past = [(f"{time} {primary[0]}", primary[1]) for time in ("history", "history2", "history3")[: history - 1]]
     image = special_tokens(PROMPT.queries, PROMPT.locations).index("<|image_pad|>")
     return WorldVLAConfig(
-        images=dict(cameras),
+        images=dict([primary, *past, *others]),
         vocabulary=768,
         image_token=image,
         state_dim=state_dim,

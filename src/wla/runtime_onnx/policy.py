@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from wla.data.prompts.tokenizer import load_tokenizer
-from wla.policy.observation_history import append_frame, images_of
+from wla.policy.observation_history import append_frame, frames_kept, images_of
 from wla.policy.observations import prompt_of, require_instruction, require_observation
 from wla.policy.subtask_memory import SubtaskMemory
 from wla.runtime_onnx.files import GRAPHS, POLICY, TIMES, TOKENIZER, OnnxPolicyConfig
@@ -111,7 +111,8 @@ class OnnxPolicy:
         state = replace(state, env_step=state.env_step + 1)
         if all(ImageKey.parse(name).time == "current" for name in self._interface.images):
             return state
-        return append_frame(state, observation.images[self._interface.primary], self._prompter.history)
+        kept = frames_kept(self._interface.images, self._prompter.history)
+        return append_frame(state, observation.images[self._interface.primary], kept)
 
     def _image(
         self, name: str, side: int, observation: Observation, state: PolicyState

@@ -48,7 +48,7 @@ class ChatPrompter:
         self.config = config
         self.tokenizer = tokenizer
         self.image_tokens = dict(image_tokens)
-        self._past = {name for name in image_tokens if ImageKey.parse(name).time == "history"}
+        self._past = {name for name in image_tokens if ImageKey.parse(name).past}
         self._with_first_frame = any(ImageKey.parse(name).time == "first" for name in image_tokens)
         query_names = list(map(query_name, range(config.queries)))
         names = (*QWEN_SPECIAL_TOKENS, BEGIN_QUERIES, END_QUERIES, *query_names)

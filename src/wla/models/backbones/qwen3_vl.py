@@ -28,7 +28,7 @@ class QwenBackbone(Backbone):
         self.primary, self.image_token = config.primary, config.image_token
         vision = config.vision
         self.image_tokens = config.image_tokens
-        self.optional = frozenset(name for name in config.cameras if ImageKey.parse(name).time == "history")
+        self.optional = frozenset(name for name in config.cameras if ImageKey.parse(name).past)
         text = config.text.model_dump(exclude={"rope_theta", "mrope_section"}, mode="json")
         rope = {
             "rope_type": "default",

@@ -10,8 +10,6 @@ from accelerate import init_empty_weights
 
 from wla.models.configs import ImageCodecConfig
 from wla.models.image_codec import ImageCodec
-from wla.models.wla import WLA
-from wla.models.world_vla import WorldVLA
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
 from wla.policy.hub import fetch_checkpoint, local_folder
 from wla.run_folder import read_checkpoint
@@ -42,11 +40,10 @@ def codec_of(name: str | Path) -> PretrainedCodec:
 def _read(folder: Path) -> PretrainedCodec:
     if (folder / POLICY_CONFIG).is_file():
         model = fetch_checkpoint(folder).model
-        if not isinstance(model, WLA | WorldVLA):
+        if model.image_codec is None:
             raise ValueError(f"{folder}: a policy of kind {model.config.kind!r} has no image codec")
-        assert model.codec is not None, "loaded with imagination"
         interface = model.config.interface
-        return PretrainedCodec(model.codec, interface.primary, interface.subgoal_size, interface.image_fit)
+        return PretrainedCodec(model.image_codec, interface.primary, interface.subgoal_size, interface.image_fit)
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: no codec here; train one first (`wla train nano_codec`)")
     config = ImageCodecConfig.load(folder / CONFIG)
