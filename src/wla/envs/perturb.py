@@ -16,14 +16,15 @@ _STREAM = 0x6B1C  # separates the perturbations from all other random draws with
 class PerturbedActions:
     """Environment that adds random perturbations to executed actions (noise injection as in DART, Laskey et al. 2017).
 
-    Only "delta" dimensions are perturbed, never absolute ones such as the gripper's. Perturbations are determined by
-    the reset seed. A recorder that takes actions from the policy still records the unperturbed ones.
+    "delta" dimensions are perturbed, and absolute ones where the robot has no gripper, whose command must not change.
+    Perturbations are determined by the reset seed. A recorder that takes
+    actions from the policy still records the unperturbed ones.
 
     Args:
         env: environment with a `robot_spec`.
         probability: per control step.
-        scale: largest perturbation as a multiple of each dimension's limit (3 cm and 0.25 rad for the gantry); the
-            distribution is uniform.
+        scale: largest perturbation as a multiple of each delta dimension's limit (3 cm and 0.25 rad for the gantry), of
+            a twelfth of an absolute one's range; the distribution is uniform.
     """
 
     def __init__(self, env: Env, probability: float = 0.08, scale: float = 1.0) -> None:
@@ -35,8 +36,9 @@ class PerturbedActions:
         self._env = env
         self.robot_spec: RobotSpec = env.robot_spec
         spec = self.robot_spec.action
-        is_delta = np.array([kind == "delta" for kind in spec.kinds])
-        self._max_perturbation = np.where(is_delta, scale * np.asarray(spec.high), 0.0).astype(np.float32)
+        is_delta, high = np.array([kind == "delta" for kind in spec.kinds]), np.asarray(spec.high)
+        absolute = (high - np.asarray(spec.low)) / 12 if spec.gripper == "none" else 0.0
+        self._max_perturbation = (scale * np.where(is_delta, high, absolute)).astype(np.float32)
         self._probability = probability
         self._rng = np.random.default_rng(_STREAM)
 

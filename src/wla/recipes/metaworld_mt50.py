@@ -1,33 +1,28 @@
-"""One policy for the 50 tasks of Meta-World, from images and words.
+"""One policy for the 50 tasks of Meta-World, from images and words: that of metaworld_mt10_more, trained further.
 
-Commands, from scratch (with the extra `metaworld`, see docs/guides/benchmarks.md):
+Commands, after those of metaworld_mt10_more:
     wla collect --env metaworld --tasks mt50 --episodes 50 --num-envs 2 --out datasets/metaworld_mt50
-    wla train nano_codec datasets='["datasets/metaworld_mt50"]' camera=corner2 loop.optim.steps=2500 \
-        --out outputs/metaworld_codec
-    wla train metaworld_base --out outputs/metaworld_base
+    wla train metaworld_mt50_base --out outputs/metaworld_mt50_base
     wla train metaworld_mt50 --out outputs/metaworld_mt50
     wla eval outputs/metaworld_mt50 --env metaworld --tasks mt50 --num-envs 2 --out outputs/metaworld_mt50_eval
 
-Hardware: 2 CPU cores with bf16. Time and score: not measured yet.
+Hardware: 2 CPU cores with bf16. Time and score: docs/results/metaworld.md.
 """
 
 from wla.data import DatasetConfig
-from wla.presets import nano_model
-from wla.recipes import nano_tabletop
-from wla.training import FromBackbone, GroundingConfig, PolicyTrainConfig
+from wla.recipes import metaworld_mt10_more, metaworld_mt50_base
+from wla.training import FromCheckpoint, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:
-    loop = nano_tabletop.config().loop
-    return PolicyTrainConfig(
-        model=nano_model(state_dim=4, action_dim=4, chunk=16, cameras={"corner2": 96}).replace(max_world_samples=4),
-        init=FromBackbone(
-            backbone="outputs/metaworld_base/checkpoint",
-            codec="outputs/metaworld_codec/checkpoint",
-            grounding=GroundingConfig(samples=8, weight=0.1),
+    ten, base = metaworld_mt10_more.config(), metaworld_mt50_base.config()
+    assert isinstance(ten.init, FromCheckpoint)
+    assert base.policy is not None
+    return ten.replace(
+        init=ten.init.replace(policy=base.policy, backbone="outputs/metaworld_mt50_base/checkpoint"),
+        datasets=(
+            DatasetConfig(path="datasets/metaworld_mt50", weight=0.92),
+            DatasetConfig(path="datasets/metaworld_mt10_more", weight=0.08),
         ),
-        datasets=(DatasetConfig(path="datasets/metaworld_mt50"),),
-        replan_steps=8,  # a tenth of a second
-        action_noise=0.0,
-        loop=loop.replace(optim=loop.optim.replace(steps=9000), save_every=250),
+        loop=ten.loop.replace(optim=ten.loop.optim.replace(steps=3000, learning_rate=8e-4, warmup=100)),
     )

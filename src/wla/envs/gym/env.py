@@ -47,6 +47,11 @@ class GymEnv:
         self._dtype = space.dtype
         self.step((self._low + self._high) / 2)
 
+    @property
+    def unwrapped(self) -> Any:
+        """The environment itself, as gymnasium calls it: for an expert, who knows more than observations state."""
+        return self._env.unwrapped
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """A new episode; info["instruction"] is the instruction."""
         raw, info = self._env.reset(seed=seed, options=options)

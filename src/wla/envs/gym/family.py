@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 
@@ -15,7 +16,6 @@ from wla.envs.gym.env import GymEnv
 from wla.envs.gym.inspect import inspect_gym
 from wla.envs.gym.mapping import GymMapping
 from wla.envs.registry import is_gym_id
-from wla.envs.seeds import SEED_RANGES, Split
 
 
 def gym_family(name: str) -> EnvFamily | None:
@@ -47,12 +47,11 @@ def gym_tasks(
     mappings: Sequence[GymMapping],
     *,
     versions: Mapping[str, str],
-    requirements: tuple[str, ...] = (),
-    seeds: Mapping[Split, range] = SEED_RANGES,
+    **more: Any,
 ) -> EnvFamily:
-    """A family called `name` of a task per mapping, all of one robot, without expert.
+    """A family called `name` of a task per mapping, all of one robot.
 
-    versions: of what provides the environments. requirements, seeds: see `EnvFamily`.
+    versions: of what provides the environments. more: other fields of `EnvFamily`.
     """
     by_task = {mapping.task: mapping for mapping in mappings}
 
@@ -69,8 +68,7 @@ def gym_tasks(
         make=make,
         embodiments=(mappings[0].embodiment,),
         versions={"gymnasium": version("gymnasium"), "mapping_sha256": digest, **versions},
-        requirements=requirements,
-        seeds=seeds,
+        **more,
     )
 
 
