@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from wla.types import Observation
 
 pytest.importorskip("gym_pusht")
 
-from wla.envs.pusht_expert import PlanState, PushTExpert  # noqa: E402: needs gym-pusht
+from wla.envs.pusht_expert import PlanState, PushTExpert
 
 pytestmark = pytest.mark.slow
 FAMILY = load_family("pusht")
@@ -35,7 +37,7 @@ def run(seed: int, shove: tuple[int, ...] = ()) -> tuple[bool, list[PlanState]]:
 
 
 def plans(states: list[PlanState]) -> int:
-    return 1 + sum(len(after.plan) >= len(before.plan) for before, after in zip(states[1:], states[2:], strict=False))
+    return 1 + sum(len(after.plan) >= len(before.plan) for before, after in pairwise(states[1:]))
 
 
 @pytest.mark.parametrize("seed", [10_000, 10_001, 10_002])
