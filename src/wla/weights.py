@@ -20,6 +20,8 @@ from wla.foreign import damaged, invisible, one_line
 from wla.migrations import migrate_weight
 
 WEIGHTS = "model.safetensors"
+SCALE = ".int8_scale"
+"""Ending of the name of a tensor with a factor for each row of another one, of 8-bit integers."""
 SHARD_SIZE = 5 * 10**9
 """Bytes above which weights are written in several files, as on the Hugging Face Hub."""
 COPY_WHOLE_FOLDER = "the files of one checkpoint belong together; copy the whole folder"
@@ -29,7 +31,7 @@ PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 class WeightFiles:
     """Context manager for the tensors of a safetensors file, or of its shards; each tensor is read when indexed.
 
-    shapes: key -> shape of all tensors.
+    shapes: key -> shape of all tensors. Those that `Int8Tensors` wrote are read in float32.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +42,12 @@ class WeightFiles:
         for file in weight_files(path):
             opened = self._stack.enter_context(_open(file))
             self._files |= dict.fromkeys(opened.keys(), opened)
-        self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key, file in self._files.items()}
+        self._quantized = {key.removesuffix(SCALE) for key in self._files if key.endswith(SCALE)} & self._files.keys()
+        self.shapes = {
+            key: tuple(file.get_slice(key).get_shape())
+            for key, file in self._files.items()
+            if key.removesuffix(SCALE) not in self._quantized or not key.endswith(SCALE)
+        }
 
     def __enter__(self) -> WeightFiles:
         return self
@@ -49,6 +56,11 @@ class WeightFiles:
         self._stack.__exit__(None, None, None)
 
     def __getitem__(self, key: str) -> Tensor:
+        if key in self._quantized:
+            return self._stored(key).to(torch.float32) * self._stored(key + SCALE)
+        return self._stored(key)
+
+    def _stored(self, key: str) -> Tensor:
         try:
             return self._files[key].get_tensor(key)
         except (safetensors.SafetensorError, RuntimeError) as error:  # torch cannot open a file that was just removed
@@ -56,6 +68,8 @@ class WeightFiles:
 
     def dtype(self, key: str) -> str:
         """The dtype in the format's notation, e.g. 'BF16'."""
+        if key in self._quantized:
+            return "F32"
         return str(self._files[key].get_slice(key).get_dtype())
 
 
@@ -223,6 +237,33 @@ class HalfPrecisionTensors:
         return self._half if stored in (torch.float32, torch.float64) else stored
 
 
+class Int8Tensors(HalfPrecisionTensors):
+    """Tensors of files with matrices as 8-bit integers and a factor for each row, the others in float16."""
+
+    def __init__(self, files: WeightFiles) -> None:
+        super().__init__(files, torch.float16)
+
+    def meta_tensors(self) -> dict[str, Tensor]:
+        half = super().meta_tensors()
+        matrices = {key: value for key, value in half.items() if value.is_floating_point() and value.dim() > 1}
+        scales = {key + SCALE: torch.empty(_rows(value), device="meta") for key, value in matrices.items()}
+        return half | {key: value.to(torch.int8) for key, value in matrices.items()} | scales
+
+    def __getitem__(self, key: str) -> Tensor:
+        value = self._files[key.removesuffix(SCALE)].to(torch.float32)
+        if not key.endswith(SCALE) and (value.dim() < 2 or not value.is_floating_point()):
+            return super().__getitem__(key)
+        scale = value.abs().reshape(len(value), -1).amax(dim=1).reshape(_rows(value)) / 127
+        if key.endswith(SCALE):
+            return scale
+        return (value / scale.clamp(min=torch.finfo(torch.float32).tiny)).round().to(torch.int8)
+
+
+def _rows(matrix: Tensor) -> tuple[int, ...]:
+    """Shape of a factor for each row."""
+    return (len(matrix), *[1] * (matrix.dim() - 1))
+
+
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -230,6 +271,7 @@ DTYPES = {
     "BF16": torch.bfloat16,
     "I64": torch.int64,
     "I32": torch.int32,
+    "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }

@@ -153,6 +153,29 @@ def test_packing_halves_the_weights_and_keeps_the_model(folder, tmp_path):
         torch.testing.assert_close(packed[key], value, atol=1e-3, rtol=1e-3)
 
 
+def test_packing_in_8_bits_keeps_each_row_to_a_part_in_254_of_its_largest(folder, tmp_path):
+    convert_checkpoint(folder, tmp_path / "packed", "int8")
+    size = [(path / "model.safetensors").stat().st_size for path in (tmp_path / "packed", folder)]
+    assert size[0] < 0.45 * size[1]
+    packed, whole = (load_checkpoint(path).model.state_dict() for path in (tmp_path / "packed", folder))
+    for key, value in whole.items():
+        assert packed[key].dtype == value.dtype
+        if value.dim() > 1 and value.is_floating_point():
+            largest = value.abs().flatten(1).amax(dim=1)
+            error = (packed[key] - value).abs().flatten(1).amax(dim=1)
+            assert (error <= largest / 254 * 1.01 + 1e-12).all(), key
+        else:
+            torch.testing.assert_close(packed[key], value, atol=1e-3, rtol=1e-3)
+
+
+def test_packing_twice_changes_nothing_more(folder, tmp_path):
+    convert_checkpoint(folder, tmp_path / "packed", "int8")
+    convert_checkpoint(tmp_path / "packed", tmp_path / "again", "int8")
+    once, twice = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("packed", "again"))
+    for key, value in once.items():
+        torch.testing.assert_close(twice[key], value, atol=1e-6, rtol=1e-5)
+
+
 def test_packing_wants_weights_that_are_whole(folder, tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}: no weights to convert"):
         convert_checkpoint(tmp_path, tmp_path / "packed")

@@ -1,4 +1,4 @@
-"""`wla convert`, `wla import`, `wla export`, `wla parity`: in half precision, compiled, and in WLA-0's layout."""
+"""`wla convert`, `wla import`, `wla export`, `wla parity`: in fewer bits, compiled, and in WLA-0's layout."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from wla.presets.names import PresetName
 
 
 class ConvertCheckpointArgs(CliArgs):
-    """Copy a checkpoint with its weights in half precision, for shipping. They still compute in full precision.
+    """Copy a checkpoint with its weights in fewer bits, for shipping. They still compute in full precision.
 
     examples:
       wla convert outputs/nano_tabletop/checkpoint --out nano-tabletop
       wla convert outputs/nano_base/checkpoint --out nano-base
-      wla convert outputs/nano_value/checkpoint --out nano-value
+      wla convert outputs/metaworld_mt50/checkpoint --dtype int8 --out metaworld-small
     """
 
     checkpoint: Path
     """Folder of the checkpoint of a policy, a backbone, a codec or a value model."""
-    dtype: Literal["float16", "bfloat16"] = "float16"
-    """Precision of the stored weights; weights that are in bfloat16 already stay in bfloat16."""
+    dtype: Literal["float16", "bfloat16", "int8"] = "float16"
+    """Precision of the stored weights: half, where weights that are in bfloat16 already stay so, or int8, matrices in 8
+    bits with a factor for each row."""
     out: Path
     """Folder of the copy."""
 

@@ -1,4 +1,4 @@
-"""The files of a checkpoint's folder: their names, their fingerprint, and copies in half precision."""
+"""The files of a checkpoint's folder: their names, their fingerprint, and copies in fewer bits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from wla.migrations import FILES
 from wla.weights import (
     WEIGHTS,
     HalfPrecisionTensors,
+    Int8Tensors,
     WeightFiles,
     exists,
     pickled,
@@ -52,7 +53,7 @@ CHECKPOINT_FILES = (
     "model-?????-of-?????.safetensors",
 )
 """Patterns of the names of a checkpoint's files, which saving replaces."""
-HalfPrecision = Literal["float16", "bfloat16"]
+StoredDtype = Literal["float16", "bfloat16", "int8"]
 
 
 def require_files(folder: Path, *names: str) -> None:
@@ -83,11 +84,12 @@ def read_passthrough(folder: Path) -> dict[str, Tensor]:
     return next((read_tensors(path) for path in paths if exists(path)), {})
 
 
-def convert_checkpoint(folder: Path, out: Path, dtype: HalfPrecision = "float16") -> None:
-    """Writes a copy of a checkpoint whose weights are stored in half precision; they are loaded in full precision.
+def convert_checkpoint(folder: Path, out: Path, dtype: StoredDtype = "float16") -> None:
+    """Writes a copy of a checkpoint whose weights are stored in fewer bits; they are loaded in full precision.
 
-    Weights in bfloat16 stay as they are. Sharded weights get new shards, or fit into one file now. ValueError when
-    there are no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
+    int8: matrices in 8 bits with a factor for each row. Otherwise weights in bfloat16 stay as they are. Sharded weights
+    get new shards, or fit into one file now. ValueError when there are no weights, and when `out` exists: nothing is
+    replaced, least of all the weights in full precision.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     indices = [path for path in files if path.name.endswith(INDEX)]
@@ -101,10 +103,17 @@ def convert_checkpoint(folder: Path, out: Path, dtype: HalfPrecision = "float16"
     with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
         for path in sorted(weights):
             with WeightFiles(path) as tensors:
-                save_lazily(HalfPrecisionTensors(tensors, getattr(torch, dtype)), fresh / path.name)
+                short = (
+                    Int8Tensors(tensors) if dtype == "int8" else HalfPrecisionTensors(tensors, getattr(torch, dtype))
+                )
+                save_lazily(short, fresh / path.name)
         for path in files:
             if path not in weights | shards | set(indices):
                 shutil.copy(path, fresh / path.name)
+
+
+def _packed(tensors: WeightFiles, dtype: StoredDtype) -> HalfPrecisionTensors:
+    return Int8Tensors(tensors) if dtype == "int8" else HalfPrecisionTensors(tensors, getattr(torch, dtype))
 
 
 def sha256(folder: Path) -> str:
