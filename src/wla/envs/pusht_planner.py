@@ -27,8 +27,8 @@ FIRST, LAST = 21.0, 490.0
 """Coordinates between which the pusher does not touch a wall."""
 APPROACH_STEP, PUSH_STEPS = 28.0, (3.0, 14.0)
 """Motion of the target in a control step: on the way to the block, and the range of it in a push."""
-CONTACT_SPACING = 10.0
-PUSH_ANGLES = (-0.5, -0.25, 0.0, 0.25, 0.5)
+CONTACT_SPACING = 15.0
+PUSH_ANGLES = (-0.4, 0.0, 0.4)
 """Directions of the pushes that are tried at a place of contact, about the outline's normal."""
 STEP_COST = 0.15
 """Distance to the outline that one control step is worth."""
