@@ -24,5 +24,5 @@ def config() -> PolicyTrainConfig:
             DatasetConfig(path="datasets/metaworld_mt50", weight=0.92),
             DatasetConfig(path="datasets/metaworld_mt10_more", weight=0.08),
         ),
-        loop=ten.loop.replace(optim=ten.loop.optim.replace(steps=3000, learning_rate=8e-4, warmup=100)),
+        loop=ten.loop.replace(optim=ten.loop.optim.replace(steps=3400, learning_rate=8e-4, warmup=100)),
     )
