@@ -14,6 +14,7 @@ import pytest
 import tiny
 import torch
 from distributed_run import MUON, STEPS, STOP, TinyPolicy, full_precision, loop, write_data
+from half_precision_run import half_precision
 from micro_batch import micro_batch_losses
 from test_trainer import Toy
 from test_trainer import loop as toy_loop
@@ -135,6 +136,21 @@ def test_two_processes_compute_the_same_as_one(runs, optimizer, tolerance):
         for term in ("loss", "world", "grad_norm", "lr", *(name for name in theirs if name.startswith("validation/"))):
             assert ours[term] == pytest.approx(theirs[term], abs=1e-4), (ours["step"], term)
     assert largest_difference(runs / f"one{optimizer}", runs / f"two{optimizer}") < tolerance
+
+
+@pytest.mark.slow
+def test_blocks_are_gathered_in_the_precision_they_compute_in(tmp_path):
+    write_data(tmp_path / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "autocast_dtype", half_precision)
+        train(TinyPolicy(tmp_path / "data"), loop(), tmp_path / "one in half precision")
+    process = torchrun(HERE / "half_precision_run.py", tmp_path)  # which looks at the precisions
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    one, two = (metrics(tmp_path / f"{name} in half precision") for name in ("one", "two"))
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=0.02)
+    saved = read_tensors(checkpoint_folder(tmp_path / "two in half precision") / "model.safetensors")
+    assert {value.dtype for value in saved.values() if value.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.slow

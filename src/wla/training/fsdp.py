@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from wla import runtime
@@ -38,13 +38,18 @@ class LossModule(nn.Module):
 def shard(loss_module: LossModule, device: torch.device) -> None:
     """Shards the module over the processes, each block as its own unit. A single process leaves it unchanged.
 
+    Shards and sums of gradients are float32. Blocks are gathered in the precision that they compute in: half of what
+    travels and of what a gathered block occupies, and no cast in each product. What belongs to no block stays float32.
     All processes must run the same blocks in every step, or they wait for each other forever.
     """
     if runtime.world_size() == 1:
         return
     mesh = init_device_mesh(device.type, (runtime.world_size(),))
+    computed = MixedPrecisionPolicy(
+        param_dtype=runtime.autocast_dtype(device), reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
     for block in repeated_blocks(loss_module):
-        fully_shard(block, mesh=mesh)
+        fully_shard(block, mesh=mesh, mp_policy=computed)
         for block_type, names in FSDP_FORWARD_METHODS.items():
             if isinstance(block, block_type):
                 for name in names:

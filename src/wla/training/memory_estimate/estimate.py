@@ -67,7 +67,8 @@ def training_memory(work: Workload, sizes: Sizes | None = None, kernels: Kernels
     elif work.processes > 1:
         each = [sum(value.numel() for value in block.parameters()) for block in repeated_blocks(sizes.model)]
         root = sum(sizes.numel.values()) - sum(each)
-        gathered = 2 * FLOAT32_BYTES * (root + 2 * max(each))  # weights, and as much of gradients
+        block_bytes = 2 if kernels.autocast else FLOAT32_BYTES  # see `wla.training.fsdp.shard`
+        gathered = 2 * (FLOAT32_BYTES * root + block_bytes * 2 * max(each))  # weights, and as much of gradients
     return Memory(
         weights=FLOAT32_BYTES * whole // spread,
         gradients=FLOAT32_BYTES * trained // spread,
