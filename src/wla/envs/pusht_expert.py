@@ -45,9 +45,9 @@ class PushTExpert(BasePolicy[PlanState]):
             plan = tuple(self._planner.plan(agent, np.array(self._env.agent.velocity), pose))
         following = replace(state, plan=plan[1:], num_calls=state.num_calls + 1)
         if not plan:  # nowhere to push from: another step may tell
-            return ActionChunk(np.float32(agent)[None]), following
+            return ActionChunk(agent.astype(np.float32)[None]), following
         subtask = "push the block" if plan[0].pushing else "go to the block"
-        return ActionChunk(np.float32(plan[0].target)[None], subtasks=(subtask,)), following
+        return ActionChunk(plan[0].target.astype(np.float32)[None], subtasks=(subtask,)), following
 
     def _agrees(self, step: PlanStep, agent: np.ndarray, pose: np.ndarray) -> bool:
         block = abs(self._planner.distance(pose) - self._planner.distance(step.pose))
