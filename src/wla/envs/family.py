@@ -16,8 +16,9 @@ Position = tuple[float, float, float]
 
 
 class VisibleObject(Record):
-    """A named object, the label that it shows, and its position (x, y, z) in metres in the world and in each camera.
+    """A named object, the label that it shows, and its position (x, y, z) in the world and in each camera.
 
+    position: in metres, or else in the units in which the robot's state gives the position of its tool.
     views: camera -> (u, v, x, y, z): image coordinates in fractions of the image from the upper left corner, and the
     position in the camera's frame (x right, y up, z back, metres).
     """

@@ -26,7 +26,7 @@ def _sample_scene(env: GymEnv, seed: int) -> dict[str, Any]:
 
 
 def _objects(env: GymEnv, cameras: Iterable[str]) -> list[VisibleObject]:
-    """The pusher and two ends of the block, with a pixel of the plane as a millimetre below the camera."""
+    """The pusher and two ends of the block, in pixels; for the camera a pixel is a millimetre, far below it."""
     block = env.unwrapped.block
     places = {
         "pusher": env.unwrapped.agent.position,
@@ -36,7 +36,7 @@ def _objects(env: GymEnv, cameras: Iterable[str]) -> list[VisibleObject]:
     return [
         VisibleObject(
             name=name,
-            position=(x / 1000, (_SIDE - y) / 1000, 0.0),
+            position=(x, y, 0.0),
             views={
                 camera: (x / _SIDE, y / _SIDE, (x - _SIDE / 2) / 1000, (_SIDE / 2 - y) / 1000, -_SIDE / 1000)
                 for camera in cameras

@@ -18,7 +18,7 @@ from wla.models.backbones.base import Backbone
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.losses import next_token_loss
 from wla.training.grounding.patches import PatchHead, PatchTargets
-from wla.training.grounding.questions import NamedObject, collate_samples, question_sample, questions
+from wla.training.grounding.questions import NamedObject, collate_samples, in_state_units, question_sample, questions
 from wla.training.grounding.scenes import Scenes
 from wla.training.objective import StepLosses
 
@@ -27,20 +27,18 @@ class Grounding(nn.Module):
     """Losses of a backbone on random scenes; the module holds the patch heads, which are not part of a policy.
 
     state: statistics that normalise the state in prompts. The first three dimensions of the state are the tool's
-    position, so object positions and state share the location tokens.
+    position, so object positions and state share the location tokens; a state of two dimensions is one in the plane.
     """
 
     def __init__(self, scenes: Scenes, prompter: Prompter, state: VectorStatistics, backbone: NanoBackbone) -> None:
         super().__init__()
         low, high = np.array(state.min), np.array(state.max)
         center, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-6)
+        tool = center[:3], radius[:3]
         self._scenes, self._prompter = scenes, prompter
         self._state = ((scenes.state - center) / radius).astype(np.float32)
         self._objects = [
-            [
-                NamedObject(each.name, tuple((np.array(each.position) - center[:3]) / radius[:3]), each.label)
-                for each in scene
-            ]
+            [NamedObject(each.name, in_state_units(each.position, *tool), each.label) for each in scene]
             for scene in scenes.objects
         ]
         self._targets = {

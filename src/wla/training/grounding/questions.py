@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wla.batch import left_pad
 from wla.data.prompts.nano import Prompter
+from wla.envs.family import Position
 from wla.types import IGNORE_INDEX
 
 QUESTION_INSTRUCTION = "answer the questions"
@@ -29,6 +30,15 @@ class NamedObject:
     name: str
     position: tuple[float, float, float]
     label: str = ""
+
+
+def in_state_units(
+    position: Position, center: Float[np.ndarray, " n"], radius: Float[np.ndarray, " n"]
+) -> tuple[float, float, float]:
+    """The position, normalised as the state's first one to three dimensions are; 0 where the state has none."""
+    own = (np.array(position)[: len(center)] - center) / radius
+    x, y, z = np.pad(own, (0, 3 - len(own))).tolist()
+    return x, y, z
 
 
 @dataclass(frozen=True)
