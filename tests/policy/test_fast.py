@@ -14,11 +14,15 @@ from torch._inductor import config
 
 from wla.cli.checkpoints import ExportArgs, export
 from wla.hardware import multiplies_bfloat16
-from wla.models.inference.compiler import functions_of
+from wla.models.configs import ValueConfig
+from wla.models.inference.function_sets import acting_functions
 from wla.models.inference.package import FACTS, PACKINGS, facts, require_same
+from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
+from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.checkpoint_files import COMPILED
 from wla.policy.fast import export_compiled, fast_model
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
 from wla.policy.wla_policy import WLAPolicy, load_policy
 
 
@@ -87,9 +91,9 @@ def test_code_of_the_hub_is_not_loaded_untrusted(saved, no_compiler, capsys):
 def test_code_for_something_else_is_refused(saved, no_compiler, capsys, change, message):
     model = WLA(tiny.model_config()).eval()
     (saved / COMPILED).mkdir()
-    (saved / COMPILED / FACTS).write_text(json.dumps(facts(model) | change))
+    (saved / COMPILED / FACTS).write_text(json.dumps(facts(acting_functions(model)) | change))
     with pytest.raises(ValueError, match="compiled") as refusal:
-        require_same(saved / COMPILED, facts(model))
+        require_same(saved / COMPILED, facts(acting_functions(model)))
     assert message in str(refusal.value)
     acts(load_policy(saved, fast=True))
     assert message in capsys.readouterr().err
@@ -102,9 +106,9 @@ def test_code_for_something_else_is_refused(saved, no_compiler, capsys, change, 
 def test_a_damaged_package_is_reported(saved, no_compiler, capsys, packings, message):
     model = WLA(tiny.model_config()).eval()
     (saved / COMPILED).mkdir()
-    names = functions_of(model)
+    names = acting_functions(model).modules
     stored = {PACKINGS: dict.fromkeys(names, packings)} if packings != "none" else {}
-    (saved / COMPILED / FACTS).write_text(json.dumps(facts(model) | stored))
+    (saved / COMPILED / FACTS).write_text(json.dumps(facts(acting_functions(model)) | stored))
     for name in names:
         (saved / COMPILED / f"{name}.pt2").write_bytes(b"damaged")
     acts(load_policy(saved, fast=True))
@@ -116,7 +120,8 @@ def test_a_processor_without_products_in_half_precision_says_so_and_takes_single
 ):
     monkeypatch.setattr("wla.models.inference.package.multiplies_bfloat16", lambda: False)
     (saved / COMPILED).mkdir()
-    (saved / COMPILED / FACTS).write_text(json.dumps(facts(WLA(tiny.model_config())) | {"torch": "2.0"}))
+    own = facts(acting_functions(WLA(tiny.model_config()).eval()))
+    (saved / COMPILED / FACTS).write_text(json.dumps(own | {"torch": "2.0"}))
     acts(load_policy(saved, fast=True, precision="bfloat16"))
     first, second, _ = capsys.readouterr().err.splitlines()
     assert "amx_bf16" in first
@@ -178,3 +183,40 @@ def test_compiled_functions_act_from_a_package_and_from_the_cache_without_a_comp
                         assert ours.subtasks == theirs.subtasks
                     np.testing.assert_allclose(ours.actions, theirs.actions, atol=error)
                 states = [state for _, state in expected]
+
+
+COMPILE = """
+import sys
+from wla.policy.value_checkpoint import load_value
+from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
+from wla.policy.wla_policy import load_policy
+
+load_policy(sys.argv[1], imagination=True, fast=True)
+load_value(sys.argv[2], fast=True)
+"""
+
+
+@pytest.mark.slow
+def test_compiled_functions_choose_the_candidate_of_the_reference(saved, tmp_path, capsys, request):
+    backbone = tiny.model_config().backbone.replace(cameras={"front": 32})
+    model = ValueModel(ValueConfig(backbone=backbone)).eval()
+    config = ValueCheckpointConfig(model=model.config, prompt=tiny.PROMPT)
+    ValueCheckpoint(config, model, tiny.tokenizer()).save(tmp_path / "value")
+    # In a process of its own: the checks of types in tests know no sizes that are free.
+    subprocess.run([sys.executable, "-c", COMPILE, saved, tmp_path / "value"], check=True, stderr=subprocess.DEVNULL)
+    request.getfixturevalue("no_compiler")
+    policies = [load_policy(saved, imagination=True, fast=fast) for fast in (True, False)]
+    values = [load_value(tmp_path / "value", fast=fast) for fast in (True, False)]
+    assert not capsys.readouterr().err
+    for count in (2, 3, 8):
+        ours, theirs = (
+            BestOfNPolicy(policy, value, BestOfNPolicyConfig(num_candidates=count)).act(
+                tiny.observation(count), policy.reset(tiny.INSTRUCTIONS[0], seed=count)
+            )[0]
+            for policy, value in zip(policies, values, strict=True)
+        )
+        assert ours.candidates.selected == theirs.candidates.selected
+        np.testing.assert_allclose(ours.actions, theirs.actions, atol=2e-6)
+        difference = np.abs(ours.candidates.images.astype(int) - theirs.candidates.images)
+        assert difference.max() <= 1
+        assert difference.mean() < 255e-4

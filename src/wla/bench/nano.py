@@ -7,11 +7,12 @@ import sys
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
-from wla.bench.act import Answer, Call, load_paths, measure_act
+from wla.bench.act import PATHS, Answer, Call, load_paths, measure_act, unlike_others
 from wla.bench.results import Results
-from wla.bench.timing import Budget, in_turns
+from wla.bench.timing import Budget, Timed, in_turns
 from wla.bench.train import measure_training
 from wla.policy import BestOfNPolicy, BestOfNPolicyConfig, WLAPolicy, fetch_checkpoint, load_policy, load_value
 from wla.types import Observation
@@ -35,7 +36,7 @@ def measure_nano_act(results: Results, name: str, budget: Budget) -> None:
         for path in paths:
             results.add(f"{TITLE}, {path}, memory of its process", peak_MiB=peak_memory_mib(name, path))
     with results.section(f"{TITLE}, candidates"):
-        measure_candidates(results, load_policy(name, device="cpu", imagination=True), calls, budget.share(0.7))
+        measure_candidates(results, name, calls, budget.share(0.7))
 
 
 def recorded_calls(policy: WLAPolicy, count: int) -> list[Call]:
@@ -73,17 +74,44 @@ def measure_texts(results: Results, policy: WLAPolicy, calls: list[Call], budget
     results.compare(f"{TITLE}: a draft of the text", plain, drafted, "p50 ms")
 
 
-def measure_candidates(results: Results, policy: WLAPolicy, calls: list[Call], budget: Budget) -> None:
-    """Adds acting with the best of several candidates, imagined and scored."""
-    value = load_value(VALUE)
+def measure_candidates(results: Results, name: str, calls: list[Call], budget: Budget) -> None:
+    """Adds acting with the best of several candidates, imagined and scored, by path, and how often the paths choose
+    the same one."""
+    title = f"{TITLE}, candidates"
+    paths = load_paths(results, title, partial(load_policy, name, device="cpu", imagination=True))
+    values = {path: load_value(VALUE, **PATHS[path]) for path in paths}
+    asked = {
+        count: [unlike_others(call, first + index) for index, call in enumerate(calls)]
+        for first, count in zip(range(0, len(CANDIDATES) * len(calls), len(calls)), CANDIDATES, strict=True)
+    }
 
-    def act(choice: BestOfNPolicy, number: int) -> Answer:
-        return choice.act(*calls[number % len(calls)])
+    def act(path: str, count: int, number: int) -> Answer:
+        choice = BestOfNPolicy(paths[path], values[path], BestOfNPolicyConfig(num_candidates=count))
+        return choice.act(*asked[count][number % len(calls)])
 
-    choices = {count: BestOfNPolicy(policy, value, BestOfNPolicyConfig(num_candidates=count)) for count in CANDIDATES}
-    variants = {f"{TITLE}, best of {count}": partial(act, choice) for count, choice in choices.items()}
-    for name, found in in_turns(variants, CANDIDATE_CALLS, budget, policy.device).items():
-        results.add_times(name, found.ms)
+    names = {(path, count): f"{TITLE}, {path}, best of {count}" for path in paths for count in CANDIDATES}
+    device = paths["reference"].device
+    timed = in_turns({row: partial(act, *key) for key, row in names.items()}, CANDIDATE_CALLS, budget, device)
+    for row, found in timed.items():
+        results.add_times(row, found.ms)
+    first, *others = paths
+    for path in others:
+        for count in CANDIDATES:
+            before, after = names[first, count], names[path, count]
+            what = f"{TITLE}, best of {count}: {path} against {first}"
+            results.compare(what, before, after, "p50 ms", same_choice(timed[before], timed[after]))
+
+
+def same_choice(reference: Timed[Answer], other: Timed[Answer]) -> str:
+    """How often two paths choose the same candidate on the same calls, and how far its scores differ."""
+    pairs = [
+        (ours.candidates, theirs.candidates)
+        for (ours, _), (theirs, _) in zip(reference.values, other.values, strict=True)
+        if ours.candidates is not None and theirs.candidates is not None
+    ]
+    equal = sum(ours.selected == theirs.selected for ours, theirs in pairs)
+    difference = max(np.abs(ours.scores - theirs.scores).max() for ours, theirs in pairs)
+    return f"same candidate in {equal} of {len(pairs)}, scores differ by {difference:.1g}"
 
 
 def measure_nano_training(results: Results, name: str, budget: Budget) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
+from wla.models.backbones.base import Backbone
 from wla.models.configs import ValueConfig
 
 MAX_STEPS = 1000
@@ -49,9 +51,15 @@ class ValueModel(nn.Module):
             images: image -> uint8 pixels (B, H, W, 3).
             times: control steps (B, 2) since the episode and since the current subtask began.
         """
-        last = self.backbone.encode(tokens, attention_mask, images).last[:, -1]
+        last = self.backbone.last_state(tokens, attention_mask, images)
         state = nn.functional.rms_norm(last, last.shape[-1:])
         return self.head(torch.cat([state, _normalize_steps(times).to(state)], dim=-1)).float()[:, 0]
+
+    def with_backbone(self, backbone: Backbone) -> ValueModel:
+        """A model with the same head on a backbone of the same answers."""
+        model = copy(self)
+        model._modules = self._modules | {"backbone": backbone}
+        return model
 
     def loss(self, logits: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> Float[Tensor, ""]:
         """Cross-entropy with values between 0 and 1, whose minimum is at the expected value."""

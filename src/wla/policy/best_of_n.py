@@ -21,7 +21,8 @@ from wla.policy.wrapper import PolicyWrapper
 from wla.types import ActionChunk, Candidates, FrameContext, Observation, PolicyState
 
 BATCH_SIZE = 4
-"""Candidates that are predicted and scored at once; the time budget is checked between batches."""
+"""Candidates that are predicted at once where there is a time budget, which is checked between batches; without one all
+are."""
 
 
 class Scorer(Protocol):
@@ -207,7 +208,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         Action-conditioned ones share one noise, so that their images differ by the actions only.
         """
         images: list[UInt8[np.ndarray, "R k H W 3"]] = []
-        together = BATCH_SIZE // len(actions)
+        together = actions.shape[1] if deadline is None else BATCH_SIZE // len(actions)
         for start in range(0, actions.shape[1], together):
             if images and self._out_of_time(deadline):
                 break

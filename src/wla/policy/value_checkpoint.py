@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from wla.data.prompts.tokenizer import load_tokenizer, save_tokenizer
 from wla.files import atomic_dir
 from wla.models import ValueConfig, ValueModel
 from wla.policy.hub import load_from
-from wla.types import FrameContext, ImageKey
+from wla.types import FrameContext, ImageKey, Precision
 from wla.weights import COPY_WHOLE_FOLDER, load_weights, save_weights
 
 CONFIG, WEIGHTS, TOKENIZER = "value.json", "value.safetensors", "tokenizer.json"
@@ -52,7 +53,7 @@ class ValueCheckpoint:
         """The image that its model reads: the string form of a `wla.types.ImageKey`."""
         return self.model.backbone.primary
 
-    @property
+    @cached_property
     def prompter(self) -> Prompter:
         """ValueError when the tokenizer does not fit the prompt."""
         return Prompter(self.config.prompt, self.tokenizer, self.model.backbone.image_tokens)
@@ -100,10 +101,14 @@ class ValueCheckpoint:
             save_tokenizer(self.tokenizer, fresh / TOKENIZER)
 
 
-def load_value(name: str | Path, *, camera: str | None = None) -> ValueCheckpoint:
+def load_value(
+    name: str | Path, *, camera: str | None = None, fast: bool = False, precision: Precision = "float32"
+) -> ValueCheckpoint:
     """A value model from a bundled name ('nano-value'), a folder, or a hub id.
 
-    ValueError for a folder without a value model, or when it was trained on images of a camera other than `camera`.
+    fast: whether compiled functions score, with the same scores up to rounding (see `wla.policy.fast`). precision: of
+    their matrix products. ValueError for a folder without a value model, or when it was trained on images of a camera
+    other than `camera`.
     """
     value = load_from(name, _read, "value model")
     if camera is not None and camera != value.camera:
@@ -111,6 +116,10 @@ def load_value(name: str | Path, *, camera: str | None = None) -> ValueCheckpoin
             f"value model {name} was trained for images of camera {value.camera!r}, and these are of {camera!r}; "
             "train one on rollouts of this robot (`wla train nano_value`)"
         )
+    if fast:
+        from wla.policy.fast import fast_value
+
+        value = fast_value(value, precision=precision)
     return value
 
 

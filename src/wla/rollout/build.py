@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from wla.control.delayed_policy import DelayedPolicy, TimingConfig
 from wla.envs.perturb import PerturbedActions
@@ -141,7 +142,10 @@ def load_shared(
     )
     if imagine:
         loaded.require_imagination()
-    return loaded if best_of_n is None else _best_of_n(loaded, best_of_n)
+    if best_of_n is None:
+        return loaded
+    options = {} if inference is None else {"fast": inference.fast, "precision": inference.precision}
+    return _best_of_n(loaded, best_of_n, options)
 
 
 def make_variants(names: EnvironmentNames) -> list[TaskVariant]:
@@ -190,7 +194,8 @@ def _remote(address: str, *, best_of_n: BestOfNConfig | None) -> Policy:
     return RemotePolicy(address)
 
 
-def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig) -> Policy:
+def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig, options: Mapping[str, Any]) -> Policy:
+    """options: of `load_value`."""
     from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig, GoalImageScorer, Scorer
     from wla.policy.value_checkpoint import load_value
 
@@ -200,7 +205,7 @@ def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig) -> Policy:
         scorer = GoalImageScorer.from_file(Path(best_of_n.goal), size)
     else:
         assert best_of_n.value is not None, "the configuration names one thing that scores"
-        scorer = load_value(best_of_n.value, camera=policy.primary)
+        scorer = load_value(best_of_n.value, camera=policy.primary, **options)
     config = BestOfNPolicyConfig(
         num_candidates=best_of_n.num_candidates,
         imagination_horizon=best_of_n.imagination_horizon,

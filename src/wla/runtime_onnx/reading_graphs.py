@@ -70,9 +70,9 @@ def reading_examples(model: WLA) -> dict[str, Example]:
     images = [torch.zeros(ROWS, side, side, 3, dtype=torch.uint8) for side in model.config.interface.images.values()]
     tokens, mask = torch.zeros(ROWS, LENGTH, dtype=torch.int64), torch.ones(ROWS, LENGTH, dtype=torch.bool)
     prompt = ({0: rows, 1: length}, {0: rows, 1: length}, tuple({0: rows} for _ in images))
-    states = torch.zeros(3, model.backbone.width)
+    states, sizes = torch.zeros(3, model.backbone.width), model.config.backbone.text_sizes
     return {
         "read_prompt": Example((tokens, mask, *images), prompt),
-        "read_text": read_text_example(model, rows),
+        "read_text": read_text_example(sizes, model.action_expert.positions.dtype, rows),
         "next_tokens": Example((states,), ({0: Dim("count", min=1, max=MAX_TOKENS)},)),
     }

@@ -13,8 +13,7 @@ import torch
 from wla.models.experts.action_expert import ActionExpert
 from wla.models.experts.configs import OneStepConfig
 from wla.models.inference.compiled_parts import CompiledActionExpert, with_functions
-from wla.models.inference.compiler import functions_of
-from wla.models.inference.examples import examples
+from wla.models.inference.function_sets import acting_functions
 from wla.models.inference.sampling import ActionVelocity, StartSampling
 from wla.models.wla import WLA
 from wla.policy.wla_policy import WLAPolicy
@@ -29,7 +28,7 @@ def reference() -> WLAPolicy:
 @pytest.fixture(scope="module")
 def fast(reference: WLAPolicy) -> WLAPolicy:
     policy = copy(reference)
-    policy.model = with_functions(reference.model, functions_of(reference.model))
+    policy.model = with_functions(reference.model, acting_functions(reference.model).modules)
     return policy
 
 
@@ -113,7 +112,7 @@ def test_a_prefix_that_cannot_be_continued_is_refused_by_both(reference, fast):
 
 def test_half_precision_within_its_rounding():
     model = WLA(tiny.model_config()).eval().to(torch.bfloat16)
-    fast = with_functions(model, functions_of(model))
+    fast = with_functions(model, acting_functions(model).modules)
     noise, proprio = torch.randn(2, tiny.CHUNK, tiny.ACTION), torch.zeros(2, tiny.STATE)
     states = [layer.bfloat16() for layer in tiny.queries(2)]
     with torch.inference_mode():
@@ -124,7 +123,7 @@ def test_half_precision_within_its_rounding():
 
 def test_products_in_half_precision_within_a_hundredth_of_the_range(reference):
     fast = copy(reference)
-    fast.model = with_functions(reference.model, functions_of(reference.model, "bfloat16"))
+    fast.model = with_functions(reference.model, acting_functions(reference.model, "bfloat16").modules)
     views, states = [tiny.observation(row) for row in range(3)], begun(reference, 3)
     (ours, theirs) = ([chunk.actions for chunk, _ in policy.act_batch(views, states)] for policy in (fast, reference))
     difference = np.abs(np.stack(ours) - np.stack(theirs)).max()
@@ -137,12 +136,13 @@ def test_saving_a_fast_policy_saves_the_reference(fast, tmp_path):
 
 
 def test_examples_fit_the_functions(reference):
-    functions = functions_of(reference.model)
+    functions = acting_functions(reference.model)
     with torch.inference_mode():
-        for name, example in examples(reference.model).items():
+        for name, module in functions.modules.items():
+            example = functions.examples[name]
             tensors = list(example.tensors)
             if name == "read_prompt":
                 tensors[0][:, : sum(reference.model.backbone.image_tokens.values())] = tiny.SPECIAL_TOKENS.index(
                     "<|image_pad|>"
                 )
-            assert functions[name](*tensors)
+            assert module(*tensors)

@@ -111,6 +111,15 @@ class Backbone(nn.Module, ABC):
         """`encode` for prompts that are to be extended, with states for as many of the last tokens at least."""
         return self.encode(tokens, attention_mask, images, keep_cache=True)
 
+    def last_state(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+    ) -> Float[Tensor, "B D"]:
+        """The last token's state after the last layer, of prompts as in `encode`."""
+        return self.encode(tokens, attention_mask, images).last[:, -1]
+
     @abstractmethod
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
         """Encode further text after a context with a cache (which is consumed).

@@ -29,10 +29,10 @@ PixelError = Callable[[Float[Tensor, "B c h w"]], Float[Tensor, ""]]
 
 @dataclass(frozen=True)
 class WorldCondition:
-    """Condition of an imagined image: the tokens that each block attends to, and the current frame's latent for an
-    expert with `condition_on_current_frame`."""
+    """Condition of an imagined image: what each block attends to (tokens (B, K, W), or their keys and values), and the
+    current frame's latent for an expert with `condition_on_current_frame`."""
 
-    layers: list[Float[Tensor, "B K W"]]
+    layers: list[Float[Tensor, "B ..."]]
     current_latent: Float[Tensor, "B C h w"] | None
 
     def joined(self, other: WorldCondition) -> WorldCondition:
@@ -45,6 +45,10 @@ class WorldCondition:
         """The condition with each row repeated `times` times, copies of a row next to each other."""
         current_latent = None if self.current_latent is None else self.current_latent.repeat_interleave(times, 0)
         return WorldCondition([layer.repeat_interleave(times, 0) for layer in self.layers], current_latent)
+
+
+VelocityAt = Callable[[Float[Tensor, "R C h w"], float, WorldCondition], Float[Tensor, "R C h w"]]
+"""Velocity of latents that are all at the same noise level."""
 
 
 class WorldExpert(nn.Module):
@@ -100,21 +104,32 @@ class WorldExpert(nn.Module):
             action_condition: only for an action-conditioned expert; rows whose mask is all False are imagined from
                 the plan alone.
         """
+        self.require_frame(current_latent)
+        tokens = torch.cat(self.condition_tokens(image, self.query_states(query_hidden, action_condition)))
+        projected = self.sana.caption_norm(self.sana.caption_projection(tokens))
+        return WorldCondition(list(projected.split(len(image))), current_latent)
+
+    def query_states(
+        self, query_hidden: list[Float[Tensor, "B Q D"]], action_condition: ActionCondition | None
+    ) -> list[Float[Tensor, "B Q D"]]:
+        """The states that the blocks read, one layer each: of the meta-queries, or made of given actions."""
+        query_hidden = query_hidden[-self.config.layers :]
+        if action_condition is None:
+            return query_hidden
+        assert self.action_conditioner is not None, "this World Expert is not action-conditioned"
+        mask = (
+            torch.ones_like(action_condition.actions[..., 0], dtype=torch.bool)
+            if action_condition.mask is None
+            else action_condition.mask
+        )
+        executed, has_actions = self.action_conditioner(action_condition, mask), mask.any(1)[:, None, None]
+        return [torch.where(has_actions, executed, planned) for planned in query_hidden]
+
+    def require_frame(self, current_latent: Float[Tensor, "B C h w"] | None) -> None:
+        """An assertion that the current frame's latent is there exactly where the expert reads it."""
         assert (current_latent is not None) == self.config.condition_on_current_frame, (
             "the current frame's latent belongs to condition_on_current_frame"
         )
-        if action_condition is not None:
-            assert self.action_conditioner is not None, "this World Expert is not action-conditioned"
-            mask = (
-                torch.ones_like(action_condition.actions[..., 0], dtype=torch.bool)
-                if action_condition.mask is None
-                else action_condition.mask
-            )
-            executed, has_actions = self.action_conditioner(action_condition, mask), mask.any(1)[:, None, None]
-            query_hidden = [torch.where(has_actions, executed, planned) for planned in query_hidden]
-        tokens = torch.cat(self.condition_tokens(image, query_hidden))
-        projected = self.sana.caption_norm(self.sana.caption_projection(tokens))
-        return WorldCondition(list(projected.split(len(image))), current_latent)
 
     def velocity(
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
@@ -201,14 +216,28 @@ class WorldExpert(nn.Module):
             unconditional: the condition for an empty instruction, exactly with classifier-free guidance.
             num_steps: steps of the solver; None for the configuration's `flow_steps`.
         """
+
+        def velocity(x: Float[Tensor, "R C h w"], s: float, both: WorldCondition) -> Float[Tensor, "R C h w"]:
+            return self.velocity(x, x.new_full((len(x),), s), both)
+
+        return self.integrate(velocity, condition, noise, unconditional, num_steps)
+
+    def integrate(
+        self,
+        velocity: VelocityAt,
+        condition: WorldCondition,
+        noise: Float[Tensor, "B C h w"],
+        unconditional: WorldCondition | None,
+        num_steps: int | None,
+    ) -> Float[Tensor, "B C h w"]:
+        """The latents of `sample` for a velocity, however it is computed."""
         assert (unconditional is not None) == (self.config.guidance != 1.0), "an empty instruction belongs to guidance"
         both = condition if unconditional is None else condition.joined(unconditional)
 
-        def velocity(x: Float[Tensor, "B C h w"], s: float) -> Float[Tensor, "B C h w"]:
+        def guided(x: Float[Tensor, "B C h w"], s: float) -> Float[Tensor, "B C h w"]:
             if unconditional is None:
-                return self.velocity(x, x.new_full((len(x),), s), both)
-            x = torch.cat([x, x])
-            guided, baseline = self.velocity(x, x.new_full((len(x),), s), both).chunk(2)
-            return baseline + self.config.guidance * (guided - baseline)
+                return velocity(x, s, both)
+            moved, baseline = velocity(torch.cat([x, x]), s, both).chunk(2)
+            return baseline + self.config.guidance * (moved - baseline)
 
-        return solve(velocity, noise, solver_steps(num_steps or self.config.flow_steps, self.config.sampling_shift))
+        return solve(guided, noise, solver_steps(num_steps or self.config.flow_steps, self.config.sampling_shift))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from wla.models.backbones.base import Backbone, Context
 from wla.models.backbones.nano import NanoBackbone, module_name
 from wla.models.experts.action_expert import ActionExpert, is_own, repeat
-from wla.models.inference.examples import read_image
 from wla.models.inference.image_features import Function, ImageFeatures
 from wla.models.inference.limits import Limits
+from wla.models.inference.reading import read_image
 from wla.models.inference.sampling import cross_blocks, time_biases
 from wla.models.realtime_chunking import times_after
 from wla.models.wla import WLA
@@ -48,7 +48,7 @@ class CompiledBackbone(Backbone):
         self.width, self.num_layers = reference.width, reference.num_layers
         self.image_tokens, self.primary = reference.image_tokens, reference.primary
         self.image_token, self.optional = reference.image_token, reference.optional
-        self._read_prompt, self._read_text = functions["read_prompt"], functions["read_text"]
+        self._read_prompt, self._read_text = functions["read_prompt"], functions.get("read_text")
         cameras = reference.config.cameras
         self._features = {side: ImageFeatures(functions[read_image(side)]) for side in set(cameras.values())}
         self._sides = dict(cameras)
@@ -82,8 +82,16 @@ class CompiledBackbone(Backbone):
         found = self._read_prompt(tokens[:, :head], tokens[:, head:], padding, *features.values())
         return self._context(found, features, attention_mask)
 
+    def last_state(
+        self,
+        tokens: Int64[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"],
+        images: Mapping[str, UInt8[Tensor, "B H W 3"]],
+    ) -> Float[Tensor, "B D"]:
+        return self.read(tokens, attention_mask, images, last=1).last[:, -1]
+
     def extend(self, context: Context, tokens: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Context:
-        if not isinstance(context.cache, CachedKeysValues):
+        if self._read_text is None or not isinstance(context.cache, CachedKeysValues):
             return self.reference.extend(context, tokens, mask)
         found = self._read_text(tokens, mask, context.attention_mask, *context.cache.tensors)
         return self._context(found, context.images, torch.cat([context.attention_mask, mask], dim=1))

@@ -6,7 +6,7 @@ Batch, prompt and text lengths are free in the compiled code, so no length is pa
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,9 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
-from wla.models.backbones.nano import NanoBackbone
-from wla.models.inference.examples import Example, examples, read_image
-from wla.models.inference.layout import halve, laid_out
+from wla.models.inference.examples import Example
+from wla.models.inference.function_sets import FunctionSet
 from wla.models.inference.packing import Packing, named_weights, packing_of, with_random_weights
-from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers
-from wla.models.inference.sampling import ActionVelocity, StartSampling
-from wla.models.wla import WLA
 from wla.progress import note, track
 from wla.types import Precision
 
@@ -45,24 +41,6 @@ HALF_SETTINGS: dict[str, Any] = {
 such a product does."""
 
 
-def functions_of(model: WLA, precision: Precision = "float32") -> dict[str, nn.Module]:
-    """The functions that acting consists of, with weights of their own layout; of the backbone only nano's.
-
-    precision: of products; float32 stands for that of the model.
-    """
-    functions: dict[str, nn.Module] = {}
-    backbone, expert = model.backbone, model.action_expert
-    if isinstance(backbone, NanoBackbone):
-        text, image = TextLayers(backbone), ReadImage(backbone.stem)
-        functions |= {read_image(side): image for side in model.config.interface.images.values()}
-        functions |= {"read_prompt": ReadPrompt(text, backbone.image_token), "read_text": ReadText(text)}
-    functions |= {"start_sampling": StartSampling(expert), "action_velocity": ActionVelocity(expert)}
-    modules = laid_out(nn.ModuleDict(functions))
-    if precision == "bfloat16":
-        halve(modules)
-    return dict(modules.items())
-
-
 def require_compiler() -> None:
     """ValueError where no C++ compiler is found."""
     from torch._inductor.cpp_builder import get_cpp_compiler
@@ -74,20 +52,18 @@ def require_compiler() -> None:
         raise ValueError("no C++ compiler here: install g++ or clang++, or set CXX") from error
 
 
-def compile_functions(
-    model: WLA, functions: Mapping[str, nn.Module], folder: Path, precision: Precision
-) -> dict[str, Packing]:
+def compile_functions(functions: FunctionSet, folder: Path) -> dict[str, Packing]:
     """Writes NAME.pt2 of each function into a folder, with a progress bar. ValueError when there is no compiler.
 
     Returns how the weights of each function in half precision are packed.
     """
     require_compiler()
-    note(f"fast: compiling {len(functions)} functions in {precision}, once for this processor and version")
-    shapes, packings = examples(model), {}
-    for name in track(list(functions), "compiling"):
+    modules, precision, packings = functions.modules, functions.precision, {}
+    note(f"fast: compiling {len(modules)} functions in {precision}, once for this processor and version")
+    for name in track(list(modules), "compiling"):
         file = folder / f"{name}.pt2"
         try:
-            packings[name] = _compile(functions[name], shapes[name], file, precision)
+            packings[name] = _compile(modules[name], functions.examples[name], file, precision)
         except RuntimeError as error:
             raise ValueError(f"{name} could not be compiled ({shown(str(error))})") from error
     return packings

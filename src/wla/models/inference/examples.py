@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
+from wla.models.backbones.configs import TextSizes
 from wla.models.backbones.nano import NanoBackbone
+from wla.models.inference.reading import read_image
 from wla.models.inference.sampling import cross_blocks
 from wla.models.wla import WLA
 
@@ -27,15 +29,36 @@ class Example:
     free: tuple[Any, ...]
 
 
-def examples(model: WLA) -> dict[str, Example]:
-    """An example for each function."""
-    rows = Dim("rows", min=1, max=MAX_ROWS)
-    found = sampling_examples(model)
-    if isinstance(model.backbone, NanoBackbone):
-        sides = model.config.interface.images.values()
-        found |= {read_image(side): _read_image(side, rows) for side in sides}
-        found |= {"read_prompt": _read_prompt(model, rows), "read_text": read_text_example(model, rows)}
+def reading_examples(backbone: NanoBackbone) -> dict[str, Example]:
+    """Examples for the functions that a backbone consists of."""
+    rows, dtype = Dim("rows", min=1, max=MAX_ROWS), backbone.text.embed_tokens.weight.dtype
+    found = {read_image(side): _read_image(side, rows) for side in backbone.config.cameras.values()}
+    found["read_prompt"] = _read_prompt(backbone, dtype, rows)
+    found["read_text"] = read_text_example(backbone.config.text_sizes, dtype, rows)
     return found
+
+
+def image_examples(model: WLA) -> dict[str, Example]:
+    """Examples for the functions that predict images; none where nothing is known of them."""
+    if model.world_expert is None:
+        return {}
+    rows, config = Dim("rows", min=1, max=MAX_ROWS), model.config.world_expert
+    width, dtype = model.backbone.width, model.world_expert.sana.dtype
+    side, channels, heads = config.latent_size, config.latent_channels, config.cross_heads
+    tokens = [model.backbone.image_tokens[model.backbone.primary], *[model.config.queries.count] * config.layers]
+    states = [torch.zeros(ROWS, count, width, dtype=dtype) for count in tokens]
+    inner = config.heads * config.head_width
+    latents = torch.zeros(ROWS, channels * (2 if config.condition_on_current_frame else 1), side, side)
+    level = torch.zeros(7, inner, dtype=dtype)
+    pairs = [torch.zeros(ROWS, 2 * heads, sum(tokens[:2]), inner // heads, dtype=dtype) for _ in range(config.layers)]
+    images = torch.zeros(ROWS, *[model.config.target_side] * 2, 3, dtype=torch.uint8)
+    free = tuple({0: rows} for _ in pairs)
+    return {
+        "start_images": Example(tuple(states), ({0: rows}, free)),
+        "image_velocity": Example((latents, level, *pairs), ({0: rows}, {}, free)),
+        "encode_image": Example((images,), ({0: rows},)),
+        "decode_image": Example((torch.zeros(ROWS, model.config.codec.latent_channels, side, side),), ({0: rows},)),
+    }
 
 
 def sampling_examples(model: WLA) -> dict[str, Example]:
@@ -44,28 +67,21 @@ def sampling_examples(model: WLA) -> dict[str, Example]:
     return {"start_sampling": start_sampling_example(model, rows), "action_velocity": velocity_example(model, rows)}
 
 
-def read_image(side: int) -> str:
-    """Name of the function that reads images of a size."""
-    return f"read_image_{side}"
-
-
 def _read_image(side: int, rows: Dim) -> Example:
     return Example((torch.zeros(ROWS, side, side, 3, dtype=torch.uint8),), ({0: rows},))
 
 
-def _read_prompt(model: WLA, rows: Dim) -> Example:
+def _read_prompt(backbone: NanoBackbone, dtype: torch.dtype, rows: Dim) -> Example:
     head, tail = Dim("head", min=1, max=MAX_TOKENS), Dim("tail", min=1, max=MAX_TOKENS)
     tokens = [torch.zeros(ROWS, length, dtype=torch.int64) for length in (LENGTH, NEW)]
-    width, dtype = model.backbone.width, model.action_expert.positions.dtype
-    features = [torch.zeros(ROWS, count, width, dtype=dtype) for count in model.backbone.image_tokens.values()]
+    features = [torch.zeros(ROWS, count, backbone.width, dtype=dtype) for count in backbone.image_tokens.values()]
     free = ({0: rows, 1: head}, {0: rows, 1: tail}, {0: rows}, tuple({0: rows} for _ in features))
     return Example((*tokens, torch.zeros(ROWS, 1, dtype=torch.int64), *features), free)
 
 
-def read_text_example(model: WLA, rows: Dim) -> Example:
+def read_text_example(sizes: TextSizes, dtype: torch.dtype, rows: Dim) -> Example:
     """Example for a function that reads further tokens after cached ones."""
     new, past = Dim("new", min=1, max=MAX_TOKENS), Dim("past", min=1, max=MAX_TOKENS)
-    sizes, dtype = model.config.backbone.text_sizes, model.action_expert.positions.dtype
     cached = [torch.zeros(ROWS, sizes.groups, PAST, sizes.head_width, dtype=dtype) for _ in range(2 * sizes.layers)]
     tokens, mask = torch.zeros(ROWS, NEW, dtype=torch.int64), torch.ones(ROWS, NEW, dtype=torch.bool)
     past_mask = torch.ones(ROWS, PAST, dtype=torch.bool)

@@ -26,9 +26,9 @@ class ImageFeatures:
 
     def __init__(self, read: Function) -> None:
         self._read = read
-        self._known: OrderedDict[bytes, Float[Tensor, "P D"]] = OrderedDict()
+        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
-    def __call__(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
+    def __call__(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B ..."]:
         keys = [image.tobytes() for image in images.numpy()]
         # Of this call: another thread may forget meanwhile what is known.
         found = {key: features for key in keys if (features := self._known.get(key)) is not None}

@@ -64,6 +64,16 @@ def fused(layers: Sequence[nn.Module], scale: Float[Tensor, " D"] | None = None,
     return Product(weight.t(), torch.cat(biases) if biases else None, exact=exact)
 
 
+def with_products(module: ModuleT) -> ModuleT:
+    """A copy whose linear layers are products."""
+    copy = deepcopy(module)
+    for part in list(copy.modules()):
+        for name, layer in part.named_children():
+            if isinstance(layer, nn.Linear):
+                setattr(part, name, fused([layer]))
+    return copy
+
+
 def in_memory(x: Tensor) -> Tensor:
     """The same tensor, without gaps. Compiled code computes it here and once, not anew in each loop that reads it."""
     x = x.contiguous()

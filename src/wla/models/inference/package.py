@@ -23,9 +23,9 @@ from wla.files import atomic_dir, atomic_write_text, read_json
 from wla.foreign import shown
 from wla.hardware import cpu_name, instruction_sets, multiplies_bfloat16
 from wla.models.inference.compiler import compile_functions
+from wla.models.inference.function_sets import FunctionSet
 from wla.models.inference.image_features import Function
 from wla.models.inference.packing import constants_of, named_weights
-from wla.models.wla import WLA
 from wla.types import Precision
 
 Functions = dict[str, Function]
@@ -59,35 +59,34 @@ def require_products(precision: Precision) -> None:
         raise ValueError("this processor multiplies no matrices in bfloat16 (amx_bf16)")
 
 
-def load_functions(folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision) -> Functions:
+def load_functions(folder: Path, functions: FunctionSet) -> Functions:
     """The functions in a folder. ValueError when its code is not for this model, precision, processor and versions."""
-    stored = require_same(folder, facts(model, precision))
+    modules, stored = functions.modules, require_same(folder, facts(functions))
     packings = stored.get(PACKINGS)
     if not (isinstance(packings, dict) and all(isinstance(packings.get(name), dict) for name in modules)):
         raise ValueError(f"{folder / FACTS}: does not say how weights are packed; remove the folder")
     return {name: CompiledFunction(folder / f"{name}.pt2", module, packings[name]) for name, module in modules.items()}
 
 
-def write_package(folder: Path, modules: Mapping[str, nn.Module], model: WLA, precision: Precision) -> None:
+def write_package(folder: Path, functions: FunctionSet) -> None:
     """Compiles the functions into a folder, which is replaced. ValueError without a compiler; OSError where it cannot
     be written."""
     with atomic_dir(folder, replaces=("*.pt2", FACTS)) as fresh:
-        packings = compile_functions(model, modules, fresh, precision)
-        written = facts(model, precision) | {PACKINGS: packings}
+        written = facts(functions) | {PACKINGS: compile_functions(functions, fresh)}
         atomic_write_text(fresh / FACTS, json.dumps(written, indent=2) + "\n")
 
 
-def cache_folder(model: WLA, precision: Precision) -> Path:
-    """Folder of this user for the compiled functions of such a model, on this processor, with these versions."""
+def cache_folder(functions: FunctionSet) -> Path:
+    """Folder of this user for compiled functions of these sizes, on this processor, with these versions."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "wla" / "compiled" / _sha256(json.dumps(facts(model, precision), sort_keys=True))[:16]
+    return root / "wla" / "compiled" / _sha256(json.dumps(facts(functions), sort_keys=True))[:16]
 
 
-def facts(model: WLA, precision: Precision = "float32") -> dict[str, Any]:
+def facts(functions: FunctionSet) -> dict[str, Any]:
     """Everything that compiled code depends on."""
     return {
-        "model": _sha256(model.config.model_dump_json() + str(model.action_expert.positions.dtype)),
-        "precision": precision,
+        "model": functions.fingerprint,
+        "precision": functions.precision,
         "wla": f"{wla.__version__} (models {_sources()[:12]})",
         "torch": torch.__version__,
         "transformers": version("transformers"),

@@ -20,6 +20,11 @@ from wla.models.backbones.nano import ConvStem, NanoBackbone, ResidualConv
 from wla.models.inference.layout import Product, fused, in_memory
 
 
+def read_image(side: int) -> str:
+    """Name of the function that reads images of a size."""
+    return f"read_image_{side}"
+
+
 class ReadImage(nn.Module):
     """`ConvStem` without the positions of a camera, which its caller adds: one function for all images of a size."""
 

@@ -1,0 +1,90 @@
+"""The functions of a model that are compiled together: those of acting, of predicting images, and of scoring them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from wla.config import Config
+from wla.models.backbones.nano import NanoBackbone
+from wla.models.configs import ValueConfig
+from wla.models.inference.examples import Example, image_examples, reading_examples, sampling_examples
+from wla.models.inference.imagining import DecodeImage, EncodeImage, ImageVelocity, StartImages
+from wla.models.inference.layout import halve, laid_out
+from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers, read_image
+from wla.models.inference.sampling import ActionVelocity, StartSampling
+from wla.models.wla import WLA
+from wla.types import Precision
+
+
+@dataclass(frozen=True)
+class FunctionSet:
+    """Functions with weights of their own layout, and an example of what each is called with.
+
+    fingerprint: of the sizes that they are traced for. precision: of products; float32 stands for that of the model.
+    """
+
+    modules: Mapping[str, nn.Module]
+    examples: Mapping[str, Example]
+    fingerprint: str
+    precision: Precision
+
+
+def acting_functions(model: WLA, precision: Precision = "float32") -> FunctionSet:
+    """The functions that acting consists of; of the backbone only nano's."""
+    functions: dict[str, nn.Module] = {}
+    backbone, expert = model.backbone, model.action_expert
+    examples = sampling_examples(model)
+    if isinstance(backbone, NanoBackbone):
+        functions |= _reading(backbone)
+        examples |= reading_examples(backbone)
+    functions |= {"start_sampling": StartSampling(expert), "action_velocity": ActionVelocity(expert)}
+    return _function_set(functions, examples, model.config, expert.positions.dtype, precision)
+
+
+def image_functions(model: WLA, precision: Precision = "float32") -> FunctionSet | None:
+    """The functions that predicting images consists of; None without imagination, and for a backbone other than
+    nano's."""
+    if model.world_expert is None or model.codec is None or not isinstance(model.backbone, NanoBackbone):
+        return None
+    functions: dict[str, nn.Module] = {
+        "start_images": StartImages(model.world_expert),
+        "image_velocity": ImageVelocity(model.world_expert),
+        "decode_image": DecodeImage(model.codec),
+    }
+    if model.config.world_expert.condition_on_current_frame:
+        functions["encode_image"] = EncodeImage(model.codec)
+    return _function_set(functions, image_examples(model), model.config, model.world_expert.sana.dtype, precision)
+
+
+def value_functions(config: ValueConfig, backbone: NanoBackbone, precision: Precision = "float32") -> FunctionSet:
+    """The functions that scoring an image consists of, of a value model with this backbone."""
+    functions = {name: module for name, module in _reading(backbone).items() if name != "read_text"}
+    examples, dtype = reading_examples(backbone), backbone.text.embed_tokens.weight.dtype
+    return _function_set(functions, examples, config, dtype, precision)
+
+
+def _reading(backbone: NanoBackbone) -> dict[str, nn.Module]:
+    """The functions that a backbone consists of."""
+    text, image = TextLayers(backbone), ReadImage(backbone.stem)
+    functions: dict[str, nn.Module] = {read_image(side): image for side in backbone.config.cameras.values()}
+    return functions | {"read_prompt": ReadPrompt(text, backbone.image_token), "read_text": ReadText(text)}
+
+
+def _function_set(
+    functions: dict[str, nn.Module],
+    examples: Mapping[str, Example],
+    config: Config,
+    dtype: torch.dtype,
+    precision: Precision,
+) -> FunctionSet:
+    modules = laid_out(nn.ModuleDict(functions))
+    if precision == "bfloat16":
+        halve(modules)
+    traced = f"{sorted(functions)} {config.model_dump_json()} {dtype}"
+    fingerprint = hashlib.sha256(traced.encode()).hexdigest()
+    return FunctionSet(dict(modules.items()), examples, fingerprint, precision)
