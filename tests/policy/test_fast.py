@@ -21,7 +21,8 @@ from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
 from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.checkpoint_files import COMPILED
-from wla.policy.fast import export_compiled, fast_model
+from wla.policy.export_compiled import export_compiled
+from wla.policy.fast import fast_model
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
 from wla.policy.wla_policy import WLAPolicy, load_policy
 

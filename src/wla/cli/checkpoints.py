@@ -147,7 +147,7 @@ def export(args: ExportArgs) -> int:
     if args.precision != "float32" and args.format != "compiled":
         raise ValueError(f"--precision {args.precision} is of compiled functions: --format compiled")
     if args.format == "compiled":
-        from wla.policy.fast import export_compiled
+        from wla.policy.export_compiled import export_compiled
 
         export_compiled(resolve(args.checkpoint), args.out, args.precision)
         print(f"checkpoint with compiled functions: {args.out}")

@@ -117,7 +117,7 @@ def load_value(
             "train one on rollouts of this robot (`wla train nano_value`)"
         )
     if fast:
-        from wla.policy.fast import fast_value
+        from wla.policy.fast_value import fast_value
 
         value = fast_value(value, precision=precision)
     return value
