@@ -306,7 +306,10 @@ class StepResult:
 
 
 class Recorder(Protocol):
-    """Listens to the episode loop: a dataset writer, a video maker, a report."""
+    """Listens to the episode loop: a dataset writer, a video maker, a report.
+
+    One with an attribute ``reads_images`` that is False does without the images of the steps between two calls.
+    """
 
     def start(self, seed: int, instruction: str) -> None: ...
 

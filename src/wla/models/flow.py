@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from wla.models.experts.configs import ActionTimeConfig
@@ -68,3 +68,30 @@ def euler(
     for step in range(num_steps):
         x = x + velocity(x, step / num_steps) / num_steps
     return x
+
+
+def stochastic_step(
+    x: Float[Tensor, "B ..."],
+    velocity: Float[Tensor, "B ..."],
+    step: Int64[Tensor, " B"],
+    num_steps: Int64[Tensor, " B"],
+    noise_level: float,
+) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
+    """Mean and standard deviation of the next point when a step of Euler is replaced by a stochastic one (Flow-SDE, Liu
+    et al. 2025, arXiv 2505.05470). The more steps, the closer the distribution of the points to that of `euler`.
+
+    step: number of the step of each row, from 0 on, of `num_steps`. noise_level: 0 is a step of Euler.
+
+    Returns:
+        The mean, shaped as x, and the standard deviation (B, 1, ..).
+    """
+    size = 1 / num_steps.to(x.dtype)
+    noisy = 1 - step.to(x.dtype) * size  # 1 is noise, 0 is data
+    # At the very beginning the denominator would be 0: there it is that of the next step.
+    sigma = noise_level * (noisy / torch.maximum(1 - noisy, size)).sqrt()
+    std = sigma * size.sqrt()
+    size, noisy, sigma, std = (each.view(-1, *[1] * (x.ndim - 1)) for each in (size, noisy, sigma, std))
+    data, noise = x + noisy * velocity, x - (1 - noisy) * velocity
+    left = noisy - size
+    mean = (1 - left) * data + (left - sigma.square() * size / (2 * noisy)) * noise
+    return mean, std

@@ -19,11 +19,13 @@ from wla.models.backbones.base import Backbone, Context
 from wla.models.configs import WLAConfig
 from wla.models.experts.action_conditioning import ActionCondition
 from wla.models.experts.action_expert import ActionExpert
+from wla.models.experts.flow_sde import executed_mask, log_density, sample_trajectory, step_distribution
 from wla.models.experts.world_expert import WorldCondition, WorldExpert
 from wla.models.image_codec import ImageCodec
 from wla.models.losses import next_token_loss
 from wla.models.model import Imagination, ModelEncoding, ModelInputs, PolicyModel, RecomputedPart, Target
 from wla.models.speculative_decoding import decode, truncate_cache
+from wla.models.trajectory import ActionEncoding, Trajectory
 from wla.runtime import upload
 
 
@@ -136,6 +138,39 @@ class WLA(PolicyModel[WLAEncoding]):
         return self.action_expert.sample(
             encoding.query_hidden, proprio, noise, num_steps, prefix=prefix, delay=delay, dims=dims
         )
+
+    def action_encoding(self, encoding: WLAEncoding) -> ActionEncoding:
+        """The part of an encoding that actions are sampled from, which is all that training the Action Expert needs."""
+        layers = encoding.query_hidden[-self.config.action_expert.layers :]
+        return ActionEncoding(layers, encoding.inputs.proprio, encoding.inputs.action_dims)
+
+    def sample_trajectory(
+        self,
+        encoding: ActionEncoding,
+        *,
+        noise: Float[Tensor, "B n A"],
+        num_steps: int,
+        step: Int64[Tensor, " B"],
+        step_noise: Float[Tensor, "B n A"],
+        noise_level: float,
+    ) -> Trajectory:
+        """`sample_actions` with a stochastic step in each row: see `wla.models.experts.flow_sde`."""
+        return sample_trajectory(
+            self.action_expert, encoding, noise, num_steps, step=step, step_noise=step_noise, noise_level=noise_level
+        )
+
+    def log_prob(
+        self,
+        encoding: ActionEncoding,
+        trajectory: Trajectory,
+        executed: Int64[Tensor, " B"],
+        *,
+        noise_level: float,
+    ) -> Float[Tensor, " B"]:
+        """Log-probability of the stochastic step of each row, over what the robot executed. executed: number of actions
+        of each chunk."""
+        mean, std = step_distribution(self.action_expert, encoding, trajectory, noise_level)
+        return log_density(trajectory.after, mean, std, executed_mask(encoding, trajectory, executed))
 
     @property
     def imagination(self) -> Imagination | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from wla import runtime
@@ -276,18 +276,29 @@ class WLAPolicy:
         The first is the one that acting alone runs: its noise has the standard deviation `action_noise`. The noise of
         the others has the same, or 1 where that is 0.
         """
-        noise = _noise(encoding.states, count, (self._interface.chunk, self._interface.action_dim))
-        noise[:, 0] *= self.action_noise
-        noise[:, 1:] *= self.action_noise or 1.0
-        transform, state = self.action_transform, encoding.robot_state
+        noise = runtime.upload(self.noise(encoding.states, count).transpose(0, 1).flatten(0, 1), self.device)
         begun = None
         if prefix is not None:
-            begun = runtime.upload(torch.from_numpy(transform.encode(prefix, state)), self.device)
-        noise = runtime.upload(noise.transpose(0, 1).flatten(0, 1), self.device)
+            begun = runtime.upload(
+                torch.from_numpy(self.action_transform.encode(prefix, encoding.robot_state)), self.device
+            )
         steps = flow_steps or self.flow_steps
         rows = self.model.sample_actions(encoding.model, noise=noise, num_steps=steps, prefix=begun, delay=delay)
-        sampled = rows.unflatten(0, (count, -1)).transpose(0, 1)
-        return self._clipped(transform.decode(sampled.float().cpu().numpy(), _repeated(state, count)))
+        return self.decode_actions(rows.unflatten(0, (count, -1)).transpose(0, 1), encoding.robot_state)
+
+    def noise(self, states: Sequence[PolicyState], count: int = 1) -> Float32[Tensor, "B count n A"]:
+        """The noise that `sample_actions` starts the chunks of a call from."""
+        noise = _noise(states, count, (self._interface.chunk, self._interface.action_dim))
+        noise[:, 0] *= self.action_noise
+        noise[:, 1:] *= self.action_noise or 1.0
+        return noise
+
+    def decode_actions(
+        self, sampled: Float[Tensor, "B count n D"], robot_state: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B count n A"]:
+        """Chunks of the model in environment units, within the robot's limits."""
+        state = _repeated(robot_state, sampled.shape[1])
+        return self._clipped(self.action_transform.decode(sampled.float().cpu().numpy(), state))
 
     @torch.inference_mode()
     def predict_images(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from typing import Protocol
 
-from wla.rollout.engines.processes import run_in_processes
+from wla.rollout.engines.processes import ProcessEngine
 from wla.rollout.runner import Episode, EpisodeRunner, Job
 
 ENV_TIMEOUT_S = 120.0
@@ -25,12 +26,40 @@ def run_jobs(
     differ from acting alone by rounding (below 1e-5 of an action's range for the bundled policies), which a long
     episode can amplify.
     """
+    engine = build_engine(runner, num_envs, env_timeout_s=env_timeout_s)
+    try:
+        yield from engine.run(jobs)
+    finally:
+        engine.close()
+
+
+class Engine(Protocol):
+    """Environments that stay ready from some jobs to the next."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Episode]:
+        """Yields the episodes of the jobs, in their order; all of them are to be taken before the next jobs."""
+        ...
+
+    def close(self) -> None:
+        """Ends the environments."""
+        ...
+
+
+def build_engine(runner: EpisodeRunner, num_envs: int, *, env_timeout_s: float = ENV_TIMEOUT_S) -> Engine:
+    """What `run_jobs` runs its jobs with, for whoever has further ones later. ValueError for num_envs below 1."""
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, not {num_envs}")
-    if num_envs > 1:
-        yield from run_in_processes(jobs, runner, num_envs, env_timeout_s)
-        return
-    try:
-        yield from map(runner.run, jobs)
-    finally:
-        runner.close()
+    return LocalEngine(runner) if num_envs == 1 else ProcessEngine(runner, num_envs, env_timeout_s)
+
+
+class LocalEngine:
+    """One environment in this process."""
+
+    def __init__(self, runner: EpisodeRunner) -> None:
+        self._runner = runner
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Episode]:
+        return map(self._runner.run, jobs)
+
+    def close(self) -> None:
+        self._runner.close()

@@ -71,7 +71,8 @@ class _Episode:
     def __init__(self, env: Env, policy: Policy, recorders: Sequence[Recorder], replan_steps: int | None) -> None:
         self._env, self._policy, self._recorders, self._replan_steps = env, policy, recorders, replan_steps
         self._observation: Observation | None = None
-        self._seen_between = bool(recorders) or observes_images(policy)
+        recorded = any(getattr(recorder, "reads_images", True) for recorder in recorders)
+        self._seen_between = recorded or observes_images(policy)
         self.instruction, self.steps = "", 0
         self.held: bool | None = None
         self.subtasks: list[tuple[int, str]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,11 +27,12 @@ class Recording:
     """A `Recorder` that keeps one episode. Pickles, so that environment processes can return episodes.
 
     steps has one entry per executed action (in an episode that crashed, also the action that crashed); last is the
-    observation after them. latencies: seconds of each call of the policy, as the episode waited for them; whoever runs
-    the episode fills them in.
+    observation after them. reads_images: whether it keeps the images. latencies: seconds of each call of the policy, as
+    the episode waited for them; whoever runs the episode fills them in.
     """
 
     robot_spec: RobotSpec
+    reads_images: bool = True
     seed: int = 0
     instruction: str = ""
     steps: list[Step] = field(default_factory=list)
@@ -46,10 +47,10 @@ class Recording:
     def step(
         self, observation: Observation, action: np.ndarray, chunk: ActionChunk, offset: int, result: StepResult | None
     ) -> None:
-        self.steps.append(Step(observation, action, chunk, offset, result))
+        self.steps.append(Step(self._kept(observation), action, chunk, offset, result))
 
     def end(self, observation: Observation, outcome: Outcome) -> None:
-        self.last, self.outcome = observation, outcome
+        self.last, self.outcome = self._kept(observation), outcome
 
     def replay(self, recorder: Recorder) -> None:
         """Pass a finished episode to another recorder."""
@@ -59,3 +60,6 @@ class Recording:
         for step in self.steps:
             recorder.step(step.observation, step.action, step.chunk, step.offset, step.result)
         recorder.end(self.last, self.outcome)
+
+    def _kept(self, observation: Observation) -> Observation:
+        return observation if self.reads_images else replace(observation, images={})

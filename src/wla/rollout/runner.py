@@ -20,12 +20,14 @@ Build = Callable[[TaskVariant, Policy | None], tuple[Env, Policy]]
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to run. record: keep its steps. policy_seed: seed of the policy's noise; None for `seed`."""
+    """One episode to run. record: keep its steps, with their images unless `images` is False. policy_seed: seed of the
+    policy's noise; None for `seed`."""
 
     variant: TaskVariant
     seed: int
     record: bool
     policy_seed: int | None = None
+    images: bool = True
 
 
 @dataclass
@@ -48,7 +50,7 @@ class EpisodeRunner:
 
     def run(self, job: Job) -> Episode:
         env, policy = self._ready(job.variant)
-        recording = Recording(env.robot_spec) if job.record else None
+        recording = Recording(env.robot_spec, reads_images=job.images) if job.record else None
         acting = ImaginingPolicy(policy) if self.imagine and job.record else policy
         result = run_episode(
             env,

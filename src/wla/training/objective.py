@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from wla.config import Config
+
+if TYPE_CHECKING:
+    from wla.training.learner import Learner
 
 StepLosses = tuple[dict[str, Tensor], list[str]]
 """Loss terms of a batch as scalars ("loss" is minimised, all are logged) and the ids of its samples."""
@@ -101,3 +105,60 @@ class BaseObjective:
 
     def prepare_step(self, batches: Sequence[Any]) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class EpisodeValidation:
+    """Validation by episodes. evaluate: returns their metrics; the checkpoint with the highest `reward` is the best."""
+
+    evaluate: Callable[[Learner], dict[str, float]]
+
+
+class OnPolicyObjective(ABC):
+    """An objective whose batches are made with its own weights: a step of the loop is an update, which runs episodes
+    and takes as many steps of the optimiser as it likes. Everything random in it follows from its number.
+
+    The members that `Objective` has too are the same, except that compute_losses gets what `update` passes to
+    `Learner.loss_module`.
+    """
+
+    description = ""
+
+    @property
+    @abstractmethod
+    def config(self) -> Config: ...
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module: ...
+
+    @property
+    @abstractmethod
+    def episodes(self) -> int:
+        """Episodes of an update: the samples of which the speed is reported."""
+
+    @property
+    @abstractmethod
+    def validation(self) -> EpisodeValidation | None: ...
+
+    @abstractmethod
+    def update(self, step: int, learner: Learner, device: torch.device) -> dict[str, float]:
+        """Performs an update and returns its metrics, `loss`, `grad_norm` and `lr` among them. TrainingStopped, before
+        the weights change, when a loss or gradient is not finite."""
+
+    @abstractmethod
+    def compute_losses(self, batch: Any) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None: ...
+
+    @abstractmethod
+    def resume(self, folder: Path) -> bool: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what its episodes run in."""
+
+
+AnyObjective = Objective | OnPolicyObjective
+"""What the training loop steps."""

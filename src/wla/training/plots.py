@@ -18,9 +18,9 @@ from matplotlib.ticker import LogFormatter
 from wla.training.metrics import VALIDATION, read_metrics
 
 SKIPPED = {"step", "lr", "samples_per_s", "model_tflop_per_s", "mfu"}
-LINEAR = ("psnr", "accuracy")
-"""Endings of the names of metrics with a linear axis: logarithms and fractions. Losses, errors and norms fall by orders
-of magnitude, and get a logarithmic one."""
+LINEAR = ("psnr", "accuracy", "reward", "success", "fraction", "spread", "ratio", "calls")
+"""Endings of the names of metrics with a linear axis: logarithms, fractions and rewards. Losses, errors and norms fall
+by orders of magnitude, and get a logarithmic one."""
 
 
 class PlainLogFormatter(LogFormatter):

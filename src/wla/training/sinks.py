@@ -89,7 +89,7 @@ class LogLines:
             return
         done = step + 1
         seconds = (time.perf_counter() - self._start_time) * (self._total - done) / (done - self._start)
-        names = ("loss", "lr", *(name for name in record if name.startswith(VALIDATION)))
+        names = ("loss", "lr", *(name for name in record if name == "reward" or name.startswith(VALIDATION)))
         values = "  ".join(f"{name} {record[name]:.4g}" for name in names)
         rate = f"{record['samples_per_s']:.3g} samples/s  ETA {timedelta(seconds=round(seconds))}"
         print(f"step {done}/{self._total}  {values}  {rate}", flush=True)

@@ -8,7 +8,7 @@ the same step as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ from torch.profiler import record_function
 from wla import runtime
 from wla.training.configs import LoopConfig
 from wla.training.learner import Learner
-from wla.training.objective import Objective
+from wla.training.objective import AnyObjective, Objective, OnPolicyObjective
 from wla.training.prefetch import prefetch
 from wla.training.zero1 import Zero1Learner
 
@@ -40,7 +40,7 @@ def micro_batch_range(config: LoopConfig) -> range:
     return range(per_process * runtime.rank(), per_process * (runtime.rank() + 1))
 
 
-def build_learner(objective: Objective, config: LoopConfig, device: torch.device) -> Learner:
+def build_learner(objective: AnyObjective, config: LoopConfig, device: torch.device) -> Learner:
     """Returns the objective's module with its optimisers, sharded over the processes by `config.strategy`."""
     if device.type == "cpu":
         runtime.tune_malloc()
@@ -73,6 +73,28 @@ def sample_micro_batches(
         while micro_batches := list(islice(sampled, len(numbers))):
             objective.prepare_step([batch for *_, batch in micro_batches])
             yield micro_batches
+
+
+def perform_steps(
+    objective: AnyObjective,
+    learner: Learner,
+    config: LoopConfig,
+    device: torch.device,
+    steps: Iterable[int],
+    counter: Callable[[], AbstractContextManager[object] | None],
+) -> Generator[dict[str, float]]:
+    """Performs each of the steps when it is asked for and yields its record. Closing it ends what they needed.
+
+    counter: see `training_step`; called before each step.
+    """
+    if isinstance(objective, OnPolicyObjective):
+        with closing(objective):
+            for step in steps:
+                yield objective.update(step, learner, device)
+        return
+    with closing(sample_micro_batches(objective, config, device, steps)) as micro_batches:
+        for step in steps:
+            yield training_step(learner, config, device, step, micro_batches, counter())
 
 
 def training_step(
@@ -112,7 +134,7 @@ def training_step(
     means = [sum(values) / count for values in zip(*(terms.values() for terms in losses), strict=True)]
     record = dict(zip(losses[0], runtime.all_reduce_mean(means), strict=True))
     record |= {"grad_norm": grad_norm, "lr": learning_rate}
-    _require_finite(step, record, ids)
+    require_finite(step, record, ids)
     with record_function("update"):
         learner.step()
     return record
@@ -123,7 +145,8 @@ def micro_batch_seed(config: LoopConfig, step: int, number: int) -> int:
     return hash((config.seed, step, number) if number else (config.seed, step)) % 2**63
 
 
-def _require_finite(step: int, record: dict[str, float], ids: list[str]) -> None:
+def require_finite(step: int, record: Mapping[str, float], ids: Sequence[str]) -> None:
+    """Raises TrainingStopped, with the first samples, when a loss or gradient is not finite."""
     if all(map(math.isfinite, record.values())):
         return
     terms = ", ".join(f"{name} {value:.3g}" for name, value in record.items())

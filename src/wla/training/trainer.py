@@ -12,8 +12,9 @@ from pathlib import Path
 from wla import runtime
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
-from wla.training import LoopConfig, Objective, Validation
+from wla.training.configs import LoopConfig
 from wla.training.learner import Learner
+from wla.training.objective import AnyObjective, OnPolicyObjective
 from wla.training.saving import (
     output_dir,
     report_changed_data,
@@ -24,12 +25,12 @@ from wla.training.saving import (
 )
 from wla.training.sinks import Sinks, require_installed
 from wla.training.speed import Throughput, profiled_steps, require_profiled
-from wla.training.step import build_learner, micro_batch_range, sample_micro_batches, training_step
-from wla.training.validation import LOSS, BestCheckpoint, require_validation, validate
+from wla.training.step import build_learner, micro_batch_range, perform_steps
+from wla.training.validation import LOSS, AnyValidation, BestCheckpoint, require_validation, validate
 
 
 def train(
-    objective: Objective, config: LoopConfig, out: Path, *, resume: bool = False, profile: int | None = None
+    objective: AnyObjective, config: LoopConfig, out: Path, *, resume: bool = False, profile: int | None = None
 ) -> Path:
     """Trains, and returns the folder of the final checkpoint. profile: number of steps to profile.
 
@@ -57,27 +58,27 @@ def train(
         return checkpoint_folder(out)
 
 
-def require_trainable(objective: Objective, config: LoopConfig) -> Validation | None:
+def require_trainable(objective: AnyObjective, config: LoopConfig) -> AnyValidation | None:
     """Returns the held-out episodes that are asked for. ValueError, before anything costly, where `train` refuses."""
     micro_batch_range(config)
     require_installed(config)
     return require_validation(objective, config)
 
 
-def _open(sinks: Sinks, objective: Objective, config: LoopConfig, out: Path, start: int) -> None:
+def _open(sinks: Sinks, objective: AnyObjective, config: LoopConfig, out: Path, start: int) -> None:
     with write_errors(out, started=False):
         save_settings(out, config, objective.config, started=not start)
         sinks.open(config, out, start=start, recipe=objective.config.model_dump(mode="json"))
 
 
 def _run_steps(
-    objective: Objective,
+    objective: AnyObjective,
     learner: Learner,
     config: LoopConfig,
     out: Path,
     start: int,
     sinks: Sinks,
-    validation: Validation | None,
+    validation: AnyValidation | None,
     profiled: Callable[[], None],
 ) -> None:
     device, best = runtime.device(config.device), BestCheckpoint(out)
@@ -99,14 +100,15 @@ def _run_steps(
             )
             runtime.on_rank_zero(sinks.flush)
 
-    micro_batches = sample_micro_batches(objective, config, device, range(start, config.optim.steps))
     progress = LoopProgress(
         config.optim.steps, completed=start, description="training", disable=runtime.rank() > 0, lines=False
     )
-    with runtime.defer_signals() as interrupted, progress, closing(micro_batches):
-        throughput = Throughput(config.batch_size, device)
-        for step in range(start, config.optim.steps):
-            record = training_step(learner, config, device, step, micro_batches, throughput.counter)
+    samples = objective.episodes if isinstance(objective, OnPolicyObjective) else config.batch_size
+    throughput, steps = Throughput(samples, device), range(start, config.optim.steps)
+    records = perform_steps(objective, learner, config, device, steps, lambda: throughput.counter)
+    with runtime.defer_signals() as interrupted, progress, closing(records):
+        for step in steps:
+            record = next(records)
             record |= throughput.step_done()
             profiled()
             done = step + 1

@@ -12,13 +12,14 @@ from wla.run_folder import BEST, STEPS, generations, move_pointer
 from wla.training.configs import LoopConfig
 from wla.training.learner import Learner
 from wla.training.metrics import METRICS, VALIDATION, read_metrics
-from wla.training.objective import Objective, Validation
+from wla.training.objective import AnyObjective, EpisodeValidation, Validation
 from wla.training.objectives.configs import MixtureConfig
 
 LOSS = VALIDATION + "loss"
+AnyValidation = Validation | EpisodeValidation
 
 
-def require_validation(objective: Objective, config: LoopConfig) -> Validation | None:
+def require_validation(objective: AnyObjective, config: LoopConfig) -> AnyValidation | None:
     """Returns the held-out episodes of a recipe, None when none are asked for. ValueError when there are none."""
     if config.validation_every is None:
         return None
@@ -36,12 +37,16 @@ def require_validation(objective: Objective, config: LoopConfig) -> Validation |
     return found
 
 
-def validate(learner: Learner, validation: Validation, config: LoopConfig, device: torch.device) -> dict[str, float]:
+def validate(learner: Learner, validation: AnyValidation, config: LoopConfig, device: torch.device) -> dict[str, float]:
     """Returns the mean of each loss term over the held-out samples, and their weighted sum, by name in the log.
 
     The batches follow from fixed seeds, so they are the same at each step and in each run (several processes round
-    their number up). Weights and random states are left as they were.
+    their number up). Weights and random states are left as they were. Where episodes are held out, the metrics are
+    theirs, and the loss is their reward with the sign changed.
     """
+    if isinstance(validation, EpisodeValidation):
+        found = validation.evaluate(learner)
+        return {LOSS: -found["reward"], **{VALIDATION + name: value for name, value in found.items()}}
     size, processes = config.batch_size // config.micro_batches, runtime.world_size()
     rounds = -(-config.validation_samples // (size * processes))
     sums = dict.fromkeys(validation.weights, 0.0)

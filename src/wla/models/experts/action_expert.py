@@ -135,7 +135,7 @@ class ActionExpert(nn.Module):
         state: Float[Tensor, "B 1 D"],
         condition: list[KeysValues | None],
         *,
-        one_step: bool = False,
+        one_step: Bool[Tensor, " B"] | bool = False,
     ) -> Float[Tensor, "B n A"]:
         """Predicted velocity, action - noise, at time t.
 
@@ -144,7 +144,8 @@ class ActionExpert(nn.Module):
             t: times from 0 (noise) to 1 (data): one for all rows, (B,), or one for each action, (B, n).
             state: the state token, from `state_token`.
             condition: keys and values of each block, from `condition`.
-            one_step: the velocity that reaches the actions from noise in one step, where that is learned.
+            one_step: the velocity that reaches the actions from noise in one step, where that is learned; for all rows
+                or for some.
 
         Returns:
             (B, n, A) in the precision of the weights.
@@ -303,14 +304,18 @@ class ActionExpert(nn.Module):
             prefix = repeat(prefix.to(noise), len(noise) // len(prefix))
         return integrate(velocity, noise, num_steps, prefix, delay or 0, trained=self.config.max_delay > 0)
 
-    def time_features(self, t: Float[Tensor, "*B"] | float, *, one_step: bool = False) -> Float[Tensor, "*B D"]:
+    def time_features(
+        self, t: Float[Tensor, "*B"] | float, *, one_step: Bool[Tensor, " R"] | bool = False
+    ) -> Float[Tensor, "*B D"]:
         """Features of times in [0, 1], each rounded down to a level. one_step: see `velocity`."""
         if isinstance(t, float):
             level = int(np.float32(t) * np.float32(self.config.time.buckets))  # as a device rounds it
             features = self.get_buffer("times")[level : level + 1]
         else:
             features = self.get_buffer("times")[self.time_levels(t)]
-        return features + self.one_step if one_step and self.one_step is not None else features
+        if one_step is False or self.one_step is None:
+            return features
+        return features + (self.one_step if one_step is True else self.one_step * one_step[:, None])
 
     def time_levels(self, t: Float[Tensor, "*B"]) -> Int64[Tensor, "*B"]:
         """Levels of times in [0, 1], rounded down."""

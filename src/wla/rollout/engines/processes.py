@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -30,17 +30,6 @@ POLL_S = 1.0
 """Seconds between two looks at the clocks of the environments."""
 JOBS_AHEAD = 4
 """Jobs for each process that may begin before the first unfinished one has ended; their episodes wait in memory."""
-
-
-def run_in_processes(
-    jobs: Iterable[Job], runner: EpisodeRunner, num_envs: int, env_timeout_s: float
-) -> Generator[Episode]:
-    """Episodes of the jobs, in their order; see `wla.rollout.driver.run_jobs`."""
-    engine = _Engine(jobs, runner, num_envs, env_timeout_s)
-    try:
-        yield from engine.episodes()
-    finally:
-        engine.close()
 
 
 class EnvProcess:
@@ -93,16 +82,21 @@ class EnvProcess:
         self.connection.close()
 
 
-class _Engine:
-    """Rounds of all environments; see the module."""
+class ProcessEngine:
+    """Rounds of all environments; see the module. The processes stay for the next jobs until it is closed."""
 
-    def __init__(self, jobs: Iterable[Job], runner: EpisodeRunner, num_envs: int, env_timeout_s: float) -> None:
-        self._jobs, self._runner, self._env_timeout_s = iter(jobs), runner, env_timeout_s
+    def __init__(self, runner: EpisodeRunner, num_envs: int, env_timeout_s: float) -> None:
+        self._runner, self._env_timeout_s = runner, env_timeout_s
         self._processes: list[EnvProcess | None] = [None] * num_envs
+        self._jobs: Iterator[Job] = iter(())
         self._finished: dict[int, Episode] = {}
         self._begun = self._yielded = 0
 
-    def episodes(self) -> Generator[Episode]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Episode]:
+        """Episodes of the jobs, in their order; see `wla.rollout.driver.run_jobs`. All of them are to be taken before
+        the next jobs."""
+        assert self._begun == self._yielded, "the jobs before have ended"
+        self._jobs = iter(jobs)
         self._assign()
         while self._running():
             self._wait()
@@ -115,6 +109,7 @@ class _Engine:
     def close(self) -> None:
         for process in filter(None, self._processes):
             process.kill()
+        self._processes = [None] * len(self._processes)
 
     def _running(self) -> list[EnvProcess]:
         return [process for process in self._processes if process is not None and process.job is not None]

@@ -1,0 +1,83 @@
+"""Flow-SDE: action chunks of which one step of the flow is stochastic, and the log-probability of that step.
+
+A flow that is integrated from noise has no tractable likelihood. With one step drawn from a normal distribution, which
+leaves the distribution of the chunks about what it was, the policy gradient is that of this step (Flow-GRPO, arXiv
+2505.05470; pi_RL, arXiv 2510.25889).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from wla.models.experts.action_expert import ActionExpert, is_own
+from wla.models.flow import stochastic_step
+from wla.models.trajectory import ActionEncoding, Trajectory
+
+
+def sample_trajectory(
+    expert: ActionExpert,
+    encoding: ActionEncoding,
+    noise: Float[Tensor, "B n A"],
+    num_steps: int,
+    *,
+    step: Int64[Tensor, " B"],
+    step_noise: Float[Tensor, "B n A"],
+    noise_level: float,
+) -> Trajectory:
+    """Chunks from `noise` in `num_steps` steps, of which each row's `step` is stochastic, with `step_noise`.
+
+    With noise_level 0 they are those of `ActionExpert.sample`.
+    """
+    if encoding.action_dims is not None:
+        own = is_own(encoding.action_dims, noise)
+        noise, step_noise = noise * own, step_noise * own
+    steps = torch.full_like(step, num_steps)
+    condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
+    x, before, after, means = noise, torch.empty_like(noise), torch.empty_like(noise), torch.empty_like(noise)
+    for number in range(num_steps):
+        velocity = expert.velocity(x, number / num_steps, token, condition, one_step=num_steps == 1)
+        if encoding.action_dims is not None:
+            velocity = velocity * own
+        mean, std = stochastic_step(x, velocity, step, steps, noise_level)
+        here = (step == number)[:, None, None]
+        sampled = mean + std * step_noise
+        before, after = torch.where(here, x, before), torch.where(here, sampled, after)
+        means = torch.where(here, mean, means)
+        x = torch.where(here, sampled, x + velocity / num_steps) if noise_level else x + velocity / num_steps
+    return Trajectory(x, before, after, means, step, steps)
+
+
+def step_distribution(
+    expert: ActionExpert, encoding: ActionEncoding, trajectory: Trajectory, noise_level: float
+) -> tuple[Float[Tensor, "B n A"], Float[Tensor, "B 1 1"]]:
+    """Mean and standard deviation of the stochastic step as the expert's weights are now."""
+    condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
+    times = trajectory.step.float() / trajectory.num_steps.float()
+    one_step = trajectory.num_steps == 1
+    velocity = expert.velocity(trajectory.before, times, token, condition, one_step=one_step)
+    return stochastic_step(trajectory.before, velocity, trajectory.step, trajectory.num_steps, noise_level)
+
+
+def log_density(
+    x: Float[Tensor, "B n A"],
+    mean: Float[Tensor, "B n A"],
+    std: Float[Tensor, "B 1 1"],
+    mask: Bool[Tensor, "B n A"],
+) -> Float[Tensor, " B"]:
+    """Log-density of the numbers of x with mask True, under a normal distribution."""
+    each = -0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+    return (each * mask).sum((1, 2))
+
+
+def executed_mask(
+    encoding: ActionEncoding, trajectory: Trajectory, executed: Int64[Tensor, " B"]
+) -> Bool[Tensor, "B n A"]:
+    """The numbers of the chunks that reached the robot: of the first `executed` actions, the robot's own dimensions."""
+    like = trajectory.actions
+    steps = torch.arange(like.shape[1], device=like.device) < executed[:, None]
+    mask = steps[..., None].expand(like.shape)
+    return mask if encoding.action_dims is None else mask & is_own(encoding.action_dims, like).bool()

@@ -1,0 +1,84 @@
+"""Recipes of reinforcement learning.
+
+Apart from the objectives, because a recipe is read and printed without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wla.config import Config
+from wla.envs.registry import DEFAULT_FAMILY
+from wla.training.configs import LoopConfig
+
+if TYPE_CHECKING:
+    from wla.training.rl.learner import RLObjective
+
+
+class GRPOConfig(Config):
+    """Group-relative policy optimisation on the log-probabilities of Flow-SDE."""
+
+    kind: Literal["grpo"] = "grpo"
+    noise_level: float = Field(default=0.5, gt=0)
+    """Standard deviation of the stochastic step of each chunk, in units of the flow (a of Flow-SDE)."""
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    """Range of the probability ratio, 1 - clip .. 1 + clip, beyond which a call teaches nothing further."""
+    kl_weight: float = Field(default=0.01, ge=0)
+    """Weight of the divergence from the policy that training started from."""
+
+
+class RLTrainConfig(Config):
+    """Recipe of a finished policy's Action Expert by reinforcement learning: its subtasks and images stay as they are.
+
+    A step of the loop is an update: groups of episodes from the same seeds with different noise, then some passes over
+    their calls of the policy in minibatches of `loop.batch_size`.
+    """
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "num_envs", "env_timeout_s", "validation_episodes"})
+
+    policy: str
+    """A checkpoint (folder, bundled name or hub id) to start from."""
+    env: str = DEFAULT_FAMILY
+    """Environment: name of a family, mapping file of a gymnasium environment, or gymnasium id."""
+    tasks: tuple[str, ...] = ()
+    """Tasks or named groups of them; the environment's default ones when left out."""
+    setting: tuple[str, ...] = ()
+    """One or more of the environment's settings; its first one when left out."""
+    embodiment: str | None = None
+    """Robot; the environment's first one when left out."""
+    protocol: str | None = None
+    """Way to measure; the environment's first one when left out."""
+    reward: Literal["success", "return"] = "success"
+    """Reward of an episode: 1 for success and 0 otherwise, or the sum of the environment's rewards, where they are
+    dense."""
+    groups: int = Field(default=8, ge=1)
+    """Groups of an update; tasks and settings take turns."""
+    group_size: int = Field(default=8, ge=2)
+    """Episodes of a group, which share the training seed of their environment and differ in the policy's noise."""
+    group_filter: bool = True
+    """Leave out groups of which fewer than a tenth or more than nine tenths succeeded: they hardly tell good from bad
+    (with reward=return: groups whose rewards are all the same)."""
+    grpo: GRPOConfig = GRPOConfig()
+    epochs: int = Field(default=2, ge=1)
+    """Passes over the calls of an update."""
+    num_envs: int = Field(default=1, ge=1)
+    """Environments that run at once, each in a process of its own, around one policy; 1 runs in this process. A row of
+    a batch differs from acting alone by rounding, so a run is repeatable with the same number."""
+    env_timeout_s: float = Field(default=120.0, gt=0)
+    """With several environments: seconds for a step or reset, after which it is killed and its episode left out."""
+    validation_episodes: int = Field(default=20, ge=1, le=10_000)
+    """Episodes of each task and setting in a validation (`loop.validation_every`), with validation seeds."""
+    loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _require_one_micro_batch(self) -> Self:
+        if self.loop.micro_batches > 1:
+            raise ValueError("loop.micro_batches: reinforcement learning has minibatches alone; lower loop.batch_size")
+        return self
+
+    def build(self) -> RLObjective:
+        from wla.training.rl.learner import RLObjective
+
+        return RLObjective(self)

@@ -1,0 +1,102 @@
+"""Exploration: the policy in training keeps what each of its calls sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from wla.models import WLA, require_model
+from wla.models.trajectory import ActionEncoding, Trajectory
+from wla.models.wla import WLAEncoding
+from wla.policy.wla_policy import WLAPolicy
+from wla.policy.wrapper import PolicyWrapper
+from wla.rollout.runner import Job
+from wla.types import ActionChunk, Observation, PolicyState
+
+_STEP_NOISE = 2**62
+"""Added to a call's seed, for the noise of its stochastic step."""
+
+
+class ExploringPolicy(PolicyWrapper[PolicyState]):
+    """A policy that samples trajectories and keeps them while it explores, and otherwise acts as ever.
+
+    A call is identified by the seed and the number of calls in its state, so one that is repeated counts once.
+    """
+
+    policy: WLAPolicy
+
+    def __init__(self, policy: WLAPolicy, noise_level: float) -> None:
+        super().__init__(policy)
+        self._model, self._noise_level = require_model(policy.model, WLA, f"policy {policy.name}"), noise_level
+        self._samples: list[tuple[ActionEncoding, Trajectory]] | None = None
+        self._rows: dict[tuple[int, int], int] = {}
+
+    @contextmanager
+    def exploring(self) -> Iterator[None]:
+        """Context in which it explores, and in which its samples can be read."""
+        self._samples, self._rows = [], {}
+        try:
+            yield
+        finally:
+            self._samples = None
+
+    def samples(self) -> tuple[ActionEncoding, Trajectory]:
+        """All calls so far, a row each."""
+        assert self._samples, "the policy has acted"
+        encodings, trajectories = zip(*self._samples, strict=True)
+        return ActionEncoding.cat(encodings), Trajectory.cat(trajectories)
+
+    def rows(self, job: Job, calls: int) -> list[int]:
+        """Rows of the calls of an episode."""
+        seed = job.seed if job.policy_seed is None else job.policy_seed
+        return [self._rows[seed, number] for number in range(calls)]
+
+    def act(self, observation: Observation, state: PolicyState, **options: Any) -> tuple[ActionChunk, PolicyState]:
+        return self.act_batch([observation], [state], **options)[0]
+
+    def act_batch(
+        self, observations: Sequence[Observation], states: Sequence[PolicyState], **options: Any
+    ) -> list[tuple[ActionChunk, PolicyState]]:
+        policy = self.policy
+        if self._samples is None:
+            return policy.act_batch(observations, states, **options)
+        with torch.inference_mode():
+            encoding = policy.encode(observations, states)
+            own = self._model.action_encoding(cast(WLAEncoding, encoding.model))
+            num_steps = policy.flow_steps or self._model.config.action_expert.flow_steps
+            noise = policy.noise(states)[:, 0]
+            step, step_noise = _stochastic_steps(states, num_steps, noise)
+            trajectory = self._model.sample_trajectory(
+                own,
+                noise=noise.to(policy.device),
+                num_steps=num_steps,
+                step=step.to(policy.device),
+                step_noise=step_noise.to(policy.device),
+                noise_level=self._noise_level,
+            )
+        first = sum(len(kept.actions) for _, kept in self._samples)
+        self._rows |= {(state.seed, state.num_calls): first + row for row, state in enumerate(states)}
+        self._samples.append((own, trajectory))
+        actions = policy.decode_actions(trajectory.actions[:, None], encoding.robot_state)
+        chunks = [policy.chunk(encoding, row, actions[row, 0]) for row in range(len(states))]
+        return [
+            (chunk, policy.advance_state(chunk.subtasks, observation, state))
+            for chunk, observation, state in zip(chunks, observations, states, strict=True)
+        ]
+
+
+def _stochastic_steps(
+    states: Sequence[PolicyState], num_steps: int, noise: Float32[Tensor, "B n A"]
+) -> tuple[Int64[Tensor, " B"], Float32[Tensor, "B n A"]]:
+    """The stochastic step of each row and its noise (shaped as `noise`), which follow from the call alone."""
+    steps, noises = [], []
+    for state in states:
+        generator = torch.Generator().manual_seed((state.noise_seed + _STEP_NOISE) % 2**63)
+        steps.append(torch.randint(num_steps, (), generator=generator))
+        noises.append(torch.randn(noise.shape[1:], generator=generator))
+    return torch.stack(steps), torch.stack(noises)

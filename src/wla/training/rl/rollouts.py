@@ -1,0 +1,155 @@
+"""Rollouts: groups of episodes from the same seeds with different noise, and what the policy sampled in them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from wla import runtime
+from wla.envs.registry import load_family
+from wla.models.trajectory import ActionEncoding, Trajectory
+from wla.policy import Checkpoint, WLAPolicy
+from wla.rollout.build import build, make_variants, robot_of
+from wla.rollout.driver import Engine, build_engine
+from wla.rollout.recording import Recording
+from wla.rollout.results import TaskVariant
+from wla.rollout.runner import EpisodeRunner, Job
+from wla.training.rl.configs import RLTrainConfig
+from wla.training.rl.exploration import ExploringPolicy
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A finished episode. number: of its job among all. total_reward: sum of the environment's rewards. executed: of
+    each call of the policy, how many actions of its chunk were executed."""
+
+    number: int
+    job: Job
+    success: bool
+    total_reward: float
+    executed: list[int]
+
+    def reward(self, config: RLTrainConfig) -> float:
+        """The reward that the recipe has chosen."""
+        return float(self.success) if config.reward == "success" else self.total_reward
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """The episodes of an update, and a row of the samples for each call of theirs.
+
+    rows: of each episode, the rows of its calls.
+    """
+
+    episodes: Sequence[Rollout]
+    rows: Sequence[Sequence[int]]
+    encoding: ActionEncoding
+    trajectory: Trajectory
+
+
+def group_jobs(config: RLTrainConfig, variants: Sequence[TaskVariant], update: int) -> list[Job]:
+    """The episodes of an update, a group after the other: they follow from the recipe's seed and the update alone."""
+    rng = np.random.default_rng([config.loop.seed, update])
+    seeds = load_family(config.env).seeds["training"]
+    jobs = []
+    for group in range(update * config.groups, (update + 1) * config.groups):
+        seed, noise = seeds[int(rng.integers(len(seeds)))], int(rng.integers(2**40))
+        variant = variants[group % len(variants)]
+        jobs += [Job(variant, seed, True, noise + member, images=False) for member in range(config.group_size)]
+    return jobs
+
+
+def validation_jobs(config: RLTrainConfig, variants: Sequence[TaskVariant]) -> list[Job]:
+    """The episodes of a validation, the same each time."""
+    seeds = load_family(config.env).seeds["validation"][: config.validation_episodes]
+    return [Job(variant, seed, True, images=False) for variant in variants for seed in seeds]
+
+
+class RolloutWorkers:
+    """Environments around the policy in training, kept from one update to the next.
+
+    ValueError for names that the environment does not have, and for a policy of another robot.
+    """
+
+    def __init__(self, config: RLTrainConfig, checkpoint: Checkpoint) -> None:
+        self._config, self._variants = config, make_variants(config)
+        robot = robot_of(self._variants[0])
+        device = str(runtime.device(config.loop.device))
+        policy = WLAPolicy(checkpoint, name=config.policy, checkpoint_sha256="", device=device, robot=robot)
+        policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=f"environment {config.env}")
+        self._policy = ExploringPolicy(policy, config.grpo.noise_level)
+        runner = EpisodeRunner(partial(build, policy=config.policy), config.policy, self._policy)
+        self._engine = build_engine(runner, config.num_envs, env_timeout_s=config.env_timeout_s)
+
+    def explore(self, update: int) -> Rollouts:
+        """The episodes of an update, with the policy exploring. ValueError as for `run_episodes`."""
+        jobs = group_jobs(self._config, self._variants, update)
+        with self._policy.exploring():
+            episodes = run_episodes(self._engine, jobs, f"update {update + 1}")
+            rows = [self._policy.rows(episode.job, len(episode.executed)) for episode in episodes]
+            return Rollouts(episodes, rows, *self._policy.samples())
+
+    def validate(self) -> list[Rollout]:
+        """The episodes of a validation, with the policy acting as ever. ValueError as for `run_episodes`."""
+        return run_episodes(self._engine, validation_jobs(self._config, self._variants), "validation")
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def run_episodes(engine: Engine, jobs: Sequence[Job], where: str) -> list[Rollout]:
+    """Returns the finished episodes, each once, without errors: a line on stderr says how many these were, and why.
+
+    where: beginning of that line. ValueError when most episodes are errors.
+    """
+    episodes, errors = [], []
+    for number, (job, (result, recording)) in enumerate(zip(jobs, engine.run(jobs), strict=True)):
+        error = result.error if recording is None else result.error or _reward_error(recording)
+        if error is not None or recording is None:
+            errors.append(f"{job.variant.task}, seed {job.seed}: {error}")
+            continue
+        total = sum(step.result.reward for step in recording.steps if step.result is not None)
+        episodes.append(Rollout(number, job, result.outcome == "success", total, _executed(recording)))
+    if errors:
+        line = f"{where}: {len(errors)} of {len(jobs)} episodes are errors and left out; the first is {errors[0]}"
+        if 2 * len(errors) > len(jobs):
+            raise ValueError(f"{line}; too many to learn from: correct the environment or the policy")
+        print(line, file=sys.stderr, flush=True)
+    return episodes
+
+
+def mean_reward(episodes: Sequence[Rollout], config: RLTrainConfig) -> float:
+    """The reward of the mean episode."""
+    return float(np.mean([episode.reward(config) for episode in episodes]))
+
+
+def success_by_task(episodes: Iterable[Rollout]) -> dict[str, float]:
+    """Metrics: the fraction of successes, over all and for each task where there are several."""
+    outcomes: dict[str, list[bool]] = {}
+    for episode in episodes:
+        outcomes.setdefault(f"{episode.job.variant.task}/success", []).append(episode.success)
+    every = [success for found in outcomes.values() for success in found]
+    by_task = outcomes if len(outcomes) > 1 else {}
+    return {name: float(np.mean(found)) for name, found in {"success": every, **by_task}.items()}
+
+
+def _executed(recording: Recording) -> list[int]:
+    """Number of executed actions of each chunk."""
+    executed: list[int] = []
+    for step in recording.steps:
+        if step.offset == 0:
+            executed.append(0)
+        executed[-1] += 1
+    return executed
+
+
+def _reward_error(recording: Recording) -> str | None:
+    for number, step in enumerate(recording.steps):
+        if step.result is not None and not math.isfinite(step.result.reward):
+            return f"the environment's reward is {step.result.reward} at step {number}"
+    return None
