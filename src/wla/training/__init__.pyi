@@ -6,7 +6,10 @@ from .configs import OptimConfig as OptimConfig
 from .datasets import open_sources as open_sources
 from .grounding.configs import GroundingConfig as GroundingConfig
 from .grounding.configs import SceneConfig as SceneConfig
+from .objective import AnyObjective as AnyObjective
+from .objective import EpisodeValidation as EpisodeValidation
 from .objective import Objective as Objective
+from .objective import OnPolicyObjective as OnPolicyObjective
 from .objective import Validation as Validation
 from .objectives.configs import ActionExpertTrainConfig as ActionExpertTrainConfig
 from .objectives.configs import BackboneTrainConfig as BackboneTrainConfig

@@ -45,8 +45,10 @@ class Throughput:
         self._steps += 1
         rate = self._steps / (time.perf_counter() - self._began)
         flops = self._counter.total * rate
-        found = {"samples_per_s": self._batch_size * rate, "model_tflop_per_s": flops / 1e12}
-        return found if self._peak is None else found | {"mfu": flops / self._peak}
+        found = {"samples_per_s": self._batch_size * rate}
+        if flops:
+            found["model_tflop_per_s"] = flops / 1e12
+        return found | {"mfu": flops / self._peak} if flops and self._peak is not None else found
 
 
 def require_profiled(count: int | None, steps: int, out: Path) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from wla import runtime
 from wla.progress import LoopProgress
 from wla.run_folder import checkpoint_folder, state_folder
-from wla.training.configs import LoopConfig
+from wla.training import AnyObjective, LoopConfig, OnPolicyObjective
 from wla.training.learner import Learner
-from wla.training.objective import AnyObjective, OnPolicyObjective
 from wla.training.saving import (
     output_dir,
     report_changed_data,

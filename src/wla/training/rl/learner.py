@@ -14,10 +14,9 @@ from wla import runtime
 from wla.models import WLA, require_model
 from wla.policy import save_checkpoint
 from wla.policy.hub import fetch_checkpoint
+from wla.training import EpisodeValidation, OnPolicyObjective, RLTrainConfig
 from wla.training.learner import Learner
-from wla.training.objective import EpisodeValidation, OnPolicyObjective
 from wla.training.rl.advantages import Advantages
-from wla.training.rl.configs import RLTrainConfig
 from wla.training.rl.losses import Calls, calls_of, grpo_loss
 from wla.training.rl.rollouts import RolloutWorkers, mean_reward, success_by_task
 from wla.training.step import micro_batch_seed, require_finite
@@ -40,7 +39,9 @@ class RLObjective(OnPolicyObjective):
         self.model.requires_grad_(False)
         self._reference = copy.deepcopy(self.model.action_expert)
         self.model.action_expert.requires_grad_(True)
-        self._workers = RolloutWorkers(config, replace(self._checkpoint, model=self.model))
+        self._workers = RolloutWorkers(
+            config, replace(self._checkpoint, model=self.model), runtime.device(config.loop.device)
+        )
 
     @property
     def config(self) -> RLTrainConfig:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
-from wla import runtime
 from wla.envs.registry import load_family
 from wla.models.trajectory import ActionEncoding, Trajectory
 from wla.policy import Checkpoint, WLAPolicy
@@ -76,11 +76,10 @@ class RolloutWorkers:
     ValueError for names that the environment does not have, and for a policy of another robot.
     """
 
-    def __init__(self, config: RLTrainConfig, checkpoint: Checkpoint) -> None:
+    def __init__(self, config: RLTrainConfig, checkpoint: Checkpoint, device: torch.device) -> None:
         self._config, self._variants = config, make_variants(config)
         robot = robot_of(self._variants[0])
-        device = str(runtime.device(config.loop.device))
-        policy = WLAPolicy(checkpoint, name=config.policy, checkpoint_sha256="", device=device, robot=robot)
+        policy = WLAPolicy(checkpoint, name=config.policy, checkpoint_sha256="", device=str(device), robot=robot)
         policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=f"environment {config.env}")
         self._policy = ExploringPolicy(policy, config.grpo.noise_level)
         runner = EpisodeRunner(partial(build, policy=config.policy), config.policy, self._policy)
