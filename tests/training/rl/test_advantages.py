@@ -16,7 +16,7 @@ def test_values_are_compared_within_their_group():
     assert group_spread(values, GROUPS) == 0.5
 
 
-def test_groups_that_all_fail_or_succeed_tell_nothing():
+def test_groups_that_all_fail_or_succeed_are_not_informative():
     values = np.array([0.0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1])
     assert informative(values, GROUPS, SUCCESS_RANGE).tolist() == [False] * 4 + [True] * 4 + [False] * 4
     rare = np.array([1.0] + [0.0] * 15)

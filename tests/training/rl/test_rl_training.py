@@ -108,7 +108,7 @@ def test_a_reward_that_is_not_a_number_leaves_its_episode_out_or_stops(tmp_path,
         train(config.build(), config.loop, tmp_path / "stopped")
 
 
-def test_an_update_without_a_telling_group_leaves_the_weights(tmp_path):
+def test_an_update_without_an_informative_group_leaves_the_weights(tmp_path):
     config = recipe(tmp_path, 1, reward="success")
     config = config.replace(group_size=2, groups=1)
     objective = config.build()
