@@ -149,7 +149,7 @@ class WLA(PolicyModel[WLAEncoding]):
         encoding: ActionEncoding,
         *,
         noise: Float[Tensor, "B n A"],
-        num_steps: int,
+        num_steps: Int64[Tensor, " B"],
         step: Int64[Tensor, " B"],
         step_noise: Float[Tensor, "B n A"],
         noise_level: float,

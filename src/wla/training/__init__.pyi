@@ -25,7 +25,9 @@ from .objectives.initialization_kinds import FromPretrained as FromPretrained
 from .objectives.initialization_kinds import FromScratch as FromScratch
 from .objectives.initialization_kinds import FromSmolVLM as FromSmolVLM
 from .rl.configs import GRPOConfig as GRPOConfig
+from .rl.configs import NFTConfig as NFTConfig
 from .rl.configs import RLTrainConfig as RLTrainConfig
+from .rl.configs import SpeedRewardConfig as SpeedRewardConfig
 from .sampling import to_device as to_device
 from .trainer import train as train
 from .wla0 import published_train_config as published_train_config

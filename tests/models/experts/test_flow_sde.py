@@ -34,7 +34,13 @@ def sampled(
     step = torch.arange(ROWS) % num_steps
     with torch.no_grad():
         return sample_trajectory(
-            network, encoding(dims), noise, num_steps, step=step, step_noise=step_noise, noise_level=noise_level
+            network,
+            encoding(dims),
+            noise,
+            torch.full((ROWS,), num_steps),
+            step=step,
+            step_noise=step_noise,
+            noise_level=noise_level,
         )
 
 

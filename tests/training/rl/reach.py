@@ -64,7 +64,7 @@ def recipe(folder: Path, steps: int, **changes: object) -> RLTrainConfig:
         "reward": "return",
         "groups": 2,
         "group_size": 4,
-        "grpo": GRPOConfig(kl_weight=0.0),
+        "objective": GRPOConfig(kl_weight=0.0),
         "validation_episodes": 4,
         "loop": LoopConfig(optim=optim, batch_size=4, log_every=1, save_every=1000),
     }

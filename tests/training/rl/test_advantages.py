@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wla.training.rl.advantages import SUCCESS_RANGE, group_spread, informative, normalize_in_groups
+from wla.training.rl.advantages import add_speed, group_spread, informative, normalize_in_groups
+from wla.training.rl.configs import SpeedRewardConfig
 
 GROUPS = np.repeat(np.arange(3), 4)
 
@@ -18,7 +19,15 @@ def test_values_are_compared_within_their_group():
 
 def test_groups_that_all_fail_or_succeed_are_not_informative():
     values = np.array([0.0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1])
-    assert informative(values, GROUPS, SUCCESS_RANGE).tolist() == [False] * 4 + [True] * 4 + [False] * 4
-    rare = np.array([1.0] + [0.0] * 15)
-    assert not informative(rare, np.zeros(16, int), SUCCESS_RANGE).any(), "one in 16 is below a tenth"
-    assert informative(rare, np.zeros(16, int), None).all()
+    assert informative(values, GROUPS).tolist() == [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_speed_is_compared_in_its_group_and_is_not_drowned_by_success():
+    success, speeds = np.array([1.0, 1, 0, 0]), -np.array([10.0, 1, 10, 1])
+    group = np.zeros(4, int)
+    decoupled = add_speed(success, speeds, group, SpeedRewardConfig(weight=0.5))
+    np.testing.assert_allclose(decoupled, [0.5, 1.5, -1.5, -0.5])
+    few = add_speed(success, speeds / 100, group, SpeedRewardConfig(weight=0.5))
+    np.testing.assert_allclose(few, decoupled)
+    joint = add_speed(success, speeds / 100, group, SpeedRewardConfig(weight=0.5, decoupled=False))
+    np.testing.assert_allclose(joint, [1, 1, -1, -1], atol=0.02)

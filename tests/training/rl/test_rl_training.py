@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from fake_envs import build_troubled
 from fakes import TASK_VARIANT, Walker
 from reach import BAD_SEEDS, recipe
 
+from wla.policy import WLAPolicy
 from wla.policy.checkpoint import load_checkpoint
 from wla.rollout.driver import build_engine
 from wla.rollout.runner import EpisodeRunner, Job
-from wla.training import RLTrainConfig, train
+from wla.training import GRPOConfig, NFTConfig, RLTrainConfig, SpeedRewardConfig, train
 from wla.training.metrics import read_metrics
+from wla.training.rl.exploration import ExploringPolicy
 from wla.training.rl.rollouts import group_jobs, run_episodes
+from wla.types import PolicyState
 
 METRICS = "metrics.jsonl"
 
@@ -28,12 +32,37 @@ def rewards(out) -> list[float]:
 
 
 @pytest.mark.slow  # 800 episodes
-def test_fifty_updates_raise_the_reward(tmp_path):
-    config = recipe(tmp_path, 50, group_size=8)
-    config = config.replace(loop=config.loop.replace(batch_size=16))
+@pytest.mark.parametrize(("objective", "learning_rate"), [(GRPOConfig(kl_weight=0.0), 1e-2), (NFTConfig(), 3e-3)])
+def test_fifty_updates_raise_the_reward(tmp_path, objective, learning_rate):
+    config = recipe(tmp_path, 50, group_size=8, epochs=4, objective=objective, anchor_weight=0.1)
+    optim = config.loop.optim.replace(learning_rate=learning_rate, final_learning_rate=learning_rate)
+    config = config.replace(loop=config.loop.replace(batch_size=16, optim=optim))
     train(config.build(), config.loop, tmp_path / "run")
     found = rewards(tmp_path / "run")
     assert np.mean(found[-5:]) > 0.6 * np.mean(found[:5]), "rewards are negative: the distance has fallen"
+
+
+def test_fewer_flow_steps_are_learned_where_they_cost_nothing_and_the_checkpoint_acts_in_them(tmp_path):
+    config = recipe(tmp_path, 8, speed=SpeedRewardConfig(flow_steps=(1, 6), weight=3.0), group_filter=False)
+    checkpoint = train(config.build(), config.loop, tmp_path / "run")
+    rows = read_metrics(tmp_path / "run" / METRICS)
+    assert rows[0]["steps_1_fraction"] == 0.5
+    assert rows[-1]["steps_1_fraction"] > 0.7
+    assert load_checkpoint(checkpoint).config.model.action_expert.flow_steps == 1
+
+
+def test_the_noise_of_the_stochastic_step_is_independent_of_what_the_chunk_starts_from(tmp_path):
+    acting = WLAPolicy.from_pretrained(recipe(tmp_path, 1).policy)
+    policy = ExploringPolicy(acting, 0.5, None)
+    states = [PolicyState(tiny.INSTRUCTIONS[0], seed) for seed in range(300)]
+    with policy.exploring():
+        policy.act_batch([tiny.observation()] * 300, states)
+        _, trajectory = policy.samples()
+    step_noise = (trajectory.after - trajectory.mean).sign().flatten(1)
+    start = acting.noise(states)[:, 0].sign().flatten(1)
+    for lag in range(6):
+        assert abs(float((step_noise[:, : 8 - lag] * start[:, lag:]).mean())) < 0.15
+        assert abs(float((start[:, : 8 - lag] * step_noise[:, lag:]).mean())) < 0.15
 
 
 def test_a_resumed_run_equals_one_that_never_stopped_and_changes_the_action_expert_alone(tmp_path):
@@ -112,8 +141,8 @@ def test_an_update_without_an_informative_group_leaves_the_weights(tmp_path):
     config = recipe(tmp_path, 1, reward="success")
     config = config.replace(group_size=2, groups=1)
     objective = config.build()
-    before = {name: value.clone() for name, value in objective.model.state_dict().items()}
-    kept = objective.model
+    before = {name: value.clone() for name, value in objective.module.state_dict().items()}
+    kept = objective.module
     train(objective, config.loop, tmp_path / "run")
     row = read_metrics(tmp_path / "run" / METRICS)[0]
     assert row["calls"] == 0

@@ -22,44 +22,53 @@ def sample_trajectory(
     expert: ActionExpert,
     encoding: ActionEncoding,
     noise: Float[Tensor, "B n A"],
-    num_steps: int,
+    num_steps: Int64[Tensor, " B"],
     *,
     step: Int64[Tensor, " B"],
     step_noise: Float[Tensor, "B n A"],
     noise_level: float,
 ) -> Trajectory:
-    """Chunks from `noise` in `num_steps` steps, of which each row's `step` is stochastic, with `step_noise`.
+    """Chunks from `noise`, each row in its `num_steps` steps, of which `step` is stochastic, with `step_noise`.
 
     With noise_level 0 they are those of `ActionExpert.sample`.
     """
-    if encoding.action_dims is not None:
-        own = is_own(encoding.action_dims, noise)
-        noise, step_noise = noise * own, step_noise * own
-    steps = torch.full_like(step, num_steps)
+    own = None if encoding.action_dims is None else is_own(encoding.action_dims, noise)
+    noise, step_noise = (noise, step_noise) if own is None else (noise * own, step_noise * own)
     condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
     x, before, after, means = noise, torch.empty_like(noise), torch.empty_like(noise), torch.empty_like(noise)
-    for number in range(num_steps):
-        velocity = expert.velocity(x, number / num_steps, token, condition, one_step=num_steps == 1)
-        if encoding.action_dims is not None:
-            velocity = velocity * own
-        mean, std = stochastic_step(x, velocity, step, steps, noise_level)
-        here = (step == number)[:, None, None]
-        sampled = mean + std * step_noise
-        before, after = torch.where(here, x, before), torch.where(here, sampled, after)
-        means = torch.where(here, mean, means)
-        x = torch.where(here, sampled, x + velocity / num_steps) if noise_level else x + velocity / num_steps
-    return Trajectory(x, before, after, means, step, steps)
+    for number in range(int(num_steps.max())):
+        times = (number / num_steps.float()).clamp(max=1)
+        velocity = expert.velocity(x, times, token, condition, one_step=num_steps == 1)
+        velocity = velocity if own is None else velocity * own
+        here, done = (step == number)[:, None, None], (num_steps <= number)[:, None, None]
+        mean, std = stochastic_step(x, velocity, step, num_steps, noise_level)
+        before, means = torch.where(here, x, before), torch.where(here, mean, means)
+        following = x + velocity / num_steps[:, None, None]
+        if noise_level:
+            following = torch.where(here, mean + std * step_noise, following)
+        after = torch.where(here, following, after)
+        x = torch.where(done, x, following)
+    return Trajectory(x, before, after, means, step, num_steps)
 
 
 def step_distribution(
     expert: ActionExpert, encoding: ActionEncoding, trajectory: Trajectory, noise_level: float
 ) -> tuple[Float[Tensor, "B n A"], Float[Tensor, "B 1 1"]]:
     """Mean and standard deviation of the stochastic step as the expert's weights are now."""
-    condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
-    times = trajectory.step.float() / trajectory.num_steps.float()
-    one_step = trajectory.num_steps == 1
-    velocity = expert.velocity(trajectory.before, times, token, condition, one_step=one_step)
+    velocity = velocity_at(expert, encoding, trajectory.before, trajectory.step, trajectory.num_steps)
     return stochastic_step(trajectory.before, velocity, trajectory.step, trajectory.num_steps, noise_level)
+
+
+def velocity_at(
+    expert: ActionExpert,
+    encoding: ActionEncoding,
+    x: Float[Tensor, "B n A"],
+    step: Int64[Tensor, " B"],
+    num_steps: Int64[Tensor, " B"],
+) -> Float[Tensor, "B n A"]:
+    """The velocity at the beginning of each row's step."""
+    condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
+    return expert.velocity(x, step.float() / num_steps.float(), token, condition, one_step=num_steps == 1)
 
 
 def log_density(

@@ -5,7 +5,7 @@ Apart from the objectives, because a recipe is read and printed without torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,31 @@ class GRPOConfig(Config):
     """Range of the probability ratio, 1 - clip .. 1 + clip, beyond which a call teaches nothing further."""
     kl_weight: float = Field(default=0.01, ge=0)
     """Weight of the divergence from the policy that training started from."""
+
+
+class NFTConfig(Config):
+    """Negative-aware fine-tuning of the velocities: without likelihoods or stochastic steps, so also for few steps."""
+
+    noise_level: ClassVar[float] = 0.0
+
+    kind: Literal["nft"] = "nft"
+    beta: float = Field(default=1.0, gt=0)
+    """How far the velocities of good and bad chunks are apart, in units of what they change."""
+    noise_samples_per_chunk: int = Field(default=4, ge=1, le=4096)
+    """Noise samples that each chunk is trained with per pass."""
+
+
+class SpeedRewardConfig(Config):
+    """Fewer flow steps are rewarded beside success (after LightningRL): each call draws their number from a
+    distribution that is learned, and the checkpoint acts with the most likely one."""
+
+    flow_steps: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(min_length=2)] = (1, 2, 4, 10)
+    """Numbers of steps to choose from."""
+    weight: float = Field(default=0.5, gt=0)
+    """Weight of the speed, of which the mean number of steps of an episode counts."""
+    decoupled: bool = True
+    """Normalise reward and speed in each group on their own before they are added, so that neither drowns the other;
+    otherwise their sum, with the speed in fractions of the largest number of steps."""
 
 
 class RLTrainConfig(Config):
@@ -59,8 +84,13 @@ class RLTrainConfig(Config):
     """Episodes of a group, which share the training seed of their environment and differ in the policy's noise."""
     group_filter: bool = True
     """Leave out groups of which fewer than a tenth or more than nine tenths succeeded: they hardly tell good from bad
-    (with reward=return: groups whose rewards are all the same)."""
-    grpo: GRPOConfig = GRPOConfig()
+    (with reward=return: groups whose rewards are all the same; with speed: groups without a success, and those whose
+    speeds are all the same)."""
+    objective: Annotated[GRPOConfig | NFTConfig, Field(discriminator="kind")] = GRPOConfig()
+    anchor_weight: float = Field(default=0.0, ge=0)
+    """Weight of imitating the chunks of successful episodes; LightningRL: 0.1."""
+    speed: SpeedRewardConfig | None = None
+    """Also reward few flow steps; None: the policy's own number of steps."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the calls of an update."""
     num_envs: int = Field(default=1, ge=1)

@@ -16,10 +16,8 @@ from wla.models.wla import WLAEncoding
 from wla.policy.wla_policy import WLAPolicy
 from wla.policy.wrapper import PolicyWrapper
 from wla.rollout.runner import Job
+from wla.training.rl.trained import StepChoice
 from wla.types import ActionChunk, Observation, PolicyState
-
-_STEP_NOISE = 2**62
-"""Added to a call's seed, for the noise of its stochastic step."""
 
 
 class ExploringPolicy(PolicyWrapper[PolicyState]):
@@ -30,9 +28,10 @@ class ExploringPolicy(PolicyWrapper[PolicyState]):
 
     policy: WLAPolicy
 
-    def __init__(self, policy: WLAPolicy, noise_level: float) -> None:
+    def __init__(self, policy: WLAPolicy, noise_level: float, step_choice: StepChoice | None) -> None:
         super().__init__(policy)
         self._model, self._noise_level = require_model(policy.model, WLA, f"policy {policy.name}"), noise_level
+        self._step_choice = step_choice
         self._samples: list[tuple[ActionEncoding, Trajectory]] | None = None
         self._rows: dict[tuple[int, int], int] = {}
 
@@ -68,15 +67,15 @@ class ExploringPolicy(PolicyWrapper[PolicyState]):
         with torch.inference_mode():
             encoding = policy.encode(observations, states)
             own = self._model.action_encoding(cast(WLAEncoding, encoding.model))
-            num_steps = policy.flow_steps or self._model.config.action_expert.flow_steps
             noise = policy.noise(states)[:, 0]
-            step, step_noise = _stochastic_steps(states, num_steps, noise)
+            uniform, step_noise = (drawn.to(policy.device) for drawn in _draws(states, noise))
+            num_steps = self._num_steps(uniform[:, 0])
             trajectory = self._model.sample_trajectory(
                 own,
                 noise=noise.to(policy.device),
                 num_steps=num_steps,
-                step=step.to(policy.device),
-                step_noise=step_noise.to(policy.device),
+                step=(uniform[:, 1] * num_steps).long(),
+                step_noise=step_noise,
                 noise_level=self._noise_level,
             )
         first = sum(len(kept.actions) for _, kept in self._samples)
@@ -89,14 +88,22 @@ class ExploringPolicy(PolicyWrapper[PolicyState]):
             for chunk, observation, state in zip(chunks, observations, states, strict=True)
         ]
 
+    def _num_steps(self, uniform: Float32[Tensor, " B"]) -> Int64[Tensor, " B"]:
+        """Numbers of flow steps: those of the policy, or drawn from the ones to choose from."""
+        if self._step_choice is not None:
+            return self._step_choice.draw(uniform)
+        own = self.policy.flow_steps or self._model.config.action_expert.flow_steps
+        return torch.full(uniform.shape, own, device=uniform.device)
 
-def _stochastic_steps(
-    states: Sequence[PolicyState], num_steps: int, noise: Float32[Tensor, "B n A"]
-) -> tuple[Int64[Tensor, " B"], Float32[Tensor, "B n A"]]:
-    """The stochastic step of each row and its noise (shaped as `noise`), which follow from the call alone."""
-    steps, noises = [], []
+
+def _draws(
+    states: Sequence[PolicyState], noise: Float32[Tensor, "B n A"]
+) -> tuple[Float32[Tensor, "B 2"], Float32[Tensor, "B n A"]]:
+    """Two numbers in [0, 1) of each call, and the noise of its stochastic step, which follow from the call alone."""
+    uniform, noises = [], []
     for state in states:
-        generator = torch.Generator().manual_seed((state.noise_seed + _STEP_NOISE) % 2**63)
-        steps.append(torch.randint(num_steps, (), generator=generator))
+        generator = torch.Generator().manual_seed(state.noise_seed)
+        torch.randn(noise.shape[1:], generator=generator)  # what the chunk starts from: what follows is independent
+        uniform.append(torch.rand(2, generator=generator))
         noises.append(torch.randn(noise.shape[1:], generator=generator))
-    return torch.stack(steps), torch.stack(noises)
+    return torch.stack(uniform), torch.stack(noises)

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from wla import runtime
-from wla.models import WLA, require_model
 from wla.policy import save_checkpoint
-from wla.policy.hub import fetch_checkpoint
 from wla.training import EpisodeValidation, OnPolicyObjective, RLTrainConfig
 from wla.training.learner import Learner
-from wla.training.rl.advantages import Advantages
-from wla.training.rl.losses import Calls, calls_of, grpo_loss
+from wla.training.rl.calls import Calls, calls_of
+from wla.training.rl.losses import compute_losses
 from wla.training.rl.rollouts import RolloutWorkers, mean_reward, success_by_task
+from wla.training.rl.trained import load_trained
 from wla.training.step import micro_batch_seed, require_finite
 
 
@@ -30,18 +29,12 @@ class RLObjective(OnPolicyObjective):
         if runtime.world_size() > 1:
             raise ValueError("reinforcement learning runs in one process: start it without torchrun, with num_envs=8")
         self._config = config
-        self._checkpoint = fetch_checkpoint(config.policy)
-        before = require_model(self._checkpoint.model, WLA, f"policy {config.policy}")
-        # Without the World Expert: it is not computed, and its weights are saved as they were.
-        self.model = WLA(before.config, imagination=False)
-        self._before = before.state_dict()
-        self.model.load_state_dict({name: self._before[name] for name in self.model.state_dict()})
-        self.model.requires_grad_(False)
-        self._reference = copy.deepcopy(self.model.action_expert)
-        self.model.action_expert.requires_grad_(True)
-        self._workers = RolloutWorkers(
-            config, replace(self._checkpoint, model=self.model), runtime.device(config.loop.device)
-        )
+        self._checkpoint, self._trained = load_trained(config)
+        device = runtime.device(config.loop.device)
+        self._workers = RolloutWorkers(config, self._checkpoint, device, self._trained)
+        # Of the policy that training started from, and of the one that ran the episodes of an update.
+        self._starting, self._acted = (copy.deepcopy(self._trained).to(device) for _ in range(2))
+        self._trained.action_expert.requires_grad_(True)
 
     @property
     def config(self) -> RLTrainConfig:
@@ -49,7 +42,7 @@ class RLObjective(OnPolicyObjective):
 
     @property
     def module(self) -> nn.Module:
-        return self.model
+        return self._trained
 
     @property
     def episodes(self) -> int:
@@ -60,24 +53,27 @@ class RLObjective(OnPolicyObjective):
         return EpisodeValidation(self._validate)
 
     def update(self, step: int, learner: Learner, device: torch.device) -> dict[str, float]:
-        self.model.eval()
         rollouts = self._workers.explore(step)
-        self.model.train()
-        advantages = Advantages.of(rollouts.episodes, self.config)
-        record = {"reward": mean_reward(rollouts.episodes, self.config)} | success_by_task(rollouts.episodes)
-        record |= advantages.metrics()
-        calls = calls_of(rollouts, advantages, self._reference.to(device), self.config)
-        record["calls"] = float(len(calls.advantage))
+        self._acted.load_state_dict(self._trained.state_dict())
+        calls, record = calls_of(rollouts, self.config)
         suspects = [f"{job.variant.task} seed {job.seed}" for job in (each.job for each in rollouts.episodes)]
+        if self._trained.step_choice is not None:
+            record |= self._trained.step_choice.metrics()
         return record | _means(self._optimize(step, learner, calls, suspects))
 
-    def compute_losses(self, calls: Calls) -> dict[str, Tensor]:
+    def compute_losses(self, batch: Calls, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of a minibatch of calls."""
-        return grpo_loss(self.model.action_expert, calls, self.config.grpo)
+        return compute_losses(self._trained, self._starting, self._acted, batch, self.config, generator)
 
     def save(self, folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-        """The policy, with the Action Expert as it is now."""
-        save_checkpoint(self._checkpoint, folder, weights=self._before | weights)
+        """The policy, with the Action Expert as it is now; it acts in the most likely number of flow steps."""
+        expert = {name: value for name, value in weights.items() if name.startswith("action_expert.")}
+        config, changes = self._checkpoint.config, {} if (steps := self._flow_steps) is None else {"flow_steps": steps}
+        expert_config = self._trained.action_expert.config.replace(**changes)
+        config = config.replace(model=config.model.replace(action_expert=expert_config))
+        save_checkpoint(
+            replace(self._checkpoint, config=config), folder, weights=self._checkpoint.model.state_dict() | expert
+        )
 
     def resume(self, folder: Path) -> bool:
         """Nothing is made of data: all that a run needs is in its state and in the policy that it started from."""
@@ -85,6 +81,11 @@ class RLObjective(OnPolicyObjective):
 
     def close(self) -> None:
         self._workers.close()
+
+    @property
+    def _flow_steps(self) -> int | None:
+        """The number of flow steps that was learned, if any."""
+        return None if self._trained.step_choice is None else self._trained.step_choice.most_likely
 
     def _optimize(
         self, step: int, learner: Learner, calls: Calls, suspects: list[str]
@@ -98,7 +99,7 @@ class RLObjective(OnPolicyObjective):
         for _ in range(self.config.epochs if count else 0):
             for rows in torch.randperm(count, generator=generator).split(size):
                 learner.prepare_step(step)
-                terms = learner.loss_module(calls.rows(rows))
+                terms = learner.loss_module(calls.rows(rows), generator)
                 learner.backward(terms["loss"])
                 record = {name: float(value.detach()) for name, value in terms.items()}
                 record |= {"grad_norm": learner.clip(), "lr": learning_rate}
@@ -108,7 +109,7 @@ class RLObjective(OnPolicyObjective):
 
     def _validate(self, learner: Learner) -> dict[str, float]:
         with learner.evaluating():
-            episodes = self._workers.validate()
+            episodes = self._workers.validate(self._flow_steps)
         return {"reward": mean_reward(episodes, self.config)} | success_by_task(episodes)
 
 

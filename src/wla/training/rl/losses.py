@@ -1,63 +1,45 @@
-"""Losses of a minibatch of the policy's calls, given how good their episodes were."""
+"""Losses of a minibatch of the policy's calls: GRPO, NFT, the anchor on what succeeded, the choice of flow steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from wla.models import masked_mean
 from wla.models.experts.action_expert import ActionExpert
-from wla.models.experts.flow_sde import executed_mask, log_density, step_distribution
-from wla.models.trajectory import ActionEncoding, Rows, Trajectory
-from wla.training.rl.advantages import Advantages
-from wla.training.rl.configs import GRPOConfig, RLTrainConfig
-from wla.training.rl.rollouts import Rollouts
+from wla.models.experts.flow_sde import log_density, step_distribution, velocity_at
+from wla.runtime import upload
+from wla.training.rl.calls import Calls
+from wla.training.rl.configs import GRPOConfig, NFTConfig, RLTrainConfig
+from wla.training.rl.trained import StepChoice, Trained
 
 MAX_LOG_RATIO = 10.0
 """Beyond it the exponential would only overflow."""
+CHOICE_CLIP = 0.2
+"""Range of the probability ratio of a number of flow steps, 1 - clip .. 1 + clip."""
 
 
-@dataclass(frozen=True)
-class Calls(Rows):
-    """Calls of the policy that are learned from.
-
-    executed: the numbers of the chunk that reached the robot. advantage: of the episode. reference: mean of the
-    stochastic step under the policy that training started from.
-    """
-
-    encoding: ActionEncoding
-    trajectory: Trajectory
-    executed: Bool[Tensor, "B n A"]
-    advantage: Float[Tensor, " B"]
-    reference: Float[Tensor, "B n A"]
-
-
-@torch.no_grad()
-def calls_of(rollouts: Rollouts, advantages: Advantages, reference: ActionExpert, config: RLTrainConfig) -> Calls:
-    """The calls of the episodes that are learned from, each as the policy encoded it when it acted."""
-    rows: list[int] = []
-    executed: list[int] = []
-    values: list[float] = []
-    for number in advantages.kept.nonzero()[0].tolist():
-        episode = rollouts.episodes[number]
-        rows += rollouts.rows[number]
-        executed += episode.executed
-        values += [advantages.values[number]] * len(episode.executed)
-    device = rollouts.trajectory.actions.device
-    index = torch.tensor(rows, dtype=torch.long, device=device)
-    encoding, trajectory = rollouts.encoding.rows(index), rollouts.trajectory.rows(index)
-    mask = executed_mask(encoding, trajectory, torch.tensor(executed, dtype=torch.long, device=device))
-    means = [trajectory.mean[:0]]
-    for part in torch.arange(len(rows), device=device).split(config.loop.batch_size) if rows else ():
-        mean, _ = step_distribution(reference, encoding.rows(part), trajectory.rows(part), config.grpo.noise_level)
-        means.append(mean)
-    advantage = torch.tensor(values, dtype=torch.float32, device=device)
-    return Calls(encoding, trajectory, mask, advantage, torch.cat(means))
+def compute_losses(
+    trained: Trained, starting: Trained, acted: Trained, calls: Calls, config: RLTrainConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The `loss` of a recipe and what the log shows. starting, acted: what training began with, and what acted."""
+    match config.objective:
+        case GRPOConfig() as objective:
+            terms = grpo_loss(trained.action_expert, starting.action_expert, calls, objective)
+        case NFTConfig() as objective:
+            terms = nft_loss(trained.action_expert, acted.action_expert, calls, objective, generator)
+    if config.anchor_weight:
+        terms["anchor"] = anchor_loss(trained.action_expert, calls, generator)
+        terms["loss"] = terms["loss"] + config.anchor_weight * terms["anchor"]
+    if trained.step_choice is not None and acted.step_choice is not None:
+        terms["loss"] = terms["loss"] + choice_loss(trained.step_choice, acted.step_choice, calls)
+    return terms
 
 
-def grpo_loss(expert: ActionExpert, calls: Calls, config: GRPOConfig) -> dict[str, Tensor]:
+def grpo_loss(expert: ActionExpert, starting: ActionExpert, calls: Calls, config: GRPOConfig) -> dict[str, Tensor]:
     """Terms: `loss`, and for the log the mean probability ratio, the fraction that is clipped, and the divergence from
     the policy that training started from (`kl`) and from the one that acted (`kl_update`, an estimate)."""
     taken, executed = calls.trajectory, calls.executed
@@ -67,8 +49,10 @@ def grpo_loss(expert: ActionExpert, calls: Calls, config: GRPOConfig) -> dict[st
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
     surrogate = -torch.minimum(ratio * calls.advantage, clipped * calls.advantage).mean()
+    with torch.no_grad():
+        starting_mean, _ = step_distribution(starting, calls.encoding, taken, config.noise_level)
     # Two normal distributions of the same standard deviation.
-    divergence = (((mean - calls.reference) / std).square() / 2 * executed).sum((1, 2)).mean()
+    divergence = (((mean - starting_mean) / std).square() / 2 * executed).sum((1, 2)).mean()
     return {
         "loss": surrogate + config.kl_weight * divergence,
         "kl": divergence,
@@ -76,3 +60,76 @@ def grpo_loss(expert: ActionExpert, calls: Calls, config: GRPOConfig) -> dict[st
         "ratio": ratio.mean(),
         "clip_fraction": (ratio != clipped).float().mean(),
     }
+
+
+def nft_loss(
+    expert: ActionExpert, acted: ActionExpert, calls: Calls, config: NFTConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Terms: `loss`, and for the log the squared distance of the denoised chunks from those of the policy that acted.
+
+    Diffusion NFT (Zheng et al. 2025, arXiv 2509.16117): what the policy predicts is moved towards the chunks of good
+    episodes, and its mirror image around the policy that acted towards those of bad ones.
+    """
+    points = NoisedChunks.of(calls, config.noise_samples_per_chunk, generator)
+    with torch.no_grad():
+        before = points.velocity(acted)
+    change = config.beta * (points.velocity(expert) - before)
+    good = (points.calls.advantage.clamp(-1, 1) + 1)[:, None, None] / 2
+    error = good * points.error(before + change) + (1 - good) * points.error(before - change)
+    return {
+        "loss": masked_mean(error, points.calls.executed) / config.beta,
+        "update_distance": masked_mean((points.left * change).square(), points.calls.executed),
+    }
+
+
+def choice_loss(choice: StepChoice, acted: StepChoice, calls: Calls) -> Tensor:
+    """Clipped policy gradient of the numbers of flow steps."""
+    with torch.no_grad():
+        before = acted.log_prob(calls.trajectory.num_steps)
+    ratio = (choice.log_prob(calls.trajectory.num_steps) - before).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    clipped = ratio.clamp(1 - CHOICE_CLIP, 1 + CHOICE_CLIP)
+    return -torch.minimum(ratio * calls.advantage, clipped * calls.advantage).mean()
+
+
+def anchor_loss(expert: ActionExpert, calls: Calls, generator: torch.Generator) -> Tensor:
+    """Flow matching on the chunks of successful episodes, an upper bound of their negative log-likelihood."""
+    points = NoisedChunks.of(calls, 1, generator)
+    error = (points.velocity(expert) - (points.calls.trajectory.actions - points.noise)).square()
+    return masked_mean(error, points.calls.executed & points.calls.success[:, None, None])
+
+
+@dataclass(frozen=True)
+class NoisedChunks:
+    """Points on the straight paths from fresh noise to the sampled chunks, at times of the steps that sampled them.
+
+    left: time from there to the chunk.
+    """
+
+    calls: Calls
+    noise: Float[Tensor, "R n A"]
+    step: Int64[Tensor, " R"]
+
+    @classmethod
+    def of(cls, calls: Calls, samples: int, generator: torch.Generator) -> NoisedChunks:
+        """`samples` points for each call."""
+        repeated = calls.rows(torch.arange(len(calls.advantage)).repeat(samples))
+        shape, device = repeated.trajectory.actions.shape, repeated.trajectory.actions.device
+        noise, uniform = torch.randn(shape, generator=generator), torch.rand(shape[0], generator=generator)
+        step = (upload(uniform, device) * repeated.trajectory.num_steps).long()
+        return cls(repeated, upload(noise, device), step)
+
+    @property
+    def left(self) -> Float[Tensor, "R 1 1"]:
+        return (1 - self.step / self.calls.trajectory.num_steps)[:, None, None]
+
+    def velocity(self, expert: ActionExpert) -> Float[Tensor, "R n A"]:
+        """The expert's velocity at the points."""
+        return velocity_at(expert, self.calls.encoding, self._x, self.step, self.calls.trajectory.num_steps)
+
+    def error(self, velocity: Float[Tensor, "R n A"]) -> Float[Tensor, "R n A"]:
+        """Squared distance between the chunks and where this velocity leads to."""
+        return (self._x + self.left * velocity - self.calls.trajectory.actions).square()
+
+    @property
+    def _x(self) -> Float[Tensor, "R n A"]:
+        return self.left * self.noise + (1 - self.left) * self.calls.trajectory.actions

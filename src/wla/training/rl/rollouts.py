@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from wla.envs.registry import load_family
 from wla.models.trajectory import ActionEncoding, Trajectory
@@ -21,6 +22,7 @@ from wla.rollout.results import TaskVariant
 from wla.rollout.runner import EpisodeRunner, Job
 from wla.training.rl.configs import RLTrainConfig
 from wla.training.rl.exploration import ExploringPolicy
+from wla.training.rl.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Rollouts:
     encoding: ActionEncoding
     trajectory: Trajectory
 
+    @property
+    def mean_steps(self) -> Float64[np.ndarray, " E"]:
+        """Mean number of flow steps of each episode's calls."""
+        steps = self.trajectory.num_steps.double().cpu().numpy()
+        return np.array([steps[list(rows)].mean() for rows in self.rows])
+
 
 def group_jobs(config: RLTrainConfig, variants: Sequence[TaskVariant], update: int) -> list[Job]:
     """The episodes of an update, a group after the other: they follow from the recipe's seed and the update alone."""
@@ -76,12 +84,12 @@ class RolloutWorkers:
     ValueError for names that the environment does not have, and for a policy of another robot.
     """
 
-    def __init__(self, config: RLTrainConfig, checkpoint: Checkpoint, device: torch.device) -> None:
+    def __init__(self, config: RLTrainConfig, checkpoint: Checkpoint, device: torch.device, trained: Trained) -> None:
         self._config, self._variants = config, make_variants(config)
         robot = robot_of(self._variants[0])
         policy = WLAPolicy(checkpoint, name=config.policy, checkpoint_sha256="", device=str(device), robot=robot)
         policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=f"environment {config.env}")
-        self._policy = ExploringPolicy(policy, config.grpo.noise_level)
+        self._policy = ExploringPolicy(policy, config.objective.noise_level, trained.step_choice)
         runner = EpisodeRunner(partial(build, policy=config.policy), config.policy, self._policy)
         self._engine = build_engine(runner, config.num_envs, env_timeout_s=config.env_timeout_s)
 
@@ -93,8 +101,10 @@ class RolloutWorkers:
             rows = [self._policy.rows(episode.job, len(episode.executed)) for episode in episodes]
             return Rollouts(episodes, rows, *self._policy.samples())
 
-    def validate(self) -> list[Rollout]:
-        """The episodes of a validation, with the policy acting as ever. ValueError as for `run_episodes`."""
+    def validate(self, flow_steps: int | None) -> list[Rollout]:
+        """The episodes of a validation, with the policy acting as ever, in this number of flow steps (None: its own).
+        ValueError as for `run_episodes`."""
+        self._policy.policy.flow_steps = flow_steps
         return run_episodes(self._engine, validation_jobs(self._config, self._variants), "validation")
 
     def close(self) -> None:
