@@ -21,7 +21,8 @@ from wla.rollout.runner import EpisodeRunner, Job
 from wla.training import GRPOConfig, NFTConfig, RLTrainConfig, SpeedRewardConfig, train
 from wla.training.metrics import read_metrics
 from wla.training.rl.exploration import ExploringPolicy
-from wla.training.rl.rollouts import group_jobs, run_episodes
+from wla.training.rl.jobs import group_jobs
+from wla.training.rl.rollouts import run_episodes
 from wla.types import PolicyState
 
 METRICS = "metrics.jsonl"

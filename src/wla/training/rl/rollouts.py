@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from wla.envs.registry import load_family
 from wla.models.trajectory import ActionEncoding, Trajectory
 from wla.policy import Checkpoint, WLAPolicy
 from wla.rollout.build import build, make_variants, robot_of
 from wla.rollout.driver import Engine, build_engine
 from wla.rollout.recording import Recording
-from wla.rollout.results import TaskVariant
 from wla.rollout.runner import EpisodeRunner, Job
 from wla.training.rl.configs import RLTrainConfig
 from wla.training.rl.exploration import ExploringPolicy
+from wla.training.rl.jobs import group_jobs, validation_jobs
 from wla.training.rl.trained import Trained
 
 
@@ -58,24 +57,6 @@ class Rollouts:
         """Mean number of flow steps of each episode's calls."""
         steps = self.trajectory.num_steps.double().cpu().numpy()
         return np.array([steps[list(rows)].mean() for rows in self.rows])
-
-
-def group_jobs(config: RLTrainConfig, variants: Sequence[TaskVariant], update: int) -> list[Job]:
-    """The episodes of an update, a group after the other: they follow from the recipe's seed and the update alone."""
-    rng = np.random.default_rng([config.loop.seed, update])
-    seeds = load_family(config.env).seeds["training"]
-    jobs = []
-    for group in range(update * config.groups, (update + 1) * config.groups):
-        seed, noise = seeds[int(rng.integers(len(seeds)))], int(rng.integers(2**40))
-        variant = variants[group % len(variants)]
-        jobs += [Job(variant, seed, True, noise + member, images=False) for member in range(config.group_size)]
-    return jobs
-
-
-def validation_jobs(config: RLTrainConfig, variants: Sequence[TaskVariant]) -> list[Job]:
-    """The episodes of a validation, the same each time."""
-    seeds = load_family(config.env).seeds["validation"][: config.validation_episodes]
-    return [Job(variant, seed, True, images=False) for variant in variants for seed in seeds]
 
 
 class RolloutWorkers:
