@@ -2,7 +2,7 @@
 
 Command:  wla train nano_tabletop_rl --out outputs/nano_tabletop_rl
 Needs:    nothing recorded
-Score:    it was not run to its end; what a short run gained: docs/notebook/reinforcement_learning.md
+Score:    nothing gained yet (docs/notebook/reinforcement_learning.md)
 
 GRPO instead of NFT: objective.kind=grpo loop.optim.learning_rate=5e-5 loop.optim.final_learning_rate=1e-5. With a
 reward for few flow steps, after LightningRL: `speed={}`.
@@ -22,7 +22,7 @@ def config() -> RLTrainConfig:
         anchor_weight=0.1,
         epochs=2,
         num_envs=16,
-        validation_episodes=40,
+        validation_episodes=100,
         loop=LoopConfig(
             optim=OptimConfig(steps=100, learning_rate=1e-4, final_learning_rate=2e-5, warmup=2, weight_decay=0.0),
             batch_size=256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -62,7 +63,7 @@ def test_good_and_bad_calls_pull_an_unchanged_policy_in_opposite_directions(kind
             assert terms["ratio"].item() == pytest.approx(1, abs=1e-5)
             assert terms["kl"].item() == pytest.approx(0, abs=1e-8)
         else:
-            terms = nft_loss(network, expert(), batch, NFTConfig(), generator())
+            terms = nft_loss(network, expert(), expert(), batch, NFTConfig(), generator())
             assert terms["update_distance"].item() == 0
         found.append(gradient(terms["loss"], network))
     torch.testing.assert_close(found[0], -found[1], atol=1e-5, rtol=1e-4)
@@ -74,9 +75,27 @@ def test_a_step_of_nft_brings_predictions_closer_to_good_chunks_and_further_from
     for advantage, closer in ((1.0, True), (-1.0, False)):
         network = expert()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
-        nft_loss(network, expert(), calls(advantage), NFTConfig(), generator())["loss"].backward()
+        nft_loss(network, expert(), expert(), calls(advantage), NFTConfig(), generator())["loss"].backward()
         optimizer.step()
         assert (value(anchor_loss(network, calls(1.0), generator())) < before) is closer
+
+
+def test_a_drifted_policy_is_pulled_back_to_where_training_started():
+    drifted = expert()
+    with torch.no_grad():
+        drifted.decoder[-1].bias += 0.5
+    distances = []
+    for weight in (0.0, 10.0):
+        network = copy.deepcopy(drifted)
+        for _ in range(5):
+            optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+            optimizer.zero_grad()
+            config = NFTConfig(reference_weight=weight)
+            terms = nft_loss(network, expert(), drifted, calls(0.0), config, generator())
+            terms["loss"].backward()
+            optimizer.step()
+        distances.append(terms["reference_distance"].item())
+    assert distances[1] < 0.9 * distances[0]
 
 
 def test_a_call_that_became_much_less_likely_is_pushed_no_further_but_can_come_back():

@@ -37,6 +37,8 @@ class NFTConfig(Config):
     kind: Literal["nft"] = "nft"
     beta: float = Field(default=1.0, gt=0)
     """How far the velocities of good and bad chunks are apart, in units of what they change."""
+    reference_weight: float = Field(default=0.1, ge=0)
+    """Weight of the squared distance of its predictions from those of the policy that training started from."""
     noise_samples_per_chunk: int = Field(default=4, ge=1, le=4096)
     """Noise samples that each chunk is trained with per pass."""
 

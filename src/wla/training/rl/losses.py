@@ -30,7 +30,9 @@ def compute_losses(
         case GRPOConfig() as objective:
             terms = grpo_loss(trained.action_expert, starting.action_expert, calls, objective)
         case NFTConfig() as objective:
-            terms = nft_loss(trained.action_expert, acted.action_expert, calls, objective, generator)
+            terms = nft_loss(
+                trained.action_expert, starting.action_expert, acted.action_expert, calls, objective, generator
+            )
     if config.anchor_weight:
         terms["anchor"] = anchor_loss(trained.action_expert, calls, generator)
         terms["loss"] = terms["loss"] + config.anchor_weight * terms["anchor"]
@@ -63,21 +65,30 @@ def grpo_loss(expert: ActionExpert, starting: ActionExpert, calls: Calls, config
 
 
 def nft_loss(
-    expert: ActionExpert, acted: ActionExpert, calls: Calls, config: NFTConfig, generator: torch.Generator
+    expert: ActionExpert,
+    starting: ActionExpert,
+    acted: ActionExpert,
+    calls: Calls,
+    config: NFTConfig,
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Terms: `loss`, and for the log the squared distance of the denoised chunks from those of the policy that acted.
+    """Terms: `loss`, and for the log the squared distance of the denoised chunks from those of the policy that training
+    started from (`reference_distance`) and of the one that acted (`update_distance`).
 
     Diffusion NFT (Zheng et al. 2025, arXiv 2509.16117): what the policy predicts is moved towards the chunks of good
     episodes, and its mirror image around the policy that acted towards those of bad ones.
     """
     points = NoisedChunks.of(calls, config.noise_samples_per_chunk, generator)
     with torch.no_grad():
-        before = points.velocity(acted)
-    change = config.beta * (points.velocity(expert) - before)
+        before, reference = points.velocity(acted), points.velocity(starting)
+    velocity = points.velocity(expert)
+    change = config.beta * (velocity - before)
     good = (points.calls.advantage.clamp(-1, 1) + 1)[:, None, None] / 2
     error = good * points.error(before + change) + (1 - good) * points.error(before - change)
+    distance = masked_mean((points.left * (velocity - reference)).square(), points.calls.executed)
     return {
-        "loss": masked_mean(error, points.calls.executed) / config.beta,
+        "loss": masked_mean(error, points.calls.executed) / config.beta + config.reference_weight * distance,
+        "reference_distance": distance,
         "update_distance": masked_mean((points.left * change).square(), points.calls.executed),
     }
 
