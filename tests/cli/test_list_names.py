@@ -48,6 +48,7 @@ def test_tasks_are_listed_with_their_groups(capsys: pytest.CaptureFixture[str]) 
 def test_recipes_are_listed_with_what_they_train(capsys: pytest.CaptureFixture[str]) -> None:
     found = names(capsys, "recipes")
     assert found.keys() == bundled_recipes().keys()
+    assert "[rl] " in found["nano_tabletop_rl"]
     for name, line in found.items():
         assert ("[ablation]" in line) == isinstance(load_recipe(name), Ablation)
         assert line.split("] ")[0].split("[")[1], name

@@ -172,7 +172,7 @@ def _trains(recipe: ast.Module) -> str:
     """What a recipe trains, by the class that its `config` returns: ``policy`` for a `PolicyTrainConfig`."""
     returned = [each.returns for each in recipe.body if isinstance(each, ast.FunctionDef) and each.name == "config"]
     name = next((ast.unparse(each) for each in returned if each is not None), "")
-    return re.sub(r"\B(?=[A-Z])", " ", name.removesuffix("TrainConfig")).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("TrainConfig")).lower()
 
 
 def _models(_: str) -> Iterator[Name]:
