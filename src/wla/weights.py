@@ -219,14 +219,18 @@ class RenamedTensors:
 
 
 class HalfPrecisionTensors:
-    """Tensors of files with those in single or double precision cast to `dtype`, read one shard at a time."""
+    """Tensors of files, read one shard at a time, with those in single or double precision cast to `dtype`.
 
-    def __init__(self, files: WeightFiles, dtype: torch.dtype) -> None:
+    skip: prefixes of those that are left out.
+    """
+
+    def __init__(self, files: WeightFiles, skip: tuple[str, ...], dtype: torch.dtype = torch.float16) -> None:
         self._files, self._half = files, dtype
+        self._shapes = {key: shape for key, shape in files.shapes.items() if not key.startswith(skip)}
 
     def meta_tensors(self) -> dict[str, Tensor]:
-        shapes = self._files.shapes.items()
-        return {key: torch.empty(shape, dtype=self._dtype(key), device="meta") for key, shape in shapes}
+        kept = self._shapes.items()
+        return {key: torch.empty(shape, dtype=self._dtype(key), device="meta") for key, shape in kept}
 
     def __getitem__(self, key: str) -> Tensor:
         return self._files[key].to(self._dtype(key))
@@ -239,9 +243,6 @@ class HalfPrecisionTensors:
 
 class Int8Tensors(HalfPrecisionTensors):
     """Tensors of files with matrices as 8-bit integers and a factor for each row, the others in float16."""
-
-    def __init__(self, files: WeightFiles) -> None:
-        super().__init__(files, torch.float16)
 
     def meta_tensors(self) -> dict[str, Tensor]:
         half = super().meta_tensors()

@@ -9,7 +9,7 @@ import torch
 from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 
-from wla.policy.checkpoint import load_checkpoint, save_checkpoint, save_parts
+from wla.policy.checkpoint import imagination_parts, load_checkpoint, save_checkpoint, save_parts
 from wla.policy.checkpoint_files import convert_checkpoint, sha256
 
 
@@ -174,6 +174,14 @@ def test_packing_twice_changes_nothing_more(folder, tmp_path):
     once, twice = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("packed", "again"))
     for key, value in once.items():
         torch.testing.assert_close(twice[key], value, atol=1e-6, rtol=1e-5)
+
+
+def test_a_copy_without_imagination_acts_and_says_what_it_lacks(folder, tmp_path):
+    convert_checkpoint(folder, tmp_path / "acting", skip=imagination_parts(folder))
+    acting = load_checkpoint(tmp_path / "acting", imagination=False).model.state_dict()
+    assert acting.keys() == load_checkpoint(folder, imagination=False).model.state_dict().keys()
+    with pytest.raises(ValueError, match="a copy for acting, without the weights that predict images"):
+        load_checkpoint(tmp_path / "acting")
 
 
 def test_packing_wants_weights_that_are_whole(folder, tmp_path):

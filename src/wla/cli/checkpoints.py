@@ -20,7 +20,7 @@ class ConvertCheckpointArgs(CliArgs):
     examples:
       wla convert outputs/nano_tabletop/checkpoint --out nano-tabletop
       wla convert outputs/nano_base/checkpoint --out nano-base
-      wla convert outputs/metaworld_mt50/checkpoint --dtype int8 --out metaworld-small
+      wla convert outputs/metaworld_mt50/checkpoint --dtype int8 --no-imagination --out nano-metaworld
     """
 
     checkpoint: Path
@@ -28,6 +28,8 @@ class ConvertCheckpointArgs(CliArgs):
     dtype: Literal["float16", "bfloat16", "int8"] = "float16"
     """Precision of the stored weights: half, where weights that are in bfloat16 already stay so, or int8, matrices in 8
     bits with a factor for each row."""
+    imagination: bool = True
+    """Keep what only predicts images, World Expert and image codec. Without it the copy acts as before."""
     out: Path
     """Folder of the copy."""
 
@@ -108,9 +110,10 @@ class ParityArgs(CliArgs):
 def convert(args: ConvertCheckpointArgs) -> int:
     folder = local_folder(args.checkpoint)
     require_path(folder, "checkpoint")
+    from wla.policy.checkpoint import imagination_parts
     from wla.policy.checkpoint_files import convert_checkpoint
 
-    convert_checkpoint(folder, args.out, args.dtype)
+    convert_checkpoint(folder, args.out, args.dtype, skip=() if args.imagination else imagination_parts(folder))
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0

@@ -43,7 +43,7 @@ from wla.policy.model_card import ModelFacts, count_parameters, keep_or_write
 from wla.policy.prompt_tokens import require_tokens
 from wla.policy.robots import PolicyRobot, RobotChoice, choose_robot, read_robots, robots_file, write_robots
 from wla.policy.training_data import TrainingData
-from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, load_weights, save_weights
+from wla.weights import COPY_WHOLE_FOLDER, WEIGHTS, WeightFiles, load_weights, save_weights
 
 
 class CheckpointConfig(Config):
@@ -232,10 +232,24 @@ def with_data_of(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     return replace(checkpoint, robots=tuple(robots), tokenizer=tokenizer)
 
 
+def imagination_parts(folder: Path) -> tuple[str, ...]:
+    """Prefixes of a policy's weights that acting does not need. ValueError for a folder without a policy."""
+    require_files(folder, CONFIG, WEIGHTS)
+    with init_empty_weights():
+        return CheckpointConfig.load(folder / CONFIG).model.build(imagination=False).imagination_parts
+
+
 def load_model(config: CheckpointConfig, weights: Path, *, imagination: bool = True) -> PolicyModel[Any]:
     """The model alone, computing in the precision of the configuration; its weights are held once."""
     with init_empty_weights():
         model = config.model.build(imagination=imagination)
     skip = () if imagination else model.imagination_parts
+    if imagination and model.imagination_parts:
+        with WeightFiles(weights) as files:
+            if not any(key.startswith(model.imagination_parts) for key in files.shapes):
+                raise ValueError(
+                    f"{weights}: a copy for acting, without the weights that predict images (wla convert "
+                    "--no-imagination made it); use it without images"
+                )
     load_weights(model, weights, dtype=getattr(torch, config.dtype), skip=skip)
     return model.eval()

@@ -84,12 +84,12 @@ def read_passthrough(folder: Path) -> dict[str, Tensor]:
     return next((read_tensors(path) for path in paths if exists(path)), {})
 
 
-def convert_checkpoint(folder: Path, out: Path, dtype: StoredDtype = "float16") -> None:
+def convert_checkpoint(folder: Path, out: Path, dtype: StoredDtype = "float16", skip: tuple[str, ...] = ()) -> None:
     """Writes a copy of a checkpoint whose weights are stored in fewer bits; they are loaded in full precision.
 
-    int8: matrices in 8 bits with a factor for each row. Otherwise weights in bfloat16 stay as they are. Sharded weights
-    get new shards, or fit into one file now. ValueError when there are no weights, and when `out` exists: nothing is
-    replaced, least of all the weights in full precision.
+    int8: matrices in 8 bits with a factor for each row. Otherwise weights in bfloat16 stay as they are. skip: prefixes
+    of weights that the copy lacks. Sharded weights get new shards, or fit into one file now. ValueError when there are
+    no weights, and when `out` exists: nothing is replaced, least of all the weights in full precision.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     indices = [path for path in files if path.name.endswith(INDEX)]
@@ -103,17 +103,14 @@ def convert_checkpoint(folder: Path, out: Path, dtype: StoredDtype = "float16") 
     with disk_errors(out, "free disk space or choose another --out"), atomic_dir(out) as fresh:
         for path in sorted(weights):
             with WeightFiles(path) as tensors:
-                short = (
-                    Int8Tensors(tensors) if dtype == "int8" else HalfPrecisionTensors(tensors, getattr(torch, dtype))
-                )
-                save_lazily(short, fresh / path.name)
+                save_lazily(_packed(tensors, dtype, skip), fresh / path.name)
         for path in files:
             if path not in weights | shards | set(indices):
                 shutil.copy(path, fresh / path.name)
 
 
-def _packed(tensors: WeightFiles, dtype: StoredDtype) -> HalfPrecisionTensors:
-    return Int8Tensors(tensors) if dtype == "int8" else HalfPrecisionTensors(tensors, getattr(torch, dtype))
+def _packed(tensors: WeightFiles, dtype: StoredDtype, skip: tuple[str, ...]) -> HalfPrecisionTensors:
+    return Int8Tensors(tensors, skip) if dtype == "int8" else HalfPrecisionTensors(tensors, skip, getattr(torch, dtype))
 
 
 def sha256(folder: Path) -> str:
