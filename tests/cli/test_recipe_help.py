@@ -48,7 +48,7 @@ def test_values_are_the_present_ones_with_type_and_description(capsys):
     assert "  loop.batch_size          32       int >= 1\n      Samples per step," in text
     assert "loop.optim (OptimConfig): " in text
     assert "  lora.rank             (required)        int >= 1" in text
-    assert "Other kinds: init.kind=pretrained | smolvlm | checkpoint | scratch." in " ".join(text.split())
+    assert "Other kinds: init.kind=pretrained | smolvlm | chameleon | checkpoint | scratch." in " ".join(text.split())
 
 
 def test_examples_at_the_end_work(capsys):

@@ -11,15 +11,14 @@ Hardware: 2 CPU cores with bf16.
 
 from wla.data import DatasetConfig
 from wla.presets import nano_model
-from wla.recipes import nano_tabletop
-from wla.recipes.pusht_base import CAMERAS
+from wla.recipes import nano_tabletop, pusht_base
 from wla.training import FromBackbone, GroundingConfig, PolicyTrainConfig
 
 
 def config() -> PolicyTrainConfig:
     loop = nano_tabletop.config().loop
     return PolicyTrainConfig(
-        model=nano_model(state_dim=2, action_dim=2, chunk=16, cameras=CAMERAS).replace(max_world_samples=4),
+        model=nano_model(state_dim=2, action_dim=2, chunk=16, cameras=pusht_base.CAMERAS).replace(max_world_samples=4),
         init=FromBackbone(
             backbone="outputs/pusht_base/checkpoint",
             codec="nano-tabletop",
