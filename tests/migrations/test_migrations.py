@@ -42,8 +42,9 @@ def test_a_bundled_configuration_as_it_was_stored_before_reads_the_same(name):
     assert kind.load(OLD / name / file) == kind.load(bundled()[name] / file)
 
 
-def test_every_bundled_model_is_covered():
-    assert set(STORED) == set(bundled())
+def test_every_bundled_model_that_was_stored_before_is_covered():
+    in_present_form = {"nano-metaworld"}
+    assert set(STORED) == set(bundled()) - in_present_form
 
 
 @pytest.mark.parametrize("file", FIELDS)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Line = list[str]
 """The arguments of a command after ``wla``."""
 BUNDLED_ROBOT = "tabletop-gantry"
-"""Robot of the bundled policies and recipes."""
+"""Robot of the bundled policies and recipes for the tabletop."""
 FINE_TUNE = ("init.kind=checkpoint", "init.policy=nano-tabletop")
 HELD_OUT = Path("datasets/held_out")
 
