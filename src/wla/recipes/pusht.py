@@ -6,7 +6,7 @@ Commands, from scratch (with the extra `pusht`, see docs/guides/benchmarks.md):
     wla train pusht --out outputs/pusht
     wla eval outputs/pusht --env pusht --num-envs 2 --out outputs/pusht_eval
 
-Hardware: 2 CPU cores with bf16.
+Hardware: 2 CPU cores with bf16. Time and score: docs/results/pusht.md.
 """
 
 from wla.data import DatasetConfig
