@@ -1,4 +1,4 @@
-"""A scripted expert for Push-T: it follows a plan for as long as the world does what the simulation said."""
+"""A scripted expert for Push-T: it follows a plan for as long as the world does what the simulation predicted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PushTExpert(BasePolicy[PlanState]):
     """Policy that solves the current episode from the block's pose, which observations do not state.
 
     Chunks have one action. Where something else has moved the pusher or the block, it makes a new plan, so that it also
-    goes on from where another policy has led.
+    continues from where another policy has led.
     """
 
     def __init__(self, env: GymEnv) -> None:
