@@ -168,6 +168,10 @@ def test_fine_tuning_the_action_expert_for_one_step_changes_nothing_else(folder,
     assert (expert.one_step, expert.flow_steps, new.config.action_noise) == (OneStepConfig(weight=1.0), 1, 0.5)
     again = single.replace(policy=str(after), one_step=None).build().model.config.action_expert
     assert again.one_step == expert.one_step  # what is left out stays
+    distilled = single.replace(distill=True)
+    student = load_checkpoint(train(distilled.build(), distilled.loop, tmp_path / "distilled")).model.state_dict()
+    assert student.keys() == state.keys()  # without the teacher
+    assert not student["action_expert.one_step"].equal(state["action_expert.one_step"])
 
 
 def test_a_policy_that_does_not_know_a_single_step_learns_one_in_more_training(folder, tmp_path):

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from wla import runtime
-from wla.models.experts.action_expert import ExpertBlock
+from wla.models.experts.action_blocks import ExpertBlock
 
 FSDP_FORWARD_METHODS: Mapping[type[nn.Module], tuple[str, ...]] = {ExpertBlock: ("condition",)}
 """Methods other than `forward` through which models call their blocks; FSDP gathers shards for these too."""

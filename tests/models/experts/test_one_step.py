@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import ACTION, CHUNK, STATE, WIDTH, model_config, queries
 
-from wla.models.experts.action_expert import ActionExpert
+from wla.models.experts.action_expert import ActionExpert, Distillation
 from wla.models.experts.configs import ActionExpertConfig, OneStepConfig
 from wla.models.inference.compiled_parts import CompiledActionExpert
 from wla.models.inference.sampling import ActionVelocity, StartSampling
@@ -136,3 +136,49 @@ def test_one_step_of_a_trained_expert_chooses_one_of_two_ways_where_a_step_of_eu
     assert (learned.abs() - 1).abs().mean() < 0.25
     assert 0.3 < (learned > 0).float().mean() < 0.7
     assert (euler.abs() - 1).abs().mean() > 0.5
+
+
+def student_and_teacher(noise_scale: float) -> tuple[ActionExpert, ActionExpert]:
+    student = learner()
+    torch.manual_seed(1)
+    teacher = ActionExpert(model_config().action_expert, WIDTH)
+    student.distillation = Distillation(teacher, noise_scale)
+    return student, teacher
+
+
+def test_a_student_of_equal_weights_has_nothing_to_learn_of_velocities_and_its_teacher_is_not_saved():
+    student, teacher = student_and_teacher(0.5)
+    state, actions, mask = chunks(2)
+    rows = (queries(2), state, actions, mask, torch.randn(4, CHUNK, ACTION), torch.rand(4))
+    assert student.loss_at(*rows) > 0
+    teacher.load_state_dict(student.state_dict(), strict=False)
+    assert student.loss_at(*rows) == 0
+    assert not any("teacher" in name or "distillation" in name for name in student.state_dict())
+
+
+def test_a_single_step_learns_where_the_teacher_goes_in_several_from_the_noise_it_acts_with():
+    student, teacher = student_and_teacher(0.5)
+    state, actions, mask = chunks(2)
+    noise = torch.randn(6, CHUNK, ACTION)
+    with torch.no_grad():
+        reached = teacher.sample(queries(2), state, noise, ONE_STEP.target_steps)
+        single = student.sample(queries(2), state, noise, 1)
+        error = student.one_step_loss_at(queries(2), state, actions, mask, noise)
+    torch.testing.assert_close(error, (single - reached).square().mean())
+
+
+def test_the_noise_of_a_single_step_is_as_large_as_what_the_policy_acts_with(monkeypatch):
+    (student, _), (state, actions, mask) = student_and_teacher(0.25), chunks(2)
+    seen = []
+    monkeypatch.setattr(student, "one_step_loss_at", lambda *rows: seen.append(rows[4]) or torch.tensor(0.0))
+    for scale in (0.25, 1.0):
+        student.distillation = Distillation(student, scale)
+        student.loss(queries(2), state, actions, mask, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(seen[0], 0.25 * seen[1])
+
+
+def test_only_the_student_learns():
+    (student, teacher), (state, actions, mask) = student_and_teacher(0.5), chunks(2)
+    student.loss(queries(2), state, actions, mask).backward()
+    assert student.one_step.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in teacher.parameters())

@@ -7,7 +7,7 @@ action tokens.
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from wla.models.activation_checkpointing import run_block
-from wla.models.attention import attend
+from wla.models.experts.action_blocks import ExpertBlock, KeysValues, relu_mlp, sinusoids
 from wla.models.experts.configs import ActionExpertConfig
 from wla.models.flow import euler, interpolate_to_data, sample_action_times
 from wla.models.losses import masked_mean
@@ -32,68 +32,23 @@ from wla.models.realtime_chunking import (
 )
 from wla.runtime import upload
 
-KeysValues = tuple[Float[Tensor, "R h Q d"], Float[Tensor, "R h Q d"]]
 
+@dataclass(frozen=True)
+class Distillation:
+    """Answers of a finished Action Expert, which another one learns. noise_scale: standard deviation of the noise from
+    which a single step is learned."""
 
-class ExpertAttention(nn.Module):
-    """Multi-head attention with biases; keys and values of a condition can be computed once and used many times."""
-
-    def __init__(self, width: int, heads: int, source: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(source, width)
-        self.value = nn.Linear(source, width)
-        self.out = nn.Linear(width, width)
-
-    def keys_values(self, source: Float[Tensor, "B Q S"]) -> KeysValues:
-        return self._split(self.key(source)), self._split(self.value(source))
-
-    def forward(self, x: Float[Tensor, "B T D"], keys_values: KeysValues) -> Float[Tensor, "B T D"]:
-        keys, values = keys_values
-        attended = attend(self._split(self.query(x)), keys, values)
-        return self.out(attended.transpose(1, 2).flatten(2))
-
-    def _split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B h T d"]:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-
-class ExpertBlock(nn.Module):
-    """Attention (to a condition, or to the tokens themselves) and an MLP, each after a LayerNorm without weights."""
-
-    def __init__(self, width: int, heads: int, condition_width: int | None) -> None:
-        super().__init__()
-        self.is_cross_attention = condition_width is not None
-        self.attention = ExpertAttention(width, heads, condition_width or width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
-
-    def condition(self, states: Float[Tensor, "B Q C"]) -> KeysValues | None:
-        """Keys and values of a condition, for a block that attends to one."""
-        if not self.is_cross_attention:
-            return None
-        # Contiguous once here, or else every step of sampling would copy them.
-        keys, values = self.attention.keys_values(states)
-        return keys.contiguous(), values.contiguous()
-
-    def forward(self, x: Float[Tensor, "B T D"], condition: KeysValues | None) -> Float[Tensor, "B T D"]:
-        normed = nn.functional.layer_norm(x, x.shape[-1:])
-        x = x + self.attention(normed, condition or self.attention.keys_values(normed))
-        return x + self.mlp(nn.functional.layer_norm(x, x.shape[-1:]))
-
-
-def relu_mlp(source: int, hidden: int, target: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), nn.Linear(hidden, target))
-
-
-def sinusoids(levels: int, width: int) -> Float[Tensor, "L D"]:
-    """Sinusoidal features (levels, width) of the numbers from 0 on."""
-    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float32) / (width // 2))
-    angles = torch.arange(levels)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    teacher: ActionExpert
+    noise_scale: float
 
 
 class ActionExpert(nn.Module):
-    """Velocity network, training loss and sampler for action chunks in normalised units."""
+    """Velocity network, training loss and sampler for action chunks in normalised units.
+
+    distillation: whose answers the loss compares with (None: recorded actions, and its own answers for a single step).
+    """
+
+    distillation: Distillation | None = None
 
     def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
         super().__init__()
@@ -194,6 +149,8 @@ class ActionExpert(nn.Module):
         if (one_step := self.config.one_step) is None:
             return loss
         noise = self._sample_noise(actions, one_step.noise_samples_per_chunk, generator, dims)
+        if self.distillation is not None:
+            noise = noise * self.distillation.noise_scale
         given = self._sample_given(noise, generator, dims)
         return loss + one_step.weight * self.one_step_loss_at(query_hidden, state, actions, mask, noise, *given)
 
@@ -221,8 +178,11 @@ class ActionExpert(nn.Module):
         if delays is not None:
             x, times = with_given(x, t, actions, delays)
             mask = mask & (times < CLEAN)[..., None]
-        condition = self._repeated_condition(query_hidden, repeats)
-        velocity = self.velocity(x, times, self.state_token(repeat(state, repeats)), condition)
+        velocity = self.velocity(x, times, *self.repeated_inputs(query_hidden, state, repeats))
+        if self.distillation is not None:
+            teacher = self.distillation.teacher
+            with torch.no_grad():
+                target = teacher.velocity(x, times, *teacher.repeated_inputs(query_hidden, state, repeats))
         return masked_mean((velocity.float() - target.float()).square(), mask)
 
     def one_step_loss_at(
@@ -238,21 +198,25 @@ class ActionExpert(nn.Module):
         """Mean squared difference of the velocity that acts in one step from the mean velocity of several steps.
 
         Rows, delays and errors as in `loss_at`. The actions of a chunk are used only where they are given: what is
-        learned are the answers of several steps, from the same noise and with the same weights, as they are now.
+        learned are the answers of several steps from the same noise, with the same weights as they are now, or the
+        teacher's.
         """
         assert self.config.one_step is not None, "a single step is not learned"
         repeats = len(noise) // len(actions)
         actions, mask = self._rows(actions, delays, errors, repeats), repeat(mask, repeats)
-        condition, token = self._repeated_condition(query_hidden, repeats), self.state_token(repeat(state, repeats))
+        token, condition = self.repeated_inputs(query_hidden, state, repeats)
 
         def inputs(x: Float[Tensor, "R n A"], t: float) -> tuple[Float[Tensor, "R n A"], Float[Tensor, "R ..."]]:
             times = x.new_full((len(x),), t)
             return (x, times) if delays is None else with_given(x, times, actions, delays)
 
-        def velocity(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
-            return self.velocity(*inputs(x, t), token, condition).float()
-
+        teacher = self if self.distillation is None else self.distillation.teacher
         with torch.no_grad():
+            known = teacher.repeated_inputs(query_hidden, state, repeats)
+
+            def velocity(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
+                return teacher.velocity(*inputs(x, t), *known).float()
+
             mean = euler(velocity, noise, self.config.one_step.target_steps) - noise
         x, times = inputs(noise, 0.0)
         single = self.velocity(x, times, token, condition, one_step=True).float()
@@ -277,7 +241,7 @@ class ActionExpert(nn.Module):
         trained for any.
         """
         repeats, steps = len(noise) // len(state), num_steps or self.config.flow_steps
-        condition, token = self._repeated_condition(query_hidden, repeats), self.state_token(repeat(state, repeats))
+        token, condition = self.repeated_inputs(query_hidden, state, repeats)
 
         own = None if dims is None else repeat(is_own(dims, noise), repeats)
         noise = noise if own is None else noise * own
@@ -367,12 +331,15 @@ class ActionExpert(nn.Module):
         if known and delay > known:
             raise ValueError(f"the policy was trained for delays of up to {known} control steps, not {delay}")
 
-    def _repeated_condition(self, query_hidden: list[Float[Tensor, "B Q C"]], repeats: int) -> list[KeysValues | None]:
-        """The condition, repeated for several noise samples per sample of the batch."""
-        return [
+    def repeated_inputs(
+        self, query_hidden: list[Float[Tensor, "B Q C"]], state: Float[Tensor, "B S"], repeats: int
+    ) -> tuple[Float[Tensor, "R 1 D"], list[KeysValues | None]]:
+        """The state token and the condition, repeated for several noise samples per sample of the batch."""
+        condition = [
             None if pair is None else (repeat(pair[0], repeats), repeat(pair[1], repeats))
             for pair in self.condition(query_hidden)
         ]
+        return self.state_token(repeat(state, repeats)), condition
 
 
 def is_own(dims: Int64[Tensor, " B"], like: Float[Tensor, "R n A"]) -> Float[Tensor, "B 1 A"]:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wla.models.attention import attend
-from wla.models.experts.action_expert import ActionExpert, ExpertAttention, ExpertBlock
+from wla.models.experts.action_blocks import ExpertAttention, ExpertBlock
+from wla.models.experts.action_expert import ActionExpert
 from wla.models.inference.layout import Product, fused
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wla import runtime
 from wla.batch import Batch
 from wla.models import WLA
+from wla.models.experts.action_expert import Distillation
 from wla.policy import save_checkpoint
 from wla.training.objective import StepLosses
 from wla.training.objectives.configs import ActionExpertTrainConfig, PolicyDataConfig
@@ -38,6 +39,9 @@ class ActionExpertObjective(MixtureObjective[ActionExpertTrainConfig]):
         self.model.requires_grad_(False)
         self.model.action_expert.requires_grad_(True)
         noise = checkpoint.config.action_noise if config.action_noise is None else config.action_noise
+        if config.distill:
+            teacher = before.action_expert.eval().requires_grad_(False)
+            self.model.action_expert.distillation = Distillation(teacher, noise)
         changed = checkpoint.config.replace(model=self.model.config, action_noise=noise)
         self.train_on(replace(checkpoint, config=changed, model=self.model))
 
@@ -57,6 +61,8 @@ class ActionExpertObjective(MixtureObjective[ActionExpertTrainConfig]):
 
     def compute_losses(self, step: int, batch: Batch, device: torch.device, generator: torch.Generator) -> StepLosses:
         """The loss of text is logged too: it must not change."""
+        if (distillation := self.model.action_expert.distillation) is not None:
+            distillation.teacher.to(device)
         losses = self.policy_loss.terms(batch, device, generator)
         return {"loss": losses.pop("action"), "language": losses["language"]}, batch.ids
 

@@ -240,6 +240,10 @@ class ActionExpertTrainConfig(MixtureConfig):
     """Errors of the memory in the prompts, as they will occur in acting."""
     one_step: OneStepConfig | None = None
     """Learn to sample in one step as well."""
+    distill: bool = False
+    """Learn the answers of the policy as it was at the start: its velocities, so that many steps stay what they are,
+    and for one step its actions in `one_step.target_steps` steps from noise of size `action_noise`. False: recorded
+    actions, and for one step the answers of the policy as it is now."""
     time: ActionTimeConfig | None = None
     """Distribution of training times."""
     noise_samples_per_chunk: int | None = Field(default=None, ge=1, le=4096)
