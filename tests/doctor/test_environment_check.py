@@ -167,7 +167,7 @@ def test_images_are_compared_where_recordings_have_no_seeds(dataset: Path) -> No
     opened = LeRobotDataset(dataset)
     recordings = [replace(recorded(opened, each), seed=None, success=None) for each in opened.episodes]
     adapter = seen(lambda image: image[::-1])()
-    wrong = [each for each in examine(adapter, ArmExpert(adapter), recordings, 3) if each.ok is False]
+    wrong = [each for each in examine(adapter, ArmExpert(adapter), recordings, 3)[0] if each.ok is False]
     assert [(each.name, "upside down" in each.found) for each in wrong] == [("frames", True)]
 
 

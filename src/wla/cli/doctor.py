@@ -23,13 +23,15 @@ class DoctorArgs(CliArgs):
     With `env NAME`: an environment (a family, a mapping file or a gymnasium id) is compared with recorded episodes of
     it, whose actions are replayed; without a dataset an expert acts, and it is compared with what it states of itself.
     A line each for: images (upright, not mirrored), seeds, order, unit and source of the state, the sign of
-    quaternions, what each action moves, the gripper, statistics, success.
+    quaternions, what each action moves, the gripper, statistics, success. With --policy also whether what was shown
+    lies in the range that the checkpoint normalises, in its order and kind of statistics.
 
     examples:
       wla doctor
       wla doctor --fix
       wla doctor env my_simulator
       wla doctor env my_simulator --tasks place --dataset datasets/place
+      wla doctor env tabletop --policy nano-tabletop
     """
 
     part: Literal["env"] | None = None
@@ -48,6 +50,8 @@ class DoctorArgs(CliArgs):
     """Of the environment: the protocol; the first one when left out."""
     dataset: Path | None = None
     """Recorded episodes of the environment: the folder of a LeRobot dataset."""
+    policy: str | None = None
+    """A checkpoint that is to act in the environment: bundled name, folder or hub id. Its weights are not read."""
     episodes: int = Field(default=3, ge=1)
     """Episodes per task."""
 
@@ -68,8 +72,8 @@ def doctor(args: DoctorArgs) -> int:
         options["dataset"] = find_dataset(args.dataset)
     config = EnvCheckConfig(env=args.name, **options)
     wrong = 0
-    for variant, findings in check_environment(config):
-        print(str(args.dataset) if variant is None else f"{variant.task} {variant.setting} {variant.embodiment}")
+    for heading, findings in check_environment(config):
+        print(heading)
         for finding in findings:
             print(_line(finding))
         wrong += sum(finding.ok is False for finding in findings)
@@ -82,7 +86,7 @@ def _line(finding: Finding) -> str:
 
 
 def _require_unset(args: DoctorArgs) -> None:
-    for name in ("tasks", "setting", "embodiment", "protocol", "dataset", "episodes"):
+    for name in ("tasks", "setting", "embodiment", "protocol", "dataset", "policy", "episodes"):
         if name in args.model_fields_set:
             raise ValueError(f"--{name} is for an environment: wla doctor env NAME --{name} ..")
 

@@ -150,7 +150,7 @@ class Normalizer:
         self.center, self.scale = np.zeros(dim), np.ones(dim)
         self.notes: list[str] = []
         if mode != "IDENTITY":
-            self.center, self.scale = _center_and_scale(statistics, mode, name)
+            self.center, self.scale = center_and_scale(statistics, mode, name)
             low, high = np.array(statistics.min), np.array(statistics.max)
             constant, narrow = high - low < MIN_RANGE, 2 * self.scale < MIN_RANGE
             self.center = np.where(narrow, (low + high) / 2, self.center)
@@ -182,7 +182,7 @@ class Normalizer:
         return values.astype(np.float64)
 
 
-def _center_and_scale(
+def center_and_scale(
     statistics: VectorStatistics, mode: NormalizationMode, name: str
 ) -> tuple[Float64[np.ndarray, " D"], Float64[np.ndarray, " D"]]:
     known, (first, second) = statistics.known, MODE_FIELDS[mode]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -19,15 +19,18 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.doctor.examine import examine
 from wla.doctor.finding import Finding
 from wla.doctor.recordings import recordings_of, statistics_findings
-from wla.envs.registry import load_family, make_env
-from wla.rollout.build import make_variants
+from wla.doctor.trajectories import Trajectory
+from wla.envs.registry import load_family
+from wla.rollout.build import make_variants, open_env
 from wla.rollout.episode import EpisodeError, episode_errors
-from wla.rollout.results import TaskVariant
-from wla.types import Env, Policy
+from wla.types import Env
+
+if TYPE_CHECKING:
+    from wla.doctor.policy_checks import CheckedPolicy
 
 
 class EnvCheckConfig(Config):
-    """What is compared. dataset: None where nothing was recorded."""
+    """What is compared. dataset: None where nothing was recorded. policy: a checkpoint that is to act there."""
 
     env: str
     tasks: tuple[str, ...] = ()
@@ -35,41 +38,45 @@ class EnvCheckConfig(Config):
     embodiment: str | None = None
     protocol: str | None = None
     dataset: Path | None = None
+    policy: str | None = None
     episodes: int = Field(default=3, ge=1)
 
 
-def check_environment(config: EnvCheckConfig) -> Iterator[tuple[TaskVariant | None, list[Finding]]]:
-    """The findings about the dataset (for None), and about each task in each setting."""
+def check_environment(config: EnvCheckConfig) -> Iterator[tuple[str, list[Finding]]]:
+    """What was looked at, and the findings about it: the dataset, each task in each setting, the policy."""
     variants = make_variants(config)
+    policy = None if config.policy is None else _policy(config.policy)
     dataset = None if config.dataset is None else LeRobotDataset(config.dataset)
     recordings = {} if dataset is None else recordings_of(dataset, variants, config.episodes)
     if dataset is not None:
-        yield None, statistics_findings(dataset)
+        yield str(dataset.root), statistics_findings(dataset)
         variants = [variant for variant in variants if variant in recordings]
+    shown: list[Trajectory] = []
     for variant in variants:
-        env, expert = _open(variant)
+        env = open_env(variant)
+        heading = f"{variant.task} {variant.setting} {variant.embodiment}"
         with closing(env):
+            robot = env.robot_spec
             problem = None if dataset is None else _other_robot(env, dataset)
             if problem is not None:
-                yield variant, [problem]
+                yield heading, [problem]
                 continue
             try:
                 with episode_errors():
-                    findings = examine(env, expert, recordings.get(variant, []), config.episodes)
+                    expert = load_family(variant.env).make_expert(env)
+                    findings, episodes = examine(env, expert, recordings.get(variant, []), config.episodes)
             except EpisodeError as error:
-                findings = [Finding("run", f"the environment fails: {error}", False)]
-            yield variant, findings
+                findings, episodes = [Finding("run", f"the environment fails: {error}", False)], []
+            shown += episodes
+            yield heading, findings
+    if policy is not None:
+        yield policy.name, policy.check(robot, shown)
 
 
-def _open(variant: TaskVariant) -> tuple[Env, Policy[Any] | None]:
-    env = make_env(
-        variant.env,
-        task=variant.task,
-        setting=variant.setting,
-        embodiment=variant.embodiment,
-        protocol=variant.protocol,
-    )
-    return env, load_family(variant.env).make_expert(env)
+def _policy(name: str) -> CheckedPolicy:
+    from wla.doctor.policy_checks import CheckedPolicy  # which loads torch
+
+    return CheckedPolicy.load(name)
 
 
 def _other_robot(env: Env, dataset: LeRobotDataset) -> Finding | None:

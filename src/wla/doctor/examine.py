@@ -13,15 +13,18 @@ from wla.doctor.trajectories import Trajectory, replay, run, run_policy
 from wla.types import Env, Policy
 
 
-def examine(env: Env, expert: Policy[Any] | None, recordings: Sequence[Trajectory], episodes: int) -> list[Finding]:
-    """All that is found about one environment; recordings: episodes of it, or none."""
+def examine(
+    env: Env, expert: Policy[Any] | None, recordings: Sequence[Trajectory], episodes: int
+) -> tuple[list[Finding], list[Trajectory]]:
+    """All that is found about one environment, and the episodes that it showed; recordings: of it, or none."""
     mismatch = check_spec(env)
     if mismatch is not None:
-        return [mismatch]
+        return [mismatch], []
     replayed = replay(env, recordings)
     paired = [each for each in recordings if each.seed is not None]
     seeds = [each.seed for each in paired if each.seed is not None][:episodes] or list(range(10_000, 10_000 + episodes))
     own = [] if replayed or expert is None else [run_policy(env, expert, seed) for seed in seeds]
+    shown = replayed or own or list(recordings)
     starts = replayed or own or [_start(env, seed) for seed in seeds]
     again = _start(env, seeds[0])
     others = starts[1:] if len(starts) > 2 else [*starts[1:], *(_start(env, seeds[0] + step) for step in (1, 2))]
@@ -32,7 +35,7 @@ def examine(env: Env, expert: Policy[Any] | None, recordings: Sequence[Trajector
         paired = replayed = []
     gripper, closes = check_gripper(env, seeds[0], paired, replayed)
     rotations, turned = check_rotations(names, paired, replayed)
-    return [
+    findings = [
         *frames,
         start,
         check_state(names, paired, replayed, closes | turned),
@@ -41,6 +44,7 @@ def examine(env: Env, expert: Policy[Any] | None, recordings: Sequence[Trajector
         gripper,
         check_success(paired, replayed, own),
     ]
+    return findings, shown
 
 
 def _start(env: Env, seed: int) -> Trajectory:

@@ -40,7 +40,7 @@ def build(
     timing: TimingConfig | None = None,
 ) -> tuple[Env, Policy]:
     """The environment of the variant and the named policy for it; `shared` is that of `load_shared`."""
-    env = _env(variant)
+    env = open_env(variant)
     acting = _policy(policy, variant.env, env, shared)
     if memory_intervention is not None:
         acting = MemoryIntervention(acting, memory_intervention)
@@ -62,7 +62,7 @@ def build_expert(
     perturb: disturb actions now and then. expert_fraction, random_fraction, relabels: see `MixturePolicy`. A policy
     that acts alone (see `acts_alone`) is neither disturbed nor labelled.
     """
-    inner = _env(variant)
+    inner = open_env(variant)
     if policy is not None and acts_alone(variant, inner, policy):
         return inner, _policy(policy, variant.env, inner, shared)
     expert: Policy = make_expert(variant.env, inner)
@@ -82,7 +82,7 @@ def acts_alone(variant: TaskVariant, env: Env, policy: str) -> bool:
 
 def action_labels(config: CollectConfig, variant: TaskVariant) -> ActionLabels:
     """The actor whose actions are recorded. ValueError when the configuration needs an expert that is missing."""
-    with closing(_env(variant)) as env:
+    with closing(open_env(variant)) as env:
         if config.policy is None:
             make_expert(variant.env, env)  # complains where there is none
         elif acts_alone(variant, env, config.policy):
@@ -97,12 +97,12 @@ def action_labels(config: CollectConfig, variant: TaskVariant) -> ActionLabels:
 
 def require_expert(variant: TaskVariant) -> None:
     """ValueError where the environment of the variant has no expert."""
-    with closing(_env(variant)) as env:
+    with closing(open_env(variant)) as env:
         make_expert(variant.env, env)
 
 
 def robot_of(variant: TaskVariant) -> RobotSpec:
-    with closing(_env(variant)) as env:
+    with closing(open_env(variant)) as env:
         return env.robot_spec
 
 
@@ -163,7 +163,7 @@ def make_variants(names: EnvironmentNames) -> list[TaskVariant]:
     return variants
 
 
-def _env(variant: TaskVariant) -> Env:
+def open_env(variant: TaskVariant) -> Env:
     return make_env(
         variant.env,
         task=variant.task,
