@@ -142,7 +142,6 @@ EXCEPTIONS = {
     "wla/compat/published.py": "a checkpoint becomes a published release: it imports the parts of both",
     "wla/evaluation/benchmark.py": "joins environments, policy, episodes and results",
     "wla/evaluation/world_model.py": "joins policy, dataset, metrics and report",
-    "wla/models/wla.py": "puts a model together from its parts",
 }
 """Files over a limit, and why: at most five."""
 

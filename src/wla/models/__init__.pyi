@@ -1,3 +1,7 @@
+from .action_expert_policy import ActionExpertPolicy as ActionExpertPolicy
+from .aligned import Aligned as Aligned
+from .backbone_policy import BackbonePolicy as BackbonePolicy
+from .configs import BackbonePolicyConfig as BackbonePolicyConfig
 from .configs import ImageCodecConfig as ImageCodecConfig
 from .configs import InverseConfig as InverseConfig
 from .configs import LossWeights as LossWeights
@@ -24,7 +28,10 @@ from .model_config import AnyModelConfig as AnyModelConfig
 from .model_config import ModelInterface as ModelInterface
 from .model_config import PolicyModelConfig as PolicyModelConfig
 from .model_config import require_config as require_config
+from .plain_vla import PlainVLA as PlainVLA
 from .value_model import ValueModel as ValueModel
+from .variant_configs import AlignedConfig as AlignedConfig
+from .variant_configs import PlainVLAConfig as PlainVLAConfig
 from .wla import WLA as WLA
 from .world_vla import WorldVLA as WorldVLA
 from .world_vla_config import WorldVLAConfig as WorldVLAConfig

@@ -95,12 +95,8 @@ def residual_codec(
     )
 
 
-class LossWeights(Config):
-    """Weights of a WLA's loss terms; defaults of WLA-0. Text that is learned from scratch needs more weight."""
-
-    action: NonNegativeFloat = 1.0
-    world: NonNegativeFloat = 0.1
-    language: NonNegativeFloat = 0.005
+class BackboneLossWeights(Config):
+    """Base of the weights of the loss terms of a model with a backbone; each has a field."""
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:
@@ -109,20 +105,76 @@ class LossWeights(Config):
         return self
 
 
-class WLAConfig(PolicyModelConfig):
-    """The whole model. Each expert reads the states of as many last backbone layers as it has blocks."""
+class LossWeights(BackboneLossWeights):
+    """Weights of the loss terms of a model that learns images; defaults of WLA-0. Text that is learned from scratch
+    needs more weight."""
 
-    kind: Literal["wla"] = "wla"
+    action: NonNegativeFloat = 1.0
+    world: NonNegativeFloat = 0.1
+    language: NonNegativeFloat = 0.005
+
+
+class BackbonePolicyConfig(PolicyModelConfig):
+    """What the models with a backbone share."""
+
     backbone: BackboneConfig
     queries: MetaQueryConfig
-    action_expert: ActionExpertConfig
-    world_expert: WorldExpertConfig
-    codec: ImageCodecConfig
-    max_world_samples: PositiveInt | None = None
-    """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
     image_fit: ImageFit = "pad"
     """How images that are not square become so, in training as in acting: padded with black, cropped to their middle,
     or stretched."""
+    loss_weights: BackboneLossWeights
+
+    @property
+    def text_vocabulary(self) -> int:
+        """Rows of the embedding of text tokens."""
+        return self.backbone.text_sizes.vocabulary
+
+
+class ActionExpertPolicyConfig(BackbonePolicyConfig):
+    """A model that acts by an Action Expert, which reads as many last layers of the backbone as it has blocks."""
+
+    action_expert: ActionExpertConfig
+
+    @property
+    def subgoal_size(self) -> int | None:
+        """See `ModelInterface`."""
+        return None
+
+    @property
+    def interface(self) -> ModelInterface:
+        return ModelInterface(
+            images=self.backbone.cameras,
+            primary=ImageKey.parse(self.backbone.primary).camera,
+            state_dim=self.action_expert.state_dim,
+            action_dim=self.action_expert.action_dim,
+            chunk=self.action_expert.chunk,
+            image_tokens=self.backbone.image_tokens,
+            subgoal_size=self.subgoal_size,
+            image_fit=self.image_fit,
+        )
+
+    def with_realtime(self, realtime: RealtimeConfig, delta_dims: tuple[int, ...]) -> Self:
+        given = {"max_delay": realtime.max_delay, "prefix_noise": realtime.prefix_noise}
+        dims = delta_dims if realtime.prefix_noise else ()
+        return self.replace(action_expert=self.action_expert.replace(**given, delta_dims=dims))
+
+
+class CodecPolicyConfig(PolicyModelConfig):
+    """A model with a frozen image codec."""
+
+    codec: ImageCodecConfig
+
+    def with_frozen_parts(self, other: PolicyModelConfig) -> Self:
+        """The codec is frozen: latents and codes keep the meaning that they have for the other model."""
+        return self.replace(codec=other.codec) if isinstance(other, CodecPolicyConfig) else self
+
+
+class WorldExpertPolicyConfig(ActionExpertPolicyConfig, CodecPolicyConfig):
+    """A model with a World Expert, which reads as many last layers of the backbone as it has blocks."""
+
+    world_expert: WorldExpertConfig
+    max_world_samples: PositiveInt | None = None
+    """Train the World Expert on at most this many samples of each batch (None: all): it costs the most per sample."""
     loss_weights: LossWeights = LossWeights()
 
     @model_validator(mode="after")
@@ -150,41 +202,24 @@ class WLAConfig(PolicyModelConfig):
         return self
 
     @property
-    def text_vocabulary(self) -> int:
-        """Rows of the embedding of text tokens."""
-        return self.backbone.text_sizes.vocabulary
-
-    @property
     def target_side(self) -> int:
         """Pixels along each side of the image that the World Expert imagines."""
         return self.world_expert.latent_size * self.codec.downsampling
 
     @property
-    def interface(self) -> ModelInterface:
-        return ModelInterface(
-            images=self.backbone.cameras,
-            primary=ImageKey.parse(self.backbone.primary).camera,
-            state_dim=self.action_expert.state_dim,
-            action_dim=self.action_expert.action_dim,
-            chunk=self.action_expert.chunk,
-            image_tokens=self.backbone.image_tokens,
-            subgoal_size=self.target_side,
-            image_fit=self.image_fit,
-        )
+    def subgoal_size(self) -> int:
+        return self.target_side
+
+
+class WLAConfig(WorldExpertPolicyConfig):
+    """The whole model. Each expert reads the states of as many last backbone layers as it has blocks."""
+
+    kind: Literal["wla"] = "wla"
 
     def build(self, *, imagination: bool = True) -> WLA:
         from wla.models.wla import WLA
 
         return WLA(self, imagination=imagination)
-
-    def with_realtime(self, realtime: RealtimeConfig, delta_dims: tuple[int, ...]) -> WLAConfig:
-        given = {"max_delay": realtime.max_delay, "prefix_noise": realtime.prefix_noise}
-        dims = delta_dims if realtime.prefix_noise else ()
-        return self.replace(action_expert=self.action_expert.replace(**given, delta_dims=dims))
-
-    def with_frozen_parts(self, other: PolicyModelConfig) -> WLAConfig:
-        """The codec is frozen: the latents keep the units of the other model's."""
-        return self.replace(codec=other.codec) if isinstance(other, WLAConfig) else self
 
 
 class ValueConfig(Config):

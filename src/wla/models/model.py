@@ -93,13 +93,15 @@ class PolicyModel(nn.Module, ABC, Generic[EncodingT]):
 
     loss_targets: loss term -> the part of a batch that it learns from. imagination_parts: prefixes of the weights that
     only image prediction needs; a lean load skips them. parts: name for people -> prefix of its weights.
-    optional_weights: those that a policy which is trained further may lack; as they are made, they have no effect.
+    training_parts: those that only training needs. optional_weights: those that a policy which is trained further may
+    lack; as they are made, they have no effect.
     """
 
     config: PolicyModelConfig
     loss_targets: ClassVar[Mapping[str, Target]]
     parts: ClassVar[Mapping[str, str]] = {}
     imagination_parts: ClassVar[tuple[str, ...]] = ()
+    training_parts: ClassVar[tuple[str, ...]] = ()
     optional_weights: ClassVar[frozenset[str]] = frozenset()
 
     def loss_counts(self, batch: Batch) -> dict[str, int]:

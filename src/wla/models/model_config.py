@@ -33,8 +33,9 @@ class ModelInterface:
 
     images: string form of a `wla.types.ImageKey` -> side in pixels, in the order in which the model reads them.
     primary: the camera whose later image is a target. chunk: number of actions. image_tokens: image -> number of its
-    placeholder tokens in a prompt; empty for a model without text. subgoal_size: side in pixels of the image that it
-    learns to predict, None for a model that predicts no images. image_fit: how images become squares.
+    placeholder tokens in a prompt; empty for a model without text. subgoal_size: side in pixels of the later image
+    that it learns from, None for a model that learns from none. predicts_images: whether it predicts that image, too.
+    image_fit: how images become squares.
     """
 
     images: Mapping[str, int]
@@ -44,7 +45,13 @@ class ModelInterface:
     chunk: int
     image_tokens: Mapping[str, int] = field(default_factory=dict)
     subgoal_size: int | None = None
+    predicts_images: bool = True
     image_fit: ImageFit = "pad"
+
+    @property
+    def imagined_size(self) -> int | None:
+        """Side in pixels of the images that it predicts; None for a model that predicts none."""
+        return self.subgoal_size if self.predicts_images else None
 
     def require_robot(self, spec: RobotSpec, *, model: str, robot: str, action_dim: int | None = None) -> None:
         """ValueError when state, actions or cameras are not the robot's; `model` and `robot` name both.
@@ -152,8 +159,14 @@ ConfigT = TypeVar("ConfigT", bound=PolicyModelConfig)
 def require_config(config: PolicyModelConfig, kind: type[ConfigT], user: str) -> ConfigT:
     """Returns the configuration as one of that kind. ValueError, which begins with `user`, when it is of another."""
     if not isinstance(config, kind):
-        raise ValueError(f"{user}: needs a model of kind {kind.model_fields['kind'].default!r}, not {config.kind!r}")
+        raise ValueError(f"{user}: needs a model of kind {' or '.join(map(repr, _kinds(kind)))}, not {config.kind!r}")
     return config
+
+
+def _kinds(of: type[PolicyModelConfig]) -> list[str]:
+    """The kinds of a class, and of those that derive from it."""
+    own = of.model_fields["kind"].default
+    return [own] if isinstance(own, str) else [kind for each in of.__subclasses__() for kind in _kinds(each)]
 
 
 def model_kinds() -> dict[str, EntryPoint]:

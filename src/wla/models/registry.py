@@ -4,5 +4,10 @@ from __future__ import annotations
 
 ENTRY_POINTS = "wla.models"
 """Group of the entry points of other packages: name = kind, value = its configuration class."""
-BUILT_IN = {"wla": "wla.models.configs:WLAConfig", "world_vla": "wla.models.world_vla_config:WorldVLAConfig"}
+BUILT_IN = {
+    "wla": "wla.models.configs:WLAConfig",
+    "plain_vla": "wla.models.variant_configs:PlainVLAConfig",
+    "aligned": "wla.models.variant_configs:AlignedConfig",
+    "world_vla": "wla.models.world_vla_config:WorldVLAConfig",
+}
 """Kind -> its configuration class, imported when the kind is first used."""

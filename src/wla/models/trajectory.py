@@ -36,7 +36,7 @@ class Rows:
 class ActionEncoding(Rows):
     """The part of an encoding that actions are sampled from; a row per call of the policy.
 
-    query_hidden, proprio, action_dims: as in `WLAEncoding` and `ModelInputs`.
+    query_hidden: the `action_states` of a `BackboneEncoding`. proprio, action_dims: as in `ModelInputs`.
     """
 
     query_hidden: list[Float[Tensor, "B Q D"]]

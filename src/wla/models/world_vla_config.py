@@ -9,8 +9,8 @@ from pydantic import Field, NonNegativeFloat, model_validator
 
 from wla.config import Config
 from wla.models.backbones.configs import TextSizes
-from wla.models.configs import ImageCodecConfig
-from wla.models.model_config import ModelInterface, PolicyModelConfig
+from wla.models.configs import CodecPolicyConfig
+from wla.models.model_config import ModelInterface
 from wla.models.sizes import Depth, Side, StateWidth, Token, Vocabulary, Width
 from wla.specs import ImageFit
 from wla.types import ImageKey
@@ -40,7 +40,7 @@ class WorldVLALossWeights(Config):
     world: NonNegativeFloat = 0.04
 
 
-class WorldVLAConfig(PolicyModelConfig):
+class WorldVLAConfig(CodecPolicyConfig):
     """Sizes. images: image -> side of its square in pixels, the primary camera's first, a multiple of the codec's
     downsampling. vocabulary: text tokens, in front of those of images and actions."""
 
@@ -52,8 +52,6 @@ class WorldVLAConfig(PolicyModelConfig):
     state_dim: StateWidth
     action_dim: Width
     chunk: Width
-    codec: ImageCodecConfig
-    """Its latents are quantized."""
     action_bins: int = Field(default=256, ge=2, le=2**16)
     """Bins of an action's dimension, from -1 to 1."""
     token_rows: TokenRows | None = None
@@ -146,7 +144,3 @@ class WorldVLAConfig(PolicyModelConfig):
         from wla.models.world_vla import WorldVLA
 
         return WorldVLA(self)
-
-    def with_frozen_parts(self, other: PolicyModelConfig) -> WorldVLAConfig:
-        """The codec is frozen: codes keep the meaning that they have for the other model."""
-        return self.replace(codec=other.codec) if isinstance(other, WorldVLAConfig) else self

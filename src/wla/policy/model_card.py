@@ -37,7 +37,7 @@ class ModelFacts:
 
     @property
     def predicts_images(self) -> bool:
-        return self.interface.subgoal_size is not None
+        return self.interface.imagined_size is not None
 
     @property
     def reads_text(self) -> bool:
@@ -197,7 +197,7 @@ def _image_sizes(interface: ModelInterface, camera: str) -> str:
 
 
 def _limits(facts: ModelFacts) -> list[str]:
-    chunk, size = facts.interface.chunk, facts.interface.subgoal_size
+    chunk, size = facts.interface.chunk, facts.interface.imagined_size
     run = chunk if facts.replan_steps is None else facts.replan_steps
     seconds = " or ".join(dict.fromkeys(f"{run / robot.action.rate_hz:.2g}" for robot in facts.robots))
     statistics = "robots.json" if len(facts.robots) > 1 else "statistics.json"

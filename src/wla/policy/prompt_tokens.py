@@ -7,16 +7,18 @@ from wla.data.prompts.kinds import AnyPrompter
 from wla.data.prompts.nano import Prompter
 from wla.data.prompts.no_text import NoText
 from wla.data.prompts.special_tokens import location_name
-from wla.models import PolicyModelConfig, WLAConfig, WorldVLAConfig
 from wla.models.backbones.configs import QwenBackboneConfig
+from wla.models.configs import BackbonePolicyConfig
+from wla.models.model_config import PolicyModelConfig
+from wla.models.world_vla_config import WorldVLAConfig
 
 
 def require_tokens(model: PolicyModelConfig, prompter: AnyPrompter) -> None:
     """ValueError for a token of the prompts that the model has under another id: images would not be read, or states of
     other tokens would be taken for those of the meta-queries."""
-    if isinstance(prompter, NoText) or not isinstance(model, WLAConfig | WorldVLAConfig):
+    if isinstance(prompter, NoText) or not isinstance(model, BackbonePolicyConfig | WorldVLAConfig):
         return
-    if isinstance(model, WLAConfig):
+    if isinstance(model, BackbonePolicyConfig):
         _require_queries(model, prompter)
     elif model.image_token != prompter.image:
         raise ValueError(f"the image token is {model.image_token} for the model and {prompter.image} in its prompts")
@@ -28,7 +30,7 @@ def require_tokens(model: PolicyModelConfig, prompter: AnyPrompter) -> None:
         raise ValueError(f"the prompts use {prompter.config.locations} location tokens and the tokenizer has more")
 
 
-def _require_queries(model: WLAConfig, prompter: Prompter | ChatPrompter) -> None:
+def _require_queries(model: BackbonePolicyConfig, prompter: Prompter | ChatPrompter) -> None:
     backbone, queries = model.backbone, model.queries
     pairs = [("the image token", backbone.image_token, prompter.image)]
     if isinstance(backbone, QwenBackboneConfig) and not isinstance(prompter, Prompter):

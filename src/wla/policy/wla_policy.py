@@ -175,7 +175,7 @@ class WLAPolicy:
         ValueError when the policy was loaded without imagination, when the folder holds anything but a checkpoint, and
         when it cannot be written.
         """
-        if self._interface.subgoal_size is not None and self.imagination is None:
+        if self._interface.imagined_size is not None and self.imagination is None:
             raise ValueError(
                 f"{folder}: this policy was loaded without imagination, half of it would be missing; load it with "
                 "from_pretrained(..., imagination=True) and save that"
@@ -364,7 +364,7 @@ class WLAPolicy:
 
     def require_imagination(self) -> Imagination:
         """Properties of its image prediction. ValueError when it predicts no images, or was loaded without."""
-        if self._interface.subgoal_size is None:
+        if self._interface.imagined_size is None:
             raise ValueError(f"policy {self.name}: its model predicts no images; act without imagine")
         if self.imagination is None:
             raise ValueError("this policy was loaded without imagination; use load_policy(..., imagination=True)")

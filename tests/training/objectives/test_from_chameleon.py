@@ -93,7 +93,7 @@ def test_logits_are_those_of_the_library(tmp_path: Path) -> None:
 def test_a_published_chameleon_becomes_a_policy_that_trains_and_acts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wla.training.objectives.from_scratch.load_codec", lambda name: ImageCodec(CODEC))
+    monkeypatch.setattr("wla.training.objectives.pretrained_codec.load_codec", lambda name: ImageCodec(CODEC))
     published = write_chameleon(tmp_path / "chameleon")
     tiny.write_dataset(tmp_path / "robot")
     init = FromChameleon(chameleon=str(tmp_path / "chameleon"), codec="codec", prompt=PROMPT_TOKENS)

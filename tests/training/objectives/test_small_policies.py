@@ -26,7 +26,7 @@ from wla.training.trainer import train
 def codec(monkeypatch) -> ImageCodec:
     """An untrained codec instead of the one that recipes name."""
     made = ImageCodec(tiny.model_config().codec)
-    monkeypatch.setattr("wla.training.objectives.from_scratch.load_codec", lambda name: made)
+    monkeypatch.setattr("wla.training.objectives.pretrained_codec.load_codec", lambda name: made)
     return made
 
 

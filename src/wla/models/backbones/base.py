@@ -131,6 +131,10 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
+    def image_features(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B P D"]:
+        """Features of images of the primary camera, as those of a prompt's are when they enter the text layers."""
+
+    @abstractmethod
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         """Next-token logits from last-layer states (the final norm is applied here)."""
 

@@ -133,6 +133,9 @@ class NanoBackbone(Backbone):
     def enable_activation_checkpointing(self) -> None:
         self.text.gradient_checkpointing_enable(checkpoint_options())
 
+    def image_features(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B P D"]:
+        return self.stem(self.primary, images)
+
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         return nn.functional.linear(self.text.norm(states), self.text.embed_tokens.weight)
 

@@ -131,6 +131,11 @@ class QwenBackbone(Backbone):
     def enable_activation_checkpointing(self) -> None:
         self.model.gradient_checkpointing_enable(checkpoint_options())
 
+    def image_features(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B P D"]:
+        patch = self.config.vision.patch_size
+        grid = (images.shape[1] // patch, images.shape[2] // patch)
+        return self.reader(self.model.visual, self.reader.patchify(images), grid)[0]
+
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         text = self.model.language_model
         return nn.functional.linear(text.norm(states), text.embed_tokens.weight)

@@ -54,7 +54,7 @@ class SmolVLMBackbone(Backbone):
     ) -> Context:
         embed = self.model.text_model.embed_tokens
         tokens, attention_mask, unpadded = self.receive(tokens, attention_mask, embed.weight.device)
-        features = {name: self._features(images[name]) for name in self.image_tokens}
+        features = {name: self.image_features(images[name]) for name in self.image_tokens}
         embeddings = embed(tokens)
         pixels = torch.cat(list(features.values()), dim=1).to(embeddings.dtype)
         embeddings = fill_placeholders(embeddings, tokens == self.image_token, pixels.flatten(0, 1))
@@ -73,7 +73,7 @@ class SmolVLMBackbone(Backbone):
         head = text.embed_tokens if self.lm_head is None else self.lm_head
         return nn.functional.linear(text.norm(states), head.weight)
 
-    def _features(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
+    def image_features(self, images: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B P D"]:
         """Features of images, whose pixels are scaled to [-1, 1] as the library's processor does."""
         pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # half precision would merge neighbouring shades
         tower = self.model.vision_model

@@ -96,6 +96,9 @@ class CompiledBackbone(Backbone):
         found = self._read_text(tokens, mask, context.attention_mask, *context.cache.tensors)
         return self._context(found, context.images, torch.cat([context.attention_mask, mask], dim=1))
 
+    def image_features(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B P D"]:
+        return self.reference.image_features(images)
+
     def logits(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N vocabulary"]:
         return self.reference.logits(states)
 

@@ -12,10 +12,10 @@ from wla.data.normalize import Statistics, compute_statistics
 from wla.data.prompts.configs import PromptConfig
 from wla.data.prompts.kinds import extended_tokenizer
 from wla.data.prompts.tokenizer import train_tokenizer
+from wla.models.backbone_policy import BackbonePolicy
 from wla.models.backbones.configs import NanoBackboneConfig
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.model import require_model
-from wla.models.wla import WLA
 from wla.policy.hub import fetch_checkpoint
 
 
@@ -40,7 +40,7 @@ def backbone_of(policy: str, config: NanoBackboneConfig, texts: Sequence[str]) -
     """The policy's backbone and statistics, and its tokenizer extended for the texts. ValueError for other sizes."""
     backbone = NanoBackbone(config)
     before = fetch_checkpoint(policy, imagination=False)
-    model = require_model(before.model, WLA, f"policy {policy}")
+    model = require_model(before.model, BackbonePolicy, f"policy {policy}")
     if model.config.backbone != config or before.tokenizer is None:
         raise ValueError(f"policy {policy} has another backbone than the recipe; correct one")
     backbone.load_state_dict(model.backbone.state_dict())

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from wla.batch import Batch
+from wla.models.backbone_policy import BackbonePolicy
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.model import PolicyModel
-from wla.models.wla import WLA
 from wla.training.objective import StepLosses
 from wla.training.objectives.configs import FramePretrainConfig
 from wla.training.sampling import to_device
@@ -31,7 +31,7 @@ class MaskedPatches(nn.Module):
     def __init__(self, model: PolicyModel, config: FramePretrainConfig) -> None:
         """ValueError for a backbone that has no patches to hide."""
         super().__init__()
-        if not isinstance(model, WLA) or not isinstance(model.backbone, NanoBackbone):
+        if not isinstance(model, BackbonePolicy) or not isinstance(model.backbone, NanoBackbone):
             raise ValueError(
                 "frame_pretraining: hides patches of nano's vision stem, and this model has none; leave it out"
             )

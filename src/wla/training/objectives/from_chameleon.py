@@ -13,10 +13,10 @@ from wla.data.prompts.tokenizer import append_tokens, load_tokenizer
 from wla.files import read_json
 from wla.models import PolicyModelConfig, WorldVLA, WorldVLAConfig, require_config, require_model
 from wla.policy.hub import resolve
-from wla.training.objectives.from_scratch import model_with_codec
 from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.initialization_kinds import FromChameleon
 from wla.training.objectives.pretrained import load_pretrained
+from wla.training.objectives.pretrained_codec import model_with_codec
 
 CONSTANTS = {"swin_norm": False, "hidden_act": "silu", "rms_norm_eps": 1e-5}
 """What decides the computation beside the shapes of the weights."""

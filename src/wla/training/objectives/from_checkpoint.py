@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wla.data.prompts.configs import PromptConfig
 from wla.data.prompts.kinds import extended_tokenizer
-from wla.models import WLA, PolicyModelConfig, WLAConfig, require_config, require_model
+from wla.models import BackbonePolicy, BackbonePolicyConfig, PolicyModelConfig, require_config, require_model
 from wla.policy.hub import fetch_checkpoint
 from wla.training.objectives.auxiliary_grounding import AuxiliaryGrounding
 from wla.training.objectives.initialization import Initialization
@@ -30,10 +30,10 @@ def initialize(init: FromCheckpoint, config: PolicyModelConfig, texts: Sequence[
         if not isinstance(prompt, PromptConfig):
             raise ValueError(f"policy {init.policy} has no prompts of nano's kind; leave init.prompt out")
         prompt = init.prompt
-        grown = require_config(config, WLAConfig, "init.prompt").backbone.text_sizes.vocabulary
+        grown = require_config(config, BackbonePolicyConfig, "init.prompt").backbone.text_sizes.vocabulary
     pretrained = None if init.backbone is None else load_backbone(init.backbone)
     if pretrained is not None and pretrained.config.policy == init.policy:
-        require_model(model, WLA, "init.backbone").backbone.load_state_dict(pretrained.backbone.state_dict())
+        require_model(model, BackbonePolicy, "init.backbone").backbone.load_state_dict(pretrained.backbone.state_dict())
         tokenizer = pretrained.prompter.tokenizer
     elif pretrained is not None:
         if tokenizer is None or pretrained.prompter.tokenizer.get_vocab() != tokenizer.get_vocab():
@@ -41,7 +41,7 @@ def initialize(init: FromCheckpoint, config: PolicyModelConfig, texts: Sequence[
     elif grown and tokenizer is not None:
         tokenizer = extended_tokenizer(tokenizer, texts, size=grown)
     if pretrained is not None and init.grounding is not None:
-        backbone = require_model(model, WLA, "init.grounding").backbone
+        backbone = require_model(model, BackbonePolicy, "init.grounding").backbone
         grounding = AuxiliaryGrounding(backbone, pretrained.grounding(), init.grounding)
     known = checkpoint.robots[0].statistics  # of several robots, each has its own
     generates_text = checkpoint.config.prompt is not None and checkpoint.config.prompt.language

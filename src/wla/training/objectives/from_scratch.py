@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wla.data.prompts.kinds import trained_tokenizer
-from wla.models import WLA, PolicyModelConfig, WLAConfig, WorldVLA, WorldVLAConfig
+from wla.models.configs import BackbonePolicyConfig, CodecPolicyConfig
+from wla.models.model_config import PolicyModelConfig
+from wla.models.world_vla_config import WorldVLAConfig
 from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.initialization_kinds import FromScratch
-from wla.training.objectives.pretrained_codec import load_codec
+from wla.training.objectives.pretrained_codec import model_with_codec
 
 
 def initialize(init: FromScratch, config: PolicyModelConfig, texts: Sequence[str]) -> Initialization:
@@ -20,19 +22,11 @@ def initialize(init: FromScratch, config: PolicyModelConfig, texts: Sequence[str
             f"init: a model of kind {config.kind!r} reads text; set init.prompt, or name the backbone or policy "
             "with its tokenizer"
         )
-    if not isinstance(config, WLAConfig | WorldVLAConfig):
-        raise ValueError(f"init.prompt: models of kind {config.kind!r} are not initialised with a codec")
+    if not isinstance(config, BackbonePolicyConfig | WorldVLAConfig):
+        raise ValueError(f"init.prompt: models of kind {config.kind!r} are not initialised with text")
+    tokenizer = trained_tokenizer(init.prompt, texts, size=config.text_vocabulary)
+    if not isinstance(config, CodecPolicyConfig):
+        return Initialization(config.build(), init.prompt, tokenizer)
     if init.codec is None:
         raise ValueError("init.codec: the model predicts images; name a codec, or a policy whose codec it is")
-    tokenizer = trained_tokenizer(init.prompt, texts, size=config.text_vocabulary)
     return Initialization(model_with_codec(config, init.codec), init.prompt, tokenizer)
-
-
-def model_with_codec(config: WLAConfig | WorldVLAConfig, codec: str) -> WLA | WorldVLA:
-    """A model with random weights, but for those of a trained codec. ValueError when there is none, or of another kind
-    than the model reads."""
-    trained = load_codec(codec)
-    model = config.replace(codec=trained.config).build()
-    assert model.codec is not None
-    model.codec.load_state_dict(trained.state_dict())
-    return model

@@ -11,13 +11,13 @@ from transformers import AutoConfig
 from wla.data.prompts.special_tokens import special_tokens
 from wla.data.prompts.tokenizer import append_tokens, load_tokenizer
 from wla.files import read_json
-from wla.models import WLA, PolicyModelConfig, WLAConfig, require_model
+from wla.models import BackbonePolicy, BackbonePolicyConfig, PolicyModelConfig, require_model
 from wla.models.backbones.configs import SmolVLMBackboneConfig
 from wla.policy.hub import resolve
-from wla.training.objectives.from_scratch import model_with_codec
 from wla.training.objectives.initialization import Initialization
 from wla.training.objectives.initialization_kinds import FromSmolVLM
 from wla.training.objectives.pretrained import load_pretrained
+from wla.training.objectives.pretrained_codec import model_with_codec
 
 KINDS = ("smolvlm", "idefics3")
 """Values of `model_type` of the models with this layout."""
@@ -29,8 +29,8 @@ def initialize(init: FromSmolVLM, config: PolicyModelConfig, texts: Sequence[str
 
     ValueError when a folder, a weight or a token of the tokenizer is missing or does not fit.
     """
-    backbone = config.backbone if isinstance(config, WLAConfig) else None
-    if not isinstance(config, WLAConfig) or not isinstance(backbone, SmolVLMBackboneConfig):
+    backbone = config.backbone if isinstance(config, BackbonePolicyConfig) else None
+    if not isinstance(config, BackbonePolicyConfig) or not isinstance(backbone, SmolVLMBackboneConfig):
         raise ValueError("init.vlm: the recipe's backbone is not a SmolVLM; use small_model(vlm=..)")
     vlm = resolve(init.vlm, "vision-language model")
     require_sizes(vlm, backbone)
@@ -45,7 +45,7 @@ def initialize(init: FromSmolVLM, config: PolicyModelConfig, texts: Sequence[str
         append_tokens(tokenizer, names[3:], first=backbone.image_token, filler="unused", what="image token")
     except ValueError as error:
         raise ValueError(f"{vlm}: {error}") from error
-    model = require_model(model_with_codec(config, init.codec), WLA, "init")
+    model = require_model(model_with_codec(config, init.codec), BackbonePolicy, "init")
     load_pretrained(model.backbone, vlm, ignored=(LM_HEAD,) if backbone.tie_word_embeddings else ())
     return Initialization(model, init.prompt, tokenizer)
 

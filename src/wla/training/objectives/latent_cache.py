@@ -19,7 +19,6 @@ from wla.data import LeRobotDataset
 from wla.data.training_frames import Frames, open_training_frames
 from wla.models.image_codec import ImageCodec
 from wla.models.model import PolicyModel
-from wla.models.wla import WLA
 from wla.progress import note, track
 from wla.specs import ImageFit
 
@@ -33,11 +32,11 @@ def latents_of(
 
     ValueError for a model without a codec, or a dataset without the camera.
     """
-    if not isinstance(model, WLA) or model.codec is None:
-        raise ValueError(f"cache_latents: a model of kind {model.config.kind!r} has no image codec; leave it out")
-    config, codec = model.config, model.codec
+    codec, interface = model.image_codec, model.config.interface
+    if codec is None or codec.quantizer is not None or interface.subgoal_size is None:
+        raise ValueError(f"cache_latents: a model of kind {model.config.kind!r} reads no latents; leave it out")
     return [
-        cached_latents(dataset, camera or "", config.target_side, config.image_fit, codec)
+        cached_latents(dataset, camera or "", interface.subgoal_size, interface.image_fit, codec)
         for dataset, camera in zip(datasets, cameras, strict=True)
     ]
 

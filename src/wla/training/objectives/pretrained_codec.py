@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import init_empty_weights
 
-from wla.models.configs import ImageCodecConfig
+from wla.models.configs import CodecPolicyConfig, ImageCodecConfig
 from wla.models.image_codec import ImageCodec
+from wla.models.model import PolicyModel
+from wla.models.model_config import PolicyModelConfig
 from wla.policy.checkpoint_files import CONFIG as POLICY_CONFIG
 from wla.policy.hub import fetch_checkpoint, local_folder
 from wla.run_folder import read_checkpoint
@@ -30,6 +32,18 @@ class PretrainedCodec(NamedTuple):
 def load_codec(name: str | Path) -> ImageCodec:
     """A trained codec: a codec's folder, or a policy (folder or bundled name) whose codec it is. ValueError without."""
     return codec_of(name).codec
+
+
+def model_with_codec(config: PolicyModelConfig, codec: str) -> PolicyModel[Any]:
+    """A model with random weights, but for those of a trained codec where it has one. ValueError when there is none, or
+    of another kind than the model reads."""
+    if not isinstance(config, CodecPolicyConfig):
+        return config.build()
+    trained = load_codec(codec)
+    model = config.replace(codec=trained.config).build()
+    assert model.image_codec is not None
+    model.image_codec.load_state_dict(trained.state_dict())
+    return model
 
 
 def codec_of(name: str | Path) -> PretrainedCodec:

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from wla.models import WLA, require_model
+from wla.models.action_expert_policy import ActionExpertPolicy
+from wla.models.backbone_policy import BackboneEncoding
+from wla.models.model import require_model
 from wla.models.trajectory import ActionEncoding, Trajectory
-from wla.models.wla import WLAEncoding
 from wla.policy.wla_policy import WLAPolicy
 from wla.policy.wrapper import PolicyWrapper
 from wla.rollout.runner import Job
@@ -30,7 +31,8 @@ class ExploringPolicy(PolicyWrapper[PolicyState]):
 
     def __init__(self, policy: WLAPolicy, noise_level: float, step_choice: StepChoice | None) -> None:
         super().__init__(policy)
-        self._model, self._noise_level = require_model(policy.model, WLA, f"policy {policy.name}"), noise_level
+        self._model = require_model(policy.model, ActionExpertPolicy, f"policy {policy.name}")
+        self._noise_level = noise_level
         self._step_choice = step_choice
         self._samples: list[tuple[ActionEncoding, Trajectory]] | None = None
         self._rows: dict[tuple[int, int], int] = {}
@@ -66,7 +68,7 @@ class ExploringPolicy(PolicyWrapper[PolicyState]):
             return policy.act_batch(observations, states, **options)
         with torch.inference_mode():
             encoding = policy.encode(observations, states)
-            own = self._model.action_encoding(cast(WLAEncoding, encoding.model))
+            own = self._model.action_encoding(cast(BackboneEncoding, encoding.model))
             noise = policy.noise(states)[:, 0]
             uniform, step_noise = (drawn.to(policy.device) for drawn in _draws(states, noise))
             num_steps = self._num_steps(uniform[:, 0])

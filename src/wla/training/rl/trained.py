@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wla.models import WLA, require_model
+from wla.models.action_expert_policy import ActionExpertPolicy
 from wla.models.experts.action_expert import ActionExpert
+from wla.models.model import require_model
 from wla.policy import Checkpoint
 from wla.policy.hub import fetch_checkpoint
 from wla.training.rl.configs import RLTrainConfig, SpeedRewardConfig
@@ -59,8 +60,8 @@ class Trained(nn.Module):
 
 
 def load_trained(config: RLTrainConfig) -> tuple[Checkpoint, Trained]:
-    """The policy of a recipe, and what is trained of it: all else stays as it is. ValueError for a model that is no
-    WLA."""
+    """The policy of a recipe, and what is trained of it: all else stays as it is. ValueError for a model without an
+    Action Expert."""
     checkpoint = fetch_checkpoint(config.policy)
-    model = require_model(checkpoint.model, WLA, f"policy {config.policy}").requires_grad_(False)
+    model = require_model(checkpoint.model, ActionExpertPolicy, f"policy {config.policy}").requires_grad_(False)
     return checkpoint, Trained(model.action_expert, config.speed)
