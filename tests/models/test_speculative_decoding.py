@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import layer_norm
 
 from wla.models import speculative_decoding
+from wla.models.backbone_policy import BackboneEncoding
 from wla.models.model import ModelInputs
-from wla.models.wla import WLAEncoding
 
 ROWS, ROUNDS, LIMIT = 64, 16, 6
 
@@ -48,7 +48,7 @@ class Decoder:
         return prompts, images
 
     @torch.inference_mode()
-    def generate(self, prompts, images, drafts: Sequence[Sequence[int]]) -> WLAEncoding:
+    def generate(self, prompts, images, drafts: Sequence[Sequence[int]]) -> BackboneEncoding:
         proprio = torch.zeros(len(prompts), self.state)
         return self.model.generate(ModelInputs(images, proprio, prompts, drafts, self.prompter))
 
