@@ -134,7 +134,7 @@ def refusals(config: PolicyTrainConfig) -> dict[str, tuple[object, str]]:
     """What only a WLA can do -> how it is asked for, and the message."""
     backbone = config.replace(init=FromBackbone(backbone="nano-base", codec="nano-tabletop"))
     return {
-        "a backbone": (backbone.build, "init.backbone: needs a model of kind 'wla', not 'behaviour_cloning'"),
+        "a backbone": (backbone.build, "init.backbone: needs a model of kind .*'wla'.*, not 'behaviour_cloning'"),
         "the estimate": (lambda: workload(config), "the estimate: needs a model of kind 'wla'"),
         "recomputation": (config.replace(activation_checkpointing=True).build, "do not recompute"),
         "text from scratch": (config.replace(model=tiny.model_config()).build, "reads text; set init.prompt"),

@@ -6,9 +6,14 @@ from typing import Any
 
 import tiny
 
-from wla.models import AlignedConfig, PlainVLAConfig
+from wla.models import AlignedConfig, CascadedLatentsConfig, CascadedPixelsConfig, PlainVLAConfig
 
-CONFIGS = {"plain_vla": PlainVLAConfig, "aligned": AlignedConfig}
+CONFIGS = {
+    "plain_vla": PlainVLAConfig,
+    "aligned": AlignedConfig,
+    "cascaded_latents": CascadedLatentsConfig,
+    "cascaded_pixels": CascadedPixelsConfig,
+}
 
 
 def config(kind: str, **changes: Any) -> Any:

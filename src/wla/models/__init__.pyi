@@ -1,6 +1,8 @@
 from .action_expert_policy import ActionExpertPolicy as ActionExpertPolicy
 from .aligned import Aligned as Aligned
 from .backbone_policy import BackbonePolicy as BackbonePolicy
+from .cascaded_latents import CascadedLatents as CascadedLatents
+from .cascaded_pixels import CascadedPixels as CascadedPixels
 from .configs import BackbonePolicyConfig as BackbonePolicyConfig
 from .configs import ImageCodecConfig as ImageCodecConfig
 from .configs import InverseConfig as InverseConfig
@@ -31,6 +33,8 @@ from .model_config import require_config as require_config
 from .plain_vla import PlainVLA as PlainVLA
 from .value_model import ValueModel as ValueModel
 from .variant_configs import AlignedConfig as AlignedConfig
+from .variant_configs import CascadedLatentsConfig as CascadedLatentsConfig
+from .variant_configs import CascadedPixelsConfig as CascadedPixelsConfig
 from .variant_configs import PlainVLAConfig as PlainVLAConfig
 from .wla import WLA as WLA
 from .world_vla import WorldVLA as WorldVLA

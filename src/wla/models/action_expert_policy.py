@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from wla.batch import Batch, TargetRows
@@ -31,9 +31,9 @@ class ActionExpertPolicy(BackbonePolicy):
         super().__init__(config)
         self.action_expert = ActionExpert(config.action_expert, condition_width or self.backbone.width)
 
-    def recompute(self, parts: Collection[RecomputedPart]) -> None:
-        super().recompute(parts)
-        if "action_expert" in parts:
+    def enable_activation_checkpointing(self, parts: Collection[RecomputedPart] | None = None) -> None:
+        super().enable_activation_checkpointing(parts)
+        if parts is None or "action_expert" in parts:
             self.action_expert.activation_checkpointing = True
 
     @property
@@ -52,14 +52,15 @@ class ActionExpertPolicy(BackbonePolicy):
         self,
         batch: Batch,
         has: Int64[Tensor, " N"],
-        states: list[Float[Tensor, "N K C"]],
+        states: list[Float[Tensor, "N K E"]],
         generator: torch.Generator | None,
+        mask: Bool[Tensor, "B n A"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The Action Expert's loss on the samples `has`, of which it reads these states."""
+        """The Action Expert's loss on the samples `has`, of which it reads these states. mask: the actions that count,
+        fewer than those that are known (None: all of them)."""
         dims = None if batch.action_dims is None else batch.action_dims[has]
-        return self.action_expert.loss(
-            states, batch.state[has], batch.actions[has], batch.action_mask[has], generator, dims
-        )
+        known = batch.action_mask if mask is None else mask
+        return self.action_expert.loss(states, batch.state[has], batch.actions[has], known[has], generator, dims)
 
     def sample_actions(
         self,

@@ -6,10 +6,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from wla.batch import Batch, TargetRows, left_pad
@@ -29,7 +29,7 @@ class BackboneEncoding(ModelEncoding):
 
     query_hidden: list[Float[Tensor, "B Q D"]]
     image: Float[Tensor, "B P D"]
-    action_states: list[Float[Tensor, "B K C"]]
+    action_states: list[Float[Tensor, "B K E"]]
 
 
 class Reading(NamedTuple):
@@ -55,11 +55,7 @@ class BackbonePolicy(PolicyModel[BackboneEncoding]):
 
     def enable_activation_checkpointing(self, parts: Collection[RecomputedPart] | None = None) -> None:
         """From now on the backward pass recomputes the inside of each block of these parts instead of keeping it."""
-        self.recompute(get_args(RecomputedPart) if parts is None else parts)
-
-    def recompute(self, parts: Collection[RecomputedPart]) -> None:
-        """`enable_activation_checkpointing` for these parts; those that the model lacks are passed over."""
-        if "backbone" in parts:
+        if parts is None or "backbone" in parts:
             self.backbone.enable_activation_checkpointing()
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Float[Tensor, ""]]:
@@ -113,10 +109,10 @@ class BackbonePolicy(PolicyModel[BackboneEncoding]):
         self,
         query_hidden: list[Float[Tensor, "B Q D"]],
         image: Float[Tensor, "B P D"],
-        inputs: ModelInputs,
-    ) -> list[Float[Tensor, "B K C"]]:
-        """What acting reads: the states of the meta-queries, or what a subclass makes of the arguments, which are
-        fields of a `BackboneEncoding`."""
+        frame: UInt8[Tensor, "B H W 3"],
+    ) -> list[Float[Tensor, "B K E"]]:
+        """What acting reads: the states of the meta-queries, or what a subclass makes of these, of the backbone's
+        features of the primary camera, and of its image."""
         return query_hidden
 
     def _encoding(
@@ -126,7 +122,8 @@ class BackbonePolicy(PolicyModel[BackboneEncoding]):
         query_hidden: list[Float[Tensor, "B Q D"]],
         image: Float[Tensor, "B P D"],
     ) -> BackboneEncoding:
-        return BackboneEncoding(inputs, texts, query_hidden, image, self.action_states(query_hidden, image, inputs))
+        states = self.action_states(query_hidden, image, inputs.images[self.backbone.primary])
+        return BackboneEncoding(inputs, texts, query_hidden, image, states)
 
     def _read_queries(
         self, inputs: ModelInputs, texts: Sequence[Sequence[int]], context: Context

@@ -8,6 +8,8 @@ BUILT_IN = {
     "wla": "wla.models.configs:WLAConfig",
     "plain_vla": "wla.models.variant_configs:PlainVLAConfig",
     "aligned": "wla.models.variant_configs:AlignedConfig",
+    "cascaded_latents": "wla.models.variant_configs:CascadedLatentsConfig",
+    "cascaded_pixels": "wla.models.variant_configs:CascadedPixelsConfig",
     "world_vla": "wla.models.world_vla_config:WorldVLAConfig",
 }
 """Kind -> its configuration class, imported when the kind is first used."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
-from wla.models.configs import ActionExpertPolicyConfig, BackboneLossWeights
+from wla.models.configs import ActionExpertPolicyConfig, BackboneLossWeights, WorldExpertPolicyConfig
 from wla.models.model_config import ModelInterface
 from wla.models.sizes import Width
 
 if TYPE_CHECKING:
     from wla.models.aligned import Aligned
+    from wla.models.cascaded_latents import CascadedLatents
+    from wla.models.cascaded_pixels import CascadedPixels
     from wla.models.plain_vla import PlainVLA
 
 
@@ -73,3 +75,46 @@ class AlignedConfig(ActionExpertPolicyConfig):
         from wla.models.aligned import Aligned
 
         return Aligned(self)
+
+
+class CascadedConfig(WorldExpertPolicyConfig):
+    """A model that acts on what its World Expert imagines. The states of the meta-queries learn nothing from actions,
+    so the weight of the world's loss is to be high."""
+
+    @model_validator(mode="after")
+    def _imagines_without_guidance(self) -> Self:
+        if self.world_expert.guidance != 1.0:
+            raise ValueError("world_expert.guidance: a cascade imagines in each call, without guidance; set it to 1")
+        return self
+
+
+class CascadedLatentsConfig(CascadedConfig):
+    """A cascade whose Action Expert reads the states of the World Expert's blocks, as many as it has blocks itself."""
+
+    kind: Literal["cascaded_latents"] = "cascaded_latents"
+
+    @model_validator(mode="after")
+    def _a_block_for_each(self) -> Self:
+        if (ours := self.world_expert.layers) < (read := self.action_expert.layers):
+            raise ValueError(
+                f"action_expert.layers: {read} blocks read as many of the World Expert's, which has {ours}; lower it"
+            )
+        return self
+
+    def build(self, *, imagination: bool = True) -> CascadedLatents:
+        from wla.models.cascaded_latents import CascadedLatents
+
+        return CascadedLatents(self)
+
+
+class CascadedPixelsConfig(CascadedConfig):
+    """A cascade whose Action Expert finds the actions between the present frame and the imagined one."""
+
+    kind: Literal["cascaded_pixels"] = "cascaded_pixels"
+    latent_noise: float = Field(default=0.3, ge=0, le=1)
+    """Highest noise level of the recorded later frame that inverse dynamics is trained on; 0 is without noise."""
+
+    def build(self, *, imagination: bool = True) -> CascadedPixels:
+        from wla.models.cascaded_pixels import CascadedPixels
+
+        return CascadedPixels(self)

@@ -15,6 +15,7 @@ from wla.models.action_expert_policy import ActionExpertPolicy
 from wla.models.backbone_policy import BackboneEncoding, Reading
 from wla.models.configs import WorldExpertPolicyConfig
 from wla.models.experts.action_conditioning import ActionCondition
+from wla.models.experts.configs import WorldExpertConfig
 from wla.models.experts.world_expert import WorldCondition, WorldExpert
 from wla.models.image_codec import ImageCodec
 from wla.models.model import Imagination, RecomputedPart, Target
@@ -44,9 +45,9 @@ class WorldExpertPolicy(ActionExpertPolicy):
             self.world_expert = WorldExpert(config.world_expert, self.backbone.width, config.queries.count)
             self.codec = ImageCodec(config.codec).requires_grad_(False)
 
-    def recompute(self, parts: Collection[RecomputedPart]) -> None:
-        super().recompute(parts)
-        if "world_expert" in parts and self.world_expert is not None:
+    def enable_activation_checkpointing(self, parts: Collection[RecomputedPart] | None = None) -> None:
+        super().enable_activation_checkpointing(parts)
+        if (parts is None or "world_expert" in parts) and self.world_expert is not None:
             self.world_expert.activation_checkpointing = True
 
     @property
@@ -141,26 +142,35 @@ class WorldExpertPolicy(ActionExpertPolicy):
             kept = torch.rand(len(chosen), generator=generator) >= self.config.world_expert.actions.condition_dropout
             known = batch.action_mask[chosen].any(-1) & upload(kept, chosen.device)[:, None]
             action_condition = ActionCondition(batch.actions[chosen], batch.state[chosen], known)
-        current, later = self.latents(batch, chosen)
         condition = self.world_expert.condition(
             context.images[self.backbone.primary][chosen],
             [layer[chosen] for layer in query_hidden],
-            current,
+            self.current_latents(batch, chosen) if self.config.world_expert.condition_on_current_frame else None,
             action_condition,
         )
         pixel_error = None
         if self.config.world_expert.pixel_loss_weight:
             pixel_error = partial(self.codec.pixel_error, batch.subgoal[chosen])
-        return self.world_expert.loss(condition, later, generator, pixel_error)
+        return self.world_expert.loss(condition, self.later_latents(batch, chosen), generator, pixel_error)
 
-    def latents(
-        self, batch: Batch, chosen: Int64[Tensor, " N"]
-    ) -> tuple[Float[Tensor, "N C h w"] | None, Float[Tensor, "N C h w"]]:
-        """Latents of the current frames, for a World Expert that sees them, and of the later ones."""
+    def current_latents(self, batch: Batch, chosen: Int64[Tensor, " N"]) -> Float[Tensor, "N C h w"]:
+        """Latents of the current frames of these samples."""
+        assert self.codec is not None
+        if batch.latents is not None:
+            return batch.latents.current[chosen].to(self.codec.vae.dtype)
+        return self.codec.encode(batch.images[self.backbone.primary][chosen])
+
+    def later_latents(self, batch: Batch, chosen: Int64[Tensor, " N"]) -> Float[Tensor, "N C h w"]:
+        """Latents of the later frames of these samples."""
         assert self.codec is not None
         assert batch.subgoal is not None
-        if batch.latents is None:
-            current = self.current_latent(batch.images[self.backbone.primary][chosen])
-            return current, self.codec.encode(batch.subgoal[chosen])
-        known = [kept[chosen].to(self.codec.vae.dtype) for kept in (batch.latents.current, batch.latents.subgoal)]
-        return (known[0] if self.config.world_expert.condition_on_current_frame else None), known[1]
+        if batch.latents is not None:
+            return batch.latents.subgoal[chosen].to(self.codec.vae.dtype)
+        return self.codec.encode(batch.subgoal[chosen])
+
+
+def fixed_noise(world: WorldExpertConfig) -> Float[Tensor, "C h w"]:
+    """The noise from which a policy that acts on what it imagines always does so: the same call gives the same
+    actions."""
+    shape = (world.latent_channels, world.latent_size, world.latent_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))

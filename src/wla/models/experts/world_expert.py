@@ -135,12 +135,27 @@ class WorldExpert(nn.Module):
         self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
     ) -> Float[Tensor, "B C h w"]:
         """Predicted velocity, noise - latent, (B, C, h, w) at noise levels s from 0 (data) to 1 (noise)."""
+        states, embedded = self._run(x, s, condition)
+        tokens = self.sana.proj_out(self.sana.norm_out(states[-1], embedded, self.sana.scale_shift_table))
+        return tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def block_states(
+        self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
+    ) -> list[Float[Tensor, "B P W"]]:
+        """States of the latent's tokens after each block, in the pass that `velocity` makes."""
+        return self._run(x, s, condition)[0]
+
+    def _run(
+        self, x: Float[Tensor, "B C h w"], s: Float[Tensor, " B"], condition: WorldCondition
+    ) -> tuple[list[Float[Tensor, "B P W"]], Float[Tensor, "B W"]]:
+        """States after each block, and the embedding of the noise levels."""
         batch, _, height, width = x.shape
         x = x.to(self.sana.dtype)
         tokens = self.sana.patch_embed(
             x if condition.current_latent is None else torch.cat([x, condition.current_latent], dim=1)
         )
         modulation, embedded = self.sana.time_embed(s * TIMESTEPS, batch_size=batch, hidden_dtype=tokens.dtype)
+        found = []
         for block, states in zip(self.sana.transformer_blocks, condition.layers, strict=True):
             run = unfused_on_cpu(block, x.device)
             tokens = run_block(
@@ -154,8 +169,8 @@ class WorldExpert(nn.Module):
                 width,
                 activation_checkpointing=self.activation_checkpointing,
             )
-        tokens = self.sana.proj_out(self.sana.norm_out(tokens, embedded, self.sana.scale_shift_table))
-        return tokens.transpose(1, 2).unflatten(2, (height, width))
+            found.append(tokens)
+        return found, embedded
 
     def loss(
         self,
