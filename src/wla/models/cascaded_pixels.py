@@ -7,6 +7,9 @@ imagined frames have errors; so the images alone carry the plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -38,7 +41,7 @@ class CascadedPixels(WorldExpertPolicy):
     """The World Expert acts, too: `imagination=False` leaves nothing out."""
 
     config: CascadedPixelsConfig
-    parts = WorldExpertPolicy.parts | {"frame pair": "frame_pair."}
+    parts: ClassVar[Mapping[str, str]] = {**WorldExpertPolicy.parts, "frame pair": "frame_pair."}
 
     def __init__(self, config: CascadedPixelsConfig) -> None:
         width = config.action_expert.width
