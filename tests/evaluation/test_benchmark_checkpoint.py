@@ -126,8 +126,19 @@ def test_half_of_the_candidates_are_those_of_an_even_number(candidates):
         _ = EvalConfig(policy="nano-memory", num_candidates=candidates, memory_reset_candidates=True).best_of_n
 
 
+def test_candidates_are_selected_by_consensus_without_a_model(checkpoint, tmp_path):
+    config = EvalConfig(
+        policy=checkpoint, tasks=("place",), episodes=1, replan_steps=8, num_candidates=3, consensus=True, max_videos=0
+    )
+    assert run_benchmark(config, tmp_path).total.n == 1
+    with pytest.raises(ValueError, match="need one thing"):
+        _ = config.replace(value="nano-value").best_of_n
+    with pytest.raises(ValueError, match="--consensus scores nothing: leave out --selection-margin"):
+        _ = config.replace(selection_margin=0.3).best_of_n
+
+
 def test_impossible_selections_are_refused_in_one_line(checkpoint, value, tmp_path):
-    with pytest.raises(ValueError, match="2 candidates need one thing that scores them: --value FOLDER or --goal"):
+    with pytest.raises(ValueError, match="2 candidates need one thing that selects among them: --value FOLDER, --goal"):
         run_benchmark(EvalConfig(policy=checkpoint, tasks=("place",), num_candidates=2), tmp_path)
     with pytest.raises(ValueError, match="need one thing"):
         run_benchmark(

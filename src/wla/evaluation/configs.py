@@ -48,7 +48,7 @@ class EvalConfig(InferenceOptions):
     memory_intervention: MemoryInterventionKind | None = None
     """Intervene on the policy's memory: clear it before every call, or delete or insert one item once."""
     num_candidates: int = Field(default=1, ge=1)
-    """Candidate chunks at each call, selected by their imagined outcomes; more than 1 needs --value or --goal."""
+    """Candidate chunks at each call, selected by their imagined outcomes (--value, --goal) or by --consensus."""
     imagination_horizon: int = Field(default=1, ge=1)
     """Chunks ahead that outcomes are imagined; with --memory-reset-candidates, 1 was best in memory tasks."""
     memory_reset_candidates: bool = False
@@ -61,6 +61,8 @@ class EvalConfig(InferenceOptions):
     """Value model that scores imagined outcomes: folder, bundled name or hub id."""
     goal: str | None = None
     """Image file of the goal, as the primary camera would see it; imagined outcomes are scored by agreement."""
+    consensus: bool = False
+    """Execute the candidate in the middle of the largest cluster (KeyStone); nothing is imagined or scored."""
     time_budget_ms: float | None = Field(default=None, gt=0)
     """Milliseconds for a call with several candidates; after that, the best so far is executed."""
     latency_ms: float | None = Field(default=None, ge=0, le=60_000)
@@ -85,7 +87,8 @@ class EvalConfig(InferenceOptions):
     def best_of_n(self) -> BestOfNConfig | None:
         """Selection among candidates; None for a single one.
 
-        ValueError for several candidates without exactly one scorer, and for halves of an odd number.
+        ValueError for several candidates without exactly one way to select, for halves of an odd number, and for what
+        only scores need.
         """
         if self.memory_reset_candidates and self.num_candidates % 2:
             raise ValueError(
@@ -94,10 +97,15 @@ class EvalConfig(InferenceOptions):
             )
         if self.num_candidates == 1:
             return None
-        if (self.value is None) == (self.goal is None):
+        if [self.value is None, self.goal is None, not self.consensus].count(False) != 1:
             raise ValueError(
-                f"{self.num_candidates} candidates need one thing that scores them: --value FOLDER or --goal IMAGE"
+                f"{self.num_candidates} candidates need one thing that selects among them: --value FOLDER, "
+                "--goal IMAGE or --consensus"
             )
+        scored = {"imagination_horizon", "selection_margin", "memory_reset_candidates", "time_budget_ms"}
+        unused = [name for name in sorted(scored) if getattr(self, name) != type(self).model_fields[name].default]
+        if self.consensus and unused:
+            raise ValueError(f"--consensus scores nothing: leave out --{unused[0].replace('_', '-')}")
         return BestOfNConfig(
             value=self.value,
             goal=self.goal,
@@ -107,6 +115,7 @@ class EvalConfig(InferenceOptions):
             selection_margin=self.selection_margin,
             action_conditioning=self.action_conditioning,
             time_budget_ms=self.time_budget_ms,
+            consensus=self.consensus,
         )
 
     @property

@@ -141,7 +141,8 @@ def describe(identity: Identity) -> str:
     if best_of_n is not None:
         scorer = f"value {best_of_n.value}" if best_of_n.goal is None else f"goal {best_of_n.goal}"
         kind = "" if best_of_n.action_conditioning else "not action-conditioned, "
-        selection = f", {best_of_n.num_candidates} candidates, {kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+        how = "consensus" if best_of_n.consensus else f"{kind}horizon {best_of_n.imagination_horizon}, {scorer}"
+        selection = f", {best_of_n.num_candidates} candidates, {how}"
     delay = f", {identity.timing.chunking} behind {identity.timing.latency.latency_ms:g} ms" if identity.timing else ""
     protocol = "" if identity.protocol == DEFAULT_PROTOCOL else f", protocol {identity.protocol}"
     steps = "" if identity.flow_steps is None else f", {identity.flow_steps} flow steps"

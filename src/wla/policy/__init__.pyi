@@ -12,6 +12,7 @@ from .checkpoint import save_parts as save_parts
 from .checkpoint_files import convert_checkpoint as convert_checkpoint
 from .hub import fetch_checkpoint as fetch_checkpoint
 from .hub import fetch_config as fetch_config
+from .keystone import KeyStonePolicy as KeyStonePolicy
 from .robots import PolicyRobot as PolicyRobot
 from .training_data import TrainingData as TrainingData
 from .value_checkpoint import ValueCheckpoint as ValueCheckpoint

@@ -124,7 +124,7 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         num_candidates, imagination_horizon: override those of the configuration, and are validated like these.
         ValueError for flow_steps and prefix, which candidates do not support.
         """
-        _require_supported(options)
+        require_supported(options)
         instead = {"num_candidates": num_candidates, "imagination_horizon": imagination_horizon}
         given = {name: number for name, number in instead.items() if number is not None}
         config = BestOfNPolicyConfig(**{**self._config.model_dump(), **given}) if given else self._config
@@ -270,7 +270,8 @@ class BestOfNPolicy(PolicyWrapper[PolicyState]):
         return deadline is not None and self._clock() >= deadline
 
 
-def _require_supported(options: dict[str, Any]) -> None:
+def require_supported(options: dict[str, Any]) -> None:
+    """ValueError for options of `act` that a choice among candidates does not take."""
     for name in ("flow_steps", "prefix", "delay"):
         if options.get(name) is not None:
             raise ValueError(f"a policy that chooses among candidates takes no {name}; leave it out")

@@ -135,7 +135,7 @@ def load_shared(
 
     loaded = load_policy(
         policy,
-        imagination=imagine or best_of_n is not None,
+        imagination=imagine or (best_of_n is not None and not best_of_n.consensus),
         device=device,
         robot=robot,
         **({} if inference is None else inference.inference),
@@ -196,6 +196,10 @@ def _remote(address: str, *, best_of_n: BestOfNConfig | None) -> Policy:
 
 def _best_of_n(policy: WLAPolicy, best_of_n: BestOfNConfig, options: Mapping[str, Any]) -> Policy:
     """options: of `load_value`."""
+    if best_of_n.consensus:
+        from wla.policy.keystone import KeyStonePolicy
+
+        return KeyStonePolicy(policy, best_of_n.num_candidates)
     from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig, GoalImageScorer, Scorer
     from wla.policy.value_checkpoint import load_value
 

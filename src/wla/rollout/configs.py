@@ -40,7 +40,8 @@ def is_address(name: str) -> bool:
 
 
 class BestOfNConfig(Config):
-    """Selection among a policy's candidate chunks by a value model or a goal image (see `wla.policy.best_of_n`)."""
+    """Selection among a policy's candidate chunks by a value model or a goal image (see `wla.policy.best_of_n`), or
+    without either (`wla.policy.keystone`)."""
 
     value: str | None
     goal: str | None
@@ -50,6 +51,7 @@ class BestOfNConfig(Config):
     selection_margin: float = Field(ge=0)
     action_conditioning: bool
     time_budget_ms: float | None = Field(gt=0)
+    consensus: bool = False
 
 
 class CollectConfig(Config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -47,18 +47,22 @@ def gym_tasks(
     mappings: Sequence[GymMapping],
     *,
     versions: Mapping[str, str],
+    prepare: Callable[[GymEnv], None] = lambda _: None,
     **more: Any,
 ) -> EnvFamily:
     """A family called `name` of a task per mapping, all of one robot.
 
-    versions: of what provides the environments. more: other fields of `EnvFamily`.
+    versions: of what provides the environments. prepare: receives each environment as it is made. more: other fields of
+    `EnvFamily`.
     """
     by_task = {mapping.task: mapping for mapping in mappings}
 
     def make(task: str, *, setting: str, embodiment: str, image_size: int | None, protocol: str) -> GymEnv:
         if image_size is not None:
             raise ValueError(f"{name}: images keep their size; ask the environment for another one by [kwargs]")
-        return GymEnv(by_task[task])
+        env = GymEnv(by_task[task])
+        prepare(env)
+        return env
 
     content = "".join(mapping.model_dump_json() for mapping in mappings)
     digest = hashlib.sha256(content.encode()).hexdigest()
