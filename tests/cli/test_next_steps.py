@@ -93,6 +93,7 @@ def test_a_dataset_without_subtasks_is_annotated(dataset: Path, capsys: pytest.C
         ("value model", "eval"),
         ("backbone", "train"),
         ("image codec", "train"),
+        ("toy language model", "train toy_language_rl"),
         ("inverse dynamics model", "data label-actions"),
     ],
 )

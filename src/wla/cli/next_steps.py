@@ -225,6 +225,10 @@ def _use(checkpoint: Path, run: Path) -> list[Line]:
             return [line("train", "nano_tabletop", f"init.backbone={checkpoint}", "init.codec=nano-tabletop")]
         case "image codec":
             return [line("train", "nano_tabletop", f"init.codec={checkpoint}", "init.backbone=nano-base")]
+        case "toy language model":
+            return [
+                line("train", "toy_language_rl", f"start={checkpoint}", out=run.with_name(f"{run.resolve().name}_rl"))
+            ]
     several = (folder / "robots.json").is_file()
     if several or _robot(folder / "robot.json") not in (BUNDLED_ROBOT, None):
         trained = _json(folder / "training_data.json").get("datasets") or [{}]

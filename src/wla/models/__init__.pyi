@@ -20,6 +20,8 @@ from .inverse_dynamics import InverseDynamics as InverseDynamics
 from .losses import masked_mean as masked_mean
 from .losses import next_token_loss as next_token_loss
 from .losses import weighted_sum as weighted_sum
+from .masked_decoding_config import BlockTextConfig as BlockTextConfig
+from .masked_decoding_config import MaskedDecodingConfig as MaskedDecodingConfig
 from .model import Imagination as Imagination
 from .model import ModelEncoding as ModelEncoding
 from .model import ModelInputs as ModelInputs

@@ -25,6 +25,7 @@ CONFIG_FILES = {
     "inverse dynamics model": "inverse.json",
     "backbone": "base.json",
     "image codec": "codec.json",
+    "toy language model": "toy_language.json",
 }
 """Kind of a checkpoint -> the file of its folder that only this kind has."""
 

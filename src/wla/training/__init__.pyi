@@ -29,5 +29,8 @@ from .rl.configs import NFTConfig as NFTConfig
 from .rl.configs import RLTrainConfig as RLTrainConfig
 from .rl.configs import SpeedRewardConfig as SpeedRewardConfig
 from .sampling import to_device as to_device
+from .toy_language.configs import ToyLanguageConfig as ToyLanguageConfig
+from .toy_language.configs import ToyLanguageRLConfig as ToyLanguageRLConfig
+from .toy_language.configs import ToyLanguageTrainConfig as ToyLanguageTrainConfig
 from .trainer import train as train
 from .wla0 import published_train_config as published_train_config

@@ -33,6 +33,13 @@ class Validation:
     weights: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class EpisodeValidation:
+    """Validation by episodes. evaluate: returns their metrics; the checkpoint with the highest `reward` is the best."""
+
+    evaluate: Callable[[Learner], dict[str, float]]
+
+
 class Objective(Protocol):
     """The trained module with its batches, its losses and its checkpoint format."""
 
@@ -52,7 +59,7 @@ class Objective(Protocol):
         ...
 
     @property
-    def validation(self) -> Validation | None:
+    def validation(self) -> Validation | EpisodeValidation | None:
         """Held-out episodes; None for a recipe that names none."""
         ...
 
@@ -100,18 +107,11 @@ class BaseObjective:
         return ""
 
     @property
-    def validation(self) -> Validation | None:
+    def validation(self) -> Validation | EpisodeValidation | None:
         return None
 
     def prepare_step(self, batches: Sequence[Any]) -> None:
         pass
-
-
-@dataclass(frozen=True)
-class EpisodeValidation:
-    """Validation by episodes. evaluate: returns their metrics; the checkpoint with the highest `reward` is the best."""
-
-    evaluate: Callable[[Learner], dict[str, float]]
 
 
 class OnPolicyObjective(ABC):

@@ -12,6 +12,7 @@ from wla.models.experts.flow_sde import executed_mask
 from wla.models.trajectory import ActionEncoding, Rows, Trajectory
 from wla.training.rl.advantages import Advantages
 from wla.training.rl.configs import RLTrainConfig
+from wla.training.rl.policy_gradient import standardized
 from wla.training.rl.rollouts import Rollouts, mean_reward, success_by_task
 
 
@@ -46,9 +47,7 @@ def calls_of(rollouts: Rollouts, config: RLTrainConfig) -> tuple[Calls, dict[str
     index = torch.tensor(rows, dtype=torch.long, device=device)
     encoding, trajectory = rollouts.encoding.rows(index), rollouts.trajectory.rows(index)
     mask = executed_mask(encoding, trajectory, torch.tensor(executed, dtype=torch.long, device=device))
-    advantage = torch.tensor(values, device=device)
-    if rows:
-        advantage = (advantage - advantage.mean()) / advantage.std(correction=0).clamp(min=1e-8)
+    advantage = standardized(torch.tensor(values, device=device))
     calls = Calls(encoding, trajectory, mask, advantage, torch.tensor(success, dtype=torch.bool, device=device))
     metrics = {"reward": mean_reward(rollouts.episodes, config)} | success_by_task(rollouts.episodes)
     return calls, metrics | advantages.metrics() | {"calls": float(len(rows))}

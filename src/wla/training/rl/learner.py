@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from wla.training import EpisodeValidation, OnPolicyObjective, RLTrainConfig
 from wla.training.learner import Learner
 from wla.training.rl.calls import Calls, calls_of
 from wla.training.rl.losses import compute_losses
+from wla.training.rl.minibatches import optimize
 from wla.training.rl.rollouts import RolloutWorkers, mean_reward, success_by_task
 from wla.training.rl.trained import load_trained
-from wla.training.step import micro_batch_seed, require_finite
 
 
 class RLObjective(OnPolicyObjective):
@@ -59,7 +58,9 @@ class RLObjective(OnPolicyObjective):
         suspects = [f"{job.variant.task} seed {job.seed}" for job in (each.job for each in rollouts.episodes)]
         if self._trained.step_choice is not None:
             record |= self._trained.step_choice.metrics()
-        return record | _means(self._optimize(step, learner, calls, suspects))
+        return record | optimize(
+            learner, self.config.loop, step, calls, len(calls.advantage), self.config.epochs, suspects
+        )
 
     def compute_losses(self, batch: Calls, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of a minibatch of calls."""
@@ -87,32 +88,7 @@ class RLObjective(OnPolicyObjective):
         """The number of flow steps that was learned, if any."""
         return None if self._trained.step_choice is None else self._trained.step_choice.most_likely
 
-    def _optimize(
-        self, step: int, learner: Learner, calls: Calls, suspects: list[str]
-    ) -> Iterator[Mapping[str, float]]:
-        """Passes over the calls; yields the metrics of each minibatch. suspects: named where one is not finite."""
-        learning_rate = learner.prepare_step(step)
-        count, size = len(calls.advantage), self.config.loop.batch_size
-        generator = torch.Generator().manual_seed(micro_batch_seed(self.config.loop, step, 0))
-        if not count:  # no group tells good from bad: the weights stay as they are
-            yield {"loss": 0.0, "grad_norm": 0.0, "lr": learning_rate}
-        for _ in range(self.config.epochs if count else 0):
-            for rows in torch.randperm(count, generator=generator).split(size):
-                learner.prepare_step(step)
-                terms = learner.loss_module(calls.rows(rows), generator)
-                learner.backward(terms["loss"])
-                record = {name: float(value.detach()) for name, value in terms.items()}
-                record |= {"grad_norm": learner.clip(), "lr": learning_rate}
-                require_finite(step, record, suspects)
-                learner.step()
-                yield record
-
     def _validate(self, learner: Learner) -> dict[str, float]:
         with learner.evaluating():
             episodes = self._workers.validate(self._flow_steps)
         return {"reward": mean_reward(episodes, self.config)} | success_by_task(episodes)
-
-
-def _means(records: Iterator[Mapping[str, float]]) -> dict[str, float]:
-    every = list(records)
-    return {name: sum(record[name] for record in every) / len(every) for name in every[0]}

@@ -14,10 +14,9 @@ from wla.models.experts.flow_sde import log_density, step_distribution, velocity
 from wla.runtime import upload
 from wla.training.rl.calls import Calls
 from wla.training.rl.configs import GRPOConfig, NFTConfig, RLTrainConfig
+from wla.training.rl.policy_gradient import clipped_loss
 from wla.training.rl.trained import StepChoice, Trained
 
-MAX_LOG_RATIO = 10.0
-"""Beyond it the exponential would only overflow."""
 CHOICE_CLIP = 0.2
 """Range of the probability ratio of a number of flow steps, 1 - clip .. 1 + clip."""
 
@@ -47,20 +46,17 @@ def grpo_loss(expert: ActionExpert, starting: ActionExpert, calls: Calls, config
     taken, executed = calls.trajectory, calls.executed
     mean, std = step_distribution(expert, calls.encoding, taken, config.noise_level)
     before = log_density(taken.after, taken.mean, std, executed)
-    log_ratio = (log_density(taken.after, mean, std, executed) - before).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-    surrogate = -torch.minimum(ratio * calls.advantage, clipped * calls.advantage).mean()
+    clipped = clipped_loss(log_density(taken.after, mean, std, executed) - before, calls.advantage, config.clip)
     with torch.no_grad():
         starting_mean, _ = step_distribution(starting, calls.encoding, taken, config.noise_level)
     # Two normal distributions of the same standard deviation.
     divergence = (((mean - starting_mean) / std).square() / 2 * executed).sum((1, 2)).mean()
     return {
-        "loss": surrogate + config.kl_weight * divergence,
+        "loss": clipped.loss + config.kl_weight * divergence,
         "kl": divergence,
-        "kl_update": (ratio - 1 - log_ratio).mean(),
-        "ratio": ratio.mean(),
-        "clip_fraction": (ratio != clipped).float().mean(),
+        "kl_update": clipped.divergence.mean(),
+        "ratio": clipped.ratio.mean(),
+        "clip_fraction": clipped.outside.float().mean(),
     }
 
 
@@ -97,9 +93,7 @@ def choice_loss(choice: StepChoice, acted: StepChoice, calls: Calls) -> Tensor:
     """Clipped policy gradient of the numbers of flow steps."""
     with torch.no_grad():
         before = acted.log_prob(calls.trajectory.num_steps)
-    ratio = (choice.log_prob(calls.trajectory.num_steps) - before).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-    clipped = ratio.clamp(1 - CHOICE_CLIP, 1 + CHOICE_CLIP)
-    return -torch.minimum(ratio * calls.advantage, clipped * calls.advantage).mean()
+    return clipped_loss(choice.log_prob(calls.trajectory.num_steps) - before, calls.advantage, CHOICE_CLIP).loss
 
 
 def anchor_loss(expert: ActionExpert, calls: Calls, generator: torch.Generator) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wla.training.rl.advantages import add_speed, group_spread, informative, normalize_in_groups
-from wla.training.rl.configs import SpeedRewardConfig
+from wla.training.rl.groups import add_speed, group_spread, informative, normalize_in_groups
 
 GROUPS = np.repeat(np.arange(3), 4)
 
@@ -25,9 +24,9 @@ def test_groups_that_all_fail_or_succeed_are_not_informative():
 def test_speed_is_compared_in_its_group_and_is_not_drowned_by_success():
     success, speeds = np.array([1.0, 1, 0, 0]), -np.array([10.0, 1, 10, 1])
     group = np.zeros(4, int)
-    decoupled = add_speed(success, speeds, group, SpeedRewardConfig(weight=0.5))
+    decoupled = add_speed(success, speeds, group, weight=0.5, decoupled=True)
     np.testing.assert_allclose(decoupled, [0.5, 1.5, -1.5, -0.5])
-    few = add_speed(success, speeds / 100, group, SpeedRewardConfig(weight=0.5))
+    few = add_speed(success, speeds / 100, group, weight=0.5, decoupled=True)
     np.testing.assert_allclose(few, decoupled)
-    joint = add_speed(success, speeds / 100, group, SpeedRewardConfig(weight=0.5, decoupled=False))
+    joint = add_speed(success, speeds / 1000, group, weight=0.5, decoupled=False)
     np.testing.assert_allclose(joint, [1, 1, -1, -1], atol=0.02)
