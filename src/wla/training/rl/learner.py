@@ -15,7 +15,7 @@ from wla.training import EpisodeValidation, OnPolicyObjective, RLTrainConfig
 from wla.training.learner import Learner
 from wla.training.rl.calls import Calls, calls_of
 from wla.training.rl.losses import compute_losses
-from wla.training.rl.minibatches import optimize
+from wla.training.rl.minibatches import optimize, update_generator
 from wla.training.rl.rollouts import RolloutWorkers, mean_reward, success_by_task
 from wla.training.rl.trained import load_trained
 
@@ -58,9 +58,9 @@ class RLObjective(OnPolicyObjective):
         suspects = [f"{job.variant.task} seed {job.seed}" for job in (each.job for each in rollouts.episodes)]
         if self._trained.step_choice is not None:
             record |= self._trained.step_choice.metrics()
-        return record | optimize(
-            learner, self.config.loop, step, calls, len(calls.advantage), self.config.epochs, suspects
-        )
+        loop, count = self.config.loop, len(calls.advantage)
+        generator = update_generator(loop, step)
+        return record | optimize(learner, loop, step, calls, count, self.config.epochs, suspects, generator)
 
     def compute_losses(self, batch: Calls, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of a minibatch of calls."""
