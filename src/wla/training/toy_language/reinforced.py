@@ -57,9 +57,11 @@ class ReinforcedTextObjective(OnPolicyObjective):
         """Losses of a minibatch of texts, and for the log the mean probability ratio (per token, as all terms
         are), the clipped fraction, the divergence from the supervised model (`kl`) and the anchor."""
         revealed, config, mask = batch.snapshots.revealed, self.config, self._language.decoding.mask
-        log_prob = self._model.log_prob(batch.tokens, batch.snapshots, mask)
-        with torch.no_grad():
-            starting = self._starting.log_prob(batch.tokens, batch.snapshots, mask)
+        dtype = runtime.autocast_dtype(batch.tokens.device)
+        with torch.autocast(batch.tokens.device.type, dtype, enabled=dtype != torch.float32):
+            log_prob = self._model.log_prob(batch.tokens, batch.snapshots, mask)
+            with torch.no_grad():
+                starting = self._starting.log_prob(batch.tokens, batch.snapshots, mask)
         log_ratio = (log_prob.sum((1, 2)) - batch.before) / revealed.sum((1, 2))
         clipped = clipped_loss(log_ratio, batch.advantage, config.clip)
         divergence = masked_mean(divergence_estimate(starting - log_prob), revealed)
