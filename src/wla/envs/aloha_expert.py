@@ -128,6 +128,8 @@ class AlohaExpert(BasePolicy[CommandState]):
             tip = self._tip(side, data)
             turned = rotation * Rotation.from_matrix(data.xmat[body].reshape(3, 3)).inv()
             error = np.concatenate([position - tip, 0.3 * turned.as_rotvec()])
+            if np.abs(error).max() < 1e-8:
+                break
             mujoco.mj_jac(model, data, moves, turns, tip, body)
             jacobian = np.concatenate([moves, 0.3 * turns])[:, columns]
             step = np.linalg.solve(jacobian.T @ jacobian + 1e-4 * np.eye(len(error)), jacobian.T @ error)
