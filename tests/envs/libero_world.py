@@ -20,6 +20,7 @@ class Simulation:
 
     starts: list[tuple[int, int | None]]
     """Seeds and initial states of all resets, newest last."""
+    images_wanted = True
 
     def __init__(self, task: str, protocol: Protocol, image_size: int) -> None:
         self._size, self._protocol = image_size, protocol

@@ -133,6 +133,15 @@ def test_evaluation_seeds_are_trials_and_all_others_are_not(simulator: type[libe
     assert simulator.starts[-1] == (17, None), "the fixed states are never learned from"
 
 
+def test_images_that_nobody_wants_are_left_out(simulator: type[libero_world.Simulation]) -> None:
+    env = LiberoEnv(TASK, image_size=SIZE)
+    env.reset(seed=0)
+    for wanted in (False, True):
+        env.images_wanted = wanted
+        raw, *_ = env.step(np.zeros(7, np.float32))
+        assert bool(raw["images"]) == env.simulation.images_wanted == wanted
+
+
 def test_success_counts_at_any_time_and_is_held_for_some_steps(simulator: type[libero_world.Simulation]) -> None:
     env = LiberoEnv(TASK, image_size=SIZE)
     _, info = env.reset(seed=1)

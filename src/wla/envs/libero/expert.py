@@ -21,6 +21,10 @@ WIDEST = 0.074
 """Width in metres of what fits between the fingers; wider things are taken by their rim."""
 HOVER, NEAR, EXACT, SWIPE = 0.08, 0.02, 0.012, 0.15
 """Height above a grasp while moving to it, and how near one must be, in metres and radians."""
+SLACK = 0.025
+"""How near to its place, beside and above, a thing is let go."""
+RIM_SIDES, OUTER_FINGER, ENOUGH = 16, 0.047, 0.03
+"""Sides from which a rim may be taken, metres from it to the outer finger, and as much room as that finger needs."""
 OPEN, CLOSED = -1.0, 1.0
 
 
@@ -66,10 +70,12 @@ class LiberoExpert(BasePolicy[PolicyState]):
 def aim(scene: Scene) -> Aim:
     """What the hand should do next."""
     hand, _ = scene.hand
-    if scene.solved:
-        return Aim(hand, None, OPEN)
     name, place = scene.goals[0]
     thing = scene.solid(name)
+    target, ground = scene.target(place)
+    there = np.linalg.norm((target - thing.position)[:2]) < SLACK and thing.bottom < ground + SLACK
+    if scene.solved or there:
+        return Aim(hand, None, OPEN)
     return _carry(scene, name, thing, place) if scene.holds(name) else _reach(scene, name, thing)
 
 
@@ -100,8 +106,7 @@ def _carry(scene: Scene, name: str, thing: Solid, place: str) -> Aim:
         ready = 1.0 if hand[2] > high - 0.04 else 0.0
         way = np.append((target + offset - hand)[:2] * ready, high - hand[2])
         return Aim(hand + way, None, CLOSED)
-    low = ground + below
-    return Aim(np.array([*(target + offset)[:2], low]), None, OPEN if hand[2] < low + EXACT else CLOSED)
+    return Aim(np.array([*(target + offset)[:2], ground + below]), None, CLOSED)
 
 
 def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
@@ -112,13 +117,22 @@ def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
     if 2 * thing.half[narrow] < WIDEST:
         square = thing.half[wide] - thing.half[narrow] < 0.005
         return Grasp(np.array([*thing.centre[:2], height]), None if square else _level(thing.axes[:, narrow]))
-    others = [scene.solid(other) for other in scene.things() if other != name]
-    high = [other for other in others if other.top > thing.top - 0.04]
-    across = np.array([0.0, 1.0, 0.0])
-    rims = [thing.centre + side * across * (thing.half[narrow] - 0.006) for side in (-1.0, 1.0)]
-    room = [min((np.linalg.norm((other.centre - rim)[:2]) for other in high), default=1.0) for rim in rims]
-    rim = rims[room.index(max(room))]
-    return Grasp(np.array([*rim[:2], thing.top - 0.022]), across)
+    angles = np.linspace(0.0, 2.0 * np.pi, RIM_SIDES, endpoint=False)
+    sides = [np.array([np.cos(angle), np.sin(angle), 0.0]) for angle in angles]
+    rims = [thing.centre + (thing.half[narrow] - 0.006) * side for side in sides]
+    grasps = [Grasp(np.array([*rim[:2], thing.top - 0.022]), side) for rim, side in zip(rims, sides, strict=True)]
+    return max(grasps, key=lambda grasp: _ease(scene, name, grasp))
+
+
+def _ease(scene: Scene, name: str, grasp: Grasp) -> float:
+    """How well a rim can be taken, in metres: the room of the outer finger, less for turning and moving there.
+
+    The last two also keep the choice while the hand is on its way.
+    """
+    assert grasp.across is not None
+    room = min(scene.room(grasp.position + OUTER_FINGER * grasp.across, name), ENOUGH)
+    beside = np.linalg.norm((grasp.position - scene.hand[0])[:2])
+    return room - 0.01 * abs(_yaw_error(scene, grasp.across)) - 0.1 * float(beside)
 
 
 def motion(scene: Scene, wanted: Aim) -> Float[np.ndarray, " 7"]:

@@ -102,6 +102,14 @@ class Scene:
         low, high = own.min(0), own.max(0)
         return Solid(position, position + axes @ ((low + high) / 2), axes, (high - low) / 2)
 
+    def room(self, point: Vector, name: str) -> float:
+        """Distance of a point from all things but one, metres."""
+        geoms = [geom for other in self.things() if other != name for geom in self._geoms(other)]
+        boxes = self._model.geom_aabb[geoms]
+        axes = np.array(self._data.geom_xmat[geoms]).reshape(-1, 3, 3)
+        own = np.einsum("gij,gi->gj", axes, point - self._data.geom_xpos[geoms]) - boxes[:, :3]
+        return float(np.linalg.norm(np.maximum(np.abs(own) - boxes[:, 3:], 0.0), axis=1).min(initial=np.inf))
+
     def _geoms(self, name: str) -> list[int]:
         known = self._own.objects_dict.get(name) or self._own.fixtures_dict.get(name)
         names: Iterable[str] = getattr(known, "contact_geoms", ())

