@@ -236,10 +236,14 @@ class Policy(Protocol[State]):
 
 
 class BasePolicy(Generic[State]):
-    """A policy without a checkpoint that ignores the steps at which it does not act, and acts row by row in a batch."""
+    """A policy without a checkpoint that ignores the steps at which it does not act, and acts row by row in a batch.
+
+    reads_images: whether `act` looks at images; a scripted expert may do without.
+    """
 
     robot_spec: RobotSpec
     checkpoint_sha256: str | None = None
+    reads_images: bool = True
 
     def reset(self, instruction: str, *, seed: int = 0) -> State:
         raise NotImplementedError

@@ -204,6 +204,10 @@ class NoImages(EveryStep):
         return state
 
 
+class Blind(Walker):
+    reads_images = False
+
+
 @pytest.mark.parametrize(
     ("policy", "recorded", "asked"),
     [
@@ -211,6 +215,8 @@ class NoImages(EveryStep):
         (PolicyWrapper(Walker()), False, [False, False, True, False]),
         (NoImages(), False, [False, False, True, False]),
         (Walker(), True, [True] * 4),
+        (Blind(), False, [False] * 4),
+        (Blind(), True, [True] * 4),
         (EveryStep(), False, [True] * 4),
         (PolicyWrapper(EveryStep()), False, [True] * 4),
     ],

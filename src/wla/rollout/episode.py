@@ -73,6 +73,7 @@ class _Episode:
         self._observation: Observation | None = None
         recorded = any(getattr(recorder, "reads_images", True) for recorder in recorders)
         self._seen_between = recorded or observes_images(policy)
+        self._acts_on_images = getattr(policy, "reads_images", True)
         self.instruction, self.steps = "", 0
         self.held: bool | None = None
         self.subtasks: list[tuple[int, str]] = []
@@ -116,7 +117,8 @@ class _Episode:
             before = self._require_observation()
             try:
                 with episode_errors():
-                    result = self._step(action, wanted=self._seen_between or offset + 1 == len(actions))
+                    acts_next = self._acts_on_images and offset + 1 == len(actions)
+                    result = self._step(action, wanted=self._seen_between or acts_next)
             except EpisodeError:
                 self._record(before, action, chunk, offset, None)
                 raise

@@ -52,6 +52,7 @@ class LiberoExpert(BasePolicy[PolicyState]):
     from where another policy has led.
     """
 
+    reads_images = False
     tasks = frozenset(SUITES["libero_spatial"] + SUITES["libero_object"])
 
     def __init__(self, env: LiberoEnv) -> None:
