@@ -204,7 +204,7 @@ class NoImages(EveryStep):
         return state
 
 
-class Blind(Walker):
+class Imageless(Walker):
     reads_images = False
 
 
@@ -215,8 +215,8 @@ class Blind(Walker):
         (PolicyWrapper(Walker()), False, [False, False, True, False]),
         (NoImages(), False, [False, False, True, False]),
         (Walker(), True, [True] * 4),
-        (Blind(), False, [False] * 4),
-        (Blind(), True, [True] * 4),
+        (Imageless(), False, [False] * 4),
+        (Imageless(), True, [True] * 4),
         (EveryStep(), False, [True] * 4),
         (PolicyWrapper(EveryStep()), False, [True] * 4),
     ],
