@@ -181,13 +181,13 @@ def recordings(env: Env) -> list[Trajectory]:
 
 
 def wrong(env: Env, recorded: list[Trajectory]) -> dict[str, str]:
-    return {each.name: each.found for each in examine(env, None, recorded, 3) if each.ok is False}
+    return {each.name: each.found for each in examine(env, None, recorded, 3)[0] if each.ok is False}
 
 
 def test_the_doctor_finds_nothing_wrong_with_it(simulator: type[libero_world.Simulation]) -> None:
     """Among them that turns about y and z, which change each other's number of a hand that points down."""
     env = LiberoEnv(TASK, image_size=SIZE)
-    found = examine(env, None, recordings(env), 3)
+    found, _ = examine(env, None, recordings(env), 3)
     assert not [each for each in found if each.ok is False]
     assert "6 deltas move what they name" in {each.found for each in found}
 

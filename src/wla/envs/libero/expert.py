@@ -25,6 +25,8 @@ SLACK = 0.025
 """How near to its place, beside and above, a thing is let go."""
 RIM_SIDES, OUTER_FINGER, ENOUGH = 16, 0.047, 0.03
 """Sides from which a rim may be taken, metres from it to the outer finger, and as much room as that finger needs."""
+PALM = (0.09, 0.075)
+"""Half its width, and its height above the fingertips, metres."""
 OPEN, CLOSED = -1.0, 1.0
 
 
@@ -88,8 +90,10 @@ def _reach(scene: Scene, name: str, thing: Solid) -> Aim:
     closing = scene.opening < 0.06
     if beside > (2 if closing else 1) * NEAR or turned > SWIPE:
         above = grasp.position + np.array([0.0, 0.0, HOVER])
-        if beside > 2 * NEAR and hand[2] < above[2] - HOVER / 2:
-            above = np.array([hand[0], hand[1], above[2]])  # up first: something may stand in the way
+        if beside > 2 * NEAR:  # something may stand in the way
+            above[2] = max(above[2], _highest(scene, name))
+            if hand[2] < above[2] - HOVER / 2:
+                above[:2] = hand[:2]
         return Aim(above, grasp.across, OPEN)
     arrived = hand[2] < grasp.position[2] + (3 if closing else 1) * EXACT and beside < NEAR
     return Aim(grasp.position, grasp.across, CLOSED if arrived else OPEN)
@@ -102,12 +106,16 @@ def _carry(scene: Scene, name: str, thing: Solid, place: str) -> Aim:
     below = hand[2] - thing.bottom
     beside = np.linalg.norm((target + offset - hand)[:2])
     if beside > NEAR:
-        high = max(scene.solid(other).top for other in scene.things() if other != name) + 0.02 + below
-        high = min(high, hand[2] + 0.1)
+        high = min(_highest(scene, name) + below, hand[2] + 0.1)
         ready = 1.0 if hand[2] > high - 0.04 else 0.0
         way = np.append((target + offset - hand)[:2] * ready, high - hand[2])
         return Aim(hand + way, None, CLOSED)
     return Aim(np.array([*(target + offset)[:2], ground + below]), None, CLOSED)
+
+
+def _highest(scene: Scene, name: str) -> float:
+    """Height in metres at which a thing passes over all others."""
+    return max(scene.solid(other).top for other in scene.things() if other != name) + 0.02
 
 
 def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
@@ -126,12 +134,14 @@ def choose_grasp(scene: Scene, name: str, thing: Solid) -> Grasp:
 
 
 def _ease(scene: Scene, name: str, grasp: Grasp) -> float:
-    """How well a rim can be taken, in metres: the room of the outer finger, less for turning and moving there.
+    """How well a rim can be taken, in metres: the room of outer finger and palm, less for turning and moving there.
 
     The last two also keep the choice while the hand is on its way.
     """
     assert grasp.across is not None
-    room = min(scene.room(grasp.position + OUTER_FINGER * grasp.across, name), ENOUGH)
+    across, above = grasp.across, np.array([0.0, 0.0, PALM[1]])
+    taken = (OUTER_FINGER * across, above + PALM[0] * across, above - PALM[0] * across)
+    room = min(ENOUGH, *(scene.room(grasp.position + place, name) for place in taken))
     beside = np.linalg.norm((grasp.position - scene.hand[0])[:2])
     return room - 0.01 * abs(_yaw_error(scene, grasp.across)) - 0.1 * float(beside)
 

@@ -80,7 +80,9 @@ class Scene:
 
     def holds(self, name: str) -> bool:
         """Whether both fingers touch the object."""
-        return bool(self._own._check_grasp(gripper=self._robot.gripper, object_geoms=self._own.objects_dict[name]))
+        parts = self._robot.gripper.important_geoms
+        fingers = [parts[f"{side}_finger"] for side in ("left", "right")]
+        return bool(self._own._check_grasp(gripper=fingers, object_geoms=self._own.objects_dict[name]))
 
     def target(self, name: str) -> tuple[Vector, float]:
         """Position of an object or region, and the height at which to let go of what shall be there, of its bottom."""
