@@ -81,8 +81,12 @@ def test_log_probabilities_are_those_of_a_training_step(config):
     snapshots = Snapshots.of(text, config)
     found = network.log_prob(torch.cat([prompts(), text.tokens], 1), snapshots, MASK)
     assert (snapshots.revealed.sum((1, 2)) == (text.passes != NEVER).sum(1)).all()
-    torch.testing.assert_close(found.sum((1, 2)), text.log_prob.sum(1), atol=1e-4, rtol=1e-4)
+    revealed = (found * snapshots.revealed).sum((1, 2))
+    torch.testing.assert_close(revealed, text.log_prob.sum(1), atol=1e-4, rtol=1e-4)
     assert found.requires_grad
+    masked = snapshots.masked(MASK)
+    assert not (snapshots.revealed & ~masked).any()
+    assert ((found != 0) == masked).all()
 
 
 def test_a_block_sees_what_is_finished_before_it_and_itself():

@@ -80,12 +80,13 @@ class BlockText(nn.Module):
         return self._logits(self._states(tokens, positions, mask, cache.rows(row)))
 
     def log_prob(self, finished: Int64[Tensor, "B T"], snapshots: Snapshots, mask: int) -> Float[Tensor, "B S K"]:
-        """Log-probabilities of the tokens that each pass revealed, and 0 for all others."""
+        """Log-probabilities of the final tokens of all that is masked, as each pass met it; 0 for all others."""
         row, place = (index := snapshots.revealed.any(-1)).nonzero(as_tuple=True)
-        logits = self(finished, row, snapshots.block[index], snapshots.tokens[index])
+        tokens = snapshots.tokens[index]
+        logits = self(finished, row, snapshots.block[index], tokens)
         of_finals = token_log_prob(logits, mask).gather(-1, snapshots.finals[index][..., None])[..., 0]
         found = torch.zeros(snapshots.tokens.shape, device=finished.device)
-        return found.index_put((row, place), torch.where(snapshots.revealed[index], of_finals, 0.0))
+        return found.index_put((row, place), torch.where(tokens == mask, of_finals, 0.0))
 
     def reader(self) -> BlockReader:
         """What decoding needs for a batch of prompts: keys and values of what is finished are computed once."""

@@ -76,6 +76,10 @@ class Snapshots(Rows):
         masked = (when >= number) | (when == NEVER)
         return cls(of_block.masked_fill(masked, config.mask), block, when == number, of_block)
 
+    def masked(self, mask: int) -> Bool[Tensor, "B S K"]:
+        """The tokens that were masked when a pass met them, revealed by it or later."""
+        return (self.tokens == mask) & self.revealed.any(-1, keepdim=True)
+
     def to(self, device: torch.device) -> Snapshots:
         """The same on a device."""
         return self._made([upload(getattr(self, name), device) for name in self._names()])

@@ -101,7 +101,8 @@ class ToyLanguageRLConfig(Config):
     kl_weight: float = Field(default=0.01, ge=0)
     """Weight of the divergence from the supervised model."""
     anchor_weight: float = Field(default=0.1, ge=0)
-    """Weight of the negative log-likelihood of right texts."""
+    """Weight of the negative log-likelihood of right texts, of all that is masked at each pass: what is revealed late
+    becomes likely earlier. LightningRL's weight: 0.1."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the texts of an update."""
     validation_texts: int = Field(default=256, ge=1)

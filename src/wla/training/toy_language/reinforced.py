@@ -62,10 +62,10 @@ class ReinforcedTextObjective(OnPolicyObjective):
             log_prob = self._model.log_prob(batch.tokens, batch.snapshots, mask)
             with torch.no_grad():
                 starting = self._starting.log_prob(batch.tokens, batch.snapshots, mask)
-        log_ratio = (log_prob.sum((1, 2)) - batch.before) / revealed.sum((1, 2))
+        log_ratio = ((log_prob * revealed).sum((1, 2)) - batch.before) / revealed.sum((1, 2))
         clipped = clipped_loss(log_ratio, batch.advantage, config.clip)
-        divergence = masked_mean(divergence_estimate(starting - log_prob), revealed)
-        anchor = masked_mean(-log_prob, revealed & batch.success[:, None, None])
+        divergence = masked_mean(divergence_estimate((starting - log_prob) * revealed), revealed)
+        anchor = masked_mean(-log_prob, batch.snapshots.masked(mask) & batch.success[:, None, None])
         return {
             "loss": clipped.loss + config.kl_weight * divergence + config.anchor_weight * anchor,
             "kl": divergence,
