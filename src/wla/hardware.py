@@ -6,12 +6,14 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of compiled functions."""
 
+CPU_FILE = Path("/proc/cpuinfo")
 _PEAK_TERAFLOPS = {
     "NVIDIA A100-SXM4-40GB": 312.0,
     "NVIDIA A100-SXM4-80GB": 312.0,
@@ -28,12 +30,12 @@ _PEAK_TERAFLOPS = {
 
 def cpu_name() -> str:
     """Returns the processor's name, or its architecture where the system does not tell the name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(filter(None, names), platform.processor() or platform.machine())
+    return next(_cpu_entries("model name"), platform.processor() or platform.machine())
+
+
+def cpu_vendor() -> str:
+    """Returns the maker of the processor, by the system's name for it; '' where it does not tell."""
+    return next(_cpu_entries("vendor_id"), "")
 
 
 def cores() -> int:
@@ -65,16 +67,17 @@ INSTRUCTIONS = re.compile(
 
 def instruction_sets() -> frozenset[str]:
     """Returns the processor's extensions that compilers use, by the system's names; none where it does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    names = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
-    return frozenset(name for name in next(names, []) if INSTRUCTIONS.match(name))
+    names = next(_cpu_entries("flags", "Features"), "").split()
+    return frozenset(name for name in names if INSTRUCTIONS.match(name))
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor multiplies matrices in bfloat16 (Intel's AMX); others compute such products in float32."""
+    """Whether the processor multiplies in bfloat16; others compute such products in float32."""
+    return has_amx() or "avx512_bf16" in instruction_sets()
+
+
+def has_amx() -> bool:
+    """Whether the processor has a unit for matrices in bfloat16 (Intel's AMX)."""
     return "amx_bf16" in instruction_sets()
 
 
@@ -82,3 +85,12 @@ def peak_bf16_flops(gpu: str) -> float | None:
     """Returns a GPU's dense bf16 operations per second, accumulated in fp32; None for an unknown GPU."""
     peak = _PEAK_TERAFLOPS.get(gpu)
     return None if peak is None else peak * 1e12
+
+
+def _cpu_entries(*keys: str) -> Iterator[str]:
+    """Values of the entries that begin with one of these keys; none where the system does not list any."""
+    try:
+        lines = CPU_FILE.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    yield from filter(None, (line.partition(":")[2].strip() for line in lines if line.startswith(keys)))

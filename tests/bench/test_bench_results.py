@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
-from wla.bench import parts
+from wla.bench import act, parts
 from wla.bench.configs import BenchConfig
 from wla.bench.parts import NO_GPU
 from wla.bench.results import Results, parity
 from wla.bench.run import run_benchmarks
 from wla.bench.timing import MIN_ROUNDS, Budget, in_turns
+from wla.policy import WLAPolicy
 
 CPU = torch.device("cpu")
 
@@ -46,6 +48,31 @@ def test_what_a_machine_cannot_measure_is_open_with_the_reason_and_the_rest_goes
         results.add("row", n=1)
     assert results.open == {"first": reason}
     assert results.rows == {"row": {"n": 1}}
+
+
+def test_what_no_time_was_left_for_is_open():
+    results = Results()
+    assert results.in_time("first", Budget.of(60))
+    assert not results.in_time("second", Budget.of(0))
+    assert results.open == {"second": "no time was left: name more --minutes"}
+
+
+def test_a_path_is_compiled_where_half_of_the_time_is_enough(monkeypatch: pytest.MonkeyPatch):
+    policy, loaded = WLAPolicy(tiny.checkpoint(), name="tiny", checkpoint_sha256="0"), list[dict[str, object]]()
+
+    def load(**options: object) -> WLAPolicy:
+        loaded.append(options)
+        return policy
+
+    monkeypatch.setattr(act, "PATHS", {"reference": {}, "fast": {"fast": True}})
+    monkeypatch.setattr(act, "missing", lambda sets: len(list(sets)))
+    monkeypatch.setattr(act, "cores", lambda: 2)
+    for seconds in (40, 60):  # three functions, two at a time: 22.5 s
+        results = Results()
+        act.load_paths(results, "act", load, Budget.of(seconds))
+        reason = results.open["act, fast"]
+        assert reason.startswith("3 functions are not compiled yet" if seconds == 40 else "nothing is compiled")
+    assert loaded == [{}, {}, {"fast": True}]
 
 
 def test_a_bug_is_not_an_open_row():

@@ -16,11 +16,12 @@ from wla.cli.checkpoints import ExportArgs, export
 from wla.hardware import multiplies_bfloat16
 from wla.models.configs import ValueConfig
 from wla.models.inference.function_sets import acting_functions
-from wla.models.inference.package import FACTS, PACKINGS, facts, require_same
+from wla.models.inference.package import FACTS, PACKINGS, cache_folder, facts, require_same
 from wla.models.value_model import ValueModel
 from wla.models.wla import WLA
 from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig
 from wla.policy.checkpoint_files import COMPILED
+from wla.policy.compiled_functions import missing
 from wla.policy.export_compiled import export_compiled
 from wla.policy.fast import fast_model
 from wla.policy.value_checkpoint import ValueCheckpoint, ValueCheckpointConfig, load_value
@@ -130,6 +131,13 @@ def test_a_processor_without_products_in_half_precision_says_so_and_takes_single
     assert "torch '2.0'" in second, "a package in float32 was looked at, and is refused for another reason"
     with pytest.raises(ValueError, match="amx_bf16"):
         export_compiled(saved, saved.parent / "exported", "bfloat16")
+
+
+def test_functions_are_missing_until_they_are_in_the_cache(saved):
+    functions = acting_functions(WLA(tiny.model_config()).eval())
+    assert missing([functions, None]) == len(functions.modules)
+    cache_folder(functions).mkdir(parents=True)
+    assert missing([functions, None]) == 0
 
 
 def test_half_precision_is_of_the_fast_path(saved):

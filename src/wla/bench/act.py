@@ -11,11 +11,14 @@ import numpy as np
 
 from wla.bench.results import Results, parity
 from wla.bench.timing import Budget, Timed, in_turns
+from wla.hardware import cores
 from wla.models import WLA, require_model
 from wla.models.inference.compiled_parts import CompiledActionExpert
+from wla.models.inference.function_sets import FunctionSet, acting_functions, image_functions
 from wla.models.inference.package import require_products
 from wla.policy import WLAPolicy
-from wla.types import ActionChunk, Observation, PolicyState
+from wla.policy.compiled_functions import missing
+from wla.types import ActionChunk, Observation, PolicyState, Precision
 
 PATHS: Mapping[str, Mapping[str, Any]] = {
     "reference": {},
@@ -23,6 +26,8 @@ PATHS: Mapping[str, Mapping[str, Any]] = {
     "fast in bfloat16": {"fast": True, "precision": "bfloat16"},
 }
 """Way through a policy -> the options of `load_policy` that choose it. The others are compared with the first."""
+COMPILE_SECONDS = 15.0
+"""About the CPU time that a function of nano takes to compile."""
 FEW_STEPS = (4, 2, 1)
 """Flow steps beside a policy's own number."""
 
@@ -37,12 +42,21 @@ class Call(NamedTuple):
 Answer = tuple[ActionChunk, PolicyState]
 
 
-def load_paths(results: Results, title: str, load: Callable[..., WLAPolicy]) -> dict[str, WLAPolicy]:
-    """A policy for each path that there is on this machine; the others are open."""
+def load_paths(
+    results: Results,
+    title: str,
+    load: Callable[..., WLAPolicy],
+    budget: Budget,
+    more: Callable[[Precision], FunctionSet | None] = lambda _: None,
+) -> dict[str, WLAPolicy]:
+    """A policy for each path that there is on this machine, and time to compile it; the others are open.
+
+    more: other functions that a path needs, by their precision.
+    """
     first, *others = PATHS
     found = {first: load(**PATHS[first])}
     for path in others:
-        lacks = _lacks(PATHS[path], found[first].device.type)
+        lacks = _lacks(PATHS[path], found[first], budget, more)
         if not lacks:
             policy = load(**PATHS[path])
             if isinstance(require_model(policy.model, WLA, policy.name).action_expert, CompiledActionExpert):
@@ -54,14 +68,22 @@ def load_paths(results: Results, title: str, load: Callable[..., WLAPolicy]) -> 
     return found
 
 
-def _lacks(options: Mapping[str, Any], device: str) -> str:
+def _lacks(
+    options: Mapping[str, Any], reference: WLAPolicy, budget: Budget, more: Callable[[Precision], FunctionSet | None]
+) -> str:
     """Why there is no such path on this machine; '' where nothing is known to stand in its way."""
-    if device != "cpu":
-        return f"nothing is compiled on {device}"
+    if reference.device.type != "cpu":
+        return f"nothing is compiled on {reference.device.type}"
+    precision = options.get("precision", "float32")
     try:
-        require_products(options.get("precision", "float32"))
+        require_products(precision)
     except ValueError as error:
         return str(error)
+    model = require_model(reference.model, WLA, reference.name)
+    count = missing([acting_functions(model, precision), image_functions(model, precision), more(precision)])
+    seconds = count * COMPILE_SECONDS / min(cores(), max(1, count))
+    if seconds > budget.left / 2:
+        return f"{count} functions are not compiled yet, about {seconds:.0f} s: name more --minutes (they are kept)"
     return ""
 
 

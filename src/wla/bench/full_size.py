@@ -36,7 +36,7 @@ def measure_full_act(
 ) -> None:
     """Adds the rows of the full size: by path and flow steps, stages, text, candidates with images, memory."""
     with results.section(TITLE), peak_gpu_memory(results, f"{TITLE}, memory", device):
-        paths = load_paths(results, TITLE, partial(blueprints["plain"]().policy, device))
+        paths = load_paths(results, TITLE, partial(blueprints["plain"]().policy, device), budget)
         policy = paths["reference"]
         measure_act(results, TITLE, paths, [first_call(policy)], ROUNDS, budget.share(0.5))
         measure_stages(results, policy, budget.share(0.2))

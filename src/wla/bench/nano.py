@@ -15,11 +15,14 @@ from wla.bench.results import Results
 from wla.bench.timing import Budget, Timed, in_turns
 from wla.bench.train import measure_training
 from wla.policy import BestOfNPolicy, BestOfNPolicyConfig, WLAPolicy, fetch_checkpoint, load_policy, load_value
+from wla.policy.fast_value import scoring_functions
 from wla.types import Observation
 
 TITLE, TRAINING, VALUE = "act, nano", "train, nano", "nano-value"
 CANDIDATES = (2, 8)
 CALLS, CANDIDATE_CALLS, SAMPLES = 100, 20, 64
+ACTING_SHARE = 0.75
+"""Of the time for this policy; candidates have the rest."""
 SEED = 10_000
 """Of the first episode; a validation seed."""
 
@@ -27,16 +30,20 @@ SEED = 10_000
 def measure_nano_act(results: Results, name: str, budget: Budget) -> None:
     """Adds the rows of the policy `name`: by path and flow steps, without a draft of its text, with candidates, and
     the memory of a process that only acts."""
+    acting = budget.share(ACTING_SHARE)
     with results.section(TITLE):
-        paths = load_paths(results, TITLE, partial(load_policy, name, device="cpu"))
+        paths = load_paths(results, TITLE, partial(load_policy, name, device="cpu"), acting)
         policy = paths["reference"]
         calls = recorded_calls(policy, CALLS)
-        measure_act(results, TITLE, paths, calls, CALLS, budget.share(0.4))
-        measure_texts(results, policy, calls, budget.share(0.3))
+        measure_act(results, TITLE, paths, calls, CALLS, acting.share(0.5))
+        if results.in_time(f"{TITLE}, text", acting):
+            measure_texts(results, policy, calls, acting.share(0.5))
         for path in paths:
-            results.add(f"{TITLE}, {path}, memory of its process", peak_MiB=peak_memory_mib(name, path))
+            if results.in_time(row := f"{TITLE}, {path}, memory of its process", acting):
+                results.add(row, peak_MiB=peak_memory_mib(name, path))
     with results.section(f"{TITLE}, candidates"):
-        measure_candidates(results, name, calls, budget.share(0.7))
+        if results.in_time(f"{TITLE}, candidates", budget):
+            measure_candidates(results, name, calls, budget)
 
 
 def recorded_calls(policy: WLAPolicy, count: int) -> list[Call]:
@@ -78,7 +85,8 @@ def measure_candidates(results: Results, name: str, calls: list[Call], budget: B
     """Adds acting with the best of several candidates, imagined and scored, by path, and how often the paths choose
     the same one."""
     title = f"{TITLE}, candidates"
-    paths = load_paths(results, title, partial(load_policy, name, device="cpu", imagination=True))
+    load = partial(load_policy, name, device="cpu", imagination=True)
+    paths = load_paths(results, title, load, budget, partial(scoring_functions, load_value(VALUE)))
     values = {path: load_value(VALUE, **PATHS[path]) for path in paths}
     asked = {
         count: [unlike_others(call, first + index) for index, call in enumerate(calls)]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from wla.bench.timing import Budget
+
 Figures = dict[str, float | int]
 """Figure with its unit ("p50 ms") -> value."""
 SIGNIFICANT_DIGITS = 4
@@ -47,6 +49,12 @@ class Results:
         unit = figure.split()[-1]
         details = f" ({note})" if note else ""
         self.comparisons.append(f"{what}: {old:g} -> {new:g} {unit}{details}, speedup {faster:.2f}")
+
+    def in_time(self, name: str, budget: Budget) -> bool:
+        """Whether time is left for a measurement; it is open where none is."""
+        if not budget.left:
+            self.open[name] = "no time was left: name more --minutes"
+        return budget.left > 0
 
     @contextmanager
     def section(self, name: str) -> Iterator[None]:

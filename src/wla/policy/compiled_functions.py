@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from wla.files import disk_errors
@@ -55,3 +56,8 @@ def in_cache(functions: FunctionSet) -> Path:
         with disk_errors(folder, "set XDG_CACHE_HOME to a folder that can be written"):
             write_package(folder, functions)
     return folder
+
+
+def missing(sets: Iterable[FunctionSet | None]) -> int:
+    """Number of functions of these sets that are not in the user's cache: what loading them would compile."""
+    return sum(len(each.modules) for each in sets if each is not None and not cache_folder(each).is_dir())

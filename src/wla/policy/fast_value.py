@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.inference.compiled_parts import CompiledBackbone
-from wla.models.inference.function_sets import value_functions
+from wla.models.inference.function_sets import FunctionSet, value_functions
 from wla.policy.compiled_functions import cached, usable_precision
 from wla.policy.value_checkpoint import ValueCheckpoint
 from wla.progress import note
@@ -17,10 +17,19 @@ def fast_value(value: ValueCheckpoint, *, precision: Precision = "float32") -> V
     """A value model with the same scores that runs compiled functions; the value model itself, with a line that says
     why, where there can be none. precision: see `wla.policy.fast.fast_model`."""
     model, instead = value.model, "the reference scores images"
-    if not isinstance(model.backbone, NanoBackbone):
+    functions = scoring_functions(value, usable_precision(precision))
+    if functions is None or not isinstance(model.backbone, NanoBackbone):
         note(f"fast: {type(model.backbone).__name__} is not compiled; {instead}")
         return value
-    functions = cached(value_functions(model.config, model.backbone, usable_precision(precision)), instead)
-    if functions is None:
-        return value
-    return replace(value, model=model.with_backbone(CompiledBackbone(model.backbone, functions)))
+    found = cached(functions, instead)
+    return (
+        value if found is None else replace(value, model=model.with_backbone(CompiledBackbone(model.backbone, found)))
+    )
+
+
+def scoring_functions(value: ValueCheckpoint, precision: Precision = "float32") -> FunctionSet | None:
+    """The functions that `fast_value` compiles; None for a backbone other than nano's."""
+    model = value.model
+    return (
+        value_functions(model.config, model.backbone, precision) if isinstance(model.backbone, NanoBackbone) else None
+    )

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
+from wla.hardware import has_amx
 from wla.models.inference.examples import Example
 from wla.models.inference.function_sets import FunctionSet
 from wla.models.inference.packing import Packing, named_weights, packing_of, with_random_weights
-from wla.progress import note, track
 from wla.types import Precision
 
 SETTINGS: dict[str, Any] = {
@@ -37,8 +37,8 @@ HALF_SETTINGS: dict[str, Any] = {
     "epilogue_fusion": False,
     "aot_inductor.package_constants_on_disk_format": "pickle_weights",
 }
-"""For functions in half precision, whose products are code of their own: calling a library for one takes longer than
-such a product does."""
+"""For functions in half precision where there is AMX. Products are code of their own there: calling a library for one
+takes longer than such a product does."""
 
 
 def require_compiler() -> None:
@@ -52,21 +52,13 @@ def require_compiler() -> None:
         raise ValueError("no C++ compiler here: install g++ or clang++, or set CXX") from error
 
 
-def compile_functions(functions: FunctionSet, folder: Path) -> dict[str, Packing]:
-    """Writes NAME.pt2 of each function into a folder, with a progress bar. ValueError when there is no compiler.
-
-    Returns how the weights of each function in half precision are packed.
-    """
-    require_compiler()
-    modules, precision, packings = functions.modules, functions.precision, {}
-    note(f"fast: compiling {len(modules)} functions in {precision}, once for this processor and version")
-    for name in track(list(modules), "compiling"):
-        file = folder / f"{name}.pt2"
-        try:
-            packings[name] = _compile(modules[name], functions.examples[name], file, precision)
-        except RuntimeError as error:
-            raise ValueError(f"{name} could not be compiled ({shown(str(error))})") from error
-    return packings
+def compile_function(functions: FunctionSet, name: str, folder: Path) -> Packing:
+    """Writes NAME.pt2 of one function into a folder; returns how its weights in half precision are packed. ValueError
+    where it cannot be compiled."""
+    try:
+        return _compile(functions.modules[name], functions.examples[name], folder / f"{name}.pt2", functions.precision)
+    except RuntimeError as error:
+        raise ValueError(f"{name} could not be compiled ({shown(str(error))})") from error
 
 
 @torch.no_grad()
@@ -77,7 +69,7 @@ def _compile(module: nn.Module, example: Example, file: Path, precision: Precisi
 
     settings, module = SETTINGS | {"aot_inductor.package": True}, with_random_weights(module)
     chosen: AbstractContextManager[None] = nullcontext()
-    if precision == "bfloat16":
+    if precision == "bfloat16" and has_amx():
         settings, chosen = settings | HALF_SETTINGS, _products_as_code()
     with warnings.catch_warnings(), chosen:
         warnings.simplefilter("ignore")  # torch's own, about its own deprecated names

@@ -22,7 +22,7 @@ import wla
 from wla.files import atomic_dir, atomic_write_text, read_json
 from wla.foreign import shown
 from wla.hardware import cpu_name, instruction_sets, multiplies_bfloat16
-from wla.models.inference.compiler import compile_functions
+from wla.models.inference.compile_worker import compile_functions
 from wla.models.inference.function_sets import FunctionSet
 from wla.models.inference.image_features import Function
 from wla.models.inference.packing import constants_of, named_weights
@@ -56,7 +56,7 @@ class CompiledFunction:
 def require_products(precision: Precision) -> None:
     """ValueError where the processor has no matrix products in that precision."""
     if precision == "bfloat16" and not multiplies_bfloat16():
-        raise ValueError("this processor multiplies no matrices in bfloat16 (amx_bf16)")
+        raise ValueError("this processor multiplies no matrices in bfloat16 (amx_bf16, avx512_bf16)")
 
 
 def load_functions(folder: Path, functions: FunctionSet) -> Functions:
