@@ -38,7 +38,7 @@ def test_a_processor_is_known_by_its_maker_and_its_instructions(describe, vendor
     assert (hardware.multiplies_bfloat16(), hardware.has_amx()) == (half, amx)
 
 
-def test_a_system_that_does_not_tell_has_no_instructions(tmp_path, monkeypatch):
+def test_a_system_without_such_a_file_has_no_instructions(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "CPU_FILE", tmp_path / "none")
     assert hardware.cpu_vendor() == ""
     assert not hardware.instruction_sets()

@@ -57,7 +57,7 @@ def attend_fused(
     *,
     causal: bool = False,
 ) -> Float[Tensor, "B h T d"]:
-    """`attend` on accelerators."""
+    """`attend` as one kernel: on accelerators, and in compiled functions, which compute no gradients."""
     group = query.shape[1] // key.shape[1]
     if mask is not None and group > 1:  # the kernels that take a mask share no heads
         key, value, group = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1), 1

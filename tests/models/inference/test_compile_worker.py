@@ -1,4 +1,4 @@
-"""What a process that compiles is told: it makes the same functions of it, and its failure is one line."""
+"""What a process that compiles reads: it makes the same functions of it, and its failure is one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def functions(kind: str) -> FunctionSet:
 
 
 @pytest.mark.parametrize("kind", ["acting", "images", "value"])
-def test_a_process_makes_the_functions_that_it_is_told(kind, tmp_path):
+def test_a_process_makes_the_functions_that_it_reads_of(kind, tmp_path):
     own = functions(kind)
     made = functions_of(json.loads(request(own, tmp_path, ["a"])))
     assert made.fingerprint == own.fingerprint

@@ -1,7 +1,7 @@
 """Functions compiled in processes of their own, several at a time: ``python -m wla.models.inference.compile_worker``
 reads what to compile from its standard input, and writes a line for each function.
 
-A process is told sizes alone and makes weights of its own, since compiled code holds none. It is no child of
+A process gets sizes alone and makes weights of its own, since compiled code holds none. It is no child of
 `multiprocessing`, which would run the user's script again.
 """
 
@@ -70,7 +70,7 @@ def compiled_in_processes(functions: FunctionSet, folder: Path, workers: int) ->
 
 
 def request(functions: FunctionSet, folder: Path, names: Sequence[str]) -> str:
-    """What a process is told."""
+    """What a process reads."""
     asked = {"kind": functions.kind, "config": functions.config, "dtype": str(functions.dtype).removeprefix("torch.")}
     return json.dumps(
         asked | {"precision": functions.precision, "folder": str(folder.absolute()), "names": list(names)}
@@ -92,10 +92,10 @@ def functions_of(asked: Line) -> FunctionSet:
 def _run(asked: str, found: SimpleQueue[Line]) -> None:
     """Passes on the lines of a process, or one with its error."""
     command = [sys.executable, "-m", __name__]
-    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as errors:
-        told.write(asked)
-        told.seek(0)
-        with subprocess.Popen(command, stdin=told, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
+    with tempfile.TemporaryFile("w+") as sent, tempfile.TemporaryFile("w+") as errors:
+        sent.write(asked)
+        sent.seek(0)
+        with subprocess.Popen(command, stdin=sent, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
             assert child.stdout is not None
             for line in child.stdout:
                 found.put(json.loads(line))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wla.models.attention import attend
+from wla.models.attention import attend_fused
 from wla.models.experts.action_blocks import ExpertAttention, ExpertBlock
 from wla.models.experts.action_expert import ActionExpert
 from wla.models.inference.layout import Product, fused
@@ -117,7 +117,7 @@ class StepBlock(nn.Module):
         """Attention among the tokens."""
         assert self.project is not None
         heads = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(attend(*heads.unbind(0)).transpose(1, 2).flatten(2))
+        return self.out(attend_fused(*heads.unbind(0)).transpose(1, 2).flatten(2))
 
     def cross(
         self,
