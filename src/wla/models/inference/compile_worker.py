@@ -21,6 +21,7 @@ import torch
 
 from wla.foreign import shown
 from wla.hardware import cores
+from wla.models.backbones.nano import NanoBackbone
 from wla.models.configs import ValueConfig, WLAConfig
 from wla.models.inference.compiler import compile_function, require_compiler
 from wla.models.inference.function_sets import FunctionSet, acting_functions, image_functions, value_functions
@@ -82,6 +83,7 @@ def functions_of(asked: Line) -> FunctionSet:
     kind, config, precision, dtype = (asked[key] for key in ("kind", "config", "precision", "dtype"))
     if kind == "value":
         value = ValueModel(ValueConfig.model_validate_json(config)).to(getattr(torch, dtype))
+        assert isinstance(value.backbone, NanoBackbone), "no other has functions"
         return value_functions(value.config, value.backbone, precision)
     model = WLA(WLAConfig.model_validate_json(config), imagination=kind == "images").to(getattr(torch, dtype))
     found = (image_functions if kind == "images" else acting_functions)(model, precision)
