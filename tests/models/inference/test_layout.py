@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from wla.models.inference import function_sets
+from wla.models.inference import function_sets, layout
 from wla.models.inference.function_sets import acting_functions
 from wla.models.inference.layout import Product, by_onednn, halve, laid_out
 from wla.models.wla import WLA
@@ -35,7 +35,7 @@ def test_onednn_computes_the_same_product(half, error):
 @pytest.mark.parametrize("onednn", [False, True])
 def test_products_of_few_rows_stay_with_the_library_that_begins_at_once(monkeypatch, precision, amx, onednn):
     monkeypatch.setattr(function_sets, "onednn_computes", lambda: onednn)
-    monkeypatch.setattr(function_sets, "has_amx", lambda: amx)
+    monkeypatch.setattr(layout, "has_amx", lambda: amx)
     functions = acting_functions(WLA(tiny.model_config()).eval(), precision)
     for name, module in functions.modules.items():
         products = [part for part in module.modules() if isinstance(part, Product)]

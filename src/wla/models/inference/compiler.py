@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from wla.foreign import shown
-from wla.hardware import has_amx
 from wla.models.inference.examples import Example
 from wla.models.inference.function_sets import FunctionSet
+from wla.models.inference.layout import written_out
 from wla.models.inference.packing import Packing, named_weights, packing_of, with_random_weights
 from wla.types import Precision
 
@@ -69,7 +69,7 @@ def _compile(module: nn.Module, example: Example, file: Path, precision: Precisi
 
     settings, module = SETTINGS | {"aot_inductor.package": True}, with_random_weights(module)
     chosen: AbstractContextManager[None] = nullcontext()
-    if precision == "bfloat16" and has_amx():
+    if written_out(precision):
         settings, chosen = settings | HALF_SETTINGS, _products_as_code()
     with warnings.catch_warnings(), chosen:
         warnings.simplefilter("ignore")  # torch's own, about its own deprecated names

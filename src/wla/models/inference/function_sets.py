@@ -11,12 +11,11 @@ import torch
 from torch import nn
 
 from wla.config import Config
-from wla.hardware import has_amx
 from wla.models.backbones.nano import NanoBackbone
 from wla.models.configs import ValueConfig
 from wla.models.inference.examples import Example, image_examples, reading_examples, sampling_examples
 from wla.models.inference.imagining import DecodeImage, EncodeImage, ImageVelocity, StartImages
-from wla.models.inference.layout import by_onednn, halve, laid_out, onednn_computes
+from wla.models.inference.layout import by_onednn, halve, laid_out, onednn_computes, written_out
 from wla.models.inference.reading import ReadImage, ReadPrompt, ReadText, TextLayers, read_image
 from wla.models.inference.sampling import ActionVelocity, StartSampling
 from wla.models.wla import WLA
@@ -106,7 +105,7 @@ def _function_set(
 ) -> FunctionSet:
     modules = laid_out(nn.ModuleDict(functions))
     for name, module in modules.items():
-        if name in FEW_ROWS and not (precision == "bfloat16" and has_amx()):
+        if name in FEW_ROWS and not written_out(precision):
             continue
         if precision == "bfloat16":
             halve(module)

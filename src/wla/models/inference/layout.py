@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wla.hardware import cpu_vendor
+from wla.hardware import Precision, cpu_vendor, has_amx
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -57,6 +57,11 @@ def onednn_computes() -> bool:
     """Whether oneDNN computes products of many rows: on AMD's processors, where MKL takes twice as long (measured on a
     Zen 5)."""
     return torch.backends.mkldnn.is_available() and cpu_vendor() == "AuthenticAMD"
+
+
+def written_out(precision: Precision) -> bool:
+    """Whether products are code of the functions' own (for AMX), which begins at once."""
+    return precision == "bfloat16" and has_amx()
 
 
 def by_onednn(module: nn.Module) -> None:
