@@ -75,17 +75,16 @@ def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Seque
 
     drafts: of each sample, in front of its last `tails` tokens that were read; an empty one is the prompt's end.
     """
+    if context.following is not None:
+        rows = (own[: len(own) - tail] for own, tail in zip(context.following.tolist(), tails, strict=True))
+        return [own[-len(draft) - 1 :] for own, draft in zip(rows, drafts, strict=True)]
     states, positions = context.last, list[int]()
     length = states.shape[1]
     for row, (draft, tail) in enumerate(zip(drafts, tails, strict=True)):
         end = (row + 1) * length - tail
         positions += range(end - len(draft) - 1, end)
     index = upload(torch.tensor(positions), states.device)
-    if context.following is None:
-        following = backbone.logits(states.flatten(0, 1)[index]).argmax(-1)
-    else:
-        following = context.following.flatten()[index]
-    found = iter(following.tolist())
+    found = iter(backbone.logits(states.flatten(0, 1)[index]).argmax(-1).tolist())
     return [list(islice(found, len(draft) + 1)) for draft in drafts]
 
 

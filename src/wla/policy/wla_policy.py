@@ -74,6 +74,7 @@ class WLAPolicy:
         self._frames_kept = frames_kept(self._interface.images, self._prompter.history)
         self._memory = SubtaskMemory(self._prompter)
         self.action_transform = self._inputs.transform.actions
+        self._action_limits = [np.asarray(end, np.float32) for end in (chosen.spec.action.low, chosen.spec.action.high)]
 
     @classmethod
     def from_pretrained(
@@ -371,8 +372,7 @@ class WLAPolicy:
         return self.imagination
 
     def _clipped(self, actions: Float32[np.ndarray, "*B n A"]) -> Float32[np.ndarray, "*B n A"]:
-        spec = self.robot_spec.action
-        return np.clip(actions, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))
+        return np.clip(actions, *self._action_limits)
 
 
 load_policy = WLAPolicy.from_pretrained

@@ -36,8 +36,9 @@ class ImageFeatures:
         read = None
         if rows:
             (read,) = self._read(images if len(rows) == len(keys) else images[list(rows.values())])
-            # Copies: a row would keep its whole batch in memory.
-            found.update((key, row.clone()) for key, row in zip(rows, read, strict=True))
+            # Copies of several: a row would keep its whole batch in memory.
+            kept = read if len(rows) == 1 else (row.clone() for row in read)
+            found.update(zip(rows, kept, strict=True))
         for key in keys:
             self._known.pop(key, None)
             self._known[key] = found[key]
