@@ -23,6 +23,16 @@ class Troubled(LineEnv):
         return super().step(action)
 
 
+class LongFirst(LineEnv):
+    """Seed 0 takes 100 steps, far more than all others."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.seed == 0:
+            terminated = truncated = self.steps >= 100
+        return observation, reward, terminated, truncated, info
+
+
 class Counting(Walker):
     """Takes many calls into one batch, whose sizes it notes; its state counts the steps that it saw."""
 
@@ -62,6 +72,10 @@ def build(variant, shared):
 
 def build_troubled(variant, shared):
     return Troubled(), shared or Walker()
+
+
+def build_long_first(variant, shared):
+    return LongFirst(), shared or Walker()
 
 
 def build_and_refuse(variant, shared):

@@ -11,6 +11,7 @@ from fake_envs import (
     build,
     build_and_refuse,
     build_other_robot,
+    build_long_first,
     build_troubled,
 )
 from fakes import TASK_VARIANT, Interrupted, Walker
@@ -53,6 +54,10 @@ def test_an_environment_that_hangs_or_dies_is_an_error_and_the_run_continues():
     assert "process died (exit code 3)" in found[5].error
     assert [found[seed].outcome for seed in (0, 1, 2, 4, 6)] == ["success", "failure", "success", "success", "success"]
     assert [found[seed].outcome for seed in (3, 5)] == ["error", "error"]
+
+
+def test_all_jobs_run_when_the_first_episode_ends_after_all_that_may_begin_before_it():
+    assert [result.seed for result, _ in run(range(20), 2, policy=Counting(), make=build_long_first)] == list(range(20))
 
 
 def test_recordings_and_imagined_images_come_back_from_the_processes():

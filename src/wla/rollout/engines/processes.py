@@ -105,6 +105,8 @@ class ProcessEngine:
             while self._yielded in self._finished:
                 self._yielded += 1
                 yield self._finished.pop(self._yielded - 1)
+            if not self._running():
+                self._assign()  # all others had ended and waited for the slowest one
 
     def close(self) -> None:
         for process in filter(None, self._processes):
