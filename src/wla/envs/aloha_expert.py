@@ -112,7 +112,7 @@ class AlohaExpert(BasePolicy[CommandState]):
         command = goal - change * (1.0 - SPEED / max(SPEED, np.abs(change).max()))
         arrived = np.abs(command - goal).max() < SPEED
         following = replace(
-            state, phase=number, waited=waited + arrived, command=command, num_calls=state.num_calls + 1
+            state, phase=number, waited=waited + int(arrived), command=command, num_calls=state.num_calls + 1
         )
         return ActionChunk(command[None], subtasks=(phase.subtask,)), following
 
