@@ -68,6 +68,21 @@ def test_episodes_that_cannot_be_held_out_are_one_line(tmp_path, episodes, messa
         DatasetConfig(path="data", validation_fraction=0.1, validation_episodes=episodes)
 
 
+def test_actions_of_some_episodes_are_learned_and_the_others_are_videos(tmp_path):
+    dataset = LeRobotDataset(tiny.write_dataset(tmp_path / "data", episodes=10))
+    learned = {}
+    for fraction in (0.01, 0.3, 0.6, 1.0):
+        batch = sample_batch(make_sampler([dataset], settings={"action_fraction": fraction}), size=400)
+        episodes = [name.rsplit(" ", 3)[1] for name in batch.ids]
+        assert len(set(episodes)) == 10, "all give images"
+        assert batch.subgoal_mask.any()
+        known = batch.action_mask.any(dim=(1, 2)).tolist()
+        learned[fraction] = {episode for episode, has in zip(episodes, known, strict=True) if has}
+        assert not learned[fraction] & {episode for episode, has in zip(episodes, known, strict=True) if not has}
+    assert [len(each) for each in learned.values()] == [1, 3, 6, 10]
+    assert learned[0.01] <= learned[0.3] <= learned[0.6]
+
+
 def write_marked(root, marks):
     with DatasetWriter(root, tiny.robot_spec(), with_interventions=True) as writer:
         for step, mark in enumerate(marks):

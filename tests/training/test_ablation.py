@@ -68,6 +68,11 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
     assert text.startswith("Validation seeds 10000 to 10000 of each task and setting, to choose among variants")
     assert text.endswith(table(lines))
     assert len(json.loads((tmp_path / "out" / "validation.json").read_text())) == 3
+    costs = json.loads((tmp_path / "out" / "costs.json").read_text())
+    assert [each["variant"] for each in costs] == ["full", "no world", "past"]
+    assert len({(each["acting"], each["dropped"], each["frozen"]) for each in costs}) == 1  # one model
+    assert all(each["training_tflop"] > 0 for each in costs)
+    assert "| no world | " in (tmp_path / "out" / "costs.md").read_text()
     monkeypatch.setattr(ablation, "train", None)  # nothing is left to train
     assert ablate(config, tmp_path / "out") == lines
     evaluations.clear()

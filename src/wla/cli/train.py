@@ -108,7 +108,8 @@ def ablate(args: AblateArgs) -> int:
         )
     config = config.override(args.overrides)
     from wla.evaluation.comparison import table
-    from wla.training.ablation import ablate, table_path
+    from wla.training.ablation import ablate
+    from wla.training.ablation_files import table_path
 
     print(table(ablate(config, args.out, num_envs=args.num_envs)), end="")
     print(f"table: {table_path(config, args.out)}")

@@ -35,6 +35,9 @@ class DatasetConfig(Config):
     actions: bool = True
     """False: train the world model on it, but no actions; it may be of another robot, and lack cameras other than the
     primary one, whose images are then black."""
+    action_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Fraction of the episodes, drawn at random and always the same, whose actions are learned; of the others only
+    images and subtasks are. A smaller fraction is part of a larger one. Ranges of actions are those of all episodes."""
     pseudo_actions: str | None = None
     """File of `wla data label-actions`: actions to learn instead of the dataset's own, which may be absent; unknown
     ones (nan) are masked."""
@@ -99,6 +102,11 @@ class DatasetConfig(Config):
                 "validation_datasets"
             )
         return held
+
+    def with_actions(self, dataset: LeRobotDataset) -> Bool[np.ndarray, " E"]:
+        """Returns which episodes of the dataset have actions that are learned: one at least."""
+        order = np.random.default_rng(0).permutation(len(dataset.episodes))
+        return order < max(1, round(self.action_fraction * len(order)))
 
     def expand(self) -> list[DatasetConfig]:
         """This dataset or, if the path is a folder of several, each of them with an equal fraction of the weight.

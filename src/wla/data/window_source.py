@@ -93,6 +93,9 @@ class WindowSource:
         if config.interventions == "only" and actions is not None:
             # What follows in a chunk after the person has let go is not to be learned: unknown actions are masked.
             actions = np.where(dataset.require_interventions()[:, None], actions, np.float32(np.nan))
+        if config.action_fraction < 1 and actions is not None:
+            learned = np.repeat(config.with_actions(dataset), lengths)
+            actions = np.where(learned[:, None], actions, np.float32(np.nan))
         memory_replay = (
             None if config.memory_replay is None else MemoryReplay.load(Path(config.memory_replay), np.unique(start))
         )

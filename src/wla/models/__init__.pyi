@@ -12,11 +12,13 @@ from .configs import WLAConfig as WLAConfig
 from .experts.configs import ActionExpertConfig as ActionExpertConfig
 from .experts.configs import ActionTimeConfig as ActionTimeConfig
 from .experts.configs import ChunkConditionConfig as ChunkConditionConfig
+from .experts.configs import JointExpertConfig as JointExpertConfig
 from .experts.configs import MotionConfig as MotionConfig
 from .experts.configs import OneStepConfig as OneStepConfig
 from .experts.configs import WorldExpertConfig as WorldExpertConfig
 from .image_codec import ImageCodec as ImageCodec
 from .inverse_dynamics import InverseDynamics as InverseDynamics
+from .joint import Joint as Joint
 from .losses import masked_mean as masked_mean
 from .losses import next_token_loss as next_token_loss
 from .losses import weighted_sum as weighted_sum
@@ -37,6 +39,7 @@ from .value_model import ValueModel as ValueModel
 from .variant_configs import AlignedConfig as AlignedConfig
 from .variant_configs import CascadedLatentsConfig as CascadedLatentsConfig
 from .variant_configs import CascadedPixelsConfig as CascadedPixelsConfig
+from .variant_configs import JointConfig as JointConfig
 from .variant_configs import PlainVLAConfig as PlainVLAConfig
 from .wla import WLA as WLA
 from .world_vla import WorldVLA as WorldVLA

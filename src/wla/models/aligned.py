@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wla.batch import Batch, TargetRows
 from wla.models.action_expert_policy import ActionExpertPolicy
 from wla.models.backbone_policy import Reading
-from wla.models.experts.action_expert import ExpertBlock
+from wla.models.experts.action_blocks import ExpertBlock
 from wla.models.model import Target
 from wla.models.variant_configs import AlignedConfig
 

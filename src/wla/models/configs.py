@@ -6,13 +6,14 @@ Apart from the models, because a recipe is read and printed without torch.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from wla.config import Config
 from wla.models.backbones.configs import BackboneConfig, MetaQueryConfig, NanoBackboneConfig, QwenBackboneConfig
-from wla.models.experts.configs import ActionExpertConfig, WorldExpertConfig
+from wla.models.experts.configs import ActionExpertConfig, ChunkConfig, WorldExpertConfig
 from wla.models.model_config import ModelInterface, PolicyModelConfig, RealtimeConfig
 from wla.models.sizes import Layers, Side, Width
 from wla.specs import ImageFit
@@ -129,11 +130,10 @@ class BackbonePolicyConfig(PolicyModelConfig):
         """Rows of the embedding of text tokens."""
         return self.backbone.text_sizes.vocabulary
 
-
-class ActionExpertPolicyConfig(BackbonePolicyConfig):
-    """A model that acts by an Action Expert, which reads as many last layers of the backbone as it has blocks."""
-
-    action_expert: ActionExpertConfig
+    @property
+    @abstractmethod
+    def actor(self) -> ChunkConfig:
+        """The part that makes chunks."""
 
     @property
     def subgoal_size(self) -> int | None:
@@ -145,13 +145,23 @@ class ActionExpertPolicyConfig(BackbonePolicyConfig):
         return ModelInterface(
             images=self.backbone.cameras,
             primary=ImageKey.parse(self.backbone.primary).camera,
-            state_dim=self.action_expert.state_dim,
-            action_dim=self.action_expert.action_dim,
-            chunk=self.action_expert.chunk,
+            state_dim=self.actor.state_dim,
+            action_dim=self.actor.action_dim,
+            chunk=self.actor.chunk,
             image_tokens=self.backbone.image_tokens,
             subgoal_size=self.subgoal_size,
             image_fit=self.image_fit,
         )
+
+
+class ActionExpertPolicyConfig(BackbonePolicyConfig):
+    """A model that acts by an Action Expert, which reads as many last layers of the backbone as it has blocks."""
+
+    action_expert: ActionExpertConfig
+
+    @property
+    def actor(self) -> ActionExpertConfig:
+        return self.action_expert
 
     def with_realtime(self, realtime: RealtimeConfig, delta_dims: tuple[int, ...]) -> Self:
         given = {"max_delay": realtime.max_delay, "prefix_noise": realtime.prefix_noise}

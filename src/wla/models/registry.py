@@ -10,6 +10,7 @@ BUILT_IN = {
     "aligned": "wla.models.variant_configs:AlignedConfig",
     "cascaded_latents": "wla.models.variant_configs:CascadedLatentsConfig",
     "cascaded_pixels": "wla.models.variant_configs:CascadedPixelsConfig",
+    "joint": "wla.models.variant_configs:JointConfig",
     "world_vla": "wla.models.world_vla_config:WorldVLAConfig",
 }
 """Kind -> its configuration class, imported when the kind is first used."""

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from wla.models.configs import ActionExpertPolicyConfig, BackboneLossWeights, WorldExpertPolicyConfig
+from wla.models.configs import (
+    ActionExpertPolicyConfig,
+    BackboneLossWeights,
+    BackbonePolicyConfig,
+    CodecPolicyConfig,
+    LossWeights,
+    WorldExpertPolicyConfig,
+)
+from wla.models.experts.configs import JointExpertConfig
 from wla.models.model_config import ModelInterface
 from wla.models.sizes import Width
 
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from wla.models.aligned import Aligned
     from wla.models.cascaded_latents import CascadedLatents
     from wla.models.cascaded_pixels import CascadedPixels
+    from wla.models.joint import Joint
     from wla.models.plain_vla import PlainVLA
 
 
@@ -118,3 +127,39 @@ class CascadedPixelsConfig(CascadedConfig):
         from wla.models.cascaded_pixels import CascadedPixels
 
         return CascadedPixels(self)
+
+
+class JointConfig(BackbonePolicyConfig, CodecPolicyConfig):
+    """A model that denoises the later frame's latent and the chunk together."""
+
+    kind: Literal["joint"] = "joint"
+    joint_expert: JointExpertConfig
+    loss_weights: LossWeights = LossWeights()
+
+    @model_validator(mode="after")
+    def _same_latents(self) -> Self:
+        expert, side = self.joint_expert, self.backbone.cameras[self.backbone.primary]
+        if (ours := (expert.latent_channels, self.target_side)) != (self.codec.latent_channels, side):
+            raise ValueError(
+                f"joint_expert: denoises latents of {ours[0]} channels, {ours[1]} pixels along each side, and those of "
+                f"the primary image have {self.codec.latent_channels} and {side}; make them equal"
+            )
+        return self
+
+    @property
+    def actor(self) -> JointExpertConfig:
+        return self.joint_expert
+
+    @property
+    def target_side(self) -> int:
+        """Pixels along each side of the image that it imagines."""
+        return self.joint_expert.latent_size * self.codec.downsampling
+
+    @property
+    def subgoal_size(self) -> int:
+        return self.target_side
+
+    def build(self, *, imagination: bool = True) -> Joint:
+        from wla.models.joint import Joint
+
+        return Joint(self)

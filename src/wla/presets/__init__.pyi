@@ -8,8 +8,13 @@ from .nano import nano_backbone as nano_backbone
 from .nano import nano_model as nano_model
 from .nano import nano_tabletop_finetune as nano_tabletop_finetune
 from .paradigms import VQ_CODEC as VQ_CODEC
+from .paradigms import aligned as aligned
 from .paradigms import chameleon_world_vla as chameleon_world_vla
+from .paradigms import nano_cascaded_latents as nano_cascaded_latents
+from .paradigms import nano_cascaded_pixels as nano_cascaded_pixels
+from .paradigms import nano_joint as nano_joint
 from .paradigms import nano_world_vla as nano_world_vla
+from .paradigms import plain_vla as plain_vla
 from .recipe import load_recipe as load_recipe
 from .small import SMALL_PROMPT as SMALL_PROMPT
 from .small import small_model as small_model

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal
 
 from wla.data.prompts.configs import PromptConfig
 from wla.data.prompts.special_tokens import special_tokens
-from wla.models.configs import residual_codec
+from wla.models.configs import WLAConfig, residual_codec
+from wla.models.experts.configs import JointExpertConfig
+from wla.models.variant_configs import (
+    AlignedConfig,
+    CascadedLatentsConfig,
+    CascadedPixelsConfig,
+    JointConfig,
+    PlainVLAConfig,
+)
 from wla.models.world_vla_config import TokenRows, WorldVLAConfig
 from wla.presets.nano import CAMERAS, PROMPT
 
@@ -20,6 +29,71 @@ VQ_CODEC = residual_codec(
     latent_channels=4, channels=(16, 16, 32, 64, 128), layers=(0, 1, 2, 2, 2), levels=(8, 8, 8, 8)
 )
 """16 x 16 px -> one of 4096 codes."""
+ALIGNMENT_WEIGHT = 0.2
+"""Weight of the alignment's loss (FLARE's)."""
+CASCADE_WORLD_WEIGHT = 1.0
+"""Weight of the world's loss in cascades, whose queries learn from nothing else but text."""
+
+
+def plain_vla(ours: WLAConfig) -> PlainVLAConfig:
+    """Returns the model without a world objective that has all other parts of `ours`."""
+    return PlainVLAConfig(**_shared(ours, "action_expert"), loss_weights=_weights(ours, "action", "language"))
+
+
+def aligned(ours: WLAConfig) -> AlignedConfig:
+    """Returns the model whose queries learn features of the later frame; it has all other parts of `ours`."""
+    weights = _weights(ours, "action", "language") | {"alignment": ALIGNMENT_WEIGHT}
+    return AlignedConfig(**_shared(ours, "action_expert"), loss_weights=weights)
+
+
+def nano_cascaded_latents(ours: WLAConfig) -> CascadedLatentsConfig:
+    """Returns the cascade through latents. Its experts are smaller than those of `ours`, of nano size, since both act;
+    together they have as many parameters as its Action Expert."""
+    return CascadedLatentsConfig(**_cascade(ours))
+
+
+def nano_cascaded_pixels(ours: WLAConfig) -> CascadedPixelsConfig:
+    """Returns the cascade through images, of the sizes of `nano_cascaded_latents`."""
+    return CascadedPixelsConfig(**_cascade(ours))
+
+
+def nano_joint(ours: WLAConfig, *, streams: Literal[1, 2]) -> JointConfig:
+    """Returns joint diffusion. Its expert has as many parameters as the Action Expert of `ours`, of nano size, whatever
+    the number of streams."""
+    expert, world = ours.action_expert, ours.world_expert
+    joint = JointExpertConfig(
+        state_dim=expert.state_dim,
+        action_dim=expert.action_dim,
+        chunk=expert.chunk,
+        latent_channels=ours.codec.latent_channels,
+        latent_size=world.latent_size,
+        streams=streams,
+        width={1: 120, 2: 88}[streams],
+        flow_steps=expert.flow_steps,
+        time=expert.time,
+    )
+    return JointConfig(**_shared(ours, "codec"), joint_expert=joint, loss_weights=dict(ours.loss_weights))
+
+
+def _shared(ours: WLAConfig, *more: str) -> dict[str, Any]:
+    """The parts that all models with a backbone have, and some more."""
+    return {name: getattr(ours, name) for name in ("backbone", "queries", "image_fit", *more)}
+
+
+def _weights(ours: WLAConfig, *terms: str) -> dict[str, float]:
+    return {term: getattr(ours.loss_weights, term) for term in terms}
+
+
+def _cascade(ours: WLAConfig) -> dict[str, Any]:
+    world = ours.world_expert
+    return {
+        **_shared(ours, "codec", "max_world_samples"),
+        "action_expert": ours.action_expert.replace(width=64, layers=3, first_cross=0),
+        "world_expert": world.replace(
+            layers=3, heads=4, head_width=24, connector=world.connector.replace(mlp=128, out=96)
+        ),
+        "loss_weights": ours.loss_weights.replace(world=CASCADE_WORLD_WEIGHT),
+    }
 
 
 def nano_world_vla(

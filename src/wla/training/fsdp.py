@@ -13,8 +13,12 @@ from torch.distributed.tensor import DTensor
 
 from wla import runtime
 from wla.models.experts.action_blocks import ExpertBlock
+from wla.models.experts.joint_expert import JointBlock
 
-FSDP_FORWARD_METHODS: Mapping[type[nn.Module], tuple[str, ...]] = {ExpertBlock: ("condition",)}
+FSDP_FORWARD_METHODS: Mapping[type[nn.Module], tuple[str, ...]] = {
+    ExpertBlock: ("condition",),
+    JointBlock: ("condition",),
+}
 """Methods other than `forward` through which models call their blocks; FSDP gathers shards for these too."""
 
 

@@ -5,7 +5,7 @@ Apart from the experts, because a recipe is read and printed without torch.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -52,12 +52,17 @@ class OneStepConfig(Config):
     """Weight of its error, added to the error of flow matching."""
 
 
-class ActionExpertConfig(Config):
-    """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
+class ChunkConfig(Config):
+    """Sizes of what an expert makes chunks from, and of the chunks."""
 
     state_dim: StateWidth
     action_dim: Width
     chunk: Width
+
+
+class ActionExpertConfig(ChunkConfig):
+    """Sizes. Block j is paired with condition layer j; blocks with j % 2 == first_cross attend to it."""
+
     width: Width = 128
     heads: Width = 4
     layers: Depth = 4
@@ -86,6 +91,36 @@ class ActionExpertConfig(Config):
             raise ValueError(f"max_chunk {self.max_chunk} is below chunk {self.chunk}; actions need positions")
         if self.max_delay >= self.chunk:
             raise ValueError(f"max_delay {self.max_delay} leaves nothing of a chunk of {self.chunk}; lower it")
+        return self
+
+
+class JointExpertConfig(ChunkConfig):
+    """Sizes of an expert that denoises a latent and a chunk together. Blocks are paired with condition layers as in the
+    Action Expert."""
+
+    latent_channels: Width
+    """Those of the image codec."""
+    latent_size: Side
+    patch: Side = 2
+    """Places of the latent, along each side, that become one token."""
+    streams: Literal[1, 2] = 1
+    """1: tokens of the image and of the actions share all weights. 2: each have their own and meet in attention."""
+    width: Width = 128
+    heads: Width = 4
+    layers: Depth = 4
+    first_cross: int = Field(default=0, ge=0, le=1)
+    noise_samples_per_chunk: Width = 2
+    """Noise samples that each sample is trained with per step."""
+    flow_steps: FlowSteps = 10
+    """Default number of Euler steps in sampling."""
+    time: ActionTimeConfig = ActionTimeConfig()
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> Self:
+        if self.latent_size % self.patch:
+            raise ValueError(f"patch: a latent of {self.latent_size} has no whole patches of {self.patch}")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"heads: {self.heads} do not divide the width {self.width} evenly")
         return self
 
 
