@@ -10,8 +10,8 @@ from fake_envs import (
     Stubborn,
     build,
     build_and_refuse,
-    build_other_robot,
     build_long_first,
+    build_other_robot,
     build_troubled,
 )
 from fakes import TASK_VARIANT, Interrupted, Walker
