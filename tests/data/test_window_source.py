@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tiny
+import torch
 from test_loader import make_sampler, memories_of, memory_prompter, sample_batch
 
 from wla.data.dataset_config import DatasetConfig
@@ -81,6 +82,20 @@ def test_actions_of_some_episodes_are_learned_and_the_others_are_videos(tmp_path
         assert not learned[fraction] & {episode for episode, has in zip(episodes, known, strict=True) if not has}
     assert [len(each) for each in learned.values()] == [1, 3, 6, 10]
     assert learned[0.01] <= learned[0.3] <= learned[0.6]
+
+
+def test_subgoals_beyond_an_episode_may_be_its_last_frame(tmp_path):
+    dataset = LeRobotDataset(tiny.write_dataset(tmp_path / "data", episodes=1, length=10))
+    samplers = [make_sampler([dataset], clip_subgoals=clip) for clip in (False, True)]
+    without, clipped = (sample_batch(sampler, size=200) for sampler in samplers)
+    assert [sampler.num_targets()["subgoal"] for sampler in samplers] == [[10 - tiny.CHUNK], [10]]
+    assert not without.subgoal_mask.all()
+    assert clipped.subgoal_mask.all()
+    known = without.subgoal_mask
+    assert torch.equal(clipped.subgoal[known], without.subgoal[known])
+    last = torch.from_numpy(dataset.random_access_frames("front")[np.array([9])])[0]
+    for image in clipped.subgoal[~known]:
+        assert (image.int() - last.int()).abs().max() == 0
 
 
 def write_marked(root, marks):

@@ -33,9 +33,9 @@ class WindowSampler:
     `subgoal_size` pixels. image_augmentation: random crops and colours (None: none). image_dropout: fraction of the
     samples without images and state, from which only text is learned. with_subgoal: sample only windows whose episode
     continues after the chunk. subgoal_offsets: frames between the current frame and the subgoal, one of them drawn per
-    sample; () for the chunk's length. latents: of the primary camera's frames, an array for each dataset (None: no
-    batch has any). held_out: of datasets that hold episodes out, sample these instead of the others.
-    image_fit: how images become squares.
+    sample; () for the chunk's length. clip_subgoals: subgoals beyond an episode are its last frame. latents: of the
+    primary camera's frames, an array for each dataset (None: no batch has any). held_out: of datasets that hold
+    episodes out, sample these instead of the others. image_fit: how images become squares.
 
     ValueError when a dataset has no such window, or a task lacks paraphrases in a file of them.
     """
@@ -52,6 +52,7 @@ class WindowSampler:
     image_dropout: float = 0.0
     with_subgoal: bool = False
     subgoal_offsets: tuple[int, ...] = ()
+    clip_subgoals: bool = False
     latents: Sequence[Float16[np.ndarray, "_ C h w"]] | None = None
     held_out: bool = False
     image_fit: ImageFit = "pad"
@@ -112,7 +113,7 @@ class WindowSampler:
         found: dict[str, list[int]] = {"actions": [], "subgoal": [], "text": [], "windows": []}
         for source in self._sources:
             starts = source.valid_starts
-            subgoals = np.zeros(len(starts), bool)
+            subgoals = np.full(len(starts), self.clip_subgoals and self.subgoal_size is not None)
             for offset in offsets if self.subgoal_size is not None else ():
                 subgoals |= (source.dataset.run_start[starts] <= starts + offset) & (
                     starts + offset < source.end[starts]
@@ -167,7 +168,7 @@ class WindowSampler:
             action_mask=torch.from_numpy(mask),
             action_dim=robot.actions.own_dim,
             latents=None if source.latents is None else source.latents_of(frames, windows.subgoal),
-            subgoal_mask=torch.from_numpy(windows.subgoal_mask & seen),
+            subgoal_mask=torch.from_numpy((windows.subgoal_mask | self.clip_subgoals) & seen),
             ids=[source.dataset.frame_id(int(frame)) for frame in frames],
         )
 

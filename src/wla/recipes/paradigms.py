@@ -47,6 +47,7 @@ def recipe() -> PolicyTrainConfig:
         model=ours(),
         init=before.init.replace(backbone="nano-base", codec="nano-tabletop"),
         action_noise=0.0,
+        clip_subgoals=True,  # without a later frame a cascade would learn no actions at an episode's end
         loop=before.loop.replace(optim=optim, batch_size=32),
     )
 

@@ -119,6 +119,9 @@ class PolicyDataConfig(MixtureConfig):
     subgoal_offsets: tuple[Annotated[int, Field(ge=-10_000, le=10_000)], ...] = ()
     """Control steps from now to the frame that the World Expert learns to predict, one of them drawn for each sample;
     negative ones are past. Empty: the chunk's length, and acting predicts no other."""
+    clip_subgoals: bool = False
+    """A frame that would lie beyond the episode is its last one (or its first), as if the scene stayed. False: a window
+    without that frame teaches nothing about the world."""
 
     @model_validator(mode="after")
     def _cached_latents_are_of_the_images(self) -> Self:

@@ -141,6 +141,7 @@ class PolicyData:
             image_dropout=config.image_dropout,
             with_subgoal=with_subgoal,
             subgoal_offsets=config.subgoal_offsets,
+            clip_subgoals=config.clip_subgoals,
             latents=latents_of(checkpoint.model, self.datasets, cameras) if config.cache_latents else None,
             held_out=held_out,
             image_fit=interface.image_fit,
