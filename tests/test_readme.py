@@ -18,7 +18,7 @@ NOT_RUN = [
     ("benchmarks.md", "metaworld"),  # in tests/envs/test_metaworld_simulator.py
     ("benchmarks.md", "libero"),  # in tests/envs/test_libero_simulator.py
     *[("lerobot.md", "lerobot")] * 4,  # in tests/plugins, with an environment of LeRobot
-    ("paradigms.md", "datasets"),  # of nano_tabletop; the recipes are tried in tests/models and tests/training
+    *[("paradigms.md", "datasets")] * 2,  # of nano_tabletop; the recipes are tried in tests/models and tests/recipes
     ("published.md", "gpu"),
     ("real_robot.md", "robot"),
     ("sharing.md", "hub"),

@@ -39,7 +39,10 @@ STORED: dict[str, tuple[str, type[Config]]] = {
 def test_a_bundled_configuration_as_it_was_stored_before_reads_the_same(name):
     file, kind = STORED[name]
     assert (OLD / name / file).read_text("utf-8") != (bundled()[name] / file).read_text("utf-8")
-    assert kind.load(OLD / name / file) == kind.load(bundled()[name] / file)
+    before = kind.load(OLD / name / file)
+    if name == "nano-tabletop":  # acts in fewer steps since
+        before = before.override(["model.action_expert.flow_steps=2"])
+    assert before == kind.load(bundled()[name] / file)
 
 
 def test_every_bundled_model_that_was_stored_before_is_covered():

@@ -173,7 +173,7 @@ CHANGES = {
 
 def fuse(monkeypatch) -> None:
     """Attention as on accelerators, which never keeps its scores."""
-    for module in ("attention", "experts.action_expert", "experts.connector", "backbones.qwen3_vl_images"):
+    for module in ("attention", "experts.action_blocks", "experts.connector", "backbones.qwen3_vl_images"):
         monkeypatch.setattr(f"wla.models.{module}.attend", attention.attend_fused)
 
 
