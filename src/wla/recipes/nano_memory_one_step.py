@@ -12,7 +12,7 @@ and for the short ones:
 The policy of the start answers in ten steps, and its answers are what one step learns: neither experts nor successful
 episodes are needed, only states that the policy gets into.
 
-Hardware: 2 CPU cores with bf16. Time: 25 + 42 minutes.
+Hardware: 2 CPU cores with bf16. Time: 25 + 43 minutes, beside other work.
 Score: docs/results/few_steps.md (memory tasks lose, so the bundled policy keeps its ten steps).
 """
 
