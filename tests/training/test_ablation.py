@@ -56,8 +56,11 @@ def test_variants_are_trained_evaluated_and_compared_once(root, tmp_path, monkey
 
     monkeypatch.setattr(ablation, "run_benchmark", benchmark)
     monkeypatch.setattr(ablation, "robot_of", lambda _: LeRobotDataset(root / "data").require_robot())
+    called = []
+    monkeypatch.setattr(ablation, "write_calls", lambda config, out: called.append(list(config.variants)))
     lines = ablate(config, tmp_path / "out")
     assert [line.variant for line in lines] == ["full", "no world", "past"]
+    assert called == [["full", "no world", "past"]]
     assert [line.difference and line.difference.estimate for line in lines] == [None, -1, -1]
     assert {seeds for _, seeds in evaluations} == {range(10_000, 10_001)}  # choosing is done on validation seeds
     trained = [load_checkpoint(Path(policy)) for policy, _ in evaluations]

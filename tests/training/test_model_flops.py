@@ -40,6 +40,13 @@ def test_what_is_recomputed_is_counted_once():
     assert plain < some < more  # what runs, as far as it was asked for
 
 
+def test_linear_layers_count_without_gradients_too():
+    layer, x = torch.nn.Linear(8, 16), torch.randn(4, 8)
+    with torch.inference_mode(), ModelFlops() as counter:
+        layer(x)
+    assert counter.total == 2 * 4 * 8 * 16
+
+
 @pytest.mark.parametrize(
     ("name", "teraflops"), [("NVIDIA H200", 989.4), ("NVIDIA GeForce RTX 5090", 209.5), ("Voodoo 2", None)]
 )

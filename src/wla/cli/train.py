@@ -47,7 +47,8 @@ class AblateArgs(CliArgs):
     """Train and evaluate variants of a recipe alike, and write one table: rates, intervals, paired differences.
 
     Equal data, steps, seeds and evaluation episodes, of validation seeds: for choosing. split=evaluation then evaluates
-    the same training runs for the final figures. Ctrl-C saves; the same command resumes.
+    the same training runs for the final figures. Ctrl-C saves; the same command resumes. OUT also gets costs.md
+    (parameters, FLOPs of training) and at the end calls.md (FLOPs and time of a call).
 
     examples:
       wla ablate ablate_world --out outputs/ablate_world

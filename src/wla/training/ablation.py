@@ -13,13 +13,15 @@ from wla.rollout.results import EpisodeResult, read_results
 from wla.run_folder import checkpoint_folder, latest_step, state_folder
 from wla.specs import RobotSpec
 from wla.training.ablation_config import Ablation
-from wla.training.ablation_files import require_same_ablation, run_folder, save_config, write_tables
+from wla.training.ablation_files import require_same_ablation, run_folder, save_config, write_calls, write_tables
 from wla.training.objectives.configs import PolicyTrainConfig
 from wla.training.trainer import require_trainable, train
 
 
 def ablate(config: Ablation, out: Path, *, num_envs: int = 1) -> list[VariantResult]:
     """Trains and evaluates all variants, and writes tables of success and costs and the results into `out` after each.
+
+    At the end there is one of what a call costs.
 
     The same call resumes an interrupted ablation; with another split it evaluates the same training runs. ValueError
     when `out` holds a different one, for unknown names of the environment, data that cannot be read or are of another
@@ -37,6 +39,7 @@ def ablate(config: Ablation, out: Path, *, num_envs: int = 1) -> list[VariantRes
             run_benchmark(config.evaluation(str(checkpoint), num_envs), run.parent / config.split)
             results[name].append(read_results(run.parent / config.split / "results.jsonl"))
             rows = write_tables(config, out, results)
+    write_calls(config, out)
     return rows
 
 

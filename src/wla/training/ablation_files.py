@@ -10,12 +10,14 @@ from wla.config import Record
 from wla.evaluation.comparison import VariantResult, compare_variants, table
 from wla.files import atomic_write_text, disk_errors
 from wla.rollout.results import EpisodeResult
+from wla.run_folder import checkpoint_folder
+from wla.training.ablation_calls import call_costs, calls_table
 from wla.training.ablation_config import Ablation, folder_name
 from wla.training.ablation_costs import costs_table, variant_costs
 
 CONFIG = "config.json"
 """File of an ablation's folder with its configuration."""
-COSTS = "costs.md"
+COSTS, CALLS = "costs.md", "calls.md"
 
 
 def table_path(config: Ablation, out: Path) -> Path:
@@ -56,6 +58,16 @@ def write_tables(
         atomic_write_text(out / COSTS, costs_table(costs))
         atomic_write_text((out / COSTS).with_suffix(".json"), _json(costs))
     return rows
+
+
+def write_calls(config: Ablation, out: Path) -> None:
+    """Measures what a call of each variant costs, all of whom are trained, and writes the table of it."""
+    costs = call_costs(
+        {name: checkpoint_folder(run_folder(out, name, config.seeds[0])) for name in config.variants}, config
+    )
+    with disk_errors(out, "free disk space; the same command writes the table"):
+        atomic_write_text(out / CALLS, calls_table(costs))
+        atomic_write_text((out / CALLS).with_suffix(".json"), _json(costs))
 
 
 def _json(rows: Sequence[Record]) -> str:

@@ -25,8 +25,13 @@ class ModelFlops(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func.overloadpacket)
+        if count is None:
+            with self:  # without gradients a linear layer arrives as one operation, which has no count of its own
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **(kwargs or {}))
         if count is not None and not recomputing():
             self.total += count(*args, **(kwargs or {}), out_val=result)
         return result
