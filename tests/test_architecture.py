@@ -141,7 +141,6 @@ EXCEPTIONS = {
     "wla/compat/import_policy.py": "a published release becomes a checkpoint: it imports the parts of both",
     "wla/compat/published.py": "a checkpoint becomes a published release: it imports the parts of both",
     "wla/evaluation/benchmark.py": "joins environments, policy, episodes and results",
-    "wla/evaluation/world_model.py": "joins policy, dataset, metrics and report",
 }
 """Files over a limit, and why: at most five."""
 

@@ -12,15 +12,9 @@ from wla.data.lerobot.reader import LeRobotDataset
 from wla.data.lerobot.writer import DatasetWriter
 from wla.data.transforms import resize
 from wla.evaluation.configs import WorldEvalConfig
-from wla.evaluation.world_model import (
-    FrameImages,
-    MethodImages,
-    MethodMetrics,
-    WorldModelMetrics,
-    _render_report,
-    evaluate_world,
-    table,
-)
+from wla.evaluation.world_metrics import MethodMetrics, WorldModelMetrics, table
+from wla.evaluation.world_model import evaluate_world
+from wla.evaluation.world_report import FrameImages, MethodImages, render_report
 from wla.html import data_url, jpeg
 from wla.intervals import Interval
 from wla.models.wla import WLA
@@ -104,7 +98,7 @@ def test_a_policy_that_predicts_the_ground_truth_scores_perfectly(paths, tmp_pat
     assert metrics.sample_std == {"imagined, 1 step": 0}
 
 
-def test_an_action_conditioned_policy_is_also_given_its_own_and_the_recorded_chunk(paths, tmp_path, monkeypatch):
+def test_an_action_conditioned_policy_is_also_given_its_own_and_recorded_chunks(paths, tmp_path, monkeypatch):
     _, root = paths
     save_action_conditioned(tmp_path / "policy")
     dataset, calls = LeRobotDataset(root), []
@@ -117,23 +111,49 @@ def test_an_action_conditioned_policy_is_also_given_its_own_and_the_recorded_chu
     monkeypatch.setattr(WLAPolicy, "predict_images", recording)
     config = WorldEvalConfig(policy=str(tmp_path / "policy"), dataset=root, frames=3, samples=2, flow_steps=(1,))
     found = rows(evaluate_world(config, tmp_path / "out"))
-    assert [method for method in found if "best" not in method][:3] == [
+    assert [method for method in found if "best" not in method][:4] == [
         "imagined, 1 step",
         "action-conditioned (own chunk), 1 step",
         "action-conditioned (recorded chunk), 1 step",
+        "action-conditioned (another frame's chunk), 1 step",
     ]
     page = (tmp_path / "out" / "world.html").read_text(encoding="utf-8")
     assert page.count('class="sheet"') == 3
-    assert page.count('class="imagined"') == 3 * 3 * 2  # frames, methods, samples
-    assert all(actions is None for _, actions in calls[::3])
-    own = np.concatenate([actions for _, actions in calls[1::3]])
+    assert page.count('class="imagined"') == 3 * 4 * 2  # frames, methods, samples
+    assert all(actions is None for _, actions in calls[::4])
+    own = np.concatenate([actions for _, actions in calls[1::4]])
     assert own.shape == (3, 2, tiny.CHUNK, tiny.ACTION)
     assert len({chunk.tobytes() for chunk in own.reshape(6, -1)}) == 6
-    for encoding, recorded in calls[2::3]:
-        for state, chunks in zip(encoding.states, recorded, strict=True):
+    for (encoding, recorded), (_, others) in zip(calls[2::4], calls[3::4], strict=True):
+        for state, chunks, elsewhere in zip(encoding.states, recorded, others, strict=True):
             start = frame(dataset, state)
-            for chunk in chunks:
+            for chunk, other in zip(chunks, elsewhere, strict=True):
                 np.testing.assert_array_equal(chunk, dataset.actions[start : start + tiny.CHUNK])
+                assert not np.array_equal(chunk, other)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_images_follow_actions_if_those_of_another_frame_make_them_worse(paths, tmp_path, monkeypatch, follows):
+    _, root = paths
+    save_action_conditioned(tmp_path / "policy")
+    dataset = LeRobotDataset(root)
+
+    def later(self, encoding, *, samples, flow_steps, actions):
+        """The frame after the recorded actions, wherever these were taken, or after those of the call."""
+        starts = [frame(dataset, state) for state in encoding.states]
+        if actions is not None and follows:
+            windows = np.lib.stride_tricks.sliding_window_view(dataset.actions, tiny.CHUNK, axis=0).swapaxes(1, 2)
+            starts = [int(np.abs(windows - chunk[0]).sum((1, 2)).argmin()) for chunk in actions]
+        images = dataset.frames("front")[np.array(starts) + tiny.CHUNK]
+        return resize(images, self.model.config.target_side).numpy()[:, None].repeat(samples, 1)
+
+    monkeypatch.setattr(WLAPolicy, "predict_images", later)
+    config = WorldEvalConfig(policy=str(tmp_path / "policy"), dataset=root, frames=4, samples=1, flow_steps=(1,))
+    metrics = evaluate_world(config, tmp_path / "out")
+    assert metrics.follows_actions is not None
+    assert metrics.follows_actions.n == 2
+    assert metrics.follows_actions.estimate > 20 if follows else metrics.follows_actions.estimate == 0
+    assert "images follow the actions" in table(metrics)
 
 
 def test_samples_differ_and_the_first_is_the_image_of_acting(paths):
@@ -229,7 +249,7 @@ def test_numbers_and_images_fit_and_are_readable(tmp_path, width, dark):
     )  # fmt: skip
     image = data_url(jpeg(np.zeros((96, 96, 3), np.uint8), 96))
     sheet = FrameImages("press: episode 0, frame 3", image, image, [MethodImages(n, [image] * 3, image) for n in names])
-    (tmp_path / "world.html").write_text(_render_report(metrics, [sheet]), encoding="utf-8")
+    (tmp_path / "world.html").write_text(render_report(metrics, [sheet]), encoding="utf-8")
     with opened(tmp_path / "world.html", width=width, dark=dark) as page:
         assert overflow(page) <= 0
         assert page.evaluate(CONTRAST) == []

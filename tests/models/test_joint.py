@@ -13,7 +13,8 @@ from test_variants import batch_of, build, inputs_of, reached
 from tiny import ACTION, CHUNK
 
 from wla.evaluation.configs import WorldEvalConfig
-from wla.evaluation.world_model import IMAGINED, evaluate_world
+from wla.evaluation.world_images import IMAGINED
+from wla.evaluation.world_model import evaluate_world
 from wla.models.experts.joint_expert import Pair
 from wla.models.model_config import RealtimeConfig
 from wla.policy.checkpoint import save_checkpoint

@@ -11,7 +11,8 @@ import torch
 
 from wla.data.prompts.special_tokens import special_tokens
 from wla.evaluation.configs import WorldEvalConfig
-from wla.evaluation.world_model import evaluate_world, table
+from wla.evaluation.world_metrics import table
+from wla.evaluation.world_model import evaluate_world
 from wla.models import WorldVLAConfig
 from wla.models.configs import residual_codec
 from wla.policy.best_of_n import BestOfNPolicy, BestOfNPolicyConfig, GoalImageScorer

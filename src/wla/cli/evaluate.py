@@ -74,7 +74,8 @@ class EvalWorldArgs(WorldEvalConfig):
     """Measure the images that a policy imagines, on recorded episodes that it was not trained on.
 
     PSNR, SSIM and a distance on the codec's features, on all pixels and on those that changed, beside two references:
-    the current frame (to beat) and the future frame encoded and decoded by the codec (the best possible). OUT gets
+    the current frame (to beat) and the future frame encoded and decoded by the codec (the best possible). Policies that
+    imagine what actions lead to also get the chunk of another frame: do their images follow the actions? OUT gets
     world.json and world.html: current frame, imagined frame, ground truth, difference.
 
     examples:
@@ -192,7 +193,9 @@ def eval_offline(args: EvalOfflineArgs) -> int:
 def eval_world(args: EvalWorldArgs) -> int:
     find(args.policy)
     args = args.replace(dataset=find_dataset(args.dataset))
-    from wla.evaluation.world_model import REPORT_FILE, evaluate_world, table
+    from wla.evaluation.world_metrics import table
+    from wla.evaluation.world_model import evaluate_world
+    from wla.evaluation.world_report import REPORT_FILE
 
     print(table(evaluate_world(args, args.out)))
     print(f"images: {args.out / REPORT_FILE}")
