@@ -1,4 +1,4 @@
-"""Ctrl-C is one line and exit code 130, whatever was interrupted."""
+"""Ctrl-C and SIGTERM are one line and exit code 130, whatever was interrupted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class NoArgs(CliArgs):
     """Does nothing."""
 
 
-def run(error: BaseException, monkeypatch: pytest.MonkeyPatch, *, interrupted: bool) -> int:
-    """A command that ends with an error, because of Ctrl-C or without."""
+def run(error: BaseException, monkeypatch: pytest.MonkeyPatch, *, number: signal.Signals | None) -> int:
+    """A command that ends with an error, because of a signal or without."""
 
     def command(_: NoArgs) -> int:
         try:
-            if interrupted:
-                os.kill(os.getpid(), signal.SIGINT)
+            if number is not None:
+                os.kill(os.getpid(), number)
         except KeyboardInterrupt:
             pass
         raise error
@@ -33,19 +33,21 @@ def run(error: BaseException, monkeypatch: pytest.MonkeyPatch, *, interrupted: b
     return main(["stop"])
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_ctrl_c_is_one_line_also_where_a_library_makes_an_error_of_it(
-    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_signal_is_one_line_also_where_a_library_makes_an_error_of_it(
+    error: BaseException, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(error, monkeypatch, interrupted=True) == 130
+    assert run(error, monkeypatch, number=number) == 130
     assert capsys.readouterr().err == "wla: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_same_error_without_ctrl_c_is_what_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(ValueError("no shape"), monkeypatch, interrupted=False) == 2
+    assert run(ValueError("no shape"), monkeypatch, number=None) == 2
     assert capsys.readouterr().err == "wla: error: no shape\n"
     with pytest.raises(RuntimeError, match="cancelled"):
-        run(RuntimeError("cancelled"), monkeypatch, interrupted=False)
+        run(RuntimeError("cancelled"), monkeypatch, number=None)

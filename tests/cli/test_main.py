@@ -186,7 +186,8 @@ def test_errors_make_the_exit_code_1(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_collection_is_one_line_and_the_dataset_continues(tmp_path, number):
     out = tmp_path / "data"
     command = [sys.executable, "-m", "wla", "collect", "--tasks", "place", "--num-envs", "2", "--out", str(out)]
     process = subprocess.Popen(
@@ -199,7 +200,7 @@ def test_ctrl_c_is_one_line_and_the_dataset_goes_on(tmp_path):
     lines = out / "collect.jsonl"
     while not lines.exists() and process.poll() is None:
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the environments too
+    os.killpg(process.pid, number)  # as a terminal and a scheduler do: to the environments too
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"wla: interrupted: finished episodes are in {out}; the same command continues" in error

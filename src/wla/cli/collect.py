@@ -14,8 +14,8 @@ class CollectArgs(CollectConfig):
     """Record the scripted expert as a LeRobot v3.0 dataset.
 
     Only successes are kept. With --policy, a checkpoint and the expert act in turns, and every step records the
-    expert's action: data for the states that the policy gets to, failures included (DAgger). Ctrl-C keeps finished
-    episodes, and the same command again resumes where it stopped.
+    expert's action: data for the states that the policy gets to, failures included (DAgger). Ctrl-C and SIGTERM keep
+    finished episodes, and the same command again resumes where it stopped; kill -9 loses those of up to 5000 frames.
 
     examples:
       wla collect --tasks place stack --episodes 400 --num-envs 8 --out datasets/tabletop

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +141,6 @@ def drive(
     runner = AsyncRunner(policy, body, config, operator=operator, listener=listener)
     print(f"{args.policy} drives {args.robot}: {instruction} ({how})", flush=True)
     with ExitStack() as contexts:
-        contexts.enter_context(_terminated_as_interrupted())
         if is_address(args.policy):
             contexts.enter_context(_watched(policy, runner))
         for source in stops:
@@ -165,20 +163,6 @@ def _watched(policy: Policy[Any], runner: AsyncRunner) -> AbstractContextManager
     assert isinstance(policy, RemotePolicy), "served"
     policy.action_limits = runner.safety.action_limits
     return remote_stops(policy, runner.stop)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Context in which SIGTERM does what Ctrl-C does: the robot stops."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 RUN = {"run": Command(RunArgs, run, positional=("policy",))}
