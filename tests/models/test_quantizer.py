@@ -36,6 +36,30 @@ def test_gradients_pass_the_rounding():
     torch.testing.assert_close(latents.grad, expected)
 
 
+def test_latents_of_any_scale_are_normalized_once_they_are_fit():
+    quantizer = FiniteScalarQuantizer((8, 8))
+    scale, shift = torch.tensor([50.0, 0.01]).view(1, 2, 1, 1), torch.tensor([300.0, -1.0]).view(1, 2, 1, 1)
+    latents = shift + scale * torch.randn(8, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    assert len(quantizer.codes(latents).unique()) < 3, "as they are, they are out of range"
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    quantizer.train()
+    quantizer(latents)
+    quantizer.codes(latents)
+    assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items()), "a frozen codec"
+    for _ in range(200):
+        fitted = quantizer.fit(latents)
+    assert len(quantizer.codes(latents).unique()) > 40
+    torch.testing.assert_close(quantizer(latents), fitted, atol=0.3, rtol=0)  # the same but for some on a border
+
+
+def test_an_encoder_with_large_outputs_still_gets_gradients():
+    quantizer = FiniteScalarQuantizer((8,))
+    latents = (100 + torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    (quantizer.fit(latents) * torch.linspace(-1, 1, 6)).sum().backward()
+    assert latents.grad is not None
+    assert latents.grad.abs().max() > 0.1
+
+
 def test_a_codec_with_levels_maps_images_to_codes_and_back():
     config = residual_codec(latent_channels=4, channels=(8, 8, 8), layers=(0, 1, 1), levels=LEVELS)
     codec = ImageCodec(config)

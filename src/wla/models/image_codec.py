@@ -25,7 +25,11 @@ class ImageCodec(nn.Module):
 
     def reconstruct(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Images after encoding and decoding, in [-1, 1]; codec training compares them with `to_unit(images)`."""
-        return self.vae.decode(self._latents(self.to_unit(images))).sample
+        latents = self.vae.encode(self.to_unit(images)).latent
+        if self.quantizer is not None:
+            quantize = self.quantizer.fit if self.training else self.quantizer
+            latents = quantize(latents).to(latents.dtype)
+        return self.vae.decode(latents).sample
 
     def to_unit(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Pixels in [-1, 1], channels first."""
@@ -71,7 +75,7 @@ class ImageCodec(nn.Module):
 
     def _latents(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         latents = self.vae.encode(pixels).latent
-        return latents if self.quantizer is None else self.quantizer(latents)
+        return latents if self.quantizer is None else self.quantizer(latents).to(latents.dtype)
 
     def _require_quantizer(self) -> FiniteScalarQuantizer:
         if self.quantizer is None:

@@ -12,4 +12,6 @@ from wla.training import CodecTrainConfig
 
 
 def config() -> CodecTrainConfig:
-    return nano_codec.config().replace(codec=VQ_CODEC)
+    base = nano_codec.config()
+    optim = base.loop.optim.replace(learning_rate=5e-4)  # at 2e-3 the encoder outruns the mean of its own latents
+    return base.replace(codec=VQ_CODEC, loop=base.loop.replace(optim=optim))
