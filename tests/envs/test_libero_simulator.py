@@ -132,3 +132,38 @@ def test_experts_solve_their_tasks(task: str) -> None:
     result = run_episode(env, make_expert("libero", env), TRIAL, variant=variant, policy_name="expert")
     env.close()
     assert result.outcome == "success"
+
+
+@pytest.mark.parametrize("protocol", ["openpi", "original"])
+def test_scenes_follow_from_their_seed_and_their_views_point_at_what_they_name(protocol: str) -> None:
+    """The milk is the reddest thing of its scene; the hand is in front of it in some."""
+    assert FAMILY.sample_scene is not None
+    assert FAMILY.objects is not None
+    size = 128
+    env = make_env("libero", task=TASKS[1], protocol=protocol, image_size=size)
+    camera = env.robot_spec.observation.primary_camera
+    red = []
+    for seed in range(6):
+        image = FAMILY.sample_scene(env, seed)["images"][camera].astype(int)
+        things = {found.name: found for found in FAMILY.objects(env, [camera])}
+        assert {"alphabet soup", "basket"} <= set(things)
+        u, v, *_ = things["milk"].views[camera]
+        row, column = int(size * v), int(size * u)
+        near = image[row - 2 : row + 3, column - 2 : column + 3]
+        red.append(float((near[..., 0] - near[..., 1]).mean()))
+    assert sum(each > 30 for each in red) >= 4, red
+    first, again, other = (FAMILY.sample_scene(env, seed)["images"][camera] for seed in (4, 4, 5))
+    env.close()
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_of_two_bowls_the_one_to_take_is_called_after_its_place() -> None:
+    assert FAMILY.sample_scene is not None
+    assert FAMILY.objects is not None
+    env = make_env("libero", task=TASKS[0], image_size=16)
+    FAMILY.sample_scene(env, 1)
+    names = {found.name for found in FAMILY.objects(env, ["image"])}
+    env.close()
+    bowls = {"black bowl in the top drawer of the wooden cabinet", "other black bowl"}
+    assert names == {*bowls, "cookie box", "ramekin", "plate", "wooden cabinet", "stove"}

