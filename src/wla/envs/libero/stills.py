@@ -61,7 +61,7 @@ def visible_objects(env: LiberoEnv, cameras: Iterable[str]) -> list[VisibleObjec
     inner = env.simulation.robosuite
     found = []
     for name, body in inner.obj_body_id.items():
-        if name not in inner.objects_dict and name not in inner.fixtures_dict or "table" in name:
+        if (name not in inner.objects_dict and name not in inner.fixtures_dict) or "table" in name:
             continue
         x, y, z = (float(value) for value in inner.sim.data.body_xpos[body])
         views = {camera: _view(env, names[camera], (x, y, z)) for camera in cameras}
