@@ -1,8 +1,8 @@
 """One policy for the twenty tasks of LIBERO's spatial and object suites, from the scripted expert's demonstrations.
 
 Commands, from scratch (with the extra `libero`, see docs/guides/benchmarks.md):
-    wla collect --env libero --tasks libero_object --episodes 12 --out datasets/libero_object
-    wla collect --env libero --tasks libero_spatial --episodes 16 --out datasets/libero_spatial
+    wla collect --env libero --tasks libero_object --episodes 8 --out datasets/libero_object
+    wla collect --env libero --tasks libero_spatial --episodes 12 --out datasets/libero_spatial
     wla train libero_base --out outputs/libero_base
     wla train libero --out outputs/libero
     wla eval outputs/libero --env libero --tasks libero_spatial libero_object --episodes 20 --out outputs/libero_eval
@@ -28,5 +28,5 @@ def config() -> PolicyTrainConfig:
         datasets=tuple(DatasetConfig(path=path) for path in libero_base.DATASETS),
         replan_steps=8,  # 0.4 s
         action_noise=0.0,
-        loop=loop.replace(optim=loop.optim.replace(steps=2000), save_every=200),
+        loop=loop.replace(optim=loop.optim.replace(steps=2600), save_every=200),
     )
