@@ -22,7 +22,7 @@ from wla.data.transforms import resize
 from wla.envs.registry import load_family, make_env
 from wla.envs.seeds import seed_range
 from wla.evaluation.image_metrics import compare_images
-from wla.evaluation.world_model import CHANGE_LEVELS
+from wla.evaluation.world_metrics import CHANGE_LEVELS
 from wla.intervals import mean_by_episode
 from wla.policy.wla_policy import WLAPolicy, load_policy
 from wla.progress import track

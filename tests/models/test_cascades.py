@@ -14,7 +14,8 @@ from tiny import ACTION, CHUNK
 
 import wla
 from wla.evaluation.configs import WorldEvalConfig
-from wla.evaluation.world_model import IMAGINED, evaluate_world
+from wla.evaluation.world_images import IMAGINED
+from wla.evaluation.world_model import evaluate_world
 from wla.models.model import ModelInputs
 from wla.policy.checkpoint import save_checkpoint
 

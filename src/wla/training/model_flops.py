@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -26,8 +27,10 @@ class ModelFlops(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         count = flop_registry.get(func.overloadpacket)
-        if count is None:
-            with self:  # without gradients a linear layer arrives as one operation, which has no count of its own
+        if count is None and torch.is_inference_mode_enabled():
+            # There a linear layer arrives as one operation, which has no count of its own. Training is left as it is:
+            # its first step, which is counted, has to give the same bits as all others.
+            with self:
                 parts = func.decompose(*args, **(kwargs or {}))
             if parts is not NotImplemented:
                 return parts
