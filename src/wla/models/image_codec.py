@@ -25,11 +25,7 @@ class ImageCodec(nn.Module):
 
     def reconstruct(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Images after encoding and decoding, in [-1, 1]; codec training compares them with `to_unit(images)`."""
-        latents = self.vae.encode(self.to_unit(images)).latent
-        if self.quantizer is not None:
-            quantize = self.quantizer.fit if self.training else self.quantizer
-            latents = quantize(latents).to(latents.dtype)
-        return self.vae.decode(latents).sample
+        return self.vae.decode(self._latents(self.to_unit(images), fit=self.training)).sample
 
     def to_unit(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
         """Pixels in [-1, 1], channels first."""
@@ -73,9 +69,12 @@ class ImageCodec(nn.Module):
         """Mean squared error of the decoded latents against images, both in [-1, 1]; differentiable in the latents."""
         return (self._decoded(latents).float() - self.to_unit(images).float()).square().mean()
 
-    def _latents(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+    def _latents(self, pixels: Float[Tensor, "B 3 H W"], *, fit: bool = False) -> Float[Tensor, "B C h w"]:
         latents = self.vae.encode(pixels).latent
-        return latents if self.quantizer is None else self.quantizer(latents).to(latents.dtype)
+        if self.quantizer is None:
+            return latents
+        quantize = self.quantizer.fit if fit else self.quantizer
+        return quantize(latents).to(latents.dtype)
 
     def _require_quantizer(self) -> FiniteScalarQuantizer:
         if self.quantizer is None:

@@ -23,8 +23,6 @@ _WORDS = {
     "glazed_rim_porcelain_ramekin": "ramekin",
     "cookies": "cookie box",
     "flat_stove": "stove",
-    "white_storage_box": "storage box",
-    "moka_pot": "moka pot",
 }
 """The simulator's names -> the instructions' words, where they are not the same."""
 
@@ -60,10 +58,8 @@ def visible_objects(env: LiberoEnv, cameras: Iterable[str]) -> list[VisibleObjec
     names = {own: name for name, own in env.protocol.cameras.items()}
     inner = env.simulation.robosuite
     found = []
-    for name, body in inner.obj_body_id.items():
-        if (name not in inner.objects_dict and name not in inner.fixtures_dict) or "table" in name:
-            continue
-        x, y, z = (float(value) for value in inner.sim.data.body_xpos[body])
+    for name in (*inner.objects_dict, *inner.fixtures_dict):
+        x, y, z = (float(value) for value in inner.sim.data.body_xpos[inner.obj_body_id[name]])
         views = {camera: _view(env, names[camera], (x, y, z)) for camera in cameras}
         found.append(VisibleObject(name=_name(env.task, name), position=(x, y, z), views=views))
     return found
@@ -74,8 +70,8 @@ def _name(task: str, own: str) -> str:
     kind = re.sub(r"_\d+$", "", own)
     name = _WORDS.get(kind, kind.replace("_", " "))
     if SUITE_OF[task] == "libero_spatial" and kind == "akita_black_bowl":
-        place = re.sub(r" and place it on the plate$", "", instruction(task).removeprefix("pick up the "))
-        return place if own.endswith("_1") else "other black bowl"
+        placed = instruction(task).removeprefix("pick up the ").removesuffix(" and place it on the plate")
+        return placed if own.endswith("_1") else "other black bowl"
     return name
 
 
