@@ -117,12 +117,14 @@ for name, tasks in SUITES.items():
 
 def test_nothing_is_asked_or_written_when_it_is_made(tmp_path: Path) -> None:
     code = "from wla.envs.libero import simulation"
-    home = {**os.environ, "HOME": str(tmp_path), "MUJOCO_GL": "egl"}
+    own, plots = tmp_path / "home", tmp_path / "plots"  # matplotlib makes a folder for itself
+    own.mkdir()
+    home = {**os.environ, "HOME": str(own), "MPLCONFIGDIR": str(plots), "MUJOCO_GL": "egl"}
     found = subprocess.run(
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=home, check=True
     )
     assert (found.stdout, found.stderr) == ("", "")
-    assert not list(tmp_path.iterdir())
+    assert not list(own.iterdir())
 
 
 @pytest.mark.parametrize("task", sorted(LiberoExpert.tasks))
