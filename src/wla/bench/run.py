@@ -32,7 +32,7 @@ def run_benchmarks(config: BenchConfig) -> Results:
     before = last_rows(path)
     require_writable(path)
     results, budget, device = Results(), Budget.of(60 * config.minutes), runtime.device()
-    parts = ("act", "train", "load") if config.part == "all" else (config.part,)
+    parts = ("load", "train", "act") if config.part == "all" else (config.part,)
     for number, part in enumerate(parts):
         note(f"wla bench: {part}, {budget.left / 60:.1f} minutes left")
         measure(part, results, config, budget.share(1 / (len(parts) - number)), device)
