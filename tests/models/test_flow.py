@@ -5,6 +5,7 @@ import torch
 
 from wla.models.experts.configs import ActionTimeConfig
 from wla.models.flow import euler, interpolate_to_data, interpolate_to_noise, sample_action_times, sample_noise_levels
+from wla.models.flow_times import step_times
 
 
 def test_paths_reach_their_ends_and_move_with_their_velocity():
@@ -23,11 +24,11 @@ def test_paths_reach_their_ends_and_move_with_their_velocity():
 @pytest.mark.parametrize("steps", [1, 5])
 def test_euler_is_exact_on_straight_paths(steps):
     noise, data = torch.randn(2, 3), torch.randn(2, 3)
-    torch.testing.assert_close(euler(lambda x, t: data - noise, noise, steps), data)
+    torch.testing.assert_close(euler(lambda x, t: data - noise, noise, step_times(steps)), data)
 
 
 def test_euler_evaluates_velocities_at_the_beginning_of_each_step():
-    end = euler(lambda x, t: torch.full_like(x, t), torch.zeros(2, 3), 4)
+    end = euler(lambda x, t: torch.full_like(x, t), torch.zeros(2, 3), step_times(4))
     torch.testing.assert_close(end, torch.full((2, 3), (0 + 1 + 2 + 3) / 4 / 4))
 
 
@@ -66,3 +67,16 @@ def test_a_shift_moves_times_towards_noise_by_the_published_formula():
     torch.testing.assert_close(shifted, uniform / (1 + 3 * (1 - uniform)))
     # The mean of u / (4 - 3 u) over 0 .. 1 is (4 ln 4 / 3 - 1) / 3.
     assert abs(shifted.mean() - 0.2828) < 0.01
+
+
+def test_steps_are_equally_long_unless_their_times_are_shifted():
+    assert step_times(4) == [0, 0.25, 0.5, 0.75, 1]
+    begin, *later, end = step_times(4, 0.5)
+    assert (begin, end) == (0, 1)
+    # Noise levels 3/4, 1/2, 1/4 become s / (2 - s).
+    assert later == pytest.approx([1 - 3 / 5, 1 - 1 / 3, 1 - 1 / 7])
+
+
+def test_shifted_steps_are_integrated_as_long_as_they_are():
+    end = euler(lambda x, t: torch.full_like(x, t), torch.zeros(1, 1), step_times(2, 0.5))
+    torch.testing.assert_close(end, torch.full((1, 1), 2 / 3 * 1 / 3))

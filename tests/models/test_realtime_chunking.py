@@ -10,6 +10,7 @@ import torch
 from wla.models.experts.action_expert import ActionExpert
 from wla.models.experts.configs import ActionExpertConfig
 from wla.models.flow import euler
+from wla.models.flow_times import step_times
 from wla.models.realtime_chunking import (
     continued,
     disturbed,
@@ -190,6 +191,6 @@ def test_guided_chunks_begin_near_what_is_executed_and_end_as_they_would() -> No
 
 def test_continued_sampling_does_not_move_what_is_given() -> None:
     velocity, begun = continued(lambda x, t, given: torch.ones_like(x), PREFIX[:1], noise(1))
-    end = euler(velocity, begun, 4)
+    end = euler(velocity, begun, step_times(4))
     assert torch.equal(end[:, :4], PREFIX[:1])
     torch.testing.assert_close(end[:, 4:], noise(1)[:, 4:] + 1)

@@ -48,7 +48,7 @@ def test_a_policy_that_is_not_exported_is_refused_in_one_line(tmp_path, capsys):
 def policy(tmp_path_factory) -> Path:
     """`nano-memory` with an arbitrary single step."""
     checkpoint = fetch_checkpoint("nano-memory")
-    expert = checkpoint.config.model.action_expert.replace(one_step=OneStepConfig())
+    expert = checkpoint.config.model.action_expert.replace(one_step=OneStepConfig(), sampling_shift=0.5)
     config = checkpoint.config.replace(model=checkpoint.config.model.replace(action_expert=expert))
     model = config.model.build()
     model.load_state_dict(model.state_dict() | checkpoint.model.state_dict())

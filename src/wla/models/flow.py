@@ -6,13 +6,15 @@ their velocity points from data to noise. Lipman et al. 2022 (arXiv 2210.02747),
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from wla.models.experts.configs import ActionTimeConfig
+from wla.models.flow_times import shifted
 
 
 def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Generator | None) -> Float[Tensor, " B"]:
@@ -23,8 +25,7 @@ def sample_action_times(config: ActionTimeConfig, size: int, generator: torch.Ge
     if config.beta != 1.0:
         raise ValueError(f"action times: beta must be 1.0 (the published value), got {config.beta}")
     uniform = torch.rand(size, generator=generator)
-    times = config.scale * (1 - uniform.pow(1 / config.alpha))
-    return times / (1 + (config.shift - 1) * (1 - times))
+    return shifted(config.scale * (1 - uniform.pow(1 / config.alpha)), config.shift)
 
 
 def sample_noise_levels(size: int, levels: int, shift: float, generator: torch.Generator | None) -> Float[Tensor, " B"]:
@@ -61,34 +62,34 @@ def interpolate_to_noise(
 def euler(
     velocity: Callable[[Float[Tensor, "B ..."], float], Float[Tensor, "B ..."]],
     noise: Float[Tensor, "B ..."],
-    num_steps: int,
+    times: Sequence[float],
 ) -> Float[Tensor, "B ..."]:
-    """The end point of integrating `velocity(x, t)` from noise (t = 0) to data (t = 1) in `num_steps` equal steps."""
+    """The end point of integrating `velocity(x, t)` from noise (t = 0) to data (t = 1) in the steps of `step_times`."""
     x = noise
-    for step in range(num_steps):
-        x = x + velocity(x, step / num_steps) / num_steps
+    for begin, end in pairwise(times):
+        x = x + velocity(x, begin) * (end - begin)
     return x
 
 
 def stochastic_step(
     x: Float[Tensor, "B ..."],
     velocity: Float[Tensor, "B ..."],
-    step: Int64[Tensor, " B"],
-    num_steps: Int64[Tensor, " B"],
+    begin: Float[Tensor, " B"],
+    end: Float[Tensor, " B"],
     noise_level: float,
 ) -> tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]:
     """Mean and standard deviation of the next point when a step of Euler is replaced by a stochastic one (Flow-SDE, Liu
     et al. 2025, arXiv 2505.05470). The more steps, the closer the distribution of the points to that of `euler`.
 
-    step: number of the step of each row, from 0 on, of `num_steps`. noise_level: 0 is a step of Euler.
+    begin, end: times of the step of each row. noise_level: 0 is a step of Euler.
 
     Returns:
         The mean, shaped as x, and the standard deviation (B, 1, ..).
     """
-    size = 1 / num_steps.to(x.dtype)
-    noisy = 1 - step.to(x.dtype) * size  # 1 is noise, 0 is data
+    size = (end - begin).to(x.dtype)
+    noisy = 1 - begin.to(x.dtype)  # 1 is noise, 0 is data
     # At the very beginning the denominator would be 0: there it is that of the next step.
-    sigma = noise_level * (noisy / torch.maximum(1 - noisy, size)).sqrt()
+    sigma = noise_level * (noisy / torch.where(begin > 0, begin, end).to(x.dtype)).sqrt()
     std = sigma * size.sqrt()
     size, noisy, sigma, std = (each.view(-1, *[1] * (x.ndim - 1)) for each in (size, noisy, sigma, std))
     data, noise = x + noisy * velocity, x - (1 - noisy) * velocity

@@ -76,7 +76,7 @@ def disturbed(
 def integrate(
     velocity: VelocityAfter,
     noise: Float[Tensor, "R n A"],
-    num_steps: int,
+    times: Sequence[float],
     prefix: Float[Tensor, "R p A"] | None,
     delay: int,
     *,
@@ -84,18 +84,18 @@ def integrate(
 ) -> Float[Tensor, "R n A"]:
     """The chunks at the end of a flow from noise, those that continue a prefix among them.
 
-    delay: number of actions of `prefix`, what remains of the old chunk, that will have been executed. trained: whether
-    the network was trained to continue given actions, or is guided.
+    times: see `euler`. delay: number of actions of `prefix`, what remains of the old chunk, that will have been
+    executed. trained: whether the network was trained to continue given actions, or is guided.
     """
 
     def free(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
         return velocity(x, t, 0)
 
     if prefix is None:
-        return euler(free, noise, num_steps)
+        return euler(free, noise, times)
     if not trained:
-        return euler(guided(free, prefix, noise, delay, num_steps), noise, num_steps)
-    return euler(*continued(velocity, prefix[:, :delay], noise), num_steps)
+        return euler(guided(free, prefix, noise, delay, len(times) - 1), noise, times)
+    return euler(*continued(velocity, prefix[:, :delay], noise), times)
 
 
 def continued(
@@ -151,4 +151,4 @@ def _strength(t: float, limit: int) -> float:
     """min(limit, (1 - t) / t * (t^2 + (1 - t)^2) / (1 - t)^2)."""
     if t <= 0 or t >= 1:
         return float(limit)
-    return min(limit, (t * t + (1 - t) ** 2) / (t * (1 - t)))
+    return min(float(limit), (t * t + (1 - t) ** 2) / (t * (1 - t)))

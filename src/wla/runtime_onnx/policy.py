@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from wla.data.prompts.tokenizer import load_tokenizer
+from wla.models.flow_times import step_times
 from wla.policy.observation_history import append_frame, frames_kept, images_of
 from wla.policy.observations import prompt_of, require_instruction, require_observation
 from wla.policy.subtask_memory import SubtaskMemory
@@ -148,10 +150,10 @@ class OnnxPolicy:
             * own
         )
         steps = flow_steps or config.flow_steps
-        size, buckets = np.array(1 / steps, np.float32), np.float32(config.time.buckets)
-        for step in range(steps):
-            row = -1 if steps == 1 and config.one_step else int(np.float32(step / steps) * buckets)
-            (x,) = self._step(x, self._times[row], size, own, *condition)
+        buckets = np.float32(config.time.buckets)
+        for begin, end in pairwise(step_times(steps, config.sampling_shift)):
+            row = -1 if steps == 1 and config.one_step else int(np.float32(begin) * buckets)
+            (x,) = self._step(x, self._times[row], np.array(end - begin, np.float32), own, *condition)
         decoded = transform.actions.decode(x[:, None], observation.state[None, None].astype(np.float32))[0, 0]
         spec = self.robot_spec.action
         return np.clip(decoded, np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32))

@@ -53,8 +53,8 @@ def gaussian_end(num_steps: int, noise_level: float) -> tuple[float, float]:
         # The velocity of a normal distribution is linear in x.
         scale = (t * sigma**2 - (1 - t)) / (t**2 * sigma**2 + (1 - t) ** 2)
         velocity = mu + scale * (at - t * mu)
-        steps = torch.full((2,), number), torch.full((2,), num_steps)
-        (offset, end), std = (x.flatten() for x in stochastic_step(at, velocity, *steps, noise_level))
+        times = (torch.full((2,), time / num_steps, dtype=torch.float64) for time in (number, number + 1))
+        (offset, end), std = (x.flatten() for x in stochastic_step(at, velocity, *times, noise_level))
         slope = float(end - offset)
         mean, variance = float(offset) + slope * mean, slope**2 * variance + float(std[0]) ** 2
     return mean, math.sqrt(variance)
@@ -70,9 +70,9 @@ def test_the_marginal_of_the_stochastic_flow_is_that_of_the_flow():
     assert (mean, std) == pytest.approx((2.0, 0.5), abs=1e-2)
 
 
-@pytest.mark.parametrize("num_steps", [1, 3])
-def test_without_noise_a_trajectory_ends_where_sampling_does(num_steps):
-    network = expert(one_step=OneStepConfig())
+@pytest.mark.parametrize(("num_steps", "shift"), [(1, 1.0), (3, 1.0), (3, 0.5)])
+def test_without_noise_a_trajectory_ends_where_sampling_does(num_steps, shift):
+    network = expert(one_step=OneStepConfig(), sampling_shift=shift)
     torch.nn.init.normal_(network.one_step)
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(ROWS, CHUNK, ACTION, generator=generator)

@@ -27,7 +27,8 @@ def test_onednn_computes_the_same_product(half, error):
     assert found.dtype == torch.float32
     assert found.shape == (2, 3, 10)
     torch.testing.assert_close(found, expected, atol=error, rtol=error)
-    assert torch.equal(found, expected) == (error == 0)
+    if half:  # in float32 a small product may be the same bit for bit, by processor
+        assert not torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -19,6 +19,7 @@ from wla.models.activation_checkpointing import run_block
 from wla.models.experts.action_blocks import ExpertBlock, KeysValues, relu_mlp, sinusoids
 from wla.models.experts.configs import ActionExpertConfig
 from wla.models.flow import euler, interpolate_to_data, sample_action_times
+from wla.models.flow_times import step_times
 from wla.models.losses import masked_mean
 from wla.models.realtime_chunking import (
     CLEAN,
@@ -52,7 +53,7 @@ class ActionExpert(nn.Module):
 
     def __init__(self, config: ActionExpertConfig, condition_width: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.condition_width = config, condition_width
         self.activation_checkpointing = False
         width = config.width
         inner = config.coder_width or width
@@ -217,7 +218,7 @@ class ActionExpert(nn.Module):
             def velocity(x: Float[Tensor, "R n A"], t: float) -> Float[Tensor, "R n A"]:
                 return teacher.velocity(*inputs(x, t), *known).float()
 
-            mean = euler(velocity, noise, self.config.one_step.target_steps) - noise
+            mean = euler(velocity, noise, step_times(self.config.one_step.target_steps)) - noise
         x, times = inputs(noise, 0.0)
         single = self.velocity(x, times, token, condition, one_step=True).float()
         return masked_mean((single - mean).square(), mask & (times < CLEAN).view(len(noise), -1, 1))
@@ -266,7 +267,8 @@ class ActionExpert(nn.Module):
             delay = prefix.shape[1] if delay is None else delay
             self._require_prefix(prefix.shape[1], delay)
             prefix = repeat(prefix.to(noise), len(noise) // len(prefix))
-        return integrate(velocity, noise, num_steps, prefix, delay or 0, trained=self.config.max_delay > 0)
+        times = step_times(num_steps, self.config.sampling_shift)
+        return integrate(velocity, noise, times, prefix, delay or 0, trained=self.config.max_delay > 0)
 
     def time_features(
         self, t: Float[Tensor, "*B"] | float, *, one_step: Bool[Tensor, " R"] | bool = False

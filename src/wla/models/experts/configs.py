@@ -75,6 +75,9 @@ class ActionExpertConfig(ChunkConfig):
     """Noise samples that each chunk is trained with per step; they share the queries' keys and values."""
     flow_steps: FlowSteps = 32
     """Default number of Euler steps in sampling."""
+    sampling_shift: PositiveFloat = 1.0
+    """Shift of the times of these steps; below 1 they are shorter where the noise is low, which suits three or four of
+    them (see `wla.models.flow_times.shifted`)."""
     time: ActionTimeConfig = ActionTimeConfig()
     one_step: OneStepConfig | None = None
     """Learn to sample in one step as well (None: a single step is one of Euler)."""

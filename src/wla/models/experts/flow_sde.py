@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wla.models.experts.action_expert import ActionExpert, is_own
 from wla.models.flow import stochastic_step
+from wla.models.flow_times import shifted
 from wla.models.trajectory import ActionEncoding, Trajectory
 
 
@@ -36,14 +37,15 @@ def sample_trajectory(
     noise, step_noise = (noise, step_noise) if own is None else (noise * own, step_noise * own)
     condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
     x, before, after, means = noise, torch.empty_like(noise), torch.empty_like(noise), torch.empty_like(noise)
+    at = times_of(expert, step, num_steps)
     for number in range(int(num_steps.max())):
-        times = (number / num_steps.float()).clamp(max=1)
-        velocity = expert.velocity(x, times, token, condition, one_step=num_steps == 1)
+        begin, end = times_of(expert, torch.full_like(step, number), num_steps)
+        velocity = expert.velocity(x, begin, token, condition, one_step=num_steps == 1)
         velocity = velocity if own is None else velocity * own
         here, done = (step == number)[:, None, None], (num_steps <= number)[:, None, None]
-        mean, std = stochastic_step(x, velocity, step, num_steps, noise_level)
+        mean, std = stochastic_step(x, velocity, *at, noise_level)
         before, means = torch.where(here, x, before), torch.where(here, mean, means)
-        following = x + velocity / num_steps[:, None, None]
+        following = x + velocity * (end - begin).to(x)[:, None, None]
         if noise_level:
             following = torch.where(here, mean + std * step_noise, following)
         after = torch.where(here, following, after)
@@ -55,8 +57,9 @@ def step_distribution(
     expert: ActionExpert, encoding: ActionEncoding, trajectory: Trajectory, noise_level: float
 ) -> tuple[Float[Tensor, "B n A"], Float[Tensor, "B 1 1"]]:
     """Mean and standard deviation of the stochastic step as the expert's weights are now."""
-    velocity = velocity_at(expert, encoding, trajectory.before, trajectory.step, trajectory.num_steps)
-    return stochastic_step(trajectory.before, velocity, trajectory.step, trajectory.num_steps, noise_level)
+    steps = trajectory.step, trajectory.num_steps
+    velocity = velocity_at(expert, encoding, trajectory.before, *steps)
+    return stochastic_step(trajectory.before, velocity, *times_of(expert, *steps), noise_level)
 
 
 def velocity_at(
@@ -68,7 +71,18 @@ def velocity_at(
 ) -> Float[Tensor, "B n A"]:
     """The velocity at the beginning of each row's step."""
     condition, token = expert.condition(encoding.query_hidden), expert.state_token(encoding.proprio)
-    return expert.velocity(x, step.float() / num_steps.float(), token, condition, one_step=num_steps == 1)
+    begin, _ = times_of(expert, step, num_steps)
+    return expert.velocity(x, begin, token, condition, one_step=num_steps == 1)
+
+
+def times_of(
+    expert: ActionExpert, step: Int64[Tensor, " B"], num_steps: Int64[Tensor, " B"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Times at which each row's step begins and ends; both 1 behind the last one. In double precision, as those of
+    `step_times`, so that they round to the same levels."""
+    begin, end = ((number / num_steps.double()).clamp(max=1) for number in (step, step + 1))
+    shift = expert.config.sampling_shift
+    return shifted(begin, shift), shifted(end, shift)
 
 
 def log_density(

@@ -18,6 +18,7 @@ from wla.models.activation_checkpointing import run_block
 from wla.models.experts.action_expert import ExpertBlock, KeysValues, is_own, relu_mlp, repeat, sinusoids
 from wla.models.experts.configs import JointExpertConfig
 from wla.models.flow import euler, interpolate_to_data, sample_action_times
+from wla.models.flow_times import step_times
 from wla.models.losses import masked_mean
 from wla.runtime import upload
 
@@ -182,7 +183,7 @@ class JointExpert(nn.Module):
             return Pair(moved.actions * own, moved.latent).flat().to(x.dtype)
 
         begin = Pair(noise.actions * own, noise.latent).flat()
-        return noise.like(euler(velocity, begin, num_steps or self.config.flow_steps))
+        return noise.like(euler(velocity, begin, step_times(num_steps or self.config.flow_steps)))
 
     def _noise(self, data: Pair, generator: torch.Generator | None, dims: Int64[Tensor, " B"] | None) -> Pair:
         """Noise of both; none in dimensions of actions that are padding."""
