@@ -8,7 +8,8 @@ Its two claims as ablations:
     wla train nano_world_vla --out outputs/nano_world_vla_unmasked model.action_mask=false
     wla train nano_world_vla --out outputs/nano_world_vla_actions model.loss_weights.world=0
 
-Time and score: not measured yet.
+Score: 4000 steps of 32 samples act by chance, 4 % (docs/results/paradigms.md). Time of the recipe as it is: 2 h 20 min
+on a core, from its first steps.
 """
 
 from wla.data import DatasetConfig
