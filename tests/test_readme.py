@@ -17,6 +17,7 @@ NOT_RUN = [
     ("README.md", "docker"),
     ("benchmarks.md", "metaworld"),  # in tests/envs/test_metaworld_simulator.py
     ("benchmarks.md", "libero"),  # in tests/envs/test_libero_simulator.py
+    *[("cluster.md", "cluster")] * 2,  # in tests/rollout/test_ray_engine.py
     *[("lerobot.md", "lerobot")] * 4,  # in tests/plugins, with an environment of LeRobot
     *[("paradigms.md", "datasets")] * 2,  # of nano_tabletop; the recipes are tried in tests/models and tests/recipes
     ("published.md", "gpu"),

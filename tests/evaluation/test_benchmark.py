@@ -12,6 +12,7 @@ from wla.evaluation.benchmark import EvalConfig, evaluate, run_benchmark
 from wla.evaluation.episode_files import read_episodes
 from wla.evaluation.report import write_report
 from wla.evaluation.summary import Identity, load_summary
+from wla.rollout.configs import EngineConfig
 from wla.rollout.results import read_results
 from wla.rollout.runner import EpisodeRunner
 from wla.types import MemoryItem
@@ -22,7 +23,7 @@ IDENTITY = Identity(policy="walker", checkpoint_sha256=None, replan_steps=None)
 def go(out, seeds, *, runner=None, identity=IDENTITY, num_envs=1, max_videos=0):
     runner = runner or EpisodeRunner(build, identity.policy, identity.replan_steps)
     episodes = [(TASK_VARIANT, seed) for seed in seeds]
-    return evaluate(episodes, runner, identity, out, num_envs=num_envs, max_videos=max_videos)
+    return evaluate(episodes, runner, identity, out, engine=EngineConfig(num_envs=num_envs), max_videos=max_videos)
 
 
 def lines(out):

@@ -9,7 +9,7 @@ from test_locks import hold
 
 from wla.data.lerobot.reader import LeRobotDataset
 from wla.rollout.collect import collect
-from wla.rollout.configs import CollectConfig
+from wla.rollout.configs import CollectConfig, EngineConfig
 from wla.rollout.dataset_recording import record
 from wla.rollout.results import read_results
 from wla.rollout.runner import EpisodeRunner
@@ -23,16 +23,15 @@ def collected(out, config):
 
 
 def go(out, seeds, *, make=build, num_envs=1, actions=True):
-    return record([TASK_VARIANT], seeds, EpisodeRunner(make, "expert"), spec(), out, num_envs=num_envs, actions=actions)
+    runner, engine = EpisodeRunner(make, "expert"), EngineConfig(num_envs=num_envs)
+    return record([TASK_VARIANT], seeds, runner, spec(), out, engine=engine, actions=actions)
 
 
 def test_failures_are_kept_where_they_are_wanted(tmp_path):
     out = tmp_path / "data"
     keep = ("success", "failure")
     for seeds in (range(4), range(9)):
-        counts = record(
-            [TASK_VARIANT], seeds, EpisodeRunner(build, "walker"), spec(), out, num_envs=1, actions=True, keep=keep
-        )
+        counts = record([TASK_VARIANT], seeds, EpisodeRunner(build, "walker"), spec(), out, actions=True, keep=keep)
     assert counts == {"success": 4, "failure": 3, "error": 2}
     assert stored_seeds(out) == list(range(7))
 
@@ -46,7 +45,6 @@ def test_episodes_of_another_policy_are_not_mixed_in(tmp_path):
             EpisodeRunner(build, "walker"),
             spec(),
             tmp_path / "data",
-            num_envs=1,
             actions=True,
         )
 

@@ -16,6 +16,7 @@ from fake_envs import (
 )
 from fakes import TASK_VARIANT, Interrupted, Walker
 
+from wla.rollout.configs import EngineConfig
 from wla.rollout.driver import run_jobs
 from wla.rollout.runner import EpisodeRunner, Job
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow  # processes take seconds to start
 def run(seeds, num_envs, *, policy=None, make=build, record=False, env_timeout_s=120.0, **options):
     runner = EpisodeRunner(make, "walker", policy, **options)
     jobs = (Job(TASK_VARIANT, seed, record) for seed in seeds)
-    return list(run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s))
+    return list(run_jobs(jobs, runner, EngineConfig(num_envs=num_envs, env_timeout_s=env_timeout_s)))
 
 
 def lines(episodes):
@@ -84,7 +85,7 @@ def test_an_environment_that_cannot_be_used_stops_the_run_with_its_message(make,
 
 def test_ctrl_c_keeps_the_episodes_that_were_yielded():
     runner = EpisodeRunner(build, "walker", Interrupted(at=6))
-    episodes = run_jobs((Job(TASK_VARIANT, seed, False) for seed in range(12)), runner, 2)
+    episodes = run_jobs((Job(TASK_VARIANT, seed, False) for seed in range(12)), runner, EngineConfig(num_envs=2))
     kept = [next(episodes)[0].seed]
     with pytest.raises(KeyboardInterrupt):
         kept += iter(lambda: next(episodes)[0].seed, None)
@@ -95,8 +96,3 @@ def test_a_job_may_carry_another_seed_for_the_policy():
     jobs = [Job(TASK_VARIANT, 0, False, policy_seed=seed) for seed in (0, 1)]
     outcomes = [result.outcome for result, _ in run_jobs(jobs, EpisodeRunner(build, "walker", Walker()))]
     assert outcomes == ["success", "failure"]
-
-
-def test_fewer_than_one_environment_is_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        run(range(2), 0)

@@ -12,11 +12,11 @@ from wla.cli.names import find_dataset, require_environment, require_path, requi
 from wla.evaluation.configs import EvalConfig, OpenLoopConfig, ValueEvalConfig, WorldEvalConfig
 from wla.files import disk_errors
 from wla.policy.hub import find
-from wla.rollout.configs import is_address
+from wla.rollout.configs import EngineConfig, is_address
 
 DEMO_FOLDER = Path("outputs/demo")
 MAY_DIFFER = frozenset(
-    {"policy", "value", "goal", "device", "fast", "trust_code", "num_envs", "env_timeout_s", "max_videos"}
+    {"policy", "value", "goal", "device", "fast", "trust_code", "max_videos", *EngineConfig.model_fields}
 )
 """Options that a reproduction may have another value of: where things lie, and how fast they run."""
 

@@ -22,7 +22,8 @@ from wla.evaluation.summary import SUMMARY, Identity, Summary, require_same_run,
 from wla.files import clear_staging, disk_errors
 from wla.locks import locked
 from wla.rollout.build import build, load_shared, make_variants, require_expert, robot_of
-from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
+from wla.rollout.configs import EngineConfig
+from wla.rollout.driver import run_jobs
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, append_result, read_results, write_results
 from wla.rollout.runner import Episode, EpisodeRunner, Job
@@ -39,6 +40,7 @@ def run_benchmark(config: EvalConfig, out: Path, episodes: Sequence[Key] | None 
     of another policy.
     """
     require_seeds(config.seeds, config.split, load_family(config.env).seeds)
+    engine = EngineConfig.of(config)
     variants = make_variants(config)
     if config.policy == "expert":
         require_expert(variants[0])
@@ -70,8 +72,7 @@ def run_benchmark(config: EvalConfig, out: Path, episodes: Sequence[Key] | None 
         runner,
         identity,
         out,
-        num_envs=config.num_envs,
-        env_timeout_s=config.env_timeout_s,
+        engine=engine,
         max_videos=config.max_videos,
         reproduction=provenance(config, out),
     )
@@ -83,8 +84,7 @@ def evaluate(
     identity: Identity,
     out: Path,
     *,
-    num_envs: int = 1,
-    env_timeout_s: float = ENV_TIMEOUT_S,
+    engine: EngineConfig | None = None,
     max_videos: int = 0,
     reproduction: Provenance | None = None,
 ) -> Summary:
@@ -100,7 +100,7 @@ def evaluate(
         missing = [episode for episode in episodes if episode not in finished]
         videos = VideoQuota(out / "episodes", max_videos)
         jobs = (Job(variant, seed, videos.has_room(variant)) for variant, seed in missing)
-        run = run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s)
+        run = run_jobs(jobs, runner, engine)
         try:
             with EpisodeProgress(len(episodes), len(episodes) - len(missing)) as progress, closing(run):
                 for episode in run:

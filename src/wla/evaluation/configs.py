@@ -14,7 +14,7 @@ from wla.config import Config
 from wla.control.latency import Chunking, Latency, TimingConfig
 from wla.envs.registry import DEFAULT_FAMILY, load_family
 from wla.policy.inference_options import InferenceOptions
-from wla.rollout.configs import BestOfNConfig, MemoryInterventionKind
+from wla.rollout.configs import BestOfNConfig, EngineName, MemoryInterventionKind
 
 if TYPE_CHECKING:
     from wla.rollout.results import TaskVariant
@@ -82,6 +82,10 @@ class EvalConfig(InferenceOptions):
     """Environments that run at once, each in a process of its own, around one policy; 1 runs in this process."""
     env_timeout_s: float = Field(default=120.0, gt=0)
     """With several environments: seconds for a step or reset, after which it is killed and its episode an error."""
+    engine: EngineName = "processes"
+    """Where environments run: in processes of this machine, or as Ray actors, of a cluster with --address."""
+    address: str | None = None
+    """With --engine ray: HOST:PORT of the cluster's head (auto: the one of this machine); left out, Ray starts here."""
 
     @property
     def best_of_n(self) -> BestOfNConfig | None:

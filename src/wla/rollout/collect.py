@@ -9,7 +9,7 @@ from pathlib import Path
 from wla.envs.registry import load_family
 from wla.envs.seeds import require_seeds
 from wla.rollout.build import action_labels, build_expert, load_shared, make_variants, robot_of
-from wla.rollout.configs import CollectConfig
+from wla.rollout.configs import CollectConfig, EngineConfig
 from wla.rollout.dataset_recording import record
 from wla.rollout.runner import EpisodeRunner
 from wla.types import Outcome
@@ -25,6 +25,7 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
     """
     family = load_family(config.env)
     require_seeds(config.seeds, config.split, family.seeds)
+    engine = EngineConfig.of(config)
     variants = make_variants(config)
     reserved = {variant.task for variant in variants} & set(family.video_tasks)
     if config.actions and reserved:
@@ -58,8 +59,7 @@ def collect(config: CollectConfig, out: Path) -> Counter[str]:
         runner,
         robot,
         out,
-        num_envs=config.num_envs,
-        env_timeout_s=config.env_timeout_s,
+        engine=engine,
         actions=config.actions,
         keep=keep,
     )

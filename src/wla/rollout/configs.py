@@ -17,6 +17,7 @@ SCRIPTED = ("expert", "random", "zero")
 """Policies that need no checkpoint. Every other name is a checkpoint."""
 ActionLabels = Literal["expert", "executed"]
 MemoryInterventionKind = Literal["clear", "delete", "insert"]
+EngineName = Literal["processes", "ray"]
 
 
 class EnvironmentNames(Protocol):
@@ -37,6 +38,25 @@ class EnvironmentNames(Protocol):
 def is_address(name: str) -> bool:
     """Whether the name of a policy is the address of a server, ws://HOST:PORT or wss://HOST:PORT."""
     return name.startswith(("ws://", "wss://"))
+
+
+class EngineConfig(Config):
+    """Where environments run. One alone runs in this process, unless it is Ray's."""
+
+    num_envs: int = Field(default=1, ge=1)
+    env_timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds after which a step or reset of an environment in another process counts as hanging."""
+    engine: EngineName = "processes"
+    address: str | None = None
+    """Of a Ray cluster; None starts one on this machine."""
+
+    @classmethod
+    def of(cls, options: Config) -> EngineConfig:
+        """From options of the same names. ValueError for an address without Ray."""
+        found = cls(**{name: getattr(options, name) for name in cls.model_fields})
+        if found.address is not None and found.engine != "ray":
+            raise ValueError(f"--address {found.address} is that of a Ray cluster: add --engine ray")
+        return found
 
 
 class BestOfNConfig(Config):
@@ -93,6 +113,10 @@ class CollectConfig(Config):
     """Environments that run at once, each in a process of its own, around one policy; 1 runs in this process."""
     env_timeout_s: float = Field(default=120.0, gt=0)
     """With several environments: seconds for a step or reset, after which it is killed and its episode an error."""
+    engine: EngineName = "processes"
+    """Where environments run: in processes of this machine, or as Ray actors, of a cluster with --address."""
+    address: str | None = None
+    """With --engine ray: HOST:PORT of the cluster's head (auto: the one of this machine); left out, Ray starts here."""
 
     @property
     def seeds(self) -> range:

@@ -9,17 +9,21 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wla.data.lerobot.recorder import DatasetRecorder
 from wla.data.lerobot.writer import DatasetWriter
 from wla.files import disk_errors
-from wla.rollout.driver import ENV_TIMEOUT_S, run_jobs
+from wla.rollout.driver import run_jobs
 from wla.rollout.progress import EpisodeProgress
 from wla.rollout.results import EpisodeResult, TaskVariant, append_result, read_results, write_results
 from wla.rollout.runner import EpisodeRunner, Job
 from wla.signals import defer_signals
 from wla.specs import RobotSpec
 from wla.types import Outcome
+
+if TYPE_CHECKING:
+    from wla.rollout.configs import EngineConfig
 
 RESUME_HINT = "finished episodes are kept: free disk space, then the same command continues"
 
@@ -31,8 +35,7 @@ def record(
     robot_spec: RobotSpec,
     out: Path,
     *,
-    num_envs: int = 1,
-    env_timeout_s: float = ENV_TIMEOUT_S,
+    engine: EngineConfig | None = None,
     actions: bool = True,
     keep: Sequence[Outcome] = ("success",),
 ) -> Counter[str]:
@@ -49,7 +52,7 @@ def record(
         jobs = (Job(variant, seed, record=True) for variant, seed in missing)
         total = len(variants) * len(seeds)
         recorder = DatasetRecorder(writer, keep=keep)
-        episodes = run_jobs(jobs, runner, num_envs, env_timeout_s=env_timeout_s)
+        episodes = run_jobs(jobs, runner, engine)
         with EpisodeProgress(total, total - len(missing)) as progress, closing(episodes):
             for result, recording in episodes:
                 # The line comes first: one without its episode is run again, but a folder with an

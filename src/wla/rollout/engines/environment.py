@@ -1,4 +1,4 @@
-"""The environment's process: episodes run here, calls of the policy are answered by the parent process."""
+"""Where an environment runs: episodes run here, calls of the policy are answered by the process that it acts in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32
 
-from wla.process_pool import end_with_parent
 from wla.rollout.episode import EpisodeError
 from wla.rollout.results import TaskVariant
 from wla.rollout.runner import Build, EpisodeRunner
@@ -24,7 +23,7 @@ IDLE = 0.0
 
 
 class Clock(Protocol):
-    """A number that two processes share. value: monotonic seconds at which a step or reset began, or `IDLE`."""
+    """A number that others read, too. value: monotonic seconds at which a step or reset began, or `IDLE`."""
 
     value: float
 
@@ -47,15 +46,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class PolicyFacts:
-    """What an environment's process knows of the policy."""
+    """What an environment knows of a policy elsewhere."""
 
     robot_spec: RobotSpec
     checkpoint_sha256: str | None
     observes_images: bool
 
 
-class ParentPolicy(BasePolicy[Any]):
-    """The policy of the parent process."""
+class ConnectedPolicy(BasePolicy[Any]):
+    """The policy at the other end of a connection."""
 
     def __init__(self, connection: Connection, facts: PolicyFacts) -> None:
         self._connection, self.robot_spec = connection, facts.robot_spec
@@ -134,19 +133,13 @@ class WatchedEnv:
             self._env.images_wanted = wanted
 
 
-def environment_process(
-    connection: Connection,
-    clock: Clock,
-    runner: EpisodeRunner,
-    facts: PolicyFacts | None,
-) -> None:
+def serve_jobs(connection: Connection, clock: Clock, runner: EpisodeRunner, facts: PolicyFacts | None) -> None:
     """Run the jobs that come through the connection. facts: of the policy; None without one.
 
     An error of the user's (a `ValueError` or `OSError` outside the episode) is sent instead of an episode.
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer: the processes share the cores already
-    end_with_parent()
-    policy = None if facts is None else ParentPolicy(connection, facts)
+    policy = None if facts is None else ConnectedPolicy(connection, facts)
     runner = replace(runner, build=WatchedBuild(runner.build, clock), policy=policy)
     while True:
         try:
