@@ -4,11 +4,11 @@ Command:  wla train nano_tabletop_rl --out outputs/nano_tabletop_rl
 Needs:    nothing recorded
 Score:    nothing gained yet (docs/notebook/reinforcement_learning.md)
 
-GRPO instead of NFT: objective.kind=grpo loop.optim.learning_rate=5e-5 loop.optim.final_learning_rate=1e-5. With a
-reward for few flow steps, after LightningRL: `speed={}`.
+GRPO instead of NFT: objective.kind=grpo loop.optim.learning_rate=5e-5 loop.optim.final_learning_rate=1e-5. PPO in the
+same way. With a reward for few flow steps, after LightningRL: `speed={}`.
 """
 
-from wla.training import LoopConfig, NFTConfig, OptimConfig, RLTrainConfig
+from wla.training import NFTConfig, OptimConfig, RLLoopConfig, RLTrainConfig
 
 
 def config() -> RLTrainConfig:
@@ -23,7 +23,7 @@ def config() -> RLTrainConfig:
         epochs=2,
         num_envs=16,
         validation_episodes=100,
-        loop=LoopConfig(
+        loop=RLLoopConfig(
             optim=OptimConfig(steps=100, learning_rate=1e-4, final_learning_rate=2e-5, warmup=2, weight_decay=0.0),
             batch_size=256,
             save_every=5,

@@ -26,6 +26,8 @@ from .objectives.initialization_kinds import FromScratch as FromScratch
 from .objectives.initialization_kinds import FromSmolVLM as FromSmolVLM
 from .rl.configs import GRPOConfig as GRPOConfig
 from .rl.configs import NFTConfig as NFTConfig
+from .rl.configs import PPOConfig as PPOConfig
+from .rl.configs import RLLoopConfig as RLLoopConfig
 from .rl.configs import RLTrainConfig as RLTrainConfig
 from .rl.configs import SpeedRewardConfig as SpeedRewardConfig
 from .sampling import to_device as to_device

@@ -11,7 +11,7 @@ import tiny
 from wla.envs import registry
 from wla.envs.family import EnvFamily
 from wla.policy import save_checkpoint
-from wla.training import GRPOConfig, LoopConfig, OptimConfig, RLTrainConfig
+from wla.training import GRPOConfig, OptimConfig, RLLoopConfig, RLTrainConfig
 
 OPTIMUM = 0.05
 
@@ -66,6 +66,6 @@ def recipe(folder: Path, steps: int, **changes: object) -> RLTrainConfig:
         "group_size": 4,
         "objective": GRPOConfig(kl_weight=0.0),
         "validation_episodes": 4,
-        "loop": LoopConfig(optim=optim, batch_size=4, log_every=1, save_every=1000),
+        "loop": RLLoopConfig(optim=optim, batch_size=4, log_every=1, save_every=1000),
     }
     return RLTrainConfig(**fields | changes)

@@ -14,7 +14,7 @@ from wla.models.experts.flow_sde import sample_trajectory
 from wla.models.trajectory import ActionEncoding
 from wla.training import GRPOConfig, NFTConfig
 from wla.training.rl.calls import Calls
-from wla.training.rl.losses import anchor_loss, grpo_loss, nft_loss
+from wla.training.rl.losses import anchor_loss, nft_loss, policy_gradient_loss
 
 ROWS = 6
 
@@ -37,7 +37,7 @@ def calls(advantage: float, *, success: bool = True) -> Calls:
         options = {"step": numbers, "step_noise": step_noise, "noise_level": 0.5}
         trajectory = sample_trajectory(expert(), encoding, noise, steps, **options)
     executed = torch.ones(ROWS, CHUNK, ACTION, dtype=torch.bool)
-    return Calls(encoding, trajectory, executed, torch.full((ROWS,), advantage), torch.full((ROWS,), success))
+    return Calls(encoding, trajectory, executed, torch.full((ROWS,), advantage), torch.full((ROWS,), success), None)
 
 
 def at_the_mean(batch: Calls) -> Calls:
@@ -59,7 +59,7 @@ def test_good_and_bad_calls_pull_an_unchanged_policy_in_opposite_directions(kind
     for advantage in (1.0, -1.0):
         batch = calls(advantage)
         if kind == "grpo":
-            terms = grpo_loss(network, expert(), batch, GRPOConfig())
+            terms = policy_gradient_loss(network, expert(), batch, GRPOConfig())
             assert terms["ratio"].item() == pytest.approx(1, abs=1e-5)
             assert terms["kl"].item() == pytest.approx(0, abs=1e-8)
         else:
@@ -102,9 +102,8 @@ def test_a_call_that_became_much_less_likely_is_pushed_no_further_but_can_come_b
     network = expert()
     with torch.no_grad():
         network.decoder[-1].bias += 1.0  # far from what acted
-    bad, good = (
-        grpo_loss(network, expert(), at_the_mean(calls(each)), GRPOConfig(kl_weight=0.0)) for each in (-1.0, 1.0)
-    )
+    config = GRPOConfig(kl_weight=0.0)
+    bad, good = (policy_gradient_loss(network, expert(), at_the_mean(calls(each)), config) for each in (-1.0, 1.0))
     assert bad["clip_fraction"].item() == 1
     assert not gradient(bad["loss"], network).any()
     assert gradient(good["loss"], network).any()

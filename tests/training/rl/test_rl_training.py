@@ -16,9 +16,10 @@ from reach import BAD_SEEDS, recipe
 
 from wla.policy import WLAPolicy
 from wla.policy.checkpoint import load_checkpoint
+from wla.rollout.configs import EngineConfig
 from wla.rollout.driver import build_engine
 from wla.rollout.runner import EpisodeRunner, Job
-from wla.training import GRPOConfig, NFTConfig, RLTrainConfig, SpeedRewardConfig, train
+from wla.training import GRPOConfig, NFTConfig, PPOConfig, RLTrainConfig, SpeedRewardConfig, train
 from wla.training.metrics import read_metrics
 from wla.training.rl.exploration import ExploringPolicy
 from wla.training.rl.jobs import group_jobs
@@ -33,7 +34,10 @@ def rewards(out) -> list[float]:
 
 
 @pytest.mark.slow  # 800 episodes
-@pytest.mark.parametrize(("objective", "learning_rate"), [(GRPOConfig(kl_weight=0.0), 1e-2), (NFTConfig(), 3e-3)])
+@pytest.mark.parametrize(
+    ("objective", "learning_rate"),
+    [(GRPOConfig(kl_weight=0.0), 1e-2), (PPOConfig(kl_weight=0.0), 1e-2), (NFTConfig(), 3e-3)],
+)
 def test_fifty_updates_raise_the_reward(tmp_path, objective, learning_rate):
     config = recipe(tmp_path, 50, group_size=8, epochs=4, objective=objective, anchor_weight=0.1)
     optim = config.loop.optim.replace(learning_rate=learning_rate, final_learning_rate=learning_rate)
@@ -110,7 +114,8 @@ def test_the_groups_of_an_update_share_their_seed_and_differ_in_noise(tmp_path):
 
 @pytest.mark.slow  # processes take seconds to start
 def test_a_worker_that_hangs_or_dies_is_replaced_and_no_episode_counts_twice(capsys):
-    engine = build_engine(EpisodeRunner(build_troubled, "walker", Walker()), 2, env_timeout_s=1.0)
+    config = EngineConfig(num_envs=2, env_timeout_s=1.0)
+    engine = build_engine(EpisodeRunner(build_troubled, "walker", Walker()), config)
     try:
         for _ in range(2):  # the processes stay, and those that were lost are new
             found = run_episodes(engine, [Job(TASK_VARIANT, seed, True, images=False) for seed in range(7)], "update 1")

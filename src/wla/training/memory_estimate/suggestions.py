@@ -186,7 +186,7 @@ def _inference_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes) ->
         ("activations of one image", acting.imagination_workspace),
         ("all, to imagine", alone + acting.imagination_weights + acting.imagination_workspace),
     ]
-    return [f"acting, {config.dtype}, {work.tokens} tokens, GB", *_rows(rows)]
+    return [f"acting, {config.dtype}, {work.tokens} tokens, GB", *memory_rows(rows)]
 
 
 def _training_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes, memory: Memory) -> list[str]:
@@ -207,10 +207,11 @@ def _training_lines(config: PolicyTrainConfig, work: Workload, sizes: Sizes, mem
         if field.name == "activations":
             parts = SavedActivations(work, sizes, Kernels()).parts
             rows += [(f"  {part}", kept) for part, kept in parts.items() if kept]
-    return [head, *_rows([*rows, ("CUDA and gaps (allowance)", RESERVE), ("all", memory.total)])]
+    return [head, *memory_rows([*rows, ("CUDA and gaps (allowance)", RESERVE), ("all", memory.total)])]
 
 
-def _rows(rows: list[tuple[str, int]]) -> list[str]:
+def memory_rows(rows: list[tuple[str, int]]) -> list[str]:
+    """Lines of labels and their bytes, in GB."""
     return [f"  {name:<42}{value / GB:>10.2f}" for name, value in rows]
 
 

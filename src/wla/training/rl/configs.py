@@ -11,22 +11,43 @@ from pydantic import Field, model_validator
 
 from wla.config import Config
 from wla.envs.registry import DEFAULT_FAMILY
+from wla.rollout.configs import EngineConfig, EngineName
 from wla.training.configs import LoopConfig
 
 if TYPE_CHECKING:
     from wla.training.rl.learner import RLObjective
 
 
-class GRPOConfig(Config):
-    """Group-relative policy optimisation on the log-probabilities of Flow-SDE."""
+class PolicyGradientConfig(Config):
+    """Clipped policy gradient on the log-probabilities of Flow-SDE."""
 
-    kind: Literal["grpo"] = "grpo"
     noise_level: float = Field(default=0.5, gt=0)
     """Standard deviation of the stochastic step of each chunk, in units of the flow (a of Flow-SDE)."""
     clip: float = Field(default=0.2, gt=0, lt=1)
     """Range of the probability ratio, 1 - clip .. 1 + clip, beyond which a call teaches nothing further."""
     kl_weight: float = Field(default=0.01, ge=0)
     """Weight of the divergence from the policy that training started from."""
+
+
+class GRPOConfig(PolicyGradientConfig):
+    """Group-relative policy optimisation: an episode is compared with the others of its group."""
+
+    kind: Literal["grpo"] = "grpo"
+
+
+class PPOConfig(PolicyGradientConfig):
+    """Proximal policy optimisation: a call is compared with what a value network expected of it, which is learned from
+    the states of the meta-queries and goes when training is done."""
+
+    kind: Literal["ppo"] = "ppo"
+    discount: float = Field(default=0.99, gt=0, le=1)
+    """Of the reward of the next call."""
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    """Decay of generalised advantage estimation: 0 trusts the value network, 1 the rewards."""
+    value_clip: float = Field(default=0.2, gt=0)
+    """How far a value may move in an update before its error teaches nothing further."""
+    value_weight: float = Field(default=0.5, gt=0)
+    """Weight of the value network's squared error."""
 
 
 class NFTConfig(Config):
@@ -54,6 +75,29 @@ class SpeedRewardConfig(Config):
     decoupled: bool = True
     """Normalise reward and speed in each group on their own before they are added, so that neither drowns the other;
     otherwise their sum, with the speed in fractions of the largest number of steps."""
+
+
+class RolloutsConfig(Config):
+    """Where the environments of rollouts run."""
+
+    engine: EngineName = "processes"
+    """In processes of this machine, or as Ray actors."""
+    address: str | None = None
+    """With Ray: HOST:PORT of a cluster's head (auto: the one of this machine); None starts Ray on this machine."""
+
+    @model_validator(mode="after")
+    def _address_is_of_ray(self) -> Self:
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"address {self.address} is that of a Ray cluster: add loop.rollouts.engine=ray")
+        return self
+
+
+class RLLoopConfig(LoopConfig):
+    """Configuration of the loop of updates."""
+
+    may_change: ClassVar[frozenset[str]] = LoopConfig.may_change | {"rollouts"}
+
+    rollouts: RolloutsConfig = RolloutsConfig()
 
 
 class RLTrainConfig(Config):
@@ -87,8 +131,8 @@ class RLTrainConfig(Config):
     group_filter: bool = True
     """Leave out groups of which fewer than a tenth or more than nine tenths succeeded: they hardly tell good from bad
     (with reward=return: groups whose rewards are all the same; with speed: groups without a success, and those whose
-    speeds are all the same)."""
-    objective: Annotated[GRPOConfig | NFTConfig, Field(discriminator="kind")] = GRPOConfig()
+    speeds are all the same). PPO learns from all."""
+    objective: Annotated[GRPOConfig | PPOConfig | NFTConfig, Field(discriminator="kind")] = GRPOConfig()
     anchor_weight: float = Field(default=0.0, ge=0)
     """Weight of imitating the chunks of successful episodes; LightningRL: 0.1."""
     speed: SpeedRewardConfig | None = None
@@ -102,7 +146,24 @@ class RLTrainConfig(Config):
     """With several environments: seconds for a step or reset, after which it is killed and its episode left out."""
     validation_episodes: int = Field(default=20, ge=1, le=10_000)
     """Episodes of each task and setting in a validation (`loop.validation_every`), with validation seeds."""
-    loop: LoopConfig
+    loop: RLLoopConfig
+
+    @property
+    def engine(self) -> EngineConfig:
+        """Where the environments run."""
+        rollouts = self.loop.rollouts
+        return EngineConfig(
+            num_envs=self.num_envs,
+            env_timeout_s=self.env_timeout_s,
+            engine=rollouts.engine,
+            address=rollouts.address,
+        )
+
+    @model_validator(mode="after")
+    def _require_groups_for_speed(self) -> Self:
+        if self.speed is not None and self.objective.kind == "ppo":
+            raise ValueError("speed: few steps are rewarded within groups, which PPO has none of; objective.kind=grpo")
+        return self
 
     @model_validator(mode="after")
     def _require_one_micro_batch(self) -> Self:

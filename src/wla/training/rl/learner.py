@@ -54,7 +54,7 @@ class RLObjective(OnPolicyObjective):
     def update(self, step: int, learner: Learner, device: torch.device) -> dict[str, float]:
         rollouts = self._workers.explore(step)
         self._acted.load_state_dict(self._trained.state_dict())
-        calls, record = calls_of(rollouts, self.config)
+        calls, record = calls_of(rollouts, self.config, self._acted.value)
         suspects = [f"{job.variant.task} seed {job.seed}" for job in (each.job for each in rollouts.episodes)]
         if self._trained.step_choice is not None:
             record |= self._trained.step_choice.metrics()

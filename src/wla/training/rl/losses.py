@@ -1,4 +1,4 @@
-"""Losses of a minibatch of the policy's calls: GRPO, NFT, the anchor on what succeeded, the choice of flow steps."""
+"""Losses of a minibatch of the policy's calls: GRPO and PPO, NFT, the anchor on what succeeded, the choice of steps."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from wla.models import masked_mean
 from wla.models.experts.action_expert import ActionExpert
-from wla.models.experts.flow_sde import log_density, step_distribution, velocity_at
+from wla.models.experts.flow_sde import log_density, step_distribution, times_of, velocity_at
 from wla.runtime import upload
 from wla.training.rl.calls import Calls
-from wla.training.rl.configs import GRPOConfig, NFTConfig, RLTrainConfig
+from wla.training.rl.configs import NFTConfig, PolicyGradientConfig, PPOConfig, RLTrainConfig
 from wla.training.rl.policy_gradient import clipped_loss
 from wla.training.rl.trained import StepChoice, Trained
+from wla.training.rl.value_network import ValueNetwork
 
 CHOICE_CLIP = 0.2
 """Range of the probability ratio of a number of flow steps, 1 - clip .. 1 + clip."""
@@ -26,12 +27,16 @@ def compute_losses(
 ) -> dict[str, Tensor]:
     """The `loss` of a recipe and what the log shows. starting, acted: what training began with, and what acted."""
     match config.objective:
-        case GRPOConfig() as objective:
-            terms = grpo_loss(trained.action_expert, starting.action_expert, calls, objective)
+        case PolicyGradientConfig() as objective:
+            terms = policy_gradient_loss(trained.action_expert, starting.action_expert, calls, objective)
         case NFTConfig() as objective:
             terms = nft_loss(
                 trained.action_expert, starting.action_expert, acted.action_expert, calls, objective, generator
             )
+    if isinstance(config.objective, PPOConfig):
+        assert trained.value is not None, "PPO trains one"
+        terms["value"] = value_loss(trained.value, calls, config.objective)
+        terms["loss"] = terms["loss"] + config.objective.value_weight * terms["value"]
     if config.anchor_weight:
         terms["anchor"] = anchor_loss(trained.action_expert, calls, generator)
         terms["loss"] = terms["loss"] + config.anchor_weight * terms["anchor"]
@@ -40,7 +45,9 @@ def compute_losses(
     return terms
 
 
-def grpo_loss(expert: ActionExpert, starting: ActionExpert, calls: Calls, config: GRPOConfig) -> dict[str, Tensor]:
+def policy_gradient_loss(
+    expert: ActionExpert, starting: ActionExpert, calls: Calls, config: PolicyGradientConfig
+) -> dict[str, Tensor]:
     """Terms: `loss`, and for the log the mean probability ratio, the fraction that is clipped, and the divergence from
     the policy that training started from (`kl`) and from the one that acted (`kl_update`, an estimate)."""
     taken, executed = calls.trajectory, calls.executed
@@ -60,6 +67,14 @@ def grpo_loss(expert: ActionExpert, starting: ActionExpert, calls: Calls, config
     }
 
 
+def value_loss(value: ValueNetwork, calls: Calls, config: PPOConfig) -> Tensor:
+    """Squared error of the values, of which those that moved by more than the clip are pushed no further."""
+    assert calls.estimates is not None, "PPO has them"
+    found, before, returns = value(calls.encoding), calls.estimates.values, calls.estimates.returns
+    near = before + (found - before).clamp(-config.value_clip, config.value_clip)
+    return torch.maximum((found - returns).square(), (near - returns).square()).mean()
+
+
 def nft_loss(
     expert: ActionExpert,
     starting: ActionExpert,
@@ -74,7 +89,7 @@ def nft_loss(
     Diffusion NFT (Zheng et al. 2025, arXiv 2509.16117): what the policy predicts is moved towards the chunks of good
     episodes, and its mirror image around the policy that acted towards those of bad ones.
     """
-    points = NoisedChunks.of(calls, config.noise_samples_per_chunk, generator)
+    points = NoisedChunks.of(expert, calls, config.noise_samples_per_chunk, generator)
     with torch.no_grad():
         before, reference = points.velocity(acted), points.velocity(starting)
     velocity = points.velocity(expert)
@@ -98,7 +113,7 @@ def choice_loss(choice: StepChoice, acted: StepChoice, calls: Calls) -> Tensor:
 
 def anchor_loss(expert: ActionExpert, calls: Calls, generator: torch.Generator) -> Tensor:
     """Flow matching on the chunks of successful episodes, an upper bound of their negative log-likelihood."""
-    points = NoisedChunks.of(calls, 1, generator)
+    points = NoisedChunks.of(expert, calls, 1, generator)
     error = (points.velocity(expert) - (points.calls.trajectory.actions - points.noise)).square()
     return masked_mean(error, points.calls.executed & points.calls.success[:, None, None])
 
@@ -113,19 +128,17 @@ class NoisedChunks:
     calls: Calls
     noise: Float[Tensor, "R n A"]
     step: Int64[Tensor, " R"]
+    left: Float[Tensor, "R 1 1"]
 
     @classmethod
-    def of(cls, calls: Calls, samples: int, generator: torch.Generator) -> NoisedChunks:
-        """`samples` points for each call."""
+    def of(cls, expert: ActionExpert, calls: Calls, samples: int, generator: torch.Generator) -> NoisedChunks:
+        """`samples` points for each call, at times of the expert's steps."""
         repeated = calls.rows(torch.arange(len(calls.advantage)).repeat(samples))
         shape, device = repeated.trajectory.actions.shape, repeated.trajectory.actions.device
         noise, uniform = torch.randn(shape, generator=generator), torch.rand(shape[0], generator=generator)
         step = (upload(uniform, device) * repeated.trajectory.num_steps).long()
-        return cls(repeated, upload(noise, device), step)
-
-    @property
-    def left(self) -> Float[Tensor, "R 1 1"]:
-        return (1 - self.step / self.calls.trajectory.num_steps)[:, None, None]
+        begin, _ = times_of(expert, step, repeated.trajectory.num_steps)
+        return cls(repeated, upload(noise, device), step, (1 - begin).float()[:, None, None])
 
     def velocity(self, expert: ActionExpert) -> Float[Tensor, "R n A"]:
         """The expert's velocity at the points."""

@@ -26,18 +26,24 @@ from wla.training.rl.trained import Trained
 
 @dataclass(frozen=True)
 class Rollout:
-    """A finished episode. number: of its job among all. total_reward: sum of the environment's rewards. executed: of
-    each call of the policy, how many actions of its chunk were executed."""
+    """A finished episode. number: of its job among all. executed, rewards: of each call of the policy, how many actions
+    of its chunk were executed, and the sum of the environment's rewards meanwhile."""
 
     number: int
     job: Job
     success: bool
-    total_reward: float
     executed: list[int]
+    rewards: list[float]
 
     def reward(self, config: RLTrainConfig) -> float:
         """The reward that the recipe has chosen."""
-        return float(self.success) if config.reward == "success" else self.total_reward
+        return sum(self.call_rewards(config))
+
+    def call_rewards(self, config: RLTrainConfig) -> list[float]:
+        """That reward, of each call: success is the last one's."""
+        if config.reward == "return":
+            return self.rewards
+        return [0.0] * (len(self.executed) - 1) + [float(self.success)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class RolloutWorkers:
         policy.robot_spec.require_equal(robot, ours=f"policy {config.policy}", theirs=f"environment {config.env}")
         self._policy = ExploringPolicy(policy, config.objective.noise_level, trained.step_choice)
         runner = EpisodeRunner(partial(build, policy=config.policy), config.policy, self._policy)
-        self._engine = build_engine(runner, config.num_envs, env_timeout_s=config.env_timeout_s)
+        self._engine = build_engine(runner, config.engine)
 
     def explore(self, update: int) -> Rollouts:
         """The episodes of an update, with the policy exploring. ValueError as for `run_episodes`."""
@@ -103,8 +109,7 @@ def run_episodes(engine: Engine, jobs: Sequence[Job], where: str) -> list[Rollou
         if error is not None or recording is None:
             errors.append(f"{job.variant.task}, seed {job.seed}: {error}")
             continue
-        total = sum(step.result.reward for step in recording.steps if step.result is not None)
-        episodes.append(Rollout(number, job, result.outcome == "success", total, _executed(recording)))
+        episodes.append(Rollout(number, job, result.outcome == "success", *_of_calls(recording)))
     if errors:
         line = f"{where}: {len(errors)} of {len(jobs)} episodes are errors and left out; the first is {errors[0]}"
         if 2 * len(errors) > len(jobs):
@@ -128,14 +133,17 @@ def success_by_task(episodes: Iterable[Rollout]) -> dict[str, float]:
     return {name: float(np.mean(found)) for name, found in {"success": every, **by_task}.items()}
 
 
-def _executed(recording: Recording) -> list[int]:
-    """Number of executed actions of each chunk."""
+def _of_calls(recording: Recording) -> tuple[list[int], list[float]]:
+    """Of each chunk, the number of executed actions and the sum of their rewards."""
     executed: list[int] = []
+    rewards: list[float] = []
     for step in recording.steps:
         if step.offset == 0:
             executed.append(0)
+            rewards.append(0.0)
         executed[-1] += 1
-    return executed
+        rewards[-1] += 0.0 if step.result is None else step.result.reward
+    return executed, rewards
 
 
 def _reward_error(recording: Recording) -> str | None:

@@ -11,7 +11,8 @@ from wla.models.experts.action_expert import ActionExpert
 from wla.models.model import require_model
 from wla.policy import Checkpoint
 from wla.policy.hub import fetch_checkpoint
-from wla.training.rl.configs import RLTrainConfig, SpeedRewardConfig
+from wla.training.rl.configs import PPOConfig, RLTrainConfig
+from wla.training.rl.value_network import ValueNetwork
 
 SCALE = 200.0
 """Of the logits, because the learning rates suit the weights of a network: at 5e-5 a step moves a logit by 0.01."""
@@ -51,12 +52,13 @@ class StepChoice(nn.Module):
 
 
 class Trained(nn.Module):
-    """step_choice: None where the number of steps is the policy's own."""
+    """step_choice: None where the number of steps is the policy's own. value: None but for PPO."""
 
-    def __init__(self, action_expert: ActionExpert, speed: SpeedRewardConfig | None) -> None:
+    def __init__(self, action_expert: ActionExpert, config: RLTrainConfig) -> None:
         super().__init__()
         self.action_expert = action_expert
-        self.step_choice = None if speed is None else StepChoice(speed.flow_steps)
+        self.step_choice = None if config.speed is None else StepChoice(config.speed.flow_steps)
+        self.value = ValueNetwork(action_expert) if isinstance(config.objective, PPOConfig) else None
 
 
 def load_trained(config: RLTrainConfig) -> tuple[Checkpoint, Trained]:
@@ -64,4 +66,4 @@ def load_trained(config: RLTrainConfig) -> tuple[Checkpoint, Trained]:
     Action Expert."""
     checkpoint = fetch_checkpoint(config.policy)
     model = require_model(checkpoint.model, ActionExpertPolicy, f"policy {config.policy}").requires_grad_(False)
-    return checkpoint, Trained(model.action_expert, config.speed)
+    return checkpoint, Trained(model.action_expert, config)
