@@ -159,7 +159,8 @@ def _connect(address: str | None, num_envs: int) -> None:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = "this machine" if address is None else address
         raise ValueError(
-            f"--engine ray: no Ray cluster on {where} ({one_line(error)}); start one with: ray start --head"
+            f"--engine ray: no Ray cluster on {where} ({one_line(error)}); start one with: ray start --head "
+            "(one that has tokens needs RAY_AUTH_MODE=token here, too)"
         ) from error
 
 

@@ -88,6 +88,6 @@ def rollout_report(name: str, config: RLTrainConfig, model: WLAConfig, *, calls:
     ]
     if not fits:
         lines.append(
-            f"each call keeps {call_bytes(model) / 1e6:.1f} MB: lower groups or group_size (and loop.batch_size)"
+            f"each call keeps {call_bytes(model) / 1e6:.3g} MB: lower groups or group_size (and loop.batch_size)"
         )
     return "\n".join(lines)
