@@ -207,7 +207,7 @@ class RoundEngine:
 
 
 def elsewhere(runner: EpisodeRunner) -> tuple[EpisodeRunner, PolicyFacts | None]:
-    """What a worker needs of a runner: the runner without its policy, and what it is told of the policy."""
+    """What a worker needs of a runner: the runner without its policy, and facts about the policy."""
     policy = runner.policy
     if policy is None:
         return runner, None

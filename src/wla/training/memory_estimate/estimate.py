@@ -21,7 +21,17 @@ RESERVE = 10**9
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryParts:
+    """Base of bytes by what they are for, one field each."""
+
+    @property
+    def total(self) -> int:
+        """All of them, and the reserve."""
+        return RESERVE + sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Memory(MemoryParts):
     """Bytes of one process at the height of a training step."""
 
     weights: int
@@ -32,10 +42,6 @@ class Memory:
     copies: int
     activations: int
     workspace: int
-
-    @property
-    def total(self) -> int:
-        return RESERVE + sum(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from wla.models.configs import WLAConfig
 from wla.training.memory_estimate.activations import FLOAT32_BYTES, Kernels
-from wla.training.memory_estimate.estimate import RESERVE
+from wla.training.memory_estimate.estimate import RESERVE, MemoryParts
 from wla.training.memory_estimate.saved_activations import SavedActivations
 from wla.training.memory_estimate.suggestions import memory_rows
 from wla.training.memory_estimate.workload import Sizes, Workload
@@ -31,7 +31,7 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class RolloutMemory:
+class RolloutMemory(MemoryParts):
     """Bytes of the process that learns, environments not counted."""
 
     weights: int
@@ -39,10 +39,6 @@ class RolloutMemory:
     optimizer_state: int
     rollouts: int
     activations: int
-
-    @property
-    def total(self) -> int:
-        return RESERVE + sum(getattr(self, field.name) for field in fields(self))
 
 
 def call_bytes(model: WLAConfig) -> int:
