@@ -10,7 +10,7 @@ from test_observers import command, until, watching
 
 from wla.control.safety import EmergencyStop
 from wla.serving.client import RemotePolicy
-from wla.serving.watch.remote_stops import remote_stops
+from wla.serving.watch.remote_stops import _Stops, remote_stops
 
 
 def test_a_stop_by_an_observer_reaches_the_robot_that_is_meant() -> None:
@@ -34,6 +34,22 @@ def test_a_stop_by_an_observer_reaches_the_robot_that_is_meant() -> None:
         assert (reasons, others) == (["a person at the fence"], [])
         policy.close()
         other.close()
+
+
+def test_a_stop_that_several_frames_show_is_one_stop() -> None:
+    reasons: list[str] = []
+    listener = _Stops("robot", reasons.append, threading.Event())
+    for name, stopped in (
+        ("robot-1", None),
+        ("robot-1", "smoke"),
+        ("other-1", "fire"),
+        ("robot-1", "smoke"),
+        ("robot-2", "smoke"),
+        ("robot-1", None),
+        ("robot-1", "smoke"),
+    ):
+        listener.received({"name": name, "stopped": stopped})
+    assert reasons == ["smoke"] * 3  # of both sessions, and again after a release
 
 
 def test_a_server_that_cannot_be_watched_is_not_driven_with(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ class _Stops:
 
     def __init__(self, client: str, stop: Callable[[str], None], ready: threading.Event) -> None:
         self._client, self._stop, self._ready = client, stop, ready
+        self._stopped: dict[str, str | None] = {}
 
     def connected(self, server: Mapping[str, Any], robot: RobotSpec) -> None:
         self._ready.set()
@@ -32,8 +33,13 @@ class _Stops:
 
     def received(self, fields: Mapping[str, Any]) -> None:
         name = fields.get("name")
-        if fields.get("stopped") and isinstance(name, str) and name.startswith(self._client):
-            self._stop(str(fields["stopped"]))
+        if not isinstance(name, str) or not name.startswith(self._client):
+            return
+        reason = str(fields["stopped"]) if fields.get("stopped") else None
+        # Every frame of a session repeats its stop, and the frame of before may be sent after it, too.
+        if reason is not None and reason != self._stopped.get(name):
+            self._stop(reason)
+        self._stopped[name] = reason
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from wla.models.trajectory import ActionEncoding, Rows
 from wla.training.rl.configs import PPOConfig
 
 WIDTH = 128
+SCALE = 20.0
+"""Of the values, because the learning rates suit the policy's weights: at 3e-5 a hundred steps hardly reach 0.1."""
 
 
 class ValueNetwork(nn.Module):
@@ -33,7 +35,7 @@ class ValueNetwork(nn.Module):
     def forward(self, encoding: ActionEncoding) -> Float[Tensor, " B"]:
         states = self.norm(encoding.query_hidden[-1].mean(1).float())
         hidden = nn.functional.silu(self.hidden(torch.cat([states, encoding.proprio.float()], dim=1)))
-        return self.out(hidden)[:, 0]
+        return SCALE * self.out(hidden)[:, 0]
 
 
 @dataclass(frozen=True)
