@@ -46,11 +46,11 @@ def loop(steps: int, muon: tuple[str, ...] = (r"text\.layers",)) -> LoopConfig:
     return LoopConfig(optim=optim, batch_size=4, log_every=1, save_every=100)
 
 
-def collect(folder: Path) -> None:
+def collect(folder: Path, first_seed: int = 0) -> None:
     env = make_env("tabletop", task="press", image_size=32)
     expert = make_expert("tabletop", env)
     with DatasetWriter(folder, env.robot_spec) as writer:
-        for seed in range(2):
+        for seed in range(first_seed, first_seed + 2):
             raw, info = env.reset(seed=seed)
             state = expert.reset(info["instruction"])
             for _ in range(12):

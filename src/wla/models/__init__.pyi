@@ -7,6 +7,7 @@ from .configs import BackbonePolicyConfig as BackbonePolicyConfig
 from .configs import ImageCodecConfig as ImageCodecConfig
 from .configs import InverseConfig as InverseConfig
 from .configs import LossWeights as LossWeights
+from .configs import MaskedDraftsConfig as MaskedDraftsConfig
 from .configs import ValueConfig as ValueConfig
 from .configs import WLAConfig as WLAConfig
 from .experts.configs import ActionExpertConfig as ActionExpertConfig

@@ -16,6 +16,7 @@ from wla.batch import Batch, TargetRows, left_pad
 from wla.models.backbones.base import Backbone, Context
 from wla.models.configs import BackbonePolicyConfig
 from wla.models.losses import next_token_loss
+from wla.models.masked_drafter import MaskedDrafter
 from wla.models.model import ModelEncoding, ModelInputs, PolicyModel, RecomputedPart
 from wla.models.speculative_decoding import decode, truncate_cache
 from wla.runtime import upload
@@ -48,6 +49,8 @@ class BackbonePolicy(PolicyModel[BackboneEncoding]):
         super().__init__()
         self.config = config
         self.backbone: Backbone = config.backbone.build()
+        drafts, layers = config.masked_drafts, config.backbone.text_layers
+        self.drafter = None if drafts is None else MaskedDrafter(self.backbone, layers, drafts)
 
     @property
     def adapted_module(self) -> Backbone:
@@ -85,7 +88,7 @@ class BackbonePolicy(PolicyModel[BackboneEncoding]):
 
     def generate(self, inputs: ModelInputs) -> BackboneEncoding:
         """Greedy texts and the meta-queries after them; one pass when the drafts hold (see `speculative_decoding`)."""
-        texts, context, rows, rest = decode(self.backbone, inputs)
+        texts, context, rows, rest = decode(self.backbone, inputs, self.drafter)
         present = context.images[self.backbone.primary]
         states = [] if len(rows) == len(texts) else self.query_hidden(context)
         if rest is not None:

@@ -115,6 +115,15 @@ class LossWeights(BackboneLossWeights):
     language: NonNegativeFloat = 0.005
 
 
+class MaskedDraftsConfig(Config):
+    """Drafts of several text tokens in one pass, see `wla.models.masked_drafter`."""
+
+    tokens: int = Field(default=32, ge=2, le=4096)
+    """Tokens of a draft."""
+    rank: Width = 8
+    """Of the adapters with which the backbone reads masked tokens."""
+
+
 class BackbonePolicyConfig(PolicyModelConfig):
     """What the models with a backbone share."""
 
@@ -123,6 +132,8 @@ class BackbonePolicyConfig(PolicyModelConfig):
     image_fit: ImageFit = "pad"
     """How images that are not square become so, in training as in acting: padded with black, cropped to their middle,
     or stretched."""
+    masked_drafts: MaskedDraftsConfig | None = None
+    """Text is drafted several tokens at once where it changes, and verified; None: decoded token by token."""
     loss_weights: BackboneLossWeights
 
     @property

@@ -1,22 +1,34 @@
-"""Greedy text decoding with a verified draft: one pass when the model repeats the text of its last call."""
+"""Greedy text decoding with verified drafts: one pass when the model repeats the text of its last call; else two for
+each further draft that is made for it, or one for each token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from wla.batch import left_pad
 from wla.models.backbones.base import Backbone, Context
-from wla.models.model import ModelInputs
+from wla.models.model import ModelInputs, TextLayout
 from wla.runtime import upload
 
 MAX_TEXT_TOKENS = 48
 Rows = Sequence[Sequence[int]]
+
+
+class Drafter(Protocol):
+    """Something that guesses how texts go on."""
+
+    def draft(
+        self, backbone: Backbone, context: Context, tokens: Int64[Tensor, " B"], running: Bool[Tensor, " B"]
+    ) -> Int64[Tensor, "B K"]:
+        """The tokens after each of these, which follow the context. running: rows whose answers are used."""
+        ...
 
 
 class Decoded(NamedTuple):
@@ -32,12 +44,12 @@ class Decoded(NamedTuple):
     rest: Context | None
 
 
-def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
+def decode(backbone: Backbone, inputs: ModelInputs, drafter: Drafter | None = None) -> Decoded:
     """Greedy texts after the prompts. `inputs.texts` are drafts: they change the number of passes, never the texts.
 
     A draft is read with the prompt and, where the layout allows it, with the suffix. The model predicts the next token
     at each of its positions: when all agree, one pass was enough. Otherwise the draft is cut at the first difference
-    and decoding continues from the same cache, for the samples that need it.
+    and decoding continues from the same cache, for the samples that need it, with the drafter's drafts.
     """
     layout = inputs.layout
     drafts = [list(takewhile(lambda token: token != layout.stop, draft))[:MAX_TEXT_TOKENS] for draft in inputs.texts]
@@ -63,7 +75,7 @@ def decode(backbone: Backbone, inputs: ModelInputs) -> Decoded:
     rest = truncate_cache(rest, wrong)
     begun = [drafts[row][: agreed[row]] for row in rows]
     following = [first[row] for row in rows]
-    rest, decoded = decode_text(backbone, rest, following, begun, layout.stop, MAX_TEXT_TOKENS)
+    rest, decoded = decode_text(backbone, rest, following, begun, layout, MAX_TEXT_TOKENS, drafter)
     for row, text in zip(rows, decoded, strict=True):
         texts[row] = text
     return Decoded(texts, context, rows, rest)
@@ -89,24 +101,54 @@ def next_tokens(backbone: Backbone, context: Context, drafts: Rows, tails: Seque
 
 
 def decode_text(
-    backbone: Backbone, context: Context, tokens: Sequence[int], generated: Rows, stop: int, limit: int
+    backbone: Backbone,
+    context: Context,
+    tokens: Sequence[int],
+    generated: Rows,
+    layout: TextLayout,
+    limit: int,
+    drafter: Drafter | None = None,
 ) -> tuple[Context, list[list[int]]]:
-    """Greedy decoding from one cache until each sample has predicted `stop` or has `limit` tokens; one look at the
-    device for each token.
+    """Greedy decoding from one cache until each sample has predicted the layout's stop or has `limit` tokens.
+
+    A pass reads the next token and the draft that follows it, and keeps what the model would have said itself: one
+    token without a drafter. One look at the device for each pass, and one for each draft.
 
     generated: the text of each sample so far; tokens: its next token.
     """
     texts = [list(text) for text in generated]
     while True:
-        running = [token != stop and len(text) < limit for token, text in zip(tokens, texts, strict=True)]
+        running = [token != layout.stop and len(text) < limit for token, text in zip(tokens, texts, strict=True)]
         if not any(running):
             return context, texts
-        for text, token, runs in zip(texts, tokens, running, strict=True):
-            if runs:
-                text.append(token)
-        context = backbone.extend(context, torch.tensor(tokens)[:, None], torch.tensor(running)[:, None])
-        following = next_tokens(backbone, context, [()] * len(texts), [0] * len(texts))
-        tokens = [token if runs else stop for (token,), runs in zip(following, running, strict=True)]
+        rooms = [limit - len(text) - 1 if runs else 0 for text, runs in zip(texts, running, strict=True)]
+        drafts = _drafted(drafter, backbone, context, tokens, running, rooms, layout.stop)
+        read = [[token, *draft] if runs else [] for token, draft, runs in zip(tokens, drafts, running, strict=True)]
+        context = backbone.extend(context, *left_pad(read, layout.pad))
+        nexts = next_tokens(backbone, context, drafts, [0] * len(texts))
+        agreed = [_accepted_prefix(draft, own) for draft, own in zip(drafts, nexts, strict=True)]
+        for text, row, count in zip(texts, read, agreed, strict=True):
+            text += row[: 1 + count]
+        context = truncate_cache(context, [len(draft) - count for draft, count in zip(drafts, agreed, strict=True)])
+        tokens = [own[count] if runs else layout.stop for own, count, runs in zip(nexts, agreed, running, strict=True)]
+
+
+def _drafted(
+    drafter: Drafter | None,
+    backbone: Backbone,
+    context: Context,
+    tokens: Sequence[int],
+    running: Sequence[bool],
+    rooms: Sequence[int],
+    stop: int,
+) -> list[list[int]]:
+    """Drafts of how each text goes on after its next token, up to its end; none where there is room for none."""
+    if drafter is None or not any(rooms):
+        return [[] for _ in tokens]
+    device = context.last.device
+    next_token, rows = upload(torch.tensor(tokens), device), upload(torch.tensor(running), device)
+    guessed = drafter.draft(backbone, context, next_token, rows).tolist()
+    return [list(takewhile(lambda token: token != stop, row[:room])) for row, room in zip(guessed, rooms, strict=True)]
 
 
 def select_rows(context: Context, rows: Sequence[int]) -> Context:

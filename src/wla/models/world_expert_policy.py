@@ -33,6 +33,7 @@ class WorldExpertPolicy(ActionExpertPolicy):
         "Action Expert": "action_expert.",
         "World Expert": "world_expert.",
         "image codec": "codec.",
+        "masked drafts": "drafter.",
     }
 
     def __init__(

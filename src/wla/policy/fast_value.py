@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wla.models.backbones.nano import NanoBackbone
-from wla.models.inference.compiled_parts import CompiledBackbone
+from wla.models.inference.compiled_reading import CompiledBackbone
 from wla.models.inference.function_sets import FunctionSet, value_functions
 from wla.policy.compiled_functions import cached, usable_precision
 from wla.policy.value_checkpoint import ValueCheckpoint

@@ -15,6 +15,7 @@ from .objectives.configs import ActionExpertTrainConfig as ActionExpertTrainConf
 from .objectives.configs import BackboneTrainConfig as BackboneTrainConfig
 from .objectives.configs import CodecTrainConfig as CodecTrainConfig
 from .objectives.configs import InverseDynamicsTrainConfig as InverseDynamicsTrainConfig
+from .objectives.configs import MaskedDraftsTrainConfig as MaskedDraftsTrainConfig
 from .objectives.configs import PolicyTrainConfig as PolicyTrainConfig
 from .objectives.configs import ValueTrainConfig as ValueTrainConfig
 from .objectives.configs import WorldModelTrainConfig as WorldModelTrainConfig

@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 
+from wla.models.configs import MaskedDraftsConfig
 from wla.models.experts.action_expert import ActionExpert
 from wla.models.experts.configs import OneStepConfig
 from wla.models.inference.compiled_parts import CompiledActionExpert, with_functions
@@ -146,3 +147,28 @@ def test_examples_fit_the_functions(reference):
                     "<|image_pad|>"
                 )
             assert module(*tensors)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_drafts_of_the_functions_are_those_of_the_reference(rows, monkeypatch):
+    config = tiny.model_config().replace(masked_drafts=MaskedDraftsConfig(tokens=4, rank=2))
+    model = WLA(config).eval()
+    assert model.drafter is not None
+    for adapter in model.drafter.adapters:
+        torch.nn.init.normal_(adapter.up, std=0.3, generator=torch.Generator().manual_seed(1))
+    checkpoint = tiny.checkpoint()
+    policy = WLAPolicy(replace(checkpoint, model=model), name="tiny", checkpoint_sha256="0")
+    fast = copy(policy)
+    fast.model = with_functions(model, acting_functions(model).modules)
+    seen: dict[str, list] = {"reference": [], "fast": []}
+    for name, each in (("reference", policy.model.drafter), ("fast", fast.model.drafter)):
+        inner = each.draft
+        monkeypatch.setattr(each, "draft", lambda *a, n=name, f=inner: seen[n].append(f(*a)) or seen[n][-1])
+    views, states = [tiny.observation(row) for row in range(rows)], begun(policy, rows)
+    answers = [each.act_batch(views, states) for each in (policy, fast)]
+    for (ours, _), (theirs, _) in zip(*answers, strict=True):
+        assert ours.subtasks == theirs.subtasks
+        np.testing.assert_allclose(ours.actions, theirs.actions, atol=2e-6, rtol=0)
+    assert seen["reference"], "random weights need decoding"
+    for ours, theirs in zip(seen["fast"], seen["reference"], strict=True):
+        assert ours.tolist() == theirs.tolist()

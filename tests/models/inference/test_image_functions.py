@@ -14,7 +14,8 @@ from torch import nn
 
 from wla.models.configs import ValueConfig, WLAConfig
 from wla.models.inference.compiled_images import with_image_functions
-from wla.models.inference.compiled_parts import CompiledBackbone, with_functions
+from wla.models.inference.compiled_parts import with_functions
+from wla.models.inference.compiled_reading import CompiledBackbone
 from wla.models.inference.function_sets import acting_functions, image_functions, value_functions
 from wla.models.value_model import ValueModel
 from wla.models.wla import WLA

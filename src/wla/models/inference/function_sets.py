@@ -58,6 +58,9 @@ def acting_functions(model: WLA, precision: Precision = "float32") -> FunctionSe
     if isinstance(backbone, NanoBackbone):
         functions |= _reading(backbone)
         examples |= reading_examples(backbone)
+        if model.drafter is not None:
+            functions["read_masks"] = ReadText(TextLayers(model.drafter.adapted_copy(backbone)))
+            examples["read_masks"] = examples["read_text"]
     functions |= {"start_sampling": StartSampling(expert), "action_velocity": ActionVelocity(expert)}
     return _function_set("acting", functions, examples, model.config, expert.positions.dtype, precision)
 

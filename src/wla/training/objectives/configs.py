@@ -14,7 +14,7 @@ from wla.config import Config
 from wla.data import ActionRepresentationConfig, ImageAugmentation, MemoryAugmentation, NormalizationConfig
 from wla.data.dataset_config import DatasetConfig
 from wla.data.prompts.configs import PromptConfig
-from wla.models import ActionTimeConfig, ImageCodecConfig, OneStepConfig
+from wla.models import ActionTimeConfig, ImageCodecConfig, MaskedDraftsConfig, OneStepConfig
 from wla.models.backbones.configs import NanoBackboneConfig
 from wla.models.model_config import AnyModelConfig, RealtimeConfig, RecomputedPart
 from wla.training.configs import LoopConfig, LoraConfig
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wla.training.objectives.backbone import BackboneObjective
     from wla.training.objectives.codec import CodecObjective
     from wla.training.objectives.inverse_dynamics import InverseDynamicsObjective
+    from wla.training.objectives.masked_drafts import MaskedDraftsObjective
     from wla.training.objectives.policy import PolicyObjective
     from wla.training.objectives.value import ValueObjective
     from wla.training.objectives.world_model import WorldModelObjective
@@ -267,6 +268,24 @@ class ActionExpertTrainConfig(MixtureConfig):
         from wla.training.objectives.action_expert import ActionExpertObjective
 
         return ActionExpertObjective(self)
+
+
+class MaskedDraftsTrainConfig(MixtureConfig):
+    """Recipe of drafts for a finished policy's text (see `wla.models.masked_drafter`): its answers stay as they are.
+    policy: a checkpoint (folder, bundled name or hub id) to start from."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
+
+    policy: str
+    masked_drafts: MaskedDraftsConfig = MaskedDraftsConfig()
+    memory_augmentation: MemoryAugmentation = MemoryAugmentation()
+    """Errors of the memory in the prompts, as they will occur in acting."""
+    loop: LoopConfig
+
+    def build(self) -> MaskedDraftsObjective:
+        from wla.training.objectives.masked_drafts import MaskedDraftsObjective
+
+        return MaskedDraftsObjective(self)
 
 
 class InverseDynamicsTrainConfig(Config):
