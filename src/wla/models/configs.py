@@ -118,8 +118,8 @@ class LossWeights(BackboneLossWeights):
 class MaskedDraftsConfig(Config):
     """Drafts of several text tokens in one pass, see `wla.models.masked_drafter`."""
 
-    tokens: int = Field(default=32, ge=2, le=4096)
-    """Tokens of a draft."""
+    tokens: int = Field(default=24, ge=2, le=4096)
+    """Tokens of a draft. A finished policy may draft fewer than it was trained with: a mask sees none after it."""
     rank: Width = 8
     """Of the adapters with which the backbone reads masked tokens."""
 

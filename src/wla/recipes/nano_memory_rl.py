@@ -3,7 +3,7 @@
 Command:  wla train nano_memory_rl --out outputs/nano_memory_rl
 Needs:    nothing recorded
 
-Hardware: 2 CPU cores. Time: two minutes an update beside other work. Score: docs/results/rl.md.
+Hardware: 2 CPU cores. Time: one to two minutes an update. Score: docs/results/rl.md.
 
 As nano_tabletop_rl, in the four steps that the policy acts in.
 """
