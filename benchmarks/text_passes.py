@@ -54,6 +54,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     policy = wla.load_policy(arguments.policy, fast=not arguments.no_fast)
+    if policy.model.drafter is None:
+        parser.error(f"{arguments.policy} has no masked drafts; train some (nano_memory_drafts)")
     calls = [call for number, task in enumerate(arguments.tasks) for call in calls_of(policy, task, number, arguments)]
     changed = [call for call in calls if call.kind == "changed"]
     store(
@@ -148,12 +150,11 @@ def counted(model: Any, *, masked: bool) -> Iterator[list[int]]:
         count[0] += 1
         return extend(*arguments)
 
-    if drafter is not None:
-        draft = drafter.draft
+    draft = drafter.draft
 
-        def guessed(*arguments: Any) -> Any:
-            count[0] += 1
-            return draft(*arguments)
+    def guessed(*arguments: Any) -> Any:
+        count[0] += 1
+        return draft(*arguments)
 
     backbone.extend = extended
     if masked:
