@@ -8,13 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import tiny
-import tiny_qwen
 import torch
-from test_speculative_decoding import LIMIT, Decoder
+from test_speculative_decoding import LIMIT, Decoder, case, short_texts
 from torch import nn
 
 from wla.batch import Batch, left_pad
-from wla.models import speculative_decoding
 from wla.models.configs import MaskedDraftsConfig
 from wla.models.masked_drafter import MaskedDrafter
 from wla.models.wla import WLA
@@ -23,14 +21,7 @@ from wla.types import IGNORE_INDEX
 TOKENS = 5
 
 
-@pytest.fixture(autouse=True)
-def short_texts(monkeypatch) -> None:
-    monkeypatch.setattr(speculative_decoding, "MAX_TEXT_TOKENS", LIMIT)
-
-
-@pytest.fixture(scope="module", params=[tiny, tiny_qwen], ids=["nano", "published"])
-def case(request) -> Decoder:
-    return Decoder(request.param)
+__all__ = ["case", "short_texts"]  # fixtures
 
 
 def drafter_of(model: WLA, *, random: bool = True) -> MaskedDrafter:

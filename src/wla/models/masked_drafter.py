@@ -84,7 +84,7 @@ class MaskedDrafter(nn.Module):
         mask = running[:, None].expand_as(rows)
         weights = {f"backbone.{name}": matrix for name, matrix in self.adapted(backbone).items()}
         assert isinstance(context.cache, DynamicCache), "encode with keep_cache=True before drafts are made"
-        kept = replace(context, cache=_KeptCache(context.cache))
+        kept = replace(context, cache=_kept(context.cache))
         return backbone.logits(torch.func.functional_call(_Extended(backbone), weights, (kept, rows, mask)).last)
 
     def draft(
@@ -122,16 +122,8 @@ class _Extended(nn.Module):
         return self.backbone.extend(context, tokens, mask)
 
 
-class _KeptCache:
-    """Keys and values of a context, to which nothing is added."""
-
-    def __init__(self, cache: DynamicCache) -> None:
-        self._cache = cache
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """All keys and values (B, h, S, d), those of the new tokens included."""
-        known = self._cache.layers[layer]
-        return torch.cat([known.keys, keys], 2), torch.cat([known.values, values], 2)
-
-    def batch_select_indices(self, indices: Int64[Tensor, " R"]) -> None:
-        raise NotImplementedError("rows are chosen before drafts are made")
+def _kept(cache: DynamicCache) -> DynamicCache:
+    """A cache with the same keys and values; what is added to it does not reach the other."""
+    kept = copy.copy(cache)
+    kept.layers = [copy.copy(layer) for layer in cache.layers]
+    return kept

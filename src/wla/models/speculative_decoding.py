@@ -22,7 +22,7 @@ Rows = Sequence[Sequence[int]]
 
 
 class Drafter(Protocol):
-    """Something that guesses how texts go on."""
+    """Something that guesses the rest of texts."""
 
     def draft(
         self, backbone: Backbone, context: Context, tokens: Int64[Tensor, " B"], running: Bool[Tensor, " B"]
@@ -111,7 +111,7 @@ def decode_text(
 ) -> tuple[Context, list[list[int]]]:
     """Greedy decoding from one cache until each sample has predicted the layout's stop or has `limit` tokens.
 
-    A pass reads the next token and the draft that follows it, and keeps what the model would have said itself: one
+    A pass reads the next token and the draft that follows it, and keeps what the model itself predicts: one
     token without a drafter. One look at the device for each pass, and one for each draft.
 
     generated: the text of each sample so far; tokens: its next token.
@@ -142,7 +142,7 @@ def _drafted(
     rooms: Sequence[int],
     stop: int,
 ) -> list[list[int]]:
-    """Drafts of how each text goes on after its next token, up to its end; none where there is room for none."""
+    """Drafts of each text after its next token, up to its end; none where there is room for none."""
     if drafter is None or not any(rooms):
         return [[] for _ in tokens]
     device = context.last.device

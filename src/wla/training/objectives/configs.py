@@ -233,15 +233,21 @@ class WorldModelTrainConfig(MixtureConfig):
         return WorldModelObjective(self)
 
 
-class ActionExpertTrainConfig(MixtureConfig):
-    """Recipe of a finished policy's Action Expert alone: its subtasks and images stay as they are. policy: a checkpoint
-    (folder, bundled name or hub id) to start from. What is None stays as the policy has it."""
-
-    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "flow_steps", "action_noise"})
+class PolicyPartTrainConfig(MixtureConfig):
+    """Recipe of one part of a finished policy. policy: a checkpoint (folder, bundled name or hub id) to start from."""
 
     policy: str
     memory_augmentation: MemoryAugmentation = MemoryAugmentation()
     """Errors of the memory in the prompts, as they will occur in acting."""
+    loop: LoopConfig
+
+
+class ActionExpertTrainConfig(PolicyPartTrainConfig):
+    """Recipe of a finished policy's Action Expert alone: its subtasks and images stay as they are. What is None stays
+    as the policy has it."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"loop", "flow_steps", "action_noise"})
+
     one_step: OneStepConfig | None = None
     """Learn to sample in one step as well."""
     distill: bool = False
@@ -256,7 +262,6 @@ class ActionExpertTrainConfig(MixtureConfig):
     """Written into the checkpoint: the number of steps in which actions are sampled."""
     action_noise: float | None = Field(default=None, ge=0)
     """Written into the checkpoint: see `CheckpointConfig`."""
-    loop: LoopConfig
 
     @property
     def expert_changes(self) -> dict[str, Any]:
@@ -270,17 +275,12 @@ class ActionExpertTrainConfig(MixtureConfig):
         return ActionExpertObjective(self)
 
 
-class MaskedDraftsTrainConfig(MixtureConfig):
-    """Recipe of drafts for a finished policy's text (see `wla.models.masked_drafter`): its answers stay as they are.
-    policy: a checkpoint (folder, bundled name or hub id) to start from."""
+class MaskedDraftsTrainConfig(PolicyPartTrainConfig):
+    """Recipe of drafts for a finished policy's text (see `wla.models.masked_drafter`): its answers stay as they are."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"loop"})
 
-    policy: str
     masked_drafts: MaskedDraftsConfig = MaskedDraftsConfig()
-    memory_augmentation: MemoryAugmentation = MemoryAugmentation()
-    """Errors of the memory in the prompts, as they will occur in acting."""
-    loop: LoopConfig
 
     def build(self) -> MaskedDraftsObjective:
         from wla.training.objectives.masked_drafts import MaskedDraftsObjective

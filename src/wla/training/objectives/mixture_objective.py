@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -40,9 +40,14 @@ class MixtureObjective(BaseObjective, ABC, Generic[ConfigT]):
         self.data = PolicyData.open(config)
 
     @property
-    @abstractmethod
     def window_config(self) -> PolicyDataConfig:
         """How windows are sampled."""
+        config = self.config
+        return PolicyDataConfig(
+            datasets=config.datasets,
+            instruction_dropout=config.instruction_dropout,
+            cache_latents=config.cache_latents,
+        )
 
     def train_on(self, checkpoint: Checkpoint) -> None:
         """Sets the checkpoint, in whose units and tokens the data are from now on. ValueError where the model lacks

@@ -14,7 +14,7 @@ from wla.batch import Batch
 from wla.models import WLA
 from wla.policy import Checkpoint, save_checkpoint
 from wla.training.objective import StepLosses
-from wla.training.objectives.configs import PolicyDataConfig, WorldModelTrainConfig
+from wla.training.objectives.configs import WorldModelTrainConfig
 from wla.training.objectives.finished_policy import finished_policy
 from wla.training.objectives.mixture_objective import MixtureObjective
 from wla.training.objectives.motion import chunk_condition, motion_config, require_same_motion
@@ -45,15 +45,6 @@ class WorldModelObjective(MixtureObjective[WorldModelTrainConfig]):
         self.model.world_expert.requires_grad_(True)
         changed_config = checkpoint.config.replace(model=model_config)
         self.train_on(replace(checkpoint, config=changed_config, model=self.model))
-
-    @property
-    def window_config(self) -> PolicyDataConfig:
-        config = self.config
-        return PolicyDataConfig(
-            datasets=config.datasets,
-            instruction_dropout=config.instruction_dropout,
-            cache_latents=config.cache_latents,
-        )
 
     def _changes(self, checkpoint: Checkpoint, before: WLA) -> dict[str, Any]:
         """Fields of the World Expert's configuration that the recipe sets. ValueError when it is fine-tuned and was
